@@ -1,0 +1,192 @@
+"""Model folders: write, verify, read. Safetensors and JSON only; nothing is ever unpickled.
+
+A folder holds `manifest.json`, `config.json`, the tokenizer, and the weights: `model.safetensors`
+where plain transformers can load them, else `weights.safetensors`, a name that `from_pretrained`
+does not look for, so that it fails instead of quietly filling what it misses with random numbers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from compress.files import write_atomically
+from compress.interfaces import CompressedModel, Runnable, Runtime, Step
+from compress.settings import UserError
+from compress.sources import file_digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+PLAIN_WEIGHTS = "model.safetensors"
+PACKED_WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class StoredModuleSpec:
+    """How to build the module that stands in for a plain one: its class and its arguments."""
+
+    target: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a model folder is, and what was done to the model in it.
+
+    Attributes:
+        runtime: the runtime class that runs it.
+        architecture: the transformers class that it was made from.
+        modules: the modules that replace plain ones, by name.
+        history: every stage's settings, claims and notes.
+        files: SHA-256 of each other file in the folder.
+    """
+
+    schema: int
+    runtime: str
+    architecture: str
+    history: tuple[Step, ...]
+    modules: dict[str, StoredModuleSpec] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def write_model(model: CompressedModel, folder: Path, runtime: str) -> None:
+    """Writes a model folder; the manifest comes last, so its existence means complete.
+
+    Args:
+        model: what to write. Its modules are plain, or `StoredModule`s.
+        folder: an empty or absent folder.
+        runtime: dotted path of the runtime class that will run it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    modules = {name: _spec(part) for name, part in _stored_modules(model.module)}
+    if modules:
+        model.module.config.save_pretrained(folder)
+        save_model(model.module, str(folder / PACKED_WEIGHTS))
+    else:
+        model.module.save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)
+    files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
+    manifest = Manifest(
+        schema=SCHEMA,
+        runtime=runtime,
+        architecture=type(model.module).__name__,
+        history=model.history,
+        modules=modules,
+        files=files,
+    )
+    for name in files:
+        _sync(folder / name)
+    write_atomically(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """The manifest of a model folder whose files are all there and undamaged.
+
+    Raises:
+        UserError: there is no manifest, it is of another schema, or a file is missing or damaged.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UserError(f"{folder} is no model folder of ours: it has no {MANIFEST}")
+    try:
+        manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(f"{path} is damaged: {error.errors()[0]['msg']}") from error
+    if manifest.schema != SCHEMA:
+        raise UserError(f"{path} has schema {manifest.schema}, this version reads {SCHEMA}")
+    for name, expected in manifest.files.items():
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name} is missing")
+        if file_digest(folder / name) != expected:
+            raise UserError(f"{folder / name} is damaged: its SHA-256 is not the manifest's")
+    return manifest
+
+
+def read_model(folder: Path, manifest: Manifest) -> PreTrainedModel:
+    """The torch modules in a verified folder, with weights, in eval mode."""
+    architecture = getattr(transformers, manifest.architecture)
+    if not manifest.modules:
+        module = architecture.from_pretrained(folder, dtype="auto", use_safetensors=True)
+        return module.eval()  # type: ignore[no-any-return]
+    # The constructor draws initial weights that are overwritten next; the caller's random
+    # numbers must not depend on that.
+    with torch.random.fork_rng(devices=[]):
+        module = architecture(architecture.config_class.from_pretrained(folder))
+    for name, spec in manifest.modules.items():
+        module.set_submodule(name, _build(spec))
+    load_model(module, str(folder / PACKED_WEIGHTS))
+    return module.eval()  # type: ignore[no-any-return]
+
+
+def read_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerBase:
+    """The tokenizer in a model folder."""
+    return transformers.AutoTokenizer.from_pretrained(folder)  # type: ignore[no-any-return]
+
+
+def load(folder: str | Path, torch_device: str = "cpu") -> Runnable:
+    """A model folder as something to run, whatever its runtime and format; see `compress.load`."""
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    runtime = _resolve(manifest.runtime)
+    if not issubclass(runtime, Runtime):
+        raise UserError(f"{folder / MANIFEST} names {manifest.runtime}, which is no runtime")
+    return runtime.load(folder, manifest, torch_device)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files in a model folder."""
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _stored_modules(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The modules of ours inside a transformers model."""
+    for name, part in module.named_modules():
+        if type(part).__module__.startswith("compress."):
+            yield name, part
+
+
+def _spec(part: Any) -> StoredModuleSpec:
+    target = f"{type(part).__module__}.{type(part).__qualname__}"
+    return StoredModuleSpec(target=target, arguments=part.arguments())
+
+
+def _build(spec: StoredModuleSpec) -> nn.Module:
+    target = _resolve(spec.target)
+    if not issubclass(target, nn.Module):
+        raise UserError(f"the manifest names {spec.target}, which is no module")
+    return target(**spec.arguments)
+
+
+def _resolve(path: str) -> type:
+    """A class of this package by its dotted path; a manifest can name nothing else."""
+    module, _, name = path.rpartition(".")
+    if not module.startswith("compress."):
+        raise UserError(f"a manifest may only name classes of compress, got {path}")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"this version of compress has no {path}") from error
+    if not isinstance(found, type):
+        raise UserError(f"{path} is no class")
+    return found
+
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

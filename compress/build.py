@@ -1,0 +1,98 @@
+"""DictConfig → Run. Every mistake in a config surfaces here, before any weight is loaded."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import fields
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from compress.cli import TRUSTED_TARGETS
+from compress.pipeline import Run
+from compress.records import check_objectives
+from compress.settings import ConfigError, Settings, UserError
+from compress.sources import first_line
+
+
+
+def build_run(cfg: DictConfig) -> Run:
+    """Builds the run and checks its parts against each other.
+
+    Raises:
+        UserError: a setting is wrong, or two do not go together. Every wrong group is named.
+    """
+    hints = typing.get_type_hints(Run)
+    parts: dict[str, Any] = {}
+    errors: list[str] = []
+    for field in fields(Run):
+        if not issubclass(_class_of(hints[field.name]), Settings):
+            continue
+        try:
+            parts[field.name] = _construct(cfg, field.name, hints[field.name])
+        except UserError as error:
+            errors.append(str(error))
+    if errors:
+        raise ConfigError("; ".join(errors))
+    run = Run(**parts, seed=_seed(cfg), objectives=tuple(cfg.objectives))
+    check_run(run)
+    return run
+
+
+def check_run(run: Run) -> None:
+    """Checks everything that can be known without weights and without reading the rows.
+
+    Raises:
+        UserError: something cannot work.
+    """
+    check_objectives(run.objectives)
+    run.device.check()
+    run.device.runtime.check(run.quantizer, run.device)
+    run.task.check()
+    run.teacher.check()
+    skeleton = run.teacher.skeleton()
+    limit = getattr(skeleton.config, "max_position_embeddings", None)
+    longest = max(length for _, length in run.device.benchmark.shapes)
+    if limit is not None and longest > limit:
+        raise ConfigError(
+            f"device.benchmark.shapes has length {longest}, the teacher takes at most {limit}"
+        )
+    run.pruner.check(run.student.check(skeleton))
+
+
+def _construct(cfg: DictConfig, group: str, expected: type) -> Any:
+    """One group's object, with Hydra's wrapping taken off the error."""
+    try:
+        made = instantiate(cfg[group], _convert_="all", _execution_whitelist_=TRUSTED_TARGETS)
+    except InstantiationException as error:
+        raise ConfigError(_reason(error)) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{group}: {first_line(error)}") from error
+    if not isinstance(made, expected):
+        raise ConfigError(f"{group} must be a {expected.__name__}, got {type(made).__name__}")
+    return made
+
+
+def _reason(error: InstantiationException) -> str:
+    """The user's mistake inside Hydra's exception, or Hydra's own words where it is not ours."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines)
+
+
+def _class_of(hint: Any) -> type:
+    return hint if isinstance(hint, type) else object
+
+
+def _seed(cfg: DictConfig) -> int:
+    seed = OmegaConf.select(cfg, "seed")
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ConfigError(f"seed must be an integer >= 0, got {seed!r}")
+    return seed

@@ -1,0 +1,160 @@
+"""The stage cache: what a stage made is kept under a hash of all that shaped it.
+
+One key is the SHA-256 of the stage's settings and version, the digests of its inputs, the seed,
+the kind of processor and the versions of the libraries that shape the result. An entry is written
+under a temporary name and renamed when whole, so a killed run leaves nothing half-written behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from compress.artifact import read_manifest, read_model, read_tokenizer, write_model
+from compress.interfaces import CompressedModel, Device
+from compress.records import StageRecord
+from compress.settings import Settings, UserError
+
+log = logging.getLogger(__name__)
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "datasets")
+RUNTIME = "compress.runtime.torch.TorchRuntime"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache(Settings):
+    """Where finished stages are kept.
+
+    Attributes:
+        dir: the folder that holds the entries.
+        reuse: whether a run may use what an earlier run made. If not, its stages live in the
+            run's own folder and are deleted when it ends.
+    """
+
+    dir: str
+    reuse: bool
+
+    @contextmanager
+    def open(self, run_folder: Path, device: Device, seed: int) -> Iterator[StageStore]:
+        """The store for one run."""
+        if self.reuse:
+            yield StageStore(Path(self.dir), device, seed)
+            return
+        own = run_folder / "stages"
+        try:
+            yield StageStore(own, device, seed)
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
+
+
+class StageStore:
+    """Looks stages up, has them made when they are missing, and notes what each one took."""
+
+    def __init__(self, folder: Path, device: Device, seed: int) -> None:
+        """Opens the store; `device` and `seed` become part of every key."""
+        versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+        arithmetic = [device.torch_device, str(device.training_dtype())]
+        self._common = {"seed": seed, "versions": versions, "arithmetic": arithmetic}
+        self._folder = folder
+        self._seed = seed
+        self.records: list[StageRecord] = []
+
+    def model(
+        self,
+        stage: str,
+        settings: Settings,
+        inputs: Mapping[str, str],
+        make: Callable[[], CompressedModel],
+    ) -> CompressedModel:
+        """The model that a stage makes of these inputs, from the store or made now.
+
+        Every stage starts from the run's seed, so what it makes does not depend on whether the
+        stages before it ran or were found here.
+        """
+        content = {"content": settings.content_digest(), "inputs": dict(inputs)}
+        key = self._key(stage, {**settings.describe(), **content})
+        started = time.perf_counter()
+        folder = self._folder / stage / key
+        found = _read(folder, key)
+        if found is not None:
+            self._note(stage, started, "cached")
+            return found
+        transformers.set_seed(self._seed)
+        made = make()
+        if made.digest:
+            # The stage returned a model that is stored already: its own input.
+            self._note(stage, started, "passed through")
+            return made
+        with _new_entry(folder) as temporary:
+            write_model(made, temporary, RUNTIME)
+        self._note(stage, started, "made")
+        return replace(made, digest=key, folder=folder)
+
+    def tensors(
+        self, name: str, inputs: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Tensors made of these inputs, from the store or made now."""
+        file = "tensors.safetensors"
+        folder = self._folder / name / self._key(name, inputs)
+        if (folder / file).is_file():
+            return load_file(folder / file)
+        started = time.perf_counter()
+        made = make()
+        with _new_entry(folder) as temporary:
+            save_file(made, temporary / file)
+        self._note(name, started, "made")
+        return made
+
+    def _key(self, name: str, inputs: Mapping[str, Any]) -> str:
+        text = json.dumps({"name": name, **inputs, **self._common}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def _note(self, name: str, started: float, outcome: str) -> None:
+        seconds = time.perf_counter() - started
+        self.records.append(StageRecord(name=name, seconds=seconds, outcome=outcome))
+        log.info("%s: %s in %.1f s", name, outcome, seconds)
+
+
+def _read(folder: Path, key: str) -> CompressedModel | None:
+    """A stored model; None if there is none, or if it is damaged (said, deleted, made again)."""
+    if not folder.exists():
+        return None
+    try:
+        manifest = read_manifest(folder)
+    except UserError as error:
+        log.warning("cache entry is made again: %s", error)
+        shutil.rmtree(folder)
+        return None
+    module, tokenizer = read_model(folder, manifest), read_tokenizer(folder)
+    return CompressedModel(module, tokenizer, manifest.history, digest=key, folder=folder)
+
+
+@contextmanager
+def _new_entry(folder: Path) -> Iterator[Path]:
+    """A temporary folder that becomes the entry when its content is whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        yield temporary
+        try:
+            temporary.rename(folder)
+        except OSError:
+            # Another run made the same entry meanwhile; equal keys mean equal content.
+            if not folder.exists():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

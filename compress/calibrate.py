@@ -1,0 +1,115 @@
+"""Walks calibration rows through a transformer one layer at a time.
+
+So the inputs of a layer are those it gets after the layers before it were pruned, as in the
+reference implementations of Wanda and SparseGPT, and memory holds one layer's inputs at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from compress.blocks import find_blocks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from compress.interfaces import Split
+
+# The arguments of one call of a layer; the hidden states come first.
+_Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class _FirstLayerReached(Exception):
+    """Ends a forward pass once the first layer's inputs are known."""
+
+
+@torch.no_grad()
+def walk_blocks(
+    module: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Split,
+    visit: Callable[[str, nn.Module, Callable[[], Iterator[None]]], None],
+) -> None:
+    """Calls `visit(name, block, run)` for each layer, first to last.
+
+    Inside `visit`, iterating over `run()` sends every calibration row through the block as it
+    stands; the next block then gets the outputs of this one as `visit` left it. Each row runs
+    alone, so padding never enters a statistic.
+    """
+    prefix, blocks = find_blocks(module)
+    calls = [_first_call(module, blocks[0], row) for row in _rows(module, tokenizer, rows)]
+    for index, block in enumerate(blocks):
+
+        def run(block: nn.Module = block) -> Iterator[None]:
+            for positional, named in calls:
+                block(*positional, **named)
+                yield
+
+        visit(f"{prefix}.{index}", block, run)
+        calls = [_next_call(block, call) for call in calls]
+
+
+@contextmanager
+def input_norms(block: nn.Module) -> Iterator[dict[str, Float[Tensor, " in"]]]:
+    """Within it, each Linear of the block adds its inputs to ‖X_j‖₂, by name inside the block.
+
+    The norms are read after the block has run: they are square roots only on leaving the context.
+    """
+    squares: dict[str, Tensor] = {}
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def add(linear: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            features = inputs[0].reshape(-1, inputs[0].shape[-1]).float()
+            squares[name] = squares.get(name, 0) + features.square().sum(dim=0)
+
+        return add
+
+    linears = [(n, part) for n, part in block.named_modules() if isinstance(part, nn.Linear)]
+    handles = [linear.register_forward_pre_hook(hook(name)) for name, linear in linears]
+    try:
+        yield squares
+    finally:
+        for handle in handles:
+            handle.remove()
+    for name in squares:
+        squares[name] = squares[name].sqrt()
+
+
+def _rows(
+    module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Split
+) -> Iterator[dict[str, Tensor]]:
+    for row in rows.encode(tokenizer).remove_columns("length"):
+        yield {k: torch.tensor([v], device=module.device) for k, v in row.items()}
+
+
+def _first_call(module: nn.Module, first: nn.Module, row: dict[str, Tensor]) -> _Call:
+    caught: list[_Call] = []
+
+    def catch(_: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
+        caught.append((positional, named))
+        raise _FirstLayerReached
+
+    handle = first.register_forward_pre_hook(catch, with_kwargs=True)
+    try:
+        module(**row)
+    except _FirstLayerReached:
+        pass
+    finally:
+        handle.remove()
+    return caught[0]
+
+
+def _next_call(block: nn.Module, call: _Call) -> _Call:
+    """The same call with the hidden states replaced by what the block makes of them."""
+    positional, named = call
+    output = block(*positional, **named)
+    hidden = output[0] if isinstance(output, tuple) else output
+    if positional:
+        return (hidden, *positional[1:]), named
+    return (), {**named, "hidden_states": hidden}

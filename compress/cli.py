@@ -1,0 +1,132 @@
+"""What `run.py` does around a run: its record, its errors, its objectives."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from compress.records import SCHEMA, RunRecord, objective_values, write_record
+from compress.settings import UserError
+
+log = logging.getLogger(__name__)
+
+# The only code that a config may name; Hydra refuses any other `_target_`.
+TRUSTED_TARGETS = ("compress.*", "hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
+
+
+def run_job(cfg: DictConfig) -> float | list[float]:
+    """Executes one composed config and writes its metrics.json, whatever becomes of it.
+
+    In a multirun a failure is logged and recorded, and the other jobs go on: the objectives are
+    then NaN, which a sweeper takes as a failed trial. Alone, it ends the program.
+
+    Returns:
+        The objectives in the order of `cfg.objectives`; a bare number if there is one.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    started = time.perf_counter()
+    record = _blank_record(cfg)
+    try:
+        # Imported here: torch and transformers take seconds, and --help needs neither.
+        from compress.build import build_run
+        from compress.pipeline import execute
+
+        record = execute(build_run(cfg), folder, record)
+    except BaseException as error:
+        record = replace(record, error=_one_line(error))
+        write_record(_finished(record, started), folder)
+        _report(error)
+    else:
+        write_record(_finished(record, started), folder)
+        _log_summary(record, folder)
+    values = objective_values(record, tuple(cfg.objectives))
+    return values[0] if len(values) == 1 else values
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Shows a mistake in a config as one line and exits with 1; a traceback means a bug of ours."""
+    # With it Hydra raises instead of printing its own report of several lines.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        yield
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {_one_line(error)}")
+
+
+def _blank_record(cfg: DictConfig) -> RunRecord:
+    """What is known before the run starts; it counts as failed until it has succeeded."""
+    hydra = HydraConfig.get()
+    choices = {k: str(v) for k, v in hydra.runtime.choices.items() if not k.startswith("hydra/")}
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    return RunRecord(
+        schema=SCHEMA,
+        status="failed",
+        error=None,
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        seconds=0.0,
+        seed=config["seed"] if isinstance(config["seed"], int) else None,
+        choices=choices,
+        overrides=tuple(hydra.overrides.task),
+        config={str(key): value for key, value in config.items()},
+    )
+
+
+def _finished(record: RunRecord, started: float) -> RunRecord:
+    return replace(record, seconds=time.perf_counter() - started)
+
+
+def _report(error: BaseException) -> None:
+    """Logs a failure; raises it again where no other job waits, or when the user wants to stop."""
+    alone = HydraConfig.get().mode == RunMode.RUN
+    if alone or not isinstance(error, Exception):
+        raise error
+    if not isinstance(error, UserError):
+        log.error("%s", "".join(traceback.format_exception(error)))
+    log.error("failed: %s", _one_line(error))
+
+
+def _log_summary(record: RunRecord, folder: Path) -> None:
+    assert record.metrics is not None
+    assert record.baseline is not None
+    ours, theirs, speed = record.metrics, record.baseline, record.speedup[0]
+    log.info(
+        "accuracy %.4f (teacher %.4f), %.1f MB (%.1f), %.2f ms (%.2f, %.2fx [%.2f, %.2f]) → %s",
+        ours.score.accuracy,
+        theirs.score.accuracy,
+        ours.size_bytes / 1e6,
+        theirs.size_bytes / 1e6,
+        ours.latency[0].median_ms,
+        theirs.latency[0].median_ms,
+        speed.ratio,
+        speed.low,
+        speed.high,
+        folder,
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    """The error's text in one line, Hydra's search path left out; its kind if it is a bug."""
+    text = str(error).partition("Config search path:")[0]
+    words = " ".join(text.split())
+    if isinstance(error, OmegaConfBaseException | HydraException | UserError):
+        cause = error.__cause__
+        if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
+            words = f"{words} {' '.join(str(cause).split())}"
+        return words
+    return f"{type(error).__name__}: {words}"

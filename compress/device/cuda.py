@@ -1,0 +1,48 @@
+"""An NVIDIA GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from compress.interfaces import Device, Runtime
+from compress.measure.benchmark import Benchmark
+from compress.settings import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cuda(Device):
+    """The first CUDA device that is visible; choose another by CUDA_VISIBLE_DEVICES.
+
+    Attributes:
+        runtime: what exports and executes the compressed model.
+        benchmark: what to time.
+    """
+
+    torch_device = "cuda"
+
+    runtime: Runtime
+    benchmark: Benchmark
+
+    def check(self) -> None:
+        """Raises a UserError if torch sees no GPU."""
+        if not torch.cuda.is_available():
+            build = "a CPU build" if torch.version.cuda is None else f"CUDA {torch.version.cuda}"
+            raise UserError(f"device=cuda: torch ({build}) sees no GPU; take device=cpu")
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Nothing to pin."""
+        yield
+
+    def training_dtype(self) -> torch.dtype:
+        """bfloat16 from the Ampere generation on."""
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float32
+
+    def label(self) -> str:
+        """Such as "cuda, NVIDIA H200"."""
+        return f"cuda, {torch.cuda.get_device_name()}"

@@ -1,0 +1,271 @@
+"""The architecture on one page: what a run is made of, and what passes between its stages.
+
+    task.load() ─► TaskData ─► teacher.load ─► student.distill ─► pruner.prune ─► runtime.export
+                      │                                                                 │
+                      └── evaluation (never seen by a stage) ──► measure ◄── load ◄── a folder
+
+Every choice is a frozen `Settings` dataclass that one yaml constructs. Shapes: B batch, L length.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from jaxtyping import Float, Int
+
+from compress.measure.benchmark import Benchmark
+from compress.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from compress.artifact import Manifest
+
+
+class Split(ABC):
+    """Labelled rows of one split, not yet encoded.
+
+    Attributes:
+        name: which rows these are, in words ("10 % of the published train split, seed 0").
+        digest: SHA-256 over inputs and labels; equal digests mean equal rows.
+    """
+
+    name: str
+    digest: str
+
+    @property
+    @abstractmethod
+    def labels(self) -> Sequence[int]:
+        """The class index of each row."""
+
+    @abstractmethod
+    def encode(self, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+        """The rows as model inputs, unpadded, with their `length`; no labels."""
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that a stage may learn from. There is no evaluation split in it, by design."""
+
+    train: Split
+    validation: Split
+    calibration: Split
+    class_names: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Identifies the rows of all three splits."""
+        return "-".join(split.digest for split in (self.train, self.validation, self.calibration))
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A loaded task. Only the pipeline holds the evaluation split, and hands it to `measure`.
+
+    Attributes:
+        source: where the rows came from, in one sentence.
+    """
+
+    training: TrainingData
+    evaluation: Split
+    source: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one stage did to a model; the history of a model is the list of these.
+
+    Attributes:
+        stage: teacher, student, pruner or quantizer.
+        settings: the stage's own `describe()`.
+        claimed_zeros: for each weight that the stage pruned, how many zeros it must hold from
+            now on. The pipeline counts them after the stage and again in the reloaded artifact.
+        notes: facts worth keeping, such as the layers that were kept.
+    """
+
+    stage: str
+    settings: Mapping[str, Any]
+    claimed_zeros: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CompressedModel:
+    """A model on its way through the stages. A stage returns a new one and leaves its input alone.
+
+    Attributes:
+        digest: identifies how the model was made; two models with one digest have equal weights.
+        folder: where the stage store keeps it.
+    """
+
+    module: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    history: tuple[Step, ...]
+    digest: str = ""
+    folder: Path | None = None
+
+    def then(self, module: PreTrainedModel, step: Step) -> CompressedModel:
+        """The model that a stage made out of this one, not yet stored."""
+        history = (*self.history, step)
+        return replace(self, module=module, history=history, digest="", folder=None)
+
+
+class TensorStore(Protocol):
+    """What a stage sees of the stage cache: a place for tensors that are costly to compute."""
+
+    def tensors(
+        self, name: str, inputs: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """The tensors stored for these inputs, made now if they are not there yet."""
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a student or a pruner may use. There is no evaluation split to be had from here."""
+
+    teacher: CompressedModel
+    data: TrainingData
+    device: Device
+    seed: int
+    store: TensorStore
+
+
+class Task(Settings, ABC):
+    """What the model is for: rows to learn from and rows to be judged on."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises a UserError if the rows cannot be had, without reading them all."""
+
+    @abstractmethod
+    def load(self) -> TaskData:
+        """Reads, splits and samples the rows."""
+
+
+class Teacher(Settings, ABC):
+    """The model to compress, and the baseline that every figure is compared with."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises a UserError if the model cannot be had; reads no weights."""
+
+    @abstractmethod
+    def skeleton(self) -> PreTrainedModel:
+        """The model's modules on the meta device: shapes without weights, for checks."""
+
+    @abstractmethod
+    def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
+        """The model with a head for the task's classes, fine-tuned if the settings say so."""
+
+
+class Student(Settings, ABC):
+    """A smaller model that learns from the teacher."""
+
+    @abstractmethod
+    def check(self, teacher: PreTrainedModel) -> PreTrainedModel:
+        """The student's skeleton, given the teacher's; a UserError if it cannot be made."""
+
+    @abstractmethod
+    def distill(self, ctx: StageContext) -> CompressedModel:
+        """The trained student."""
+
+
+class Pruner(Settings, ABC):
+    """Takes weights away."""
+
+    @abstractmethod
+    def check(self, skeleton: PreTrainedModel) -> None:
+        """Raises a UserError if the pruner cannot do what it was asked on these shapes."""
+
+    @abstractmethod
+    def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
+        """The pruned model, with its recovery training."""
+
+
+class Quantizer(Settings, ABC):
+    """A numeric format. How a runtime realises it is a method of that runtime's format class."""
+
+
+class StoredModule(Protocol):
+    """A module that stands in for a plain one and can be rebuilt from an artifact's manifest."""
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON values; tensors come from the weights file."""
+
+    def weight_values(self) -> Tensor:
+        """The weight matrix whose zeros are zeros of the weight, whatever their dtype."""
+
+
+class Runnable(ABC):
+    """A model as it is deployed: loaded from disk, ready to run."""
+
+    tokenizer: PreTrainedTokenizerBase
+
+    @abstractmethod
+    def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
+        """Logits of one padded batch."""
+
+    @abstractmethod
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Every weight by its name, shared ones once."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Waits until all work handed to the processor is done, so that a clock can be read."""
+
+
+class Runtime(Settings, ABC):
+    """Exports a model in a numeric format to a folder, and runs what it exported."""
+
+    @abstractmethod
+    def check(self, quantizer: Quantizer, device: Device) -> None:
+        """Raises a UserError if this runtime does not have that format on that device."""
+
+    @abstractmethod
+    def export(self, model: CompressedModel, quantizer: Quantizer, folder: Path) -> Runnable:
+        """Writes the artifact; returns the model in memory that it was written from."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, manifest: Manifest, torch_device: str) -> Runnable:
+        """The model in a verified artifact folder."""
+
+
+class Device(Settings, ABC):
+    """The processor that training and measuring run on.
+
+    Attributes:
+        torch_device: the name that torch gives it.
+    """
+
+    torch_device: ClassVar[str]
+    runtime: Runtime
+    benchmark: Benchmark
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises a UserError if this machine has no such processor."""
+
+    @abstractmethod
+    def session(self) -> AbstractContextManager[None]:
+        """Pins threads for the length of a run."""
+
+    @abstractmethod
+    def training_dtype(self) -> torch.dtype:
+        """bfloat16 where the processor has arithmetic for it, else float32."""
+
+    @abstractmethod
+    def label(self) -> str:
+        """What ran, in a few words, for the record: "cpu, 2 threads"."""

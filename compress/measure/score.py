@@ -1,0 +1,77 @@
+"""Quality on the evaluation split, with its sampling error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import transformers
+from jaxtyping import Float
+from torch import Tensor
+
+from compress.interfaces import Runnable, Split
+from compress.records import Score
+
+Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
+
+
+def score(model: Runnable, split: Split, batch_size: int) -> Score:
+    """Accuracy with its Wilson interval, and macro F1."""
+    # Imported here: scikit-learn takes seconds, and config errors should not.
+    from sklearn.metrics import f1_score
+
+    predicted = predict_all(model, split, batch_size).argmax(dim=-1).tolist()
+    labels = list(split.labels)
+    correct = sum(p == y for p, y in zip(predicted, labels, strict=True))
+    low, high = wilson_interval(correct, len(labels))
+    return Score(
+        accuracy=correct / len(labels),
+        accuracy_low=low,
+        accuracy_high=high,
+        f1_macro=float(f1_score(labels, predicted, average="macro")),
+        samples=len(labels),
+        batch_size=batch_size,
+        split=split.name,
+    )
+
+
+def predict_all(
+    model: Runnable, split: Split, batch_size: int
+) -> Float[Tensor, "rows classes"]:
+    """Logits of every row in the split's order, computed in batches of similar length."""
+    order, logits = [], []
+    for rows, batch in _batches(model, split, batch_size):
+        order += rows
+        logits.append(model.predict(batch).float().cpu())
+    return torch.cat(logits)[torch.tensor(order).argsort()]
+
+
+def wilson_interval(correct: int, total: int, z: float = Z_95) -> tuple[float, float]:
+    """Confidence interval of a share, after Wilson 1927 (J. Am. Stat. Assoc. 22:209).
+
+    Args:
+        correct: how many of `total` > 0.
+        total: the sample size.
+        z: quantile of the normal distribution; 95 % by default.
+    """
+    share = correct / total
+    centre = share + z**2 / (2 * total)
+    spread = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    scale = 1 + z**2 / total
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def _batches(
+    model: Runnable, split: Split, batch_size: int
+) -> Iterator[tuple[list[int], dict[str, Any]]]:
+    """Row numbers and padded inputs, rows sorted by length so that little is padded."""
+    encoded = split.encode(model.tokenizer)
+    lengths: list[int] = encoded["length"][:]
+    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+    columns = encoded.remove_columns("length")
+    pad = transformers.DataCollatorWithPadding(model.tokenizer)
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        yield rows, dict(pad([columns[row] for row in rows]))

@@ -1,0 +1,120 @@
+"""One run, from a config to figures: distil, prune, quantise, save, reload, measure."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from compress.artifact import load
+from compress.blocks import block_linears
+from compress.cache import Cache, StageStore
+from compress.interfaces import (
+    CompressedModel,
+    Device,
+    Pruner,
+    Quantizer,
+    StageContext,
+    Student,
+    Task,
+    TaskData,
+    Teacher,
+)
+from compress.measure.environment import environment
+from compress.measure.run import Subject, check_reload, measure
+from compress.measure.sparsity import check_claims
+from compress.records import Data, RunRecord
+
+log = logging.getLogger(__name__)
+
+MODEL_FOLDER = "model"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that one run depends on; nothing is loaded yet."""
+
+    teacher: Teacher
+    student: Student
+    pruner: Pruner
+    quantizer: Quantizer
+    task: Task
+    device: Device
+    cache: Cache
+    seed: int
+    objectives: tuple[str, ...]
+
+
+def execute(run: Run, folder: Path, record: RunRecord) -> RunRecord:
+    """Compresses and measures one model; its folder becomes `<folder>/model`.
+
+    Args:
+        run: what to do.
+        folder: the run's own folder, which exists.
+        record: what is known about the run before it starts.
+
+    Returns:
+        The record with all figures.
+    """
+    with run.device.session(), run.cache.open(folder, run.device, run.seed) as store:
+        record = replace(record, environment=environment(run.device))
+        data = run.task.load()
+        teacher, pruned = compress(run, data, store)
+        candidate = export(run, data, pruned, folder / MODEL_FOLDER)
+        baseline = _subject(teacher, teacher.folder, run.device)
+        metrics, baseline_metrics, speedup = measure(
+            candidate, baseline, data.evaluation, data.training, run.device, run.seed
+        )
+        return replace(
+            record,
+            status="ok",
+            model=MODEL_FOLDER,
+            data=_data_record(data),
+            metrics=metrics,
+            baseline=baseline_metrics,
+            speedup=speedup,
+            stages=tuple(store.records),
+            history=tuple(asdict(step) for step in pruned.history),
+        )
+
+
+def compress(run: Run, data: TaskData, store: StageStore) -> tuple[CompressedModel, CompressedModel]:
+    """The teacher, and the model that the student and pruner stages make of it."""
+    training, device, seed = data.training, run.device, run.seed
+    rows = {"rows": training.digest}
+    teacher = store.model(
+        "teacher", run.teacher, rows, lambda: run.teacher.load(training, device, seed)
+    )
+    ctx = StageContext(teacher, training, device, seed, store)
+    inputs = {**rows, "teacher": teacher.digest}
+    student = store.model("student", run.student, inputs, lambda: run.student.distill(ctx))
+    inputs = {**inputs, "student": student.digest}
+    pruned = store.model("pruner", run.pruner, inputs, lambda: run.pruner.prune(student, ctx))
+    check_claims(pruned.history, pruned.module.named_parameters())
+    return teacher, pruned
+
+
+def export(run: Run, data: TaskData, model: CompressedModel, folder: Path) -> Subject:
+    """Writes the artifact, reads it back and checks it; only then may it be measured."""
+    exported = run.device.runtime.export(model, run.quantizer, folder)
+    subject = _subject(model, folder, run.device)
+    batch_size = run.device.benchmark.scoring_batch
+    check_reload(exported, subject.model, data.training.calibration, batch_size)
+    check_claims(model.history, subject.model.weights())
+    return subject
+
+
+def _subject(model: CompressedModel, folder: Path | None, device: Device) -> Subject:
+    assert folder is not None, "every stage's model is stored"
+    compressible = {f"{name}.weight" for name in block_linears(model.module)}
+    return Subject(load(folder, device.torch_device), folder, compressible)
+
+
+def _data_record(data: TaskData) -> Data:
+    return Data(
+        source=f"{data.source}; evaluated on {data.evaluation.name}",
+        train=len(data.training.train),
+        validation=len(data.training.validation),
+        evaluation=len(data.evaluation),
+        digest=f"{data.training.digest}-{data.evaluation.digest}",
+    )

@@ -1,0 +1,97 @@
+"""Reading sequence classifiers from Hugging Face folders: strict about what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+
+from compress.settings import UserError
+from compress.sources import first_line
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load_classifier(
+    folder: Path, class_names: tuple[str, ...], *, fresh_head: bool
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A float32 sequence classifier in eval mode, and its tokenizer.
+
+    Args:
+        folder: config, tokenizer and safetensors weights.
+        class_names: the classes of the task.
+        fresh_head: whether a head that the weights lack, or have for other classes, may be drawn
+            at random because training follows.
+
+    Raises:
+        UserError: the architecture has no classifier, or weights are missing that training will
+            not supply.
+    """
+    names = dict(enumerate(class_names))
+    options: dict[str, Any] = {
+        "num_labels": len(class_names),
+        "id2label": names,
+        "label2id": {name: index for index, name in names.items()},
+        "dtype": torch.float32,
+        "use_safetensors": True,
+        "ignore_mismatched_sizes": True,
+        "output_loading_info": True,
+    }
+    try:
+        with _quiet():
+            module, info = transformers.AutoModelForSequenceClassification.from_pretrained(folder, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{folder} cannot be read: {first_line(error)}") from error
+    _check_loaded(folder, module, info, fresh_head)
+    return module.eval(), tokenizer
+
+
+def load_skeleton(folder: Path) -> PreTrainedModel:
+    """The classifier's modules on the meta device, from the config alone.
+
+    Raises:
+        UserError: the config is damaged, or its architecture has no sequence classifier.
+    """
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder)
+        with torch.device("meta"):
+            auto = transformers.AutoModelForSequenceClassification
+            return auto.from_config(config)  # type: ignore[no-any-return]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{folder} has no usable config: {first_line(error)}") from error
+
+
+def _check_loaded(
+    folder: Path, module: PreTrainedModel, info: dict[str, Any], fresh_head: bool
+) -> None:
+    """Refuses a body with missing weights always, a missing head unless one may be drawn."""
+    missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    body = {key for key in missing if key.startswith(f"{module.base_model_prefix}.")}
+    # BERT's pooler belongs to the head here: bodies are published without it.
+    body = {key for key in body if ".pooler." not in key}
+    if body:
+        raise UserError(
+            f"{folder} lacks {len(body)} weights of {type(module).__name__}, such as {min(body)}"
+        )
+    if missing and not fresh_head:
+        raise UserError(
+            f"{folder} has no head for {module.config.num_labels} classes "
+            f"({', '.join(sorted(missing))}); fine-tune it with epochs > 0"
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the report on weights that were not found: `_check_loaded` judges them."""
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)

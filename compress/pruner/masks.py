@@ -1,0 +1,110 @@
+"""From importance scores to masks, and from masks to a pruned model: shared by all mask pruners.
+
+A mask is True where a weight stays. Scores and masks have the shape of a Linear's weight: [out, in].
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from compress.blocks import block_linears
+from compress.distillation import Distillation, distill_
+from compress.interfaces import CompressedModel, Pruner, StageContext, Step
+from compress.settings import ConfigError, parse_pattern
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def keep_highest_per_row(
+    score: Float[Tensor, "out in"], sparsity: float
+) -> Bool[Tensor, "out in"]:
+    """Drops the lowest `sparsity` of each row: the nearest whole number of weights, ties by place."""
+    return _drop_lowest(score, round(sparsity * score.shape[1]))
+
+
+def keep_highest(score: Float[Tensor, "..."], sparsity: float) -> Bool[Tensor, "..."]:
+    """Drops the lowest `sparsity` of all entries together, ties by place."""
+    return _drop_lowest(score.reshape(1, -1), round(sparsity * score.numel())).view(score.shape)
+
+
+def keep_pattern(
+    score: Float[Tensor, "out in"], kept: int, group: int
+) -> Bool[Tensor, "out in"]:
+    """Keeps the highest `kept` of every `group` consecutive weights in a row."""
+    groups = score.reshape(-1, group)
+    return _drop_lowest(groups, group - kept).view(score.shape)
+
+
+def check_pattern(pruner: Pruner, pattern: str | None, sparsity: float) -> None:
+    """Checks an N:M pattern against the sparsity that is asked for beside it.
+
+    Raises:
+        ConfigError: it is no pattern, or means another sparsity.
+    """
+    if pattern is None:
+        return
+    name = type(pruner).__name__
+    kept, group = parse_pattern(f"{name}.pattern", pattern)
+    implied = 1 - kept / group
+    if abs(implied - sparsity) > 1e-9:
+        raise ConfigError(
+            f"{name}.pattern={pattern} means sparsity {implied:g}, got sparsity={sparsity:g}; "
+            f"set pruner.sparsity={implied:g}"
+        )
+
+
+def check_pattern_fits(pattern: str | None, skeleton: PreTrainedModel) -> None:
+    """Checks that the rows of every layer divide into the pattern's groups.
+
+    Raises:
+        ConfigError: those of one layer do not.
+    """
+    if pattern is None:
+        return
+    _, group = parse_pattern("pattern", pattern)
+    for name, linear in block_linears(skeleton).items():
+        if linear.in_features % group:
+            raise ConfigError(
+                f"pruner.pattern={pattern}: {name} has rows of {linear.in_features} weights, "
+                f"expected a multiple of {group}"
+            )
+
+
+def masked(
+    pruner: Pruner,
+    model: CompressedModel,
+    masks: Mapping[str, Bool[Tensor, "out in"]],
+    recovery: Distillation,
+    ctx: StageContext,
+) -> CompressedModel:
+    """A copy of the model with the masks applied and held through its recovery training.
+
+    Args:
+        pruner: what made the masks, for the history.
+        model: stays as it is.
+        masks: by the name of the Linear layer.
+        recovery: the training after pruning; `epochs=0` for none.
+        ctx: rows, teacher and device to recover with.
+    """
+    module = copy.deepcopy(model.module)
+    held = {f"{name}.weight": mask for name, mask in masks.items()}
+    with torch.no_grad():
+        for name, mask in held.items():
+            module.get_parameter(name).mul_(mask)
+    distill_(module, model.tokenizer, recovery, ctx, held)
+    zeros = {name: int((~mask).sum()) for name, mask in held.items()}
+    return model.then(module, Step("pruner", pruner.describe(), claimed_zeros=zeros))
+
+
+def _drop_lowest(rows: Float[Tensor, "rows n"], count: int) -> Bool[Tensor, "rows n"]:
+    """True but for the `count` lowest entries of each row."""
+    mask = torch.ones_like(rows, dtype=torch.bool)
+    lowest = rows.sort(dim=1, stable=True).indices[:, :count]
+    return mask.scatter_(1, lowest, False)

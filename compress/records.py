@@ -1,0 +1,258 @@
+"""RunRecord ⇄ metrics.json: one schema for the writer and every reader.
+
+Units are in the names; fractions lie in [0, 1]; what could not be measured is null, never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from compress.files import write_atomically
+from compress.settings import ConfigError, UserError
+
+SCHEMA = 1
+FILE = "metrics.json"
+
+
+@dataclass(frozen=True)
+class Score:
+    """Quality on the evaluation split, of the model reloaded from disk.
+
+    Attributes:
+        accuracy_low: lower end of the 95 % Wilson interval of accuracy.
+        accuracy_high: upper end of it.
+        f1_macro: F1 averaged over the classes with equal weight.
+        samples: rows that were scored.
+        batch_size: rows per batch while scoring, sorted by length and padded to the longest.
+        split: which rows these were.
+    """
+
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    f1_macro: float
+    samples: int
+    batch_size: int
+    split: str
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Wall-clock time of one forward pass at one shape, tokenization not included.
+
+    Attributes:
+        batch: rows in the batch.
+        length: tokens in each row, none of them padding.
+        samples: timed forward passes.
+        iqr_ms: distance between the quartiles.
+        p95_ms: null below 200 samples, which a 95th percentile needs to have 10 beyond it.
+        p99_ms: null below 1,000 samples, likewise.
+        samples_per_second: batch divided by the median.
+    """
+
+    batch: int
+    length: int
+    samples: int
+    median_ms: float
+    iqr_ms: float
+    p95_ms: float | None
+    p99_ms: float | None
+    samples_per_second: float
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """Baseline's time divided by the candidate's at one shape, both timed in turns in this run.
+
+    Attributes:
+        ratio: above 1 when the candidate is faster.
+        low: lower end of the 95 % bootstrap interval.
+        high: upper end of it.
+    """
+
+    batch: int
+    length: int
+    ratio: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ModelMetrics:
+    """All that was measured on one model folder.
+
+    Attributes:
+        parameters: entries of all weights, shared ones counted once.
+        nonzero_parameters: those that are not zero.
+        sparsity: zeroed fraction of the compressible weights (the Linear layers of the blocks).
+        model_sparsity: zeroed fraction of all weights.
+        size_bytes: bytes of all files in the folder. Zeros in a dense file save nothing.
+        peak_memory_bytes: weights plus the largest total of activations alive at once, counted
+            tensor by tensor at the largest timed shape; the process as a whole takes more.
+    """
+
+    score: Score
+    parameters: int
+    nonzero_parameters: int
+    sparsity: float
+    model_sparsity: float
+    size_bytes: int
+    latency: tuple[Latency, ...]
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage of a run: `made`, found `cached`, or `passed through` by a stage that is none."""
+
+    name: str
+    seconds: float
+    outcome: Literal["made", "cached", "passed through"]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The machine and the libraries.
+
+    Attributes:
+        machine: processor, instruction sets, cores: figures of different machines never mix.
+        device: what ran, with its threads.
+        load_average: of the last minute when the run began; above the core count means busy.
+    """
+
+    machine: str
+    device: str
+    load_average: float | None
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the rows came from, how many there are, and a digest that identifies them."""
+
+    source: str
+    train: int
+    validation: int
+    evaluation: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that one run says about itself.
+
+    Attributes:
+        status: "ok", or "failed", and then `error` says why and the figures are null.
+        choices: the option taken in each config group, such as {"pruner": "wanda"}.
+        overrides: what the command line or the sweeper set.
+        config: the whole config as it was composed.
+        model: the run's own folder of the compressed model, relative to this file.
+    """
+
+    schema: int
+    status: Literal["ok", "failed"]
+    error: str | None
+    started: str
+    seconds: float
+    seed: int | None
+    choices: dict[str, str]
+    overrides: tuple[str, ...]
+    config: dict[str, Any]
+    model: str | None = None
+    environment: Environment | None = None
+    data: Data | None = None
+    metrics: ModelMetrics | None = None
+    baseline: ModelMetrics | None = None
+    speedup: tuple[Speedup, ...] = ()
+    stages: tuple[StageRecord, ...] = ()
+    history: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure that can be an objective, a column or an axis.
+
+    Attributes:
+        better: which direction is better.
+        read: takes it out of a record whose status is ok.
+    """
+
+    unit: str
+    better: Literal["higher", "lower"]
+    read: Callable[[RunRecord], float]
+
+
+def _model(read: Callable[[ModelMetrics], float]) -> Callable[[RunRecord], float]:
+    def of_run(record: RunRecord) -> float:
+        assert record.metrics is not None, "only records whose status is ok bear metrics"
+        return read(record.metrics)
+
+    return of_run
+
+
+METRICS = {
+    "accuracy": Metric("fraction", "higher", _model(lambda m: m.score.accuracy)),
+    "f1_macro": Metric("fraction", "higher", _model(lambda m: m.score.f1_macro)),
+    "size_bytes": Metric("bytes", "lower", _model(lambda m: m.size_bytes)),
+    "latency_ms": Metric("ms", "lower", _model(lambda m: m.latency[0].median_ms)),
+    "speedup": Metric("ratio", "higher", lambda record: record.speedup[0].ratio),
+    "parameters": Metric("count", "lower", _model(lambda m: m.parameters)),
+    "nonzero_parameters": Metric("count", "lower", _model(lambda m: m.nonzero_parameters)),
+    "sparsity": Metric("fraction", "higher", _model(lambda m: m.sparsity)),
+    "model_sparsity": Metric("fraction", "higher", _model(lambda m: m.model_sparsity)),
+    "peak_memory_bytes": Metric("bytes", "lower", _model(lambda m: m.peak_memory_bytes)),
+}
+
+
+def check_objectives(names: tuple[str, ...]) -> None:
+    """Checks that every objective is a metric that records bear.
+
+    Raises:
+        ConfigError: one is not, or there is none.
+    """
+    unknown = [name for name in names if name not in METRICS]
+    if unknown or not names:
+        got = ", ".join(unknown) or "none"
+        raise ConfigError(f"objectives must be among {', '.join(METRICS)}; got {got}")
+
+
+def objective_values(record: RunRecord, names: tuple[str, ...]) -> list[float]:
+    """The objectives in order; NaN for a failed run, which a sweeper takes as a failed trial."""
+    if record.status == "failed":
+        return [math.nan] * len(names)
+    return [float(METRICS[name].read(record)) for name in names]
+
+
+def write_record(record: RunRecord, folder: Path) -> Path:
+    """Writes metrics.json into the run's folder, whole or not at all."""
+    path = folder / FILE
+    write_atomically(path, json.dumps(asdict(record), indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def read_record(path: Path) -> RunRecord:
+    """Reads a metrics.json.
+
+    Raises:
+        UserError: it is no JSON, of another schema, or does not fit the schema; says where.
+    """
+    try:
+        raw = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON: {error}") from error
+    schema = raw.get("schema") if isinstance(raw, dict) else None
+    if schema != SCHEMA:
+        raise UserError(f"{path} has schema {schema}, this version reads {SCHEMA}")
+    try:
+        return TypeAdapter(RunRecord).validate_python(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path} does not fit the schema at {where}: {first['msg']}") from error

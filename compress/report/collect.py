@@ -1,0 +1,64 @@
+"""Finds the records below some folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from compress.records import FILE, RunRecord, read_record
+from compress.settings import UserError
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What lies below the folders.
+
+    Attributes:
+        runs: folder and record of each run that wrote one, failed ones included.
+        broken: for each record that cannot be read, why.
+        unfinished: run folders without a record: still running, or killed.
+    """
+
+    runs: tuple[tuple[Path, RunRecord], ...]
+    broken: tuple[str, ...]
+    unfinished: tuple[Path, ...]
+
+    @property
+    def ok(self) -> list[tuple[Path, RunRecord]]:
+        """The runs that bear figures."""
+        return [(folder, record) for folder, record in self.runs if record.status == "ok"]
+
+    @property
+    def failed(self) -> list[tuple[Path, RunRecord]]:
+        """The runs that say why they have none."""
+        return [(folder, record) for folder, record in self.runs if record.status == "failed"]
+
+
+def collect(folders: Iterable[Path]) -> Collection:
+    """Reads every record below the folders, in the order of their names.
+
+    Raises:
+        UserError: a folder does not exist.
+    """
+    found: set[Path] = set()
+    started: set[Path] = set()
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder} is no folder")
+        found |= set(folder.rglob(FILE))
+        # Hydra leaves this folder in every run's folder before the run begins.
+        started |= {path.parent for path in folder.rglob(".hydra")}
+    runs, broken = [], []
+    for path in sorted(found, key=_natural):
+        try:
+            runs.append((path.parent, read_record(path)))
+        except UserError as error:
+            broken.append(str(error))
+    unfinished = sorted(started - {path.parent for path in found}, key=_natural)
+    return Collection(tuple(runs), tuple(broken), tuple(unfinished))
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sorts run 10 after run 9."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in path.parts]

@@ -1,0 +1,105 @@
+"""The torch runtime: eager execution of the modules themselves."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from compress.artifact import Manifest, read_model, read_tokenizer, write_model
+from compress.interfaces import CompressedModel, Device, Quantizer, Runnable, Runtime, Step
+from compress.settings import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class TorchFormat(ABC):
+    """What a quantizer adds to be had in torch.
+
+    Attributes:
+        torch_devices: where torch has kernels for the format.
+    """
+
+    torch_devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+
+    @abstractmethod
+    def quantize_torch_(self, module: PreTrainedModel) -> None:
+        """Replaces modules, in place, by ones in this format."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchRuntime(Runtime):
+    """Eager torch."""
+
+    def check(self, quantizer: Quantizer, device: Device) -> None:
+        """Refuses a format that torch does not have on the device.
+
+        Raises:
+            ConfigError: so it is.
+        """
+        name = type(quantizer).__name__
+        if not isinstance(quantizer, TorchFormat):
+            raise ConfigError(f"quantizer {name} cannot be had in the torch runtime")
+        if device.torch_device not in quantizer.torch_devices:
+            allowed = ", ".join(quantizer.torch_devices)
+            raise ConfigError(
+                f"quantizer {name} runs on {allowed} in the torch runtime, got "
+                f"device={device.torch_device}"
+            )
+
+    def export(self, model: CompressedModel, quantizer: Quantizer, folder: Path) -> TorchModel:
+        """Quantises a copy of the model and writes it."""
+        assert isinstance(quantizer, TorchFormat), "check() refused other formats"
+        module = copy.deepcopy(model.module)
+        quantizer.quantize_torch_(module)
+        exported = model.then(module, Step("quantizer", quantizer.describe()))
+        write_model(exported, folder, f"{__name__}.{type(self).__qualname__}")
+        return TorchModel(module, model.tokenizer, "cpu")
+
+    @classmethod
+    def load(cls, folder: Path, manifest: Manifest, torch_device: str) -> TorchModel:
+        """The model in a verified folder that this runtime wrote."""
+        module = read_model(folder, manifest)
+        return TorchModel(module, read_tokenizer(folder), torch_device)
+
+
+class TorchModel(Runnable):
+    """Torch modules, ready to run."""
+
+    def __init__(
+        self, module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, torch_device: str
+    ) -> None:
+        """Moves the modules to the device."""
+        self.module = module.to(torch_device)
+        self.tokenizer = tokenizer
+        self._device = torch_device
+
+    @torch.inference_mode()
+    def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
+        """Logits of one padded batch, on the model's device."""
+        moved = {name: tensor.to(self._device) for name, tensor in batch.items()}
+        logits: Tensor = self.module(**moved).logits
+        return logits
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters, and the weight buffers of modules that stand in for plain ones."""
+        yield from self.module.named_parameters()
+        for prefix, part in self.module.named_modules():
+            if type(part).__module__.startswith("compress."):
+                for name, buffer in part.named_buffers(recurse=False):
+                    # Scales are bookkeeping of the format, not weights of the model.
+                    if name in {"weight", "bias"}:
+                        yield f"{prefix}.{name}", buffer
+
+    def synchronize(self) -> None:
+        """Waits for the GPU, if there is one."""
+        if self._device == "cuda":
+            torch.cuda.synchronize()

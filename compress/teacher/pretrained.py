@@ -1,0 +1,76 @@
+"""A pretrained model from the hub, an offline package or a folder, fine-tuned on the task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from compress.distillation import label_loss
+from compress.interfaces import CompressedModel, Device, Step, Teacher, TrainingData
+from compress.pretrained import load_classifier, load_skeleton
+from compress.settings import ConfigError
+from compress.sources import find_model, model_digest
+from compress.train import Training, train_
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedTeacher(Teacher):
+    """Any Hugging Face model with a sequence classification class.
+
+    Attributes:
+        path: a folder or a hub id.
+        finetune: training on the task; with `epochs=0` the model is taken as it is, and must
+            have a head for the task's classes.
+    """
+
+    path: str
+    finetune: Training
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: the path is empty.
+        """
+        super().__post_init__()
+        if not self.path:
+            raise ConfigError("teacher.path must be a folder or a hub id, got nothing")
+
+    @cached_property
+    def _folder(self) -> Path:
+        return find_model(self.path)
+
+    def check(self) -> None:
+        """Raises a UserError if the model cannot be found."""
+        assert self._folder
+
+    def content_digest(self) -> str:
+        """Digest of the model's files."""
+        return model_digest(self._folder)
+
+    def skeleton(self) -> PreTrainedModel:
+        """The modules on the meta device."""
+        return load_skeleton(self._folder)
+
+    def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
+        """Reads the weights, gives them a head for the task's classes, and fine-tunes."""
+        fresh_head = self.finetune.epochs > 0
+        module, tokenizer = load_classifier(self._folder, data.class_names, fresh_head=fresh_head)
+        labels = torch.tensor(data.train.labels)
+        train_(
+            module,
+            tokenizer,
+            data.train,
+            self.finetune,
+            label_loss(labels),
+            device=device,
+            seed=seed,
+        )
+        return CompressedModel(module, tokenizer, (Step("teacher", self.describe()),))

@@ -1,0 +1,123 @@
+"""A tiny transformer with random weights: for tests and for trying a config, never for results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+from compress.distillation import label_loss
+from compress.interfaces import CompressedModel, Device, Step, Teacher, TrainingData
+from compress.settings import UserError, check_choice, check_positive
+from compress.task.text import TextSplit
+from compress.train import Training, train_
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+SPECIAL_TOKENS = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+}
+VOCABULARY = 1000
+POSITIONS = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyRandomTeacher(Teacher):
+    """A transformer that trains in seconds.
+
+    Attributes:
+        architecture: the transformers model type: bert, distilbert or roberta.
+        layers: transformer layers.
+        hidden: width of the residual stream; the feed-forward is twice as wide.
+        heads: attention heads.
+        finetune: training on the task; `epochs=0` leaves the weights random.
+    """
+
+    architecture: str
+    layers: int
+    hidden: int
+    heads: int
+    finetune: Training
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_choice(self, "architecture", ("bert", "distilbert", "roberta"))
+        check_positive(self, "layers", "hidden", "heads")
+
+    def check(self) -> None:
+        """Nothing can be missing."""
+
+    def skeleton(self) -> PreTrainedModel:
+        """The modules on the meta device."""
+        with torch.device("meta"):
+            return self._module(("negative", "positive"))
+
+    def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
+        """Random weights and a word-piece tokenizer made of the train split's texts."""
+        module = self._module(data.class_names).eval()
+        tokenizer = _tokenizer(data)
+        labels = torch.tensor(data.train.labels)
+        train_(
+            module,
+            tokenizer,
+            data.train,
+            self.finetune,
+            label_loss(labels),
+            device=device,
+            seed=seed,
+        )
+        return CompressedModel(module, tokenizer, (Step("teacher", self.describe()),))
+
+    def _module(self, class_names: tuple[str, ...]) -> PreTrainedModel:
+        names = dict(enumerate(class_names))
+        sizes: dict[str, Any] = {
+            "num_hidden_layers": self.layers,
+            "hidden_size": self.hidden,
+            "num_attention_heads": self.heads,
+            "vocab_size": VOCABULARY,
+            "max_position_embeddings": POSITIONS,
+            "num_labels": len(class_names),
+            "id2label": names,
+            "label2id": {name: index for index, name in names.items()},
+            "pad_token_id": 0,
+        }
+        # DistilBERT's config gives the feed-forward width a name of its own.
+        width = "hidden_dim" if self.architecture == "distilbert" else "intermediate_size"
+        config = transformers.AutoConfig.for_model(self.architecture, **sizes, **{width: 2 * self.hidden})
+        auto = transformers.AutoModelForSequenceClassification
+        return auto.from_config(config)  # type: ignore[no-any-return]
+
+
+def _tokenizer(data: TrainingData) -> PreTrainedTokenizerFast:
+    """A word-piece tokenizer trained on the texts of the train split."""
+    if not isinstance(data.train, TextSplit):
+        raise UserError("teacher=tiny_random reads texts; this task has none")
+    tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL_TOKENS["unk_token"]))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCABULARY, special_tokens=list(SPECIAL_TOKENS.values()), show_progress=False
+    )
+    tokenizer.train_from_iterator(data.train.texts, trainer)
+    ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=ends
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=POSITIONS,
+        model_input_names=["input_ids", "attention_mask"],
+        **SPECIAL_TOKENS,
+    )

@@ -1,0 +1,35 @@
+"""Turns folders of runs into tables and Pareto plots: `python scripts/aggregate.py outputs/…`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from compress.report.screen import show
+from compress.report.write import write_report
+from compress.settings import UserError
+
+
+def main() -> int:
+    """Writes the report; 1 if a record could not be read or there is none."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, help="runs and sweeps, at any depth")
+    parser.add_argument("--out", type=Path, help="default: the folder, if only one is given")
+    arguments = parser.parse_args()
+    folders: list[Path] = arguments.folders
+    if arguments.out is None and len(folders) > 1:
+        parser.error("--out is needed for more than one folder")
+    try:
+        report = write_report(folders, arguments.out or folders[0])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    show(report, Console())
+    return 1 if report.collection.broken or not report.collection.runs else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
