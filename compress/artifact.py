@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,8 @@ def write_model(model: CompressedModel, folder: Path, runtime: str) -> None:
         model.module.config.save_pretrained(folder)
         save_model(model.module, str(folder / PACKED_WEIGHTS))
     else:
-        model.module.save_pretrained(folder)
+        with quiet_bars():
+            model.module.save_pretrained(folder)
     model.tokenizer.save_pretrained(folder)
     files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
     manifest = Manifest(
@@ -121,8 +123,9 @@ def read_model(folder: Path, manifest: Manifest) -> PreTrainedModel:
     """The torch modules in a verified folder, with weights, in eval mode."""
     architecture = getattr(transformers, manifest.architecture)
     if not manifest.modules:
-        module = architecture.from_pretrained(folder, dtype="auto", use_safetensors=True)
-        return module.eval()  # type: ignore[no-any-return]
+        with quiet_bars():
+            module = architecture.from_pretrained(folder, dtype="auto", use_safetensors=True)
+        return module.eval()
     # The constructor draws initial weights that are overwritten next; the caller's random
     # numbers must not depend on that.
     with torch.random.fork_rng(devices=[]):
@@ -130,12 +133,12 @@ def read_model(folder: Path, manifest: Manifest) -> PreTrainedModel:
     for name, spec in manifest.modules.items():
         module.set_submodule(name, _build(spec))
     load_model(module, str(folder / PACKED_WEIGHTS))
-    return module.eval()  # type: ignore[no-any-return]
+    return module.eval()
 
 
 def read_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerBase:
     """The tokenizer in a model folder."""
-    return transformers.AutoTokenizer.from_pretrained(folder)  # type: ignore[no-any-return]
+    return transformers.AutoTokenizer.from_pretrained(folder)
 
 
 def load(folder: str | Path, torch_device: str = "cpu") -> Runnable:
@@ -146,6 +149,19 @@ def load(folder: str | Path, torch_device: str = "cpu") -> Runnable:
     if not issubclass(runtime, Runtime):
         raise UserError(f"{folder / MANIFEST} names {manifest.runtime}, which is no runtime")
     return runtime.load(folder, manifest, torch_device)
+
+
+@contextmanager
+def quiet_bars() -> Iterator[None]:
+    """Hides the progress bars of reading and writing weights, which take a moment."""
+    bars = transformers.utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
 
 
 def folder_bytes(folder: Path) -> int:
@@ -184,7 +200,6 @@ def _resolve(path: str) -> type:
     if not isinstance(found, type):
         raise UserError(f"{path} is no class")
     return found
-
 
 
 def _sync(path: Path) -> None:

@@ -62,6 +62,6 @@ def keep_blocks_(module: PreTrainedModel, kept: tuple[int, ...]) -> None:
         for part in block.modules():
             # Decoders index their key-value cache by this number.
             if "layer_idx" in vars(part):
-                part.layer_idx = index
+                vars(part)["layer_idx"] = index
     setattr(module.get_submodule(parent_name), attribute, shorter)
     module.config.num_hidden_layers = len(kept)

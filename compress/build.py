@@ -18,7 +18,6 @@ from compress.settings import ConfigError, Settings, UserError
 from compress.sources import first_line
 
 
-
 def build_run(cfg: DictConfig) -> Run:
     """Builds the run and checks its parts against each other.
 

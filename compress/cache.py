@@ -26,7 +26,7 @@ from torch import Tensor
 
 from compress.artifact import read_manifest, read_model, read_tokenizer, write_model
 from compress.interfaces import CompressedModel, Device
-from compress.records import StageRecord
+from compress.records import Outcome, StageRecord
 from compress.settings import Settings, UserError
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class StageStore:
         text = json.dumps({"name": name, **inputs, **self._common}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def _note(self, name: str, started: float, outcome: str) -> None:
+    def _note(self, name: str, started: float, outcome: Outcome) -> None:
         seconds = time.perf_counter() - started
         self.records.append(StageRecord(name=name, seconds=seconds, outcome=outcome))
         log.info("%s: %s in %.1f s", name, outcome, seconds)

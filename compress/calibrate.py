@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,13 +46,7 @@ def walk_blocks(
     prefix, blocks = find_blocks(module)
     calls = [_first_call(module, blocks[0], row) for row in _rows(module, tokenizer, rows)]
     for index, block in enumerate(blocks):
-
-        def run(block: nn.Module = block) -> Iterator[None]:
-            for positional, named in calls:
-                block(*positional, **named)
-                yield
-
-        visit(f"{prefix}.{index}", block, run)
+        visit(f"{prefix}.{index}", block, partial(_run, block, calls))
         calls = [_next_call(block, call) for call in calls]
 
 
@@ -79,6 +74,12 @@ def input_norms(block: nn.Module) -> Iterator[dict[str, Float[Tensor, " in"]]]:
             handle.remove()
     for name in squares:
         squares[name] = squares[name].sqrt()
+
+
+def _run(block: nn.Module, calls: list[_Call]) -> Iterator[None]:
+    for positional, named in calls:
+        block(*positional, **named)
+        yield
 
 
 def _rows(

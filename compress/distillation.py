@@ -114,7 +114,7 @@ def label_loss(labels: Int[Tensor, " rows"]) -> RowLoss:
 
 
 def teacher_logits(ctx: StageContext) -> Float[Tensor, "rows classes"]:
-    """The teacher's logits of the train split: computed once, then every epoch and run reads them."""
+    """The teacher's logits of the train split, computed once for all epochs and runs."""
     split = ctx.data.train
     inputs = {"teacher": ctx.teacher.digest, "rows": split.digest}
 
@@ -146,8 +146,6 @@ def _row_loss(
         hard = labels[index].to(logits.device)
         if soft is None:
             return functional.cross_entropy(logits, hard)
-        return distillation_loss(
-            logits, soft[index].to(logits.device), hard, temperature, alpha
-        )
+        return distillation_loss(logits, soft[index].to(logits.device), hard, temperature, alpha)
 
     return loss

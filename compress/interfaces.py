@@ -198,16 +198,6 @@ class Quantizer(Settings, ABC):
     """A numeric format. How a runtime realises it is a method of that runtime's format class."""
 
 
-class StoredModule(Protocol):
-    """A module that stands in for a plain one and can be rebuilt from an artifact's manifest."""
-
-    def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON values; tensors come from the weights file."""
-
-    def weight_values(self) -> Tensor:
-        """The weight matrix whose zeros are zeros of the weight, whatever their dtype."""
-
-
 class Runnable(ABC):
     """A model as it is deployed: loaded from disk, ready to run."""
 

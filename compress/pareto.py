@@ -34,4 +34,5 @@ def pareto_front(
     no_worse = (losses[:, None, :] <= losses[None, :, :]).all(axis=2)
     somewhere_better = (losses[:, None, :] < losses[None, :, :]).any(axis=2)
     dominated = (no_worse & somewhere_better).any(axis=0)
-    return np.logical_not(dominated)
+    front: Bool[np.ndarray, " points"] = np.logical_not(dominated)
+    return front

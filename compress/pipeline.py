@@ -63,7 +63,7 @@ def execute(run: Run, folder: Path, record: RunRecord) -> RunRecord:
         candidate = export(run, data, pruned, folder / MODEL_FOLDER)
         baseline = _subject(teacher, teacher.folder, run.device)
         metrics, baseline_metrics, speedup = measure(
-            candidate, baseline, data.evaluation, data.training, run.device, run.seed
+            candidate, baseline, data.evaluation, data.training, run.device, run.seed, store
         )
         return replace(
             record,
@@ -78,7 +78,9 @@ def execute(run: Run, folder: Path, record: RunRecord) -> RunRecord:
         )
 
 
-def compress(run: Run, data: TaskData, store: StageStore) -> tuple[CompressedModel, CompressedModel]:
+def compress(
+    run: Run, data: TaskData, store: StageStore
+) -> tuple[CompressedModel, CompressedModel]:
     """The teacher, and the model that the student and pruner stages make of it."""
     training, device, seed = data.training, run.device, run.seed
     rows = {"rows": training.digest}
@@ -98,8 +100,7 @@ def export(run: Run, data: TaskData, model: CompressedModel, folder: Path) -> Su
     """Writes the artifact, reads it back and checks it; only then may it be measured."""
     exported = run.device.runtime.export(model, run.quantizer, folder)
     subject = _subject(model, folder, run.device)
-    batch_size = run.device.benchmark.scoring_batch
-    check_reload(exported, subject.model, data.training.calibration, batch_size)
+    check_reload(exported, subject.model, data.training.calibration)
     check_claims(model.history, subject.model.weights())
     return subject
 
@@ -107,7 +108,7 @@ def export(run: Run, data: TaskData, model: CompressedModel, folder: Path) -> Su
 def _subject(model: CompressedModel, folder: Path | None, device: Device) -> Subject:
     assert folder is not None, "every stage's model is stored"
     compressible = {f"{name}.weight" for name in block_linears(model.module)}
-    return Subject(load(folder, device.torch_device), folder, compressible)
+    return Subject(load(folder, device.torch_device), folder, compressible, model.digest)
 
 
 def _data_record(data: TaskData) -> Data:

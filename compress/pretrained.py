@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 
+from compress.artifact import quiet_bars
 from compress.settings import UserError
 from compress.sources import first_line
 
@@ -43,8 +44,10 @@ def load_classifier(
         "output_loading_info": True,
     }
     try:
-        with _quiet():
-            module, info = transformers.AutoModelForSequenceClassification.from_pretrained(folder, **options)
+        with _quiet(), quiet_bars():
+            module, info = transformers.AutoModelForSequenceClassification.from_pretrained(
+                folder, **options
+            )
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{folder} cannot be read: {first_line(error)}") from error
@@ -62,7 +65,7 @@ def load_skeleton(folder: Path) -> PreTrainedModel:
         config = transformers.AutoConfig.from_pretrained(folder)
         with torch.device("meta"):
             auto = transformers.AutoModelForSequenceClassification
-            return auto.from_config(config)  # type: ignore[no-any-return]
+            return auto.from_config(config)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{folder} has no usable config: {first_line(error)}") from error
 

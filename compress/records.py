@@ -108,13 +108,16 @@ class ModelMetrics:
     peak_memory_bytes: int
 
 
+Outcome = Literal["made", "cached", "passed through"]
+
+
 @dataclass(frozen=True)
 class StageRecord:
     """One stage of a run: `made`, found `cached`, or `passed through` by a stage that is none."""
 
     name: str
     seconds: float
-    outcome: Literal["made", "cached", "passed through"]
+    outcome: Outcome
 
 
 @dataclass(frozen=True)

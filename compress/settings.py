@@ -46,7 +46,7 @@ class Settings:
             object.__setattr__(self, field.name, value)
 
     def describe(self) -> dict[str, Any]:
-        """The class, its version and every field as plain JSON values: what a cache key is made of."""
+        """The class, its version and every field as JSON values: what a cache key is made of."""
         fields = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
         target = f"{type(self).__module__}.{type(self).__qualname__}"
         return {"class": target, "version": self.version, **fields}
@@ -137,11 +137,14 @@ def _typed(where: str, value: Any, hint: Any) -> Any:
             return tuple(_typed(f"{where}[{i}]", *pair) for i, pair in enumerate(pairs))
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
-    elif hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    elif isinstance(hint, type) and hint not in (int, float) and isinstance(value, hint):
+    elif isinstance(hint, type) and isinstance(value, hint) and not _bool_for_int(value, hint):
         return value
     raise ConfigTypeError(f"{where} must be {_kind(hint)}, got {value!r}")
+
+
+def _bool_for_int(value: Any, hint: type) -> bool:
+    """Whether a bool stands where a number is wanted: Python takes it for one, we do not."""
+    return isinstance(value, bool) and hint is not bool
 
 
 def _kind(hint: Any) -> str:

@@ -25,8 +25,7 @@ def main() -> int:
     try:
         report = write_report(folders, arguments.out or folders[0])
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        sys.exit(f"error: {error}")
     show(report, Console())
     return 1 if report.collection.broken or not report.collection.runs else 0
 

@@ -25,7 +25,7 @@ from compress.records import Latency, Speedup
 BLOCK_SECONDS = 0.02  # one model's turn: long against the clock, short against a busy spell
 MAX_BLOCK = 10
 MIN_ROUNDS = 5
-MIN_WARMUP = 3
+MIN_WARMUP = 2
 RESAMPLES = 2000
 TAIL_SAMPLES = 10  # a percentile needs this many samples beyond it
 
@@ -78,7 +78,7 @@ def fill_shape(model: Runnable, rows: Split, batch: int, length: int) -> dict[st
     return filled
 
 
-def summarize(times_ms: Float[np.ndarray, "..."], batch: int, length: int) -> Latency:
+def summarize(times_ms: Float[np.ndarray, ...], batch: int, length: int) -> Latency:
     """Median, quartile distance, and the percentiles that the sample is large enough for."""
     flat = times_ms.ravel()
     lower, median, upper = (float(q) for q in np.percentile(flat, [25, 50, 75]))

@@ -24,26 +24,25 @@ def peak_memory(model: Runnable, batch: Mapping[str, Int[Tensor, "B L"]]) -> int
     weights = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _state(model)}
     with _LiveTensors(set(weights)) as live:
         model.predict(batch)
-    return sum(weights.values()) + live.peak
+    peak: int = sum(weights.values()) + live.peak
+    return peak
 
 
 def _state(model: Runnable) -> list[Tensor]:
     return [tensor for _, tensor in model.weights()]
 
 
-class _LiveTensors(TorchDispatchMode):
+class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the storages that operators return, and takes each off when it dies."""
 
     def __init__(self, known: set[int]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._known = known  # views of weights are no new memory
         self._alive: set[int] = set()
         self._now = 0
         self.peak = 0
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):

@@ -6,38 +6,42 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.artifact import folder_bytes
-from compress.interfaces import Device, Runnable, Split, TrainingData
+from compress.interfaces import Device, Runnable, Split, TensorStore, TrainingData
 from compress.measure.latency import fill_shape, measure_latency
 from compress.measure.memory import peak_memory
 from compress.measure.score import predict_all, score
 from compress.measure.sparsity import count_weights
-from compress.records import Latency, ModelMetrics, Speedup
+from compress.records import Latency, ModelMetrics, Score, Speedup
 
 # The reloaded model runs the same operators on the same numbers; this allows for another order
 # of summation in the processor's kernels and nothing more.
 RELOAD_TOLERANCE = 1e-5
+RELOAD_SHAPE = (32, 32)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model folder under measurement.
+    """A model folder under measurement, reloaded from disk.
 
     Attributes:
         compressible: names of the weights that count as compressible.
+        digest: identifies the model if the stage store made it, else "".
     """
 
     model: Runnable
     folder: Path
     compressible: set[str]
+    digest: str = ""
 
 
-def check_reload(exported: Runnable, reloaded: Runnable, rows: Split, batch_size: int) -> None:
+def check_reload(exported: Runnable, reloaded: Runnable, rows: Split) -> None:
     """Checks that what was read back from disk gives the logits of what was written.
 
     Raises:
         AssertionError: it does not. That is a bug of a runtime or a format, not of the user.
     """
-    pair = [predict_all(model, rows, batch_size) for model in (exported, reloaded)]
+    batch = fill_shape(reloaded, rows, *RELOAD_SHAPE)
+    pair = [model.predict(batch).float().cpu() for model in (exported, reloaded)]
     worst = float((pair[0] - pair[1]).abs().max())
     if not worst <= RELOAD_TOLERANCE:
         raise AssertionError(f"logits of the reloaded model are off by up to {worst:g}")
@@ -50,39 +54,52 @@ def measure(
     training: TrainingData,
     device: Device,
     seed: int,
+    store: TensorStore,
 ) -> tuple[ModelMetrics, ModelMetrics, tuple[Speedup, ...]]:
     """Metrics of the candidate and of the baseline, and the speed-ups between them.
 
+    The baseline's logits are the same in every run that shares it, so they are computed once and
+    kept in the store. Times are never kept: both models are timed in every run.
+
     Args:
-        candidate: reloaded from disk.
-        baseline: likewise.
+        candidate: what the run made.
+        baseline: the teacher.
         evaluation: the rows that no stage has seen.
         training: its train rows give the text that is timed.
         device: what to time on, and which shapes.
         seed: of the bootstrap.
+        store: where the baseline's logits are kept.
     """
+    batch_size = device.benchmark.scoring_batch
+    key = {"model": baseline.digest, "rows": evaluation.digest, "batch_size": batch_size}
+    kept = store.tensors(
+        "baseline_logits",
+        key,
+        lambda: {"logits": predict_all(baseline.model, evaluation, batch_size)},
+    )
+    logits = predict_all(candidate.model, evaluation, batch_size), kept["logits"]
     ours, theirs, speedups = measure_latency(
         candidate.model, baseline.model, training.calibration, device.benchmark, seed
     )
-    figures = [
-        _model_metrics(subject, latency, evaluation, training, device)
-        for subject, latency in ((candidate, ours), (baseline, theirs))
-    ]
-    return figures[0], figures[1], speedups
+    scores = [score(each, evaluation, batch_size) for each in logits]
+    rows, shapes = training.calibration, device.benchmark.shapes
+    metrics = _model_metrics(candidate, scores[0], ours, rows, shapes)
+    baseline_metrics = _model_metrics(baseline, scores[1], theirs, rows, shapes)
+    return metrics, baseline_metrics, speedups
 
 
 def _model_metrics(
     subject: Subject,
+    quality: Score,
     latency: tuple[Latency, ...],
-    evaluation: Split,
-    training: TrainingData,
-    device: Device,
+    rows: Split,
+    shapes: tuple[tuple[int, int], ...],
 ) -> ModelMetrics:
     count = count_weights(subject.model.weights(), subject.compressible)
-    largest = max(device.benchmark.shapes, key=lambda shape: shape[0] * shape[1])
-    inputs = fill_shape(subject.model, training.calibration, *largest)
+    largest = max(shapes, key=lambda shape: shape[0] * shape[1])
+    inputs = fill_shape(subject.model, rows, *largest)
     return ModelMetrics(
-        score=score(subject.model, evaluation, device.benchmark.scoring_batch),
+        score=quality,
         parameters=count.total,
         nonzero_parameters=count.total - count.zeros,
         sparsity=count.compressible_zeros / count.compressible,

@@ -17,12 +17,18 @@ from compress.records import Score
 Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 
-def score(model: Runnable, split: Split, batch_size: int) -> Score:
-    """Accuracy with its Wilson interval, and macro F1."""
+def score(logits: Float[Tensor, "rows classes"], split: Split, batch_size: int) -> Score:
+    """Accuracy with its Wilson interval, and macro F1.
+
+    Args:
+        logits: of every row of the split, in its order, as `predict_all` gives them.
+        split: has the labels.
+        batch_size: that the logits were computed at, for the record.
+    """
     # Imported here: scikit-learn takes seconds, and config errors should not.
     from sklearn.metrics import f1_score
 
-    predicted = predict_all(model, split, batch_size).argmax(dim=-1).tolist()
+    predicted = logits.argmax(dim=-1).tolist()
     labels = list(split.labels)
     correct = sum(p == y for p, y in zip(predicted, labels, strict=True))
     low, high = wilson_interval(correct, len(labels))
@@ -37,9 +43,7 @@ def score(model: Runnable, split: Split, batch_size: int) -> Score:
     )
 
 
-def predict_all(
-    model: Runnable, split: Split, batch_size: int
-) -> Float[Tensor, "rows classes"]:
+def predict_all(model: Runnable, split: Split, batch_size: int) -> Float[Tensor, "rows classes"]:
     """Logits of every row in the split's order, computed in batches of similar length."""
     order, logits = [], []
     for rows, batch in _batches(model, split, batch_size):

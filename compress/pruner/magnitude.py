@@ -81,7 +81,7 @@ class Magnitude(Pruner):
             return {name: keep_highest(score, self.sparsity) for name, score in scores.items()}
         everything = torch.cat([score.flatten() for score in scores.values()])
         sizes = [score.numel() for score in scores.values()]
-        parts = keep_highest(everything, self.sparsity).split(sizes)
+        parts = torch.split(keep_highest(everything, self.sparsity), sizes)
         return {name: part.view_as(scores[name]) for name, part in zip(scores, parts, strict=True)}
 
 

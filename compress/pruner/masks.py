@@ -1,6 +1,6 @@
-"""From importance scores to masks, and from masks to a pruned model: shared by all mask pruners.
+"""From importance scores to masks, and from masks to a pruned model, for all mask pruners.
 
-A mask is True where a weight stays. Scores and masks have the shape of a Linear's weight: [out, in].
+A mask is True where a weight stays. Scores and masks are shaped as a Linear's weight: [out, in].
 """
 
 from __future__ import annotations
@@ -22,21 +22,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def keep_highest_per_row(
-    score: Float[Tensor, "out in"], sparsity: float
-) -> Bool[Tensor, "out in"]:
-    """Drops the lowest `sparsity` of each row: the nearest whole number of weights, ties by place."""
+def keep_highest_per_row(score: Float[Tensor, "out in"], sparsity: float) -> Bool[Tensor, "out in"]:
+    """Drops the lowest `sparsity` of each row, to the nearest whole weight; ties by place."""
     return _drop_lowest(score, round(sparsity * score.shape[1]))
 
 
-def keep_highest(score: Float[Tensor, "..."], sparsity: float) -> Bool[Tensor, "..."]:
+def keep_highest(score: Float[Tensor, ...], sparsity: float) -> Bool[Tensor, ...]:
     """Drops the lowest `sparsity` of all entries together, ties by place."""
     return _drop_lowest(score.reshape(1, -1), round(sparsity * score.numel())).view(score.shape)
 
 
-def keep_pattern(
-    score: Float[Tensor, "out in"], kept: int, group: int
-) -> Bool[Tensor, "out in"]:
+def keep_pattern(score: Float[Tensor, "out in"], kept: int, group: int) -> Bool[Tensor, "out in"]:
     """Keeps the highest `kept` of every `group` consecutive weights in a row."""
     groups = score.reshape(-1, group)
     return _drop_lowest(groups, group - kept).view(score.shape)

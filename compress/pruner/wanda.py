@@ -73,7 +73,7 @@ class Wanda(Pruner):
                 for _ in run():
                     pass
             for part, norm in norms.items():
-                weight = block.get_submodule(part).weight
+                weight = block.get_parameter(f"{part}.weight")
                 mask = self._mask(wanda_score(weight, norm))
                 weight.mul_(mask)
                 masks[f"{name}.{part}"] = mask.cpu()

@@ -45,6 +45,9 @@ class Int8DynamicLinear(nn.Module):
         """An empty layer; the weights come from `of` or from a state dict."""
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
+        self.weight: Tensor
+        self.scale: Tensor
+        self.bias: Tensor | None
         self.register_buffer("weight", torch.zeros(out_features, in_features, dtype=torch.int8))
         self.register_buffer("scale", torch.ones(out_features))
         self.register_buffer("bias", torch.zeros(out_features) if bias else None)
@@ -67,11 +70,12 @@ class Int8DynamicLinear(nn.Module):
         return {**sizes, "bias": self.bias is not None}
 
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
-        """x · Wᵀ + b with int8 arithmetic and an int32 accumulator."""
+        """X · Wᵀ + b with int8 arithmetic and an int32 accumulator."""
         if self._packed is None:
             self._packed = _pack(self.weight, self.scale, self.bias)
         # reduce_range: without VNNI, int8 products of 8-bit activations overflow in pairs.
-        return torch.ops.quantized.linear_dynamic(x, self._packed, True)
+        result: Tensor = torch.ops.quantized.linear_dynamic(x, self._packed, True)
+        return result
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Int8DynamicLinear:
         """A copy that packs its weights anew: the packed form cannot be copied."""
@@ -98,6 +102,8 @@ def _pack(weight: Tensor, scale: Tensor, bias: Tensor | None) -> Any:
     """
     zero_points = torch.zeros(len(scale), dtype=torch.long)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*quantized tensor creation", category=UserWarning)
+        warnings.filterwarnings(
+            "ignore", message=".*quantized tensor creation", category=UserWarning
+        )
         tensor = torch._make_per_channel_quantized_tensor(weight, scale.double(), zero_points, 0)
         return torch.ops.quantized.linear_prepack(tensor, bias)

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from compress.records import METRICS, ModelMetrics
 from compress.report.table import recipe
 from compress.report.write import Report
 
@@ -27,32 +28,36 @@ def show(report: Report, console: Console) -> None:
 
 
 def _table(report: Report) -> Table:
-    table = Table(title=None, header_style="bold")
-    for column in ("run", "recipe"):
-        table.add_column(column)
-    for column in ("accuracy", "teacher", "MB", "teacher", "ms", "teacher", "speed-up [95 %]"):
-        table.add_column(escape(column), justify="right", no_wrap=True)
-    runs = sorted(report.collection.ok, key=lambda run: -_accuracy(run[1]))
+    runs = sorted(report.collection.ok, key=lambda run: -METRICS["accuracy"].read(run[1]))
+    table = Table(header_style="bold")
+    table.add_column("run")
+    table.add_column("recipe", min_width=14)
+    shape = runs[0][1].speedup[0]
+    milliseconds = f"ms {shape.batch}×{shape.length}"
+    for column in ("accuracy", "MB", milliseconds, "speed-up"):
+        table.add_column(column, justify="right", no_wrap=True)
+    # Teachers of different tasks or machines are different rows.
+    teachers: dict[tuple[str, str, int], ModelMetrics] = {}
+    for _, record in runs:
+        assert record.baseline is not None
+        key = (record.choices["teacher"], record.choices["task"], record.baseline.size_bytes)
+        teachers.setdefault(key, record.baseline)
+    for (name, task, _), baseline in teachers.items():
+        table.add_row("", escape(f"teacher {name} on {task}"), *_figures(baseline), "1")
+    table.add_section()
     for folder, record in runs[:ROWS]:
-        ours, theirs, speed = record.metrics, record.baseline, record.speedup[0]
-        assert ours is not None
-        assert theirs is not None
-        table.add_row(
-            escape(folder.name),
-            escape(recipe(record)),
-            f"{ours.score.accuracy:.3f}",
-            f"{theirs.score.accuracy:.3f}",
-            f"{ours.size_bytes / 1e6:.1f}",
-            f"{theirs.size_bytes / 1e6:.1f}",
-            f"{ours.latency[0].median_ms:.1f}",
-            f"{theirs.latency[0].median_ms:.1f}",
-            escape(f"{speed.ratio:.2f} [{speed.low:.2f}, {speed.high:.2f}]"),
-        )
+        assert record.metrics is not None
+        speed = record.speedup[0]
+        ratio = escape(f"{speed.ratio:.2f} [{speed.low:.2f}, {speed.high:.2f}]")
+        table.add_row(escape(folder.name), escape(recipe(record)), *_figures(record.metrics), ratio)
     if len(runs) > ROWS:
-        table.caption = f"{ROWS} of {len(runs)} runs"
+        table.caption = f"the {ROWS} most accurate of {len(runs)} runs"
     return table
 
 
-def _accuracy(record: object) -> float:
-    metrics = getattr(record, "metrics", None)
-    return float(metrics.score.accuracy)
+def _figures(metrics: ModelMetrics) -> tuple[str, str, str]:
+    return (
+        f"{metrics.score.accuracy:.3f}",
+        f"{metrics.size_bytes / 1e6:.1f}",
+        f"{metrics.latency[0].median_ms:.1f}",
+    )

@@ -14,7 +14,7 @@ from compress.files import write_atomically
 from compress.records import RunRecord
 from compress.report.collect import Collection, collect
 from compress.report.plot import plot_pareto
-from compress.report.table import results_table
+from compress.report.table import recipe, results_table
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,21 @@ def _markdown(report: Report) -> str:
     found = report.collection
     lines = [f"# Results: {report.summary()}", "", *_rows(found.ok)]
     if found.failed:
-        lines += ["", "## Failed runs", "", *(f"- {_cell(f)}: {_cell(r.error)}" for f, r in found.failed)]
+        lines += [
+            "",
+            "## Failed runs",
+            "",
+            *(f"- {_cell(f)}: {_cell(r.error)}" for f, r in found.failed),
+        ]
     if found.unfinished:
         lines += ["", "## Unfinished runs", "", *(f"- {_cell(f)}" for f in found.unfinished)]
     if found.broken:
-        lines += ["", "## Unreadable records", "", *(f"- {_cell(reason)}" for reason in found.broken)]
+        lines += [
+            "",
+            "## Unreadable records",
+            "",
+            *(f"- {_cell(reason)}" for reason in found.broken),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -95,8 +105,6 @@ COLUMNS = (
 
 def figures(folder: Path, record: RunRecord) -> tuple[str, ...]:
     """One run's figures as words, in the order of `COLUMNS`."""
-    from compress.report.table import recipe
-
     assert record.metrics is not None
     assert record.baseline is not None
     ours, theirs, speed = record.metrics, record.baseline, record.speedup[0]

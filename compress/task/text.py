@@ -94,7 +94,9 @@ def stratified_sample(rows: pd.DataFrame, limit: int | None, seed: int) -> pd.Da
     return split_off(rows, limit, seed)[1]
 
 
-def split_off(rows: pd.DataFrame, size: int | float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def split_off(
+    rows: pd.DataFrame, size: int | float, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cuts a stratified part of `size` (a count, or a fraction) off; returns (rest, part)."""
     from sklearn.model_selection import train_test_split
 

@@ -95,9 +95,11 @@ class TinyRandomTeacher(Teacher):
         }
         # DistilBERT's config gives the feed-forward width a name of its own.
         width = "hidden_dim" if self.architecture == "distilbert" else "intermediate_size"
-        config = transformers.AutoConfig.for_model(self.architecture, **sizes, **{width: 2 * self.hidden})
+        config = transformers.AutoConfig.for_model(
+            self.architecture, **sizes, **{width: 2 * self.hidden}
+        )
         auto = transformers.AutoModelForSequenceClassification
-        return auto.from_config(config)  # type: ignore[no-any-return]
+        return auto.from_config(config)
 
 
 def _tokenizer(data: TrainingData) -> PreTrainedTokenizerFast:

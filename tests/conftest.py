@@ -1,0 +1,156 @@
+"""Shared fixtures: a tiny transformer, its rows, and a way to execute a config in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import transformers
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from compress.build import build_run
+from compress.cache import StageStore
+from compress.device.cpu import Cpu
+from compress.interfaces import CompressedModel, StageContext, TrainingData
+from compress.measure.benchmark import Benchmark
+from compress.pipeline import execute
+from compress.records import SCHEMA, RunRecord
+from compress.runtime.torch import TorchRuntime
+from compress.settings import Settings
+from compress.task.text import TextSplit
+from compress.teacher.tiny_random import TinyRandomTeacher
+from compress.train import Training
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+TINY = ("teacher=tiny_random", "task.limit=64", "device.benchmark.seconds=0.02")
+
+NO_TRAINING = Training(epochs=0, learning_rate=1e-3, batch_size=8, warmup_fraction=0.0)
+
+
+def compose_config(*overrides: str) -> DictConfig:
+    """The config that these overrides compose."""
+    with initialize_config_dir(str(ROOT / "conf")):
+        return compose("config", list(overrides))
+
+
+def blank_record(cfg: DictConfig | None = None) -> RunRecord:
+    """A record of a run that has not begun."""
+    groups = cfg or {}
+    return RunRecord(
+        schema=SCHEMA,
+        status="failed",
+        error=None,
+        started="2026-01-01T00:00:00+00:00",
+        seconds=0.0,
+        seed=0,
+        choices={str(name): "tiny" for name in groups},
+        overrides=(),
+        config={},
+    )
+
+
+@pytest.fixture(autouse=True)
+def _quiet_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may reach for a network."""
+    monkeypatch.setattr("compress.sources.hub_answers", lambda: False)
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One stage cache for the whole test session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def run_config(tmp_path: Path, cache_dir: Path) -> Callable[..., RunRecord]:
+    """Executes tiny configs, sharing one stage cache."""
+
+    def run(*overrides: str, folder: Path | None = None, cache: Path = cache_dir) -> RunRecord:
+        cfg = compose_config(*TINY, f"cache.dir={cache}", *overrides)
+        folder = folder or tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+        folder.mkdir(exist_ok=True)
+        return execute(build_run(cfg), folder, blank_record(cfg))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def device() -> Cpu:
+    benchmark = Benchmark(shapes=((1, 8), (2, 16)), seconds=0.02, scoring_batch=8)
+    return Cpu(threads=1, runtime=TorchRuntime(), benchmark=benchmark)
+
+
+def make_split(count: int, name: str = "train") -> TextSplit:
+    """Rows whose label is whether the text is glad."""
+    moods = ("a sad dull film", "a glad bright film with a good end")
+    rows = [(f"{moods[i % 2]} number {i}", i % 2) for i in range(count)]
+    return TextSplit(name, pd.DataFrame(rows, columns=["text", "label"]), max_length=32)
+
+
+@pytest.fixture(scope="session")
+def data() -> TrainingData:
+    parts = {"train": 24, "validation": 8, "calibration": 6}
+    splits = {name: make_split(count, name) for name, count in parts.items()}
+    return TrainingData(class_names=("sad", "glad"), **splits)
+
+
+def tiny_teacher(architecture: str = "bert", layers: int = 4) -> TinyRandomTeacher:
+    return TinyRandomTeacher(
+        architecture=architecture, layers=layers, hidden=16, heads=2, finetune=NO_TRAINING
+    )
+
+
+@pytest.fixture(scope="session")
+def teachers(
+    data: TrainingData, device: Cpu, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], CompressedModel]:
+    """A stored tiny teacher of an architecture."""
+    folder = tmp_path_factory.mktemp("teachers")
+
+    def get(architecture: str = "bert") -> CompressedModel:
+        settings = tiny_teacher(architecture)
+        store = StageStore(folder, device, seed=0)
+        return store.model("teacher", settings, {}, lambda: settings.load(data, device, 0))
+
+    return get
+
+
+@pytest.fixture
+def teacher(teachers: Callable[[str], CompressedModel]) -> CompressedModel:
+    return teachers("bert")
+
+
+@pytest.fixture
+def context(
+    data: TrainingData, device: Cpu, tmp_path: Path
+) -> Callable[[CompressedModel], StageContext]:
+    """The context that a stage gets with a given teacher, on an empty store."""
+
+    def make(teacher: CompressedModel) -> StageContext:
+        transformers.set_seed(0)
+        store = StageStore(tmp_path / "store", device, seed=0)
+        return StageContext(teacher, data, device, 0, store)
+
+    return make
+
+
+def settings_of(group: str, name: str, *overrides: str) -> Settings:
+    """The object that a yaml constructs."""
+    from hydra.utils import instantiate
+
+    from compress.cli import TRUSTED_TARGETS
+
+    choice = f"{group}={name}"
+    cfg = compose_config("teacher=tiny_random", choice, *overrides)
+    made = instantiate(cfg[group], _convert_="all", _execution_whitelist_=TRUSTED_TARGETS)
+    assert isinstance(made, Settings)
+    return made
+
+
+def yaml_names(group: str) -> Sequence[str]:
+    """Every choice of a config group, found by glob."""
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))

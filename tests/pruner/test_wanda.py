@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from compress.blocks import block_linears
+from compress.calibrate import input_norms
+from compress.interfaces import CompressedModel, StageContext
+from compress.pruner.masks import keep_highest_per_row, keep_pattern
+from compress.pruner.wanda import Wanda, wanda_score
+from compress.settings import ConfigError
+from tests.conftest import settings_of
+
+# Figure 1 of the paper, worked by hand: W, ‖X‖ and the mask at 50 % per row.
+WEIGHT = torch.tensor([[4.0, 0.0, 1.0, -1.0], [3.0, -2.0, -1.0, -3.0], [-3.0, 1.0, 0.0, 2.0]])
+NORM = torch.tensor([1.0, 2.0, 8.0, 3.0])
+SCORE = torch.tensor([[4.0, 0.0, 8.0, 3.0], [3.0, 4.0, 8.0, 9.0], [3.0, 2.0, 0.0, 6.0]])
+MASK = torch.tensor([[1, 0, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]], dtype=torch.bool)
+
+
+def test_score_and_mask_of_the_papers_figure_1() -> None:
+    assert torch.equal(wanda_score(WEIGHT, NORM), SCORE)
+    assert torch.equal(keep_highest_per_row(SCORE, 0.5), MASK)
+
+
+def test_magnitude_would_choose_another_mask() -> None:
+    assert not torch.equal(keep_highest_per_row(WEIGHT.abs(), 0.5), MASK)
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "columns", "zeros"),
+    [(0.0, 10, 0), (0.3, 10, 3), (0.29, 100, 29), (0.3, 384, 115), (0.5, 7, 4), (0.999, 4, 4)],
+)
+def test_each_row_loses_exactly_the_asked_fraction(
+    sparsity: float, columns: int, zeros: int
+) -> None:
+    score = torch.rand(5, columns, generator=torch.Generator().manual_seed(0))
+    mask = keep_highest_per_row(score, sparsity)
+    assert (~mask).sum(dim=1).tolist() == [zeros] * 5
+
+
+def test_ties_lose_exactly_as_many() -> None:
+    assert keep_highest_per_row(torch.ones(2, 8), 0.25).sum(dim=1).tolist() == [6, 6]
+
+
+def test_two_of_four_by_hand() -> None:
+    score = torch.tensor([[1.0, 2.0, 3.0, 4.0, 8.0, 7.0, 6.0, 5.0]])
+    assert keep_pattern(score, 2, 4).int().tolist() == [[0, 0, 1, 1, 1, 1, 0, 0]]
+    assert keep_pattern(score, 1, 4).int().tolist() == [[0, 0, 0, 1, 1, 0, 0, 0]]
+
+
+def test_input_norms_add_up_over_calls_and_positions() -> None:
+    block = nn.Sequential(nn.Linear(2, 3))
+    with input_norms(block) as norms:
+        block(torch.tensor([[[1.0, 2.0], [2.0, 0.0]]]))
+        block(torch.tensor([[[2.0, 0.0]]]))
+    assert norms["0"].tolist() == [3.0, 2.0]  # √(1 + 4 + 4), √(4)
+    block(torch.ones(1, 1, 2))
+    assert norms["0"].tolist() == [3.0, 2.0], "the hook is gone"
+
+
+def test_first_layer_is_pruned_as_the_formula_says(
+    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
+) -> None:
+    ctx = context(teacher)
+    wanda = settings_of("pruner", "wanda", "pruner.sparsity=0.25")
+    assert isinstance(wanda, Wanda)
+    name = next(iter(block_linears(teacher.module)))
+    caught: list[torch.Tensor] = []
+    layer = teacher.module.get_submodule(name)
+    handle = layer.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    with torch.no_grad():
+        for row in ctx.data.calibration.encode(teacher.tokenizer).remove_columns("length"):
+            teacher.module(**{k: torch.tensor([v]) for k, v in row.items()})
+    handle.remove()
+    norm = torch.cat([x.reshape(-1, x.shape[-1]) for x in caught]).norm(dim=0)
+    weight = layer.get_parameter("weight")
+    columns = weight.shape[1]
+    lowest = (weight.abs() * norm).argsort(dim=1)[:, : math.floor(0.25 * columns + 0.5)]
+    expected = weight.detach().clone().scatter(1, lowest, 0.0)
+    pruned = wanda.prune(teacher, ctx)
+    assert torch.equal(pruned.module.get_parameter(f"{name}.weight"), expected)
+
+
+def test_later_layers_see_the_pruned_ones_before_them(
+    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
+) -> None:
+    """Norms of the second layer are taken behind the pruned first one."""
+    ctx = context(teacher)
+    seen: dict[float, torch.Tensor] = {}
+    for sparsity in (0.0, 0.9):
+        wanda = settings_of("pruner", "wanda", f"pruner.sparsity={sparsity}")
+        assert isinstance(wanda, Wanda)
+        calls: list[torch.Tensor] = []
+
+        def spy(
+            w: torch.Tensor, n: torch.Tensor, calls: list[torch.Tensor] = calls
+        ) -> torch.Tensor:
+            calls.append(n.clone())
+            return w.abs() * n
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("compress.pruner.wanda.wanda_score", spy)
+            wanda.prune(teacher, ctx)
+        per_block = len(calls) // teacher.module.config.num_hidden_layers
+        assert torch.isfinite(calls[per_block]).all()
+        seen[sparsity] = calls[per_block]
+    assert not torch.allclose(seen[0.0], seen[0.9])
+
+
+def test_pattern_must_agree_with_sparsity_and_fit(teacher: CompressedModel) -> None:
+    with pytest.raises(ConfigError, match=r"means sparsity 0\.75, got sparsity=0\.5"):
+        settings_of("pruner", "wanda", "pruner.pattern='1:4'")
+    wanda = settings_of("pruner", "wanda", "pruner.pattern='4:8'")
+    assert isinstance(wanda, Wanda)
+    wanda.check(teacher.module)
+    wide = settings_of("pruner", "wanda", "pruner.pattern='3:6'")
+    assert isinstance(wide, Wanda)
+    with pytest.raises(ConfigError, match="rows of 16 weights, expected a multiple of 6"):
+        wide.check(teacher.module)
+
+
+def test_pattern_holds_in_every_group(
+    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
+) -> None:
+    wanda = settings_of("pruner", "wanda", "pruner.pattern='2:4'")
+    assert isinstance(wanda, Wanda)
+    pruned = wanda.prune(teacher, context(teacher))
+    for linear in block_linears(pruned.module).values():
+        groups = linear.weight.reshape(-1, 4)
+        assert (groups == 0).sum(dim=1).tolist() == [2] * len(groups)
+
+
+def test_recovery_trains_and_holds_the_mask(
+    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
+) -> None:
+    bare = settings_of("pruner", "wanda", "pruner.sparsity=0.5")
+    trained = settings_of(
+        "pruner", "wanda", "pruner.sparsity=0.5", "pruner.recovery.epochs=1",
+        "pruner.recovery.learning_rate=0.01", "pruner.recovery.batch_size=8",
+    )  # fmt: skip
+    assert isinstance(bare, Wanda)
+    assert isinstance(trained, Wanda)
+    one, other = (w.prune(teacher, context(teacher)) for w in (bare, trained))
+    moved = 0
+    for name, linear in block_linears(one.module).items():
+        weight = other.module.get_parameter(f"{name}.weight")
+        assert torch.equal(weight == 0, linear.weight == 0)
+        moved += int((weight != linear.weight).sum())
+    assert moved > 0

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from compress.blocks import find_blocks
+from compress.interfaces import CompressedModel, StageContext
+from compress.settings import ConfigError
+from compress.student.layers import LayersStudent, evenly_spaced
+from tests.conftest import settings_of
+
+
+def layers(*overrides: str) -> LayersStudent:
+    made = settings_of("student", "layers", *overrides)
+    assert isinstance(made, LayersStudent)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("count", "depth", "kept"),
+    [
+        (1, 6, (0,)),
+        (2, 6, (0, 5)),
+        (3, 6, (0, 2, 5)),
+        (6, 6, (0, 1, 2, 3, 4, 5)),
+        (4, 12, (0, 4, 7, 11)),
+    ],
+)
+def test_evenly_spaced_by_hand(count: int, depth: int, kept: tuple[int, ...]) -> None:
+    assert evenly_spaced(count, depth) == kept
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta"])
+def test_student_starts_with_the_teachers_layers(
+    architecture: str,
+    teachers: Callable[[str], CompressedModel],
+    context: Callable[[CompressedModel], StageContext],
+) -> None:
+    teacher = teachers(architecture)
+    student = layers("student.keep=[0,3]", "student.distillation.epochs=0").distill(
+        context(teacher)
+    )
+    _, theirs = find_blocks(teacher.module)
+    _, ours = find_blocks(student.module)
+    assert student.module.config.num_hidden_layers == len(ours) == 2
+    assert teacher.module.config.num_hidden_layers == len(theirs) == 4
+    for kept, index in zip(ours, (0, 3), strict=True):
+        pairs = zip(kept.parameters(), theirs[index].parameters(), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs)
+    assert student.history[-1].notes == {"teacher_layers": [0, 3]}
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("student.keep=0", "at least 1 layer, got 0"),
+        ("student.keep=[]", r"ascending order, got \[\]"),
+        ("student.keep=[2,1]", r"ascending order, got \[2, 1\]"),
+        ("student.keep=[-1,1]", r"ascending order, got \[-1, 1\]"),
+        ("student.keep=two", "an integer or a list"),
+    ],
+)
+def test_bad_keep_is_refused(override: str, reason: str) -> None:
+    with pytest.raises(Exception, match=reason):
+        layers(override)
+
+
+@pytest.mark.parametrize("keep", ["5", "[0,4]"])
+def test_more_layers_than_the_teacher_has_are_refused(keep: str, teacher: CompressedModel) -> None:
+    with pytest.raises(ConfigError, match="the teacher has 4 layers"):
+        layers(f"student.keep={keep}").check(teacher.module)

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from compress.interfaces import CompressedModel, StageContext
+from compress.settings import UserError
+from compress.student.pretrained import PretrainedStudent
+from tests.conftest import settings_of
+
+
+def pretrained(path: object, *overrides: str) -> PretrainedStudent:
+    made = settings_of("student", "pretrained", f"student.path={path}", *overrides)
+    assert isinstance(made, PretrainedStudent)
+    return made
+
+
+def test_another_architecture_with_another_tokenizer_learns(
+    teachers: Callable[[str], CompressedModel],
+    context: Callable[[CompressedModel], StageContext],
+    tmp_path: Path,
+) -> None:
+    teacher, other = teachers("bert"), teachers("distilbert")
+    other.module.save_pretrained(tmp_path)
+    other.tokenizer.save_pretrained(tmp_path)
+    student = pretrained(tmp_path, "student.distillation.epochs=1").distill(context(teacher))
+    assert type(student.module) is type(other.module)
+    assert [step.stage for step in student.history] == ["teacher", "student"]
+
+
+def test_digest_follows_the_files_and_not_the_path(
+    teacher: CompressedModel, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        teacher.module.save_pretrained(tmp_path / name)
+    first, same = pretrained(tmp_path / "a"), pretrained(tmp_path / "b")
+    assert first.content_digest() == same.content_digest()
+    (tmp_path / "b" / "config.json").write_text("{}")
+    assert pretrained(tmp_path / "b").content_digest() != first.content_digest()
+
+
+def test_nothing_there_is_refused(teacher: CompressedModel) -> None:
+    with pytest.raises(UserError, match=r"\./nowhere is no folder"):
+        pretrained("./nowhere").check(teacher.module)

@@ -1,0 +1,132 @@
+"""Every yaml there is: found by glob, composed, constructed, and put to work on a tiny model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from compress import load
+from compress.artifact import read_manifest
+from compress.build import build_run
+from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, Student
+from compress.measure.score import predict_all
+from compress.measure.sparsity import check_claims
+from compress.runtime.torch import TorchModel, TorchRuntime
+from compress.settings import Settings, UserError
+from tests.conftest import ROOT, compose_config, settings_of, yaml_names
+
+ARCHITECTURES = ("bert", "distilbert", "roberta")
+GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "cache")
+# What a yaml leaves to the user, filled in; and what makes training end at once.
+NEEDED = {
+    ("teacher", "local"): ["teacher.path=somewhere"],
+    ("student", "pretrained"): ["student.path=somewhere"],
+    ("student", "layers"): ["student.distillation.epochs=0.5"],
+}
+EVERY = [(group, name) for group in GROUPS for name in yaml_names(group)]
+
+Teachers = Callable[[str], CompressedModel]
+Contexts = Callable[[CompressedModel], StageContext]
+
+
+@pytest.mark.parametrize(("group", "name"), EVERY)
+def test_every_yaml_constructs_one_class_named_in_its_target(group: str, name: str) -> None:
+    made = settings_of(group, name, *NEEDED.get((group, name), []))
+    target = compose_config(f"{group}={name}", *NEEDED.get((group, name), []))[group]._target_
+    assert target == f"{type(made).__module__}.{type(made).__qualname__}"
+    assert made.describe()["class"] == target
+
+
+@pytest.mark.parametrize(("group", "name"), EVERY)
+def test_every_yaml_says_what_it_is(group: str, name: str) -> None:
+    assert (ROOT / "conf" / group / f"{name}.yaml").read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("name", yaml_names("search"))
+def test_every_search_composes_and_builds(name: str) -> None:
+    run = build_run(compose_config(f"+search={name}", "teacher=tiny_random"))
+    assert len(run.objectives) >= 2
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", yaml_names("pruner"))
+def test_pruner_keeps_the_contract(
+    name: str, architecture: str, teachers: Teachers, context: Contexts, tmp_path: Path
+) -> None:
+    teacher = teachers(architecture)
+    before = {k: v.clone() for k, v in teacher.module.state_dict().items()}
+    pruner = settings_of("pruner", name)
+    assert isinstance(pruner, Pruner)
+    pruner.check(teacher.module)
+    pruned = pruner.prune(teacher, context(teacher))
+    assert all(torch.equal(before[k], v) for k, v in teacher.module.state_dict().items())
+    check_claims(pruned.history, pruned.module.named_parameters())
+    _check_result(teacher, pruned, name, context)
+    _check_round_trip(pruned, settings_of("quantizer", "none"), context(teacher), tmp_path / "m")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", [n for n in yaml_names("student") if n != "pretrained"])
+def test_student_keeps_the_contract(
+    name: str, architecture: str, teachers: Teachers, context: Contexts
+) -> None:
+    teacher = teachers(architecture)
+    before = {k: v.clone() for k, v in teacher.module.state_dict().items()}
+    student = settings_of("student", name, *NEEDED.get(("student", name), []))
+    assert isinstance(student, Student)
+    skeleton = student.check(teacher.module.to("cpu"))
+    made = student.distill(context(teacher))
+    assert all(torch.equal(before[k], v) for k, v in teacher.module.state_dict().items())
+    shapes = {k: v.shape for k, v in skeleton.state_dict().items()}
+    assert shapes == {k: v.shape for k, v in made.module.state_dict().items()}
+    _check_result(teacher, made, name, context)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", yaml_names("quantizer"))
+def test_quantizer_reloads_what_it_wrote(
+    name: str, architecture: str, teachers: Teachers, context: Contexts, tmp_path: Path
+) -> None:
+    teacher = teachers(architecture)
+    quantizer = settings_of("quantizer", name)
+    assert isinstance(quantizer, Quantizer)
+    _check_round_trip(teacher, quantizer, context(teacher), tmp_path / "model")
+
+
+def test_an_unknown_target_is_refused() -> None:
+    cfg = compose_config("teacher=tiny_random", "pruner._target_=os.system")
+    with pytest.raises(UserError, match=r"os\.system"):
+        build_run(cfg)
+
+
+def test_a_yaml_of_another_group_is_refused() -> None:
+    cfg = compose_config("teacher=tiny_random", "pruner._target_=compress.student.none.NoStudent")
+    with pytest.raises(UserError, match="pruner must be a Pruner, got NoStudent"):
+        build_run(cfg)
+
+
+def _check_result(
+    teacher: CompressedModel, made: CompressedModel, name: str, context: Contexts
+) -> None:
+    if name == "none":
+        assert made is teacher
+        return
+    assert len(made.history) == len(teacher.history) + 1
+    assert made.digest == ""
+    rows = context(teacher).data.validation
+    assert predict_all(TorchModel(made.module, made.tokenizer, "cpu"), rows, 4).isfinite().all()
+
+
+def _check_round_trip(
+    model: CompressedModel, quantizer: Settings, ctx: StageContext, folder: Path
+) -> None:
+    assert isinstance(quantizer, Quantizer)
+    exported = TorchRuntime().export(model, quantizer, folder)
+    reloaded = load(folder)
+    pair = [predict_all(m, ctx.data.validation, 4) for m in (exported, reloaded)]
+    assert torch.equal(*pair)
+    assert pair[0].isfinite().all()
+    check_claims(read_manifest(folder).history, reloaded.weights())

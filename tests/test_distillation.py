@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from compress.distillation import distill_, distillation_loss, teacher_logits
+from compress.interfaces import CompressedModel, StageContext
+from compress.measure.score import predict_all
+from compress.runtime.torch import TorchModel
+from compress.student.layers import LayersStudent
+from tests.conftest import settings_of
+
+LN2 = math.log(2)
+
+
+def loss(temperature: float, alpha: float) -> float:
+    """Student says 1/2, 1/2; teacher 4:1 at T = 1, that is 2:1 at T = 2; the label is class 0."""
+    student, teacher = torch.zeros(1, 2), torch.tensor([[2 * LN2, 0.0]])
+    return float(distillation_loss(student, teacher, torch.tensor([0]), temperature, alpha))
+
+
+def test_by_hand() -> None:
+    assert loss(1.0, 0.0) == pytest.approx(LN2)
+    at_one = 0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5)
+    assert loss(1.0, 1.0) == pytest.approx(at_one)
+    at_two = 2 / 3 * math.log(2 / 3 / 0.5) + 1 / 3 * math.log(1 / 3 / 0.5)
+    assert loss(2.0, 1.0) == pytest.approx(4 * at_two)
+    assert loss(2.0, 0.25) == pytest.approx(0.25 * 4 * at_two + 0.75 * LN2)
+
+
+def test_a_perfect_student_has_no_soft_loss() -> None:
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(4, dtype=torch.long)
+    assert float(distillation_loss(logits, logits, labels, 3.0, 1.0)) == pytest.approx(0, abs=1e-6)
+
+
+def test_teacher_logits_are_in_row_order_and_computed_once(
+    teacher: CompressedModel,
+    context: Callable[[CompressedModel], StageContext],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ctx = context(teacher)
+    first = teacher_logits(ctx)
+    row = ctx.data.train.encode(teacher.tokenizer).remove_columns("length")[5]
+    with torch.no_grad():
+        alone = teacher.module(**{k: torch.tensor([v]) for k, v in row.items()}).logits
+    assert torch.allclose(first[5], alone[0], atol=1e-5)
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("computed a second time")
+
+    monkeypatch.setattr("compress.distillation.logits_of", forbidden)
+    assert torch.equal(teacher_logits(ctx), first)
+
+
+def test_labels_alone_need_no_teacher(
+    teacher: CompressedModel,
+    context: Callable[[CompressedModel], StageContext],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ctx = context(teacher)
+    monkeypatch.setattr("compress.distillation.logits_of", None)
+    student = settings_of("student", "layers", "student.distillation.alpha=0")
+    assert isinstance(student, LayersStudent)
+    student.distill(ctx)
+
+
+def test_distillation_brings_the_student_to_the_teacher(
+    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
+) -> None:
+    """Against a teacher that always says class 1, whatever the labels, the student says it too."""
+    ctx = context(teacher)
+    sure = torch.tensor([[-3.0, 3.0]]).repeat(len(ctx.data.train), 1)
+    student = settings_of(
+        "student", "layers", "student.distillation.alpha=1", "student.distillation.epochs=8",
+        "student.distillation.learning_rate=0.01", "student.distillation.batch_size=8",
+    )  # fmt: skip
+    assert isinstance(student, LayersStudent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("compress.distillation.teacher_logits", lambda _: sure)
+        made = student.distill(ctx)
+    logits = predict_all(TorchModel(made.module, made.tokenizer, "cpu"), ctx.data.train, 8)
+    assert (logits.argmax(dim=1) == 1).all()
+
+
+def test_zero_epochs_train_nothing(
+    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
+) -> None:
+    student = settings_of("student", "layers", "student.distillation.epochs=0")
+    assert isinstance(student, LayersStudent)
+    ctx = replace(context(teacher), data=None)  # type: ignore[arg-type]
+    distill_(teacher.module, teacher.tokenizer, student.distillation, ctx)
