@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from compress.artifact import quiet_bars
 from compress.settings import UserError
@@ -49,7 +50,7 @@ def load_classifier(
                 folder, **options
             )
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(f"{folder} cannot be read: {first_line(error)}") from error
     _check_loaded(folder, module, info, fresh_head)
     return module.eval(), tokenizer

@@ -16,13 +16,15 @@ from compress.interfaces import Runnable
 
 
 def peak_memory(model: Runnable, batch: Mapping[str, Int[Tensor, "B L"]]) -> int:
-    """Bytes of the weights plus the largest total of other tensors alive at once.
+    """Bytes of the weights plus the largest total of other tensors alive at once, inputs too.
 
     Counts the results of torch operators. Scratch space inside one operator, packed copies of
     weights and the allocator's slack are not in it, so the process takes more than this.
     """
     weights = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _state(model)}
     with _LiveTensors(set(weights)) as live:
+        for tensor in batch.values():
+            live.add(tensor.untyped_storage())
         model.predict(batch)
     peak: int = sum(weights.values()) + live.peak
     return peak
@@ -46,10 +48,11 @@ class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):
-                self._add(leaf.untyped_storage())
+                self.add(leaf.untyped_storage())
         return result
 
-    def _add(self, storage: torch.UntypedStorage) -> None:
+    def add(self, storage: torch.UntypedStorage) -> None:
+        """Counts a storage until it dies."""
         key = storage._cdata
         if key in self._alive or storage.data_ptr() in self._known:
             return

@@ -93,14 +93,14 @@ class Sst2(Task):
                     folder / name,
                     sep="\t",
                     quoting=csv.QUOTE_NONE,
-                    usecols=list(COLUMNS),
                     keep_default_na=False,
-                    dtype={COLUMNS[0]: str},
-                ).rename(columns={COLUMNS[0]: "text"})
+                    dtype=str,
+                )
             except ValueError as error:
                 raise UserError(f"{folder / name} is no TSV: {first_line(error)}") from error
-            check_rows(str(folder / name), rows, classes=2)
-            parts.append(rows)
+            rows = rows[list(COLUMNS)].rename(columns={COLUMNS[0]: "text"})
+            check_rows(str(folder / name), rows, allowed=("0", "1"))
+            parts.append(rows.astype({"label": int}))
         return parts[0], parts[1]
 
     def _hub(self) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -109,8 +109,8 @@ def drop_duplicate_texts(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.drop_duplicates(TEXT, ignore_index=True)
 
 
-def check_rows(where: str, rows: pd.DataFrame, classes: int) -> None:
-    """Checks that every row has a text and a class index that exists.
+def check_rows(where: str, rows: pd.DataFrame, allowed: Sequence[str]) -> None:
+    """Checks that every row has a text, and a label among the allowed ones.
 
     Raises:
         UserError: a row has not; says which.
@@ -118,8 +118,8 @@ def check_rows(where: str, rows: pd.DataFrame, classes: int) -> None:
     empty = rows.index[rows[TEXT].isna() | (rows[TEXT].astype(str).str.strip() == "")]
     if len(empty):
         raise UserError(f"{where}: row {empty[0] + 1} has no text ({len(empty)} such rows)")
-    allowed = list(range(classes))
     wrong = rows.index[~rows[LABEL].isin(allowed)]
     if len(wrong):
         got = rows[LABEL].loc[wrong[0]]
-        raise UserError(f"{where}: row {wrong[0] + 1} has label {got!r}, allowed: {allowed}")
+        choices = ", ".join(allowed)
+        raise UserError(f"{where}: row {wrong[0] + 1} has label {got!r}, allowed: {choices}")

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from compress.interfaces import CompressedModel
+from compress.measure.score import predict_all, score, wilson_interval
+from compress.runtime.torch import TorchModel
+from tests.conftest import make_split
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"),
+    [
+        # 0.5 ± 1.96 · √(0.25/10 + 3.8416/400) / (1 + 0.38416), and the closed forms at the ends
+        (5, 10, 0.23659, 0.76341),
+        (0, 10, 0.0, 0.27754),
+        (10, 10, 0.72246, 1.0),
+        (81, 263, 0.25529, 0.36621),  # Newcombe 1998, table I, method 3
+        (15, 148, 0.06245, 0.16055),  # likewise
+    ],
+)
+def test_wilson_interval(correct: int, total: int, low: float, high: float) -> None:
+    assert wilson_interval(correct, total) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_score_by_hand() -> None:
+    split = make_split(4)  # labels 0 1 0 1
+    logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    made = score(logits, split, batch_size=2)
+    assert made.accuracy == 0.75
+    # class 0: P = 1, R = 1/2, F1 = 2/3; class 1: P = 2/3, R = 1, F1 = 4/5
+    assert made.f1_macro == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert (made.samples, made.batch_size, made.split) == (4, 2, "train")
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_predictions_come_in_the_rows_order(batch_size: int, teacher: CompressedModel) -> None:
+    model, split = TorchModel(teacher.module, teacher.tokenizer, "cpu"), make_split(7)
+    rows = split.encode(teacher.tokenizer).remove_columns("length")
+    alone = [model.predict({k: torch.tensor([v]) for k, v in row.items()}) for row in rows]
+    assert torch.allclose(predict_all(model, split, batch_size), torch.cat(alone), atol=1e-5)

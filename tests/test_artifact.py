@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from compress import load
+from compress.artifact import read_manifest
+from compress.interfaces import CompressedModel, Runnable
+from compress.quantizer.int8_dynamic import Int8Dynamic
+from compress.quantizer.none import NoQuantizer
+from compress.runtime.torch import TorchRuntime
+from compress.settings import UserError
+
+
+@pytest.fixture
+def folder(teacher: CompressedModel, tmp_path: Path) -> Path:
+    TorchRuntime().export(teacher, NoQuantizer(), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def logits(model: Callable[..., object], tokenizer: Callable[..., object]) -> torch.Tensor:
+    batch = tokenizer(["a good film", "a bad one"], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        found = model(**batch).logits  # type: ignore[arg-type]
+    assert isinstance(found, torch.Tensor)
+    return found
+
+
+def test_plain_transformers_loads_the_same_model(folder: Path) -> None:
+    ours = load(folder)
+    plain = AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    batch = tokenizer(["a good film", "a bad one"], padding=True, return_tensors="pt")
+    assert isinstance(ours, Runnable)
+    assert torch.equal(ours.predict(batch), logits(plain, tokenizer))
+    assert plain.config.id2label == {0: "sad", 1: "glad"}
+
+
+def test_manifest_tells_what_was_done(folder: Path) -> None:
+    manifest = read_manifest(folder)
+    assert [step.stage for step in manifest.history] == ["teacher", "quantizer"]
+    assert manifest.architecture == "BertForSequenceClassification"
+    assert set(manifest.files) == {p.name for p in folder.iterdir()} - {"manifest.json"}
+
+
+def test_no_file_is_a_pickle(folder: Path) -> None:
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}
+
+
+def damage(folder: Path, name: str) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_damaged_file_is_found(folder: Path, name: str) -> None:
+    damage(folder, name)
+    with pytest.raises(UserError, match=f"{name} is damaged"):
+        load(folder)
+
+
+def test_a_missing_file_is_found(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    with pytest.raises(UserError, match=r"config\.json is missing"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"schema": 99}, "has schema 99, this version reads 1"),
+        ({"runtime": "os.system"}, "may only name classes of compress, got os.system"),
+        ({"runtime": "compress.nowhere.Thing"}, "has no compress.nowhere.Thing"),
+        ({"runtime": "compress.pruner.wanda.Wanda"}, "which is no runtime"),
+        ({"history": 3}, "is damaged"),
+    ],
+)
+def test_a_hostile_or_foreign_manifest_is_refused(
+    folder: Path, change: dict[str, object], reason: str
+) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=reason):
+        load(folder)
+
+
+def test_a_manifest_cannot_build_foreign_modules(teacher: CompressedModel, tmp_path: Path) -> None:
+    TorchRuntime().export(teacher, Int8Dynamic(), tmp_path)
+    path = tmp_path / "manifest.json"
+    raw = json.loads(path.read_text())
+    name = next(iter(raw["modules"]))
+    for target, reason in (
+        ("builtins.eval", "may only name classes of compress"),
+        ("compress.pruner.wanda.Wanda", "which is no module"),
+        ("compress.pruner.wanda.wanda_score", "is no class"),
+    ):
+        raw["modules"][name]["target"] = target
+        path.write_text(json.dumps(raw))
+        with pytest.raises(UserError, match=reason):
+            load(tmp_path)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no model folder of ours"):
+        load(tmp_path)
+
+
+def test_reading_leaves_the_callers_random_numbers_alone(
+    teacher: CompressedModel, tmp_path: Path
+) -> None:
+    TorchRuntime().export(teacher, Int8Dynamic(), tmp_path)
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    load(tmp_path)
+    assert torch.equal(torch.rand(1), expected)

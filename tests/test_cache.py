@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from compress.cache import Cache, StageStore
+from compress.device.cpu import Cpu
+from compress.interfaces import CompressedModel, TrainingData
+from compress.records import RunRecord
+from compress.teacher.tiny_random import TinyRandomTeacher
+from tests.conftest import ROOT, TINY, tiny_teacher
+
+Runs = Callable[..., RunRecord]
+
+
+def outcomes(record: RunRecord) -> dict[str, str]:
+    return {stage.name: stage.outcome for stage in record.stages}
+
+
+def test_a_second_run_fine_tunes_and_distils_nothing(run_config: Runs, tmp_path: Path) -> None:
+    cache = tmp_path / "own"
+    cache.mkdir()
+    student = ("student=layers", "student.distillation.epochs=0.2")
+    first = run_config(*student, "pruner=magnitude", cache=cache)
+    second = run_config(*student, "pruner=wanda", cache=cache)
+    made = {"teacher": "made", "teacher_logits": "made", "student": "made", "pruner": "made"}
+    assert outcomes(first) == {**made, "baseline_logits": "made"}
+    assert outcomes(second) == {"teacher": "cached", "student": "cached", "pruner": "made"}
+    third = run_config(*student, "pruner=wanda", "quantizer=int8_dynamic", cache=cache)
+    assert set(outcomes(third).values()) == {"cached"}
+
+
+def test_teacher_logits_are_shared_by_students(run_config: Runs, tmp_path: Path) -> None:
+    cache = tmp_path / "own"
+    cache.mkdir()
+    runs = [
+        run_config("student=layers", f"student.distillation.temperature={t}", cache=cache)
+        for t in (1, 2)
+    ]
+    assert outcomes(runs[0])["teacher_logits"] == "made"
+    assert "teacher_logits" not in outcomes(runs[1])
+    assert outcomes(runs[1])["student"] == "made"
+
+
+def test_cache_off_makes_all_anew_and_leaves_nothing(run_config: Runs, tmp_path: Path) -> None:
+    run_config("pruner=wanda")
+    folder = tmp_path / "off"
+    record = run_config("pruner=wanda", "cache=off", folder=folder)
+    assert outcomes(record)["teacher"] == "made"
+    assert sorted(path.name for path in folder.iterdir()) == ["model"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"hidden": 32},
+        {"architecture": "distilbert"},
+        {"finetune": replace(tiny_teacher().finetune, learning_rate=0.5)},
+    ],
+)
+def test_any_setting_changes_the_key(
+    changed: dict[str, object], data: TrainingData, device: Cpu, tmp_path: Path
+) -> None:
+    store = StageStore(tmp_path, device, seed=0)
+    settings = tiny_teacher()
+    other = replace(settings, **changed)  # type: ignore[arg-type]
+    digests = {make(store, each, data, device).digest for each in (settings, other, settings)}
+    assert len(digests) == 2
+
+
+def test_seed_inputs_and_version_change_the_key(
+    data: TrainingData, device: Cpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, store = tiny_teacher(), StageStore(tmp_path, device, seed=0)
+    digests = [make(store, settings, data, device).digest]
+    digests.append(make(StageStore(tmp_path, device, seed=1), settings, data, device).digest)
+    digests.append(make(store, settings, data, device, rows="others").digest)
+    monkeypatch.setattr(TinyRandomTeacher, "version", 2)
+    digests.append(make(store, settings, data, device).digest)
+    assert len(set(digests)) == 4
+
+
+def test_a_damaged_entry_is_made_again(
+    data: TrainingData, device: Cpu, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = StageStore(tmp_path, device, seed=0)
+    first = make(store, tiny_teacher(), data, device)
+    assert first.folder is not None
+    weights = first.folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    again = make(store, tiny_teacher(), data, device)
+    assert "is damaged" in caplog.text
+    assert store.records[-1].outcome == "made"
+    pairs = zip(first.module.parameters(), again.module.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
+
+
+def test_a_failure_leaves_no_entry(data: TrainingData, device: Cpu, tmp_path: Path) -> None:
+    store = StageStore(tmp_path, device, seed=0)
+
+    def fail() -> CompressedModel:
+        raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        store.model("teacher", tiny_teacher(), {}, fail)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.slow
+def test_killed_runs_leave_a_cache_that_works(tmp_path: Path) -> None:
+    """SIGKILL at instants spread over a run; then the same command must do all of its work."""
+    command = [sys.executable, "run.py", *TINY, f"cache.dir={tmp_path / 'cache'}", "pruner=wanda"]
+    for attempt, seconds in enumerate((6.0, 7.5, 9.0, 10.5, 12.0)):
+        folder = tmp_path / f"killed{attempt}"
+        process = subprocess.Popen([*command, f"hydra.run.dir={folder}"], cwd=ROOT)
+        time.sleep(seconds)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        record = folder / "metrics.json"
+        assert not record.exists() or json.loads(record.read_text())["status"] == "ok"
+    done = subprocess.run([*command, f"hydra.run.dir={tmp_path / 'done'}"], cwd=ROOT, check=True)
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "done" / "metrics.json").read_text())["status"] == "ok"
+
+
+def test_settings_of_the_cache_are_typed() -> None:
+    with pytest.raises(TypeError, match=r"Cache\.dir must be text"):
+        Cache(dir=3, reuse=True)  # type: ignore[arg-type]
+
+
+def make(
+    store: StageStore, settings: TinyRandomTeacher, data: TrainingData, device: Cpu, **inputs: str
+) -> CompressedModel:
+    return store.model("teacher", settings, inputs, lambda: settings.load(data, device, 0))
