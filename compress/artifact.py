@@ -80,6 +80,10 @@ def write_model(model: CompressedModel, folder: Path, runtime: str) -> None:
     else:
         with quiet_bars():
             model.module.save_pretrained(folder)
+    if model.tokenizer.is_fast:
+        # A fast tokenizer remembers how it was last called and would write that down as well.
+        model.tokenizer.backend_tokenizer.no_truncation()
+        model.tokenizer.backend_tokenizer.no_padding()
     model.tokenizer.save_pretrained(folder)
     files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
     manifest = Manifest(

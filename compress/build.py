@@ -36,7 +36,7 @@ def build_run(cfg: DictConfig) -> Run:
             errors.append(str(error))
     if errors:
         raise ConfigError("; ".join(errors))
-    run = Run(**parts, seed=_seed(cfg), objectives=tuple(cfg.objectives))
+    run = Run(**parts, seed=_seed(cfg), objectives=_objectives(cfg))
     check_run(run)
     return run
 
@@ -84,6 +84,13 @@ def _reason(error: InstantiationException) -> str:
         cause = cause.__cause__ or cause.__context__
     lines = [line for line in str(error).splitlines() if line.strip()]
     return " ".join(lines)
+
+
+def _objectives(cfg: DictConfig) -> tuple[str, ...]:
+    names = OmegaConf.select(cfg, "objectives")
+    if not OmegaConf.is_list(names):
+        raise ConfigError(f"objectives must be a list such as [accuracy, size_bytes], got {names}")
+    return tuple(str(name) for name in names)
 
 
 def _class_of(hint: Any) -> type:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,10 @@ class StageStore:
         with _new_entry(folder) as temporary:
             write_model(made, temporary, RUNTIME)
         self._note(stage, started, "made")
-        return replace(made, digest=key, folder=folder)
+        # Read back, so that the next stage gets the same thing whether this one ran or not.
+        stored = _read(folder, key)
+        assert stored is not None, "it was just written"
+        return stored
 
     def tensors(
         self, name: str, inputs: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]

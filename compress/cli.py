@@ -64,7 +64,7 @@ def one_line_errors() -> Iterator[None]:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         yield
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {_one_line(error)}")
 
 
@@ -92,9 +92,13 @@ def _finished(record: RunRecord, started: float) -> RunRecord:
 
 
 def _report(error: BaseException) -> None:
-    """Logs a failure; raises it again where no other job waits, or when the user wants to stop."""
-    alone = HydraConfig.get().mode == RunMode.RUN
-    if alone or not isinstance(error, Exception):
+    """Logs a failure, and ends the program where no other job waits or the user wants to stop."""
+    if not isinstance(error, Exception):
+        raise error
+    if HydraConfig.get().mode == RunMode.RUN:
+        if isinstance(error, UserError):
+            # Not an Exception to Hydra, which would print lines of its own about one.
+            raise SystemExit(f"error: {_one_line(error)}") from error
         raise error
     if not isinstance(error, UserError):
         log.error("%s", "".join(traceback.format_exception(error)))
@@ -121,12 +125,23 @@ def _log_summary(record: RunRecord, folder: Path) -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    """The error's text in one line, Hydra's search path left out; its kind if it is a bug."""
-    text = str(error).partition("Config search path:")[0]
-    words = " ".join(text.split())
-    if isinstance(error, OmegaConfBaseException | HydraException | UserError):
-        cause = error.__cause__
-        if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
-            words = f"{words} {' '.join(str(cause).split())}"
+    """The error's text in one line; its kind before it if it is a bug."""
+    words = " ".join(str(error).split())
+    if isinstance(error, HydraException):
+        return _hydra_words(error)
+    if isinstance(error, OmegaConfBaseException | UserError):
         return words
     return f"{type(error).__name__}: {words}"
+
+
+def _hydra_words(error: HydraException) -> str:
+    """Hydra's message without its search path and its view of the config's inside."""
+    lines = [str(error).partition("Config search path:")[0]]
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException):
+        lines.append(str(cause).partition("full_key:")[0])
+    words = " ".join(" ".join(lines).split())
+    if "is not in struct" in words:
+        words = words.replace("To append to your config use", "To add a key use")
+        words += "; `python run.py --cfg job` shows every key"
+    return words

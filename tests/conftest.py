@@ -26,7 +26,12 @@ from compress.train import Training
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
-TINY = ("teacher=tiny_random", "task.limit=64", "device.benchmark.seconds=0.02")
+TINY = (
+    "teacher=tiny_random",
+    "task.limit=64",
+    "device.benchmark.seconds=0.02",
+    "device.benchmark.shapes=[[1,8],[4,16]]",
+)
 
 NO_TRAINING = Training(epochs=0, learning_rate=1e-3, batch_size=8, warmup_fraction=0.0)
 

@@ -48,11 +48,13 @@ def measure_latency(
     Returns:
         The candidate's latencies, the baseline's, and the speed-ups, one of each per shape.
     """
+    timings = []
+    with _collector_off():
+        for shape in benchmark.shapes:
+            inputs, other = (fill_shape(model, rows, *shape) for model in (candidate, baseline))
+            timings.append(_time_in_turns(candidate, inputs, baseline, other, benchmark.seconds))
     ours, theirs, speedups = [], [], []
-    for batch, length in benchmark.shapes:
-        inputs = fill_shape(candidate, rows, batch, length)
-        other_inputs = fill_shape(baseline, rows, batch, length)
-        timing = _time_in_turns(candidate, inputs, baseline, other_inputs, benchmark.seconds)
+    for (batch, length), timing in zip(benchmark.shapes, timings, strict=True):
         ours.append(summarize(timing.candidate, batch, length))
         theirs.append(summarize(timing.baseline, batch, length))
         ratio, low, high = speedup_interval(timing, seed)
@@ -120,12 +122,11 @@ def _time_in_turns(
     turns = [(candidate, inputs), (baseline, other)]
     passes = [_block_size(model, batch) for model, batch in turns]
     blocks: list[list[list[float]]] = [[], []]
-    with _collector_off():
-        deadline = time.perf_counter() + seconds
-        while len(blocks[0]) < MIN_ROUNDS or time.perf_counter() < deadline:
-            first = len(blocks[0]) % 2
-            for which in (first, 1 - first):
-                blocks[which].append(_time_block(*turns[which], passes[which]))
+    deadline = time.perf_counter() + seconds
+    while len(blocks[0]) < MIN_ROUNDS or time.perf_counter() < deadline:
+        first = len(blocks[0]) % 2
+        for which in (first, 1 - first):
+            blocks[which].append(_time_block(*turns[which], passes[which]))
     return Timing(candidate=np.array(blocks[0]), baseline=np.array(blocks[1]))
 
 

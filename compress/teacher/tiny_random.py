@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from compress.distillation import label_loss
 from compress.interfaces import CompressedModel, Device, Step, Teacher, TrainingData
@@ -103,16 +104,17 @@ class TinyRandomTeacher(Teacher):
 
 
 def _tokenizer(data: TrainingData) -> PreTrainedTokenizerFast:
-    """A word-piece tokenizer trained on the texts of the train split."""
+    """A word-piece tokenizer of the words in the train split."""
     if not isinstance(data.train, TextSplit):
         raise UserError("teacher=tiny_random reads texts; this task has none")
-    tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL_TOKENS["unk_token"]))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=VOCABULARY, special_tokens=list(SPECIAL_TOKENS.values()), show_progress=False
-    )
-    tokenizer.train_from_iterator(data.train.texts, trainer)
+    normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    counts: Counter[str] = Counter()
+    for text in data.train.texts:
+        pieces = splitter.pre_tokenize_str(normalizer.normalize_str(text))
+        counts.update(word for word, _ in pieces)
+    vocabulary = _vocabulary(counts)
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIAL_TOKENS["unk_token"]))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
     ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=ends
@@ -123,3 +125,16 @@ def _tokenizer(data: TrainingData) -> PreTrainedTokenizerFast:
         model_input_names=["input_ids", "attention_mask"],
         **SPECIAL_TOKENS,
     )
+
+
+def _vocabulary(counts: Counter[str]) -> dict[str, int]:
+    """Special tokens, every character alone and inside a word, then the most frequent words.
+
+    The tokenizers library could train one, but breaks ties by hash order: another vocabulary in
+    every process.
+    """
+    characters = sorted({character for word in counts for character in word})
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    pieces = [*SPECIAL_TOKENS.values(), *characters, *(f"##{c}" for c in characters), *words]
+    unique = list(dict.fromkeys(pieces))[:VOCABULARY]
+    return {piece: index for index, piece in enumerate(unique)}

@@ -1,0 +1,102 @@
+"""The commands as a user types them, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT, TINY
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def sweep(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The main job on a tiny model; one of its runs must fail."""
+    folder = tmp_path_factory.mktemp("sweep")
+    done = command(
+        "run.py", "-m", *TINY, "pruner=wanda", "pruner.sparsity=0.25,1.5,0.5",
+        "quantizer=none,int8_dynamic", f"hydra.sweep.dir={folder / 'out'}",
+        f"cache.dir={folder / 'cache'}",
+    )  # fmt: skip
+    return folder / "out", done
+
+
+def test_one_failing_run_loses_no_other(
+    sweep: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = sweep
+    records = [json.loads((folder / str(i) / "metrics.json").read_text()) for i in range(6)]
+    assert [r["status"] for r in records] == ["ok", "ok", "failed", "failed", "ok", "ok"]
+    assert records[2]["error"] == "Wanda.sparsity must be in [0, 1), got 1.5"
+    assert done.returncode == 1, "a sweep with a failed run says so"
+    assert "4 ok, 2 failed" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    outcomes = [s["outcome"] for r in records for s in r["stages"] if s["name"] == "teacher"]
+    assert outcomes == ["made", "cached", "cached", "cached"]
+
+
+def test_the_sweep_ends_with_its_report(
+    sweep: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = sweep
+    assert done.stdout.rstrip().endswith(str(folder / "pareto.png"))
+    table = pd.read_csv(folder / "results.csv")
+    assert table["status"].tolist() == ["ok", "ok", "failed", "failed", "ok", "ok"]
+    assert table["sparsity"].dropna().round(2).between(0.25, 0.56).all()
+
+
+def test_aggregate_gives_the_same_table_again(
+    sweep: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    folder, _ = sweep
+    done = command("scripts/aggregate.py", str(folder), "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "results.csv").read_text() == (folder / "results.csv").read_text()
+    assert (tmp_path / "pareto.png").exists()
+
+
+def test_aggregate_refuses_nothing(tmp_path: Path) -> None:
+    assert command("scripts/aggregate.py", str(tmp_path / "nothing")).returncode == 1
+    done = command("scripts/aggregate.py", str(tmp_path))
+    assert done.returncode == 1
+    assert "0 ok, 0 failed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["pruner=wandaa"], "error: In 'config': Could not find 'pruner/wandaa'"),
+        (["pruner=wanda", "pruner.sparsity=1.5"], "error: Wanda.sparsity must be in [0, 1), got"),
+    ],
+)
+def test_a_mistake_is_one_line_on_stderr(arguments: list[str], line: str, tmp_path: Path) -> None:
+    done = command("run.py", *TINY, *arguments, f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 1
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_the_stock_optuna_sweeper_works_as_it_is(tmp_path: Path) -> None:
+    done = command(
+        "run.py", "-m", "+search=optuna_stock", *TINY, "hydra.sweeper.n_trials=3",
+        "student.distillation.epochs=0.1", "hydra/sweeper/sampler=tpe",
+        f"hydra.sweep.dir={tmp_path}", f"cache.dir={tmp_path / 'cache'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(tmp_path / "results.csv")
+    assert table["status"].tolist() == ["ok"] * 3
+    assert (tmp_path / "optimization_results.yaml").exists()
+    assert table["sparsity"].between(0.15, 0.85).all()

@@ -1,0 +1,109 @@
+"""Bad input gets one clear line, before any weight is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra.errors import HydraException
+
+from compress.build import build_run
+from compress.cli import _one_line
+from compress.interfaces import CompressedModel
+from compress.settings import UserError
+from tests.conftest import compose_config
+
+# Overrides → what the line must say. {tmp} is a folder with the files that `files` writes.
+TABLE = [
+    ("pruner=wandaa", "Could not find 'pruner/wandaa' Available options in 'pruner': magnitude"),
+    ("quantizer=int4", "Could not find 'quantizer/int4' Available options in 'quantizer':"),
+    ("prunner=wanda", "Did you mean: 'pruner'"),
+    ("pruner=wanda pruner.sparsty=0.5", "Key 'sparsty' is not in struct. Did you mean: 'sparsity'"),
+    ("pruner=wanda pruner.sparsity=half", "Wanda.sparsity must be a number, got 'half'"),
+    ("pruner=wanda pruner.sparsity=null", "Wanda.sparsity must be a number, got None"),
+    ("pruner=wanda pruner.sparsity=[0.5]", "Wanda.sparsity must be a number, got [0.5]"),
+    ("pruner=wanda pruner.sparsity=1.0", "Wanda.sparsity must be in [0, 1), got 1.0"),
+    ("pruner=wanda pruner.sparsity=-0.1", "Wanda.sparsity must be in [0, 1), got -0.1"),
+    ("pruner=wanda pruner.sparsity=nan", "Wanda.sparsity must be in [0, 1), got nan"),
+    ("pruner=magnitude pruner.sparsity=2", "Magnitude.sparsity must be in [0, 1), got 2.0"),
+    ("pruner=magnitude pruner.threshold=row", "must be one of layer, global; got row"),
+    ("pruner=wanda pruner.pattern=4:2", "Wanda.pattern must be N:M with 0 < N <= M"),
+    ("pruner=wanda pruner.pattern=3:6 pruner.sparsity=0.5", "expected a multiple of 6"),
+    ("pruner=wanda pruner.recovery.epochs=-1", "Training.epochs must be >= 0, got -1.0"),
+    ("pruner=wanda pruner.recovery.alpha=1.1", "Distillation.alpha must be in [0, 1], got 1.1"),
+    ("student=layers student.distillation.temperature=0", "temperature must be > 0, got 0.0"),
+    ("student=layers student.distillation.temperature=-1", "temperature must be > 0, got -1.0"),
+    ("student=layers student.distillation.alpha=-0.5", "alpha must be in [0, 1], got -0.5"),
+    ("student=layers student.distillation.batch_size=0", "batch_size must be > 0, got 0"),
+    ("student=layers student.distillation.batch_size=1.5", "batch_size must be an integer"),
+    ("student=layers student.keep=5", "student.keep=5: the teacher has 4 layers"),
+    ("student=layers student.keep=[0,4]", "student.keep=[0, 4]: the teacher has 4 layers"),
+    ("student=layers student.keep=0", "student.keep must be at least 1 layer, got 0"),
+    ("student=pretrained", "student: Missing mandatory value: student.path"),
+    ("student=pretrained student.path={tmp}/nothing", "nothing is no folder"),
+    ("student=pretrained student.path={tmp}/empty", "holds no model: it has no config.json"),
+    ("teacher=local", "teacher: Missing mandatory value: teacher.path"),
+    ("teacher=local teacher.path=''", "teacher.path must be a folder or a hub id, got nothing"),
+    ("teacher=local teacher.path={tmp}/empty", "holds no model: it has no config.json"),
+    ("teacher=local teacher.path={tmp}/pickled", "holds no *.safetensors weights"),
+    ("teacher=local teacher.path={tmp}/strange", "has no usable config"),
+    ("teacher=bert_base", "google-bert/bert-base-uncased not found"),
+    ("teacher.finetune.learning_rate=0", "Training.learning_rate must be > 0, got 0.0"),
+    ("teacher.architecture=t5", "must be one of bert, distilbert, roberta; got t5"),
+    ("objectives=[beauty]", "objectives must be among accuracy,"),
+    ("objectives=[]", "got none"),
+    ("objectives=accuracy", "objectives must be a list such as"),
+    ("seed=-1", "seed must be an integer >= 0, got -1"),
+    ("seed=one", "seed must be an integer >= 0, got 'one'"),
+    ("device=cuda", "device=cuda: torch"),
+    ("device.threads=0", "Cpu.threads must be > 0, got 0"),
+    ("device.threads=4096", "device.threads must be at most"),
+    ("device.benchmark.shapes=[]", "must name at least one [batch, length] pair"),
+    ("device.benchmark.shapes=[[1]]", "Benchmark.shapes[0] must be a list of 2"),
+    ("device.benchmark.shapes=[[1,1000]]", "has length 1000, the teacher takes at most 512"),
+    ("task.source=web", "Reviews.source must be one of offline, hub; got web"),
+    ("task.limit=0", "Reviews.limit must be > 0, got 0"),
+    ("task.max_length=long", "Reviews.max_length must be an integer, got 'long'"),
+    ("task=sst2 task.path={tmp}/empty", "train.tsv does not exist; expected train.tsv and dev.tsv"),
+    ("task=sst2 task.path={tmp}/csv", "has columns text,label; expected sentence, label"),
+    ("cache=maybe", "Could not find 'cache/maybe'"),
+    ("pruner._target_=os.system", "os.system"),
+    ("pruner=wanda pruner.sparsity=2 quantizer._target_=x.y", "x.y"),
+]
+
+
+@pytest.fixture
+def files(tmp_path: Path, teacher: CompressedModel) -> Path:
+    for name in ("empty", "pickled", "strange", "csv"):
+        (tmp_path / name).mkdir()
+    teacher.module.config.save_pretrained(tmp_path / "pickled")
+    (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    (tmp_path / "strange" / "config.json").write_text('{"model_type": "abacus"}')
+    (tmp_path / "strange" / "model.safetensors").write_bytes(b"")
+    for name in ("train.tsv", "dev.tsv"):
+        (tmp_path / "csv" / name).write_text("text,label\na,1\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("overrides", "said"), TABLE)
+def test_one_line_before_any_weight(
+    overrides: str, said: str, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("weights were touched")
+
+    for reader in ("safetensors.safe_open", "safetensors.torch.load_file", "torch.load"):
+        monkeypatch.setattr(reader, forbidden)
+    with pytest.raises((UserError, HydraException)) as caught:
+        build_run(compose_config("teacher=tiny_random", *overrides.format(tmp=files).split()))
+    line = _one_line(caught.value)
+    assert said in line
+    assert "\n" not in line
+    assert len(line) < 500
+
+
+def test_every_wrong_group_is_named_at_once() -> None:
+    cfg = compose_config("pruner=wanda", "pruner.sparsity=2", "device.threads=0", "task.limit=0")
+    with pytest.raises(UserError) as caught:
+        build_run(cfg)
+    assert all(name in str(caught.value) for name in ("Wanda", "Cpu.threads", "Reviews.limit"))

@@ -1,0 +1,108 @@
+"""Whole runs in this process: what is recorded, and that it repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from compress import load
+from compress.interfaces import StageContext, TrainingData
+from compress.records import RunRecord
+from compress.runtime.torch import TorchModel
+
+Runs = Callable[..., RunRecord]
+TIMES = {"latency", "speedup", "seconds", "environment", "stages", "started"}
+
+
+def without_times(value: Any) -> Any:
+    """The record with everything left out that a clock has touched."""
+    if isinstance(value, dict):
+        return {k: without_times(v) for k, v in value.items() if k not in TIMES}
+    if isinstance(value, (list, tuple)):
+        return [without_times(item) for item in value]
+    return value
+
+
+def test_a_record_has_all_its_figures(run_config: Runs, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    record = run_config("pruner=wanda", "quantizer=int8_dynamic", folder=folder)
+    assert record.status == "ok"
+    assert record.metrics is not None
+    assert record.baseline is not None
+    assert record.metrics.sparsity >= 0.5
+    assert record.baseline.sparsity == 0.0
+    assert record.metrics.parameters == record.baseline.parameters
+    assert record.metrics.nonzero_parameters < record.baseline.nonzero_parameters
+    assert record.metrics.size_bytes == sum(p.stat().st_size for p in (folder / "model").iterdir())
+    assert record.metrics.size_bytes < record.baseline.size_bytes
+    assert record.metrics.score.samples == 64
+    assert [(s.batch, s.length) for s in record.speedup] == [(1, 8), (4, 16)]
+    assert all(s.low <= s.ratio <= s.high for s in record.speedup)
+    assert [step["stage"] for step in record.history] == ["teacher", "pruner"]
+    assert load(folder / "model").tokenizer("good film")["input_ids"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("pruner=wanda", "quantizer=int8_dynamic", "student=layers"),
+        ("pruner=magnitude", "pruner.recovery.epochs=0.5"),
+    ],
+)
+def test_the_same_run_twice_and_after_others_gives_the_same(
+    overrides: tuple[str, ...], run_config: Runs, tmp_path: Path
+) -> None:
+    caches = [tmp_path / name for name in ("a", "b")]
+    for cache in caches:
+        cache.mkdir()
+    first = run_config(*overrides, cache=caches[0])
+    again = run_config(*overrides, cache=caches[0])
+    run_config("pruner=magnitude", "pruner.sparsity=0.9", "device.threads=1", cache=caches[1])
+    after = run_config(*overrides, cache=caches[1])
+    off = run_config(*overrides, "cache=off")
+    records = [without_times(asdict(record)) for record in (first, again, after, off)]
+    assert records[0] == records[1] == records[2] == records[3]
+
+
+def test_the_seed_matters(run_config: Runs) -> None:
+    first, other = (run_config("student=layers", f"seed={seed}") for seed in (0, 1))
+    assert first.metrics is not None
+    assert other.metrics is not None
+    assert first.metrics != other.metrics
+
+
+def test_no_stage_can_reach_the_evaluation_split() -> None:
+    names = {*StageContext.__annotations__, *TrainingData.__annotations__}
+    assert names == {
+        "teacher", "data", "device", "seed", "store",
+        "train", "validation", "calibration", "class_names",
+    }  # fmt: skip
+
+
+def test_a_broken_claim_fails_the_run(run_config: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_zeros(weight: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(weight, dtype=torch.int8), weight.abs().amax(dim=1)
+
+    monkeypatch.setattr("compress.quantizer.int8_dynamic.quantize_per_channel", no_zeros)
+    with pytest.raises(AssertionError, match=r"zeros, \d+ were claimed"):
+        run_config("pruner=wanda", "quantizer=int8_dynamic")
+
+
+def test_a_model_that_reloads_as_another_fails_the_run(
+    run_config: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = TorchModel.predict
+    calls = iter(range(1000))
+    monkeypatch.setattr(
+        TorchModel, "predict", lambda self, batch: original(self, batch) + 1e-3 * next(calls)
+    )
+    with pytest.raises(
+        AssertionError, match=r"logits of the reloaded model are off by up to 0\.001"
+    ):
+        run_config("pruner=wanda", "pruner.sparsity=0.1")
