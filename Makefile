@@ -1,0 +1,37 @@
+# make demo: the main job on real text; make test: the test suite. Both build .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := pyproject.toml constraints.txt
+
+.PHONY: demo test test-slow lint clean
+
+demo: .venv/.demo
+	$(BIN)/python run.py -m pruner=wanda pruner.sparsity=0.3,0.5 quantizer=none,int8_dynamic \
+		device.benchmark.seconds=1
+
+test: .venv/.test
+	$(BIN)/python -m pytest
+
+test-slow: .venv/.test
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "compress needs Python 3.11 or newer; set PYTHON=...")'
+	$(PYTHON) -m venv .venv
+
+# Stamps: installed again whenever the requirements change.
+.venv/.demo: .venv/bin/python $(SOURCES)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[offline]'
+	touch $@
+
+.venv/.test: .venv/bin/python $(SOURCES)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[offline,test]'
+	touch $@
