@@ -7,7 +7,7 @@ SOURCES := pyproject.toml constraints.txt
 
 demo: .venv/.demo
 	$(BIN)/python run.py -m pruner=wanda pruner.sparsity=0.3,0.5 quantizer=none,int8_dynamic \
-		device.benchmark.seconds=1
+		device.benchmark.shapes=[[1,32],[1,128]] device.benchmark.seconds=1.5
 
 test: .venv/.test
 	$(BIN)/python -m pytest

@@ -74,7 +74,7 @@ def plot_pareto(runs: Sequence[tuple[Path, RunRecord]], path: Path) -> None:
         title = f"{first.choices['task']}: what accuracy costs"
         figure.suptitle(title, fontweight="bold", ha="left", x=0.01)
         handles = {h.get_label(): h for ax in panels for h in ax.get_legend_handles_labels()[0]}
-        figure.legend(handles=list(handles.values()), loc="upper right", ncols=3, fontsize=9)
+        figure.legend(handles=list(handles.values()), loc="outside upper right", ncols=3)
         named = [point for i, point in enumerate(points) if fronts[0][i] or fronts[1][i]]
         figure.supxlabel(_caption(named, first), fontsize=8.5, ha="left", x=0.01)
         figure.savefig(path, dpi=150)
