@@ -142,7 +142,7 @@ def read_model(folder: Path, manifest: Manifest) -> PreTrainedModel:
 
 def read_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerBase:
     """The tokenizer in a model folder."""
-    return transformers.AutoTokenizer.from_pretrained(folder)
+    return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def load(folder: str | Path, torch_device: str = "cpu") -> Runnable:

@@ -6,6 +6,7 @@ The soft loss is scaled by T² so that its gradients keep their size as T change
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from compress.interfaces import CompressedModel, Split, StageContext
+
+LOGITS_BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +135,9 @@ def logits_of(
     from compress.measure.score import predict_all
     from compress.runtime.torch import TorchModel
 
-    return predict_all(TorchModel(model.module, model.tokenizer, torch_device), split, 64)
+    # A copy, because TorchModel moves the modules it is given to the device.
+    module = copy.deepcopy(model.module)
+    return predict_all(TorchModel(module, model.tokenizer, torch_device), split, LOGITS_BATCH)
 
 
 def _row_loss(

@@ -224,7 +224,9 @@ class Runtime(Settings, ABC):
         """Raises a UserError if this runtime does not have that format on that device."""
 
     @abstractmethod
-    def export(self, model: CompressedModel, quantizer: Quantizer, folder: Path) -> Runnable:
+    def export(
+        self, model: CompressedModel, quantizer: Quantizer, folder: Path, torch_device: str
+    ) -> Runnable:
         """Writes the artifact; returns the model in memory that it was written from."""
 
     @classmethod

@@ -98,8 +98,9 @@ def compress(
 
 def export(run: Run, data: TaskData, model: CompressedModel, folder: Path) -> Subject:
     """Writes the artifact, reads it back and checks it; only then may it be measured."""
-    exported = run.device.runtime.export(model, run.quantizer, folder)
-    subject = _subject(model, folder, run.device)
+    device = run.device
+    exported = device.runtime.export(model, run.quantizer, folder, device.torch_device)
+    subject = _subject(model, folder, device)
     check_reload(exported, subject.model, data.training.calibration)
     check_claims(model.history, subject.model.weights())
     return subject

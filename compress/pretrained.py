@@ -41,6 +41,7 @@ def load_classifier(
         "label2id": {name: index for index, name in names.items()},
         "dtype": torch.float32,
         "use_safetensors": True,
+        "trust_remote_code": False,
         "ignore_mismatched_sizes": True,
         "output_loading_info": True,
     }
@@ -49,7 +50,7 @@ def load_classifier(
             module, info = transformers.AutoModelForSequenceClassification.from_pretrained(
                 folder, **options
             )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(f"{folder} cannot be read: {first_line(error)}") from error
     _check_loaded(folder, module, info, fresh_head)
@@ -63,7 +64,7 @@ def load_skeleton(folder: Path) -> PreTrainedModel:
         UserError: the config is damaged, or its architecture has no sequence classifier.
     """
     try:
-        config = transformers.AutoConfig.from_pretrained(folder)
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with torch.device("meta"):
             auto = transformers.AutoModelForSequenceClassification
             return auto.from_config(config)

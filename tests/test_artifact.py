@@ -19,7 +19,7 @@ from compress.settings import UserError
 
 @pytest.fixture
 def folder(teacher: CompressedModel, tmp_path: Path) -> Path:
-    TorchRuntime().export(teacher, NoQuantizer(), tmp_path / "model")
+    TorchRuntime().export(teacher, NoQuantizer(), tmp_path / "model", "cpu")
     return tmp_path / "model"
 
 
@@ -91,7 +91,7 @@ def test_a_hostile_or_foreign_manifest_is_refused(
 
 
 def test_a_manifest_cannot_build_foreign_modules(teacher: CompressedModel, tmp_path: Path) -> None:
-    TorchRuntime().export(teacher, Int8Dynamic(), tmp_path)
+    TorchRuntime().export(teacher, Int8Dynamic(), tmp_path, "cpu")
     path = tmp_path / "manifest.json"
     raw = json.loads(path.read_text())
     name = next(iter(raw["modules"]))
@@ -114,7 +114,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_reading_leaves_the_callers_random_numbers_alone(
     teacher: CompressedModel, tmp_path: Path
 ) -> None:
-    TorchRuntime().export(teacher, Int8Dynamic(), tmp_path)
+    TorchRuntime().export(teacher, Int8Dynamic(), tmp_path, "cpu")
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)

@@ -124,7 +124,7 @@ def _check_round_trip(
     model: CompressedModel, quantizer: Settings, ctx: StageContext, folder: Path
 ) -> None:
     assert isinstance(quantizer, Quantizer)
-    exported = TorchRuntime().export(model, quantizer, folder)
+    exported = TorchRuntime().export(model, quantizer, folder, "cpu")
     reloaded = load(folder)
     pair = [predict_all(m, ctx.data.validation, 4) for m in (exported, reloaded)]
     assert torch.equal(*pair)

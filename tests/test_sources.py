@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,3 +95,15 @@ def test_a_truncated_weights_file_is_refused(model_folder: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UserError, match="cannot be read"):
         load_classifier(model_folder, ("a", "b"), fresh_head=False)
+
+
+def test_code_in_a_model_folder_is_never_run(model_folder: Path) -> None:
+    (model_folder / "evil.py").write_text("raise SystemExit('this ran')")
+    config = json.loads((model_folder / "config.json").read_text())
+    auto = {"AutoConfig": "evil.Config", "AutoModelForSequenceClassification": "evil.Model"}
+    config |= {"auto_map": auto, "model_type": "evil"}
+    (model_folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="has no usable config"):
+        load_skeleton(model_folder)
+    with pytest.raises(UserError, match="cannot be read"):
+        load_classifier(model_folder, ("a", "b"), fresh_head=True)

@@ -19,6 +19,8 @@ from compress.report.table import recipe
 
 # Okabe & Ito 2008: told apart by colour-blind readers.
 FRONT, BASELINE, GREY = "#0072B2", "#D55E00", "#9A9A9A"
+# Neighbours on a front lie close together: their labels go to different sides, in points.
+LABEL_OFFSETS = ((-22, -14), (-20, 10), (6, -16), (7, 9))
 LISTED = 14  # front points named below the plots; the table has them all
 
 
@@ -121,10 +123,12 @@ def _panel(ax: Axes, axis: Axis, points: Sequence[Point], record: RunRecord) -> 
             markersize=7, elinewidth=0.8, alpha=0.9, label=name, zorder=2 + on_front,
         )  # fmt: skip
     _draw_front(ax, axis.values[front], accuracy[front])
-    for i in (i for i, on in enumerate(front) if on):
+    in_order = sorted((i for i, on in enumerate(front) if on), key=lambda i: axis.values[i])
+    for place, i in enumerate(in_order):
         ax.annotate(
-            points[i].label, (axis.values[i], accuracy[i]), xytext=(7, 5),
-            textcoords="offset points", color=FRONT, fontweight="bold", fontsize=9,
+            points[i].label, (axis.values[i], accuracy[i]),
+            xytext=LABEL_OFFSETS[place % len(LABEL_OFFSETS)], textcoords="offset points",
+            color=FRONT, fontweight="bold", fontsize=9,
         )  # fmt: skip
     assert record.baseline is not None
     theirs = record.baseline.score.accuracy

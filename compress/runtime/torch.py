@@ -55,14 +55,16 @@ class TorchRuntime(Runtime):
                 f"device={device.torch_device}"
             )
 
-    def export(self, model: CompressedModel, quantizer: Quantizer, folder: Path) -> TorchModel:
+    def export(
+        self, model: CompressedModel, quantizer: Quantizer, folder: Path, torch_device: str
+    ) -> TorchModel:
         """Quantises a copy of the model and writes it."""
         assert isinstance(quantizer, TorchFormat), "check() refused other formats"
         module = copy.deepcopy(model.module)
         quantizer.quantize_torch_(module)
         exported = model.then(module, Step("quantizer", quantizer.describe()))
         write_model(exported, folder, f"{__name__}.{type(self).__qualname__}")
-        return TorchModel(module, model.tokenizer, "cpu")
+        return TorchModel(module, model.tokenizer, torch_device)
 
     @classmethod
     def load(cls, folder: Path, manifest: Manifest, torch_device: str) -> TorchModel:
@@ -84,7 +86,7 @@ class TorchModel(Runnable):
 
     @torch.inference_mode()
     def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
-        """Logits of one padded batch, on the model's device."""
+        """Logits of one padded batch, on the model's device; copies the batch there."""
         moved = {name: tensor.to(self._device) for name, tensor in batch.items()}
         logits: Tensor = self.module(**moved).logits
         return logits

@@ -73,7 +73,7 @@ def test_a_copy_and_a_layer_without_bias_work() -> None:
 def test_artifact_is_int8_on_disk_and_does_not_load_as_something_else(
     teacher: CompressedModel, tmp_path: Path
 ) -> None:
-    TorchRuntime().export(teacher, Int8Dynamic(), tmp_path)
+    TorchRuntime().export(teacher, Int8Dynamic(), tmp_path, "cpu")
     stored = load_file(tmp_path / "weights.safetensors")
     linears = [n for n, part in teacher.module.named_modules() if isinstance(part, nn.Linear)]
     assert len(linears) > 10
