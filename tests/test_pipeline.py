@@ -70,6 +70,17 @@ def test_the_same_run_twice_and_after_others_gives_the_same(
     assert records[0] == records[1] == records[2] == records[3]
 
 
+def test_an_artifact_can_be_the_next_teacher(run_config: Runs, tmp_path: Path) -> None:
+    folder = tmp_path / "first"
+    first = run_config("pruner=wanda", "pruner.sparsity=0.25", folder=folder)
+    model = ("teacher=local", f"teacher.path={folder / 'model'}", "teacher.finetune.epochs=0")
+    second = run_config("quantizer=int8_dynamic", *model)
+    assert first.metrics is not None
+    assert second.baseline is not None
+    assert second.baseline.score == first.metrics.score
+    assert second.baseline.sparsity == first.metrics.sparsity
+
+
 def test_the_seed_matters(run_config: Runs) -> None:
     first, other = (run_config("student=layers", f"seed={seed}") for seed in (0, 1))
     assert first.metrics is not None

@@ -7,14 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
-from compress.distillation import label_loss
-from compress.interfaces import CompressedModel, Device, Step, Teacher, TrainingData
+from compress.interfaces import CompressedModel, Device, Teacher, TrainingData
 from compress.pretrained import load_classifier, load_skeleton
 from compress.settings import ConfigError
 from compress.sources import find_model, model_digest
-from compress.train import Training, train_
+from compress.teacher.finetune import finetuned
+from compress.train import Training
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -63,14 +61,4 @@ class PretrainedTeacher(Teacher):
         """Reads the weights, gives them a head for the task's classes, and fine-tunes."""
         fresh_head = self.finetune.epochs > 0
         module, tokenizer = load_classifier(self._folder, data.class_names, fresh_head=fresh_head)
-        labels = torch.tensor(data.train.labels)
-        train_(
-            module,
-            tokenizer,
-            data.train,
-            self.finetune,
-            label_loss(labels),
-            device=device,
-            seed=seed,
-        )
-        return CompressedModel(module, tokenizer, (Step("teacher", self.describe()),))
+        return finetuned(self, module, tokenizer, self.finetune, data, device, seed)

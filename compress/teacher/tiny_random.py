@@ -10,11 +10,11 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from compress.distillation import label_loss
-from compress.interfaces import CompressedModel, Device, Step, Teacher, TrainingData
+from compress.interfaces import CompressedModel, Device, Teacher, TrainingData
 from compress.settings import UserError, check_choice, check_positive
 from compress.task.text import TextSplit
-from compress.train import Training, train_
+from compress.teacher.finetune import finetuned
+from compress.train import Training
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -69,17 +69,7 @@ class TinyRandomTeacher(Teacher):
         """Random weights and a word-piece tokenizer made of the train split's texts."""
         module = self._module(data.class_names).eval()
         tokenizer = _tokenizer(data)
-        labels = torch.tensor(data.train.labels)
-        train_(
-            module,
-            tokenizer,
-            data.train,
-            self.finetune,
-            label_loss(labels),
-            device=device,
-            seed=seed,
-        )
-        return CompressedModel(module, tokenizer, (Step("teacher", self.describe()),))
+        return finetuned(self, module, tokenizer, self.finetune, data, device, seed)
 
     def _module(self, class_names: tuple[str, ...]) -> PreTrainedModel:
         names = dict(enumerate(class_names))

@@ -1,0 +1,29 @@
+"""The step that all teachers share: training on the task's labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from compress.distillation import label_loss
+from compress.interfaces import CompressedModel, Device, Step, Teacher, TrainingData
+from compress.train import Training, train_
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def finetuned(
+    teacher: Teacher,
+    module: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    training: Training,
+    data: TrainingData,
+    device: Device,
+    seed: int,
+) -> CompressedModel:
+    """Trains the module in place on the train split's labels; the first step of its history."""
+    loss = label_loss(torch.tensor(data.train.labels))
+    train_(module, tokenizer, data.train, training, loss, device=device, seed=seed)
+    return CompressedModel(module, tokenizer, (Step("teacher", teacher.describe()),))
