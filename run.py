@@ -5,7 +5,7 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from compress.cli import TRUSTED_TARGETS, one_line_errors, run_job
+from compress.cli import TRUSTED_TARGETS, command_line, run_job
 
 
 @hydra.main(config_path="conf", config_name="config", execution_whitelist=TRUSTED_TARGETS)
@@ -15,5 +15,5 @@ def main(cfg: DictConfig) -> float | list[float]:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with command_line():
         main()

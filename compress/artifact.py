@@ -71,8 +71,13 @@ def write_model(model: CompressedModel, folder: Path, runtime: str) -> None:
         model: what to write. Its modules are plain, or `StoredModule`s.
         folder: an empty or absent folder.
         runtime: dotted path of the runtime class that will run it.
+
+    Raises:
+        FileExistsError: the folder holds something; it would count as part of the model.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty")
     modules = {name: _spec(part) for name, part in _stored_modules(model.module)}
     if modules:
         model.module.config.save_pretrained(folder)

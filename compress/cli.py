@@ -14,12 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from compress.records import SCHEMA, RunRecord, objective_values, write_record
+from compress.records import FILE, SCHEMA, RunRecord, objective_values, write_record
 from compress.settings import UserError
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ def run_job(cfg: DictConfig) -> float | list[float]:
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     started = time.perf_counter()
+    # In a folder that is used again, an old record must not pass for this run's.
+    (folder / FILE).unlink(missing_ok=True)
     record = _blank_record(cfg)
     try:
         # Imported here: torch and transformers take seconds, and --help needs neither.
@@ -57,9 +60,38 @@ def run_job(cfg: DictConfig) -> float | list[float]:
     return values[0] if len(values) == 1 else values
 
 
+def cross_choices(arguments: list[str]) -> list[str]:
+    """Lets `-m pruner=wanda,magnitude pruner.sparsity=0.5` mean what it says.
+
+    Hydra composes a base config with the default choice of each swept group first, and refuses a
+    key which only the swept choices have. As a sweep of one value it waits for the jobs.
+
+    Args:
+        arguments: of the command line, without the program's name.
+
+    Returns:
+        The same, with `key=value` as `key=choice(value)` where `key` belongs to a swept group.
+    """
+    words = [word for word in arguments if not word.startswith("-")]
+    try:
+        parsed = OverridesParser.create().parse_overrides(words)
+    except HydraException:
+        return arguments  # Hydra is about to say what is wrong with them
+    swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
+    waiting = {}
+    for override in parsed:
+        group = override.key_or_group.partition(".")[0]
+        fixed = not (override.is_sweep_override() or override.is_delete())
+        if fixed and group in swept and override.input_line is not None:
+            key, _, value = override.input_line.partition("=")
+            waiting[override.input_line] = f"{key}=choice({value})"
+    return [waiting.get(word, word) for word in arguments]
+
+
 @contextmanager
-def one_line_errors() -> Iterator[None]:
+def command_line() -> Iterator[None]:
     """Shows a mistake in a config as one line and exits with 1; a traceback means a bug of ours."""
+    sys.argv[1:] = cross_choices(sys.argv[1:])
     # With it Hydra raises instead of printing its own report of several lines.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:

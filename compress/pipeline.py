@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -99,6 +100,8 @@ def compress(
 def export(run: Run, data: TaskData, model: CompressedModel, folder: Path) -> Subject:
     """Writes the artifact, reads it back and checks it; only then may it be measured."""
     device = run.device
+    # A folder that is used again may hold the model of an earlier run.
+    shutil.rmtree(folder, ignore_errors=True)
     exported = device.runtime.export(model, run.quantizer, folder, device.torch_device)
     subject = _subject(model, folder, device)
     check_reload(exported, subject.model, data.training.calibration)

@@ -8,7 +8,7 @@ import pytest
 from hydra.errors import HydraException
 
 from compress.build import build_run
-from compress.cli import _one_line
+from compress.cli import _one_line, cross_choices
 from compress.interfaces import CompressedModel
 from compress.settings import UserError
 from tests.conftest import compose_config
@@ -107,3 +107,21 @@ def test_every_wrong_group_is_named_at_once() -> None:
     with pytest.raises(UserError) as caught:
         build_run(cfg)
     assert all(name in str(caught.value) for name in ("Wanda", "Cpu.threads", "Reviews.limit"))
+
+
+@pytest.mark.parametrize(
+    ("given", "passed_on"),
+    [
+        ("-m pruner=a,b pruner.sparsity=0.5", "-m pruner=a,b pruner.sparsity=choice(0.5)"),
+        ("-m pruner=a,b ++pruner.x.y=2:4", "-m pruner=a,b ++pruner.x.y=choice(2:4)"),
+        (
+            "-m pruner=a,b pruner.s=0.1,0.2 student.k=2",
+            "-m pruner=a,b pruner.s=0.1,0.2 student.k=2",
+        ),
+        ("-m pruner=a pruner.sparsity=0.5", "-m pruner=a pruner.sparsity=0.5"),
+        ("-m pruner=a,b ~pruner.sparsity", "-m pruner=a,b ~pruner.sparsity"),
+        ("pruner=( pruner.sparsity=0.5", "pruner=( pruner.sparsity=0.5"),
+    ],
+)
+def test_a_setting_of_a_swept_group_waits_for_the_jobs(given: str, passed_on: str) -> None:
+    assert cross_choices(given.split()) == passed_on.split()

@@ -81,6 +81,16 @@ def test_an_artifact_can_be_the_next_teacher(run_config: Runs, tmp_path: Path) -
     assert second.baseline.sparsity == first.metrics.sparsity
 
 
+def test_a_folder_used_again_holds_the_new_model_alone(run_config: Runs, tmp_path: Path) -> None:
+    folder = tmp_path / "again"
+    sizes = []
+    for quantizer in ("int8_dynamic", "none", "int8_dynamic"):
+        metrics = run_config(f"quantizer={quantizer}", folder=folder).metrics
+        assert metrics is not None
+        sizes.append(metrics.size_bytes)
+    assert sizes[0] == sizes[2] < sizes[1]
+
+
 def test_the_seed_matters(run_config: Runs) -> None:
     first, other = (run_config("student=layers", f"seed={seed}") for seed in (0, 1))
     assert first.metrics is not None

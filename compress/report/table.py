@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,12 @@ def _knobs(record: RunRecord, group: str) -> list[str]:
         if settings.get(name) is not None
     }
     for override in record.overrides:
-        key, _, value = override.lstrip("+").partition("=")
+        key = override.lstrip("+").partition("=")[0]
         if key.startswith(f"{group}."):
-            knobs[key.removeprefix(f"{group}.")] = value
-    return [f"{name.rpartition('.')[2]}={value}" for name, value in knobs.items()]
+            # From the config: the override has the command line's quotes and escapes.
+            path = key.removeprefix(f"{group}.").split(".")
+            knobs[path[-1]] = str(functools.reduce(dict.__getitem__, path, settings))
+    return [f"{name}={value}" for name, value in knobs.items()]
 
 
 def _row(folder: Path, record: RunRecord, root: Path) -> dict[str, Any]:

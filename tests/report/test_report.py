@@ -102,8 +102,12 @@ def test_run_ten_comes_after_run_nine(tmp_path: Path) -> None:
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script> | [bold]x[/bold]\nnext"
-    record = make_record(**FAILED, overrides=(f"pruner.name={evil}",))
-    put(tmp_path, r0=replace(record, error=evil), r1=make_record(overrides=(f"pruner.x={evil}",)))
+    record = make_record(**FAILED, choices={"pruner": evil, "task": evil})
+    put(
+        tmp_path,
+        r0=replace(record, error=evil),
+        r1=make_record(overrides=("pruner.x=1",), config={"pruner": {"x": evil}}),
+    )
     shown = screen(tmp_path, width=300)
     assert "[bold]x[/bold]" in shown
     text = (tmp_path / "results.md").read_text()
@@ -124,7 +128,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ({"pruner": "wanda"}, {"pruner": {"sparsity": 0.5}}, (), "wanda sparsity=0.5"),
         (
             {"student": "layers", "quantizer": "int8_dynamic"},
-            {"student": {"keep": 2}},
+            {"student": {"keep": 2, "distillation": {"temperature": 4}}},
             ("student.distillation.temperature=4",),
             "layers keep=2 temperature=4 + int8_dynamic",
         ),
@@ -132,7 +136,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
             {"pruner": "wanda"},
             {"pruner": {"sparsity": 0.5, "pattern": "2:4"}},
             ("pruner.pattern='2:4'",),
-            "wanda sparsity=0.5 pattern='2:4'",
+            "wanda sparsity=0.5 pattern=2:4",
         ),
     ],
 )
