@@ -15,14 +15,14 @@ from compress.pruner.wanda import Wanda, wanda_score
 from compress.settings import ConfigError
 from tests.conftest import settings_of
 
-# Figure 1 of the paper, worked by hand: W, ‖X‖ and the mask at 50 % per row.
+# Worked by hand: W, ‖X‖, the scores, and the mask at 50 % per row.
 WEIGHT = torch.tensor([[4.0, 0.0, 1.0, -1.0], [3.0, -2.0, -1.0, -3.0], [-3.0, 1.0, 0.0, 2.0]])
 NORM = torch.tensor([1.0, 2.0, 8.0, 3.0])
 SCORE = torch.tensor([[4.0, 0.0, 8.0, 3.0], [3.0, 4.0, 8.0, 9.0], [3.0, 2.0, 0.0, 6.0]])
 MASK = torch.tensor([[1, 0, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]], dtype=torch.bool)
 
 
-def test_score_and_mask_of_the_papers_figure_1() -> None:
+def test_score_and_mask_by_hand() -> None:
     assert torch.equal(wanda_score(WEIGHT, NORM), SCORE)
     assert torch.equal(keep_highest_per_row(SCORE, 0.5), MASK)
 

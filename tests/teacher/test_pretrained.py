@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from compress.device.cpu import Cpu
+from compress.interfaces import CompressedModel, TrainingData
+from compress.settings import UserError
+from compress.teacher.pretrained import PretrainedTeacher
+from tests.conftest import NO_TRAINING
+
+
+@pytest.fixture
+def local(teacher: CompressedModel, tmp_path: Path) -> PretrainedTeacher:
+    teacher.module.save_pretrained(tmp_path)
+    teacher.tokenizer.save_pretrained(tmp_path)
+    return PretrainedTeacher(path=str(tmp_path), finetune=NO_TRAINING)
+
+
+def test_zero_epochs_take_the_model_as_it_is(
+    local: PretrainedTeacher, teacher: CompressedModel, data: TrainingData, device: Cpu
+) -> None:
+    made = local.load(data, device, seed=0)
+    pairs = zip(made.module.parameters(), teacher.module.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
+    assert made.module.dtype == torch.float32
+
+
+def test_half_precision_files_become_float32(
+    local: PretrainedTeacher, teacher: CompressedModel, data: TrainingData, device: Cpu
+) -> None:
+    copy.deepcopy(teacher.module).half().save_pretrained(local.path)
+    assert local.load(data, device, seed=0).module.dtype == torch.float32
+
+
+def test_a_head_for_other_classes_is_replaced_only_where_training_follows(
+    local: PretrainedTeacher, data: TrainingData, device: Cpu
+) -> None:
+    three = replace(data, class_names=("a", "b", "c"))
+    with pytest.raises(UserError, match="has no head for 3 classes"):
+        local.load(three, device, seed=0)
+    training = replace(NO_TRAINING, epochs=1, learning_rate=0.01)
+    made = replace(local, finetune=training).load(three, device, seed=0)
+    assert made.module.config.num_labels == 3
+
+
+def test_digest_follows_the_weights(local: PretrainedTeacher, teacher: CompressedModel) -> None:
+    before = local.content_digest()
+    other = copy.deepcopy(teacher.module)
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    other.save_pretrained(local.path)
+    assert replace(local).content_digest() != before
