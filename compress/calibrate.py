@@ -51,29 +51,54 @@ def walk_blocks(
 
 
 @contextmanager
-def input_norms(block: nn.Module) -> Iterator[dict[str, Float[Tensor, " in"]]]:
-    """Within it, each Linear of the block adds its inputs to ‖X_j‖₂, by name inside the block.
-
-    The norms are read after the block has run: they are square roots only on leaving the context.
-    """
-    squares: dict[str, Tensor] = {}
+def watch_inputs(
+    block: nn.Module, add: Callable[[str, Float[Tensor, "tokens in"]], None]
+) -> Iterator[None]:
+    """Within it, `add(name, inputs)` gets the inputs of each Linear of the block, as float32."""
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def add(linear: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            features = inputs[0].reshape(-1, inputs[0].shape[-1]).float()
-            squares[name] = squares.get(name, 0) + features.square().sum(dim=0)
+        def pass_on(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            add(name, inputs[0].reshape(-1, inputs[0].shape[-1]).float())
 
-        return add
+        return pass_on
 
     linears = [(n, part) for n, part in block.named_modules() if isinstance(part, nn.Linear)]
     handles = [linear.register_forward_pre_hook(hook(name)) for name, linear in linears]
     try:
-        yield squares
+        yield
     finally:
         for handle in handles:
             handle.remove()
-    for name in squares:
-        squares[name] = squares[name].sqrt()
+
+
+def input_norms(
+    block: nn.Module, run: Callable[[], Iterator[None]]
+) -> dict[str, Float[Tensor, " in"]]:
+    """‖X_j‖₂ over all calibration tokens, for each Linear by its name inside the block."""
+    squares: dict[str, Tensor] = {}
+
+    def add(name: str, inputs: Float[Tensor, "tokens in"]) -> None:
+        squares[name] = squares.get(name, 0) + inputs.square().sum(dim=0)
+
+    with watch_inputs(block, add):
+        for _ in run():
+            pass
+    return {name: total.sqrt() for name, total in squares.items()}
+
+
+def input_moments(
+    block: nn.Module, run: Callable[[], Iterator[None]]
+) -> dict[str, Float[Tensor, "in in"]]:
+    """XᵀX over all calibration tokens, for each Linear by its name inside the block."""
+    moments: dict[str, Tensor] = {}
+
+    def add(name: str, inputs: Float[Tensor, "tokens in"]) -> None:
+        moments[name] = moments.get(name, 0) + inputs.T @ inputs
+
+    with watch_inputs(block, add):
+        for _ in run():
+            pass
+    return moments
 
 
 def _run(block: nn.Module, calls: list[_Call]) -> Iterator[None]:

@@ -79,6 +79,7 @@ def masked(
     masks: Mapping[str, Bool[Tensor, "out in"]],
     recovery: Distillation,
     ctx: StageContext,
+    weights: Mapping[str, Float[Tensor, "out in"]] | None = None,
 ) -> CompressedModel:
     """A copy of the model with the masks applied and held through its recovery training.
 
@@ -88,10 +89,14 @@ def masked(
         masks: by the name of the Linear layer.
         recovery: the training after pruning; `epochs=0` for none.
         ctx: rows, teacher and device to recover with.
+        weights: by the name of the Linear layer, what its weights become before they are masked;
+            None if they stay as they are.
     """
     module = copy.deepcopy(model.module)
     held = {f"{name}.weight": mask for name, mask in masks.items()}
     with torch.no_grad():
+        for name, weight in (weights or {}).items():
+            module.get_parameter(f"{name}.weight").copy_(weight)
         for name, mask in held.items():
             module.get_parameter(name).mul_(mask)
     distill_(module, model.tokenizer, recovery, ctx, held)

@@ -69,10 +69,7 @@ class Wanda(Pruner):
         masks: dict[str, Tensor] = {}
 
         def visit(name: str, block: nn.Module, run: Callable[[], Iterator[None]]) -> None:
-            with input_norms(block) as norms:
-                for _ in run():
-                    pass
-            for part, norm in norms.items():
+            for part, norm in input_norms(block, run).items():
                 weight = block.get_parameter(f"{part}.weight")
                 mask = self._mask(wanda_score(weight, norm))
                 weight.mul_(mask)
