@@ -1,0 +1,40 @@
+"""Half precision: every weight as IEEE float16, 5 bits of exponent and 10 of fraction.
+
+Micikevicius et al., "Mixed Precision Training", arXiv:1710.03740. Half the bytes of float32. Fast
+on GPUs; on most CPUs torch emulates the arithmetic and is slower than float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from compress.interfaces import Quantizer
+from compress.runtime.torch import TorchFormat
+from compress.settings import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fp16(Quantizer, TorchFormat):
+    """Makes every weight float16."""
+
+    def quantize_torch_(self, module: PreTrainedModel) -> None:
+        """Casts the module.
+
+        Raises:
+            UserError: a weight lies outside float16's range; says which.
+        """
+        largest = torch.finfo(torch.float16).max
+        for name, weight in module.named_parameters():
+            found = float(weight.detach().abs().max())
+            if found > largest:
+                raise UserError(
+                    f"quantizer=fp16: {name} has a weight of {found:g}, "
+                    f"float16 ends at {largest:g}; take quantizer=bf16"
+                )
+        module.to(torch.float16)
