@@ -163,7 +163,7 @@ def _one_line(error: BaseException) -> str:
         return _hydra_words(error)
     if isinstance(error, OmegaConfBaseException | UserError):
         return words
-    return f"{type(error).__name__}: {words}"
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def _hydra_words(error: HydraException) -> str:
