@@ -15,8 +15,7 @@ def test_threads_are_pinned_for_the_run_and_set_back(device: Cpu) -> None:
     session = replace(device, threads=1).session()
     session.__enter__()
     assert torch.get_num_threads() == 1
-    with pytest.raises(RuntimeError, match="boom"):
-        session.__exit__(RuntimeError, RuntimeError("boom"), None)
+    session.__exit__(RuntimeError, RuntimeError("boom"), None)
     assert torch.get_num_threads() == before
 
 

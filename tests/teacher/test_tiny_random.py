@@ -25,5 +25,5 @@ def test_vocabulary_is_the_same_every_time_and_knows_every_word(
     first, second = (tiny_teacher().load(data, device, seed).tokenizer for seed in (0, 1))
     assert first.get_vocab() == second.get_vocab()
     assert first.tokenize("a glad film") == ["a", "glad", "film"]
-    assert first.tokenize("gladfilm") == ["g", "##l", "##a", "##d", "##f", "##i", "##l", "##m"]
+    assert first.tokenize("gladfilm") == ["glad", "##f", "##i", "##l", "##m"]
     assert first.unk_token not in first.tokenize(" ".join(data.train.texts))  # type: ignore[attr-defined]
