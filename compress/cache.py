@@ -28,11 +28,13 @@ from compress.artifact import read_manifest, read_model, read_tokenizer, write_m
 from compress.interfaces import CompressedModel, Device
 from compress.records import Outcome, StageRecord
 from compress.settings import Settings, UserError
+from compress.sources import file_digest
 
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "datasets")
 RUNTIME = "compress.runtime.torch.TorchRuntime"
+TENSORS, CHECKSUM = "tensors.safetensors", "sha256"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,14 +113,16 @@ class StageStore:
         self, name: str, inputs: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         """Tensors made of these inputs, from the store or made now."""
-        file = "tensors.safetensors"
         folder = self._folder / name / self._key(name, inputs)
-        if (folder / file).is_file():
-            return load_file(folder / file)
         started = time.perf_counter()
+        found = _read_tensors(folder)
+        if found is not None:
+            self._note(name, started, "cached")
+            return found
         made = make()
         with _new_entry(folder) as temporary:
-            save_file(made, temporary / file)
+            save_file(made, temporary / TENSORS)
+            (temporary / CHECKSUM).write_text(file_digest(temporary / TENSORS))
         self._note(name, started, "made")
         return made
 
@@ -144,6 +148,21 @@ def _read(folder: Path, key: str) -> CompressedModel | None:
         return None
     module, tokenizer = read_model(folder, manifest), read_tokenizer(folder)
     return CompressedModel(module, tokenizer, manifest.history, digest=key, folder=folder)
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor] | None:
+    """Stored tensors; None if there are none, or if they are damaged, which is said."""
+    if not folder.exists():
+        return None
+    try:
+        whole = (folder / CHECKSUM).read_text() == file_digest(folder / TENSORS)
+    except OSError:
+        whole = False
+    if whole:
+        return load_file(folder / TENSORS)
+    log.warning("cache entry is made again: %s is damaged", folder)
+    shutil.rmtree(folder)
+    return None
 
 
 @contextmanager

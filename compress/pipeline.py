@@ -62,7 +62,7 @@ def execute(run: Run, folder: Path, record: RunRecord) -> RunRecord:
         data = run.task.load()
         teacher, pruned = compress(run, data, store)
         candidate = export(run, data, pruned, folder / MODEL_FOLDER)
-        baseline = _subject(teacher, teacher.folder, run.device)
+        baseline = _subject(teacher, teacher.folder, run.device, teacher.digest)
         metrics, baseline_metrics, speedup = measure(
             candidate, baseline, data.evaluation, data.training, run.device, run.seed, store
         )
@@ -109,10 +109,12 @@ def export(run: Run, data: TaskData, model: CompressedModel, folder: Path) -> Su
     return subject
 
 
-def _subject(model: CompressedModel, folder: Path | None, device: Device) -> Subject:
+def _subject(
+    model: CompressedModel, folder: Path | None, device: Device, digest: str = ""
+) -> Subject:
     assert folder is not None, "every stage's model is stored"
     compressible = {f"{name}.weight" for name in block_linears(model.module)}
-    return Subject(load(folder, device.torch_device), folder, compressible, model.digest)
+    return Subject(load(folder, device.torch_device), folder, compressible, digest)
 
 
 def _data_record(data: TaskData) -> Data:

@@ -25,7 +25,7 @@ class Subject:
 
     Attributes:
         compressible: names of the weights that count as compressible.
-        digest: identifies the model if the stage store made it, else "".
+        digest: of a model that the stage store made; "" for one that was exported since.
     """
 
     model: Runnable
