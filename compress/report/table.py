@@ -40,7 +40,7 @@ def recipe(record: RunRecord) -> str:
 def _knobs(record: RunRecord, group: str) -> list[str]:
     settings = record.config.get(group, {})
     knobs = {
-        name: str(settings[name])
+        name: _short(settings[name])
         for name in MAIN_KNOBS.get(group, ())
         if settings.get(name) is not None
     }
@@ -49,8 +49,13 @@ def _knobs(record: RunRecord, group: str) -> list[str]:
         if key.startswith(f"{group}."):
             # From the config: the override has the command line's quotes and escapes.
             path = key.removeprefix(f"{group}.").split(".")
-            knobs[path[-1]] = str(functools.reduce(dict.__getitem__, path, settings))
+            knobs[path[-1]] = _short(functools.reduce(dict.__getitem__, path, settings))
     return [f"{name}={value}" for name, value in knobs.items()]
+
+
+def _short(value: object) -> str:
+    """A search draws numbers with 16 digits; 4 tell its trials apart."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _row(folder: Path, record: RunRecord, root: Path) -> dict[str, Any]:

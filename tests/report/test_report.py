@@ -126,6 +126,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     [
         ({}, {}, (), "teacher as it is"),
         ({"pruner": "wanda"}, {"pruner": {"sparsity": 0.5}}, (), "wanda sparsity=0.5"),
+        ({"pruner": "wanda"}, {"pruner": {"sparsity": 0.50138168}}, (), "wanda sparsity=0.5014"),
         (
             {"student": "layers", "quantizer": "int8_dynamic"},
             {"student": {"keep": 2, "distillation": {"temperature": 4}}},
