@@ -1,8 +1,9 @@
 """Model folders: write, verify, read. Safetensors and JSON only; nothing is ever unpickled.
 
-A folder holds `manifest.json`, `config.json`, the tokenizer, and the weights: `model.safetensors`
-where plain transformers can load them, else `weights.safetensors`, a name that `from_pretrained`
-does not look for, so that it fails instead of quietly filling what it misses with random numbers.
+A folder holds `config.json`, the tokenizer, `runtime.json` (how to run it), `manifest.json` (what
+was done, and the checksums), and the weights: `model.safetensors` where plain transformers can
+load them, else `weights.safetensors`, a name that `from_pretrained` does not look for, so that it
+fails instead of quietly filling what it misses with random numbers.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from torch import nn
 from compress.files import write_atomically
 from compress.interfaces import CompressedModel, Runnable, Runtime, Step
 from compress.settings import UserError
-from compress.sources import file_digest
+from compress.sources import file_digest, first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+RUNTIME = "runtime.json"
 PLAIN_WEIGHTS = "model.safetensors"
 PACKED_WEIGHTS = "weights.safetensors"
 
@@ -45,23 +47,32 @@ class StoredModuleSpec:
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """What a model folder is, and what was done to the model in it.
+class RunSpec:
+    """How to run what is in a model folder: the content of `runtime.json`.
 
     Attributes:
         runtime: the runtime class that runs it.
         architecture: the transformers class that it was made from.
         modules: the modules that replace plain ones, by name.
+    """
+
+    runtime: str
+    architecture: str
+    modules: dict[str, StoredModuleSpec] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was done to the model in a folder: the content of `manifest.json`.
+
+    Attributes:
         history: every stage's settings, claims and notes.
         files: SHA-256 of each other file in the folder.
     """
 
     schema: int
-    runtime: str
-    architecture: str
     history: tuple[Step, ...]
-    modules: dict[str, StoredModuleSpec] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str]
 
 
 def write_model(model: CompressedModel, folder: Path, runtime: str) -> None:
@@ -90,15 +101,10 @@ def write_model(model: CompressedModel, folder: Path, runtime: str) -> None:
         model.tokenizer.backend_tokenizer.no_truncation()
         model.tokenizer.backend_tokenizer.no_padding()
     model.tokenizer.save_pretrained(folder)
+    spec = RunSpec(runtime, type(model.module).__name__, modules)
+    (folder / RUNTIME).write_text(json.dumps(asdict(spec)))
     files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
-    manifest = Manifest(
-        schema=SCHEMA,
-        runtime=runtime,
-        architecture=type(model.module).__name__,
-        history=model.history,
-        modules=modules,
-        files=files,
-    )
+    manifest = Manifest(SCHEMA, model.history, files)
     for name in files:
         _sync(folder / name)
     write_atomically(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
@@ -128,10 +134,23 @@ def read_manifest(folder: str | Path) -> Manifest:
     return manifest
 
 
-def read_model(folder: Path, manifest: Manifest) -> PreTrainedModel:
+def read_spec(folder: Path) -> RunSpec:
+    """How to run a verified folder.
+
+    Raises:
+        UserError: its `runtime.json` does not say.
+    """
+    try:
+        return TypeAdapter(RunSpec).validate_json((folder / RUNTIME).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UserError(f"{folder / RUNTIME} is damaged: {first_line(error)}") from error
+
+
+def read_model(folder: Path) -> PreTrainedModel:
     """The torch modules in a verified folder, with weights, in eval mode."""
-    architecture = getattr(transformers, manifest.architecture)
-    if not manifest.modules:
+    spec = read_spec(folder)
+    architecture = getattr(transformers, spec.architecture)
+    if not spec.modules:
         with quiet_bars():
             module = architecture.from_pretrained(folder, dtype="auto", use_safetensors=True)
         return module.eval()
@@ -139,8 +158,8 @@ def read_model(folder: Path, manifest: Manifest) -> PreTrainedModel:
     # numbers must not depend on that.
     with torch.random.fork_rng(devices=[]):
         module = architecture(architecture.config_class.from_pretrained(folder))
-    for name, spec in manifest.modules.items():
-        module.set_submodule(name, _build(spec))
+    for name, part in spec.modules.items():
+        module.set_submodule(name, _build(part))
     load_model(module, str(folder / PACKED_WEIGHTS))
     return module.eval()
 
@@ -153,11 +172,12 @@ def read_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerBase:
 def load(folder: str | Path, torch_device: str = "cpu") -> Runnable:
     """A model folder as something to run, whatever its runtime and format; see `compress.load`."""
     folder = Path(folder)
-    manifest = read_manifest(folder)
-    runtime = _resolve(manifest.runtime)
+    read_manifest(folder)
+    name = read_spec(folder).runtime
+    runtime = _resolve(name)
     if not issubclass(runtime, Runtime):
-        raise UserError(f"{folder / MANIFEST} names {manifest.runtime}, which is no runtime")
-    return runtime.load(folder, manifest, torch_device)
+        raise UserError(f"{folder / RUNTIME} names {name}, which is no runtime")
+    return runtime.load(folder, torch_device)
 
 
 @contextmanager
@@ -174,8 +194,8 @@ def quiet_bars() -> Iterator[None]:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files in a model folder."""
-    return sum(path.stat().st_size for path in folder.iterdir())
+    """Bytes of the files that are needed to run a model: all in its folder but the manifest."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.name != MANIFEST)
 
 
 def _stored_modules(module: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -193,15 +213,15 @@ def _spec(part: Any) -> StoredModuleSpec:
 def _build(spec: StoredModuleSpec) -> nn.Module:
     target = _resolve(spec.target)
     if not issubclass(target, nn.Module):
-        raise UserError(f"the manifest names {spec.target}, which is no module")
+        raise UserError(f"runtime.json names {spec.target}, which is no module")
     return target(**spec.arguments)
 
 
 def _resolve(path: str) -> type:
-    """A class of this package by its dotted path; a manifest can name nothing else."""
+    """A class of this package by its dotted path; runtime.json can name nothing else."""
     module, _, name = path.rpartition(".")
     if not module.startswith("compress."):
-        raise UserError(f"a manifest may only name classes of compress, got {path}")
+        raise UserError(f"runtime.json may only name classes of compress, got {path}")
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:

@@ -142,11 +142,11 @@ def _read(folder: Path, key: str) -> CompressedModel | None:
         return None
     try:
         manifest = read_manifest(folder)
+        module, tokenizer = read_model(folder), read_tokenizer(folder)
     except UserError as error:
         log.warning("cache entry is made again: %s", error)
         shutil.rmtree(folder)
         return None
-    module, tokenizer = read_model(folder, manifest), read_tokenizer(folder)
     return CompressedModel(module, tokenizer, manifest.history, digest=key, folder=folder)
 
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from compress.artifact import Manifest
-
 
 class Split(ABC):
     """Labelled rows of one split, not yet encoded.
@@ -231,7 +229,7 @@ class Runtime(Settings, ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, folder: Path, manifest: Manifest, torch_device: str) -> Runnable:
+    def load(cls, folder: Path, torch_device: str) -> Runnable:
         """The model in a verified artifact folder."""
 
 

@@ -93,7 +93,8 @@ class ModelMetrics:
         nonzero_parameters: those that are not zero.
         sparsity: zeroed fraction of the compressible weights (the Linear layers of the blocks).
         model_sparsity: zeroed fraction of all weights.
-        size_bytes: bytes of all files in the folder. Zeros in a dense file save nothing.
+        size_bytes: bytes of the files needed to run it: all in its folder but the manifest, which
+            says what was done. Zeros in a dense file save nothing.
         peak_memory_bytes: weights plus the largest total of activations alive at once, counted
             tensor by tensor at the largest timed shape; the process as a whole takes more.
     """

@@ -9,12 +9,13 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from compress import load
-from compress.artifact import read_manifest
-from compress.interfaces import CompressedModel, Runnable
+from compress.artifact import folder_bytes, read_manifest, read_spec
+from compress.interfaces import CompressedModel, Runnable, Step
 from compress.quantizer.int8_dynamic import Int8Dynamic
 from compress.quantizer.none import NoQuantizer
 from compress.runtime.torch import TorchRuntime
 from compress.settings import UserError
+from compress.sources import file_digest
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_plain_transformers_loads_the_same_model(folder: Path) -> None:
 def test_manifest_tells_what_was_done(folder: Path) -> None:
     manifest = read_manifest(folder)
     assert [step.stage for step in manifest.history] == ["teacher", "quantizer"]
-    assert manifest.architecture == "BertForSequenceClassification"
+    assert read_spec(folder).architecture == "BertForSequenceClassification"
     assert set(manifest.files) == {p.name for p in folder.iterdir()} - {"manifest.json"}
 
 
@@ -75,9 +76,6 @@ def test_a_missing_file_is_found(folder: Path) -> None:
     ("change", "reason"),
     [
         ({"schema": 99}, "has schema 99, this version reads 1"),
-        ({"runtime": "os.system"}, "may only name classes of compress, got os.system"),
-        ({"runtime": "compress.nowhere.Thing"}, "has no compress.nowhere.Thing"),
-        ({"runtime": "compress.pruner.wanda.Wanda"}, "which is no runtime"),
         ({"history": 3}, "is damaged"),
     ],
 )
@@ -90,10 +88,35 @@ def test_a_hostile_or_foreign_manifest_is_refused(
         load(folder)
 
 
-def test_a_manifest_cannot_build_foreign_modules(teacher: CompressedModel, tmp_path: Path) -> None:
+def rewrite_spec(folder: Path, raw: dict[str, object]) -> None:
+    """As a stranger would who can compute checksums."""
+    (folder / "runtime.json").write_text(json.dumps(raw))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["runtime.json"] = file_digest(folder / "runtime.json")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "reason"),
+    [
+        ("os.system", "may only name classes of compress, got os.system"),
+        ("compress.nowhere.Thing", "has no compress.nowhere.Thing"),
+        ("compress.pruner.wanda.Wanda", "which is no runtime"),
+        (3, "is damaged"),
+    ],
+)
+def test_a_hostile_or_foreign_runtime_is_refused(
+    folder: Path, runtime: object, reason: str
+) -> None:
+    raw = json.loads((folder / "runtime.json").read_text())
+    rewrite_spec(folder, raw | {"runtime": runtime})
+    with pytest.raises(UserError, match=reason):
+        load(folder)
+
+
+def test_a_folder_cannot_build_foreign_modules(teacher: CompressedModel, tmp_path: Path) -> None:
     TorchRuntime().export(teacher, Int8Dynamic(), tmp_path, "cpu")
-    path = tmp_path / "manifest.json"
-    raw = json.loads(path.read_text())
+    raw = json.loads((tmp_path / "runtime.json").read_text())
     name = next(iter(raw["modules"]))
     for target, reason in (
         ("builtins.eval", "may only name classes of compress"),
@@ -101,7 +124,7 @@ def test_a_manifest_cannot_build_foreign_modules(teacher: CompressedModel, tmp_p
         ("compress.pruner.wanda.wanda_score", "is no class"),
     ):
         raw["modules"][name]["target"] = target
-        path.write_text(json.dumps(raw))
+        rewrite_spec(tmp_path, raw)
         with pytest.raises(UserError, match=reason):
             load(tmp_path)
 
@@ -120,3 +143,15 @@ def test_reading_leaves_the_callers_random_numbers_alone(
     torch.manual_seed(0)
     load(tmp_path)
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_the_words_of_a_recipe_are_no_bytes_of_the_model(
+    teacher: CompressedModel, tmp_path: Path
+) -> None:
+    """Two models that differ in their history alone are equally large."""
+    told = Step("pruner", {"why": "a long story " * 50})
+    sizes = []
+    for name, model in (("a", teacher), ("b", teacher.then(teacher.module, told))):
+        TorchRuntime().export(model, NoQuantizer(), tmp_path / name, "cpu")
+        sizes.append(folder_bytes(tmp_path / name))
+    assert sizes[0] == sizes[1]

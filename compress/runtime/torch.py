@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from compress.artifact import Manifest, read_model, read_tokenizer, write_model
+from compress.artifact import read_model, read_tokenizer, write_model
 from compress.interfaces import CompressedModel, Device, Quantizer, Runnable, Runtime, Step
 from compress.settings import ConfigError
 
@@ -67,9 +67,9 @@ class TorchRuntime(Runtime):
         return TorchModel(module, model.tokenizer, torch_device)
 
     @classmethod
-    def load(cls, folder: Path, manifest: Manifest, torch_device: str) -> TorchModel:
+    def load(cls, folder: Path, torch_device: str) -> TorchModel:
         """The model in a verified folder that this runtime wrote."""
-        module = read_model(folder, manifest)
+        module = read_model(folder)
         return TorchModel(module, read_tokenizer(folder), torch_device)
 
 
