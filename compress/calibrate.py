@@ -75,14 +75,7 @@ def input_norms(
     block: nn.Module, run: Callable[[], Iterator[None]]
 ) -> dict[str, Float[Tensor, " in"]]:
     """‖X_j‖₂ over all calibration tokens, for each Linear by its name inside the block."""
-    squares: dict[str, Tensor] = {}
-
-    def add(name: str, inputs: Float[Tensor, "tokens in"]) -> None:
-        squares[name] = squares.get(name, 0) + inputs.square().sum(dim=0)
-
-    with watch_inputs(block, add):
-        for _ in run():
-            pass
+    squares = _sum_over_inputs(block, run, lambda inputs: inputs.square().sum(dim=0))
     return {name: total.sqrt() for name, total in squares.items()}
 
 
@@ -90,15 +83,24 @@ def input_moments(
     block: nn.Module, run: Callable[[], Iterator[None]]
 ) -> dict[str, Float[Tensor, "in in"]]:
     """XᵀX over all calibration tokens, for each Linear by its name inside the block."""
-    moments: dict[str, Tensor] = {}
+    return _sum_over_inputs(block, run, lambda inputs: inputs.T @ inputs)
+
+
+def _sum_over_inputs(
+    block: nn.Module,
+    run: Callable[[], Iterator[None]],
+    statistic: Callable[[Float[Tensor, "tokens in"]], Tensor],
+) -> dict[str, Tensor]:
+    """A statistic of each call's inputs, added up over all calls of each Linear."""
+    totals: dict[str, Tensor] = {}
 
     def add(name: str, inputs: Float[Tensor, "tokens in"]) -> None:
-        moments[name] = moments.get(name, 0) + inputs.T @ inputs
+        totals[name] = totals.get(name, 0) + statistic(inputs)
 
     with watch_inputs(block, add):
         for _ in run():
             pass
-    return moments
+    return totals
 
 
 def _run(block: nn.Module, calls: list[_Call]) -> Iterator[None]:
