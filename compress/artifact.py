@@ -20,16 +20,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 from pydantic import TypeAdapter, ValidationError
+from safetensors import safe_open
 from safetensors.torch import load_model, save_model
 from torch import nn
 
 from compress.files import write_atomically
 from compress.interfaces import CompressedModel, Runnable, Runtime, Step
+from compress.modules import StoredModule
 from compress.settings import UserError
 from compress.sources import file_digest, first_line
+from compress.surgery import fit_shapes_, plain_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from compress.interfaces import Processor
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -90,16 +95,19 @@ def write_model(model: CompressedModel, folder: Path, runtime: str) -> None:
     if any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty")
     modules = {name: _spec(part) for name, part in _stored_modules(model.module)}
-    if modules:
+    config = plain_config(model.module)
+    if config is None:
         model.module.config.save_pretrained(folder)
         save_model(model.module, str(folder / PACKED_WEIGHTS))
     else:
+        vars(model.module.config).update(vars(config))
         with quiet_bars():
             model.module.save_pretrained(folder)
-    if model.tokenizer.is_fast:
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    if backend is not None:
         # A fast tokenizer remembers how it was last called and would write that down as well.
-        model.tokenizer.backend_tokenizer.no_truncation()
-        model.tokenizer.backend_tokenizer.no_padding()
+        backend.no_truncation()
+        backend.no_padding()
     model.tokenizer.save_pretrained(folder)
     spec = RunSpec(runtime, type(model.module).__name__, modules)
     (folder / RUNTIME).write_text(json.dumps(asdict(spec)))
@@ -150,7 +158,7 @@ def read_model(folder: Path) -> PreTrainedModel:
     """The torch modules in a verified folder, with weights, in eval mode."""
     spec = read_spec(folder)
     architecture = getattr(transformers, spec.architecture)
-    if not spec.modules:
+    if (folder / PLAIN_WEIGHTS).is_file():
         with quiet_bars():
             module = architecture.from_pretrained(folder, dtype="auto", use_safetensors=True)
         return module.eval()
@@ -160,13 +168,18 @@ def read_model(folder: Path) -> PreTrainedModel:
         module = architecture(architecture.config_class.from_pretrained(folder))
     for name, part in spec.modules.items():
         module.set_submodule(name, _build(part))
+    with safe_open(folder / PACKED_WEIGHTS, framework="pt") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    fit_shapes_(module, shapes)
     load_model(module, str(folder / PACKED_WEIGHTS))
     return module.eval()
 
 
-def read_tokenizer(folder: Path) -> transformers.PreTrainedTokenizerBase:
-    """The tokenizer in a model folder."""
-    return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+def read_tokenizer(folder: Path) -> Processor:
+    """The tokenizer, or the image processor, in a model folder."""
+    images = (folder / "preprocessor_config.json").is_file()
+    auto = transformers.AutoImageProcessor if images else transformers.AutoTokenizer
+    return auto.from_pretrained(folder, trust_remote_code=False)
 
 
 def load(folder: str | Path, torch_device: str = "cpu") -> Runnable:
@@ -198,22 +211,22 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir() if path.name != MANIFEST)
 
 
-def _stored_modules(module: nn.Module) -> Iterator[tuple[str, Any]]:
+def _stored_modules(module: nn.Module) -> Iterator[tuple[str, StoredModule]]:
     """The modules of ours inside a transformers model."""
     for name, part in module.named_modules():
-        if type(part).__module__.startswith("compress."):
+        if isinstance(part, StoredModule):
             yield name, part
 
 
-def _spec(part: Any) -> StoredModuleSpec:
+def _spec(part: StoredModule) -> StoredModuleSpec:
     target = f"{type(part).__module__}.{type(part).__qualname__}"
     return StoredModuleSpec(target=target, arguments=part.arguments())
 
 
 def _build(spec: StoredModuleSpec) -> nn.Module:
     target = _resolve(spec.target)
-    if not issubclass(target, nn.Module):
-        raise UserError(f"runtime.json names {spec.target}, which is no module")
+    if not issubclass(target, StoredModule):
+        raise UserError(f"runtime.json names {spec.target}, which is no stored module")
     return target(**spec.arguments)
 
 

@@ -1,15 +1,117 @@
-"""Where the layers of a transformer sit, found by the shape of its modules and not by its name."""
+"""Where the parts of a transformer sit, found by the shape of its blocks and not by its name.
+
+This is the one place that knows: every pruner, quantizer and student asks here. An architecture
+is known when the Linear layers of its blocks are those of one `Layout` in `compress/layouts.py`; a
+new one is taught by adding its layout there.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import fnmatch
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-from torch import nn
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
-from compress.settings import UserError
+from compress.layouts import LAYOUTS, Layout
+from compress.modules import LowRankLinear
+from compress.settings import ConfigError, UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+LINEARS = (nn.Linear, Conv1D)  # GPT-2's Conv1D is a Linear whose weight is stored as [in, out]
+Linear: TypeAlias = nn.Linear | Conv1D
+Projection: TypeAlias = nn.Linear | Conv1D | LowRankLinear
+
+
+@dataclass(frozen=True)
+class Units:
+    """Parts of a block that can be taken out one by one: its heads, or its neurons.
+
+    Attributes:
+        count: how many there are.
+        rows: by path of the projection, the output rows that make each unit.
+        columns: the input columns of `reader` that read each unit.
+        reader: path of the projection that reads the units.
+    """
+
+    count: int
+    rows: dict[str, Int[Tensor, "units n"]]
+    columns: Int[Tensor, "units n"]
+    reader: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """One layer of a transformer.
+
+    Attributes:
+        name: its full name in the model.
+    """
+
+    name: str
+    module: nn.Module
+    layout: Layout
+
+    def projection(self, path: str) -> Projection:
+        """The projection at a path of the layout."""
+        part = self.module.get_submodule(path)
+        assert isinstance(part, (*LINEARS, LowRankLinear)), "the layout was matched"
+        return part
+
+    @property
+    def attention(self) -> nn.Module:
+        """The attention module."""
+        return self.module.get_submodule(self.layout.attention)
+
+    @property
+    def head_size(self) -> int:
+        """Width of one head."""
+        return int(getattr(self.attention, self.layout.head_size))
+
+    @property
+    def heads(self) -> int:
+        """Query heads."""
+        return shape_of(self.projection(self.layout.output))[1] // self.head_size
+
+    @property
+    def key_value_heads(self) -> int:
+        """Key and value heads: fewer than `heads` where several queries share one."""
+        if self.layout.key == self.layout.query:
+            return self.heads
+        return shape_of(self.projection(self.layout.key))[0] // self.head_size
+
+    @property
+    def neurons(self) -> int:
+        """Width of the feed-forward."""
+        return shape_of(self.projection(self.layout.down))[1]
+
+    @property
+    def width(self) -> int:
+        """Width of the residual stream."""
+        return shape_of(self.projection(self.layout.down))[0]
+
+    def head_units(self) -> Units:
+        """The heads. Queries that share a key are one unit: they go together."""
+        layout, count = self.layout, self.key_value_heads
+        width = self.heads * self.head_size
+        queries = torch.arange(width).view(count, -1)
+        if layout.key == layout.query:
+            rows = {layout.query: torch.cat([queries + i * width for i in range(3)], dim=1)}
+        else:
+            keys = torch.arange(count * self.head_size).view(count, -1)
+            rows = {layout.query: queries, layout.key: keys, layout.value: keys}
+        return Units(count, rows, queries, layout.output)
+
+    def neuron_units(self) -> Units:
+        """The neurons of the feed-forward."""
+        each = torch.arange(self.neurons).view(-1, 1)
+        return Units(self.neurons, dict.fromkeys(self.layout.up, each), each, self.layout.down)
 
 
 def find_blocks(module: PreTrainedModel) -> tuple[str, nn.ModuleList]:
@@ -28,7 +130,7 @@ def find_blocks(module: PreTrainedModel) -> tuple[str, nn.ModuleList]:
         if isinstance(blocks, nn.ModuleList)
         and len(blocks) == count
         and len({type(block) for block in blocks}) == 1
-        and any(isinstance(part, nn.Linear) for part in blocks[0].modules())
+        and any(isinstance(part, LINEARS) for part in blocks[0].modules())
     ]
     if len(found) != 1:
         raise UserError(
@@ -39,29 +141,101 @@ def find_blocks(module: PreTrainedModel) -> tuple[str, nn.ModuleList]:
     return found[0]
 
 
-def block_linears(module: PreTrainedModel) -> dict[str, nn.Linear]:
+def known_blocks(module: PreTrainedModel) -> tuple[Block, ...]:
+    """The transformer's layers with their attention and feed-forward found.
+
+    Raises:
+        UserError: their projections are those of no known layout.
+    """
+    prefix, blocks = find_blocks(module)
+    return tuple(
+        Block(f"{prefix}.{index}", block, _layout_of(module, block))
+        for index, block in enumerate(blocks)
+    )
+
+
+def block_linears(module: PreTrainedModel) -> dict[str, Linear]:
     """The Linear layers inside the transformer's layers, by full name, in order of execution.
 
     These hold the compressible weights: embeddings, pooler and classifier are left alone, as in
-    the Wanda and SparseGPT papers.
+    the Wanda and SparseGPT papers. A factorised layer counts as the two that it consists of.
     """
     prefix, blocks = find_blocks(module)
     return {
         f"{prefix}.{name}": part
         for name, part in blocks.named_modules()
-        if isinstance(part, nn.Linear)
+        if isinstance(part, LINEARS)
     }
 
 
-def keep_blocks_(module: PreTrainedModel, kept: tuple[int, ...]) -> None:
-    """Drops every layer but the kept ones, in place, and says so in the config."""
-    prefix, blocks = find_blocks(module)
-    parent_name, _, attribute = prefix.rpartition(".")
-    shorter = nn.ModuleList(blocks[i] for i in kept)
-    for index, block in enumerate(shorter):
-        for part in block.modules():
-            # Decoders index their key-value cache by this number.
-            if "layer_idx" in vars(part):
-                vars(part)["layer_idx"] = index
-    setattr(module.get_submodule(parent_name), attribute, shorter)
-    module.config.num_hidden_layers = len(kept)
+def scoped_linears(module: PreTrainedModel, scope: str) -> dict[str, Linear]:
+    """Those of `block_linears` that a scope names.
+
+    Args:
+        module: a transformer.
+        scope: "all", "attention", "ffn", or a pattern of full names such as "*.0.*".
+
+    Raises:
+        ConfigError: the scope names no layer.
+    """
+    linears = block_linears(module)
+    if scope == "all":
+        return linears
+    if scope in ("attention", "ffn"):
+        named: set[str] = set()
+        for block in known_blocks(module):
+            paths = block.layout.heads if scope == "attention" else block.layout.feed_forward
+            named |= {f"{block.name}.{path}" for path in paths}
+        found = {n: part for n, part in linears.items() if n in named or _parent(n) in named}
+    else:
+        found = {n: part for n, part in linears.items() if fnmatch.fnmatchcase(n, scope)}
+    if not found:
+        first, *_, last = linears
+        raise ConfigError(
+            f"scope={scope} names no Linear layer; expected all, attention, ffn, or a pattern of "
+            f"names from {first} to {last}"
+        )
+    return found
+
+
+def weight_matrix(part: Projection) -> Float[Tensor, "out in"]:
+    """The weight as [out, in]: a view, to be changed in place; of a factorised layer a product."""
+    if isinstance(part, LowRankLinear):
+        product: Tensor = part.up.weight @ part.down.weight
+        return product
+    return part.weight.T if isinstance(part, Conv1D) else part.weight
+
+
+def shape_of(part: Projection) -> tuple[int, int]:
+    """(out, in) of a projection."""
+    if isinstance(part, LowRankLinear):
+        return part.up.out_features, part.down.in_features
+    out_features, in_features = weight_matrix(part).shape
+    return out_features, in_features
+
+
+def every_linear(module: nn.Module) -> Iterator[tuple[str, Linear]]:
+    """Every Linear layer of a model by name: inside the blocks and outside."""
+    for name, part in module.named_modules():
+        if isinstance(part, LINEARS):
+            yield name, part
+
+
+def _layout_of(module: PreTrainedModel, block: nn.Module) -> Layout:
+    """The layout whose projections are exactly the block's."""
+    whole = {name for name, part in block.named_modules() if isinstance(part, LowRankLinear)}
+    linears = {name for name, _ in every_linear(block)}
+    present = whole | {name for name in linears if _parent(name) not in whole}
+    for layout in LAYOUTS:
+        if present == set(layout.projections):
+            return layout
+    known = "; ".join(layout.families for layout in LAYOUTS)
+    paths = ", ".join(sorted(present))
+    raise UserError(
+        f"the blocks of {type(module).__name__} have Linear layers at {paths}, "
+        f"which no known layout has ({known}); add theirs to compress/layouts.py"
+    )
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]

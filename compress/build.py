@@ -59,7 +59,8 @@ def check_run(run: Run) -> None:
         raise ConfigError(
             f"device.benchmark.shapes has length {longest}, the teacher takes at most {limit}"
         )
-    run.pruner.check(run.student.check(skeleton))
+    # The quantizer comes last: it sees the shapes that the pruner leaves.
+    run.quantizer.check(run.pruner.check(run.student.check(skeleton)))
 
 
 def _construct(cfg: DictConfig, group: str, expected: type) -> Any:

@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from compress.blocks import find_blocks
+from compress.blocks import LINEARS, find_blocks
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
-    from compress.interfaces import Split
+    from compress.interfaces import Processor, Split
 
 # The arguments of one call of a layer; the hidden states come first.
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -33,7 +33,7 @@ class _FirstLayerReached(Exception):
 @torch.no_grad()
 def walk_blocks(
     module: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Processor,
     rows: Split,
     visit: Callable[[str, nn.Module, Callable[[], Iterator[None]]], None],
 ) -> None:
@@ -44,10 +44,12 @@ def walk_blocks(
     alone, so padding never enters a statistic.
     """
     prefix, blocks = find_blocks(module)
-    calls = [_first_call(module, blocks[0], row) for row in _rows(module, tokenizer, rows)]
+    inputs = calibration_rows(module, tokenizer, rows)
+    calls = [_first_call(module, blocks[0], row) for row in inputs]
     for index, block in enumerate(blocks):
         visit(f"{prefix}.{index}", block, partial(_run, block, calls))
-        calls = [_next_call(block, call) for call in calls]
+        for number, call in enumerate(calls):
+            calls[number] = _next_call(block, call)  # one layer's inputs in memory, not two
 
 
 @contextmanager
@@ -62,8 +64,11 @@ def watch_inputs(
 
         return pass_on
 
-    linears = [(n, part) for n, part in block.named_modules() if isinstance(part, nn.Linear)]
-    handles = [linear.register_forward_pre_hook(hook(name)) for name, linear in linears]
+    handles = [
+        part.register_forward_pre_hook(hook(name))
+        for name, part in block.named_modules()
+        if isinstance(part, LINEARS)
+    ]
     try:
         yield
     finally:
@@ -84,6 +89,15 @@ def input_moments(
 ) -> dict[str, Float[Tensor, "in in"]]:
     """XᵀX over all calibration tokens, for each Linear by its name inside the block."""
     return _sum_over_inputs(block, run, lambda inputs: inputs.T @ inputs)
+
+
+def calibration_rows(
+    module: PreTrainedModel, tokenizer: Processor, rows: Split
+) -> Iterator[dict[str, Tensor]]:
+    """Each row as a batch of its own, on the model's device."""
+    for row in rows.encode(tokenizer).remove_columns("length"):
+        batch = rows.collate(tokenizer, [row])
+        yield {name: tensor.to(module.device) for name, tensor in batch.items()}
 
 
 def _sum_over_inputs(
@@ -107,13 +121,6 @@ def _run(block: nn.Module, calls: list[_Call]) -> Iterator[None]:
     for positional, named in calls:
         block(*positional, **named)
         yield
-
-
-def _rows(
-    module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Split
-) -> Iterator[dict[str, Tensor]]:
-    for row in rows.encode(tokenizer).remove_columns("length"):
-        yield {k: torch.tensor([v], device=module.device) for k, v in row.items()}
 
 
 def _first_call(module: nn.Module, first: nn.Module, row: dict[str, Tensor]) -> _Call:

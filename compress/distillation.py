@@ -7,24 +7,27 @@ The soft loss is scaled by T² so that its gradients keep their size as T change
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from compress.settings import Settings, check_fraction, check_positive
-from compress.train import RowLoss, Training, train_
+from compress.train import Loss, Objective, Training, train_
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
-    from compress.interfaces import CompressedModel, Split, StageContext
+    from compress.interfaces import CompressedModel, Processor, Split, StageContext
 
 LOGITS_BATCH = 64
+
+# logits [B, classes], row numbers [B] → mean loss
+RowLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,7 @@ class Distillation(Settings):
         learning_rate: the peak.
         batch_size: rows per step.
         warmup_fraction: share of the steps that the rate rises for.
+        patience: epochs without a better validation loss to stop after; null never stops.
     """
 
     temperature: float
@@ -46,6 +50,7 @@ class Distillation(Settings):
     learning_rate: float
     batch_size: int
     warmup_fraction: float
+    patience: int | None
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -65,12 +70,13 @@ class Distillation(Settings):
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
             warmup_fraction=self.warmup_fraction,
+            patience=self.patience,
         )
 
 
 def distill_(
     module: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Processor,
     settings: Distillation,
     ctx: StageContext,
     masks: Mapping[str, Tensor] | None = None,
@@ -78,19 +84,33 @@ def distill_(
     """Trains a model in place on the task's train split, with `masks` held."""
     if settings.epochs == 0:
         return
-    labels = torch.tensor(ctx.data.train.labels)
-    soft = teacher_logits(ctx) if settings.alpha > 0 else None
-    loss = _row_loss(labels, soft, settings.temperature, settings.alpha)
+    row_loss = distillation_row_loss(settings, ctx)
     train_(
         module,
         tokenizer,
-        ctx.data.train,
+        ctx.data,
         settings.training(),
-        loss,
+        Objective(on_logits(row_loss)),
         device=ctx.device,
         seed=ctx.seed,
         masks=masks,
     )
+
+
+def distillation_row_loss(settings: Distillation, ctx: StageContext) -> RowLoss:
+    """The distillation loss as a function of a batch's logits and row numbers."""
+    labels = torch.tensor(ctx.data.train.labels)
+    soft = teacher_logits(ctx) if settings.alpha > 0 else None
+    return _row_loss(labels, soft, settings.temperature, settings.alpha)
+
+
+def on_logits(row_loss: RowLoss) -> Loss:
+    """A loss that needs nothing of the model but its logits."""
+
+    def loss(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
+        return row_loss(model(**inputs).logits.float(), rows)
+
+    return loss
 
 
 def distillation_loss(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from jaxtyping import Float, Int
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     import torch
     from datasets import Dataset
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
+
+    # What turns a row into model inputs. It is called `tokenizer` throughout, images included.
+    Processor: TypeAlias = PreTrainedTokenizerBase | BaseImageProcessor
 
 
 class Split(ABC):
@@ -45,8 +48,12 @@ class Split(ABC):
         """The class index of each row."""
 
     @abstractmethod
-    def encode(self, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    def encode(self, tokenizer: Processor) -> Dataset:
         """The rows as model inputs, unpadded, with their `length`; no labels."""
+
+    @abstractmethod
+    def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Encoded rows, without `length`, as one batch."""
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -90,12 +97,15 @@ class Step:
         settings: the stage's own `describe()`.
         claimed_zeros: for each weight that the stage pruned, how many zeros it must hold from
             now on. The pipeline counts them after the stage and again in the reloaded artifact.
+        claimed_shapes: for each weight that the stage cut to size, its shape from now on; null
+            if it is gone. Ends what earlier steps claimed of that weight.
         notes: facts worth keeping, such as the layers that were kept.
     """
 
     stage: str
     settings: Mapping[str, Any]
     claimed_zeros: Mapping[str, int] = field(default_factory=dict)
+    claimed_shapes: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -109,7 +119,7 @@ class CompressedModel:
     """
 
     module: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Processor
     history: tuple[Step, ...]
     digest: str = ""
     folder: Path | None = None
@@ -184,8 +194,14 @@ class Pruner(Settings, ABC):
     """Takes weights away."""
 
     @abstractmethod
-    def check(self, skeleton: PreTrainedModel) -> None:
-        """Raises a UserError if the pruner cannot do what it was asked on these shapes."""
+    def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
+        """The skeleton as it will be after pruning; changes the one it is given.
+
+        Where shapes depend on weights, such as under a global threshold, even ones stand in.
+
+        Raises:
+            UserError: the pruner cannot do what it was asked on these shapes.
+        """
 
     @abstractmethod
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
@@ -195,11 +211,18 @@ class Pruner(Settings, ABC):
 class Quantizer(Settings, ABC):
     """A numeric format. How a runtime realises it is a method of that runtime's format class."""
 
+    def check(self, skeleton: PreTrainedModel) -> None:
+        """Raises a UserError if a weight's shape does not go with the format; most take any."""
+
+    def prepare(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
+        """The model trained for the format; most formats take it as it is."""
+        return model
+
 
 class Runnable(ABC):
     """A model as it is deployed: loaded from disk, ready to run."""
 
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Processor
 
     @abstractmethod
     def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
@@ -207,7 +230,11 @@ class Runnable(ABC):
 
     @abstractmethod
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Every weight by its name, shared ones once."""
+        """Every weight by its name, one entry each, shared ones once; codes for packed ones."""
+
+    @abstractmethod
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor that the model keeps in memory, as it keeps it."""
 
     @abstractmethod
     def synchronize(self) -> None:

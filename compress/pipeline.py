@@ -82,7 +82,7 @@ def execute(run: Run, folder: Path, record: RunRecord) -> RunRecord:
 def compress(
     run: Run, data: TaskData, store: StageStore
 ) -> tuple[CompressedModel, CompressedModel]:
-    """The teacher, and the model that the student and pruner stages make of it."""
+    """The teacher, and the model that the other stages make of it, ready for export."""
     training, device, seed = data.training, run.device, run.seed
     rows = {"rows": training.digest}
     teacher = store.model(
@@ -94,7 +94,12 @@ def compress(
     inputs = {**inputs, "student": student.digest}
     pruned = store.model("pruner", run.pruner, inputs, lambda: run.pruner.prune(student, ctx))
     check_claims(pruned.history, pruned.module.named_parameters())
-    return teacher, pruned
+    inputs = {**inputs, "pruner": pruned.digest}
+    prepared = store.model(
+        "quantizer", run.quantizer, inputs, lambda: run.quantizer.prepare(pruned, ctx)
+    )
+    check_claims(prepared.history, prepared.module.named_parameters())
+    return teacher, prepared
 
 
 def export(run: Run, data: TaskData, model: CompressedModel, folder: Path) -> Subject:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers  # its classes load on first use, which keeps config errors fast
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from compress.settings import Settings, check_fraction, check_not_negative, check_positive
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
-    from transformers.modeling_outputs import ModelOutput
+    from transformers import PreTrainedModel, TrainingArguments
 
-    from compress.interfaces import Device, Split
+    from compress.interfaces import Device, Processor, Split, TrainingData
 
 # Clipping and decay as in BERT's fine-tuning recipe (Devlin et al. 2019, appendix A.2 and code).
 MAX_GRADIENT_NORM = 1.0
 WEIGHT_DECAY = 0.01
 
-# logits [B, classes], row numbers [B] → mean loss
-RowLoss = Callable[[Tensor, Tensor], Tensor]
+# model, inputs of a batch, row numbers [B] → mean loss
+Loss = Callable[[nn.Module, dict[str, Tensor], Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +36,15 @@ class Training(Settings):
         learning_rate: the peak.
         batch_size: rows per step, grouped by length and padded to the longest.
         warmup_fraction: share of the steps that the rate rises for, in [0, 1).
+        patience: null trains all epochs and keeps the last weights. A number stops after that many
+            epochs without a better loss on the validation split, and keeps the best epoch's.
     """
 
     epochs: float
     learning_rate: float
     batch_size: int
     warmup_fraction: float
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -51,16 +54,33 @@ class Training(Settings):
         """
         super().__post_init__()
         check_not_negative(self, "epochs")
-        check_positive(self, "learning_rate", "batch_size")
+        check_positive(self, "learning_rate", "batch_size", "patience")
         check_fraction(self, "warmup_fraction")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is learned, and what happens around each step of the optimizer.
+
+    Attributes:
+        loss: of a batch.
+        parameters: groups of parameters that learn beside the model's own, for AdamW.
+        before_step: called with the number of the step, from 0, and of all steps, before each.
+        after_step: likewise, after each.
+    """
+
+    loss: Loss
+    parameters: Sequence[dict[str, Any]] = ()
+    before_step: Callable[[int, int], None] | None = None
+    after_step: Callable[[int, int], None] | None = None
 
 
 def train_(
     module: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    split: Split,
+    tokenizer: Processor,
+    data: TrainingData,
     training: Training,
-    row_loss: RowLoss,
+    objective: Objective,
     *,
     device: Device,
     seed: int,
@@ -70,10 +90,10 @@ def train_(
 
     Args:
         module: any model whose output has `logits`.
-        tokenizer: encodes the split.
-        split: the rows.
-        training: rate, epochs, batch size.
-        row_loss: the loss of a batch from its logits and the row numbers in the split.
+        tokenizer: encodes the rows.
+        data: the train split is learned; the validation split says when to stop.
+        training: rate, epochs, batch size, patience.
+        objective: the loss, and what happens around each step.
         device: where to train, and in which precision.
         seed: of data order and dropout.
         masks: by weight name, True where a weight may live; held after every step.
@@ -81,23 +101,74 @@ def train_(
     if training.epochs == 0:
         return
     transformers.set_seed(seed)
-    rows = split.encode(tokenizer).add_column("labels", list(range(len(split))))
+    rows = {"train": _rows(data.train, tokenizer)}
+    if training.patience:
+        rows["validation"] = _rows(data.validation, tokenizer)
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = transformers.Trainer(
+        trainer = _trainer_class()(
             model=module,
             args=_arguments(scratch, training, device, seed),
-            train_dataset=rows,
-            data_collator=_collator(tokenizer),
-            compute_loss_func=_on_logits(row_loss),
+            train_dataset=rows["train"],
+            eval_dataset=rows.get("validation"),
+            data_collator=_collator(data.train, tokenizer),
+            callbacks=_callbacks(training, objective),
         )
+        trainer.objective = objective.loss
+        trainer.validation_labels = torch.tensor(data.validation.labels)
+        optimizer = trainer.create_optimizer()
+        for group in objective.parameters:
+            optimizer.add_param_group(group)
         if masks:
-            _hold(masks, module, trainer.create_optimizer())
+            _hold(masks, module, optimizer)
         trainer.train()
     module.to("cpu").eval()
     module.zero_grad(set_to_none=True)
 
 
+def _trainer_class() -> type[Any]:
+    """A Trainer whose loss is ours; made here because importing Trainer takes seconds."""
+
+    class OwnLossTrainer(transformers.Trainer):  # type: ignore[misc]
+        objective: Loss
+        validation_labels: Tensor
+
+        def compute_loss(
+            self,
+            model: nn.Module,
+            inputs: dict[str, Tensor],
+            return_outputs: bool = False,
+            **_: Any,
+        ) -> Any:
+            """The objective in training; in evaluation, cross entropy with the labels."""
+            rows = inputs.pop("labels")
+            if model.training:
+                return self.objective(model, inputs, rows)
+            outputs = model(**inputs)
+            labels = self.validation_labels[rows.cpu()].to(rows.device)
+            loss = functional.cross_entropy(outputs.logits.float(), labels)
+            return (loss, outputs) if return_outputs else loss
+
+    return OwnLossTrainer
+
+
+def _rows(split: Split, tokenizer: Processor) -> Any:
+    """Encoded rows; the column "labels" carries the row numbers."""
+    return split.encode(tokenizer).add_column("labels", list(range(len(split))))
+
+
 def _arguments(scratch: str, training: Training, device: Device, seed: int) -> TrainingArguments:
+    stop: dict[str, Any] = {"save_strategy": "no"}
+    if training.patience:
+        stop = {
+            "eval_strategy": "epoch",
+            "save_strategy": "epoch",
+            "save_total_limit": 1,
+            "save_only_model": True,
+            "load_best_model_at_end": True,
+            "metric_for_best_model": "eval_loss",
+            "greater_is_better": False,
+            "prediction_loss_only": True,
+        }
     return transformers.TrainingArguments(
         output_dir=scratch,
         num_train_epochs=training.epochs,
@@ -112,30 +183,38 @@ def _arguments(scratch: str, training: Training, device: Device, seed: int) -> T
         dataloader_pin_memory=device.torch_device != "cpu",
         remove_unused_columns=False,  # else the column "length" is gone before it is used
         logging_steps=50,
-        save_strategy="no",
         report_to="none",
         log_level="warning",
         seed=seed,
+        **stop,
     )
 
 
-def _collator(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict[str, Any]]], Any]:
-    """Pads a batch to its longest row; the column "length" is only for grouping."""
-    pad = transformers.DataCollatorWithPadding(tokenizer)
+def _callbacks(training: Training, objective: Objective) -> list[Any]:
+    class Steps(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if objective.before_step:
+                objective.before_step(state.global_step, state.max_steps)
 
-    def collate(rows: list[dict[str, Any]]) -> Any:
-        return pad([{k: v for k, v in row.items() if k != "length"} for row in rows])
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if objective.after_step:
+                objective.after_step(state.global_step - 1, state.max_steps)
+
+    callbacks: list[Any] = [Steps()]
+    if training.patience:
+        callbacks.append(transformers.EarlyStoppingCallback(training.patience))
+    return callbacks
+
+
+def _collator(split: Split, tokenizer: Processor) -> Callable[[list[dict[str, Any]]], Any]:
+    """One batch of any split's rows; the column "length" is only for grouping."""
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        inputs = [{k: v for k, v in row.items() if k not in {"length", "labels"}} for row in rows]
+        numbers = torch.tensor([row["labels"] for row in rows])
+        return {**split.collate(tokenizer, inputs), "labels": numbers}
 
     return collate
-
-
-def _on_logits(row_loss: RowLoss) -> Callable[..., Tensor]:
-    """The form in which Trainer calls a loss. "labels" carries the row numbers."""
-
-    def compute(outputs: ModelOutput, labels: Tensor, **_: Any) -> Tensor:
-        return row_loss(outputs["logits"].float(), labels)
-
-    return compute
 
 
 def _hold(

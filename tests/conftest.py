@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import transformers
+from datasets import Dataset
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from compress.build import build_run
 from compress.cache import StageStore
 from compress.device.cpu import Cpu
-from compress.interfaces import CompressedModel, StageContext, TrainingData
+from compress.interfaces import CompressedModel, Split, StageContext, Step, TrainingData
 from compress.measure.benchmark import Benchmark
 from compress.pipeline import execute
+from compress.pruner.none import NoPruner
 from compress.records import SCHEMA, RunRecord
 from compress.runtime.torch import TorchRuntime
 from compress.settings import Settings
@@ -33,6 +37,8 @@ TINY = (
     "device.benchmark.shapes=[[1,8],[4,16]]",
 )
 
+ROWS = {"train": 24, "validation": 8, "calibration": 6}
+IMAGE_ARCHITECTURES = ("vit", "deit")
 NO_TRAINING = Training(epochs=0, learning_rate=1e-3, batch_size=8, warmup_fraction=0.0)
 
 
@@ -98,15 +104,64 @@ def make_split(count: int, name: str = "train") -> TextSplit:
 
 @pytest.fixture(scope="session")
 def data() -> TrainingData:
-    parts = {"train": 24, "validation": 8, "calibration": 6}
-    splits = {name: make_split(count, name) for name, count in parts.items()}
+    splits = {name: make_split(count, name) for name, count in ROWS.items()}
     return TrainingData(class_names=("sad", "glad"), **splits)
 
 
+@pytest.fixture(scope="session")
+def images() -> TrainingData:
+    splits = {name: ImageSplit(count, name) for name, count in ROWS.items()}
+    return TrainingData(class_names=("dark", "bright"), **splits)
+
+
+class ImageSplit(Split):
+    """Noise of 8 × 8 pixels whose brightness is its label."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self.name, self.digest = name, f"images-{name}-{count}"
+        noise = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(count))
+        self._labels = [i % 2 for i in range(count)]
+        self._pixels = noise / 2 + torch.tensor(self._labels)[:, None, None, None] / 2
+
+    @property
+    def labels(self) -> Sequence[int]:
+        return self._labels
+
+    def encode(self, tokenizer: Any) -> Dataset:
+        columns = {"pixel_values": self._pixels.tolist(), "length": [5] * len(self._labels)}
+        return Dataset.from_dict(columns)
+
+    def collate(self, tokenizer: Any, rows: Sequence[Any]) -> dict[str, torch.Tensor]:
+        return {"pixel_values": torch.tensor([row["pixel_values"] for row in rows])}
+
+
 def tiny_teacher(architecture: str = "bert", layers: int = 4) -> TinyRandomTeacher:
+    heads = 4 if architecture == "llama" else 2
     return TinyRandomTeacher(
-        architecture=architecture, layers=layers, hidden=16, heads=2, finetune=NO_TRAINING
+        architecture=architecture, layers=layers, hidden=16, heads=heads, finetune=NO_TRAINING
     )
+
+
+def tiny_image_model(architecture: str) -> CompressedModel:
+    """A random ViT or DeiT for 8 × 8 images."""
+    transformers.set_seed(0)
+    config = transformers.AutoConfig.for_model(
+        architecture,
+        num_hidden_layers=4,
+        hidden_size=16,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=8,
+        patch_size=4,
+        num_labels=2,
+    )
+    kinds = {
+        "vit": transformers.ViTForImageClassification,
+        "deit": transformers.DeiTForImageClassification,
+    }
+    processor = transformers.ViTImageProcessorPil(size={"height": 8, "width": 8})
+    step = Step("teacher", {"class": "tests.conftest.tiny_image_model"})
+    return CompressedModel(kinds[architecture](config).eval(), processor, (step,))
 
 
 @pytest.fixture(scope="session")
@@ -117,8 +172,11 @@ def teachers(
     folder = tmp_path_factory.mktemp("teachers")
 
     def get(architecture: str = "bert") -> CompressedModel:
-        settings = tiny_teacher(architecture)
         store = StageStore(folder, device, seed=0)
+        if architecture in IMAGE_ARCHITECTURES:
+            made, inputs = NoPruner(), {"images": architecture}
+            return store.model("teacher", made, inputs, lambda: tiny_image_model(architecture))
+        settings = tiny_teacher(architecture)
         return store.model("teacher", settings, {}, lambda: settings.load(data, device, 0))
 
     return get
@@ -131,14 +189,15 @@ def teacher(teachers: Callable[[str], CompressedModel]) -> CompressedModel:
 
 @pytest.fixture
 def context(
-    data: TrainingData, device: Cpu, tmp_path: Path
+    data: TrainingData, images: TrainingData, device: Cpu, tmp_path: Path
 ) -> Callable[[CompressedModel], StageContext]:
     """The context that a stage gets with a given teacher, on an empty store."""
 
     def make(teacher: CompressedModel) -> StageContext:
         transformers.set_seed(0)
         store = StageStore(tmp_path / "store", device, seed=0)
-        return StageContext(teacher, data, device, 0, store)
+        sees = teacher.module.config.model_type in IMAGE_ARCHITECTURES
+        return StageContext(teacher, images if sees else data, device, 0, store)
 
     return make
 

@@ -10,12 +10,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from compress import load
 from compress.artifact import folder_bytes, read_manifest, read_spec
-from compress.interfaces import CompressedModel, Runnable, Step
-from compress.quantizer.int8_dynamic import Int8Dynamic
+from compress.interfaces import CompressedModel, Quantizer, Runnable, Step
 from compress.quantizer.none import NoQuantizer
 from compress.runtime.torch import TorchRuntime
 from compress.settings import UserError
 from compress.sources import file_digest
+from tests.conftest import settings_of
 
 
 @pytest.fixture
@@ -88,6 +88,12 @@ def test_a_hostile_or_foreign_manifest_is_refused(
         load(folder)
 
 
+def int8() -> Quantizer:
+    made = settings_of("quantizer", "int8_dynamic")
+    assert isinstance(made, Quantizer)
+    return made
+
+
 def rewrite_spec(folder: Path, raw: dict[str, object]) -> None:
     """As a stranger would who can compute checksums."""
     (folder / "runtime.json").write_text(json.dumps(raw))
@@ -115,12 +121,12 @@ def test_a_hostile_or_foreign_runtime_is_refused(
 
 
 def test_a_folder_cannot_build_foreign_modules(teacher: CompressedModel, tmp_path: Path) -> None:
-    TorchRuntime().export(teacher, Int8Dynamic(), tmp_path, "cpu")
+    TorchRuntime().export(teacher, int8(), tmp_path, "cpu")
     raw = json.loads((tmp_path / "runtime.json").read_text())
     name = next(iter(raw["modules"]))
     for target, reason in (
         ("builtins.eval", "may only name classes of compress"),
-        ("compress.pruner.wanda.Wanda", "which is no module"),
+        ("compress.pruner.wanda.Wanda", "which is no stored module"),
         ("compress.pruner.wanda.wanda_score", "is no class"),
     ):
         raw["modules"][name]["target"] = target
@@ -137,7 +143,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_reading_leaves_the_callers_random_numbers_alone(
     teacher: CompressedModel, tmp_path: Path
 ) -> None:
-    TorchRuntime().export(teacher, Int8Dynamic(), tmp_path, "cpu")
+    TorchRuntime().export(teacher, int8(), tmp_path, "cpu")
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)

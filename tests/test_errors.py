@@ -49,7 +49,7 @@ TABLE = [
     ("teacher=local teacher.path={tmp}/strange", "has no usable config"),
     ("teacher=bert_base", "google-bert/bert-base-uncased not found"),
     ("teacher.finetune.learning_rate=0", "Training.learning_rate must be > 0, got 0.0"),
-    ("teacher.architecture=t5", "must be one of bert, distilbert, roberta; got t5"),
+    ("teacher.architecture=t5", "must be one of bert, distilbert, roberta, electra"),
     ("objectives=[beauty]", "objectives must be among accuracy,"),
     ("objectives=[]", "got none"),
     ("objectives=accuracy", "objectives must be a list such as"),

@@ -1,26 +1,31 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from compress.device.cpu import Cpu
-from compress.distillation import label_loss
+from compress.distillation import label_loss, on_logits
 from compress.interfaces import CompressedModel, TrainingData
 from compress.measure.score import predict_all
 from compress.runtime.torch import TorchModel
-from compress.train import Training, train_
+from compress.train import Objective, Training, train_
 
 TRAINING = Training(epochs=6, learning_rate=0.01, batch_size=8, warmup_fraction=0.1)
+
+
+def on_labels(data: TrainingData) -> Objective:
+    return Objective(on_logits(label_loss(torch.tensor(data.train.labels))))
 
 
 def trained(
     teacher: CompressedModel, data: TrainingData, device: Cpu, seed: int
 ) -> dict[str, torch.Tensor]:
     module = copy.deepcopy(teacher.module)
-    loss = label_loss(torch.tensor(data.train.labels))
-    train_(module, teacher.tokenizer, data.train, TRAINING, loss, device=device, seed=seed)
+    train_(module, teacher.tokenizer, data, TRAINING, on_labels(data), device=device, seed=seed)
     assert not module.training
     return module.state_dict()
 
@@ -45,3 +50,58 @@ def test_bfloat16_training_works(
     state = trained(teacher, data, device, 0)
     assert all(tensor.isfinite().all() for tensor in state.values())
     assert {t.dtype for t in state.values() if t.is_floating_point()} == {torch.float32}
+
+
+def test_steps_are_told_of_and_other_parameters_learn(
+    teacher: CompressedModel, data: TrainingData, device: Cpu
+) -> None:
+    beside = torch.nn.Parameter(torch.zeros(()))
+    before: list[tuple[int, int]] = []
+    after: list[tuple[int, int]] = []
+    row_loss = label_loss(torch.tensor(data.train.labels))
+
+    def loss(model: torch.nn.Module, inputs: dict[str, torch.Tensor], rows: torch.Tensor) -> Any:
+        return row_loss(model(**inputs).logits, rows) + (beside - 1) ** 2
+
+    objective = Objective(
+        loss,
+        parameters=[{"params": [beside], "lr": 0.1, "weight_decay": 0.0}],
+        before_step=lambda step, steps: before.append((step, steps)),
+        after_step=lambda step, steps: after.append((step, steps)),
+    )
+    module = copy.deepcopy(teacher.module)
+    train_(module, teacher.tokenizer, data, TRAINING, objective, device=device, seed=0)
+    assert before == after == [(step, 18) for step in range(18)]  # 24 rows in batches of 8, 6 times
+    assert float(beside.detach()) > 0.3
+
+
+def test_patience_keeps_the_best_epoch_and_stops(
+    teacher: CompressedModel, data: TrainingData, device: Cpu
+) -> None:
+    """At a rate that breaks the model in the end, the validation split decides."""
+    labels = torch.tensor(data.validation.labels)
+    losses: list[float] = []
+
+    class Spoiler:
+        module = copy.deepcopy(teacher.module)
+
+        def __call__(self, step: int, steps: int) -> None:
+            if (step + 1) % 3:
+                return
+            with torch.no_grad():
+                if step > 6:  # from the third epoch on, every epoch ends worse than the last
+                    self.module.classifier.weight.mul_(-20)
+            split = data.validation
+            model = TorchModel(copy.deepcopy(self.module).eval(), teacher.tokenizer, "cpu")
+            logits = predict_all(model, split, 8)
+            losses.append(float(torch.nn.functional.cross_entropy(logits, labels)))
+
+    spoiler = Spoiler()
+    objective = Objective(on_labels(data).loss, after_step=spoiler)
+    settings = replace(TRAINING, patience=2)
+    train_(spoiler.module, teacher.tokenizer, data, settings, objective, device=device, seed=0)
+    logits = predict_all(TorchModel(spoiler.module, teacher.tokenizer, "cpu"), data.validation, 8)
+    kept = float(torch.nn.functional.cross_entropy(logits, labels))
+    assert kept == pytest.approx(min(losses), abs=1e-6)
+    assert losses.index(min(losses)) < len(losses) - 1, "the last epoch was not the best"
+    assert len(losses) == losses.index(min(losses)) + 3, "two epochs without a better one end it"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import torch
@@ -21,8 +21,9 @@ def peak_memory(model: Runnable, batch: Mapping[str, Int[Tensor, "B L"]]) -> int
     Counts the results of torch operators. Scratch space inside one operator, packed copies of
     weights and the allocator's slack are not in it, so the process takes more than this.
     """
-    weights = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in _state(model)}
-    with _LiveTensors(set(weights)) as live:
+    storages = [tensor.untyped_storage() for tensor in model.tensors()]
+    weights = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    with LiveTensors(set(weights)) as live:
         for tensor in batch.values():
             live.add(tensor.untyped_storage())
         model.predict(batch)
@@ -30,14 +31,15 @@ def peak_memory(model: Runnable, batch: Mapping[str, Int[Tensor, "B L"]]) -> int
     return peak
 
 
-def _state(model: Runnable) -> list[Tensor]:
-    return [tensor for _, tensor in model.weights()]
+class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the storages that operators return, and takes each off when it dies.
 
+    Attributes:
+        peak: the largest total so far, in bytes.
+    """
 
-class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the storages that operators return, and takes each off when it dies."""
-
-    def __init__(self, known: set[int]) -> None:
+    def __init__(self, known: Set[int] = frozenset()) -> None:
+        """Counts all but the storages at the `known` addresses."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._known = known  # views of weights are no new memory
         self._alive: set[int] = set()
@@ -45,6 +47,7 @@ class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Runs the operator and counts what it returns."""
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):

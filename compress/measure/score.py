@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import transformers
 from jaxtyping import Float
 from torch import Tensor
 
@@ -75,7 +74,6 @@ def _batches(
     lengths: list[int] = encoded["length"][:]
     order = sorted(range(len(lengths)), key=lambda row: lengths[row])
     columns = encoded.remove_columns("length")
-    pad = transformers.DataCollatorWithPadding(model.tokenizer)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        yield rows, dict(pad([columns[row] for row in rows]))
+        yield rows, split.collate(model.tokenizer, [columns[row] for row in rows])

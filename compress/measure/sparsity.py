@@ -38,17 +38,37 @@ def count_weights(weights: Iterable[tuple[str, Tensor]], compressible: set[str])
     return WeightCount(total, zeros, inner, inner_zeros)
 
 
+def live_zeros(history: Iterable[Step]) -> dict[str, int]:
+    """The zeros that each weight must hold: the last claim on it counts."""
+    claimed: dict[str, int] = {}
+    for step in history:
+        claimed = {n: zeros for n, zeros in claimed.items() if n not in step.claimed_shapes}
+        claimed.update(step.claimed_zeros)
+    return claimed
+
+
+def live_shapes(history: Iterable[Step]) -> dict[str, tuple[int, ...] | None]:
+    """The shape that each weight must have, None for one that is gone."""
+    claimed: dict[str, tuple[int, ...] | None] = {}
+    for step in history:
+        for name, shape in step.claimed_shapes.items():
+            claimed[name] = None if shape is None else tuple(shape)
+    return claimed
+
+
 def check_claims(history: Iterable[Step], weights: Iterable[tuple[str, Tensor]]) -> None:
-    """Checks that every weight holds the zeros that the last stage to prune it claimed.
+    """Checks that every weight holds the zeros, and has the shape, that was claimed for it last.
 
     Raises:
         AssertionError: a claim is broken. That is a bug of a stage or a runtime, not of the user.
     """
-    claimed: dict[str, int] = {}
-    for step in history:
-        claimed.update(step.claimed_zeros)
-    found = dict(weights)
-    for name, zeros in claimed.items():
+    steps, found = list(history), dict(weights)
+    for name, shape in live_shapes(steps).items():
+        kept = tuple(found[name].shape) if name in found else None
+        # Sorted: a format may store a matrix transposed.
+        if (kept and sorted(kept)) != (shape and sorted(shape)):
+            raise AssertionError(f"{name} has shape {kept}, {shape} was claimed")
+    for name, zeros in live_zeros(steps).items():
         if name not in found:
             raise AssertionError(f"{name} was pruned and is gone from the model")
         counted = found[name].numel() - int(found[name].count_nonzero())

@@ -1,25 +1,19 @@
-"""From importance scores to masks, and from masks to a pruned model, for all mask pruners.
+"""From importance scores to masks, for all mask pruners.
 
 A mask is True where a weight stays. Scores and masks are shaped as a Linear's weight: [out, in].
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from compress.blocks import block_linears
-from compress.distillation import Distillation, distill_
-from compress.interfaces import CompressedModel, Pruner, StageContext, Step
+from compress.blocks import Linear, shape_of
+from compress.interfaces import Pruner
 from compress.settings import ConfigError, parse_pattern
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 def keep_highest_per_row(score: Float[Tensor, "out in"], sparsity: float) -> Bool[Tensor, "out in"]:
@@ -56,7 +50,7 @@ def check_pattern(pruner: Pruner, pattern: str | None, sparsity: float) -> None:
         )
 
 
-def check_pattern_fits(pattern: str | None, skeleton: PreTrainedModel) -> None:
+def check_pattern_fits(pattern: str | None, linears: Mapping[str, Linear]) -> None:
     """Checks that the rows of every layer divide into the pattern's groups.
 
     Raises:
@@ -65,43 +59,13 @@ def check_pattern_fits(pattern: str | None, skeleton: PreTrainedModel) -> None:
     if pattern is None:
         return
     _, group = parse_pattern("pattern", pattern)
-    for name, linear in block_linears(skeleton).items():
-        if linear.in_features % group:
+    for name, linear in linears.items():
+        _, columns = shape_of(linear)
+        if columns % group:
             raise ConfigError(
-                f"pruner.pattern={pattern}: {name} has rows of {linear.in_features} weights, "
+                f"pruner.pattern={pattern}: {name} has rows of {columns} weights, "
                 f"expected a multiple of {group}"
             )
-
-
-def masked(
-    pruner: Pruner,
-    model: CompressedModel,
-    masks: Mapping[str, Bool[Tensor, "out in"]],
-    recovery: Distillation,
-    ctx: StageContext,
-    weights: Mapping[str, Float[Tensor, "out in"]] | None = None,
-) -> CompressedModel:
-    """A copy of the model with the masks applied and held through its recovery training.
-
-    Args:
-        pruner: what made the masks, for the history.
-        model: stays as it is.
-        masks: by the name of the Linear layer.
-        recovery: the training after pruning; `epochs=0` for none.
-        ctx: rows, teacher and device to recover with.
-        weights: by the name of the Linear layer, what its weights become before they are masked;
-            None if they stay as they are.
-    """
-    module = copy.deepcopy(model.module)
-    held = {f"{name}.weight": mask for name, mask in masks.items()}
-    with torch.no_grad():
-        for name, weight in (weights or {}).items():
-            module.get_parameter(f"{name}.weight").copy_(weight)
-        for name, mask in held.items():
-            module.get_parameter(name).mul_(mask)
-    distill_(module, model.tokenizer, recovery, ctx, held)
-    zeros = {name: int((~mask).sum()) for name, mask in held.items()}
-    return model.then(module, Step("pruner", pruner.describe(), claimed_zeros=zeros))
 
 
 def _drop_lowest(rows: Float[Tensor, "rows n"], count: int) -> Bool[Tensor, "rows n"]:

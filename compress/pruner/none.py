@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class NoPruner(Pruner):
     """Hands the model on."""
 
-    def check(self, skeleton: PreTrainedModel) -> None:
-        """Nothing can go wrong."""
+    def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
+        """The same skeleton."""
+        return skeleton
 
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The model."""

@@ -12,58 +12,39 @@ text of the task at its own length instead of 2,048 tokens.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from compress.blocks import block_linears
+from compress.blocks import scoped_linears, weight_matrix
 from compress.calibrate import input_moments, walk_blocks
-from compress.distillation import Distillation
-from compress.interfaces import CompressedModel, Pruner, StageContext
-from compress.pruner.masks import (
-    check_pattern,
-    check_pattern_fits,
-    keep_highest,
-    keep_pattern,
-    masked,
-)
+from compress.interfaces import StageContext
+from compress.pruner.masks import keep_highest, keep_pattern
+from compress.pruner.reducer import MaskPruner, Workpiece
 from compress.settings import (
     ConfigError,
     UserError,
-    check_fraction,
     check_not_negative,
     check_positive,
     parse_pattern,
 )
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 
 @dataclass(frozen=True, kw_only=True)
-class SparseGpt(Pruner):
+class SparseGpt(MaskPruner):
     """Zeroes the weights that cost least, and moves the others to make up for them.
 
     Attributes:
-        sparsity: fraction of each block of columns set to zero, in [0, 1).
-        pattern: N:M, such as "2:4": the N best of every M consecutive weights stay. Null for
-            none; with one, `sparsity` must be 1 - N/M.
         block_size: columns whose mask is chosen together (128 in the paper); with a pattern a
-            multiple of M.
+            multiple of M. The asked sparsity holds in each such block.
         damping: added to the Hessian's diagonal, as a share of its mean (0.01 in the paper).
-        recovery: training after pruning, with the mask held.
     """
 
-    sparsity: float
-    pattern: str | None
     block_size: int
     damping: float
-    recovery: Distillation
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -72,10 +53,8 @@ class SparseGpt(Pruner):
             ConfigError: one is outside what it may be, or two contradict each other.
         """
         super().__post_init__()
-        check_fraction(self, "sparsity")
         check_positive(self, "block_size")
         check_not_negative(self, "damping")
-        check_pattern(self, self.pattern, self.sparsity)
         if self.pattern:
             _, group = parse_pattern("SparseGpt.pattern", self.pattern)
             if self.block_size % group:
@@ -84,31 +63,26 @@ class SparseGpt(Pruner):
                     f"pattern={self.pattern}, got {self.block_size}"
                 )
 
-    def check(self, skeleton: PreTrainedModel) -> None:
-        """Raises a ConfigError if the pattern does not fit a layer."""
-        block_linears(skeleton)
-        check_pattern_fits(self.pattern, skeleton)
-
-    def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
-        """The pruned model.
+    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+        """Masks and moves the weights in scope, block by block.
 
         Raises:
             UserError: a layer's Hessian is singular; says which, and what damping to raise.
         """
-        masks: dict[str, Tensor] = {}
-        weights: dict[str, Tensor] = {}
+        linears = scoped_linears(work.module, self.scope)
 
         def visit(name: str, block: nn.Module, run: Callable[[], Iterator[None]]) -> None:
             for part, moment in input_moments(block, run).items():
-                weight = block.get_parameter(f"{part}.weight")
+                linear = linears.get(f"{name}.{part}")
+                if linear is None:
+                    continue
+                weight = weight_matrix(linear)
                 inverse = self._inverse_factor(f"{name}.{part}", moment)
                 updated, mask = prune_columns(weight, inverse, self.block_size, self._mask)
                 weight.copy_(updated)
-                masks[f"{name}.{part}"], weights[f"{name}.{part}"] = mask.cpu(), updated.cpu()
+                work.mask_(f"{name}.{part}", linear, mask)
 
-        scratch = copy.deepcopy(model.module).to(ctx.device.torch_device)
-        walk_blocks(scratch, model.tokenizer, ctx.data.calibration, visit)
-        return masked(self, model, masks, self.recovery, ctx, weights)
+        walk_blocks(work.module, work.tokenizer, ctx.data.calibration, visit)
 
     def _inverse_factor(self, name: str, moment: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
         try:

@@ -9,75 +9,36 @@ instead of 2,048 tokens; pooler and classifier are left alone.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from compress.blocks import block_linears
+from compress.blocks import scoped_linears, weight_matrix
 from compress.calibrate import input_norms, walk_blocks
-from compress.distillation import Distillation
-from compress.interfaces import CompressedModel, Pruner, StageContext
-from compress.pruner.masks import (
-    check_pattern,
-    check_pattern_fits,
-    keep_highest_per_row,
-    keep_pattern,
-    masked,
-)
-from compress.settings import check_fraction, parse_pattern
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from compress.interfaces import StageContext
+from compress.pruner.masks import keep_highest_per_row, keep_pattern
+from compress.pruner.reducer import MaskPruner, Workpiece
+from compress.settings import parse_pattern
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanda(Pruner):
-    """Zeroes, in each output row, the weights whose score is smallest.
+class Wanda(MaskPruner):
+    """Zeroes, in each output row, the weights whose score is smallest."""
 
-    Attributes:
-        sparsity: fraction of each row set to zero, in [0, 1).
-        pattern: N:M, such as "2:4": the N best of every M consecutive weights stay. Null for
-            none; with one, `sparsity` must be 1 - N/M.
-        recovery: training after pruning, with the mask held.
-    """
-
-    sparsity: float
-    pattern: str | None
-    recovery: Distillation
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be, or two contradict each other.
-        """
-        super().__post_init__()
-        check_fraction(self, "sparsity")
-        check_pattern(self, self.pattern, self.sparsity)
-
-    def check(self, skeleton: PreTrainedModel) -> None:
-        """Raises a ConfigError if the pattern does not fit a layer."""
-        block_linears(skeleton)
-        check_pattern_fits(self.pattern, skeleton)
-
-    def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
-        """The pruned model."""
-        masks: dict[str, Tensor] = {}
+    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+        """Masks the layers in scope, block by block, each behind the pruned ones before it."""
+        linears = scoped_linears(work.module, self.scope)
 
         def visit(name: str, block: nn.Module, run: Callable[[], Iterator[None]]) -> None:
             for part, norm in input_norms(block, run).items():
-                weight = block.get_parameter(f"{part}.weight")
-                mask = self._mask(wanda_score(weight, norm))
-                weight.mul_(mask)
-                masks[f"{name}.{part}"] = mask.cpu()
+                linear = linears.get(f"{name}.{part}")
+                if linear is not None:
+                    mask = self._mask(wanda_score(weight_matrix(linear), norm))
+                    work.mask_(f"{name}.{part}", linear, mask)
 
-        scratch = copy.deepcopy(model.module).to(ctx.device.torch_device)
-        walk_blocks(scratch, model.tokenizer, ctx.data.calibration, visit)
-        return masked(self, model, masks, self.recovery, ctx)
+        walk_blocks(work.module, work.tokenizer, ctx.data.calibration, visit)
 
     def _mask(self, score: Float[Tensor, "out in"]) -> Bool[Tensor, "out in"]:
         if self.pattern is None:

@@ -9,14 +9,17 @@ norms and biases stay float32, and so does the arithmetic between the Linear lay
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int8
-from torch import Tensor, nn
+from torch import Tensor
 
+from compress.blocks import Linear, every_linear, shape_of, weight_matrix
 from compress.interfaces import Quantizer
+from compress.modules import StoredModule
 from compress.runtime.torch import TorchFormat
 
 if TYPE_CHECKING:
@@ -33,12 +36,11 @@ class Int8Dynamic(Quantizer, TorchFormat):
 
     def quantize_torch_(self, module: PreTrainedModel) -> None:
         """Replaces each Linear by an `Int8DynamicLinear`."""
-        linears = [(n, part) for n, part in module.named_modules() if isinstance(part, nn.Linear)]
-        for name, linear in linears:
+        for name, linear in list(every_linear(module)):
             module.set_submodule(name, Int8DynamicLinear.of(linear))
 
 
-class Int8DynamicLinear(nn.Module):
+class Int8DynamicLinear(StoredModule):
     """A Linear with int8 weights. Its state is plain tensors: what is on disk is what it says."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
@@ -54,10 +56,11 @@ class Int8DynamicLinear(nn.Module):
         self._packed: Any = None
 
     @classmethod
-    def of(cls, linear: nn.Linear) -> Int8DynamicLinear:
+    def of(cls, linear: Linear) -> Int8DynamicLinear:
         """The int8 version of a float Linear."""
-        made = cls(linear.in_features, linear.out_features, linear.bias is not None)
-        weight, scale = quantize_per_channel(linear.weight.detach().float())
+        out_features, in_features = shape_of(linear)
+        made = cls(in_features, out_features, linear.bias is not None)
+        weight, scale = quantize_per_channel(weight_matrix(linear).detach().float().contiguous())
         state = {"weight": weight, "scale": scale}
         if linear.bias is not None:
             state["bias"] = linear.bias.detach().float()
@@ -68,6 +71,12 @@ class Int8DynamicLinear(nn.Module):
         """The constructor's arguments."""
         sizes = {"in_features": self.in_features, "out_features": self.out_features}
         return {**sizes, "bias": self.bias is not None}
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The int8 codes and the bias."""
+        yield "weight", self.weight
+        if self.bias is not None:
+            yield "bias", self.bias
 
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         """X · Wᵀ + b with int8 arithmetic and an int32 accumulator."""

@@ -15,10 +15,13 @@ from torch import Tensor
 
 from compress.artifact import read_model, read_tokenizer, write_model
 from compress.interfaces import CompressedModel, Device, Quantizer, Runnable, Runtime, Step
+from compress.modules import named_weights
 from compress.settings import ConfigError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
+
+    from compress.interfaces import Processor
 
 
 class TorchFormat(ABC):
@@ -77,7 +80,7 @@ class TorchModel(Runnable):
     """Torch modules, ready to run."""
 
     def __init__(
-        self, module: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, torch_device: str
+        self, module: PreTrainedModel, tokenizer: Processor, torch_device: str
     ) -> None:
         """Moves the modules to the device."""
         self.module = module.to(torch_device)
@@ -92,14 +95,13 @@ class TorchModel(Runnable):
         return logits
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Parameters, and the weight buffers of modules that stand in for plain ones."""
-        yield from self.module.named_parameters()
-        for prefix, part in self.module.named_modules():
-            if type(part).__module__.startswith("compress."):
-                for name, buffer in part.named_buffers(recurse=False):
-                    # Scales are bookkeeping of the format, not weights of the model.
-                    if name in {"weight", "bias"}:
-                        yield f"{prefix}.{name}", buffer
+        """Parameters, and what modules that stand in for plain ones have instead."""
+        yield from named_weights(self.module)
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Parameters and buffers."""
+        yield from self.module.parameters()
+        yield from self.module.buffers()
 
     def synchronize(self) -> None:
         """Waits for the GPU, if there is one."""

@@ -11,10 +11,10 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compress.blocks import keep_blocks_
 from compress.distillation import Distillation, distill_
 from compress.interfaces import CompressedModel, StageContext, Step, Student
 from compress.settings import ConfigError
+from compress.surgery import keep_blocks_
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

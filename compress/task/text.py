@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -13,7 +13,9 @@ from compress.settings import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
+    from torch import Tensor
+
+    from compress.interfaces import Processor
 
 TEXT, LABEL = "text", "label"
 
@@ -37,13 +39,17 @@ class TextSplit(Split):
         """The class index of each row."""
         return self._labels
 
-    def encode(self, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    def encode(self, tokenizer: Processor) -> Dataset:
         """Token ids and what else the model takes, unpadded, with `length` in tokens."""
         from datasets import Dataset
 
         encoded = dict(tokenizer(self.texts, truncation=True, max_length=self._max_length))
         encoded["length"] = [len(ids) for ids in encoded["input_ids"]]
         return Dataset.from_dict(encoded)
+
+    def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """One batch, padded to its longest row."""
+        return dict(tokenizer.pad(list(rows), return_tensors="pt"))
 
 
 def build_task_data(

@@ -6,24 +6,26 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from compress.distillation import label_loss
+from compress.distillation import label_loss, on_logits
 from compress.interfaces import CompressedModel, Device, Step, Teacher, TrainingData
-from compress.train import Training, train_
+from compress.train import Objective, Training, train_
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
+
+    from compress.interfaces import Processor
 
 
 def finetuned(
     teacher: Teacher,
     module: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Processor,
     training: Training,
     data: TrainingData,
     device: Device,
     seed: int,
 ) -> CompressedModel:
     """Trains the module in place on the train split's labels; the first step of its history."""
-    loss = label_loss(torch.tensor(data.train.labels))
-    train_(module, tokenizer, data.train, training, loss, device=device, seed=seed)
+    objective = Objective(on_logits(label_loss(torch.tensor(data.train.labels))))
+    train_(module, tokenizer, data, training, objective, device=device, seed=seed)
     return CompressedModel(module, tokenizer, (Step("teacher", teacher.describe()),))

@@ -11,7 +11,7 @@ import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from compress.interfaces import CompressedModel, Device, Teacher, TrainingData
-from compress.settings import UserError, check_choice, check_positive
+from compress.settings import ConfigError, UserError, check_choice, check_positive
 from compress.task.text import TextSplit
 from compress.teacher.finetune import finetuned
 from compress.train import Training
@@ -25,6 +25,7 @@ SPECIAL_TOKENS = {
     "cls_token": "[CLS]",
     "sep_token": "[SEP]",
 }
+ARCHITECTURES = ("bert", "distilbert", "roberta", "electra", "mpnet", "gpt2", "llama")
 VOCABULARY = 1000
 POSITIONS = 512
 
@@ -34,10 +35,10 @@ class TinyRandomTeacher(Teacher):
     """A transformer that trains in seconds.
 
     Attributes:
-        architecture: the transformers model type: bert, distilbert or roberta.
+        architecture: the transformers model type, one of `ARCHITECTURES`.
         layers: transformer layers.
         hidden: width of the residual stream; the feed-forward is twice as wide.
-        heads: attention heads.
+        heads: attention heads; a llama shares each key among two of them.
         finetune: training on the task; `epochs=0` leaves the weights random.
     """
 
@@ -54,8 +55,10 @@ class TinyRandomTeacher(Teacher):
             ConfigError: one is outside what it may be.
         """
         super().__post_init__()
-        check_choice(self, "architecture", ("bert", "distilbert", "roberta"))
+        check_choice(self, "architecture", ARCHITECTURES)
         check_positive(self, "layers", "hidden", "heads")
+        if self.architecture == "llama" and self.heads % 2:
+            raise ConfigError(f"TinyRandomTeacher.heads must be even for llama, got {self.heads}")
 
     def check(self) -> None:
         """Nothing can be missing."""
@@ -84,8 +87,12 @@ class TinyRandomTeacher(Teacher):
             "label2id": {name: index for index, name in names.items()},
             "pad_token_id": 0,
         }
-        # DistilBERT's config gives the feed-forward width a name of its own.
-        width = "hidden_dim" if self.architecture == "distilbert" else "intermediate_size"
+        if self.architecture == "llama":
+            sizes["num_key_value_heads"] = self.heads // 2
+        # Some configs give the feed-forward width a name of their own.
+        width = {"distilbert": "hidden_dim", "gpt2": "n_inner"}.get(
+            self.architecture, "intermediate_size"
+        )
         config = transformers.AutoConfig.for_model(
             self.architecture, **sizes, **{width: 2 * self.hidden}
         )

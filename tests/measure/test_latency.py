@@ -40,6 +40,9 @@ class Sleeper(Runnable):
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         yield from ()
 
+    def tensors(self) -> Iterator[Tensor]:
+        yield from ()
+
     def synchronize(self) -> None:
         pass
 

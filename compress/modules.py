@@ -1,0 +1,59 @@
+"""Modules of ours that stand in for plain ones, and how a model folder describes them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class StoredModule(nn.Module, ABC):
+    """A module that a model folder can name: rebuilt from its arguments, filled from its state."""
+
+    @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, as JSON values."""
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The weights that it stands for, one entry each, zero where the weight is zero.
+
+        A format yields its codes here, without scales: those are bookkeeping of the format.
+        Submodules yield their own.
+        """
+        yield from self.named_parameters(recurse=False)
+
+
+class LowRankLinear(StoredModule):
+    """A Linear as two: W = U · V with U [out, rank] and V [rank, in]."""
+
+    def __init__(self, in_features: int, rank: int, out_features: int, bias: bool) -> None:
+        """Layers with arbitrary weights; the real ones come from a state dict."""
+        super().__init__()
+        self.down = nn.Linear(in_features, rank, bias=False)
+        self.up = nn.Linear(rank, out_features, bias=bias)
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        sizes = {"in_features": self.down.in_features, "rank": self.down.out_features}
+        return {**sizes, "out_features": self.up.out_features, "bias": self.up.bias is not None}
+
+    def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
+        """X · Vᵀ · Uᵀ + b."""
+        result: Tensor = self.up(self.down(x))
+        return result
+
+
+def named_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Every weight of a model by its name, shared ones once; see `StoredModule.weights`."""
+    seen: set[int] = set()
+    for prefix, part in module.named_modules():
+        stored = isinstance(part, StoredModule)
+        own = part.weights() if stored else part.named_parameters(recurse=False)
+        for name, tensor in own:
+            # Codes are made on the fly; only parameters can be shared.
+            if not isinstance(tensor, nn.Parameter) or id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield f"{prefix}.{name}" if prefix else name, tensor

@@ -1,0 +1,150 @@
+"""What all pruners share: a private copy to work on, claims, peak memory, recovery."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, final
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from compress.blocks import scoped_linears, weight_matrix
+from compress.distillation import Distillation, distill_
+from compress.interfaces import CompressedModel, Pruner, StageContext, Step
+from compress.measure.memory import LiveTensors
+from compress.measure.sparsity import live_zeros
+from compress.pruner.masks import check_pattern, check_pattern_fits
+from compress.settings import check_fraction
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from compress.blocks import Linear
+    from compress.interfaces import Processor
+
+PEAK_MEMORY = "peak_memory_bytes"
+
+
+@dataclass
+class Workpiece:
+    """A private copy of a model, to be changed in place, and what is claimed of it.
+
+    Attributes:
+        module: the copy, on the run's device.
+        tokenizer: may be replaced by another; never changed in place.
+        history: of the model so far.
+        zeros: claims, by weight name: see `Step.claimed_zeros`.
+        shapes: claims, by weight name: see `Step.claimed_shapes`.
+        notes: facts for the record.
+    """
+
+    module: PreTrainedModel
+    tokenizer: Processor
+    history: tuple[Step, ...]
+    zeros: dict[str, int] = field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @torch.no_grad()
+    def mask_(self, name: str, linear: Linear, mask: Bool[Tensor, "out in"]) -> None:
+        """Zeroes the weights of a Linear where the mask is False, and claims these zeros.
+
+        Args:
+            name: of the Linear in the model.
+            linear: the Linear.
+            mask: True where a weight stays.
+        """
+        weight_matrix(linear).mul_(mask)
+        self.zeros[f"{name}.weight"] = int((~mask).sum())
+
+    def claim_shapes(self, names: Sequence[str]) -> None:
+        """Claims that these modules' weights keep the shapes that they have now."""
+        for name in names:
+            for leaf, parameter in self.module.get_submodule(name).named_parameters():
+                self.shapes[f"{name}.{leaf}"] = tuple(parameter.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reducer(Pruner, ABC):
+    """A pruner: takes weights away, then trains what is left.
+
+    Attributes:
+        recovery: training after pruning, with masks and shapes held; `epochs=0` for none.
+    """
+
+    recovery: Distillation
+
+    @abstractmethod
+    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+        """Takes weights away from `work.module`, in place, and says in `work` what was done."""
+
+    @final
+    def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
+        """The pruned model. Its history has the peak memory of everything but the recovery."""
+        with LiveTensors() as live:
+            module = copy.deepcopy(model.module).to(ctx.device.torch_device)
+            work = Workpiece(module, model.tokenizer, model.history)
+            self.reduce_(work, ctx)
+        work.notes[PEAK_MEMORY] = live.peak
+        _claim_again(work)
+        step = Step("pruner", self.describe(), work.zeros, work.shapes, work.notes)
+        pruned = replace(model.then(work.module.to("cpu"), step), tokenizer=work.tokenizer)
+        distill_(pruned.module, pruned.tokenizer, self.recovery, ctx, held_masks(pruned))
+        return pruned
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskPruner(Reducer, ABC):
+    """A pruner that sets weights of the transformer's Linear layers to zero.
+
+    Attributes:
+        sparsity: fraction of the weights in scope set to zero, in [0, 1).
+        scope: which Linear layers: "all" (of the blocks), "attention", "ffn", or a pattern of
+            names such as "*.0.*".
+        pattern: N:M, such as "2:4": the N best of every M consecutive weights of a row stay. Null
+            for none; with one, `sparsity` must be 1 - N/M.
+    """
+
+    sparsity: float
+    scope: str
+    pattern: str | None
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be, or two contradict each other.
+        """
+        super().__post_init__()
+        check_fraction(self, "sparsity")
+        check_pattern(self, self.pattern, self.sparsity)
+
+    def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
+        """The same skeleton; raises a ConfigError if scope or pattern do not fit it."""
+        check_pattern_fits(self.pattern, scoped_linears(skeleton, self.scope))
+        return skeleton
+
+
+def held_masks(model: CompressedModel) -> dict[str, Bool[Tensor, ...]]:
+    """For every weight that a pruner left zeros in: True where it is not zero."""
+    claimed = live_zeros(model.history)
+    parameters = dict(model.module.named_parameters())
+    return {name: parameters[name].detach() != 0 for name, zeros in claimed.items() if zeros}
+
+
+def _claim_again(work: Workpiece) -> None:
+    """Counts anew the zeros of weights that earlier stages pruned and this one cut or moved."""
+    earlier = live_zeros(work.history)
+    present = dict(work.module.named_parameters())
+    if not work.shapes:
+        return
+    for name in earlier:
+        if name not in present:
+            work.shapes[name] = None
+        elif name not in work.zeros:
+            weight = present[name].detach()
+            work.zeros[name] = weight.numel() - int(weight.count_nonzero())
