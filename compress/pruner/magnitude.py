@@ -8,6 +8,7 @@ once after it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from compress.blocks import scoped_linears, weight_matrix
 from compress.interfaces import StageContext
-from compress.pruner.masks import keep_highest, keep_pattern
+from compress.pruner.masks import keep_highest, keep_pattern, masks_together
 from compress.pruner.reducer import MaskPruner, Workpiece
 from compress.settings import ConfigError, check_choice, parse_pattern
 
@@ -50,11 +51,12 @@ class Magnitude(MaskPruner):
             for name, linear in linears.items():
                 work.mask_(name, linear, self._mask(magnitude_score(weight_matrix(linear))))
             return
-        scores = [magnitude_score(weight_matrix(linear)).flatten() for linear in linears.values()]
-        together = keep_highest(torch.cat(scores), self.sparsity)
-        masks = torch.split(together, [len(score) for score in scores])
-        for (name, linear), mask in zip(linears.items(), masks, strict=True):
-            work.mask_(name, linear, mask.view_as(weight_matrix(linear)))
+        scores = {name: magnitude_score(weight_matrix(part)) for name, part in linears.items()}
+        masks = masks_together(
+            scores, self.threshold, partial(keep_highest, sparsity=self.sparsity)
+        )
+        for name, linear in linears.items():
+            work.mask_(name, linear, masks[name])
 
     def _mask(self, score: Float[Tensor, "out in"]) -> Bool[Tensor, "out in"]:
         if self.pattern is None:

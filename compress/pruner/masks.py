@@ -5,7 +5,7 @@ A mask is True where a weight stays. Scores and masks are shaped as a Linear's w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Bool, Float
@@ -30,6 +30,19 @@ def keep_pattern(score: Float[Tensor, "out in"], kept: int, group: int) -> Bool[
     """Keeps the highest `kept` of every `group` consecutive weights in a row."""
     groups = score.reshape(-1, group)
     return _drop_lowest(groups, group - kept).view(score.shape)
+
+
+def masks_together(
+    scores: Mapping[str, Float[Tensor, "out in"]],
+    threshold: str,
+    keep: Callable[[Float[Tensor, ...]], Bool[Tensor, ...]],
+) -> dict[str, Bool[Tensor, "out in"]]:
+    """Each layer's mask: `keep` of its own scores, or under threshold "global" of all scores."""
+    if threshold == "layer":
+        return {name: keep(score) for name, score in scores.items()}
+    flat = [score.flatten() for score in scores.values()]
+    masks = torch.split(keep(torch.cat(flat)), [len(part) for part in flat])
+    return {n: m.view_as(s) for (n, s), m in zip(scores.items(), masks, strict=True)}
 
 
 def check_pattern(pruner: Pruner, pattern: str | None, sparsity: float) -> None:

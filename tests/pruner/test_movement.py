@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from transformers.pytorch_utils import Conv1D
+
+from compress import train
+from compress.blocks import block_linears, scoped_linears
+from compress.interfaces import CompressedModel, StageContext
+from compress.measure.sparsity import check_claims
+from compress.pruner.magnitude import Magnitude, magnitude_score
+from compress.pruner.masks import keep_highest
+from compress.pruner.movement import LearntMask, Movement, keep_with_ties
+from compress.settings import ConfigError, UserError
+from tests.conftest import settings_of
+
+Contexts = Callable[[CompressedModel], StageContext]
+# 24 rows in batches of 8: 3 steps; the rate is 0 in the first.
+FAST = (
+    "pruner.training.epochs=1",
+    "pruner.training.batch_size=8",
+    "pruner.training.learning_rate=0.01",
+)
+
+
+def movement(*overrides: str) -> Movement:
+    made = settings_of("pruner", "movement", *FAST, *overrides)
+    assert isinstance(made, Movement)
+    return made
+
+
+def masks_in(module: nn.Module) -> list[LearntMask]:
+    return [part for part in module.modules() if isinstance(part, LearntMask)]
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """At each training step: the fraction masked, the penalty in the loss, whether scores are 0."""
+    seen: list[dict[str, Any]] = []
+
+    def spy(
+        module: Any, tokenizer: Any, data: Any, training: Any, objective: Any, **rest: Any
+    ) -> None:
+        def loss(model: Any, inputs: Any, rows: Tensor) -> Tensor:
+            learnt = masks_in(module)
+            mask = torch.cat([part.mask.flatten() for part in learnt])
+            value: Tensor = objective.loss(model, inputs, rows)
+            unmoved = not any(part.scores.any() for part in learnt)
+            cleared = all(part.scores.grad is None for part in learnt)
+            sparsity = float((~mask).float().mean())
+            seen.append(
+                {"sparsity": sparsity, "loss": value, "unmoved": unmoved, "cleared": cleared}
+            )
+            return value
+
+        told = dataclasses.replace(objective, loss=loss)
+        train.train_(module, tokenizer, data, training, told, **rest)
+
+    monkeypatch.setattr("compress.pruner.movement.train_", spy)
+    return seen
+
+
+@pytest.mark.parametrize("kind", [nn.Linear, Conv1D])
+def test_gradients_by_hand(kind: type[nn.Module]) -> None:
+    """y = W'x, L = y₁ − y₂, x = (1, 2): ∂L/∂W' = [[1, 2], [−1, −2]]."""
+    weight = torch.tensor([[1.0, -2.0], [3.0, 4.0]])
+    mask = torch.tensor([[True, False], [True, True]])
+    turn: Callable[[Tensor], Tensor] = (lambda t: t.T) if kind is Conv1D else (lambda t: t)
+    layer = kind(2, 2)
+    layer.weight = nn.Parameter(turn(weight).clone())
+    nn.init.zeros_(layer.get_parameter("bias"))
+    learnt = LearntMask(layer.get_parameter("weight"))
+    parametrize.register_parametrization(layer, "weight", learnt)
+    learnt.mask = turn(mask)
+    y = layer(torch.tensor([[1.0, 2.0]]))
+    assert y.tolist() == [[1.0, 11.0]]  # 1 · 1, and 3 · 1 + 4 · 2
+    (y[0, 0] - y[0, 1]).backward()
+    original = layer.get_parameter("parametrizations.weight.original")
+    assert original.grad is not None
+    assert learnt.scores.grad is not None
+    assert turn(original.grad).tolist() == [[1.0, 0.0], [-1.0, -2.0]]  # ∂L/∂W' ⊙ M
+    assert turn(learnt.scores.grad).tolist() == [[1.0, -4.0], [-3.0, -8.0]]  # ∂L/∂W' ⊙ W
+
+
+def test_moving_away_from_zero_outranks_being_large() -> None:
+    """Gradient descent on L = −w₁ + w₂ grows the small w₁ and shrinks the large w₂."""
+    layer = nn.Linear(2, 1, bias=False)
+    layer.weight = nn.Parameter(torch.tensor([[0.1, 2.0]]))
+    learnt = LearntMask(layer.weight)
+    parametrize.register_parametrization(layer, "weight", learnt)
+    optimizer = torch.optim.SGD([*layer.parameters(), learnt.scores], lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        layer(torch.tensor([-1.0, 1.0])).sum().backward()
+        optimizer.step()
+    weight = layer.get_parameter("parametrizations.weight.original").detach()
+    assert weight.tolist() == [[pytest.approx(0.4), pytest.approx(1.7)]]
+    assert keep_highest(learnt.scores.detach(), 0.5).tolist() == [[True, False]]
+    assert keep_highest(magnitude_score(weight), 0.5).tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize(
+    ("rank", "sparsity", "kept"),
+    [
+        ([3.0, 1.0, 2.0, 4.0], 0.5, [1, 0, 0, 1]),
+        ([0.0, 0.0, 0.0, 0.0], 0.5, [1, 1, 1, 1]),  # nothing moved: nothing goes
+        ([0.0, -1.0, 0.0, 5.0], 0.5, [1, 0, 1, 1]),
+        ([0.0, -torch.inf, 1.0, 5.0], 0.25, [1, 0, 1, 1]),
+        ([3.0, 1.0, 2.0, 4.0], 0.0, [1, 1, 1, 1]),
+        ([3.0, 1.0, 2.0, 4.0], 0.999, [0, 0, 0, 1]),
+    ],
+)
+def test_ties_with_the_lowest_kept_stay(
+    rank: list[float], sparsity: float, kept: list[int]
+) -> None:
+    assert keep_with_ties(torch.tensor(rank), sparsity).int().tolist() == kept
+
+
+def test_topk_follows_the_cubic_schedule_once_scores_have_moved(
+    teacher: CompressedModel, context: Contexts, watched: list[dict[str, Any]]
+) -> None:
+    """6 steps, and the end after 4 of them."""
+    pruner = movement("pruner.start=0.0", "pruner.end=0.667", "pruner.training.batch_size=4")
+    pruner.prune(teacher, context(teacher))
+    assert [step["unmoved"] for step in watched] == [True] * 2 + [False] * 4
+    assert [step["sparsity"] for step in watched[:2]] == [0.0, 0.0], "scheduled, but no score moved"
+    expected = [0.5 * 7 / 8, 0.5 * 63 / 64, 0.5, 0.5]  # 1/2, 3/4 and all of the way are gone
+    assert [step["sparsity"] for step in watched[2:]] == pytest.approx(expected, abs=3e-3)
+    assert all(step["cleared"] for step in watched), "no step's gradient is left for the next"
+
+
+def test_soft_penalty_by_hand(
+    teacher: CompressedModel, context: Contexts, watched: list[dict[str, Any]]
+) -> None:
+    """At step 1 the scores are still 0: λ · share · σ(0) = 8 · (1 − (1/2)³) · 1/2 = 3.5."""
+    losses = {}
+    for penalty in (0, 8):
+        watched.clear()
+        movement(
+            "pruner.selection=soft", "pruner.threshold=global", f"pruner.penalty={penalty}",
+            "pruner.start=0.0", "pruner.end=0.6666666666666666",
+        ).prune(teacher, context(teacher))  # fmt: skip
+        losses[penalty] = [float(step["loss"].detach()) for step in watched[:2]]
+    assert losses[8][0] == losses[0][0]
+    assert losses[8][1] - losses[0][1] == pytest.approx(3.5, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "overrides"),
+    [
+        ("bert", ()),
+        ("bert", ("pruner.threshold=global",)),
+        ("gpt2", ("pruner.threshold=global",)),
+        ("bert", ("pruner.selection=soft", "pruner.threshold=global")),
+        ("gpt2", ("pruner.end=1.0", "pruner.training.epochs=0.9")),
+        ("bert", ("pruner.training.epochs=0.6",)),
+    ],
+)
+def test_it_ends_exactly_on_the_asked_sparsity_and_plain(
+    architecture: str,
+    overrides: tuple[str, ...],
+    teachers: Callable[[str], CompressedModel],
+    context: Contexts,
+) -> None:
+    teacher = teachers(architecture)
+    pruned = movement("pruner.sparsity=0.3", *overrides).prune(teacher, context(teacher))
+    weights = [linear.weight for linear in block_linears(pruned.module).values()]
+    zeros = [int((weight == 0).sum()) for weight in weights]
+    if "pruner.threshold=global" in overrides:
+        assert sum(zeros) == round(0.3 * sum(weight.numel() for weight in weights))
+        assert len({round(z / w.numel(), 2) for z, w in zip(zeros, weights, strict=True)}) > 1
+    else:
+        assert zeros == [round(0.3 * weight.numel()) for weight in weights]
+    assert list(pruned.history[-1].claimed_zeros.values()) == zeros
+    assert not masks_in(pruned.module)
+    assert [type(part) for part in pruned.module.modules()] == [
+        type(part) for part in teacher.module.modules()
+    ]
+    assert pruned.module.state_dict().keys() == teacher.module.state_dict().keys()
+
+
+def test_notes_say_what_the_threshold_alone_would_drop(
+    teacher: CompressedModel, context: Contexts
+) -> None:
+    """Scores pushed down at a rate of 2 fall below logit(0.1) = −2.2; at 0.01 none can."""
+    found = {}
+    for penalty, rate in ((400, 2.0), (0, 0.01)):
+        soft = movement(
+            "pruner.selection=soft", "pruner.threshold=global", "pruner.sparsity=0.5",
+            f"pruner.penalty={penalty}", f"pruner.score_learning_rate={rate}",
+        )  # fmt: skip
+        step = soft.prune(teacher, context(teacher)).history[-1]
+        found[penalty] = step.notes["threshold_sparsity"]
+    assert found[400] > 0.9
+    assert found[0] == 0.0
+
+
+def test_the_optimizer_has_weights_and_scores_once_each(
+    teacher: CompressedModel, context: Contexts
+) -> None:
+    groups: list[list[dict[str, Any]]] = []
+
+    def record(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        groups.append([dict(group) for group in optimizer.param_groups])
+
+    handle = register_optimizer_step_pre_hook(record)
+    try:
+        movement("pruner.score_learning_rate=0.07").prune(teacher, context(teacher))
+    finally:
+        handle.remove()
+    decayed, plain, scores = groups[1]
+    tensors = [id(tensor) for group in groups[1] for tensor in group["params"]]
+    assert len(tensors) == len(set(tensors))
+    count = len(list(teacher.module.parameters()))
+    assert len(decayed["params"]) + len(plain["params"]) == count
+    shapes = [part.weight.shape for part in block_linears(teacher.module).values()]
+    assert [score.shape for score in scores["params"]] == shapes
+    assert (decayed["initial_lr"], scores["initial_lr"]) == (0.01, 0.07)
+    assert (decayed["weight_decay"], scores["weight_decay"]) == (0.01, 0.0)
+    assert scores["lr"] == pytest.approx(7 * decayed["lr"])
+
+
+def test_it_drops_other_weights_than_magnitude(teacher: CompressedModel, context: Contexts) -> None:
+    pruned = movement().prune(teacher, context(teacher))
+    agree = total = 0
+    for name, linear in block_linears(pruned.module).items():
+        before = teacher.module.get_parameter(f"{name}.weight").detach()
+        small = ~keep_highest(magnitude_score(before), 0.5)
+        agree += int(((linear.weight == 0) == small).sum())
+        total += before.numel()
+    assert agree < 0.7 * total
+
+
+def test_zeros_of_an_earlier_pruner_are_held(teacher: CompressedModel, context: Contexts) -> None:
+    ctx = context(teacher)
+    first = settings_of("pruner", "magnitude", "pruner.sparsity=0.4")
+    assert isinstance(first, Magnitude)
+    before = first.prune(teacher, ctx)
+    after = movement("pruner.scope=ffn", "pruner.sparsity=0.6").prune(before, ctx)
+    check_claims(after.history, after.module.named_parameters())
+    inside = scoped_linears(after.module, "ffn")
+    for name, linear in block_linears(before.module).items():
+        weight = after.module.get_parameter(f"{name}.weight")
+        assert (weight[linear.weight == 0] == 0).all()
+        share = 0.6 if name in inside else 0.4
+        assert int((weight == 0).sum()) == round(share * weight.numel())
+
+
+def test_recovery_trains_and_holds_the_mask(teacher: CompressedModel, context: Contexts) -> None:
+    recovery = ("epochs=0.7", "learning_rate=0.01", "batch_size=8")
+    one, other = (
+        movement(*overrides).prune(teacher, context(teacher))
+        for overrides in ((), [f"pruner.recovery.{o}" for o in recovery])
+    )
+    moved = 0
+    for name, linear in block_linears(one.module).items():
+        weight = other.module.get_parameter(f"{name}.weight")
+        assert torch.equal(weight == 0, linear.weight == 0)
+        moved += int((weight != linear.weight).sum())
+    assert moved > 0
+
+
+def test_scores_that_never_move_are_refused(teacher: CompressedModel, context: Contexts) -> None:
+    """One step in all, and its rate is 0: a warm-up starts there."""
+    with pytest.raises(UserError, match=r"no score of bert\.encoder\.layer\.0.* moved .* got 0\.1"):
+        movement("pruner.training.epochs=0.1").prune(teacher, context(teacher))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["pruner.sparsity=1.0"], r"Movement\.sparsity must be in \[0, 1\), got 1\.0"),
+        (["pruner.threshold=row"], "threshold must be one of layer, global; got row"),
+        (["pruner.selection=hard"], "selection must be one of topk, soft; got hard"),
+        (["pruner.selection=soft"], "soft goes with threshold=global, got threshold=layer"),
+        (["pruner.penalty=-1"], "penalty must be >= 0, got -1"),
+        (["pruner.cutoff=0.5"], r"cutoff must be in \[0, 0\.5\), got 0\.5"),
+        (["pruner.score_learning_rate=0"], "score_learning_rate must be > 0, got 0"),
+        (["pruner.start=0.9"], r"Movement\.start must be below Movement\.end=0\.8, got 0\.9"),
+        (["pruner.training.epochs=0"], r"Movement\.training\.epochs must be > 0"),
+        (["pruner.training.patience=3"], "patience must be null: .*; got 3"),
+    ],
+)
+def test_bad_settings_are_refused(overrides: list[str], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        movement(*overrides)
+
+
+def test_a_scope_that_names_nothing_is_refused(teacher: CompressedModel) -> None:
+    with pytest.raises(ConfigError, match="scope=decoder names no Linear layer"):
+        movement("pruner.scope=decoder").check(teacher.module)
