@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from compress.blocks import known_blocks
+from compress.interfaces import CompressedModel
+from compress.settings import ConfigError
+from tests.pruner.test_structured import Contexts, Teachers, unit_pruner
+
+
+def test_the_kept_heads_are_those_that_the_notes_name(
+    teacher: CompressedModel, context: Contexts
+) -> None:
+    pruned = unit_pruner("heads", importance="random").prune(teacher, context(teacher))
+    notes = pruned.history[-1].notes
+    assert notes["heads_kept"] == [1, 1, 1, 1]
+    assert notes["heads_removed_fraction"] == 0.5
+    pairs = zip(known_blocks(teacher.module), known_blocks(pruned.module), strict=True)
+    for (before, after), (kept,) in zip(pairs, notes["heads_kept_indices"], strict=True):
+        rows = slice(8 * kept, 8 * kept + 8)
+        old, new = (block.module.attention for block in (before, after))
+        for name in ("query", "key", "value"):
+            left, right = (a.self.get_submodule(name) for a in (old, new))
+            assert torch.equal(left.weight[rows], right.weight)
+            assert torch.equal(left.bias[rows], right.bias)
+        assert torch.equal(old.output.dense.weight[:, rows], new.output.dense.weight)
+        assert torch.equal(old.output.dense.bias, new.output.dense.bias)
+        assert after.heads == 1
+
+
+def test_it_claims_the_shapes_of_the_four_projections(
+    teacher: CompressedModel, context: Contexts
+) -> None:
+    claimed = unit_pruner("heads").prune(teacher, context(teacher)).history[-1].claimed_shapes
+    attention = "bert.encoder.layer.0.attention"
+    assert claimed[f"{attention}.self.query.weight"] == (8, 16)
+    assert claimed[f"{attention}.output.dense.weight"] == (16, 8)
+    assert len(claimed) == 4 * 4 * 2, "of each of the four layers, with their biases"
+
+
+def test_queries_that_share_a_key_are_one_unit(teachers: Teachers, context: Contexts) -> None:
+    teacher = teachers("llama")
+    pruned = unit_pruner("heads").prune(teacher, context(teacher))
+    assert pruned.history[-1].notes["heads_kept"] == [1, 1, 1, 1], "of two groups, not four heads"
+    block = known_blocks(pruned.module)[0]
+    assert (block.heads, block.key_value_heads) == (2, 1)
+    skeleton = copy.deepcopy(teacher.module).to("meta")
+    with pytest.raises(ConfigError, match=r"sparsity=0\.25 removes nothing: .* 1 of 2 heads"):
+        unit_pruner("heads", sparsity=0.25).check(skeleton)
+
+
+def test_blocks_that_share_position_biases_are_refused(teachers: Teachers) -> None:
+    skeleton = copy.deepcopy(teachers("mpnet").module).to("meta")
+    with pytest.raises(ConfigError, match="MPNet: its blocks share one position bias per head"):
+        unit_pruner("heads").check(skeleton)

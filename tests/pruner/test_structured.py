@@ -1,0 +1,299 @@
+"""What heads and neurons share: scores, how many stay where, and the cut."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compress.artifact import PACKED_WEIGHTS, read_model, write_model
+from compress.blocks import known_blocks, weight_matrix
+from compress.interfaces import CompressedModel, StageContext
+from compress.measure.score import predict_all
+from compress.measure.sparsity import check_claims
+from compress.modules import LowRankLinear
+from compress.pruner.importance import IMPORTANCES, Scores
+from compress.pruner.reducer import Reducer, Workpiece
+from compress.pruner.structured import UnitPruner, global_kept, highest, uniform_kept
+from compress.runtime.torch import TorchModel
+from compress.settings import ConfigError, UserError
+from compress.surgery import keep_units_, replace_linear_
+from tests.conftest import settings_of
+
+Teachers = Callable[[str], CompressedModel]
+Contexts = Callable[[CompressedModel], StageContext]
+KINDS = ("heads", "neurons")
+
+
+@cache
+def from_yaml(kind: str) -> UnitPruner:
+    made = settings_of("pruner", kind)
+    assert isinstance(made, UnitPruner)
+    return made
+
+
+def unit_pruner(kind: str, **values: Any) -> UnitPruner:
+    """A pruner of heads or neurons with these values in place of the yaml's."""
+    return replace(from_yaml(kind), **values)
+
+
+def loud(model: CompressedModel) -> CompressedModel:
+    """A copy whose blocks say so much that a lost unit shows in the logits."""
+    module = copy.deepcopy(model.module)
+    with torch.no_grad():
+        for block in known_blocks(module):
+            for path in block.layout.projections:
+                weight_matrix(block.projection(path)).mul_(15)
+    return replace(model, module=module)
+
+
+def factorised(model: CompressedModel) -> CompressedModel:
+    """A copy with the readers and the first makers of all units in two factors."""
+    module, generator = copy.deepcopy(model.module), torch.Generator().manual_seed(0)
+    for block in known_blocks(module):
+        for path in ("output", "down", "query"):
+            place = getattr(block.layout, path)
+            linear = block.projection(place)
+            rows, columns = linear.weight.shape
+            low = LowRankLinear(columns, 5, rows, bias=False)
+            nn.init.normal_(low.down.weight, generator=generator)
+            nn.init.normal_(low.up.weight, generator=generator)
+            replace_linear_(module, f"{block.name}.{place}", linear, low)
+    return replace(model, module=module)
+
+
+def logits(model: CompressedModel, ctx: StageContext) -> Tensor:
+    return predict_all(TorchModel(model.module, model.tokenizer, "cpu"), ctx.data.validation, 4)
+
+
+def scores_of(kind: str, importance: str, model: CompressedModel, ctx: StageContext) -> Scores:
+    pruner = unit_pruner(kind, importance=importance)
+    work = Workpiece(copy.deepcopy(model.module), model.tokenizer, model.history)
+    sites = [(block, pruner.units(block)) for block in known_blocks(work.module)]
+    return IMPORTANCES[importance](work, sites, ctx)
+
+
+@pytest.mark.parametrize(
+    ("counts", "sparsity", "round_to", "kept"),
+    [
+        ([12, 12], 0.25, 1, [9, 9]),
+        ([12, 12], 0.3, 1, [8, 8]),  # 8.4
+        ([12], 0.99, 1, [1]),
+        ([12], 0.25, 4, [8]),  # 9 is nearer to 8 than to 12
+        ([12], 0.15, 4, [12]),  # 10.2 is not
+        ([12], 0.9, 4, [4]),
+        ([10], 0.05, 4, [8]),  # 9.5 is nearest to 8: there is no third multiple
+        ([10], 0.0, 4, [10]),
+        ([16, 8], 0.5, 1, [8, 4]),  # the same fraction of layers that are uneven already
+    ],
+)
+def test_uniform_counts(counts: list[int], sparsity: float, round_to: int, kept: list[int]) -> None:
+    assert uniform_kept(counts, sparsity, round_to) == kept
+
+
+def test_global_counts_compare_layers_by_their_norm() -> None:
+    # Over their norms 5 and 50: .6 .8 and 0 0 .6 .8. One more than the best two: the earlier .6.
+    scores = [torch.tensor([3.0, 4.0]), torch.tensor([0.0, 0.0, 30.0, 40.0])]
+    assert global_kept(scores, 0.5, 1) == [2, 1]
+    assert global_kept(scores[::-1], 0.5, 1) == [2, 1]
+    assert global_kept(scores, 0.0, 1) == [2, 4]
+
+
+def test_global_counts_in_groups_by_hand() -> None:
+    # Both have norm 1. Groups of two: .6 .3 and .6 .2; alone: .7 .5 .5 .1 and .9 .3 .3 .1.
+    scores = [torch.tensor([0.1, 0.7, 0.5, 0.5]), torch.tensor([0.3, 0.9, 0.1, 0.3])]
+    assert global_kept(scores, 0.25, 2) == [4, 2]
+    assert global_kept(scores, 0.25, 1) == [3, 3]
+    assert global_kept(scores, 0.5, 2) == [2, 2]
+    assert global_kept(scores, 0.9, 2) == [2, 2], "every layer keeps a group"
+    assert global_kept(scores, 0.4, 2) == [2, 2], "4.8 of 8 is nearer to 4 than to 6"
+    # .5 is as high as the best of .5 and .1; by the mean of the two it is higher.
+    assert global_kept([scores[0], torch.ones(4)], 0.25, 2) == [2, 4]
+    scores[1] = torch.tensor([0.3, 0.9, 0.1, 0.3, 0.05])
+    assert global_kept(scores, 0.1, 2) == [4, 4], "what fills no group goes"
+
+
+def test_a_layer_without_any_score_yields_to_the_others() -> None:
+    assert global_kept([torch.zeros(4), torch.ones(4)], 0.375, 1) == [1, 4]
+
+
+def test_of_equal_scores_the_earlier_stays() -> None:
+    assert highest(torch.tensor([1.0, 2.0, 1.0, 2.0]), 3).tolist() == [0, 1, 3]
+
+
+@pytest.mark.parametrize("importance", ["taylor", "activation"])
+@pytest.mark.parametrize(
+    ("kind", "count", "silent"), [("heads", 2, (0, 1, 0, 1)), ("neurons", 32, (3, 31, 0, 17))]
+)
+def test_units_that_nobody_reads_go_and_nothing_changes(
+    kind: str,
+    count: int,
+    silent: tuple[int, ...],
+    importance: str,
+    teachers: Teachers,
+    context: Contexts,
+) -> None:
+    model = loud(teachers("bert"))
+    ctx = context(model)
+    one = {"sparsity": 1 / count, "round_to": 1}
+    pruner = unit_pruner(kind, importance=importance, **one)
+    for block, unit in zip(known_blocks(model.module), silent, strict=True):
+        units = pruner.units(block)
+        with torch.no_grad():
+            weight_matrix(block.projection(units.reader))[:, units.columns[unit]] = 0
+    before = logits(model, ctx)
+    pruned = pruner.prune(model, ctx)
+    assert torch.allclose(before, logits(pruned, ctx), atol=1e-5)
+    counts = [pruner.units(block).count for block in known_blocks(pruned.module)]
+    assert counts == [count - 1] * 4
+    others = unit_pruner(kind, importance="random", **one).prune(model, ctx)
+    assert not torch.allclose(before, logits(others, ctx), atol=1e-3), "other units matter"
+
+
+def test_all_layers_are_scored_before_the_first_cut(teachers: Teachers, context: Contexts) -> None:
+    model = loud(teachers("bert"))
+    ctx = context(model)
+    pruner = unit_pruner("neurons", importance="activation", sparsity=0.5)
+    last = known_blocks(model.module)[-1].module.output.dense.weight
+    expected = last[:, highest(scores_of("neurons", "activation", model, ctx)[-1], 16)]
+    pruned = pruner.prune(model, ctx)
+    assert torch.equal(known_blocks(pruned.module)[-1].module.output.dense.weight, expected)
+    for block in known_blocks(model.module)[:-1]:
+        keep_units_(block, block.neuron_units(), torch.arange(16))
+    behind_cut_ones = highest(scores_of("neurons", "activation", model, ctx)[-1], 16)
+    assert not torch.equal(last[:, behind_cut_ones], expected), "the order makes a difference"
+
+
+@pytest.mark.parametrize("importance", ["l1", "taylor", "activation"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_global_takes_from_the_layer_that_needs_them_least(
+    kind: str, importance: str, teachers: Teachers, context: Contexts, tmp_path: Path
+) -> None:
+    """Half of the third layer's units are erased, and just as many are asked for."""
+    model = loud(teachers("bert"))
+    ctx = context(model)
+    pruner = unit_pruner(
+        kind, importance=importance, allocation="global", sparsity=0.125, round_to=1
+    )
+    block = known_blocks(model.module)[2]
+    units = pruner.units(block)
+    gone = torch.arange(units.count // 2)
+    with torch.no_grad():
+        weight_matrix(block.projection(units.reader))[:, units.columns[gone].flatten()] = 0
+        for path, rows in units.rows.items():
+            weight_matrix(block.projection(path))[rows[gone].flatten()] = 0
+    pruned = pruner.prune(model, ctx)
+    full = units.count
+    counts = [full, full, full // 2, full]
+    assert [pruner.units(block).count for block in known_blocks(pruned.module)] == counts
+    notes = pruned.history[-1].notes
+    assert notes[f"{kind}_kept"] == counts
+    assert notes[f"{kind}_removed_fraction"] == 0.125
+    assert all(".2." in name for name in pruned.history[-1].claimed_shapes)
+    found = logits(pruned, ctx)
+    assert torch.allclose(logits(model, ctx), found, atol=1e-5)
+    write_model(pruned, tmp_path / "m", "compress.runtime.torch.TorchRuntime")
+    assert (tmp_path / "m" / PACKED_WEIGHTS).is_file(), "uneven shapes have no plain config"
+    reloaded = replace(pruned, module=read_model(tmp_path / "m"))
+    assert torch.equal(found, logits(reloaded, ctx))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_factorised_layers_are_cut(kind: str, teachers: Teachers, context: Contexts) -> None:
+    model = factorised(teachers("llama"))
+    pruner = unit_pruner(kind, allocation="global", sparsity=0.5)
+    pruned = pruner.prune(model, context(model))
+    counts = [pruner.units(block).count for block in known_blocks(pruned.module)]
+    assert sum(counts) * 2 == 4 * pruner.units(known_blocks(model.module)[0]).count
+    check_claims(pruned.history, pruned.module.named_parameters())
+    assert logits(pruned, context(model)).isfinite().all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_zeros_of_an_earlier_pruner_are_claimed_anew(
+    kind: str, teacher: CompressedModel, context: Contexts
+) -> None:
+    wanda = settings_of("pruner", "wanda")
+    assert isinstance(wanda, Reducer)
+    pruned = unit_pruner(kind).prune(wanda.prune(teacher, context(teacher)), context(teacher))
+    check_claims(pruned.history, pruned.module.named_parameters())
+    assert sum(pruned.history[-1].claimed_zeros.values()) > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_recovery_trains_and_shapes_hold(
+    kind: str, teacher: CompressedModel, context: Contexts
+) -> None:
+    bare = unit_pruner(kind)
+    recovery = replace(bare.recovery, epochs=1, learning_rate=0.01, batch_size=8)
+    trained = unit_pruner(kind, recovery=recovery)
+    one, other = (p.prune(teacher, context(teacher)) for p in (bare, trained))
+    check_claims(other.history, other.module.named_parameters())
+    pairs = zip(one.module.parameters(), other.module.parameters(), strict=True)
+    moved = 0
+    for left, right in pairs:
+        assert left.shape == right.shape
+        moved += int((left != right).sum())
+    assert moved > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_sparsity_leaves_the_model_as_it_is(
+    kind: str, teacher: CompressedModel, context: Contexts
+) -> None:
+    pruner = unit_pruner(kind, sparsity=0)
+    pruner.check(copy.deepcopy(teacher.module).to("meta"))
+    pruned = pruner.prune(teacher, context(teacher))
+    state = pruned.module.state_dict()
+    assert all(torch.equal(v, state[k]) for k, v in teacher.module.state_dict().items())
+    assert pruned.history[-1].claimed_shapes == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"sparsity": 1}, r"sparsity must be in \[0, 1\), got 1"),
+        ({"importance": "l2"}, "importance must be one of l1, random, taylor, activation; got l2"),
+        ({"allocation": "even"}, "allocation must be one of uniform, global; got even"),
+        ({"round_to": 0}, "round_to must be > 0, got 0"),
+        ({"round_to": 1.5}, "round_to must be an integer, got 1.5"),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_settings_are_refused(kind: str, values: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=f"{kind.title()}.{says}"):
+        unit_pruner(kind, **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"round_to": 64}, r"round_to must be at most 32, .* neurons .*layer\.0 has, got 64"),
+        (
+            {"sparsity": 0.01, "round_to": 1},
+            r"sparsity=0\.01 removes nothing: the smallest step is 1 of 32 neurons, "
+            r"sparsity=0\.03125",
+        ),
+        (
+            {"sparsity": 0.1, "round_to": 8},
+            r"sparsity=0\.1 removes nothing: the smallest step is 8 of 32 neurons, sparsity=0\.25",
+        ),
+        (
+            {"sparsity": 0.003, "round_to": 1, "allocation": "global"},
+            "the smallest step is 1 of 128 neurons",
+        ),
+        ({"round_to": 32}, r"sparsity must be 0 where round_to=32 keeps all .* got 0\.25"),
+    ],
+)
+def test_what_cannot_work_on_these_shapes_is_refused(
+    values: dict[str, Any], says: str, teacher: CompressedModel
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        unit_pruner("neurons", **values).check(copy.deepcopy(teacher.module).to("meta"))
