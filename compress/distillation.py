@@ -42,6 +42,8 @@ class Distillation(Settings):
         batch_size: rows per step.
         warmup_fraction: share of the steps that the rate rises for.
         patience: epochs without a better validation loss to stop after; null never stops.
+        label_smoothing: share of each label spread over all classes, in [0, 1); 0 for none. The
+            teacher's distribution is left as it is.
     """
 
     temperature: float
@@ -51,6 +53,7 @@ class Distillation(Settings):
     batch_size: int
     warmup_fraction: float
     patience: int | None
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -61,6 +64,7 @@ class Distillation(Settings):
         super().__post_init__()
         check_positive(self, "temperature")
         check_fraction(self, "alpha", closed=True)
+        check_fraction(self, "label_smoothing")
         self.training()
 
     def training(self) -> Training:
@@ -101,7 +105,7 @@ def distillation_row_loss(settings: Distillation, ctx: StageContext) -> RowLoss:
     """The distillation loss as a function of a batch's logits and row numbers."""
     labels = torch.tensor(ctx.data.train.labels)
     soft = teacher_logits(ctx) if settings.alpha > 0 else None
-    return _row_loss(labels, soft, settings.temperature, settings.alpha)
+    return _row_loss(labels, soft, settings.temperature, settings.alpha, settings.label_smoothing)
 
 
 def on_logits(row_loss: RowLoss) -> Loss:
@@ -119,6 +123,7 @@ def distillation_loss(
     labels: Int[Tensor, " B"],
     temperature: float,
     alpha: float,
+    label_smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:
     """α · T² · KL(teacher ‖ student at temperature T) + (1 - α) · cross entropy with the labels."""
     soft = functional.kl_div(
@@ -127,13 +132,13 @@ def distillation_loss(
         reduction="batchmean",
         log_target=True,
     )
-    hard = functional.cross_entropy(student, labels)
+    hard = functional.cross_entropy(student, labels, label_smoothing=label_smoothing)
     return alpha * temperature**2 * soft + (1 - alpha) * hard
 
 
 def label_loss(labels: Int[Tensor, " rows"]) -> RowLoss:
     """Cross entropy with the labels, as a loss over row numbers."""
-    return _row_loss(labels, None, temperature=1.0, alpha=0.0)
+    return _row_loss(labels, None, temperature=1.0, alpha=0.0, label_smoothing=0.0)
 
 
 def teacher_logits(ctx: StageContext) -> Float[Tensor, "rows classes"]:
@@ -165,12 +170,14 @@ def _row_loss(
     soft: Float[Tensor, "rows classes"] | None,
     temperature: float,
     alpha: float,
+    label_smoothing: float,
 ) -> RowLoss:
     def loss(logits: Tensor, rows: Tensor) -> Tensor:
         index = rows.cpu()
         hard = labels[index].to(logits.device)
         if soft is None:
-            return functional.cross_entropy(logits, hard)
-        return distillation_loss(logits, soft[index].to(logits.device), hard, temperature, alpha)
+            return functional.cross_entropy(logits, hard, label_smoothing=label_smoothing)
+        theirs = soft[index].to(logits.device)
+        return distillation_loss(logits, theirs, hard, temperature, alpha, label_smoothing)
 
     return loss

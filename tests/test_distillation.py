@@ -7,7 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from compress.distillation import distill_, distillation_loss, teacher_logits
+from compress.distillation import (
+    distill_,
+    distillation_loss,
+    distillation_row_loss,
+    teacher_logits,
+)
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.score import predict_all
 from compress.runtime.torch import TorchModel
@@ -30,6 +35,39 @@ def test_by_hand() -> None:
     at_two = 2 / 3 * math.log(2 / 3 / 0.5) + 1 / 3 * math.log(1 / 3 / 0.5)
     assert loss(2.0, 1.0) == pytest.approx(4 * at_two)
     assert loss(2.0, 0.25) == pytest.approx(0.25 * 4 * at_two + 0.75 * LN2)
+
+
+def test_label_smoothing_by_hand() -> None:
+    """Odds of 3 to 1 against a label whose 0.2 are spread over both classes: 0.9 and 0.1."""
+    student, labels = torch.tensor([[math.log(3), 0.0]]), torch.tensor([0])
+    made = distillation_loss(student, student, labels, 2.0, 0.5, label_smoothing=0.2)
+    hard = -0.9 * math.log(0.75) - 0.1 * math.log(0.25)
+    assert float(made) == pytest.approx(0.5 * hard)
+
+
+@pytest.mark.parametrize("alpha", [0, 0.5])
+def test_label_smoothing_reaches_the_loss_of_a_row(
+    alpha: float,
+    teacher: CompressedModel,
+    context: Callable[[CompressedModel], StageContext],
+) -> None:
+    logits, rows = torch.tensor([[4.0, -4.0]]), torch.tensor([0])
+    settings = f"student.distillation.alpha={alpha}"
+    off, on = (
+        distillation_row_loss(made.distillation, context(teacher))(logits, rows).item()
+        for made in (
+            settings_of("student", "layers", settings),
+            settings_of("student", "layers", settings, "student.distillation.label_smoothing=0.2"),
+        )
+        if isinstance(made, LayersStudent)
+    )
+    # A tenth of the label, class 0, goes to the other class, whose logit is 8 below.
+    assert on - off == pytest.approx((1 - alpha) * 0.1 * 8, rel=1e-4)
+
+
+def test_bad_label_smoothing_is_refused() -> None:
+    with pytest.raises(Exception, match=r"label_smoothing must be in \[0, 1\), got 1"):
+        settings_of("student", "layers", "student.distillation.label_smoothing=1")
 
 
 def test_a_perfect_student_has_no_soft_loss() -> None:

@@ -1,37 +1,37 @@
-"""A student made of some of the teacher's layers, trained to give the teacher's logits.
+"""A student made of some of the teacher's layers, which learns from the teacher.
 
 Sanh et al., "DistilBERT", arXiv:1910.01108, section 3: the student starts from every other layer.
-Here any number of layers, evenly spaced or listed. Deviations from the paper: only the logits are
-matched (Hinton's loss), on the task's own rows, without the masked-LM and the cosine loss.
+Here any number of layers, evenly spaced or listed. Deviations from the paper: the task's own rows,
+without the masked-LM and the cosine loss; hidden states and attention are matched if asked.
 """
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from compress.distillation import Distillation, distill_
-from compress.interfaces import CompressedModel, StageContext, Step, Student
+from compress.interfaces import StageContext
 from compress.settings import ConfigError
+from compress.student.learner import Learner
 from compress.surgery import keep_blocks_
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from compress.interfaces import Processor
+
 
 @dataclass(frozen=True, kw_only=True)
-class LayersStudent(Student):
-    """Keeps some of the teacher's layers and distils.
+class LayersStudent(Learner):
+    """Keeps some of the teacher's layers.
 
     Attributes:
         keep: how many layers, evenly spaced from the first to the last; or which, as a list of
             indices in ascending order.
-        distillation: temperature, alpha, epochs, learning rate.
     """
 
     keep: int | tuple[int, ...]
-    distillation: Distillation
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -47,8 +47,8 @@ class LayersStudent(Student):
             listed = list(self.keep)
             raise ConfigError(f"student.keep must list layers in ascending order, got {listed}")
 
-    def check(self, teacher: PreTrainedModel) -> PreTrainedModel:
-        """The student's skeleton.
+    def skeleton(self, teacher: PreTrainedModel) -> PreTrainedModel:
+        """The teacher's skeleton with fewer layers.
 
         Raises:
             ConfigError: the teacher has not got that many layers.
@@ -62,14 +62,12 @@ class LayersStudent(Student):
         keep_blocks_(student, self._kept(depth))
         return student
 
-    def distill(self, ctx: StageContext) -> CompressedModel:
-        """The trained student; its embeddings and head start as the teacher's."""
+    def start(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
+        """The layers that are kept; embeddings and head start as the teacher's."""
         module = copy.deepcopy(ctx.teacher.module)
         kept = self._kept(module.config.num_hidden_layers)
         keep_blocks_(module, kept)
-        distill_(module, ctx.teacher.tokenizer, self.distillation, ctx)
-        step = Step("student", self.describe(), notes={"teacher_layers": list(kept)})
-        return ctx.teacher.then(module, step)
+        return module, ctx.teacher.tokenizer, {"teacher_layers": list(kept)}
 
     def _kept(self, depth: int) -> tuple[int, ...]:
         return evenly_spaced(self.keep, depth) if isinstance(self.keep, int) else self.keep

@@ -1,7 +1,7 @@
-"""A student that was pretrained on its own: any hub id or folder, trained on the teacher's logits.
+"""A student that was pretrained on its own: any hub id or folder, which learns from the teacher.
 
-Only logits are matched, so the student may have another tokenizer, width and architecture than the
-teacher: each reads the same rows with its own tokenizer.
+By logits alone it may have another tokenizer, width and architecture than the teacher: each reads
+the same rows with its own tokenizer. To match more, both must make the same tokens of a row.
 """
 
 from __future__ import annotations
@@ -9,29 +9,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from compress.distillation import Distillation, distill_
-from compress.interfaces import CompressedModel, StageContext, Step, Student
+from compress.interfaces import StageContext
 from compress.pretrained import load_classifier, load_skeleton
 from compress.settings import ConfigError
 from compress.sources import find_model, model_digest
+from compress.student.learner import Learner
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from compress.interfaces import Processor
+
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainedStudent(Student):
+class PretrainedStudent(Learner):
     """Any Hugging Face model with a sequence classification class.
 
     Attributes:
         path: a folder or a hub id.
-        distillation: temperature, alpha, epochs, learning rate.
     """
 
     path: str
-    distillation: Distillation
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -51,16 +51,14 @@ class PretrainedStudent(Student):
         """Digest of the model's files."""
         return model_digest(self._folder)
 
-    def check(self, teacher: PreTrainedModel) -> PreTrainedModel:
+    def skeleton(self, teacher: PreTrainedModel) -> PreTrainedModel:
         """The student's own skeleton."""
         return load_skeleton(self._folder)
 
-    def distill(self, ctx: StageContext) -> CompressedModel:
-        """The trained student."""
+    def start(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
+        """The pretrained weights; the head is drawn at random where they have none."""
         fresh_head = self.distillation.epochs > 0
         module, tokenizer = load_classifier(
             self._folder, ctx.data.class_names, fresh_head=fresh_head
         )
-        distill_(module, tokenizer, self.distillation, ctx)
-        history = (*ctx.teacher.history, Step("student", self.describe()))
-        return CompressedModel(module, tokenizer, history)
+        return module, tokenizer, {}

@@ -39,6 +39,11 @@ class TextSplit(Split):
         """The class index of each row."""
         return self._labels
 
+    def extended(self, name: str, texts: Sequence[str], labels: Sequence[int]) -> TextSplit:
+        """These rows and then more, cut to the same length."""
+        rows = {TEXT: [*self.texts, *texts], LABEL: [*self._labels, *labels]}
+        return TextSplit(name, pd.DataFrame(rows), self._max_length)
+
     def encode(self, tokenizer: Processor) -> Dataset:
         """Token ids and what else the model takes, unpadded, with `length` in tokens."""
         from datasets import Dataset

@@ -52,6 +52,21 @@ def test_student_starts_with_the_teachers_layers(
     assert student.history[-1].notes == {"teacher_layers": [0, 3]}
 
 
+@pytest.mark.parametrize(("depth", "architecture"), [(1, "bert"), (3, "gpt2"), (4, "llama")])
+def test_students_of_any_depth_learn_from_the_layers_above(
+    depth: int,
+    architecture: str,
+    teachers: Callable[[str], CompressedModel],
+    context: Callable[[CompressedModel], StageContext],
+) -> None:
+    made = layers(
+        f"student.keep={depth}", "student.matching.method=hidden",
+        "student.matching.layer_map=last", "student.distillation.epochs=0.5",
+    ).distill(context(teachers(architecture)))  # fmt: skip
+    assert len(find_blocks(made.module)[1]) == depth
+    assert made.history[-1].notes["layer_map"] == [0, 1, 2, 3][-depth:]
+
+
 @pytest.mark.parametrize(
     ("override", "reason"),
     [

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,3 +45,35 @@ def test_digest_follows_the_files_and_not_the_path(
 def test_nothing_there_is_refused(teacher: CompressedModel) -> None:
     with pytest.raises(UserError, match=r"\./nowhere is no folder"):
         pretrained("./nowhere").check(teacher.module)
+
+
+def test_the_same_tokenizer_lets_the_inside_be_matched(
+    teachers: Callable[[str], CompressedModel],
+    context: Callable[[CompressedModel], StageContext],
+    tmp_path: Path,
+) -> None:
+    """A DistilBERT under a BERT: one makes token types, the other takes none."""
+    teacher, other = teachers("distilbert"), teachers("bert")
+    other.module.save_pretrained(tmp_path)
+    other.tokenizer.save_pretrained(tmp_path)
+    student = pretrained(tmp_path, "student.matching.method=multi_level")
+    student.check(teacher.module)
+    made = student.distill(context(teacher))
+    assert made.history[-1].notes == {"layer_map": [0, 1, 2, 3]}
+
+
+def test_another_tokenizer_of_the_same_size_is_refused_before_training(
+    teachers: Callable[[str], CompressedModel],
+    context: Callable[[CompressedModel], StageContext],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teacher = teachers("bert")
+    teacher.module.save_pretrained(tmp_path)
+    tokenizer = copy.deepcopy(teacher.tokenizer)
+    tokenizer.add_tokens(["dull film"])
+    tokenizer.save_pretrained(tmp_path)
+    monkeypatch.setattr("compress.student.learner.train_", None)
+    student = pretrained(tmp_path, "student.matching.method=hidden")
+    with pytest.raises(UserError, match="the teacher's tokenizer, got another one"):
+        student.distill(context(teacher))
