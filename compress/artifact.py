@@ -27,14 +27,16 @@ from torch import nn
 from compress.files import write_atomically
 from compress.interfaces import CompressedModel, Runnable, Runtime, Step
 from compress.modules import StoredModule
+from compress.report.card import CARD, model_card
 from compress.settings import UserError
 from compress.sources import file_digest, first_line
-from compress.surgery import fit_shapes_, plain_config
+from compress.surgery import place_stored_, plain_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from compress.interfaces import Processor
+    from compress.records import RunRecord
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -166,11 +168,10 @@ def read_model(folder: Path) -> PreTrainedModel:
     # numbers must not depend on that.
     with torch.random.fork_rng(devices=[]):
         module = architecture(architecture.config_class.from_pretrained(folder))
-    for name, part in spec.modules.items():
-        module.set_submodule(name, _build(part))
+        parts = {name: _build(part) for name, part in spec.modules.items()}
     with safe_open(folder / PACKED_WEIGHTS, framework="pt") as file:
         shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    fit_shapes_(module, shapes)
+    place_stored_(module, parts, shapes)
     load_model(module, str(folder / PACKED_WEIGHTS))
     return module.eval()
 
@@ -207,8 +208,16 @@ def quiet_bars() -> Iterator[None]:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of the files that are needed to run a model: all in its folder but the manifest."""
-    return sum(path.stat().st_size for path in folder.iterdir() if path.name != MANIFEST)
+    """Bytes of the files that are needed to run a model: all but its manifest and its card."""
+    told = (MANIFEST, CARD)
+    return sum(path.stat().st_size for path in folder.iterdir() if path.name not in told)
+
+
+def write_card(record: RunRecord, folder: Path) -> None:
+    """Writes the model card into a model folder."""
+    plain = (folder / PLAIN_WEIGHTS).is_file()
+    text = model_card(record, read_spec(folder).architecture, plain=plain)
+    write_atomically(folder / CARD, text)
 
 
 def _stored_modules(module: nn.Module) -> Iterator[tuple[str, StoredModule]]:
@@ -223,7 +232,7 @@ def _spec(part: StoredModule) -> StoredModuleSpec:
     return StoredModuleSpec(target=target, arguments=part.arguments())
 
 
-def _build(spec: StoredModuleSpec) -> nn.Module:
+def _build(spec: StoredModuleSpec) -> StoredModule:
     target = _resolve(spec.target)
     if not issubclass(target, StoredModule):
         raise UserError(f"runtime.json names {spec.target}, which is no stored module")

@@ -25,6 +25,10 @@ class StoredModule(nn.Module, ABC):
         """
         yield from self.named_parameters(recurse=False)
 
+    def plain_shape(self) -> tuple[int, int] | None:
+        """[rows, columns] of the one weight that it stands for; None if it is no such thing."""
+        return None
+
 
 class LowRankLinear(StoredModule):
     """A Linear as two: W = U · V with U [out, rank] and V [rank, in]."""

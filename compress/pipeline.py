@@ -7,7 +7,7 @@ import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from compress.artifact import load
+from compress.artifact import load, write_card
 from compress.blocks import block_linears
 from compress.cache import Cache, StageStore
 from compress.interfaces import (
@@ -66,7 +66,7 @@ def execute(run: Run, folder: Path, record: RunRecord) -> RunRecord:
         metrics, baseline_metrics, speedup = measure(
             candidate, baseline, data.evaluation, data.training, run.device, run.seed, store
         )
-        return replace(
+        record = replace(
             record,
             status="ok",
             model=MODEL_FOLDER,
@@ -77,6 +77,8 @@ def execute(run: Run, folder: Path, record: RunRecord) -> RunRecord:
             stages=tuple(store.records),
             history=tuple(asdict(step) for step in pruned.history),
         )
+        write_card(record, folder / MODEL_FOLDER)
+        return record
 
 
 def compress(

@@ -31,6 +31,9 @@ def keep_blocks_(module: PreTrainedModel, kept: Sequence[int]) -> None:
                 vars(part)["layer_idx"] = index
     setattr(module.get_submodule(parent_name), attribute, shorter)
     module.config.num_hidden_layers = len(kept)
+    # Qwen and others list whether each layer's attention is full or sliding.
+    if getattr(module.config, "layer_types", None) is not None:
+        module.config.layer_types = [module.config.layer_types[i] for i in kept]
 
 
 def keep_units_(block: Block, units: Units, kept: Int[Tensor, " kept"]) -> None:
@@ -92,6 +95,36 @@ def replace_linear_(module: nn.Module, name: str, linear: Linear, other: nn.Modu
     """Puts another module in a Linear's place, on its device, in its mode."""
     other.train(linear.training)
     module.set_submodule(name, other.to(linear.weight.device))
+
+
+def place_stored_(
+    module: PreTrainedModel,
+    parts: Mapping[str, StoredModule],
+    shapes: Mapping[str, Sequence[int]],
+) -> None:
+    """Puts stored modules in the place of plain ones and fits all shapes; see `fit_shapes_`.
+
+    Modules in another format come last: attention learns the shape that pruning left it from
+    plain projections of that shape.
+
+    Args:
+        module: as its config builds it.
+        parts: by name, an outer one before those inside it.
+        shapes: by parameter name, as in a file.
+    """
+    formats = {}
+    shapes = dict(shapes)
+    for name, part in parts.items():
+        shape = part.plain_shape()
+        if shape is None:
+            module.set_submodule(name, part)
+        else:
+            formats[name] = part
+            transposed = isinstance(module.get_submodule(name), Conv1D)
+            shapes[f"{name}.weight"] = shape[::-1] if transposed else shape
+    fit_shapes_(module, shapes)
+    for name, part in formats.items():
+        module.set_submodule(name, part)
 
 
 def fit_shapes_(module: PreTrainedModel, shapes: Mapping[str, Sequence[int]]) -> None:

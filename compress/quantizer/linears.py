@@ -1,0 +1,94 @@
+"""What the formats for Linear weights have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Int8
+from torch import Tensor
+
+from compress.blocks import Linear, every_linear
+from compress.interfaces import Quantizer
+from compress.modules import StoredModule
+from compress.quantizer.embeddings import CHOICES, check_embeddings, quantize_embeddings_
+from compress.runtime.torch import TorchFormat
+from compress.settings import check_choice
+from compress.surgery import replace_linear_
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearFormat(Quantizer, TorchFormat):
+    """Puts every Linear of the model, the classifier included, into one format.
+
+    Attributes:
+        embeddings: format of the tables beside the token embeddings: none (float32), int8 or
+            int4; see `compress.quantizer.embeddings`.
+    """
+
+    embeddings: str
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_choice(self, "embeddings", CHOICES)
+
+    def check(self, skeleton: PreTrainedModel) -> None:
+        """Refuses embeddings that the model does not have or that cannot be quantised."""
+        check_embeddings(skeleton, self.embeddings)
+
+    @abstractmethod
+    def quantized(self, linear: Linear) -> QuantizedLinear:
+        """The module to put in a Linear's place."""
+
+    def quantize_torch_(self, module: PreTrainedModel) -> None:
+        """Replaces each Linear, and the embeddings if asked."""
+        for name, linear in list(every_linear(module)):
+            replace_linear_(module, name, linear, self.quantized(linear))
+        quantize_embeddings_(module, self.embeddings)
+
+
+class QuantizedLinear(StoredModule, ABC):
+    """A Linear with quantised weights. Its state is plain tensors: what it says is on disk."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
+        """An empty layer; what it holds comes from a Linear or from a state dict."""
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.bias: Tensor | None
+        self.register_buffer("bias", torch.zeros(out_features) if bias else None)
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments that all formats share."""
+        sizes = {"in_features": self.in_features, "out_features": self.out_features}
+        return {**sizes, "bias": self.bias is not None}
+
+    def plain_shape(self) -> tuple[int, int]:
+        """The shape of the Linear."""
+        return self.out_features, self.in_features
+
+    @abstractmethod
+    def codes(self) -> Int8[Tensor, "out in"]:
+        """The weights as integers, zero where the weight is zero."""
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The codes and the bias."""
+        yield "weight", self.codes()
+        if self.bias is not None:
+            yield "bias", self.bias
+
+    def fill_(self, linear: Linear, state: dict[str, Tensor]) -> None:
+        """Takes the format's own tensors as given and the bias as it is."""
+        if linear.bias is not None:
+            state = {**state, "bias": linear.bias.detach().float()}
+        self.load_state_dict(state)

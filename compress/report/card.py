@@ -1,0 +1,129 @@
+"""The model card: the README.md in a model's folder, made from the record of its run.
+
+Front matter and headings as the Hugging Face hub expects them of a model repository
+(huggingface.co/docs/hub/model-cards).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from compress.records import RunRecord, Score
+from compress.report.table import recipe
+
+CARD = "README.md"
+
+PLAIN = """```python
+from transformers import AutoTokenizer, {architecture}
+
+model = {architecture}.from_pretrained("path/to/this/folder")
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+```"""
+PACKED = """Its weights have shapes or formats that plain transformers cannot hold:
+
+```python
+import compress
+
+model = compress.load("path/to/this/folder")  # checks every file's checksum first
+logits = model.predict(model.tokenizer(["a text"], return_tensors="pt"))
+```"""
+
+
+def model_card(record: RunRecord, architecture: str, *, plain: bool) -> str:
+    """The card of a measured model, as Markdown.
+
+    Args:
+        record: of the run that made it; its status is ok.
+        architecture: transformers class of the model.
+        plain: whether transformers' own `from_pretrained` reads the folder.
+    """
+    assert record.data is not None
+    usage = PLAIN.format(architecture=architecture) if plain else PACKED
+    sections = [
+        _front_matter(record),
+        f"# {_text(record.choices['teacher'])} on {_text(record.choices['task'])}: "
+        f"{_text(recipe(record))}",
+        usage,
+        "## Figures",
+        "Measured on this folder, read back from disk, beside its teacher; intervals are of 95 %.",
+        _figures(record),
+        f"Rows: {_text(record.data.source)}. {_machine(record)}",
+        "## How it was made",
+        _code(remake_command(record), "sh"),
+        *[_step(step) for step in record.history],
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def remake_command(record: RunRecord) -> str:
+    """The command line that makes the model again."""
+    return shlex.join(["python", "run.py", *record.overrides])
+
+
+def _front_matter(record: RunRecord) -> str:
+    """What the hub reads. JSON strings are YAML strings, whatever is in them."""
+    fields: dict[str, Any] = {
+        "library_name": "transformers",
+        "tags": ["compress", *(f"{k}:{v}" for k, v in record.choices.items() if v != "none")],
+    }
+    path = record.config.get("teacher", {}).get("path")
+    if path and not path.startswith((".", "/", "~")):
+        fields["base_model"] = path
+    lines = [f"{key}: {json.dumps(value)}" for key, value in fields.items()]
+    return "\n".join(["---", *lines, "---"]).replace("<", "\\u003c")
+
+
+def _figures(record: RunRecord) -> str:
+    ours, theirs = record.metrics, record.baseline
+    assert ours is not None
+    assert theirs is not None
+    rows = [
+        ("", "this model", "teacher"),
+        (f"accuracy, n = {ours.score.samples}", _accuracy(ours.score), _accuracy(theirs.score)),
+        ("F1, macro", f"{ours.score.f1_macro:.4f}", f"{theirs.score.f1_macro:.4f}"),
+        ("size", f"{ours.size_bytes / 1e6:.1f} MB", f"{theirs.size_bytes / 1e6:.1f} MB"),
+        ("parameters", f"{ours.parameters:,}", f"{theirs.parameters:,}"),
+        ("zeros in the Linear layers", f"{ours.sparsity:.1%}", f"{theirs.sparsity:.1%}"),
+    ]
+    for speed, mine, other in zip(record.speedup, ours.latency, theirs.latency, strict=True):
+        shape = f"{speed.batch} × {speed.length} tokens"
+        interval = f"{speed.ratio:.2f} ({speed.low:.2f} to {speed.high:.2f})"
+        medians = f"{mine.median_ms:.2f} ms", f"{other.median_ms:.2f} ms"
+        rows += [(f"median latency, {shape}", *medians), (f"speed-up, {shape}", interval, "1")]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "| --- | --- | --- |", *lines[1:]])
+
+
+def _accuracy(score: Score) -> str:
+    return f"{score.accuracy:.4f} ({score.accuracy_low:.4f} to {score.accuracy_high:.4f})"
+
+
+def _machine(record: RunRecord) -> str:
+    env = record.environment
+    assert env is not None
+    versions = ", ".join(f"{name} {version}" for name, version in env.versions.items())
+    return f"Machine: {_text(env.machine)}; {_text(env.device)}; {_text(versions)}."
+
+
+def _step(step: dict[str, Any]) -> str:
+    """One stage: its settings and what it noted."""
+    content = {**step.get("settings", {}), **step.get("notes", {})}
+    return f"**{_text(step['stage'])}**\n\n{_code(json.dumps(content, indent=1), 'json')}"
+
+
+def _code(text: str, language: str) -> str:
+    """A block that no text inside can end: its fence is longer than any run of ticks in it."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _text(words: str) -> str:
+    """Words from a config as one line of Markdown that is neither markup nor HTML."""
+    line = " ".join(words.split())
+    for sign in "\\`*_[]|#":
+        line = line.replace(sign, f"\\{sign}")
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,46 @@
+"""Copies a run's model into a folder ready for a hub: `python scripts/export.py RUN TARGET`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from compress.artifact import folder_bytes, read_manifest
+from compress.records import FILE, read_record
+from compress.settings import UserError
+
+
+def export(run: Path, target: Path) -> Path:
+    """Copies the model of a finished run, every file verified; returns the new folder.
+
+    Raises:
+        UserError: the run has not succeeded, a file is damaged, or the target holds something.
+    """
+    record = read_record(run / FILE) if (run / FILE).is_file() else None
+    if record is None or record.model is None:
+        raise UserError(f"{run} is no run that succeeded; expected {FILE} and a model in it")
+    if target.exists() and any(target.iterdir()):
+        raise UserError(f"{target} is not empty")
+    read_manifest(run / record.model)
+    shutil.copytree(run / record.model, target, dirs_exist_ok=True)
+    read_manifest(target)
+    return target
+
+
+def main() -> None:
+    """Exports one run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="a run's folder: it has metrics.json and model/")
+    parser.add_argument("target", type=Path, help="a new folder")
+    arguments = parser.parse_args()
+    try:
+        folder = export(arguments.run, arguments.target)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    print(f"{folder}: {folder_bytes(folder) / 1e6:.1f} MB to run, and a model card")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""What every pruner gets from its base: a copy, claims that stay true, peak memory, recovery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from compress.blocks import block_linears, weight_matrix
+from compress.interfaces import CompressedModel, Pruner, StageContext
+from compress.measure.sparsity import check_claims, live_zeros
+from compress.pruner.reducer import PEAK_MEMORY, Reducer, Workpiece, held_masks
+from compress.settings import ConfigError
+from tests.conftest import settings_of
+
+Contexts = Callable[[CompressedModel], StageContext]
+
+
+def pruner(name: str, *overrides: str) -> Pruner:
+    made = settings_of("pruner", name, *overrides)
+    assert isinstance(made, Pruner)
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halve(Reducer):
+    """Cuts every second neuron of the first layer; made for these tests."""
+
+    def check(self, skeleton):  # type: ignore[no-untyped-def]
+        return skeleton
+
+    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+        from compress.blocks import known_blocks
+        from compress.surgery import keep_units_
+
+        block = known_blocks(work.module)[0]
+        keep_units_(block, block.neuron_units(), torch.arange(0, block.neurons, 2))
+        work.claim_shapes([f"{block.name}.{path}" for path in block.layout.feed_forward])
+
+
+def halve(epochs: float = 0.0) -> Halve:
+    wanda = pruner("wanda", f"pruner.recovery.epochs={epochs}", "pruner.recovery.batch_size=8")
+    return Halve(recovery=wanda.recovery)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("scope", ["attention", "ffn", "*.2.*"])
+def test_scope_leaves_the_others_alone(
+    scope: str, teacher: CompressedModel, context: Contexts
+) -> None:
+    for name in ("magnitude", "wanda", "sparsegpt"):
+        pruned = pruner(name, f"pruner.scope='{scope}'").prune(teacher, context(teacher))
+        before = block_linears(teacher.module)
+        touched = {
+            name
+            for name, linear in block_linears(pruned.module).items()
+            if not torch.equal(linear.weight, before[name].weight)
+        }
+        expected = {
+            "attention": {n for n in before if ".attention." in n},
+            "ffn": {n for n in before if ".attention." not in n},
+            "*.2.*": {n for n in before if ".layer.2." in n},
+        }
+        assert touched == expected[scope]
+        assert set(live_zeros(pruned.history)) == {f"{n}.weight" for n in touched}
+
+
+def test_a_scope_without_layers_is_refused(teacher: CompressedModel) -> None:
+    with pytest.raises(ConfigError, match="scope=decoder names no Linear layer; expected all,"):
+        pruner("wanda", "pruner.scope=decoder").check(teacher.module)
+
+
+def test_claims_follow_a_weight_that_is_cut(teacher: CompressedModel, context: Contexts) -> None:
+    sparse = pruner("magnitude").prune(teacher, context(teacher))
+    cut = halve().prune(sparse, context(teacher))
+    check_claims(cut.history, cut.module.named_parameters())
+    name = "bert.encoder.layer.0.output.dense.weight"
+    weight = cut.module.get_parameter(name)
+    assert live_zeros(sparse.history)[name] == 16 * 32 // 2
+    assert live_zeros(cut.history)[name] == int((weight == 0).sum())
+    with torch.no_grad():
+        weight[weight == 0] = 1.0
+    with pytest.raises(AssertionError, match=r"layer\.0\.output\.dense\.weight has 0 zeros"):
+        check_claims(cut.history, cut.module.named_parameters())
+
+
+def test_a_wrong_shape_breaks_a_claim(teacher: CompressedModel, context: Contexts) -> None:
+    cut = halve().prune(teacher, context(teacher))
+    with pytest.raises(AssertionError, match=r"has shape \(32, 16\), \(16, 16\) was claimed"):
+        check_claims(cut.history, teacher.module.named_parameters())
+
+
+def test_recovery_holds_the_zeros_of_earlier_pruners(
+    teacher: CompressedModel, context: Contexts
+) -> None:
+    sparse = pruner("wanda").prune(teacher, context(teacher))
+    recovered = halve(epochs=1).prune(sparse, context(teacher))
+    held = held_masks(recovered)
+    assert len(held) == len(block_linears(teacher.module))
+    moved = 0
+    for name, linear in block_linears(halve().prune(sparse, context(teacher)).module).items():
+        weight = recovered.module.get_parameter(f"{name}.weight")
+        assert torch.equal(weight == 0, linear.weight == 0)
+        moved += int((weight != linear.weight).sum())
+    assert moved > 0
+
+
+@pytest.mark.parametrize("name", ["magnitude", "wanda", "sparsegpt"])
+def test_peak_memory_is_one_copy_and_one_layers_work(
+    name: str, teacher: CompressedModel, context: Contexts
+) -> None:
+    """What is promised: the copy, one block's inputs and Hessians, one layer's scores, no more."""
+    pruned = pruner(name).prune(teacher, context(teacher))
+    peak = pruned.history[-1].notes[PEAK_MEMORY]
+    module, rows = teacher.module, context(teacher).data.calibration
+    state = [*module.parameters(), *module.buffers()]
+    copy_bytes = sum(t.numel() * t.element_size() for t in state)
+    lengths = rows.encode(teacher.tokenizer)["length"][:]
+    tokens, longest = sum(lengths), max(lengths)
+    linears = [weight_matrix(part) for part in block_linears(module).values()]
+    per_block = linears[: len(linears) // 4]
+    widest = max(weight.shape[1] for weight in per_block)
+    inputs = 4 * tokens * 16 + 2 * 4 * sum(n * n for n in lengths)  # hidden states and masks
+    passing = 4 * longest * (8 * widest + 4 * longest)  # one row's activations in one block
+    hessians = 4 * sum(weight.shape[1] ** 2 for weight in per_block)
+    # Scores and their order, and a Hessian's factors.
+    scratch = 4 * (8 * max(w.numel() for w in per_block) + 6 * widest**2)
+    bound = copy_bytes + inputs + passing + hessians + scratch
+    assert copy_bytes < peak <= bound
+    assert bound < 2 * copy_bytes, "a second copy of the model would not fit"

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+from statistics import NormalDist
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from compress.build import build_run
+from compress.quantizer.int4_weight_only import Int4WeightOnlyLinear
+from compress.quantizer.nf4 import Nf4Linear
+from compress.settings import UserError
+from tests.conftest import compose_config
+
+
+def normal_float_levels() -> Tensor:
+    """The paper's levels: quantiles of N(0, 1), 8 below zero, zero, 7 above it, over the largest.
+
+    The outermost quantile is the mean of 1 − 1/32 and 1 − 1/30, as in the authors' code.
+    """
+    quantile, last = NormalDist().inv_cdf, (1 - 1 / 32 + 1 - 1 / 30) / 2
+    below = [-quantile(last + (0.5 - last) * i / 7) for i in range(7)]
+    above = [quantile(last + (0.5 - last) * i / 8) for i in range(8)]
+    levels = torch.tensor(sorted([*below, 0.0, *above]))
+    return levels / levels.abs().max()
+
+
+def gaussian_linear(columns: int, rows: int, bias: bool = True) -> nn.Linear:
+    torch.manual_seed(0)
+    linear = nn.Linear(columns, rows, bias=bias)
+    linear.weight.data.normal_()
+    return linear.requires_grad_(False)
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_the_16_levels_are_the_papers(double: bool) -> None:
+    linear = nn.Linear(64, 1, bias=False)
+    levels = normal_float_levels()
+    with torch.no_grad():
+        linear.weight.copy_(3 * levels.repeat(4))
+    made = Nf4Linear.of(linear, double)
+    assert made.codes().tolist() == [list(range(-7, 9)) * 4]
+    expected = 3 * levels.repeat(4)
+    assert torch.allclose(made.matrix(torch.float32)[0], expected, atol=1e-5)
+
+
+def test_every_weight_takes_the_nearest_level_of_its_block() -> None:
+    linear, levels = gaussian_linear(100, 7), normal_float_levels()
+    flat = linear.weight.flatten()
+    blocks = nn.functional.pad(flat, (0, -flat.numel() % 64)).view(-1, 64)
+    largest = blocks.abs().amax(dim=1, keepdim=True)
+    nearest = (blocks[..., None] / largest[..., None] - levels).abs().argmin(dim=-1)
+    expected = (levels[nearest] * largest).flatten()[:700].view(7, 100)
+    made = Nf4Linear.of(linear, False)
+    assert torch.allclose(made.matrix(torch.float32), expected, atol=1e-5)
+    assert torch.equal(made.codes().flatten(), nearest.flatten()[:700] - 7)
+
+
+def test_double_quantisation_costs_little_and_saves_what_the_paper_says(tmp_path: Path) -> None:
+    linear = gaussian_linear(1024, 512, bias=False)
+    single, double = (Nf4Linear.of(linear, double) for double in (False, True))
+    errors = [
+        float((layer.matrix(torch.float32) - linear.weight).square().mean())
+        for layer in (single, double)
+    ]
+    assert errors[0] < errors[1] < 1.01 * errors[0]
+    bits = []
+    for name, layer in (("single", single), ("double", double)):
+        save_file(layer.state_dict(), tmp_path / name)
+        bits.append((tmp_path / name).stat().st_size * 8 / linear.weight.numel())
+    # 32 bits per 64 weights; 8 per 64 and 32 per 64 · 256 (section 3). The header is small.
+    assert bits == pytest.approx([4.5, 4 + 8 / 64 + 32 / (64 * 256)], rel=0.002)
+
+
+def test_it_beats_even_steps_of_the_same_blocks_on_gaussian_weights() -> None:
+    linear = gaussian_linear(256, 64, bias=False)
+    even = Int4WeightOnlyLinear.of(linear, 64, symmetric=True)(torch.eye(256)).T
+    normal = Nf4Linear.of(linear, False).matrix(torch.float32)
+    errors = [float((found - linear.weight).square().mean()) for found in (normal, even)]
+    assert errors[0] < 0.8 * errors[1]
+
+
+@pytest.mark.parametrize("double", [True, False])
+@pytest.mark.parametrize(("columns", "rows"), [(1, 1), (2, 1), (3, 2), (7, 3), (16, 2), (65, 5)])
+def test_any_shape(columns: int, rows: int, double: bool) -> None:
+    linear = gaussian_linear(columns, rows)
+    x = torch.randn(4, 2, columns)
+    made = Nf4Linear.of(linear, double)
+    weight = made.matrix(torch.float32)
+    # The widest gap between levels is that below -0.696: half of it, times the largest weight.
+    bound = 0.16 * linear.weight.abs().max()
+    assert ((weight - linear.weight).abs() <= bound).all()
+    assert torch.equal(made(x), nn.functional.linear(x, weight, linear.bias))
+    assert made.codes().shape == (rows, columns)
+    again = Nf4Linear(**made.arguments())
+    again.load_state_dict(made.state_dict())
+    assert torch.equal(again(x), made(x))
+    assert torch.equal(copy.deepcopy(made)(x), made(x))
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_zeros_stay_zeros_in_mixed_and_in_empty_blocks(double: bool) -> None:
+    linear = gaussian_linear(128, 6)
+    linear.weight[:, ::2] = 0
+    linear.weight[2:4] = 0
+    made = Nf4Linear.of(linear, double)
+    for found in (made.codes(), made.matrix(torch.float32)):
+        assert (found[:, ::2] == 0).all()
+        assert (found[2:4] == 0).all()
+        assert found[0].count_nonzero() > 50
+
+
+def test_conv1d_and_another_type() -> None:
+    torch.manual_seed(0)
+    conv, x = Conv1D(6, 4), torch.randn(3, 4)
+    made = Nf4Linear.of(conv, False)
+    assert made.codes().shape == (6, 4)
+    assert (made(x) - conv(x)).abs().max() < 0.2 * conv(x).abs().max()
+    assert made(x.bfloat16()).dtype == torch.bfloat16
+
+
+def test_a_missing_package_is_said_before_any_weight_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cfg = compose_config("teacher=tiny_random", "quantizer=nf4")
+    build_run(cfg)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(UserError, match=r"nf4 needs the package bitsandbytes; pip install 'compr"):
+        build_run(cfg)
