@@ -121,6 +121,8 @@ def train_(
         if masks:
             _hold(masks, module, optimizer)
         trainer.train()
+        # Else the model goes on computing in bfloat16, until it is stored and read back.
+        trainer.accelerator.unwrap_model(module, keep_fp32_wrapper=False)
     module.to("cpu").eval()
     module.zero_grad(set_to_none=True)
 

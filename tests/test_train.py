@@ -102,6 +102,7 @@ def test_patience_keeps_the_best_epoch_and_stops(
     train_(spoiler.module, teacher.tokenizer, data, settings, objective, device=device, seed=0)
     logits = predict_all(TorchModel(spoiler.module, teacher.tokenizer, "cpu"), data.validation, 8)
     kept = float(torch.nn.functional.cross_entropy(logits, labels))
-    assert kept == pytest.approx(min(losses), abs=1e-6)
+    # During training the model may compute in bfloat16. The next best epoch is 2.6e-4 away.
+    assert kept == pytest.approx(min(losses), abs=1e-4)
     assert losses.index(min(losses)) < len(losses) - 1, "the last epoch was not the best"
     assert len(losses) == losses.index(min(losses)) + 3, "two epochs without a better one end it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -65,7 +65,10 @@ class TorchRuntime(Runtime):
         assert isinstance(quantizer, TorchFormat), "check() refused other formats"
         module = copy.deepcopy(model.module)
         quantizer.quantize_torch_(module)
-        exported = model.then(module, Step("quantizer", quantizer.describe()))
+        step = Step("quantizer", quantizer.describe())
+        # The last step of a model that was trained for the format says so already.
+        told = model.history[-1].settings == step.settings
+        exported = replace(model, module=module) if told else model.then(module, step)
         write_model(exported, folder, f"{__name__}.{type(self).__qualname__}")
         return TorchModel(module, model.tokenizer, torch_device)
 
@@ -79,9 +82,7 @@ class TorchRuntime(Runtime):
 class TorchModel(Runnable):
     """Torch modules, ready to run."""
 
-    def __init__(
-        self, module: PreTrainedModel, tokenizer: Processor, torch_device: str
-    ) -> None:
+    def __init__(self, module: PreTrainedModel, tokenizer: Processor, torch_device: str) -> None:
         """Moves the modules to the device."""
         self.module = module.to(torch_device)
         self.tokenizer = tokenizer
