@@ -34,7 +34,7 @@ class Settings:
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        """Checks the type of every field and turns lists into tuples.
+        """Checks the type of every field, turns lists into tuples and copies mappings.
 
         Raises:
             ConfigTypeError: a field holds a value of another kind than it declares.
@@ -135,6 +135,13 @@ def _typed(where: str, value: Any, hint: Any) -> Any:
         if len(item_hints) == len(value):
             pairs = zip(value, item_hints, strict=True)
             return tuple(_typed(f"{where}[{i}]", *pair) for i, pair in enumerate(pairs))
+    elif origin is dict and isinstance(value, dict):
+        return {
+            _typed(f"{where}, its key", key, arguments[0]): _typed(
+                f"{where}.{key}", item, arguments[1]
+            )
+            for key, item in value.items()
+        }
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     elif isinstance(hint, type) and isinstance(value, hint) and not _bool_for_int(value, hint):
@@ -158,13 +165,21 @@ def _kind(hint: Any) -> str:
         if inner[-1] is ...:
             return f"a list ({_kind(inner[0])} each)"
         return f"a list of {len(inner)} ({', '.join(_kind(item) for item in inner)})"
+    if typing.get_origin(hint) is dict:
+        return f"a mapping ({_kind(typing.get_args(hint)[1])} each)"
     return words.get(hint) or f"a {hint.__name__}"
 
 
 def _plain(value: Any) -> Any:
-    """Nested settings and tuples as JSON values."""
+    """Nested settings, tuples and mappings as JSON values.
+
+    A mapping becomes a list of pairs: a cache key sorts the keys of objects, so one that differs
+    from another in nothing but its order would pass for it.
+    """
     if isinstance(value, Settings):
         return value.describe()
+    if isinstance(value, dict):
+        return [[key, _plain(item)] for key, item in value.items()]
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value

@@ -39,7 +39,7 @@ NEEDED = {
 }
 # What cannot be done, and the words that say so.
 REFUSED = {
-    ("heads", "mpnet"): "share one position bias per head",
+    **{(name, "mpnet"): "share one position bias per head" for name in ("heads", "chain")},
     **{("vocabulary", name): "needs a model that reads tokens" for name in IMAGE_ARCHITECTURES},
 }
 SHAPES_DEPEND_ON_ROWS = ("vocabulary",)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -29,6 +30,7 @@ class Outer(Settings):
     maybe: int | None = None
     shapes: tuple[tuple[int, int], ...] = ()
     inner: Inner = Inner()
+    named: dict[str, Inner] = field(default_factory=dict)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,10 @@ class Outer(Settings):
         ("shapes", [[1]], "Outer.shapes[0] must be a list of 2 (an integer, an integer)"),
         ("shapes", [[1, "b"]], "Outer.shapes[0][1] must be an integer, got 'b'"),
         ("inner", "a", "Outer.inner must be a Inner, got 'a'"),
+        ("named", "a", "Outer.named must be a mapping (a Inner each), got 'a'"),
+        ("named", [Inner()], "Outer.named must be a mapping (a Inner each), got ["),
+        ("named", {"x": 3}, "Outer.named.x must be a Inner, got 3"),
+        ("named", {3: Inner()}, "Outer.named, its key must be text, got 3"),
     ],
 )
 def test_wrong_types_are_refused(field: str, value: object, reason: str) -> None:
@@ -71,7 +77,26 @@ def test_describe_tells_class_version_and_all_fields() -> None:
         "maybe": None,
         "shapes": [[1, 2]],
         "inner": {"class": "tests.test_settings.Inner", "version": 1, "word": "a"},
+        "named": [],
     }
+
+
+def test_a_mapping_is_told_in_its_order() -> None:
+    first, second = Inner(word="one"), Inner(word="two")
+    told = [
+        Outer(named=named).describe()["named"]
+        for named in ({"a": first, "b": second}, {"b": second, "a": first})
+    ]
+    assert told[0] == [["a", first.describe()], ["b", second.describe()]]
+    # A cache key sorts the keys of objects; it must not lose the order.
+    assert json.dumps(told[0], sort_keys=True) != json.dumps(told[1], sort_keys=True)
+
+
+def test_a_mapping_is_a_copy() -> None:
+    given = {"a": Inner()}
+    made = Outer(named=given)
+    given["b"] = Inner()
+    assert list(made.named) == ["a"]
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 1.5, float("nan"), float("inf")])

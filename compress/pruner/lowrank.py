@@ -1,0 +1,290 @@
+"""Low-rank factorisation: a Linear becomes two thin ones, W ≈ U·V, where that takes fewer weights.
+
+The truncated SVD is the nearest matrix of its rank (Eckart & Young 1936), in the plain norm or in
+one that knows the data (`compress/pruner/weighting.py`); before the cut, singular values that are
+noise can be dropped or shrunk (`compress/pruner/denoise.py`). Those two modules say the papers and
+the deviations from them.
+
+`standardize` divides each column by its root mean square before the SVD and multiplies V by it
+after: the norm changes, and at full rank the product is still W. Columns are not centred: a mean
+would cost one more rank to add back, and trained weights have next to none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from compress.blocks import Linear, find_blocks, scoped_linears, shape_of, weight_matrix
+from compress.interfaces import StageContext
+from compress.modules import LowRankLinear
+from compress.pruner.denoise import DENOISERS
+from compress.pruner.reducer import Reducer, Workpiece
+from compress.pruner.weighting import WEIGHTINGS, Norm, standardizing_norm
+from compress.settings import (
+    ConfigError,
+    UserError,
+    check_choice,
+    check_fraction,
+    check_not_negative,
+    check_positive,
+)
+from compress.surgery import replace_linear_
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LowRank(Reducer):
+    """Factorises Linear layers of the blocks; the bias stays with U.
+
+    A layer for which the rank would save nothing, or whose singular values are all noise, stays
+    whole: `notes` has the rank of every layer in scope, null for whole ones, and why.
+
+    Attributes:
+        scope: which Linear layers: "all" (of the blocks), "attention", "ffn", or a pattern of
+            names such as "*.0.*".
+        layers: indices of the blocks, in ascending order; null for all.
+        rank: the rule that chooses each layer's rank: "energy", "ratio" or "fixed". Of the next
+            three settings only the one of that name is consulted.
+        energy: the share of Σσ² to keep, in (0, 1], with the fewest singular values; of those that
+            the norm and `denoise` leave.
+        ratio: the share of a layer's weights that is left, in (0, 1): the rank is
+            ratio · out · in / (out + in), rounded down.
+        fixed: the rank itself.
+        rank_min: at least this rank, whatever the rule says. `denoise` can leave less.
+        rank_max: at most this rank; null for no limit.
+        denoise: "none"; "hard" drops the singular values that noise could have made; "shrink"
+            also takes the noise's share off the others. It comes before the rank rule.
+        standardize: whether columns are brought to one scale for the SVD, and back after.
+        weighting: whose errors count: "none", "input", "activation" or "fisher".
+        damping: added to the weighting's statistic, as a share of its mean.
+    """
+
+    scope: str
+    layers: tuple[int, ...] | None
+    rank: str
+    energy: float
+    ratio: float
+    fixed: int
+    rank_min: int
+    rank_max: int | None
+    denoise: str
+    standardize: bool
+    weighting: str
+    damping: float
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be, or two contradict each other.
+        """
+        super().__post_init__()
+        check_choice(self, "rank", tuple(RULES))
+        check_fraction(self, "energy", closed=True)
+        check_fraction(self, "ratio")
+        check_positive(self, "energy", "ratio", "fixed", "rank_min", "rank_max")
+        check_choice(self, "denoise", tuple(DENOISERS))
+        check_choice(self, "weighting", tuple(WEIGHTINGS))
+        check_not_negative(self, "damping")
+        self._check_pairs()
+
+    def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
+        """The skeleton with its layers factorised.
+
+        Ranks that depend on weights are taken to be the largest that save any.
+
+        Raises:
+            ConfigError: a layer in scope is factorised already, or none would save anything.
+        """
+        linears = self._linears(skeleton)
+        ranks = {name: self._rank(shape_of(linear)) for name, linear in linears.items()}
+        saving = {n: rank for n, rank in ranks.items() if saves(rank, shape_of(linears[n]))}
+        if not saving:
+            raise ConfigError(self._nothing_saved(ranks, linears))
+        for name, rank in saving.items():
+            outputs, inputs = shape_of(linears[name])
+            with torch.device("meta"):
+                thin = LowRankLinear(inputs, rank, outputs, linears[name].bias is not None)
+            replace_linear_(skeleton, name, linears[name], thin)
+        return skeleton
+
+    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+        """Factorises the layers in scope, first to last.
+
+        Raises:
+            UserError: no layer would save anything; or a weighting lacks data, and says which.
+        """
+        linears = self._linears(work.module)
+        ranks: dict[str, int] = {}
+
+        def use(name: str, norm: Norm) -> None:
+            ranks[name] = self._factorise_(work, name, linears[name], norm)
+
+        WEIGHTINGS[self.weighting](work, linears, ctx, self.damping, use)
+        whole = {n: rank for n, rank in ranks.items() if not saves(rank, shape_of(linears[n]))}
+        if len(whole) == len(linears):
+            raise UserError(self._nothing_saved(ranks, linears))
+        work.notes["ranks"] = {n: None if n in whole else rank for n, rank in ranks.items()}
+        work.notes["left_whole"] = {n: reason(r, shape_of(linears[n])) for n, r in whole.items()}
+
+    @torch.no_grad()
+    def _factorise_(self, work: Workpiece, name: str, linear: Linear, norm: Norm) -> int:
+        """Replaces a layer if that saves weights; the rank that it got, or would have got."""
+        weight = weight_matrix(linear)
+        if self.standardize:
+            norm = standardizing_norm(weight)
+        left, singular, right = torch.linalg.svd(norm.applied(weight.double()), full_matrices=False)
+        shape = shape_of(linear)
+        singular = DENOISERS[self.denoise](singular, min(shape) / max(shape))
+        rank = self._rank(shape, singular)
+        if saves(rank, shape):
+            up, down = norm.undone(*balanced(left[:, :rank], singular[:rank], right[:rank]))
+            gone = {f"{name}.{leaf}": None for leaf, _ in linear.named_parameters()}
+            thin = thin_linear(up.to(weight.dtype), down.to(weight.dtype), linear.bias)
+            replace_linear_(work.module, name, linear, thin)
+            work.shapes.update(gone)
+            work.claim_shapes([name])
+        return rank
+
+    def _rank(self, shape: tuple[int, int], singular: Float[Tensor, " n"] | None = None) -> int:
+        """The rank of a layer; without singular values, the largest that it can have."""
+        limit = min(shape) if singular is None else len(singular)
+        rank = max(RULES[self.rank](self, shape, singular), self.rank_min)
+        return min(rank, limit, self.rank_max or limit)
+
+    def _linears(self, module: PreTrainedModel) -> dict[str, Linear]:
+        """The layers in scope.
+
+        Raises:
+            ConfigError: there is none, there are no such blocks, or one is factorised already.
+        """
+        prefix, blocks = find_blocks(module)
+        chosen = range(len(blocks)) if self.layers is None else self.layers
+        if self.layers is not None and self.layers[-1] >= len(blocks):
+            raise ConfigError(
+                f"LowRank.layers must be indices from 0 to {len(blocks) - 1}, "
+                f"got {list(self.layers)}"
+            )
+        starts = tuple(f"{prefix}.{index}." for index in chosen)
+        linears = {
+            n: p for n, p in scoped_linears(module, self.scope).items() if n.startswith(starts)
+        }
+        if not linears:
+            raise ConfigError(f"LowRank.scope={self.scope} names no layer in blocks {list(chosen)}")
+        for name in linears:
+            whole = name.rpartition(".")[0]
+            if isinstance(module.get_submodule(whole), LowRankLinear):
+                raise ConfigError(
+                    f"LowRank.scope={self.scope} has {whole}, which is factorised already; "
+                    "expected a scope or layers without it"
+                )
+        return linears
+
+    def _nothing_saved(self, ranks: dict[str, int], linears: dict[str, Linear]) -> str:
+        name, linear = next(iter(linears.items()))
+        rank, most = ranks[name], break_even(shape_of(linear))
+        wanted = f"expected at most {most}: lower pruner.{self.rank}, or rank_min={self.rank_min}"
+        return (
+            f"LowRank with rank={self.rank} would leave all {len(linears)} layers in scope whole; "
+            f"{name}: {reason(rank, shape_of(linear))}; "
+            + (wanted if rank else f"set pruner.denoise=none instead of {self.denoise}")
+        )
+
+    def _check_pairs(self) -> None:
+        if self.layers is not None:
+            listed = list(self.layers)
+            if not listed or listed != sorted(set(listed)) or listed[0] < 0:
+                raise ConfigError(
+                    f"LowRank.layers must list blocks in ascending order, got {listed}"
+                )
+        if self.rank_max is not None and self.rank_max < self.rank_min:
+            raise ConfigError(
+                f"LowRank.rank_max must be null or at least rank_min={self.rank_min}, "
+                f"got {self.rank_max}"
+            )
+        if self.weighting != "none" and self.denoise != "none":
+            raise ConfigError(
+                "LowRank.denoise must be none with a weighting, for weighted noise does not follow "
+                f"the law that it rests on; got denoise={self.denoise}, weighting={self.weighting}"
+            )
+        if self.weighting != "none" and self.standardize:
+            raise ConfigError(
+                "LowRank.standardize must be false with a weighting: both say which columns count; "
+                f"got weighting={self.weighting}"
+            )
+
+
+def energy_rank(singular: Float[Tensor, " n"], energy: float) -> int:
+    """The fewest singular values, largest first, that hold the share `energy` of Σσ²."""
+    held = singular.square().cumsum(dim=0)
+    return int((held < energy * held[-1]).sum()) + 1 if len(held) else 0
+
+
+def ratio_rank(shape: tuple[int, int], ratio: float) -> int:
+    """Returns ratio · out · in / (out + in), rounded down: it leaves that share of the weights."""
+    outputs, inputs = shape
+    # What is whole but for the rounding of floats counts as whole.
+    return int(ratio * outputs * inputs / (outputs + inputs) + 1e-9)
+
+
+def break_even(shape: tuple[int, int]) -> int:
+    """The largest rank r with r · (out + in) < out · in."""
+    outputs, inputs = shape
+    return (outputs * inputs - 1) // (outputs + inputs)
+
+
+def saves(rank: int, shape: tuple[int, int]) -> bool:
+    """Whether a layer of this rank has fewer weights than a whole one. Rank 0 is no layer."""
+    return 0 < rank <= break_even(shape)
+
+
+def reason(rank: int, shape: tuple[int, int]) -> str:
+    """Why a layer stays whole."""
+    if rank == 0:
+        return "no singular value stands out of the noise"
+    outputs, inputs = shape
+    return (
+        f"rank {rank} would take {rank * (outputs + inputs)} weights instead of {outputs * inputs}"
+    )
+
+
+def balanced(
+    left: Float[Tensor, "out rank"],
+    singular: Float[Tensor, " rank"],
+    right: Float[Tensor, "rank in"],
+) -> tuple[Float[Tensor, "out rank"], Float[Tensor, "rank in"]]:
+    """Left·√Σ and √Σ·Right: two factors of the same size, which train alike."""
+    root = singular.sqrt()
+    return left * root, root[:, None] * right
+
+
+def thin_linear(
+    up: Float[Tensor, "out rank"], down: Float[Tensor, "rank in"], bias: Tensor | None
+) -> LowRankLinear:
+    """The layer U·V with a bias."""
+    # On meta, so that no initial weights are drawn from the run's random numbers.
+    with torch.device("meta"):
+        made = LowRankLinear(down.shape[1], len(down), len(up), bias is not None)
+    made.up.weight, made.down.weight = (nn.Parameter(f.contiguous()) for f in (up, down))
+    if bias is not None:
+        made.up.bias = nn.Parameter(bias.detach().clone())
+    return made
+
+
+# By name, the rank that a layer's settings, shape and (where known) singular values ask for.
+RULES: dict[str, Callable[[LowRank, tuple[int, int], Float[Tensor, " n"] | None], int]] = {
+    "energy": lambda settings, shape, singular: (
+        break_even(shape) if singular is None else energy_rank(singular, settings.energy)
+    ),
+    "ratio": lambda settings, shape, _: ratio_rank(shape, settings.ratio),
+    "fixed": lambda settings, _, __: settings.fixed,
+}

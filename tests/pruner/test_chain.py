@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from compress import load
+from compress.artifact import read_manifest
+from compress.blocks import block_linears, known_blocks
+from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext
+from compress.measure.score import predict_all
+from compress.measure.sparsity import check_claims, live_zeros
+from compress.modules import LowRankLinear
+from compress.pruner.chain import Chain
+from compress.runtime.torch import TorchRuntime
+from compress.settings import ConfigError, ConfigTypeError, UserError
+from tests.conftest import settings_of
+
+Contexts = Callable[[CompressedModel], StageContext]
+
+
+@cache
+def default(name: str) -> Pruner:
+    made = settings_of("pruner", name)
+    assert isinstance(made, Pruner)
+    return made
+
+
+def step(name: str, **settings: Any) -> Pruner:
+    return replace(default(name), **settings)
+
+
+def chain(order: list[str] | None = None, **steps: Any) -> Chain:
+    made = replace(default("chain"), steps=steps, order=order)  # type: ignore[call-arg]
+    assert isinstance(made, Chain)
+    return made
+
+
+def skeleton(model: CompressedModel) -> nn.Module:
+    return copy.deepcopy(model.module).to("meta")
+
+
+def steps_of(model: CompressedModel) -> list[str]:
+    return [str(made.settings["class"]).rpartition(".")[2] for made in model.history[1:]]
+
+
+def test_each_step_works_on_what_the_one_before_left(
+    teacher: CompressedModel, context: Contexts
+) -> None:
+    ctx = context(teacher)
+    lowrank, sparse = step("lowrank", scope="ffn"), step("magnitude")
+    made = chain(a=lowrank, b=sparse).prune(teacher, ctx)
+    by_hand = sparse.prune(lowrank.prune(teacher, ctx), ctx)
+    assert steps_of(made) == ["LowRank", "Magnitude"]
+    states = [model.module.state_dict() for model in (made, by_hand)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    check_claims(made.history, made.module.named_parameters())
+
+
+def test_order_is_honoured_and_matters(teacher: CompressedModel, context: Contexts) -> None:
+    steps = {"thin": step("lowrank", scope="ffn"), "sparse": step("magnitude", scope="ffn")}
+    zeros = {}
+    for order in (["thin", "sparse"], ["sparse", "thin"]):
+        made = chain(order, **steps).prune(teacher, context(teacher))
+        names = {"thin": "LowRank", "sparse": "Magnitude"}
+        assert steps_of(made) == [names[name] for name in order]
+        zeros[order[0]] = sum(live_zeros(made.history).values())
+        check_claims(made.history, made.module.named_parameters())
+    assert zeros["sparse"] == 0, "the product of two factors has no zeros, so none are claimed"
+    assert zeros["thin"] > 0
+
+
+def test_order_can_leave_steps_out(teacher: CompressedModel, context: Contexts) -> None:
+    steps = {"thin": step("lowrank"), "sparse": step("magnitude")}
+    assert steps_of(chain(["sparse"], **steps).prune(teacher, context(teacher))) == ["Magnitude"]
+
+
+def test_zeros_are_counted_again_after_a_cut(teacher: CompressedModel, context: Contexts) -> None:
+    made = chain(sparse=step("wanda", sparsity=0.5), cut=step("neurons", sparsity=0.25)).prune(
+        teacher, context(teacher)
+    )
+    before, after = (live_zeros(made.history[:end]) for end in (2, 3))
+    cut = [
+        path for path in before if "intermediate" in path or path.endswith("3.output.dense.weight")
+    ]
+    for name, linear in block_linears(made.module).items():
+        found = int((linear.weight == 0).sum())
+        assert after[f"{name}.weight"] == found > 0
+    assert all(after[name] < before[name] for name in cut)
+    check_claims(made.history, made.module.named_parameters())
+
+
+def test_thin_layers_heads_neurons_and_int8_survive_the_disk(
+    teacher: CompressedModel, context: Contexts, tmp_path: Path
+) -> None:
+    ctx = context(teacher)
+    made = step("chain").prune(teacher, ctx)
+    assert steps_of(made) == ["LowRank", "Heads", "Neurons"]
+    for block in known_blocks(made.module):
+        assert (block.heads, block.neurons) == (1, 28)
+        assert isinstance(block.projection(block.layout.down), LowRankLinear)
+    quantizer = settings_of("quantizer", "int8_dynamic")
+    assert isinstance(quantizer, Quantizer)
+    written = TorchRuntime().export(made, quantizer, tmp_path / "model", "cpu")
+    read = load(tmp_path / "model")
+    pair = [predict_all(model, ctx.data.validation, 4) for model in (written, read)]
+    assert torch.equal(*pair)
+    check_claims(read_manifest(tmp_path / "model").history, read.weights())
+
+
+def test_a_layer_that_was_cut_can_be_factorised(
+    teacher: CompressedModel, context: Contexts
+) -> None:
+    """What the cut claimed of a bias and a weight ends when both move into two factors."""
+    made = chain(cut=step("heads"), thin=step("lowrank", scope="attention")).prune(
+        teacher, context(teacher)
+    )
+    check_claims(made.history, made.module.named_parameters())
+
+
+def test_a_step_is_checked_on_the_shapes_that_earlier_ones_leave(teacher: CompressedModel) -> None:
+    twice = chain(first=step("lowrank"), second=step("lowrank", ratio=0.2))
+    with pytest.raises(ConfigError, match=r"Chain\.steps\.second: .* factorised already"):
+        twice.check(skeleton(teacher))
+    pattern = step("wanda", pattern="2:4")
+    cut = step("neurons", sparsity=0.06, round_to=2)
+    reason = r"Chain\.steps\.sparse: .* rows of 30 weights, expected a multiple of 4"
+    with pytest.raises(ConfigError, match=reason):
+        chain(cut=cut, sparse=pattern).check(skeleton(teacher))
+    shapes = chain(sparse=pattern, cut=cut).check(skeleton(teacher))
+    assert {block.neurons for block in known_blocks(shapes)} == {30}
+
+
+def test_a_step_is_checked_again_on_the_shapes_that_there_are(
+    teacher: CompressedModel, context: Contexts
+) -> None:
+    thin = step("lowrank", rank="energy", energy=0.01, rank_max=4, scope="ffn")
+    chained = chain(thin=thin, sparse=step("wanda", pattern="2:4"))
+    chained.check(skeleton(teacher))  # rank 4 stands in; the real one is 1
+    with pytest.raises(ConfigError, match=r"Chain\.steps\.sparse: .* rows of 1 weights"):
+        chained.prune(teacher, context(teacher))
+
+
+def test_a_mistake_in_a_step_names_it(teacher: CompressedModel, context: Contexts) -> None:
+    chained = chain(fine=step("magnitude"), thin=step("lowrank", rank="energy", energy=1.0))
+    with pytest.raises(UserError, match=r"Chain\.steps\.thin: LowRank .* layers in scope whole"):
+        chained.prune(teacher, context(teacher))
+
+
+def test_recovery_comes_last_and_holds_every_mask(
+    teacher: CompressedModel, context: Contexts
+) -> None:
+    bare_chain = chain(thin=step("lowrank", scope="ffn"), sparse=step("magnitude"))
+    bare = bare_chain.prune(teacher, context(teacher))
+    learning = replace(bare_chain.recovery, epochs=1, learning_rate=0.01, batch_size=8)
+    trained = replace(bare_chain, recovery=learning).prune(teacher, context(teacher))
+    assert steps_of(bare) == ["LowRank", "Magnitude"]
+    assert steps_of(trained) == ["LowRank", "Magnitude", "Chain"]
+    assert trained.history[-1].settings["recovery"]["epochs"] == 1.0
+    moved = 0
+    for name, linear in block_linears(bare.module).items():
+        weight = trained.module.get_parameter(f"{name}.weight")
+        assert torch.equal(weight == 0, linear.weight == 0)
+        moved += int((weight != linear.weight).sum())
+    assert moved > 0
+    assert trained.digest == ""
+    check_claims(trained.history, trained.module.named_parameters())
+
+
+def test_two_orders_of_the_same_steps_are_two_cache_keys() -> None:
+    a, b = step("magnitude"), step("wanda")
+    assert chain(a=a, b=b).describe() != chain(b=b, a=a).describe()
+    assert chain(a=a, b=b).describe() != chain(["b", "a"], a=a, b=b).describe()
+    assert chain(a=a, b=b).content_digest() == ""
+
+
+def test_the_yaml_can_be_changed_step_by_step() -> None:
+    made = settings_of(
+        "pruner", "chain", "+pruner@pruner.steps.sparse=wanda", "pruner.steps.sparse.sparsity=0.3",
+        "pruner.steps.lowrank.recovery.epochs=2", "pruner.order=[neurons,lowrank,sparse]",
+    )  # fmt: skip
+    assert isinstance(made, Chain)
+    assert list(made.steps) == ["lowrank", "heads", "neurons", "sparse"]
+    described = {name: made.steps[name].describe() for name in made.steps}
+    assert described["sparse"]["sparsity"] == 0.3
+    assert [described[n]["recovery"]["epochs"] for n in ("lowrank", "heads")] == [2.0, 0.0]
+    assert made.recovery.epochs == 0
+    assert made.order == ("neurons", "lowrank", "sparse")
+
+
+def test_bad_chains_are_refused() -> None:
+    a = step("magnitude")
+    with pytest.raises(ConfigError, match=r"Chain\.order must .* got \[\]; .* there are no steps"):
+        chain()
+    with pytest.raises(ConfigError, match=r"Chain\.steps\.b must be .* no chain .* got Chain"):
+        chain(a=a, b=chain(a=a))
+    with pytest.raises(ConfigError, match=r"Chain\.steps\.b must be .* got NoPruner"):
+        chain(a=a, b=step("none"))
+    for order in ([], ["a", "a"], ["a", "c"]):
+        with pytest.raises(ConfigError, match=r"each once, got .* expected names from a, b"):
+            chain(order, a=a, b=a)
+    with pytest.raises(ConfigTypeError, match=r"Chain\.steps\.b must be a Pruner, got"):
+        chain(a=a, b=settings_of("quantizer", "none"))

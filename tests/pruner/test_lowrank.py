@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compress import load
+from compress.artifact import read_manifest
+from compress.blocks import block_linears, scoped_linears, shape_of, weight_matrix
+from compress.interfaces import CompressedModel, Quantizer, StageContext
+from compress.measure.score import predict_all
+from compress.measure.sparsity import check_claims
+from compress.modules import LowRankLinear
+from compress.pruner.lowrank import (
+    LowRank,
+    balanced,
+    break_even,
+    energy_rank,
+    ratio_rank,
+    saves,
+)
+from compress.runtime.torch import TorchModel, TorchRuntime
+from compress.settings import ConfigError, UserError
+from tests.conftest import settings_of
+
+Contexts = Callable[[CompressedModel], StageContext]
+Teachers = Callable[[str], CompressedModel]
+
+
+@cache
+def default() -> LowRank:
+    made = settings_of("pruner", "lowrank")
+    assert isinstance(made, LowRank)
+    return made
+
+
+def lowrank(**settings: Any) -> LowRank:
+    return replace(default(), **settings)
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def skeleton(model: CompressedModel) -> nn.Module:
+    return copy.deepcopy(model.module).to("meta")
+
+
+def test_ranks_by_hand() -> None:
+    singular = torch.tensor([3.0, 2.0, 1.0])  # squares 9, 4, 1 of 14
+    shares = {0.1: 1, 9 / 14: 1, 0.65: 2, 0.9: 2, 13 / 14: 2, 0.93: 3, 1.0: 3}
+    assert {e: energy_rank(singular.double(), e) for e in shares} == shares
+    assert ratio_rank((16, 32), 0.75) == 8  # 0.75 · 512 / 48
+    assert ratio_rank((16, 32), 0.74) == 7
+    assert ratio_rank((10, 10), 0.6) == 3  # a float of 2.9999999999999996
+    # 10 · 48 = 480 < 512 < 11 · 48; two of 4 × 4 take 16 weights as the whole does.
+    assert (break_even((16, 32)), break_even((4, 4))) == (10, 1)
+    assert [saves(rank, (4, 4)) for rank in (0, 1, 2)] == [False, True, False]
+
+
+def test_balanced_factors_have_one_size() -> None:
+    left, singular, right = torch.linalg.svd(normal(5, 7), full_matrices=False)
+    up, down = balanced(left, singular, right)
+    assert torch.allclose(up.norm(dim=0), singular.sqrt())
+    assert torch.allclose(down.norm(dim=1), singular.sqrt())
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
+def test_errors_are_the_tail_of_the_singular_values(
+    architecture: str, teachers: Teachers, context: Contexts
+) -> None:
+    teacher = teachers(architecture)
+    pruned = lowrank(rank="fixed", fixed=3).prune(teacher, context(teacher))
+    for name, linear in block_linears(teacher.module).items():
+        weight = weight_matrix(linear).detach()
+        thin = pruned.module.get_submodule(name)
+        assert isinstance(thin, LowRankLinear)
+        assert shape_of(thin) == shape_of(linear)
+        tail = torch.linalg.svdvals(weight)[3:].norm()
+        assert torch.allclose((weight - weight_matrix(thin)).norm(), tail, rtol=1e-4)
+        assert (thin.up.bias is None) == (linear.bias is None)
+        if linear.bias is not None:
+            assert torch.equal(thin.up.bias, linear.bias)
+    assert set(pruned.history[-1].notes["ranks"].values()) == {3}
+
+
+@pytest.mark.parametrize("weighting", ["none", "input", "activation", "fisher"])
+def test_what_was_written_is_what_is_read_and_int8_goes_on_top(
+    weighting: str, teachers: Teachers, context: Contexts, tmp_path: Path
+) -> None:
+    teacher = teachers("gpt2")
+    ctx = context(teacher)
+    pruned = lowrank(weighting=weighting).prune(teacher, ctx)
+    logits = {}
+    for name in ("none", "int8_dynamic"):
+        quantizer = settings_of("quantizer", name)
+        assert isinstance(quantizer, Quantizer)
+        written = TorchRuntime().export(pruned, quantizer, tmp_path / name, "cpu")
+        read = load(tmp_path / name)
+        pair = [predict_all(model, ctx.data.validation, 4) for model in (written, read)]
+        assert torch.equal(*pair)
+        assert pair[0].isfinite().all()
+        check_claims(read_manifest(tmp_path / name).history, read.weights())
+        logits[name] = pair[0]
+    assert not torch.equal(logits["none"], logits["int8_dynamic"])
+    plain = lowrank(weighting="none").prune(teacher, ctx)
+    same = predict_all(TorchModel(plain.module, plain.tokenizer, "cpu"), ctx.data.validation, 4)
+    assert torch.equal(same, logits["none"]) == (weighting == "none")
+
+
+def test_scope_and_layers_say_what_is_factorised(
+    teacher: CompressedModel, context: Contexts
+) -> None:
+    pruner = lowrank(
+        scope="ffn",
+        layers=(1, 3),
+    )
+    pruned = pruner.prune(teacher, context(teacher))
+    thin = {n for n, part in pruned.module.named_modules() if isinstance(part, LowRankLinear)}
+    wanted = {n for n in scoped_linears(teacher.module, "ffn") if ".1." in n or ".3." in n}
+    assert thin == wanted == set(pruned.history[-1].notes["ranks"])
+    assert len(thin) == 4
+
+
+def test_layers_that_would_save_nothing_stay_whole(teachers: Teachers, context: Contexts) -> None:
+    teacher = teachers("llama")  # keys and values are 8 × 16: break-even is 5, elsewhere 7
+    pruner = lowrank(scope="attention", rank="fixed", fixed=6)
+    foretold = pruner.check(skeleton(teacher))
+    pruned = pruner.prune(teacher, context(teacher))
+    notes = pruned.history[-1].notes
+    for name, rank in notes["ranks"].items():
+        narrow = name.endswith(("k_proj", "v_proj"))
+        assert rank == (None if narrow else 6)
+        assert isinstance(pruned.module.get_submodule(name), LowRankLinear) != narrow
+        assert (name in notes["left_whole"]) == narrow
+    assert set(notes["left_whole"].values()) == {"rank 6 would take 144 weights instead of 128"}
+    shapes = [{n: p.shape for n, p in m.named_parameters()} for m in (foretold, pruned.module)]
+    assert shapes[0] == shapes[1]
+    check_claims(pruned.history, pruned.module.named_parameters())
+
+
+def test_denoising_leaves_the_planted_rank(teacher: CompressedModel, context: Contexts) -> None:
+    module = copy.deepcopy(teacher.module)
+    planted = next(iter(block_linears(module)))
+    with torch.no_grad():
+        for linear in block_linears(module).values():
+            spread = torch.linspace(0.01, 0.012, 16).diag()
+            linear.weight.copy_(spread if linear.weight.shape == (16, 16) else linear.weight)
+        weight = module.get_submodule(planted).get_parameter("weight")
+        weight[0, 0], weight[1, 1] = 3.0, 2.0
+    model = replace(teacher, module=module)
+    for denoise in ("hard", "shrink"):
+        pruner = lowrank(scope="attention", denoise=denoise, rank="energy", energy=1.0)
+        pruned = pruner.prune(model, context(teacher))
+        notes = pruned.history[-1].notes
+        assert notes["ranks"].pop(planted) == 2
+        assert set(notes["ranks"].values()) == {None}
+        reasons = {"no singular value stands out of the noise"}
+        assert set(notes["left_whole"].values()) == reasons
+        thin = pruned.module.get_submodule(planted)
+        assert isinstance(thin, LowRankLinear)
+        largest = float(weight_matrix(thin).detach()[0, 0])
+        assert largest == pytest.approx(3.0) if denoise == "hard" else 2.9 < largest < 3.0
+    nothing = lowrank(scope="attention", denoise="hard", layers=(2,))
+    with pytest.raises(UserError, match=r"out of the noise; set pruner\.denoise=none"):
+        nothing.prune(model, context(teacher))
+
+
+def test_ranks_are_clamped(teacher: CompressedModel, context: Contexts) -> None:
+    for limits, expected in (({"rank_min": 5}, 5), ({"rank_max": 2}, 2)):
+        pruner = lowrank(scope="attention", ratio=0.4, **limits)  # 0.4 · 8 = 3.2
+        ranks = pruner.prune(teacher, context(teacher)).history[-1].notes["ranks"]
+        assert set(ranks.values()) == {expected}
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (dict(ratio=0.99, rank_min=11), r"all 24 layers .* take 352 weights instead of 256"),
+        (dict(rank="fixed", fixed=11), r"expected at most 7: lower pruner\.fixed"),
+        (dict(rank="energy", rank_min=16), r"expected at most 7: .* rank_min=16"),
+        (
+            dict(layers=(0, 4)),
+            r"LowRank\.layers must be indices from 0 to 3, got \[0, 4\]",
+        ),
+        (dict(scope="nothing"), "scope=nothing names no Linear layer"),
+        (dict(scope="*.0.*", layers=(1,)), r"names no layer in blocks \[1\]"),
+    ],
+)
+def test_shapes_that_cannot_work_are_refused_before_weights_are_read(
+    settings: dict[str, Any], reason: str, teacher: CompressedModel
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        lowrank(**settings).check(skeleton(teacher))
+
+
+def test_weights_that_save_nothing_are_refused(teacher: CompressedModel, context: Contexts) -> None:
+    pruner = lowrank(rank="energy", energy=1.0)
+    pruner.check(skeleton(teacher))
+    with pytest.raises(UserError, match="would leave all 24 layers in scope whole"):
+        pruner.prune(teacher, context(teacher))
+
+
+def test_a_factorised_layer_is_not_factorised_again(
+    teacher: CompressedModel, context: Contexts
+) -> None:
+    once = lowrank(scope="ffn").prune(teacher, context(teacher))
+    for scope in ("ffn", "all", "*.down"):
+        with pytest.raises(ConfigError, match=r"intermediate\.dense, which is factorised already"):
+            lowrank(scope=scope).check(skeleton(once))
+    with pytest.raises(ConfigError, match="factorised already"):
+        lowrank(scope="ffn").prune(once, context(teacher))
+    twice = lowrank(scope="attention").prune(once, context(teacher))
+    check_claims(twice.history, twice.module.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (dict(rank="best"), r"LowRank\.rank must be one of energy, ratio, fixed; got best"),
+        (dict(energy=0.0), r"LowRank\.energy must be > 0"),
+        (dict(energy=1.1), r"LowRank\.energy must be in \[0, 1\]"),
+        (dict(ratio=0), r"LowRank\.ratio must be > 0"),
+        (dict(ratio=1.0), r"LowRank\.ratio must be in \[0, 1\)"),
+        (dict(fixed=0), r"LowRank\.fixed must be > 0"),
+        (dict(rank_min=0), r"LowRank\.rank_min must be > 0"),
+        (dict(rank_min=4, rank_max=3), r"rank_max must be null or at least rank_min=4, got 3"),
+        (dict(denoise="soft"), r"LowRank\.denoise must be one of none, hard, shrink; got soft"),
+        (dict(weighting="x"), r"LowRank\.weighting must be one of none, input, activation, fisher"),
+        (dict(damping=-1), r"LowRank\.damping must be >= 0"),
+        (dict(weighting="input", denoise="hard"), "denoise must be none with a weighting"),
+        (dict(weighting="fisher", standardize=True), "standardize must be false with a weighting"),
+        (dict(layers=()), r"LowRank\.layers must list blocks in ascending order, got \[\]"),
+        (
+            dict(layers=(1, 1)),
+            "ascending order",
+        ),
+        (dict(layers=(-1,)), "ascending order"),
+    ],
+)
+def test_bad_settings_are_refused(settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        lowrank(**settings)
