@@ -33,12 +33,16 @@ SHARED = ROOT.parent / "shared"
 TINY = (
     "teacher=tiny_random",
     "task.limit=64",
+    "device.threads=1",
     "device.benchmark.seconds=0.02",
     "device.benchmark.shapes=[[1,8],[4,16]]",
 )
 
 ROWS = {"train": 24, "validation": 8, "calibration": 6}
 IMAGE_ARCHITECTURES = ("vit", "deit")
+# Tiny tensors gain nothing from threads, and two test processes share the cores.
+torch.set_num_threads(1)
+
 NO_TRAINING = Training(epochs=0, learning_rate=1e-3, batch_size=8, warmup_fraction=0.0)
 
 

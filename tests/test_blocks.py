@@ -4,9 +4,13 @@ from collections.abc import Callable
 
 import pytest
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+)
 
-from compress.blocks import block_linears, find_blocks
+from compress.blocks import block_linears, find_blocks, known_blocks, scoped_linears
 from compress.interfaces import CompressedModel
 from compress.settings import UserError
 
@@ -46,3 +50,31 @@ def test_two_candidates_are_refused(teacher: CompressedModel) -> None:
     module.second = nn.ModuleList(nn.Linear(2, 2) for _ in range(4))
     with pytest.raises(UserError, match="has 2 lists of 4 equal layers"):
         find_blocks(module)
+
+
+def test_an_unknown_block_is_refused_with_a_way_on_where_its_parts_matter() -> None:
+    config = AutoConfig.for_model(
+        "gpt_neox", num_hidden_layers=2, hidden_size=16, num_attention_heads=2, vocab_size=50
+    )
+    module = AutoModelForSequenceClassification.from_config(config)
+    with pytest.raises(UserError, match=r"attention\.query_key_value.*compress/layouts\.py"):
+        known_blocks(module)
+    with pytest.raises(UserError, match=r"compress/layouts\.py"):
+        scoped_linears(module, "attention")
+    assert len(scoped_linears(module, "all")) == 8, "what needs no parts can be done all the same"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "heads", "shared", "neurons"),
+    [("bert", 2, 2, 32), ("gpt2", 2, 2, 32), ("llama", 4, 2, 32), ("vit", 2, 2, 32)],
+)
+def test_parts_have_their_sizes(
+    architecture: str,
+    heads: int,
+    shared: int,
+    neurons: int,
+    teachers: Callable[[str], CompressedModel],
+) -> None:
+    block = known_blocks(teachers(architecture).module)[0]
+    assert (block.heads, block.key_value_heads, block.neurons) == (heads, shared, neurons)
+    assert block.width == 16

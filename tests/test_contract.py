@@ -14,7 +14,7 @@ from compress.artifact import read_manifest
 from compress.build import build_run
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, Student
 from compress.measure.score import predict_all
-from compress.measure.sparsity import check_claims
+from compress.measure.sparsity import check_claims, live_zeros
 from compress.runtime.torch import TorchModel, TorchRuntime
 from compress.settings import ConfigError, Settings, UserError
 from tests.conftest import IMAGE_ARCHITECTURES, ROOT, compose_config, settings_of, yaml_names
@@ -93,6 +93,26 @@ def test_pruner_keeps_the_contract(
         assert shapes[0] == shapes[1], "check() foretells the shapes"
     _check_result(teacher, pruned, name, context)
     _check_round_trip(pruned, settings_of("quantizer", "none"), context(teacher), tmp_path / "m")
+
+
+@pytest.mark.parametrize("name", [n for n in yaml_names("pruner") if n != "none"])
+def test_recovery_trains_and_holds_zeros_and_shapes(
+    name: str, teacher: CompressedModel, context: Contexts
+) -> None:
+    recovery = ["epochs=1", "batch_size=8", "learning_rate=0.01"]
+    bare, trained = (
+        settings_of("pruner", name, *overrides).prune(teacher, context(teacher))  # type: ignore[attr-defined]
+        for overrides in ([], [f"pruner.recovery.{setting}" for setting in recovery])
+    )
+    moved = 0
+    for weight, other in zip(bare.module.parameters(), trained.module.parameters(), strict=True):
+        assert weight.shape == other.shape
+        moved += int((weight != other).sum())
+    assert moved > 0
+    check_claims(trained.history, trained.module.named_parameters())
+    for weight in live_zeros(bare.history):
+        zeros = [made.module.get_parameter(weight) == 0 for made in (bare, trained)]
+        assert torch.equal(*zeros)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

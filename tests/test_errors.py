@@ -15,7 +15,7 @@ from tests.conftest import compose_config
 
 # Overrides → what the line must say. {tmp} is a folder with the files that `files` writes.
 TABLE = [
-    ("pruner=wandaa", "Could not find 'pruner/wandaa' Available options in 'pruner': magnitude"),
+    ("pruner=wandaa", "Could not find 'pruner/wandaa' Available options in 'pruner': chain"),
     ("quantizer=int4", "Could not find 'quantizer/int4' Available options in 'quantizer':"),
     ("prunner=wanda", "Did you mean: 'pruner'"),
     ("pruner=wanda pruner.sparsty=0.5", "Key 'sparsty' is not in struct. Did you mean: 'sparsity'"),

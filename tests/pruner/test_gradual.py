@@ -141,20 +141,6 @@ def test_zeros_of_an_earlier_pruner_are_held(teacher: CompressedModel, context: 
         assert int((weight == 0).sum()) == round(share * weight.numel())
 
 
-def test_recovery_trains_and_holds_the_mask(teacher: CompressedModel, context: Contexts) -> None:
-    recovery = ("epochs=0.5", "learning_rate=0.01", "batch_size=8")
-    one, other = (
-        gradual(*overrides).prune(teacher, context(teacher))
-        for overrides in ((), [f"pruner.recovery.{o}" for o in recovery])
-    )
-    moved = 0
-    for name, linear in block_linears(one.module).items():
-        weight = other.module.get_parameter(f"{name}.weight")
-        assert torch.equal(weight == 0, linear.weight == 0)
-        moved += int((weight != linear.weight).sum())
-    assert moved > 0
-
-
 @pytest.mark.parametrize(
     ("override", "reason"),
     [

@@ -253,20 +253,6 @@ def test_zeros_of_an_earlier_pruner_are_held(teacher: CompressedModel, context: 
         assert int((weight == 0).sum()) == round(share * weight.numel())
 
 
-def test_recovery_trains_and_holds_the_mask(teacher: CompressedModel, context: Contexts) -> None:
-    recovery = ("epochs=0.7", "learning_rate=0.01", "batch_size=8")
-    one, other = (
-        movement(*overrides).prune(teacher, context(teacher))
-        for overrides in ((), [f"pruner.recovery.{o}" for o in recovery])
-    )
-    moved = 0
-    for name, linear in block_linears(one.module).items():
-        weight = other.module.get_parameter(f"{name}.weight")
-        assert torch.equal(weight == 0, linear.weight == 0)
-        moved += int((weight != linear.weight).sum())
-    assert moved > 0
-
-
 def test_scores_that_never_move_are_refused(teacher: CompressedModel, context: Contexts) -> None:
     """One step in all, and its rate is 0: a warm-up starts there."""
     with pytest.raises(UserError, match=r"no score of bert\.encoder\.layer\.0.* moved .* got 0\.1"):

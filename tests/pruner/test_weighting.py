@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cache
-from typing import Any
 
 import pytest
 import torch
@@ -15,7 +12,7 @@ from compress.blocks import block_linears, scoped_linears, shape_of, weight_matr
 from compress.calibrate import calibration_rows
 from compress.interfaces import CompressedModel, StageContext
 from compress.modules import LowRankLinear
-from compress.pruner.lowrank import LowRank, balanced
+from compress.pruner.lowrank import balanced
 from compress.pruner.reducer import Workpiece
 from compress.pruner.weighting import (
     Norm,
@@ -26,26 +23,10 @@ from compress.pruner.weighting import (
     standardizing_norm,
 )
 from compress.settings import UserError
-from tests.conftest import settings_of
+from tests.pruner.test_lowrank import lowrank, normal
 
 Contexts = Callable[[CompressedModel], StageContext]
 Teachers = Callable[[str], CompressedModel]
-
-
-@cache
-def default() -> LowRank:
-    made = settings_of("pruner", "lowrank")
-    assert isinstance(made, LowRank)
-    return made
-
-
-def lowrank(**settings: Any) -> LowRank:
-    return replace(default(), **settings)
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def nearest(weight: Tensor, norm: Norm, rank: int) -> Tensor:
