@@ -80,7 +80,13 @@ def input_norms(
     block: nn.Module, run: Callable[[], Iterator[None]]
 ) -> dict[str, Float[Tensor, " in"]]:
     """‖X_j‖₂ over all calibration tokens, for each Linear by its name inside the block."""
-    squares = _sum_over_inputs(block, run, lambda inputs: inputs.square().sum(dim=0))
+    squares: dict[str, Tensor] = {}
+
+    def add(name: str, inputs: Float[Tensor, "tokens in"]) -> None:
+        total = squares.setdefault(name, inputs.new_zeros(inputs.shape[1]))
+        total.add_(inputs.square().sum(dim=0))
+
+    _run_watched(block, run, add)
     return {name: total.sqrt() for name, total in squares.items()}
 
 
@@ -88,7 +94,16 @@ def input_moments(
     block: nn.Module, run: Callable[[], Iterator[None]]
 ) -> dict[str, Float[Tensor, "in in"]]:
     """XᵀX over all calibration tokens, for each Linear by its name inside the block."""
-    return _sum_over_inputs(block, run, lambda inputs: inputs.T @ inputs)
+    moments: dict[str, Tensor] = {}
+
+    def add(name: str, inputs: Float[Tensor, "tokens in"]) -> None:
+        columns = inputs.shape[1]
+        if name not in moments:
+            moments[name] = inputs.new_zeros(columns, columns)
+        moments[name].addmm_(inputs.T, inputs)  # in place: these are the largest things around
+
+    _run_watched(block, run, add)
+    return moments
 
 
 def calibration_rows(
@@ -100,21 +115,14 @@ def calibration_rows(
         yield {name: tensor.to(module.device) for name, tensor in batch.items()}
 
 
-def _sum_over_inputs(
+def _run_watched(
     block: nn.Module,
     run: Callable[[], Iterator[None]],
-    statistic: Callable[[Float[Tensor, "tokens in"]], Tensor],
-) -> dict[str, Tensor]:
-    """A statistic of each call's inputs, added up over all calls of each Linear."""
-    totals: dict[str, Tensor] = {}
-
-    def add(name: str, inputs: Float[Tensor, "tokens in"]) -> None:
-        totals[name] = totals.get(name, 0) + statistic(inputs)
-
+    add: Callable[[str, Float[Tensor, "tokens in"]], None],
+) -> None:
     with watch_inputs(block, add):
         for _ in run():
             pass
-    return totals
 
 
 def _run(block: nn.Module, calls: list[_Call]) -> Iterator[None]:

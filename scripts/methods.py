@@ -106,14 +106,15 @@ def _complete(folder: Path) -> bool:
 
 
 def _page(runs: Path) -> Iterator[str]:
-    records = {m.name: [r for _, r in collect([runs / m.name]).ok] for m in METHODS}
+    there = [method for method in METHODS if (runs / method.name).is_dir()]
+    records = {m.name: [record for _, record in collect([runs / m.name]).ok] for m in there}
     yield "# Every method on one task"
     yield ""
     yield "Made by `python scripts/methods.py docs/methods.md`. What to make of it: results.md."
     yield ""
     yield from _setting(next(record for found in records.values() for record in found))
-    for section in dict.fromkeys(method.section for method in METHODS):
-        methods = [method for method in METHODS if method.section == section]
+    for section in dict.fromkeys(method.section for method in there):
+        methods = [method for method in there if method.section == section]
         yield from ("", f"## {section}", "")
         yield from _table([record for method in methods for record in records[method.name]])
         yield from ("", "```")
@@ -146,8 +147,10 @@ def _table(records: Sequence[RunRecord]) -> Iterator[str]:
         recovered = record.config["pruner"].get("recovery", {}).get("epochs", 0) > 0
         name = recipe(record).replace(" epochs=0", "").replace(" epochs=1", "")
         pairs.setdefault(name, {})[recovered] = record
-    yield "| recipe | accuracy | recovered | MB | zeros | speed-up 1×32 | 32×32 | peak memory |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    titles = ("recipe", "accuracy", "recovered", "MB", "M parameters", "zeros")
+    titles += ("speed-up 1×32", "32×32", "peak memory")
+    yield f"| {' | '.join(titles)} |"
+    yield f"| {' | '.join(['---'] * len(titles))} |"
     for name, pair in pairs.items():
         record = pair.get(False) or pair[True]
         metrics = record.metrics
@@ -156,6 +159,7 @@ def _table(records: Sequence[RunRecord]) -> Iterator[str]:
             name,
             *(_accuracy(pair.get(recovered)) for recovered in (False, True)),
             f"{metrics.size_bytes / 1e6:.1f}",
+            f"{metrics.parameters / 1e6:.1f}",
             f"{metrics.sparsity:.0%}" if metrics.sparsity > 0.005 else "",
             *(f"{speed.ratio:.2f}" for speed in record.speedup),
             _peak(record),

@@ -43,6 +43,8 @@ class SparseGpt(MaskPruner):
         damping: added to the Hessian's diagonal, as a share of its mean (0.01 in the paper).
     """
 
+    version = 2  # sums the Hessian in place
+
     block_size: int
     damping: float
 
@@ -72,7 +74,9 @@ class SparseGpt(MaskPruner):
         linears = scoped_linears(work.module, self.scope)
 
         def visit(name: str, block: nn.Module, run: Callable[[], Iterator[None]]) -> None:
-            for part, moment in input_moments(block, run).items():
+            moments = input_moments(block, run)
+            for part in list(moments):
+                moment = moments.pop(part)  # freed as soon as its layer is done
                 linear = linears.get(f"{name}.{part}")
                 if linear is None:
                     continue
@@ -86,7 +90,7 @@ class SparseGpt(MaskPruner):
 
     def _inverse_factor(self, name: str, moment: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
         try:
-            return inverse_factor(moment, self.damping)
+            return inverse_factor_(moment, self.damping)
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             raise UserError(
                 f"the Hessian of {name} is singular with pruner.damping={self.damping:g}; raise "
@@ -99,8 +103,10 @@ class SparseGpt(MaskPruner):
         return keep_pattern(score, *parse_pattern("SparseGpt.pattern", self.pattern))
 
 
-def inverse_factor(moment: Float[Tensor, "n n"], damping: float) -> Float[Tensor, "n n"]:
+def inverse_factor_(moment: Float[Tensor, "n n"], damping: float) -> Float[Tensor, "n n"]:
     """U of H⁻¹ = UᵀU, upper triangular, with H = moment + damping · mean(diagonal) · I.
+
+    It takes the moment's place in memory: a layer's Hessian is the largest tensor of its block.
 
     Row i of U, from its diagonal on, is row i of the inverse Hessian of the columns from i on,
     divided by √[H⁻¹]_ii: all the inverses of the algorithm in one factor (section 3.3).
@@ -109,10 +115,11 @@ def inverse_factor(moment: Float[Tensor, "n n"], damping: float) -> Float[Tensor
         torch.linalg.LinAlgError: H is not positive definite.
     """
     diagonal = moment.diagonal()
-    hessian = moment + torch.diag(torch.full_like(diagonal, damping * float(diagonal.mean())))
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
-    factor: Tensor = torch.linalg.cholesky(inverse, upper=True)
-    return factor
+    diagonal.add_(damping * float(diagonal.mean()))
+    torch.linalg.cholesky(moment, out=moment)
+    torch.cholesky_inverse(moment, out=moment)
+    torch.linalg.cholesky(moment, upper=True, out=moment)
+    return moment
 
 
 def prune_columns(
@@ -125,7 +132,7 @@ def prune_columns(
 
     Args:
         weight: stays as it is.
-        factor: from `inverse_factor`.
+        factor: from `inverse_factor_`.
         block_size: columns whose mask is chosen together.
         choose: from the scores w² / [H⁻¹]_ii of a block's columns to its mask.
     """

@@ -10,7 +10,7 @@ from torch import Tensor
 from compress.blocks import block_linears
 from compress.interfaces import CompressedModel, StageContext
 from compress.pruner.masks import keep_highest
-from compress.pruner.sparsegpt import SparseGpt, inverse_factor, prune_columns
+from compress.pruner.sparsegpt import SparseGpt, inverse_factor_, prune_columns
 from compress.settings import ConfigError, UserError
 from tests.conftest import make_split, settings_of
 
@@ -27,7 +27,7 @@ def fixed(mask: list[list[int]]) -> Callable[[Tensor], Tensor]:
 
 def test_two_columns_by_hand() -> None:
     """H = [[2, 1], [1, 2]], w = (3, 5): without w₁, the best w₂ is 5 + 3 · H₁₂ / H₂₂ = 6.5."""
-    factor = inverse_factor(torch.tensor([[2.0, 1.0], [1.0, 2.0]]), damping=0.0)
+    factor = inverse_factor_(torch.tensor([[2.0, 1.0], [1.0, 2.0]]), damping=0.0)
     # H⁻¹ = [[2, -1], [-1, 2]] / 3 and its Cholesky factor
     assert torch.allclose(factor, torch.tensor([[(2 / 3) ** 0.5, -1 / 6**0.5], [0, 0.5**0.5]]))
     updated, mask = prune_columns(torch.tensor([[3.0, 5.0]]), factor, 2, fixed([[0, 1]]))
@@ -37,7 +37,7 @@ def test_two_columns_by_hand() -> None:
 
 def test_scores_are_the_losses_of_optimal_brain_surgeon() -> None:
     """w² / [H⁻¹]_ii by hand for the same H: 9 / (2/3) for w₁; 25 / (1/2) once w₁ is settled."""
-    factor = inverse_factor(torch.tensor([[2.0, 1.0], [1.0, 2.0]]), damping=0.0)
+    factor = inverse_factor_(torch.tensor([[2.0, 1.0], [1.0, 2.0]]), damping=0.0)
     seen: list[Tensor] = []
 
     def choose(score: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def test_first_columns_pruned_is_least_squares(block_size: int) -> None:
     rng = torch.Generator().manual_seed(0)
     inputs = torch.randn(50, 6, generator=rng, dtype=torch.float64)
     weight = torch.randn(4, 6, generator=rng, dtype=torch.float64)
-    factor = inverse_factor(inputs.T @ inputs, damping=0.0)
+    factor = inverse_factor_(inputs.T @ inputs, damping=0.0)
     gone = [0, 1, 2]
 
     def choose(score: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ def test_it_loses_less_output_than_magnitude_at_the_same_sparsity() -> None:
     inputs = torch.randn(200, 16, generator=rng) @ torch.randn(16, 16, generator=rng)
     weight = torch.randn(8, 16, generator=rng)
     updated, mask = prune_columns(
-        weight, inverse_factor(inputs.T @ inputs, 0.01), 8, lambda s: keep_highest(s, 0.5)
+        weight, inverse_factor_(inputs.T @ inputs, 0.01), 8, lambda s: keep_highest(s, 0.5)
     )
     candidates = (updated, weight * mask, weight * keep_highest(weight.abs(), 0.5))
     ours, uncompensated, magnitude = (
