@@ -103,7 +103,8 @@ def command_line() -> Iterator[None]:
 def _blank_record(cfg: DictConfig) -> RunRecord:
     """What is known before the run starts; it counts as failed until it has succeeded."""
     hydra = HydraConfig.get()
-    choices = {k: str(v) for k, v in hydra.runtime.choices.items() if not k.startswith("hydra/")}
+    # A top-level group has a bare name; "recovery@pruner.recovery" is part of a choice.
+    choices = {k: str(v) for k, v in hydra.runtime.choices.items() if not {"/", "@"} & set(k)}
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
     return RunRecord(

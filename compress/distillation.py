@@ -53,7 +53,7 @@ class Distillation(Settings):
     batch_size: int
     warmup_fraction: float
     patience: int | None
-    label_smoothing: float = 0.0
+    label_smoothing: float
 
     def __post_init__(self) -> None:
         """Checks the values.

@@ -44,7 +44,7 @@ class Training(Settings):
     learning_rate: float
     batch_size: int
     warmup_fraction: float
-    patience: int | None = None
+    patience: int | None
 
     def __post_init__(self) -> None:
         """Checks the values.

@@ -43,7 +43,9 @@ IMAGE_ARCHITECTURES = ("vit", "deit")
 # Tiny tensors gain nothing from threads, and two test processes share the cores.
 torch.set_num_threads(1)
 
-NO_TRAINING = Training(epochs=0, learning_rate=1e-3, batch_size=8, warmup_fraction=0.0)
+NO_TRAINING = Training(
+    epochs=0, learning_rate=1e-3, batch_size=8, warmup_fraction=0.0, patience=None
+)
 
 
 def compose_config(*overrides: str) -> DictConfig:

@@ -43,6 +43,8 @@ def test_one_failing_run_loses_no_other(
     assert done.returncode == 1, "a sweep with a failed run says so"
     assert "4 ok, 2 failed" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+    groups = {"teacher", "student", "pruner", "quantizer", "task", "device", "cache"}
+    assert set(records[0]["choices"]) == groups
     outcomes = [s["outcome"] for r in records for s in r["stages"] if s["name"] == "teacher"]
     assert outcomes == ["made", "cached", "cached", "cached"]
 

@@ -230,7 +230,9 @@ def test_training_brings_the_inside_to_the_teacher(
             for path in (block.layout.query, block.layout.key):
                 block.projection(path).weight.data *= 20
     start, _ = losses(ctx, module, overrides)
-    training = Training(epochs=5, learning_rate=0.02, batch_size=8, warmup_fraction=0.1)
+    training = Training(
+        epochs=5, learning_rate=0.02, batch_size=8, warmup_fraction=0.1, patience=None
+    )
     with matching_objective(matching(*overrides), same_for_all, module, ctx) as objective:
         train_(module, teacher.tokenizer, ctx.data, training, objective, device=ctx.device, seed=0)
     end, _ = losses(ctx, module, overrides)
@@ -241,7 +243,9 @@ def test_projections_learn_beside_the_student(teacher: CompressedModel, context:
     ctx = context(teacher)
     tiny = replace(tiny_teacher(layers=2), hidden=8)
     module = tiny._module(("a", "b"))
-    training = Training(epochs=1, learning_rate=0.01, batch_size=8, warmup_fraction=0.0)
+    training = Training(
+        epochs=1, learning_rate=0.01, batch_size=8, warmup_fraction=0.0, patience=None
+    )
     with matching_objective(matching("method=hidden"), same_for_all, module, ctx) as objective:
         (group,) = objective.parameters
         before = [parameter.detach().clone() for parameter in group["params"]]

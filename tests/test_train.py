@@ -14,7 +14,7 @@ from compress.measure.score import predict_all
 from compress.runtime.torch import TorchModel
 from compress.train import Objective, Training, train_
 
-TRAINING = Training(epochs=6, learning_rate=0.01, batch_size=8, warmup_fraction=0.1)
+TRAINING = Training(epochs=6, learning_rate=0.01, batch_size=8, warmup_fraction=0.1, patience=None)
 
 
 def on_labels(data: TrainingData) -> Objective:

@@ -11,7 +11,7 @@ import shlex
 from typing import Any
 
 from compress.records import RunRecord, Score
-from compress.report.table import recipe
+from compress.report.table import STAGES, recipe
 
 CARD = "README.md"
 
@@ -66,13 +66,19 @@ def _front_matter(record: RunRecord) -> str:
     """What the hub reads. JSON strings are YAML strings, whatever is in them."""
     fields: dict[str, Any] = {
         "library_name": "transformers",
-        "tags": ["compress", *(f"{k}:{v}" for k, v in record.choices.items() if v != "none")],
+        "tags": ["compress", *(f"{k}:{record.choices[k]}" for k in _made_by(record))],
     }
     path = record.config.get("teacher", {}).get("path")
     if path and not path.startswith((".", "/", "~")):
         fields["base_model"] = path
     lines = [f"{key}: {json.dumps(value)}" for key, value in fields.items()]
     return "\n".join(["---", *lines, "---"]).replace("<", "\\u003c")
+
+
+def _made_by(record: RunRecord) -> list[str]:
+    """The groups whose choice shaped the model."""
+    groups = ("task", "teacher", *STAGES)
+    return [group for group in groups if record.choices.get(group, "none") != "none"]
 
 
 def _figures(record: RunRecord) -> str:
