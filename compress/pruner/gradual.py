@@ -59,6 +59,8 @@ class Gradual(Reducer):
         training: the training in which it prunes; runs all its epochs, `patience` must be null.
     """
 
+    trains = True
+
     sparsity: float
     scope: str
     threshold: str

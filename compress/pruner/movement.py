@@ -75,6 +75,8 @@ class Movement(Reducer):
         training: the training in which it prunes; runs all its epochs, `patience` must be null.
     """
 
+    trains = True
+
     sparsity: float
     scope: str
     threshold: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
 from jaxtyping import Bool
@@ -73,9 +74,12 @@ class Reducer(Pruner, ABC):
     """A pruner: takes weights away, then trains what is left.
 
     Attributes:
+        trains: whether it prunes while it trains. Its peak memory is then that of training, and is
+            not counted: counting every operator of every step would take longer than the steps.
         recovery: training after pruning, with masks and shapes held; `epochs=0` for none.
     """
 
+    trains: ClassVar[bool] = False
     recovery: Distillation
 
     @abstractmethod
@@ -84,12 +88,13 @@ class Reducer(Pruner, ABC):
 
     @final
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
-        """The pruned model. Its history has the peak memory of everything but the recovery."""
-        with LiveTensors() as live:
+        """The pruned model. Its history has the peak memory of everything but the training."""
+        with nullcontext() if self.trains else LiveTensors() as live:
             module = copy.deepcopy(model.module).to(ctx.device.torch_device)
             work = Workpiece(module, model.tokenizer, model.history)
             self.reduce_(work, ctx)
-        work.notes[PEAK_MEMORY] = live.peak
+        if live is not None:
+            work.notes[PEAK_MEMORY] = live.peak
         _claim_again(work)
         step = Step("pruner", self.describe(), work.zeros, work.shapes, work.notes)
         pruned = replace(model.then(work.module.to("cpu"), step), tokenizer=work.tokenizer)
