@@ -47,11 +47,7 @@ METHODS = (
         "pruner=magnitude,wanda,sparsegpt pruner.sparsity=0.5,0.7 pruner.recovery.epochs=1",
     ),
     Method("gradual", PRUNERS, "pruner=gradual pruner.sparsity=0.5,0.7"),
-    Method(
-        "movement",
-        PRUNERS,
-        "pruner=movement pruner.sparsity=0.5 pruner.training.learning_rate=5e-5,2e-4",
-    ),
+    Method("movement", PRUNERS, "pruner=movement pruner.sparsity=0.5 pruner.training.alpha=0,0.9"),
     Method("heads", PRUNERS, f"pruner=heads pruner.sparsity=0.25,0.5 {RECOVERY}"),
     Method("neurons", PRUNERS, f"pruner=neurons pruner.sparsity=0.25,0.5 {RECOVERY}"),
     Method("layers", PRUNERS, f"pruner=layers pruner.drop=1,2,3 {RECOVERY}"),
