@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int8
+from jaxtyping import Float
 from torch import Tensor
 
-from compress.blocks import Linear, shape_of, weight_matrix
-from compress.quantizer.linears import LinearFormat, QuantizedLinear
-from compress.quantizer.packing import quantize_per_channel
+from compress.blocks import Linear
+from compress.quantizer.linears import Int8Linear, LinearFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,30 +32,13 @@ class Int8Dynamic(LinearFormat):
         return Int8DynamicLinear.of(linear)
 
 
-class Int8DynamicLinear(QuantizedLinear):
+class Int8DynamicLinear(Int8Linear):
     """A Linear with int8 weights that rounds what it reads to int8 as well."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
         """An empty layer."""
         super().__init__(in_features, out_features, bias)
-        self.weight: Tensor
-        self.scale: Tensor
-        self.register_buffer("weight", torch.zeros(out_features, in_features, dtype=torch.int8))
-        self.register_buffer("scale", torch.ones(out_features))
         self._packed: Any = None
-
-    @classmethod
-    def of(cls, linear: Linear) -> Int8DynamicLinear:
-        """The int8 version of a float Linear."""
-        out_features, in_features = shape_of(linear)
-        made = cls(in_features, out_features, linear.bias is not None)
-        weight, scale = quantize_per_channel(weight_matrix(linear).detach().float().contiguous())
-        made.fill_(linear, {"weight": weight, "scale": scale})
-        return made
-
-    def codes(self) -> Int8[Tensor, "out in"]:
-        """The int8 codes."""
-        return self.weight
 
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         """X · Wᵀ + b with int8 arithmetic and an int32 accumulator."""

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Float, Int8
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from compress.blocks import Linear, shape_of, weight_matrix
-from compress.quantizer.linears import LinearFormat, QuantizedLinear
-from compress.quantizer.packing import quantize_per_channel
+from compress.blocks import Linear
+from compress.quantizer.linears import Int8Linear, LinearFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,29 +28,8 @@ class Int8WeightOnly(LinearFormat):
         return Int8WeightOnlyLinear.of(linear)
 
 
-class Int8WeightOnlyLinear(QuantizedLinear):
-    """A Linear with int8 weights and one scale per output channel."""
-
-    def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
-        """An empty layer."""
-        super().__init__(in_features, out_features, bias)
-        self.weight: Tensor
-        self.scale: Tensor
-        self.register_buffer("weight", torch.zeros(out_features, in_features, dtype=torch.int8))
-        self.register_buffer("scale", torch.ones(out_features))
-
-    @classmethod
-    def of(cls, linear: Linear) -> Int8WeightOnlyLinear:
-        """The int8 version of a float Linear."""
-        out_features, in_features = shape_of(linear)
-        made = cls(in_features, out_features, linear.bias is not None)
-        weight, scale = quantize_per_channel(weight_matrix(linear).detach().float())
-        made.fill_(linear, {"weight": weight, "scale": scale})
-        return made
-
-    def codes(self) -> Int8[Tensor, "out in"]:
-        """The int8 codes."""
-        return self.weight
+class Int8WeightOnlyLinear(Int8Linear):
+    """A Linear with int8 weights that computes in the type of what it reads."""
 
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         """X · Qᵀ · s + b: a channel's scale is taken out of its sum, which is cheaper."""

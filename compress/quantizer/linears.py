@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from jaxtyping import Int8
 from torch import Tensor
 
-from compress.blocks import Linear, every_linear
+from compress.blocks import Linear, every_linear, shape_of, weight_matrix
 from compress.interfaces import Quantizer
 from compress.modules import StoredModule
 from compress.quantizer.embeddings import CHOICES, check_embeddings, quantize_embeddings_
+from compress.quantizer.packing import quantize_per_channel
 from compress.runtime.torch import TorchFormat
 from compress.settings import check_choice
 from compress.surgery import replace_linear_
@@ -92,3 +93,28 @@ class QuantizedLinear(StoredModule, ABC):
         if linear.bias is not None:
             state = {**state, "bias": linear.bias.detach().float()}
         self.load_state_dict(state)
+
+
+class Int8Linear(QuantizedLinear, ABC):
+    """A Linear with int8 weights and one scale per output channel; formats differ in `forward`."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
+        """An empty layer."""
+        super().__init__(in_features, out_features, bias)
+        self.weight: Tensor
+        self.scale: Tensor
+        self.register_buffer("weight", torch.zeros(out_features, in_features, dtype=torch.int8))
+        self.register_buffer("scale", torch.ones(out_features))
+
+    @classmethod
+    def of(cls, linear: Linear) -> Self:
+        """The int8 version of a float Linear."""
+        out_features, in_features = shape_of(linear)
+        made = cls(in_features, out_features, linear.bias is not None)
+        weight, scale = quantize_per_channel(weight_matrix(linear).detach().float().contiguous())
+        made.fill_(linear, {"weight": weight, "scale": scale})
+        return made
+
+    def codes(self) -> Int8[Tensor, "out in"]:
+        """The int8 codes."""
+        return self.weight
