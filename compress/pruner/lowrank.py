@@ -12,7 +12,7 @@ would cost one more rank to add back, and trained weights have next to none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -25,7 +25,7 @@ from compress.interfaces import StageContext
 from compress.modules import LowRankLinear
 from compress.pruner.denoise import DENOISERS
 from compress.pruner.reducer import Reducer, Workpiece
-from compress.pruner.weighting import WEIGHTINGS, Norm, standardizing_norm
+from compress.pruner.weighting import WEIGHTINGS, Norm, linear_named, standardizing_norm
 from compress.settings import (
     ConfigError,
     UserError,
@@ -106,12 +106,13 @@ class LowRank(Reducer):
             ConfigError: a layer in scope is factorised already, or none would save anything.
         """
         linears = self._linears(skeleton)
-        ranks = {name: self._rank(shape_of(linear)) for name, linear in linears.items()}
-        saving = {n: rank for n, rank in ranks.items() if saves(rank, shape_of(linears[n]))}
+        shapes = {name: shape_of(linear) for name, linear in linears.items()}
+        ranks = {name: self._rank(shape) for name, shape in shapes.items()}
+        saving = {name: rank for name, rank in ranks.items() if saves(rank, shapes[name])}
         if not saving:
-            raise ConfigError(self._nothing_saved(ranks, linears))
+            raise ConfigError(self._nothing_saved(ranks, shapes))
         for name, rank in saving.items():
-            outputs, inputs = shape_of(linears[name])
+            outputs, inputs = shapes[name]
             with torch.device("meta"):
                 thin = LowRankLinear(inputs, rank, outputs, linears[name].bias is not None)
             replace_linear_(skeleton, name, linears[name], thin)
@@ -123,22 +124,24 @@ class LowRank(Reducer):
         Raises:
             UserError: no layer would save anything; or a weighting lacks data, and says which.
         """
-        linears = self._linears(work.module)
+        # Names and shapes, not layers: each is to be freed as soon as it is replaced.
+        shapes = {name: shape_of(part) for name, part in self._linears(work.module).items()}
         ranks: dict[str, int] = {}
 
         def use(name: str, norm: Norm) -> None:
-            ranks[name] = self._factorise_(work, name, linears[name], norm)
+            ranks[name] = self._factorise_(work, name, norm)
 
-        WEIGHTINGS[self.weighting](work, linears, ctx, self.damping, use)
-        whole = {n: rank for n, rank in ranks.items() if not saves(rank, shape_of(linears[n]))}
-        if len(whole) == len(linears):
-            raise UserError(self._nothing_saved(ranks, linears))
+        WEIGHTINGS[self.weighting](work, shapes, ctx, self.damping, use)
+        whole = {name: rank for name, rank in ranks.items() if not saves(rank, shapes[name])}
+        if len(whole) == len(shapes):
+            raise UserError(self._nothing_saved(ranks, shapes))
         work.notes["ranks"] = {n: None if n in whole else rank for n, rank in ranks.items()}
-        work.notes["left_whole"] = {n: reason(r, shape_of(linears[n])) for n, r in whole.items()}
+        work.notes["left_whole"] = {name: reason(r, shapes[name]) for name, r in whole.items()}
 
     @torch.no_grad()
-    def _factorise_(self, work: Workpiece, name: str, linear: Linear, norm: Norm) -> int:
+    def _factorise_(self, work: Workpiece, name: str, norm: Norm) -> int:
         """Replaces a layer if that saves weights; the rank that it got, or would have got."""
+        linear = linear_named(work.module, name)
         weight = weight_matrix(linear)
         if self.standardize:
             norm = standardizing_norm(weight)
@@ -189,13 +192,13 @@ class LowRank(Reducer):
                 )
         return linears
 
-    def _nothing_saved(self, ranks: dict[str, int], linears: dict[str, Linear]) -> str:
-        name, linear = next(iter(linears.items()))
-        rank, most = ranks[name], break_even(shape_of(linear))
+    def _nothing_saved(self, ranks: dict[str, int], shapes: Mapping[str, tuple[int, int]]) -> str:
+        name, shape = next(iter(shapes.items()))
+        rank, most = ranks[name], break_even(shape)
         wanted = f"expected at most {most}: lower pruner.{self.rank}, or rank_min={self.rank_min}"
         return (
-            f"LowRank with rank={self.rank} would leave all {len(linears)} layers in scope whole; "
-            f"{name}: {reason(rank, shape_of(linear))}; "
+            f"LowRank with rank={self.rank} would leave all {len(shapes)} layers in scope whole; "
+            f"{name}: {reason(rank, shape)}; "
             + (wanted if rank else f"set pruner.denoise=none instead of {self.denoise}")
         )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
 from jaxtyping import Bool
-from torch import Tensor
+from torch import Tensor, nn
 
 from compress.blocks import scoped_linears, weight_matrix
 from compress.distillation import Distillation, distill_
@@ -90,9 +90,12 @@ class Reducer(Pruner, ABC):
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The pruned model. Its history has the peak memory of everything but the training."""
         with nullcontext() if self.trains else LiveTensors() as live:
-            module = copy.deepcopy(model.module).to(ctx.device.torch_device)
+            module = copy.deepcopy(
+                model.module, {} if self.trains else _embeddings_of(model.module)
+            ).to(ctx.device.torch_device)
             work = Workpiece(module, model.tokenizer, model.history)
             self.reduce_(work, ctx)
+            _own_(module, model.module)
         if live is not None:
             work.notes[PEAK_MEMORY] = live.peak
         _claim_again(work)
@@ -139,6 +142,24 @@ def held_masks(model: CompressedModel) -> dict[str, Bool[Tensor, ...]]:
     claimed = live_zeros(model.history)
     parameters = dict(model.module.named_parameters())
     return {name: parameters[name].detach() != 0 for name, zeros in claimed.items() if zeros}
+
+
+def _embeddings_of(module: PreTrainedModel) -> dict[int, Any]:
+    """What stands for each embedding in a copy that does not have its own yet, by its identity.
+
+    Embeddings are half a small model, and a pruner that cuts them makes new ones: a copy of the
+    old ones would only take memory.
+    """
+    tables = (part.weight for part in module.modules() if isinstance(part, nn.Embedding))
+    return {id(table): nn.Parameter(table.detach(), table.requires_grad) for table in tables}
+
+
+def _own_(module: PreTrainedModel, original: PreTrainedModel) -> None:
+    """Gives a copy its own of the embeddings that it still has in common with the original."""
+    theirs = {parameter.data_ptr() for parameter in original.parameters()}
+    for parameter in module.parameters():
+        if parameter.data_ptr() in theirs:
+            parameter.data = parameter.detach().clone()
 
 
 def _claim_again(work: Workpiece) -> None:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from compress.blocks import Linear, shape_of, weight_matrix
+from compress.blocks import LINEARS, Linear, weight_matrix
 from compress.calibrate import calibration_rows, input_moments, walk_blocks, watch_inputs
 from compress.interfaces import StageContext
 from compress.pruner.reducer import Workpiece
@@ -52,7 +52,7 @@ class Norm:
     def applied(self, weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:
         """diag(rows) · W · columns."""
         scaled = self.rows[:, None] * weight
-        return scaled * self.columns if self.columns.dim() == 1 else scaled @ self.columns
+        return scaled.mul_(self.columns) if self.columns.dim() == 1 else scaled @ self.columns
 
     def undone(
         self, up: Float[Tensor, "out rank"], down: Float[Tensor, "rank in"]
@@ -66,7 +66,14 @@ class Norm:
 
 # Gets each layer's name and norm, in order of execution, and may replace the layer.
 Use = Callable[[str, Norm], None]
-Linears = Mapping[str, Linear]
+Shapes = Mapping[str, tuple[int, int]]  # [out, in] of the layers in scope, by name
+
+
+def linear_named(module: nn.Module, name: str) -> Linear:
+    """The Linear of this name."""
+    linear = module.get_submodule(name)
+    assert isinstance(linear, LINEARS)
+    return linear
 
 
 def plain_norm(weight: Float[Tensor, "out in"]) -> Norm:
@@ -87,17 +94,17 @@ def input_norm(name: str, moment: Float[Tensor, "in in"], outputs: int, damping:
     Raises:
         UserError: XᵀX is singular; says which, and what damping to raise.
     """
-    moment = moment.double()
+    moment = moment.to(torch.float64, copy=True)  # the one that is factored in place
     diagonal = moment.diagonal()
-    damped = moment + torch.diag(torch.full_like(diagonal, damping * float(diagonal.mean())))
+    diagonal.add_(damping * float(diagonal.mean()))
     try:
-        factor = torch.linalg.cholesky(damped)
+        torch.linalg.cholesky(moment, out=moment)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise UserError(
             f"the inputs of {name} span too little with pruner.damping={damping:g}; raise it, say "
             "to 0.1, or raise task.calibration_samples"
         ) from error
-    return Norm(torch.ones(outputs, dtype=torch.float64, device=moment.device), factor)
+    return Norm(torch.ones(outputs, dtype=torch.float64, device=moment.device), moment)
 
 
 def damped_importance(
@@ -118,55 +125,55 @@ def damped_importance(
 
 
 def weigh_plainly(
-    work: Workpiece, linears: Linears, ctx: StageContext, damping: float, use: Use
+    work: Workpiece, shapes: Shapes, ctx: StageContext, damping: float, use: Use
 ) -> None:
     """The plain norm of every layer."""
-    for name, linear in linears.items():
-        use(name, plain_norm(weight_matrix(linear)))
+    for name in shapes:
+        use(name, plain_norm(weight_matrix(linear_named(work.module, name))))
 
 
 def weigh_by_inputs(
-    work: Workpiece, linears: Linears, ctx: StageContext, damping: float, use: Use
+    work: Workpiece, shapes: Shapes, ctx: StageContext, damping: float, use: Use
 ) -> None:
     """The norm of what each layer puts out on the calibration tokens."""
 
     def visit(name: str, block: nn.Module, run: Callable[[], Iterator[None]]) -> None:
-        for part, moment in input_moments(block, run).items():
-            linear = linears.get(f"{name}.{part}")
-            if linear is not None:
-                outputs, _ = shape_of(linear)
-                use(f"{name}.{part}", input_norm(f"{name}.{part}", moment, outputs, damping))
+        moments = input_moments(block, run)
+        for part in [p for p in moments if f"{name}.{p}" in shapes]:
+            outputs, _ = shapes[f"{name}.{part}"]
+            norm = input_norm(f"{name}.{part}", moments.pop(part), outputs, damping)
+            use(f"{name}.{part}", norm)
 
     walk_blocks(work.module, work.tokenizer, ctx.data.calibration, visit)
 
 
 def weigh_by_activations(
-    work: Workpiece, linears: Linears, ctx: StageContext, damping: float, use: Use
+    work: Workpiece, shapes: Shapes, ctx: StageContext, damping: float, use: Use
 ) -> None:
     """The norm in which each column counts by the mean size of its input, to the power α."""
 
     def visit(name: str, block: nn.Module, run: Callable[[], Iterator[None]]) -> None:
         for part, size in _input_sizes(block, run).items():
-            linear = linears.get(f"{name}.{part}")
-            if linear is not None:
+            if f"{name}.{part}" in shapes:
                 columns = damped_importance(f"{name}.{part}", size, damping) ** ALPHA
-                rows = plain_norm(weight_matrix(linear)).rows
-                use(f"{name}.{part}", Norm(rows, columns))
+                weight = weight_matrix(linear_named(block, part))
+                use(f"{name}.{part}", Norm(plain_norm(weight).rows, columns))
 
     walk_blocks(work.module, work.tokenizer, ctx.data.calibration, visit)
 
 
 def weigh_by_fisher(
-    work: Workpiece, linears: Linears, ctx: StageContext, damping: float, use: Use
+    work: Workpiece, shapes: Shapes, ctx: StageContext, damping: float, use: Use
 ) -> None:
     """The norm in which each row counts by its Fisher information, to the power ½."""
-    totals = fisher_rows(work, linears, ctx)
-    for name, linear in linears.items():
+    totals = fisher_rows(work, shapes, ctx)
+    for name in shapes:
         rows = damped_importance(name, totals[name], damping).sqrt()
-        use(name, Norm(rows, plain_norm(weight_matrix(linear)).columns))
+        weight = weight_matrix(linear_named(work.module, name))
+        use(name, Norm(rows, plain_norm(weight).columns))
 
 
-WEIGHTINGS: dict[str, Callable[[Workpiece, Linears, StageContext, float, Use], None]] = {
+WEIGHTINGS: dict[str, Callable[[Workpiece, Shapes, StageContext, float, Use], None]] = {
     "none": weigh_plainly,
     "input": weigh_by_inputs,
     "activation": weigh_by_activations,
@@ -175,16 +182,15 @@ WEIGHTINGS: dict[str, Callable[[Workpiece, Linears, StageContext, float, Use], N
 
 
 def fisher_rows(
-    work: Workpiece, linears: Linears, ctx: StageContext
+    work: Workpiece, shapes: Shapes, ctx: StageContext
 ) -> dict[str, Float[Tensor, " out"]]:
     """Σ_j (∂L/∂W_ij)² of each layer's output rows, summed over the calibration rows.
 
     L is the cross entropy of one row's label. A gradient is freed as soon as it is counted.
     """
     rows, device = ctx.data.calibration, work.module.device
-    totals = {
-        name: torch.zeros(shape_of(linear)[0], device=device) for name, linear in linears.items()
-    }
+    linears = {name: linear_named(work.module, name) for name in shapes}
+    totals = {name: torch.zeros(shape[0], device=device) for name, shape in shapes.items()}
     with _learning_only(work.module, linears), _counted(linears, totals):
         inputs = calibration_rows(work.module, work.tokenizer, rows)
         for row, label in zip(inputs, rows.labels, strict=True):
@@ -195,7 +201,7 @@ def fisher_rows(
 
 
 @contextmanager
-def _learning_only(module: nn.Module, linears: Linears) -> Iterator[None]:
+def _learning_only(module: nn.Module, linears: Mapping[str, Linear]) -> Iterator[None]:
     """Within it, the weights of these layers ask for gradients and nothing else does."""
     before = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
     module.requires_grad_(False)
@@ -209,7 +215,9 @@ def _learning_only(module: nn.Module, linears: Linears) -> Iterator[None]:
 
 
 @contextmanager
-def _counted(linears: Linears, totals: dict[str, Float[Tensor, " out"]]) -> Iterator[None]:
+def _counted(
+    linears: Mapping[str, Linear], totals: dict[str, Float[Tensor, " out"]]
+) -> Iterator[None]:
     """Within it, the gradient of each layer's weight is squared, added up and freed."""
 
     def counter(name: str, linear: Linear) -> Callable[[Tensor], None]:

@@ -169,7 +169,8 @@ def test_fisher_rows_are_squared_gradients_of_single_rows(
     linears = scoped_linears(module, "*.0.*")
     first = next(iter(module.parameters()))
     first.requires_grad_(False)
-    found = fisher_rows(Workpiece(module, teacher.tokenizer, ()), linears, ctx)
+    shapes = {name: shape_of(linear) for name, linear in linears.items()}
+    found = fisher_rows(Workpiece(module, teacher.tokenizer, ()), shapes, ctx)
     assert not first.requires_grad
     assert all(parameter.grad is None for parameter in module.parameters())
     weights = [linear.weight for linear in linears.values()]
