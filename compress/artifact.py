@@ -61,11 +61,15 @@ class RunSpec:
         runtime: the runtime class that runs it.
         architecture: the transformers class that it was made from.
         modules: the modules that replace plain ones, by name.
+        options: the runtime's own settings.
+        weights: where the runtime names weights in its own way, its name for each.
     """
 
     runtime: str
     architecture: str
     modules: dict[str, StoredModuleSpec] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,20 +86,21 @@ class Manifest:
     files: dict[str, str]
 
 
-def write_model(model: CompressedModel, folder: Path, runtime: str) -> None:
-    """Writes a model folder; the manifest comes last, so its existence means complete.
+def write_model(
+    model: CompressedModel, folder: Path, runtime: str, options: dict[str, Any] | None = None
+) -> None:
+    """Writes a model folder with torch modules.
 
     Args:
         model: what to write. Its modules are plain, or `StoredModule`s.
         folder: an empty or absent folder.
         runtime: dotted path of the runtime class that will run it.
+        options: the runtime's own settings.
 
     Raises:
         FileExistsError: the folder holds something; it would count as part of the model.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty")
+    new_folder(folder)
     modules = {name: _spec(part) for name, part in _stored_modules(model.module)}
     config = plain_config(model.module)
     if config is None:
@@ -105,13 +110,31 @@ def write_model(model: CompressedModel, folder: Path, runtime: str) -> None:
         vars(model.module.config).update(vars(config))
         with quiet_bars():
             model.module.save_pretrained(folder)
+    seal(model, folder, RunSpec(runtime, type(model.module).__name__, modules, options or {}))
+
+
+def new_folder(folder: Path) -> None:
+    """Makes the folder for a model.
+
+    Raises:
+        FileExistsError: it holds something, which would count as part of the model.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty")
+
+
+def seal(model: CompressedModel, folder: Path, spec: RunSpec) -> None:
+    """Adds to a folder that has config and weights all else that makes it a model folder.
+
+    The manifest comes last, so its existence means complete.
+    """
     backend = getattr(model.tokenizer, "backend_tokenizer", None)
     if backend is not None:
         # A fast tokenizer remembers how it was last called and would write that down as well.
         backend.no_truncation()
         backend.no_padding()
     model.tokenizer.save_pretrained(folder)
-    spec = RunSpec(runtime, type(model.module).__name__, modules)
     (folder / RUNTIME).write_text(json.dumps(asdict(spec)))
     files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
     manifest = Manifest(SCHEMA, model.history, files)
@@ -183,7 +206,7 @@ def read_tokenizer(folder: Path) -> Processor:
     return auto.from_pretrained(folder, trust_remote_code=False)
 
 
-def load(folder: str | Path, torch_device: str = "cpu") -> Runnable:
+def load(folder: str | Path, torch_device: str = "cpu", threads: int | None = None) -> Runnable:
     """A model folder as something to run, whatever its runtime and format; see `compress.load`."""
     folder = Path(folder)
     read_manifest(folder)
@@ -191,7 +214,7 @@ def load(folder: str | Path, torch_device: str = "cpu") -> Runnable:
     runtime = _resolve(name)
     if not issubclass(runtime, Runtime):
         raise UserError(f"{folder / RUNTIME} names {name}, which is no runtime")
-    return runtime.load(folder, torch_device)
+    return runtime.load(folder, torch_device, threads)
 
 
 @contextmanager

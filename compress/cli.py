@@ -48,7 +48,7 @@ def run_job(cfg: DictConfig) -> float | list[float]:
         from compress.build import build_run
         from compress.pipeline import execute
 
-        record = execute(build_run(cfg), folder, record)
+        record = execute(build_run(cfg), folder, _shared_folder(folder), record)
     except BaseException as error:
         record = replace(record, error=_one_line(error))
         write_record(_finished(record, started), folder)
@@ -118,6 +118,12 @@ def _blank_record(cfg: DictConfig) -> RunRecord:
         overrides=tuple(hydra.overrides.task),
         config={str(key): value for key, value in config.items()},
     )
+
+
+def _shared_folder(folder: Path) -> Path:
+    """The folder of the sweep that a run belongs to; its own if it runs alone."""
+    hydra = HydraConfig.get()
+    return folder if hydra.mode == RunMode.RUN else Path(hydra.sweep.dir)
 
 
 def _finished(record: RunRecord, started: float) -> RunRecord:

@@ -220,9 +220,14 @@ class Quantizer(Settings, ABC):
 
 
 class Runnable(ABC):
-    """A model as it is deployed: loaded from disk, ready to run."""
+    """A model as it is deployed: loaded from disk, ready to run.
+
+    Attributes:
+        precision: what it computes in, whatever it is stored in: "float32", "bfloat16", "int8".
+    """
 
     tokenizer: Processor
+    precision: str
 
     @abstractmethod
     def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
@@ -241,6 +246,20 @@ class Runnable(ABC):
         """Waits until all work handed to the processor is done, so that a clock can be read."""
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What an artifact was made from, and how far its logits may be from it.
+
+    Attributes:
+        reference: a model in memory.
+        tolerance: the largest difference between two logits, as a share of the reference's
+            largest logit or of 1, whichever is more.
+    """
+
+    reference: Runnable
+    tolerance: float
+
+
 class Runtime(Settings, ABC):
     """Exports a model in a numeric format to a folder, and runs what it exported."""
 
@@ -250,14 +269,20 @@ class Runtime(Settings, ABC):
 
     @abstractmethod
     def export(
-        self, model: CompressedModel, quantizer: Quantizer, folder: Path, torch_device: str
-    ) -> Runnable:
-        """Writes the artifact; returns the model in memory that it was written from."""
+        self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
+    ) -> Exported:
+        """Writes the artifact: what the runtime needs to run it and nothing else."""
 
     @classmethod
     @abstractmethod
-    def load(cls, folder: Path, torch_device: str) -> Runnable:
-        """The model in a verified artifact folder."""
+    def load(cls, folder: Path, torch_device: str, threads: int | None) -> Runnable:
+        """The model in a verified artifact folder.
+
+        Args:
+            folder: what `export` wrote.
+            torch_device: the processor, by torch's name for it.
+            threads: to compute with; null for the runtime's own choice.
+        """
 
 
 class Device(Settings, ABC):
@@ -278,6 +303,10 @@ class Device(Settings, ABC):
     @abstractmethod
     def session(self) -> AbstractContextManager[None]:
         """Pins threads for the length of a run."""
+
+    @abstractmethod
+    def thread_count(self) -> int:
+        """CPU threads that a model computes with."""
 
     @abstractmethod
     def training_dtype(self) -> torch.dtype:

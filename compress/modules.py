@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class StoredModule(nn.Module, ABC):
-    """A module that a model folder can name: rebuilt from its arguments, filled from its state."""
+    """A module that a model folder can name: rebuilt from its arguments, filled from its state.
+
+    Attributes:
+        arithmetic: what it computes in; None for the type of its weights.
+        bits: of one of its codes on disk; None for those of its weights' type.
+    """
+
+    arithmetic: ClassVar[str | None] = None
+    bits: ClassVar[int | None] = None
 
     @abstractmethod
     def arguments(self) -> dict[str, Any]:

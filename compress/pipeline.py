@@ -46,12 +46,13 @@ class Run:
     objectives: tuple[str, ...]
 
 
-def execute(run: Run, folder: Path, record: RunRecord) -> RunRecord:
+def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecord:
     """Compresses and measures one model; its folder becomes `<folder>/model`.
 
     Args:
         run: what to do.
         folder: the run's own folder, which exists.
+        shared: the folder of the sweep that the run belongs to; its own if to none.
         record: what is known about the run before it starts.
 
     Returns:
@@ -60,11 +61,12 @@ def execute(run: Run, folder: Path, record: RunRecord) -> RunRecord:
     with run.device.session(), run.cache.open(folder, run.device, run.seed) as store:
         record = replace(record, environment=environment(run.device))
         data = run.task.load()
-        teacher, pruned = compress(run, data, store)
-        candidate = export(run, data, pruned, folder / MODEL_FOLDER)
+        pruned, ctx = compress(run, data, store)
+        candidate = export(run, pruned, ctx, folder / MODEL_FOLDER)
+        teacher = ctx.teacher
         baseline = _subject(teacher, teacher.folder, run.device, teacher.digest)
         metrics, baseline_metrics, speedup = measure(
-            candidate, baseline, data.evaluation, data.training, run.device, run.seed, store
+            candidate, baseline, data.evaluation, data.training, run.device, run.seed, store, shared
         )
         record = replace(
             record,
@@ -81,10 +83,8 @@ def execute(run: Run, folder: Path, record: RunRecord) -> RunRecord:
         return record
 
 
-def compress(
-    run: Run, data: TaskData, store: StageStore
-) -> tuple[CompressedModel, CompressedModel]:
-    """The teacher, and the model that the other stages make of it, ready for export."""
+def compress(run: Run, data: TaskData, store: StageStore) -> tuple[CompressedModel, StageContext]:
+    """The model that the stages make, ready for export, and what they made it of."""
     training, device, seed = data.training, run.device, run.seed
     rows = {"rows": training.digest}
     teacher = store.model(
@@ -101,17 +101,16 @@ def compress(
         "quantizer", run.quantizer, inputs, lambda: run.quantizer.prepare(pruned, ctx)
     )
     check_claims(prepared.history, prepared.module.named_parameters())
-    return teacher, prepared
+    return prepared, ctx
 
 
-def export(run: Run, data: TaskData, model: CompressedModel, folder: Path) -> Subject:
+def export(run: Run, model: CompressedModel, ctx: StageContext, folder: Path) -> Subject:
     """Writes the artifact, reads it back and checks it; only then may it be measured."""
-    device = run.device
     # A folder that is used again may hold the model of an earlier run.
     shutil.rmtree(folder, ignore_errors=True)
-    exported = device.runtime.export(model, run.quantizer, folder, device.torch_device)
-    subject = _subject(model, folder, device)
-    check_reload(exported, subject.model, data.training.calibration)
+    exported = run.device.runtime.export(model, run.quantizer, folder, ctx)
+    subject = _subject(model, folder, run.device)
+    check_reload(exported, subject.model, ctx.data.calibration)
     check_claims(model.history, subject.model.weights())
     return subject
 
@@ -121,7 +120,8 @@ def _subject(
 ) -> Subject:
     assert folder is not None, "every stage's model is stored"
     compressible = {f"{name}.weight" for name in block_linears(model.module)}
-    return Subject(load(folder, device.torch_device), folder, compressible, digest)
+    loaded = load(folder, device.torch_device, device.thread_count())
+    return Subject(loaded, folder, compressible, digest)
 
 
 def _data_record(data: TaskData) -> Data:

@@ -55,6 +55,7 @@ class Latency:
         p95_ms: null below 200 samples, which a 95th percentile needs to have 10 beyond it.
         p99_ms: null below 1,000 samples, likewise.
         samples_per_second: batch divided by the median.
+        tokens_per_second: that times the length; null for images.
     """
 
     batch: int
@@ -65,6 +66,7 @@ class Latency:
     p95_ms: float | None
     p99_ms: float | None
     samples_per_second: float
+    tokens_per_second: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ class Speedup:
         ratio: above 1 when the candidate is faster.
         low: lower end of the 95 % bootstrap interval.
         high: upper end of it.
+        floor: the ratio that the baseline reaches against itself (A/A) in this sweep, >= 1; null
+            if that was not measured.
+        difference: whether the interval lies outside [1/floor, floor].
     """
 
     batch: int
@@ -82,6 +87,26 @@ class Speedup:
     ratio: float
     low: float
     high: float
+    floor: float | None = None
+    difference: bool | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Predictions of the candidate against those of the baseline, row by row.
+
+    Attributes:
+        agreement: share of rows on which both predict the same class.
+        lost: rows that the baseline has right and the candidate wrong.
+        won: the other way round.
+        p_value: McNemar's exact test: how likely a split of these rows at least as uneven is, if
+            neither model is better. Below 0.05 the difference in accuracy is no chance.
+    """
+
+    agreement: float
+    lost: int
+    won: int
+    p_value: float
 
 
 @dataclass(frozen=True)
@@ -97,6 +122,13 @@ class ModelMetrics:
             says what was done. Zeros in a dense file save nothing.
         peak_memory_bytes: weights plus the largest total of activations alive at once, counted
             tensor by tensor at the largest timed shape; the process as a whole takes more.
+        runtime: what ran it.
+        precision: what it computed in.
+        zipped_bytes: what a zip file of the same files would take.
+        bitmask_bytes: what the files would take with one bit per weight and only the weights that
+            are not zero, wherever that is less.
+        resident_bytes: memory that a fresh process takes for it once it is loaded; null where the
+            operating system does not say.
     """
 
     score: Score
@@ -106,7 +138,12 @@ class ModelMetrics:
     model_sparsity: float
     size_bytes: int
     latency: tuple[Latency, ...]
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
+    runtime: str = "torch"
+    precision: str = "float32"
+    zipped_bytes: int | None = None
+    bitmask_bytes: int | None = None
+    resident_bytes: int | None = None
 
 
 Outcome = Literal["made", "cached", "passed through"]
@@ -129,12 +166,16 @@ class Environment:
         machine: processor, instruction sets, cores: figures of different machines never mix.
         device: what ran, with its threads.
         load_average: of the last minute when the run began; above the core count means busy.
+        busy: what else used the processors when the run began, in words; null if nothing did.
+        governor: the kernel's rule for the clock rate; null where it cannot be read.
     """
 
     machine: str
     device: str
     load_average: float | None
     versions: dict[str, str]
+    busy: str | None = None
+    governor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +199,7 @@ class RunRecord:
         overrides: what the command line or the sweeper set.
         config: the whole config as it was composed.
         model: the run's own folder of the compressed model, relative to this file.
+        baseline_model: the baseline's folder, likewise; runs of a sweep share one.
     """
 
     schema: int
@@ -175,6 +217,8 @@ class RunRecord:
     metrics: ModelMetrics | None = None
     baseline: ModelMetrics | None = None
     speedup: tuple[Speedup, ...] = ()
+    comparison: Comparison | None = None
+    baseline_model: str | None = None
     stages: tuple[StageRecord, ...] = ()
     history: tuple[dict[str, Any], ...] = ()
 
@@ -201,6 +245,11 @@ def _model(read: Callable[[ModelMetrics], float]) -> Callable[[RunRecord], float
     return of_run
 
 
+def _known(value: float | None) -> float:
+    """NaN for a figure that could not be measured."""
+    return math.nan if value is None else value
+
+
 METRICS = {
     "accuracy": Metric("fraction", "higher", _model(lambda m: m.score.accuracy)),
     "f1_macro": Metric("fraction", "higher", _model(lambda m: m.score.f1_macro)),
@@ -211,7 +260,7 @@ METRICS = {
     "nonzero_parameters": Metric("count", "lower", _model(lambda m: m.nonzero_parameters)),
     "sparsity": Metric("fraction", "higher", _model(lambda m: m.sparsity)),
     "model_sparsity": Metric("fraction", "higher", _model(lambda m: m.model_sparsity)),
-    "peak_memory_bytes": Metric("bytes", "lower", _model(lambda m: m.peak_memory_bytes)),
+    "peak_memory_bytes": Metric("bytes", "lower", _model(lambda m: _known(m.peak_memory_bytes))),
 }
 
 

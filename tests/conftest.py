@@ -17,7 +17,15 @@ from omegaconf import DictConfig
 from compress.build import build_run
 from compress.cache import StageStore
 from compress.device.cpu import Cpu
-from compress.interfaces import CompressedModel, Split, StageContext, Step, TrainingData
+from compress.interfaces import (
+    CompressedModel,
+    Quantizer,
+    Runnable,
+    Split,
+    StageContext,
+    Step,
+    TrainingData,
+)
 from compress.measure.benchmark import Benchmark
 from compress.pipeline import execute
 from compress.pruner.none import NoPruner
@@ -90,7 +98,7 @@ def run_config(tmp_path: Path, cache_dir: Path) -> Callable[..., RunRecord]:
         cfg = compose_config(*TINY, f"cache.dir={cache}", *overrides)
         folder = folder or tmp_path / f"run{len(list(tmp_path.iterdir()))}"
         folder.mkdir(exist_ok=True)
-        return execute(build_run(cfg), folder, blank_record(cfg))
+        return execute(build_run(cfg), folder, folder, blank_record(cfg))
 
     return run
 
@@ -224,3 +232,13 @@ def settings_of(group: str, name: str, *overrides: str) -> Settings:
 def yaml_names(group: str) -> Sequence[str]:
     """Every choice of a config group, found by glob."""
     return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+def torch_export(model: CompressedModel, quantizer: Quantizer, folder: Path) -> Runnable:
+    """Writes a model folder for torch on the CPU; the model in memory that it was written from.
+
+    Torch formats are not calibrated, so there are no rows.
+    """
+    device = settings_of("device", "cpu")
+    ctx = StageContext(model, None, device, 0, None)  # type: ignore[arg-type]
+    return TorchRuntime().export(model, quantizer, folder, ctx).reference

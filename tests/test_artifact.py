@@ -12,15 +12,14 @@ from compress import load
 from compress.artifact import folder_bytes, read_manifest, read_spec
 from compress.interfaces import CompressedModel, Quantizer, Runnable, Step
 from compress.quantizer.none import NoQuantizer
-from compress.runtime.torch import TorchRuntime
 from compress.settings import UserError
 from compress.sources import file_digest
-from tests.conftest import settings_of
+from tests.conftest import settings_of, torch_export
 
 
 @pytest.fixture
 def folder(teacher: CompressedModel, tmp_path: Path) -> Path:
-    TorchRuntime().export(teacher, NoQuantizer(), tmp_path / "model", "cpu")
+    torch_export(teacher, NoQuantizer(), tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -121,7 +120,7 @@ def test_a_hostile_or_foreign_runtime_is_refused(
 
 
 def test_a_folder_cannot_build_foreign_modules(teacher: CompressedModel, tmp_path: Path) -> None:
-    TorchRuntime().export(teacher, int8(), tmp_path, "cpu")
+    torch_export(teacher, int8(), tmp_path)
     raw = json.loads((tmp_path / "runtime.json").read_text())
     name = next(iter(raw["modules"]))
     for target, reason in (
@@ -143,7 +142,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_reading_leaves_the_callers_random_numbers_alone(
     teacher: CompressedModel, tmp_path: Path
 ) -> None:
-    TorchRuntime().export(teacher, int8(), tmp_path, "cpu")
+    torch_export(teacher, int8(), tmp_path)
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
@@ -158,6 +157,6 @@ def test_the_words_of_a_recipe_are_no_bytes_of_the_model(
     told = Step("pruner", {"why": "a long story " * 50})
     sizes = []
     for name, model in (("a", teacher), ("b", teacher.then(teacher.module, told))):
-        TorchRuntime().export(model, NoQuantizer(), tmp_path / name, "cpu")
+        torch_export(model, NoQuantizer(), tmp_path / name)
         sizes.append(folder_bytes(tmp_path / name))
     assert sizes[0] == sizes[1]

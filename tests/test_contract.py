@@ -15,9 +15,16 @@ from compress.build import build_run
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, Student
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_zeros
-from compress.runtime.torch import TorchModel, TorchRuntime
+from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, Settings, UserError
-from tests.conftest import IMAGE_ARCHITECTURES, ROOT, compose_config, settings_of, yaml_names
+from tests.conftest import (
+    IMAGE_ARCHITECTURES,
+    ROOT,
+    compose_config,
+    settings_of,
+    torch_export,
+    yaml_names,
+)
 
 TEXT_ARCHITECTURES = ("bert", "distilbert", "roberta", "electra", "mpnet", "gpt2", "llama")
 ARCHITECTURES = (*TEXT_ARCHITECTURES, *IMAGE_ARCHITECTURES)
@@ -172,7 +179,7 @@ def _check_round_trip(
     model: CompressedModel, quantizer: Settings, ctx: StageContext, folder: Path
 ) -> None:
     assert isinstance(quantizer, Quantizer)
-    exported = TorchRuntime().export(model, quantizer, folder, "cpu")
+    exported = torch_export(model, quantizer, folder)
     reloaded = load(folder)
     pair = [predict_all(m, ctx.data.validation, 4) for m in (exported, reloaded)]
     assert torch.equal(*pair)

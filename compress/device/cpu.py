@@ -49,7 +49,7 @@ class Cpu(Device):
     def session(self) -> Iterator[None]:
         """Pins torch's threads and sets them back afterwards."""
         before = torch.get_num_threads()
-        torch.set_num_threads(self._thread_count())
+        torch.set_num_threads(self.thread_count())
         try:
             yield
         finally:
@@ -61,8 +61,9 @@ class Cpu(Device):
 
     def label(self) -> str:
         """Such as "cpu, 2 threads"."""
-        count = self._thread_count()
+        count = self.thread_count()
         return f"cpu, {count} thread{'s' if count > 1 else ''}"
 
-    def _thread_count(self) -> int:
+    def thread_count(self) -> int:
+        """The asked number, or one per physical core."""
         return self.threads or psutil.cpu_count(logical=False) or psutil.cpu_count() or 1

@@ -38,6 +38,10 @@ class Cuda(Device):
         """Nothing to pin."""
         yield
 
+    def thread_count(self) -> int:
+        """Torch's own choice."""
+        return torch.get_num_threads()
+
     def training_dtype(self) -> torch.dtype:
         """bfloat16 from the Ampere generation on."""
         native = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.artifact import folder_bytes
-from compress.interfaces import Device, Runnable, Split, TensorStore, TrainingData
+from compress.interfaces import Device, Exported, Runnable, Split, TensorStore, TrainingData
 from compress.measure.latency import fill_shape, measure_latency
 from compress.measure.memory import peak_memory
 from compress.measure.score import predict_all, score
 from compress.measure.sparsity import count_weights
 from compress.records import Latency, ModelMetrics, Score, Speedup
 
-# The reloaded model runs the same operators on the same numbers; this allows for another order
-# of summation in the processor's kernels and nothing more.
-RELOAD_TOLERANCE = 1e-5
 RELOAD_SHAPE = (32, 32)
 
 
@@ -34,17 +31,20 @@ class Subject:
     digest: str = ""
 
 
-def check_reload(exported: Runnable, reloaded: Runnable, rows: Split) -> None:
+def check_reload(exported: Exported, reloaded: Runnable, rows: Split) -> None:
     """Checks that what was read back from disk gives the logits of what was written.
 
     Raises:
         AssertionError: it does not. That is a bug of a runtime or a format, not of the user.
     """
     batch = fill_shape(reloaded, rows, *RELOAD_SHAPE)
-    pair = [model.predict(batch).float().cpu() for model in (exported, reloaded)]
-    worst = float((pair[0] - pair[1]).abs().max())
-    if not worst <= RELOAD_TOLERANCE:
-        raise AssertionError(f"logits of the reloaded model are off by up to {worst:g}")
+    expected, found = (m.predict(batch).float().cpu() for m in (exported.reference, reloaded))
+    allowed = exported.tolerance * max(1.0, float(expected.abs().max()))
+    worst = float((found - expected).abs().max())
+    if not worst <= allowed:
+        raise AssertionError(
+            f"logits of the reloaded model are off by up to {worst:g}, allowed are {allowed:g}"
+        )
 
 
 def measure(
@@ -55,6 +55,7 @@ def measure(
     device: Device,
     seed: int,
     store: TensorStore,
+    shared: Path,
 ) -> tuple[ModelMetrics, ModelMetrics, tuple[Speedup, ...]]:
     """Metrics of the candidate and of the baseline, and the speed-ups between them.
 
@@ -69,6 +70,7 @@ def measure(
         device: what to time on, and which shapes.
         seed: of the bootstrap.
         store: where the baseline's logits are kept.
+        shared: the folder of the sweep, for what is measured once per sweep.
     """
     batch_size = device.benchmark.scoring_batch
     key = {"model": baseline.digest, "rows": evaluation.digest, "batch_size": batch_size}

@@ -35,6 +35,8 @@ class Int8Dynamic(LinearFormat):
 class Int8DynamicLinear(Int8Linear):
     """A Linear with int8 weights that rounds what it reads to int8 as well."""
 
+    arithmetic = "int8"
+
     def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
         """An empty layer."""
         super().__init__(in_features, out_features, bias)

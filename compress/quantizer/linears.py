@@ -98,6 +98,8 @@ class QuantizedLinear(StoredModule, ABC):
 class Int8Linear(QuantizedLinear, ABC):
     """A Linear with int8 weights and one scale per output channel; formats differ in `forward`."""
 
+    bits = 8
+
     def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
         """An empty layer."""
         super().__init__(in_features, out_features, bias)

@@ -14,14 +14,28 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from compress.artifact import read_model, read_tokenizer, write_model
-from compress.interfaces import CompressedModel, Device, Quantizer, Runnable, Runtime, Step
-from compress.modules import named_weights
+from compress.interfaces import (
+    CompressedModel,
+    Device,
+    Exported,
+    Quantizer,
+    Runnable,
+    Runtime,
+    StageContext,
+    Step,
+)
+from compress.modules import StoredModule, named_weights
 from compress.settings import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from compress.interfaces import Processor
+
+
+# The reloaded model runs the same operators on the same numbers; this allows for another order
+# of summation in the processor's kernels and nothing more.
+RELOAD_TOLERANCE = 1e-5
 
 
 class TorchFormat(ABC):
@@ -59,8 +73,8 @@ class TorchRuntime(Runtime):
             )
 
     def export(
-        self, model: CompressedModel, quantizer: Quantizer, folder: Path, torch_device: str
-    ) -> TorchModel:
+        self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
+    ) -> Exported:
         """Quantises a copy of the model and writes it."""
         assert isinstance(quantizer, TorchFormat), "check() refused other formats"
         module = copy.deepcopy(model.module)
@@ -70,11 +84,15 @@ class TorchRuntime(Runtime):
         told = model.history[-1].settings == step.settings
         exported = replace(model, module=module) if told else model.then(module, step)
         write_model(exported, folder, f"{__name__}.{type(self).__qualname__}")
-        return TorchModel(module, model.tokenizer, torch_device)
+        written = TorchModel(module, model.tokenizer, ctx.device.torch_device)
+        return Exported(written, RELOAD_TOLERANCE)
 
     @classmethod
-    def load(cls, folder: Path, torch_device: str) -> TorchModel:
-        """The model in a verified folder that this runtime wrote."""
+    def load(cls, folder: Path, torch_device: str, threads: int | None) -> TorchModel:
+        """The model in a verified folder that this runtime wrote.
+
+        Threads are the process's own in torch: `Device.session` sets them.
+        """
         module = read_model(folder)
         return TorchModel(module, read_tokenizer(folder), torch_device)
 
@@ -86,6 +104,7 @@ class TorchModel(Runnable):
         """Moves the modules to the device."""
         self.module = module.to(torch_device)
         self.tokenizer = tokenizer
+        self.precision = _precision(module)
         self._device = torch_device
 
     @torch.inference_mode()
@@ -108,3 +127,11 @@ class TorchModel(Runnable):
         """Waits for the GPU, if there is one."""
         if self._device == "cuda":
             torch.cuda.synchronize()
+
+
+def _precision(module: PreTrainedModel) -> str:
+    """What most of the arithmetic happens in."""
+    formats = [part.arithmetic for part in module.modules() if isinstance(part, StoredModule)]
+    named = [name for name in formats if name is not None]
+    floats = (p.dtype for p in module.parameters() if p.is_floating_point())
+    return named[0] if named else str(next(floats, torch.float32)).removeprefix("torch.")

@@ -19,9 +19,8 @@ from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_zeros
 from compress.modules import LowRankLinear
 from compress.pruner.chain import Chain
-from compress.runtime.torch import TorchRuntime
 from compress.settings import ConfigError, ConfigTypeError, UserError
-from tests.conftest import settings_of
+from tests.conftest import settings_of, torch_export
 
 Contexts = Callable[[CompressedModel], StageContext]
 
@@ -109,7 +108,7 @@ def test_thin_layers_heads_neurons_and_int8_survive_the_disk(
         assert isinstance(block.projection(block.layout.down), LowRankLinear)
     quantizer = settings_of("quantizer", "int8_dynamic")
     assert isinstance(quantizer, Quantizer)
-    written = TorchRuntime().export(made, quantizer, tmp_path / "model", "cpu")
+    written = torch_export(made, quantizer, tmp_path / "model")
     read = load(tmp_path / "model")
     pair = [predict_all(model, ctx.data.validation, 4) for model in (written, read)]
     assert torch.equal(*pair)

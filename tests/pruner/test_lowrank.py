@@ -26,9 +26,9 @@ from compress.pruner.lowrank import (
     ratio_rank,
     saves,
 )
-from compress.runtime.torch import TorchModel, TorchRuntime
+from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
-from tests.conftest import settings_of
+from tests.conftest import settings_of, torch_export
 
 Contexts = Callable[[CompressedModel], StageContext]
 Teachers = Callable[[str], CompressedModel]
@@ -103,7 +103,7 @@ def test_what_was_written_is_what_is_read_and_int8_goes_on_top(
     for name in ("none", "int8_dynamic"):
         quantizer = settings_of("quantizer", name)
         assert isinstance(quantizer, Quantizer)
-        written = TorchRuntime().export(pruned, quantizer, tmp_path / name, "cpu")
+        written = torch_export(pruned, quantizer, tmp_path / name)
         read = load(tmp_path / name)
         pair = [predict_all(model, ctx.data.validation, 4) for model in (written, read)]
         assert torch.equal(*pair)

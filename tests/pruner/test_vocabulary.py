@@ -18,11 +18,11 @@ from compress.interfaces import CompressedModel, StageContext, Step
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims
 from compress.pruner.vocabulary import Vocabulary, keep_tokens_, named_ids
-from compress.runtime.torch import TorchModel, TorchRuntime
+from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
 from compress.sources import find_model
 from compress.task.text import TextSplit
-from tests.conftest import settings_of
+from tests.conftest import settings_of, torch_export
 
 # Without the glad words of the teacher's vocabulary, which lie between these words' numbers.
 TEXTS = ["a sad dull film number 10", "sad number 23", "film", "a film a film 10"]
@@ -121,7 +121,7 @@ def test_the_small_model_and_tokenizer_are_read_back(
     loaded = transformers.AutoModelForSequenceClassification.from_pretrained(stored.folder)
     assert loaded.get_input_embeddings().num_embeddings == len(again)
     quantizer = settings_of("quantizer", "none")
-    TorchRuntime().export(stored, quantizer, tmp_path / "model", "cpu")
+    torch_export(stored, quantizer, tmp_path / "model")
     assert torch.equal(predict_all(load(tmp_path / "model"), split(TEXTS), 4), logits(teacher))
 
 

@@ -9,13 +9,13 @@ from transformers import AutoModelForSequenceClassification
 from compress import load
 from compress.interfaces import CompressedModel
 from compress.quantizer.bf16 import Bf16
-from compress.runtime.torch import TorchRuntime
+from tests.conftest import torch_export
 
 
 def test_half_the_bytes_on_disk_and_plain_transformers_loads_them(
     teacher: CompressedModel, tmp_path: Path
 ) -> None:
-    TorchRuntime().export(teacher, Bf16(), tmp_path, "cpu")
+    torch_export(teacher, Bf16(), tmp_path)
     weights = sum(p.numel() for p in teacher.module.parameters())
     size = (tmp_path / "model.safetensors").stat().st_size
     assert 2 * weights < size < 2 * weights + 12_000  # the header names every tensor

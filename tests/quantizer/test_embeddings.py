@@ -21,9 +21,8 @@ from compress.quantizer.embeddings import (
 )
 from compress.quantizer.int8_weight_only import Int8WeightOnly
 from compress.quantizer.linears import LinearFormat
-from compress.runtime.torch import TorchRuntime
 from compress.settings import ConfigError, UserError
-from tests.conftest import compose_config, settings_of
+from tests.conftest import compose_config, settings_of, torch_export
 
 FORMATS = ("int8_dynamic", "int8_weight_only", "int4_weight_only", "nf4")
 Teachers = Callable[[str], CompressedModel]
@@ -100,7 +99,7 @@ def test_what_is_reloaded_is_what_was_written(
     architecture: str, choice: str, teachers: Teachers, tmp_path: Path
 ) -> None:
     teacher = teachers(architecture)
-    exported = TorchRuntime().export(teacher, Int8WeightOnly(embeddings=choice), tmp_path, "cpu")
+    exported = torch_export(teacher, Int8WeightOnly(embeddings=choice), tmp_path)
     reloaded = load(tmp_path)
     ids = torch.randint(3, 999, (2, 7), generator=torch.Generator().manual_seed(0))
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -120,7 +119,7 @@ def test_every_format_takes_them_and_the_folder_shrinks(
     for choice in ("none", "int8", "int4"):
         quantizer = settings_of("quantizer", name, f"quantizer.embeddings={choice}")
         assert isinstance(quantizer, LinearFormat)
-        exported = TorchRuntime().export(teacher, quantizer, tmp_path / choice, "cpu")
+        exported = torch_export(teacher, quantizer, tmp_path / choice)
         kinds = [part for part in exported.module.modules() if isinstance(part, QuantizedEmbedding)]
         assert len(kinds) == (0 if choice == "none" else 3)
         sizes[choice] = folder_bytes(tmp_path / choice)

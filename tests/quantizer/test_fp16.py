@@ -10,14 +10,14 @@ from transformers import AutoModelForSequenceClassification
 from compress import load
 from compress.interfaces import CompressedModel
 from compress.quantizer.fp16 import Fp16
-from compress.runtime.torch import TorchRuntime
 from compress.settings import UserError
+from tests.conftest import torch_export
 
 
 def test_half_the_bytes_on_disk_and_plain_transformers_loads_them(
     teacher: CompressedModel, tmp_path: Path
 ) -> None:
-    TorchRuntime().export(teacher, Fp16(), tmp_path, "cpu")
+    torch_export(teacher, Fp16(), tmp_path)
     weights = sum(p.numel() for p in teacher.module.parameters())
     size = (tmp_path / "model.safetensors").stat().st_size
     assert 2 * weights < size < 2 * weights + 12_000  # the header names every tensor

@@ -13,9 +13,8 @@ from compress import load
 from compress.interfaces import CompressedModel
 from compress.quantizer.int4_weight_only import Int4WeightOnly, Int4WeightOnlyLinear
 from compress.quantizer.int8_weight_only import Int8WeightOnlyLinear
-from compress.runtime.torch import TorchRuntime
 from compress.settings import ConfigError, ConfigTypeError
-from tests.conftest import settings_of
+from tests.conftest import settings_of, torch_export
 
 
 def matrix(layer: nn.Module, columns: int) -> Tensor:
@@ -98,7 +97,7 @@ def test_pruned_weights_are_zero_in_the_reloaded_model(
         pruned[:, ::3] = 0
     model = CompressedModel(module, teacher.tokenizer, teacher.history)
     settings = Int4WeightOnly(embeddings="none", group_size=8, symmetric=symmetric)
-    TorchRuntime().export(model, settings, tmp_path, "cpu")
+    torch_export(model, settings, tmp_path)
     codes = dict(load(tmp_path).weights())[name]
     assert (codes[:, ::3] == 0).all()
     assert 0.5 < codes.count_nonzero() / pruned.count_nonzero() <= 1

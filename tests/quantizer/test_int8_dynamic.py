@@ -14,9 +14,8 @@ from compress.build import build_run
 from compress.interfaces import CompressedModel
 from compress.quantizer.int8_dynamic import Int8Dynamic, Int8DynamicLinear
 from compress.quantizer.packing import quantize_per_channel
-from compress.runtime.torch import TorchRuntime
 from compress.settings import UserError
-from tests.conftest import compose_config
+from tests.conftest import compose_config, torch_export
 
 
 def test_by_hand() -> None:
@@ -74,7 +73,7 @@ def test_a_copy_and_a_layer_without_bias_work() -> None:
 def test_artifact_is_int8_on_disk_and_does_not_load_as_something_else(
     teacher: CompressedModel, tmp_path: Path
 ) -> None:
-    TorchRuntime().export(teacher, Int8Dynamic(embeddings="none"), tmp_path, "cpu")
+    torch_export(teacher, Int8Dynamic(embeddings="none"), tmp_path)
     stored = load_file(tmp_path / "weights.safetensors")
     linears = [n for n, part in teacher.module.named_modules() if isinstance(part, nn.Linear)]
     assert len(linears) > 10

@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 from compress.interfaces import CompressedModel
 from compress.quantizer.int8_dynamic import Int8DynamicLinear
 from compress.quantizer.int8_weight_only import Int8WeightOnly, Int8WeightOnlyLinear
-from compress.runtime.torch import TorchRuntime
+from tests.conftest import torch_export
 
 
 def test_by_hand() -> None:
@@ -59,7 +59,7 @@ def test_conv1d_a_copy_and_no_bias() -> None:
 
 
 def test_artifact_is_int8_on_disk(teacher: CompressedModel, tmp_path: Path) -> None:
-    TorchRuntime().export(teacher, Int8WeightOnly(embeddings="none"), tmp_path, "cpu")
+    torch_export(teacher, Int8WeightOnly(embeddings="none"), tmp_path)
     stored = load_file(tmp_path / "weights.safetensors")
     linears = [n for n, part in teacher.module.named_modules() if isinstance(part, nn.Linear)]
     assert len(linears) > 10

@@ -12,10 +12,9 @@ from compress.blocks import known_blocks
 from compress.interfaces import CompressedModel
 from compress.modules import LowRankLinear
 from compress.quantizer.linears import LinearFormat
-from compress.runtime.torch import TorchRuntime
 from compress.settings import ConfigError
 from compress.surgery import keep_units_
-from tests.conftest import settings_of
+from tests.conftest import settings_of, torch_export
 
 FORMATS = ("int8_dynamic", "int8_weight_only", "int4_weight_only", "nf4")
 Teachers = Callable[[str], CompressedModel]
@@ -39,7 +38,7 @@ def test_layers_that_lost_heads_reload(name: str, teachers: Teachers, tmp_path: 
     quantizer = settings_of("quantizer", name, "quantizer.embeddings=int8")
     assert isinstance(quantizer, LinearFormat)
     model = CompressedModel(_without_a_head(teacher), teacher.tokenizer, teacher.history)
-    exported = TorchRuntime().export(model, quantizer, tmp_path / "model", "cpu")
+    exported = torch_export(model, quantizer, tmp_path / "model")
     assert torch.equal(exported.predict(batch()), load(tmp_path / "model").predict(batch()))
 
 
@@ -54,7 +53,7 @@ def test_both_factors_of_a_low_rank_layer_are_quantised(
     quantizer = settings_of("quantizer", name)
     assert isinstance(quantizer, LinearFormat)
     model = CompressedModel(module, teacher.tokenizer, teacher.history)
-    exported = TorchRuntime().export(model, quantizer, tmp_path / "model", "cpu")
+    exported = torch_export(model, quantizer, tmp_path / "model")
     reloaded = load(tmp_path / "model")
     assert torch.equal(exported.predict(batch()), reloaded.predict(batch()))
     codes = dict(reloaded.weights())

@@ -30,10 +30,10 @@ from compress.quantizer.qat_int8 import (
     quantize_per_tensor,
     straight_through,
 )
-from compress.runtime.torch import TorchModel, TorchRuntime
+from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
 from compress.surgery import plain_config
-from tests.conftest import compose_config, settings_of
+from tests.conftest import compose_config, settings_of, torch_export
 
 Teachers = Callable[[str], CompressedModel]
 Contexts = Callable[[CompressedModel], StageContext]
@@ -253,7 +253,7 @@ def test_the_exported_model_computes_what_was_trained(
     format_ = qat("quantizer.training.epochs=3", f"quantizer.embeddings={embeddings}")
     made = format_.prepare(teacher, ctx)
     rows = ctx.data.validation
-    TorchRuntime().export(made, format_, tmp_path / "m", "cpu")
+    torch_export(made, format_, tmp_path / "m")
     exported = predict_all(load(tmp_path / "m"), rows, 4)
     plain = predict_all(TorchModel(made.module, made.tokenizer, "cpu"), rows, 4)
     with fake_quantized(made.module, embeddings):
@@ -276,7 +276,7 @@ def test_pruned_weights_stay_zero(
         one, other = (m.module.get_parameter(name) for m in (pruned, made))
         assert torch.equal(one == 0, other == 0)
         assert not torch.equal(one, other)
-    TorchRuntime().export(made, qat(), tmp_path / "m", "cpu")
+    torch_export(made, qat(), tmp_path / "m")
     check_claims(read_manifest(tmp_path / "m").history, load(tmp_path / "m").weights())
 
 
@@ -288,14 +288,14 @@ def test_the_history_says_it_once(
     for folder, outcome in (("first", "made"), ("second", "cached")):
         made = store.model("quantizer", format_, {}, lambda: format_.prepare(teacher, ctx))
         assert store.records[-1].outcome == outcome
-        TorchRuntime().export(made, format_, tmp_path / folder, "cpu")
+        torch_export(made, format_, tmp_path / folder)
         history = read_manifest(tmp_path / folder).history
         assert [step.stage for step in history] == ["teacher", "quantizer"]
         assert history[-1].settings == format_.describe()
         assert history[-1].notes == {"trained_linears": 26}
     # Of another format, the step is another one.
     other = replace(format_, training=replace(format_.training, epochs=2.0))
-    TorchRuntime().export(made, other, tmp_path / "other", "cpu")
+    torch_export(made, other, tmp_path / "other")
     assert len(read_manifest(tmp_path / "other").history) == 3
 
 
