@@ -47,7 +47,7 @@ METHODS = (
         "pruner=magnitude,wanda,sparsegpt pruner.sparsity=0.5,0.7 pruner.recovery.epochs=1",
     ),
     Method("gradual", PRUNERS, "pruner=gradual pruner.sparsity=0.5,0.7"),
-    Method("movement", PRUNERS, "pruner=movement pruner.sparsity=0.5 pruner.training.alpha=0,0.9"),
+    Method("movement", PRUNERS, "pruner=movement pruner.sparsity=0.1,0.5"),
     Method("heads", PRUNERS, f"pruner=heads pruner.sparsity=0.25,0.5 {RECOVERY}"),
     Method("neurons", PRUNERS, f"pruner=neurons pruner.sparsity=0.25,0.5 {RECOVERY}"),
     Method("layers", PRUNERS, f"pruner=layers pruner.drop=1,2,3 {RECOVERY}"),
@@ -59,12 +59,24 @@ METHODS = (
     Method("lowrank", PRUNERS, f"pruner=lowrank pruner.ratio=0.75,0.5 {RECOVERY}"),
     Method("vocabulary", PRUNERS, f"pruner=vocabulary pruner.min_count=1,2 {RECOVERY}"),
     Method("chain", PRUNERS, f"pruner=chain {RECOVERY} quantizer=none,int8_dynamic"),
+    Method(
+        "chain_stronger",
+        PRUNERS,
+        "pruner=chain pruner.steps.lowrank.ratio=0.5 pruner.steps.heads.sparsity=0.5 "
+        f"pruner.steps.neurons.sparsity=0.2 {RECOVERY}",
+    ),
     Method("labels", STUDENTS, "student=layers student.keep=3,2 student.distillation.alpha=0"),
     Method(
         "students",
         STUDENTS,
         "student=layers student.keep=3,2 "
         "student.matching.method=logit,hidden,attention,multi_level",
+    ),
+    Method(
+        "longer",
+        STUDENTS,
+        "student=layers student.keep=2 student.distillation.epochs=6 "
+        "student.distillation.alpha=0,0.9",
     ),
     Method("formats", QUANTIZERS, "quantizer=none,fp16,bf16,nf4"),
     Method(

@@ -121,7 +121,7 @@ class Movement(Reducer):
             UserError: the training was too short for the scores of a layer to move.
         """
         held = held_masks(CompressedModel(work.module, work.tokenizer, work.history))
-        learnt = _LearntMasks(scoped_linears(work.module, self.scope), self)
+        learnt = LearntMasks(scoped_linears(work.module, self.scope), self)
         train_(
             work.module,
             work.tokenizer,
@@ -181,16 +181,21 @@ class LearntMask(nn.Module):
         return masked
 
 
-class _LearntMasks:
-    """The learnt masks of the layers in scope, and their place in the training."""
+class LearntMasks:
+    """The learnt masks of the layers in scope, and their place in the training.
+
+    Attributes:
+        masks: by the layer's name.
+    """
 
     def __init__(self, linears: dict[str, Linear], settings: Movement) -> None:
+        """Puts a mask with scores of 0 on each layer."""
         self._linears = linears
         self._settings = settings
         self._share = 0.0  # of the way to full sparsity, or to full penalty and cut-off
-        self._learnt = {name: LearntMask(linear.weight) for name, linear in linears.items()}
+        self.masks = {name: LearntMask(linear.weight) for name, linear in linears.items()}
         for name, linear in linears.items():
-            parametrize.register_parametrization(linear, "weight", self._learnt[name])
+            parametrize.register_parametrization(linear, "weight", self.masks[name])
 
     def renamed(self, name: str) -> str:
         """What a parameter of the model is called while masks are learnt."""
@@ -201,12 +206,12 @@ class _LearntMasks:
         """The loss and, for "soft", the penalty; the scores learn at a rate of their own."""
 
         def penalised(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
-            means = [part.scores.sigmoid().mean() for part in self._learnt.values()]
+            means = [part.scores.sigmoid().mean() for part in self.masks.values()]
             weight = self._settings.penalty * self._share
             return loss(model, inputs, rows) + weight * torch.stack(means).mean()
 
         rate = self._settings.score_learning_rate
-        scores = [part.scores for part in self._learnt.values()]
+        scores = [part.scores for part in self.masks.values()]
         return Objective(
             {"topk": loss, "soft": penalised}[self._settings.selection],
             parameters=[{"params": scores, "lr": rate, "weight_decay": 0.0}],
@@ -218,13 +223,13 @@ class _LearntMasks:
         how = self._settings
         self._share = scheduled("cubic", progress_of(step / steps, how.start, how.end), 0.0, 1.0)
         masks = self._masks(self._share)
-        for name, part in self._learnt.items():
+        for name, part in self.masks.items():
             part.mask = masks[name]
             part.scores.grad = None  # Trainer only clears those of the model's parameters
 
     def finish_(self, work: Workpiece) -> None:
         """Makes the layers plain again and masks them at the asked sparsity."""
-        for name, part in self._learnt.items():
+        for name, part in self.masks.items():
             if not part.scores.any():
                 raise UserError(
                     f"no score of {name} moved in training, so there is nothing to choose by; "
@@ -252,7 +257,7 @@ class _LearntMasks:
     def _choose(self, keep: Callable[[Tensor], Tensor]) -> dict[str, Bool[Tensor, ...]]:
         """The masks by a rule, of the scores with weights that are zero below all others."""
         ranks = {}
-        for name, part in self._learnt.items():
+        for name, part in self.masks.items():
             weight = self._linears[name].get_parameter(ORIGINAL).to(part.scores.device)
             ranks[name] = part.scores.masked_fill(weight == 0, -torch.inf)
         return masks_together(ranks, self._settings.threshold, keep)
