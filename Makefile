@@ -29,7 +29,7 @@ clean:
 
 # Stamps: installed again whenever the requirements change.
 .venv/.demo: .venv/bin/python $(SOURCES)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[offline]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[offline,onnxruntime,openvino]'
 	touch $@
 
 .venv/.test: .venv/bin/python $(SOURCES)

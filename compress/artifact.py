@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +22,10 @@ from safetensors import safe_open
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from compress.files import write_atomically
+from compress.files import sync, write_atomically
 from compress.interfaces import CompressedModel, Runnable, Runtime, Step
 from compress.modules import StoredModule
+from compress.pretrained import quiet_bars
 from compress.report.card import CARD, model_card
 from compress.settings import UserError
 from compress.sources import file_digest, first_line
@@ -43,6 +42,7 @@ MANIFEST = "manifest.json"
 RUNTIME = "runtime.json"
 PLAIN_WEIGHTS = "model.safetensors"
 PACKED_WEIGHTS = "weights.safetensors"
+HALVES = {"F16": torch.float16, "BF16": torch.bfloat16}  # by their names in safetensors
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def seal(model: CompressedModel, folder: Path, spec: RunSpec) -> None:
     files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
     manifest = Manifest(SCHEMA, model.history, files)
     for name in files:
-        _sync(folder / name)
+        sync(folder / name)
     write_atomically(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
 
 
@@ -181,22 +181,32 @@ def read_spec(folder: Path) -> RunSpec:
 
 def read_model(folder: Path) -> PreTrainedModel:
     """The torch modules in a verified folder, with weights, in eval mode."""
-    spec = read_spec(folder)
-    architecture = getattr(transformers, spec.architecture)
     if (folder / PLAIN_WEIGHTS).is_file():
+        architecture = getattr(transformers, read_spec(folder).architecture)
         with quiet_bars():
             module = architecture.from_pretrained(folder, dtype="auto", use_safetensors=True)
         return module.eval()
     # The constructor draws initial weights that are overwritten next; the caller's random
     # numbers must not depend on that.
     with torch.random.fork_rng(devices=[]):
-        module = architecture(architecture.config_class.from_pretrained(folder))
-        parts = {name: _build(part) for name, part in spec.modules.items()}
-    with safe_open(folder / PACKED_WEIGHTS, framework="pt") as file:
-        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    place_stored_(module, parts, shapes)
+        module = _unfilled(folder)
     load_model(module, str(folder / PACKED_WEIGHTS))
     return module.eval()
+
+
+def read_skeleton(folder: Path) -> PreTrainedModel:
+    """The torch modules in a verified folder on the meta device: shapes without weights."""
+    with torch.device("meta"):
+        return _unfilled(folder).eval()
+
+
+def read_architecture(folder: Path) -> PreTrainedModel:
+    """The plain modules that a verified folder's model came from, with its layers and their names.
+
+    On the meta device, like a skeleton; their shapes and formats may be others than the model's.
+    """
+    with torch.device("meta"):
+        return _plain(folder)
 
 
 def read_tokenizer(folder: Path) -> Processor:
@@ -217,23 +227,15 @@ def load(folder: str | Path, torch_device: str = "cpu", threads: int | None = No
     return runtime.load(folder, torch_device, threads)
 
 
-@contextmanager
-def quiet_bars() -> Iterator[None]:
-    """Hides the progress bars of reading and writing weights, which take a moment."""
-    bars = transformers.utils.logging
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            bars.enable_progress_bar()
-
-
 def folder_bytes(folder: Path) -> int:
-    """Bytes of the files that are needed to run a model: all but its manifest and its card."""
+    """Bytes of the files that are needed to run a model."""
+    return sum(path.stat().st_size for path in needed_files(folder))
+
+
+def needed_files(folder: Path) -> list[Path]:
+    """The files that are needed to run a model: all but its manifest and its card."""
     told = (MANIFEST, CARD)
-    return sum(path.stat().st_size for path in folder.iterdir() if path.name not in told)
+    return sorted(path for path in folder.iterdir() if path.name not in told)
 
 
 def write_card(record: RunRecord, folder: Path) -> None:
@@ -248,6 +250,27 @@ def _stored_modules(module: nn.Module) -> Iterator[tuple[str, StoredModule]]:
     for name, part in module.named_modules():
         if isinstance(part, StoredModule):
             yield name, part
+
+
+def _plain(folder: Path) -> PreTrainedModel:
+    architecture = getattr(transformers, read_spec(folder).architecture)
+    return architecture(architecture.config_class.from_pretrained(folder))
+
+
+def _unfilled(folder: Path) -> PreTrainedModel:
+    """The modules in a folder with all their shapes; the weights are to be read next."""
+    module = _plain(folder)
+    # What plain transformers can load has the shapes that its config says.
+    if not (folder / PLAIN_WEIGHTS).is_file():
+        parts = {name: _build(part) for name, part in read_spec(folder).modules.items()}
+        with safe_open(folder / PACKED_WEIGHTS, framework="pt") as file:
+            stored = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            shapes = {name: part.get_shape() for name, part in stored.items()}
+            types = {name: part.get_dtype() for name, part in stored.items()}
+        place_stored_(module, parts, shapes)
+        for name, parameter in module.named_parameters():
+            parameter.data = parameter.data.to(HALVES.get(types.get(name, ""), parameter.dtype))
+    return module
 
 
 def _spec(part: StoredModule) -> StoredModuleSpec:
@@ -274,8 +297,3 @@ def _resolve(path: str) -> type:
     if not isinstance(found, type):
         raise UserError(f"{path} is no class")
     return found
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

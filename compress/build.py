@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -12,10 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from compress.cli import TRUSTED_TARGETS
+from compress.metrics import check_objectives
 from compress.pipeline import Run
-from compress.records import check_objectives
 from compress.settings import ConfigError, Settings, UserError
 from compress.sources import first_line
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from compress.interfaces import Device
 
 
 def build_run(cfg: DictConfig) -> Run:
@@ -31,7 +36,7 @@ def build_run(cfg: DictConfig) -> Run:
         if not issubclass(_class_of(hints[field.name]), Settings):
             continue
         try:
-            parts[field.name] = _construct(cfg, field.name, hints[field.name])
+            parts[field.name] = construct(cfg, field.name, hints[field.name])
         except UserError as error:
             errors.append(str(error))
     if errors:
@@ -53,18 +58,31 @@ def check_run(run: Run) -> None:
     run.task.check()
     run.teacher.check()
     skeleton = run.teacher.skeleton()
-    limit = getattr(skeleton.config, "max_position_embeddings", None)
-    longest = max(length for _, length in run.device.benchmark.shapes)
-    if limit is not None and longest > limit:
-        raise ConfigError(
-            f"device.benchmark.shapes has length {longest}, the teacher takes at most {limit}"
-        )
+    check_shapes(run.device, skeleton)
     # The quantizer comes last: it sees the shapes that the pruner leaves.
     run.quantizer.check(run.pruner.check(run.student.check(skeleton)))
 
 
-def _construct(cfg: DictConfig, group: str, expected: type) -> Any:
-    """One group's object, with Hydra's wrapping taken off the error."""
+def check_shapes(device: Device, teacher: PreTrainedModel) -> None:
+    """Checks that the teacher takes texts as long as those that are timed.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    limit = getattr(teacher.config, "max_position_embeddings", None)
+    longest = max(length for _, length in device.benchmark.shapes)
+    if limit is not None and longest > limit:
+        raise ConfigError(
+            f"device.benchmark.shapes has length {longest}, the teacher takes at most {limit}"
+        )
+
+
+def construct(cfg: DictConfig, group: str, expected: type) -> Any:
+    """One group's object.
+
+    Raises:
+        UserError: a setting is wrong; Hydra's wrapping is taken off the error.
+    """
     try:
         made = instantiate(cfg[group], _convert_="all", _execution_whitelist_=TRUSTED_TARGETS)
     except InstantiationException as error:

@@ -12,7 +12,6 @@ import importlib.metadata
 import json
 import logging
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from compress.artifact import read_manifest, read_model, read_tokenizer, write_model
+from compress.files import whole_folder
 from compress.interfaces import CompressedModel, Device
 from compress.records import Outcome, StageRecord
 from compress.settings import Settings, UserError
@@ -101,7 +101,7 @@ class StageStore:
             # The stage returned a model that is stored already: its own input.
             self._note(stage, started, "passed through")
             return made
-        with _new_entry(folder) as temporary:
+        with whole_folder(folder) as temporary:
             write_model(made, temporary, RUNTIME)
         self._note(stage, started, "made")
         # Read back, so that the next stage gets the same thing whether this one ran or not.
@@ -120,7 +120,7 @@ class StageStore:
             self._note(name, started, "cached")
             return found
         made = make()
-        with _new_entry(folder) as temporary:
+        with whole_folder(folder) as temporary:
             save_file(made, temporary / TENSORS)
             (temporary / CHECKSUM).write_text(file_digest(temporary / TENSORS))
         self._note(name, started, "made")
@@ -163,20 +163,3 @@ def _read_tensors(folder: Path) -> dict[str, Tensor] | None:
     log.warning("cache entry is made again: %s is damaged", folder)
     shutil.rmtree(folder)
     return None
-
-
-@contextmanager
-def _new_entry(folder: Path) -> Iterator[Path]:
-    """A temporary folder that becomes the entry when its content is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
-    try:
-        yield temporary
-        try:
-            temporary.rename(folder)
-        except OSError:
-            # Another run made the same entry meanwhile; equal keys mean equal content.
-            if not folder.exists():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from compress.records import FILE, SCHEMA, RunRecord, objective_values, write_record
+from compress.metrics import objective_values
+from compress.records import FILE, SCHEMA, RunRecord, write_record
 from compress.settings import UserError
 
 log = logging.getLogger(__name__)
@@ -39,25 +40,74 @@ def run_job(cfg: DictConfig) -> float | list[float]:
         The objectives in the order of `cfg.objectives`; a bare number if there is one.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    started = time.perf_counter()
-    # In a folder that is used again, an old record must not pass for this run's.
-    (folder / FILE).unlink(missing_ok=True)
-    record = _blank_record(cfg)
-    try:
+
+    def work(record: RunRecord) -> RunRecord:
         # Imported here: torch and transformers take seconds, and --help needs neither.
         from compress.build import build_run
         from compress.pipeline import execute
 
-        record = execute(build_run(cfg), folder, _shared_folder(folder), record)
-    except BaseException as error:
-        record = replace(record, error=_one_line(error))
-        write_record(_finished(record, started), folder)
-        _report(error)
-    else:
-        write_record(_finished(record, started), folder)
+        return execute(build_run(cfg), folder, _shared_folder(folder), record)
+
+    hydra = HydraConfig.get()
+    blank = blank_record(cfg, dict(hydra.runtime.choices), tuple(hydra.overrides.task))
+    record, error = recorded(blank, folder, work)
+    if error is None:
         _log_summary(record, folder)
+    else:
+        _report(error)
     values = objective_values(record, tuple(cfg.objectives))
     return values[0] if len(values) == 1 else values
+
+
+def recorded(
+    record: RunRecord, folder: Path, work: Callable[[RunRecord], RunRecord]
+) -> tuple[RunRecord, BaseException | None]:
+    """Does a run's work and writes its metrics.json, whatever becomes of it.
+
+    Args:
+        record: what is known before; it counts as failed until the work has succeeded.
+        folder: the run's own, which exists.
+        work: returns the record with all figures.
+
+    Returns:
+        The record that was written, and what went wrong.
+    """
+    started = time.perf_counter()
+    # In a folder that is used again, an old record must not pass for this run's.
+    (folder / FILE).unlink(missing_ok=True)
+    failure: BaseException | None = None
+    try:
+        record = work(record)
+    except BaseException as error:
+        record, failure = replace(record, error=one_line(error)), error
+    record = replace(record, seconds=time.perf_counter() - started)
+    write_record(record, folder)
+    return record, failure
+
+
+def blank_record(
+    cfg: DictConfig, choices: Mapping[str, object], overrides: tuple[str, ...]
+) -> RunRecord:
+    """What is known of a run before it starts; it counts as failed until it has succeeded."""
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    return RunRecord(
+        schema=SCHEMA,
+        status="failed",
+        error=None,
+        started=now(),
+        seconds=0.0,
+        seed=config["seed"] if isinstance(config["seed"], int) else None,
+        # A top-level group has a bare name; "recovery@pruner.recovery" is part of a choice.
+        choices={k: str(v) for k, v in choices.items() if not {"/", "@"} & set(k)},
+        overrides=overrides,
+        config={str(key): value for key, value in config.items()},
+    )
+
+
+def now() -> str:
+    """The time, as records tell it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def cross_choices(arguments: list[str]) -> list[str]:
@@ -97,37 +147,23 @@ def command_line() -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {_one_line(error)}")
+        sys.exit(f"error: {one_line(error)}")
 
 
-def _blank_record(cfg: DictConfig) -> RunRecord:
-    """What is known before the run starts; it counts as failed until it has succeeded."""
-    hydra = HydraConfig.get()
-    # A top-level group has a bare name; "recovery@pruner.recovery" is part of a choice.
-    choices = {k: str(v) for k, v in hydra.runtime.choices.items() if not {"/", "@"} & set(k)}
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    return RunRecord(
-        schema=SCHEMA,
-        status="failed",
-        error=None,
-        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        seconds=0.0,
-        seed=config["seed"] if isinstance(config["seed"], int) else None,
-        choices=choices,
-        overrides=tuple(hydra.overrides.task),
-        config={str(key): value for key, value in config.items()},
-    )
+def one_line(error: BaseException) -> str:
+    """The error's text in one line; its kind before it if it is a bug."""
+    words = " ".join(str(error).split())
+    if isinstance(error, HydraException):
+        return _hydra_words(error)
+    if isinstance(error, OmegaConfBaseException | UserError):
+        return words
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def _shared_folder(folder: Path) -> Path:
     """The folder of the sweep that a run belongs to; its own if it runs alone."""
     hydra = HydraConfig.get()
     return folder if hydra.mode == RunMode.RUN else Path(hydra.sweep.dir)
-
-
-def _finished(record: RunRecord, started: float) -> RunRecord:
-    return replace(record, seconds=time.perf_counter() - started)
 
 
 def _report(error: BaseException) -> None:
@@ -137,11 +173,11 @@ def _report(error: BaseException) -> None:
     if HydraConfig.get().mode == RunMode.RUN:
         if isinstance(error, UserError):
             # Not an Exception to Hydra, which would print lines of its own about one.
-            raise SystemExit(f"error: {_one_line(error)}") from error
+            raise SystemExit(f"error: {one_line(error)}") from error
         raise error
     if not isinstance(error, UserError):
         log.error("%s", "".join(traceback.format_exception(error)))
-    log.error("failed: %s", _one_line(error))
+    log.error("failed: %s", one_line(error))
 
 
 def _log_summary(record: RunRecord, folder: Path) -> None:
@@ -161,16 +197,6 @@ def _log_summary(record: RunRecord, folder: Path) -> None:
         speed.high,
         folder,
     )
-
-
-def _one_line(error: BaseException) -> str:
-    """The error's text in one line; its kind before it if it is a bug."""
-    words = " ".join(str(error).split())
-    if isinstance(error, HydraException):
-        return _hydra_words(error)
-    if isinstance(error, OmegaConfBaseException | UserError):
-        return words
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def _hydra_words(error: HydraException) -> str:

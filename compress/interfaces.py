@@ -10,7 +10,7 @@ Every choice is a frozen `Settings` dataclass that one yaml constructs. Shapes: 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,74 +18,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from jaxtyping import Float, Int
 
+from compress.data import Split as Split
+from compress.data import TaskData as TaskData
+from compress.data import TrainingData as TrainingData
 from compress.measure.benchmark import Benchmark
 from compress.settings import Settings
 
 if TYPE_CHECKING:
     import torch
-    from datasets import Dataset
     from torch import Tensor
     from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
     # What turns a row into model inputs. It is called `tokenizer` throughout, images included.
     Processor: TypeAlias = PreTrainedTokenizerBase | BaseImageProcessor
-
-
-class Split(ABC):
-    """Labelled rows of one split, not yet encoded.
-
-    Attributes:
-        name: which rows these are, in words ("10 % of the published train split, seed 0").
-        digest: SHA-256 over inputs and labels; equal digests mean equal rows.
-    """
-
-    name: str
-    digest: str
-
-    @property
-    @abstractmethod
-    def labels(self) -> Sequence[int]:
-        """The class index of each row."""
-
-    @abstractmethod
-    def encode(self, tokenizer: Processor) -> Dataset:
-        """The rows as model inputs, unpadded, with their `length`; no labels."""
-
-    @abstractmethod
-    def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """Encoded rows, without `length`, as one batch."""
-
-    def __len__(self) -> int:
-        """How many rows there are."""
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """All that a stage may learn from. There is no evaluation split in it, by design."""
-
-    train: Split
-    validation: Split
-    calibration: Split
-    class_names: tuple[str, ...]
-
-    @property
-    def digest(self) -> str:
-        """Identifies the rows of all three splits."""
-        return "-".join(split.digest for split in (self.train, self.validation, self.calibration))
-
-
-@dataclass(frozen=True)
-class TaskData:
-    """A loaded task. Only the pipeline holds the evaluation split, and hands it to `measure`.
-
-    Attributes:
-        source: where the rows came from, in one sentence.
-    """
-
-    training: TrainingData
-    evaluation: Split
-    source: str
 
 
 @dataclass(frozen=True)
@@ -235,11 +180,14 @@ class Runnable(ABC):
 
     @abstractmethod
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Every weight by its name, one entry each, shared ones once; codes for packed ones."""
+        """Every weight by its name, one entry each, shared ones once; codes for packed ones.
 
-    @abstractmethod
-    def tensors(self) -> Iterator[Tensor]:
-        """Every tensor that the model keeps in memory, as it keeps it."""
+        In the type that they have on disk, as far as torch has it; see `packed_bits`.
+        """
+
+    def packed_bits(self) -> Mapping[str, int]:
+        """Bits of an entry on disk, by name, of the weights that share bytes; mostly none."""
+        return {}
 
     @abstractmethod
     def synchronize(self) -> None:
@@ -261,7 +209,13 @@ class Exported:
 
 
 class Runtime(Settings, ABC):
-    """Exports a model in a numeric format to a folder, and runs what it exported."""
+    """Exports a model in a numeric format to a folder, and runs what it exported.
+
+    Attributes:
+        format: the class that a quantizer inherits from to be had in this runtime.
+    """
+
+    format: ClassVar[type]
 
     @abstractmethod
     def check(self, quantizer: Quantizer, device: Device) -> None:

@@ -69,3 +69,14 @@ def named_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
             if not isinstance(tensor, nn.Parameter) or id(tensor) not in seen:
                 seen.add(id(tensor))
                 yield f"{prefix}.{name}" if prefix else name, tensor
+
+
+def code_bits(module: nn.Module) -> dict[str, int]:
+    """Bits of a code on disk, by the name of the weight, where a module says them."""
+    return {
+        f"{prefix}.{name}": part.bits
+        for prefix, part in module.named_modules()
+        if isinstance(part, StoredModule) and part.bits is not None
+        for name, tensor in part.weights()
+        if not tensor.is_floating_point()
+    }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from compress.artifact import load, write_card
+from compress.artifact import load, read_architecture, write_card
+from compress.baseline import keep_baseline
 from compress.blocks import block_linears
 from compress.cache import Cache, StageStore
 from compress.interfaces import (
@@ -63,19 +65,18 @@ def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecor
         data = run.task.load()
         pruned, ctx = compress(run, data, store)
         candidate = export(run, pruned, ctx, folder / MODEL_FOLDER)
-        teacher = ctx.teacher
-        baseline = _subject(teacher, teacher.folder, run.device, teacher.digest)
-        metrics, baseline_metrics, speedup = measure(
+        kept = keep_baseline(ctx.teacher, shared)
+        baseline = read_subject(kept, run.device, ctx.teacher.digest)
+        measured = measure(
             candidate, baseline, data.evaluation, data.training, run.device, run.seed, store, shared
         )
         record = replace(
             record,
             status="ok",
             model=MODEL_FOLDER,
-            data=_data_record(data),
-            metrics=metrics,
-            baseline=baseline_metrics,
-            speedup=speedup,
+            baseline_model=os.path.relpath(kept, folder),
+            data=data_record(data),
+            **vars(measured),
             stages=tuple(store.records),
             history=tuple(asdict(step) for step in pruned.history),
         )
@@ -109,22 +110,31 @@ def export(run: Run, model: CompressedModel, ctx: StageContext, folder: Path) ->
     # A folder that is used again may hold the model of an earlier run.
     shutil.rmtree(folder, ignore_errors=True)
     exported = run.device.runtime.export(model, run.quantizer, folder, ctx)
-    subject = _subject(model, folder, run.device)
+    subject = read_subject(folder, run.device)
     check_reload(exported, subject.model, ctx.data.calibration)
     check_claims(model.history, subject.model.weights())
     return subject
 
 
-def _subject(
-    model: CompressedModel, folder: Path | None, device: Device, digest: str = ""
-) -> Subject:
-    assert folder is not None, "every stage's model is stored"
-    compressible = {f"{name}.weight" for name in block_linears(model.module)}
-    loaded = load(folder, device.torch_device, device.thread_count())
-    return Subject(loaded, folder, compressible, digest)
+def read_subject(folder: Path, device: Device, digest: str = "") -> Subject:
+    """A model folder, loaded to be measured.
+
+    Args:
+        folder: of a model of ours.
+        device: what it will run on.
+        digest: see `Subject`.
+
+    Raises:
+        UserError: a file is missing or damaged, or its runtime is not installed.
+    """
+    model = load(folder, device.torch_device, device.thread_count())
+    linears = set(block_linears(read_architecture(folder)))
+    compressible = {name for name, _ in model.weights() if _is_of(name, linears)}
+    return Subject(model, folder, compressible, digest)
 
 
-def _data_record(data: TaskData) -> Data:
+def data_record(data: TaskData) -> Data:
+    """The rows, as a record tells of them."""
     return Data(
         source=f"{data.source}; evaluated on {data.evaluation.name}",
         train=len(data.training.train),
@@ -132,3 +142,9 @@ def _data_record(data: TaskData) -> Data:
         evaluation=len(data.evaluation),
         digest=f"{data.training.digest}-{data.evaluation.digest}",
     )
+
+
+def _is_of(weight: str, linears: set[str]) -> bool:
+    """Whether it is the weight of a Linear, or of a part of what stands in for one."""
+    owner, _, leaf = weight.rpartition(".")
+    return leaf == "weight" and (owner in linears or owner.rpartition(".")[0] in linears)

@@ -11,7 +11,6 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from compress.artifact import quiet_bars
 from compress.settings import UserError
 from compress.sources import first_line
 
@@ -70,6 +69,19 @@ def load_skeleton(folder: Path) -> PreTrainedModel:
             return auto.from_config(config)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{folder} has no usable config: {first_line(error)}") from error
+
+
+@contextmanager
+def quiet_bars() -> Iterator[None]:
+    """Hides the progress bars of reading and writing weights, which take a moment."""
+    bars = transformers.utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
 
 
 def _check_loaded(

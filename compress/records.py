@@ -6,8 +6,6 @@ Units are in the names; fractions lie in [0, 1]; what could not be measured is n
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +13,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from compress.files import write_atomically
-from compress.settings import ConfigError, UserError
+from compress.settings import UserError
 
 SCHEMA = 1
 FILE = "metrics.json"
@@ -120,15 +118,15 @@ class ModelMetrics:
         model_sparsity: zeroed fraction of all weights.
         size_bytes: bytes of the files needed to run it: all in its folder but the manifest, which
             says what was done. Zeros in a dense file save nothing.
-        peak_memory_bytes: weights plus the largest total of activations alive at once, counted
-            tensor by tensor at the largest timed shape; the process as a whole takes more.
+        peak_memory_bytes: memory that a fresh process takes for it at most, while it runs the
+            largest timed shape; null where the operating system does not say.
         runtime: what ran it.
-        precision: what it computed in.
+        precision: what it computed in; null in records of before it was noted.
         zipped_bytes: what a zip file of the same files would take.
         bitmask_bytes: what the files would take with one bit per weight and only the weights that
             are not zero, wherever that is less.
-        resident_bytes: memory that a fresh process takes for it once it is loaded; null where the
-            operating system does not say.
+        resident_bytes: memory that a fresh process takes for it once it has run the first timed
+            shape; null where the operating system does not say.
     """
 
     score: Score
@@ -140,7 +138,7 @@ class ModelMetrics:
     latency: tuple[Latency, ...]
     peak_memory_bytes: int | None
     runtime: str = "torch"
-    precision: str = "float32"
+    precision: str | None = None
     zipped_bytes: int | None = None
     bitmask_bytes: int | None = None
     resident_bytes: int | None = None
@@ -221,66 +219,6 @@ class RunRecord:
     baseline_model: str | None = None
     stages: tuple[StageRecord, ...] = ()
     history: tuple[dict[str, Any], ...] = ()
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A figure that can be an objective, a column or an axis.
-
-    Attributes:
-        better: which direction is better.
-        read: takes it out of a record whose status is ok.
-    """
-
-    unit: str
-    better: Literal["higher", "lower"]
-    read: Callable[[RunRecord], float]
-
-
-def _model(read: Callable[[ModelMetrics], float]) -> Callable[[RunRecord], float]:
-    def of_run(record: RunRecord) -> float:
-        assert record.metrics is not None, "only records whose status is ok bear metrics"
-        return read(record.metrics)
-
-    return of_run
-
-
-def _known(value: float | None) -> float:
-    """NaN for a figure that could not be measured."""
-    return math.nan if value is None else value
-
-
-METRICS = {
-    "accuracy": Metric("fraction", "higher", _model(lambda m: m.score.accuracy)),
-    "f1_macro": Metric("fraction", "higher", _model(lambda m: m.score.f1_macro)),
-    "size_bytes": Metric("bytes", "lower", _model(lambda m: m.size_bytes)),
-    "latency_ms": Metric("ms", "lower", _model(lambda m: m.latency[0].median_ms)),
-    "speedup": Metric("ratio", "higher", lambda record: record.speedup[0].ratio),
-    "parameters": Metric("count", "lower", _model(lambda m: m.parameters)),
-    "nonzero_parameters": Metric("count", "lower", _model(lambda m: m.nonzero_parameters)),
-    "sparsity": Metric("fraction", "higher", _model(lambda m: m.sparsity)),
-    "model_sparsity": Metric("fraction", "higher", _model(lambda m: m.model_sparsity)),
-    "peak_memory_bytes": Metric("bytes", "lower", _model(lambda m: _known(m.peak_memory_bytes))),
-}
-
-
-def check_objectives(names: tuple[str, ...]) -> None:
-    """Checks that every objective is a metric that records bear.
-
-    Raises:
-        ConfigError: one is not, or there is none.
-    """
-    unknown = [name for name in names if name not in METRICS]
-    if unknown or not names:
-        got = ", ".join(unknown) or "none"
-        raise ConfigError(f"objectives must be among {', '.join(METRICS)}; got {got}")
-
-
-def objective_values(record: RunRecord, names: tuple[str, ...]) -> list[float]:
-    """The objectives in order; NaN for a failed run, which a sweeper takes as a failed trial."""
-    if record.status == "failed":
-        return [math.nan] * len(names)
-    return [float(METRICS[name].read(record)) for name in names]
 
 
 def write_record(record: RunRecord, folder: Path) -> Path:

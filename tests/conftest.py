@@ -44,6 +44,8 @@ TINY = (
     "device.threads=1",
     "device.benchmark.seconds=0.02",
     "device.benchmark.shapes=[[1,8],[4,16]]",
+    "device.benchmark.sittings=1",
+    "device.benchmark.noise_floor=false",
 )
 
 ROWS = {"train": 24, "validation": 8, "calibration": 6}
@@ -105,8 +107,15 @@ def run_config(tmp_path: Path, cache_dir: Path) -> Callable[..., RunRecord]:
 
 @pytest.fixture(scope="session")
 def device() -> Cpu:
-    benchmark = Benchmark(shapes=((1, 8), (2, 16)), seconds=0.02, scoring_batch=8)
-    return Cpu(threads=1, runtime=TorchRuntime(), benchmark=benchmark)
+    benchmark = Benchmark(
+        shapes=((1, 8), (2, 16)),
+        seconds=0.02,
+        interval_width=0.02,
+        sittings=1,
+        noise_floor=False,
+        scoring_batch=8,
+    )
+    return Cpu(threads=1, runtime=TorchRuntime(compile=False), benchmark=benchmark)
 
 
 def make_split(count: int, name: str = "train") -> TextSplit:
@@ -241,4 +250,4 @@ def torch_export(model: CompressedModel, quantizer: Quantizer, folder: Path) -> 
     """
     device = settings_of("device", "cpu")
     ctx = StageContext(model, None, device, 0, None)  # type: ignore[arg-type]
-    return TorchRuntime().export(model, quantizer, folder, ctx).reference
+    return TorchRuntime(compile=False).export(model, quantizer, folder, ctx).reference

@@ -15,7 +15,9 @@ from compress.build import build_run
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, Student
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_zeros
-from compress.runtime.torch import TorchModel
+from compress.runtime.onnxruntime import OnnxRuntime
+from compress.runtime.pairs import every_quantizer
+from compress.runtime.torch import TorchFormat, TorchModel
 from compress.settings import ConfigError, Settings, UserError
 from tests.conftest import (
     IMAGE_ARCHITECTURES,
@@ -34,6 +36,7 @@ SHORT = ("student.distillation.epochs=1", "student.distillation.batch_size=8")
 # What a yaml leaves to the user, filled in; and what makes training end at once.
 NEEDED = {
     ("teacher", "local"): ["teacher.path=somewhere"],
+    ("teacher", "artifact"): ["teacher.folder=somewhere"],
     ("student", "pretrained"): ["student.path=somewhere"],
     ("student", "layers"): [*SHORT],
     ("student", "scratch"): [
@@ -50,6 +53,7 @@ REFUSED = {
     **{("vocabulary", name): "needs a model that reads tokens" for name in IMAGE_ARCHITECTURES},
 }
 SHAPES_DEPEND_ON_ROWS = ("vocabulary",)
+TORCH_FORMATS = [name for name, found in every_quantizer() if issubclass(found, TorchFormat)]
 EVERY = [(group, name) for group in GROUPS for name in yaml_names(group)]
 
 Teachers = Callable[[str], CompressedModel]
@@ -140,7 +144,7 @@ def test_student_keeps_the_contract(
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("name", yaml_names("quantizer"))
+@pytest.mark.parametrize("name", TORCH_FORMATS)
 def test_quantizer_reloads_what_it_wrote(
     name: str, architecture: str, teachers: Teachers, context: Contexts, tmp_path: Path
 ) -> None:
@@ -149,6 +153,26 @@ def test_quantizer_reloads_what_it_wrote(
     assert isinstance(quantizer, Quantizer)
     prepared = quantizer.prepare(teacher, context(teacher))
     _check_round_trip(prepared, quantizer, context(teacher), tmp_path / "model")
+
+
+# Exporting takes seconds, so only one model of each input here.
+@pytest.mark.parametrize(
+    "architecture",
+    [a if a in ("bert", "vit") else pytest.param(a, marks=pytest.mark.slow) for a in ARCHITECTURES],
+)
+@pytest.mark.parametrize("name", [n for n in yaml_names("quantizer") if n not in TORCH_FORMATS])
+def test_a_format_that_torch_lacks_reloads_from_onnx_runtime(
+    name: str, architecture: str, teachers: Teachers, context: Contexts, tmp_path: Path
+) -> None:
+    teacher = teachers(architecture)
+    quantizer = settings_of("quantizer", name)
+    assert isinstance(quantizer, Quantizer)
+    ctx = context(teacher)
+    exported = OnnxRuntime().export(teacher, quantizer, tmp_path, ctx)
+    pair = [predict_all(m, ctx.data.validation, 4) for m in (exported.reference, load(tmp_path))]
+    # Logits are up to 0.08 there, and 0.011 off at most.
+    assert (pair[0] - pair[1]).abs().max() < 0.02
+    check_claims(read_manifest(tmp_path).history, load(tmp_path).weights())
 
 
 def test_an_unknown_target_is_refused() -> None:

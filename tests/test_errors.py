@@ -8,7 +8,7 @@ import pytest
 from hydra.errors import HydraException
 
 from compress.build import build_run
-from compress.cli import _one_line, cross_choices
+from compress.cli import cross_choices, one_line
 from compress.interfaces import CompressedModel
 from compress.settings import UserError
 from tests.conftest import compose_config
@@ -47,6 +47,9 @@ TABLE = [
     ("teacher=local teacher.path={tmp}/empty", "holds no model: it has no config.json"),
     ("teacher=local teacher.path={tmp}/pickled", "holds no *.safetensors weights"),
     ("teacher=local teacher.path={tmp}/strange", "has no usable config"),
+    ("teacher=artifact", "teacher: Missing mandatory value: teacher.folder"),
+    ("teacher=artifact teacher.folder=''", "must be a model folder of ours, got nothing"),
+    ("teacher=artifact teacher.folder={tmp}/empty", "is no model folder of ours: it has no manif"),
     ("teacher=bert_base", "google-bert/bert-base-uncased not found"),
     ("teacher.finetune.learning_rate=0", "Training.learning_rate must be > 0, got 0.0"),
     ("teacher.architecture=t5", "must be one of bert, distilbert, roberta, electra"),
@@ -96,7 +99,7 @@ def test_one_line_before_any_weight(
         monkeypatch.setattr(reader, forbidden)
     with pytest.raises((UserError, HydraException)) as caught:
         build_run(compose_config("teacher=tiny_random", *overrides.format(tmp=files).split()))
-    line = _one_line(caught.value)
+    line = one_line(caught.value)
     assert said in line
     assert "\n" not in line
     assert len(line) < 500

@@ -12,12 +12,20 @@ import torch
 from torch import Tensor
 
 from compress import load
-from compress.interfaces import StageContext, TrainingData
+from compress.blocks import block_linears
+from compress.device.cpu import Cpu
+from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, TrainingData
+from compress.pipeline import read_subject
 from compress.records import RunRecord
 from compress.runtime.torch import TorchModel
+from tests.conftest import settings_of, torch_export
 
 Runs = Callable[..., RunRecord]
 TIMES = {"latency", "speedup", "seconds", "environment", "stages", "started"}
+# What an operating system counts, in pages.
+TIMES |= {"peak_memory_bytes", "resident_bytes"}
+# The last bits of weights depend on how many threads trained them; no other figure shows it.
+TIMES |= {"zipped_bytes"}
 
 
 def without_times(value: Any) -> Any:
@@ -106,6 +114,21 @@ def test_no_stage_can_reach_the_evaluation_split() -> None:
         "teacher", "data", "device", "seed", "store",
         "train", "validation", "calibration", "class_names",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("quantizer", ["none", "bf16", "int8_dynamic", "nf4"])
+@pytest.mark.parametrize("pruner", ["none", "lowrank", "layers", "chain"])
+def test_a_folder_says_which_weights_are_compressible(
+    pruner: str, quantizer: str, teacher: CompressedModel, device: Cpu,
+    context: Callable[[CompressedModel], StageContext], tmp_path: Path,
+) -> None:  # fmt: skip
+    prune, form = settings_of("pruner", pruner), settings_of("quantizer", quantizer)
+    assert isinstance(prune, Pruner)
+    assert isinstance(form, Quantizer)
+    model = prune.prune(teacher, context(teacher))
+    torch_export(model, form, tmp_path / "model")
+    found = read_subject(tmp_path / "model", device).compressible
+    assert found == {f"{name}.weight" for name in block_linears(model.module)}
 
 
 def test_a_broken_claim_fails_the_run(run_config: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,14 +13,23 @@ class Benchmark(Settings):
 
     Attributes:
         shapes: (batch size, sequence length in tokens) pairs. The first is the one that a single
-            latency figure, such as an objective or an axis of a plot, refers to.
-        seconds: time spent timing each shape, baseline and candidate together.
+            latency figure, such as an objective or an axis of a plot, refers to. Images have the
+            length that their size gives them, whatever stands here.
+        seconds: spent timing each shape at most, baseline and candidate together; warming up, and
+            the few rounds that there always are, not counted.
+        interval_width: a sitting ends early once its speed-up's interval is no wider than this,
+            both sides together, as a share of the speed-up.
+        sittings: how often the two processes are replaced by fresh ones.
+        noise_floor: whether the baseline is timed against itself as well, once per sweep.
         scoring_batch: batch size at which accuracy is computed; a dynamically quantised model's
             accuracy depends on it.
     """
 
     shapes: tuple[tuple[int, int], ...]
     seconds: float
+    interval_width: float
+    sittings: int
+    noise_floor: bool
     scoring_batch: int
 
     def __post_init__(self) -> None:
@@ -28,10 +37,10 @@ class Benchmark(Settings):
 
         Raises:
             ConfigError: no shape, a shape with a batch below 1 or a length below 3 tokens (the
-                two special ones and one of the text), or a time that is not above zero.
+                two special ones and one of the text), or a value that is not above zero.
         """
         super().__post_init__()
-        check_positive(self, "seconds", "scoring_batch")
+        check_positive(self, "seconds", "interval_width", "sittings", "scoring_batch")
         if not self.shapes:
             raise ConfigError("Benchmark.shapes must name at least one [batch, length] pair")
         for batch, length in self.shapes:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
+import logging
 import os
 import platform
+import time
 from pathlib import Path
 
 import psutil
@@ -14,9 +17,17 @@ import torch
 from compress.interfaces import Device
 from compress.records import Environment
 
+log = logging.getLogger(__name__)
+
 LIBRARIES = (
     "torch", "transformers", "tokenizers", "datasets", "numpy", "hydra-core", "omegaconf", "optuna"
 )  # fmt: skip
+OPTIONAL_LIBRARIES = ("onnxruntime", "openvino", "nncf", "bitsandbytes")
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+WINDOW_SECONDS = 0.2
+# Kernels count time in hundredths of a second: below this share of one processor it is noise, and
+# what a resting machine does besides.
+BUSY_PROCESSORS = 0.25
 # Instruction sets that decide how fast int8 and bfloat16 run, by the name Linux gives them.
 INSTRUCTION_SETS = {
     "avx2": "AVX2",
@@ -33,31 +44,72 @@ INSTRUCTION_SETS = {
 
 
 def environment(device: Device) -> Environment:
-    """The machine, the device and the versions of the libraries that shape the figures."""
-    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    """The machine, the device and the versions of the libraries that shape the figures.
+
+    Warns in the log if the machine is busy; takes `WINDOW_SECONDS`.
+    """
+    occupied = busy()
+    if occupied is not None:
+        log.warning("the machine is busy, times will be off: %s", occupied)
     return Environment(
         machine=machine(),
         device=device.label(),
         load_average=os.getloadavg()[0] if "getloadavg" in dir(os) else None,
-        versions={"python": platform.python_version(), **versions},
+        versions={"python": platform.python_version(), **_versions()},
+        busy=occupied,
+        governor=_governor(),
     )
+
+
+def busy() -> str | None:
+    """What else takes the processors right now, in words; None if nothing does.
+
+    Not the load average: that of a minute has the run before in it. Time that a hypervisor gives
+    to other machines counts.
+    """
+    count = psutil.cpu_count() or 1
+    started, own = time.perf_counter(), time.process_time()
+    share = psutil.cpu_percent(interval=WINDOW_SECONDS) / 100 * count
+    others = share - (time.process_time() - own) / (time.perf_counter() - started)
+    if others < BUSY_PROCESSORS:
+        return None
+    return f"something else took {others:.1f} of {count} processors when the run began"
 
 
 @functools.cache
 def machine() -> str:
-    """Processor, cores, instruction sets and GPU; no host name."""
+    """Processor, cores, hardware threads if more, instruction sets and GPU; no host name."""
     facts = _cpu_facts()
-    cores = psutil.cpu_count(logical=False) or psutil.cpu_count()
+    logical = psutil.cpu_count() or 1
+    cores = psutil.cpu_count(logical=False) or logical
     flags = set((facts.get("flags") or facts.get("Features") or "").split())
     sets = [label for flag, label in INSTRUCTION_SETS.items() if flag in flags]
     name = facts.get("model name") or platform.processor() or platform.machine()
     # Clouds shorten the name to "AMD EPYC"; family and model tell the generations apart.
     if "cpu family" in facts:
         name += f" (family {facts['cpu family']} model {facts['model']})"
-    parts = [name, f"{cores} cores", " ".join(sets)]
+    threads = f"{logical} threads" if logical > cores else ""
+    parts = [name, f"{cores} cores", threads, " ".join(sets)]
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     return ", ".join(part for part in parts if part)
+
+
+def _versions() -> dict[str, str]:
+    """Those of the libraries that are always there, and of the others where they are."""
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    for name in OPTIONAL_LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def _governor() -> str | None:
+    """The kernel's rule for the clock rate; None where it does not say."""
+    try:
+        return GOVERNOR.read_text().strip()
+    except OSError:
+        return None
 
 
 def _cpu_facts() -> dict[str, str]:

@@ -1,70 +1,159 @@
 """Time of one forward pass, baseline and candidate in turns.
 
-Both are warmed up, then timed in short blocks that alternate, so that whatever slows the machine
-down for a while slows both. Which of the two begins a round alternates as well. The garbage
-collector is off while the clock runs. The interval of the speed-up comes from resampling rounds.
+Each model has a process of its own, and only one of the two is awake. A round is two turns each, in
+the order A B B A, so that a machine that slows down evenly slows both by as much; which of the two
+is A alternates. The ratio of a round is taken from its turns' lower quartiles.
+
+Two processes that do the same differ by up to a percent for as long as they live, so the pair is
+replaced by a fresh one several times: each pair is a sitting.
 """
 
 from __future__ import annotations
 
-import gc
+import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from compress.interfaces import Runnable, Split
+from compress.interfaces import Device, Runnable, Split
 from compress.measure.benchmark import Benchmark
+from compress.measure.speedup import outside, relative_width, speedup_interval
+from compress.measure.timed import Inputs
+from compress.measure.worker import Pair, open_pair
 from compress.records import Latency, Speedup
 
-BLOCK_SECONDS = 0.02  # one model's turn: long against the clock, short against a busy spell
-MAX_BLOCK = 10
-MIN_ROUNDS = 5
-MIN_WARMUP = 2
-RESAMPLES = 2000
+CANDIDATE, BASELINE = 0, 1
+BLOCK_SECONDS = 0.03  # one turn: long against the clock, short against a busy spell
+MAX_BLOCK = 20
+# In all sittings together. With fewer the bootstrap knows too little: of 100 simulated intervals 85
+# to 90 covered the truth with 6 rounds in 3 sittings, 96 to 98 with 9.
+MIN_ROUNDS = 9
+CHECK_ROUNDS = 5  # of a sitting, before its interval is worth looking at, and between looks
+WARM_UP_SECONDS = 1.0
 TAIL_SAMPLES = 10  # a percentile needs this many samples beyond it
 
-Batch = Mapping[str, Int[Tensor, "B L"]]
+
+@dataclass(frozen=True)
+class Contender:
+    """What is timed.
+
+    Attributes:
+        folder: of the model.
+        inputs: a batch for every shape of the benchmark.
+    """
+
+    folder: Path
+    inputs: tuple[Inputs, ...]
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of both models at one shape: [rounds, passes in a block]."""
+    """What was timed at one shape.
 
-    candidate: Float[np.ndarray, "rounds passes_candidate"]
-    baseline: Float[np.ndarray, "rounds passes_baseline"]
+    Attributes:
+        times_ms: of every pass, the candidate's and the baseline's.
+        sittings: of each, the logarithms of its rounds' speed-ups.
+    """
+
+    batch: int
+    length: int
+    times_ms: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
+    sittings: list[list[float]] = field(default_factory=list)
+
+    def interval(self, seed: int) -> tuple[float, float, float]:
+        """The speed-up and its 95 % interval."""
+        return speedup_interval([np.array(rounds) for rounds in self.sittings], seed)
+
+    def speedup(self, seed: int, floor: float | None) -> Speedup:
+        """The speed-up, beside the noise floor if that is known."""
+        ratio, low, high = self.interval(seed)
+        difference = None if floor is None else outside(low, high, floor)
+        return Speedup(self.batch, self.length, ratio, low, high, floor, difference)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a model takes; None where the system does not say.
+
+    Attributes:
+        resident_bytes: when it has run the first shape.
+        peak_bytes: at most, while it runs the largest shape.
+    """
+
+    resident_bytes: int | None
+    peak_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What was found of two models.
+
+    Attributes:
+        shapes: one entry each.
+        memory: the candidate's and the baseline's.
+        text: whether the models read tokens, and no images.
+    """
+
+    shapes: tuple[Timing, ...]
+    memory: tuple[Memory, Memory]
+    text: bool
+
+    def latencies(self, which: int) -> tuple[Latency, ...]:
+        """Those of the candidate (0) or the baseline (1)."""
+        return tuple(
+            summarize(timing.times_ms[which], timing.batch, timing.length, text=self.text)
+            for timing in self.shapes
+        )
 
 
 def measure_latency(
-    candidate: Runnable, baseline: Runnable, rows: Split, benchmark: Benchmark, seed: int
-) -> tuple[tuple[Latency, ...], tuple[Latency, ...], tuple[Speedup, ...]]:
-    """Times both models at every shape of the benchmark.
+    candidate: Contender, baseline: Contender, device: Device, seed: int
+) -> Timings:
+    """Times both models at every shape of the device's benchmark, and weighs them.
 
-    Returns:
-        The candidate's latencies, the baseline's, and the speed-ups, one of each per shape.
+    Raises:
+        UserError: a model cannot be loaded.
+        WorkerError: the process of one failed or died.
     """
-    timings = []
-    with _collector_off():
-        for shape in benchmark.shapes:
-            inputs, other = (fill_shape(model, rows, *shape) for model in (candidate, baseline))
-            timings.append(_time_in_turns(candidate, inputs, baseline, other, benchmark.seconds))
-    ours, theirs, speedups = [], [], []
-    for (batch, length), timing in zip(benchmark.shapes, timings, strict=True):
-        ours.append(summarize(timing.candidate, batch, length))
-        theirs.append(summarize(timing.baseline, batch, length))
-        ratio, low, high = speedup_interval(timing, seed)
-        speedups.append(Speedup(batch=batch, length=length, ratio=ratio, low=low, high=high))
-    return tuple(ours), tuple(theirs), tuple(speedups)
+    benchmark, contenders = device.benchmark, (candidate, baseline)
+    timings = tuple(Timing(*shape) for shape in benchmark.shapes)
+    folders = (candidate.folder, baseline.folder)
+    resident: list[int | None] = []
+    peak: list[int | None] = []
+    for _ in range(benchmark.sittings):
+        with open_pair(folders, device.torch_device, device.thread_count()) as pair:
+            if not resident:
+                resident = [pair.wake(w).resident_memory(contenders[w].inputs[0]) for w in (0, 1)]
+            for timing, *inputs in zip(timings, *(c.inputs for c in contenders), strict=True):
+                _time_in_turns(pair, inputs, benchmark, seed, timing)
+            if not peak:
+                peak = [pair.wake(w).peak_memory(_largest(contenders[w].inputs)) for w in (0, 1)]
+    text = "input_ids" in baseline.inputs[0]
+    return Timings(timings, (Memory(resident[0], peak[0]), Memory(resident[1], peak[1])), text)
+
+
+def fill_shapes(
+    model: Runnable, rows: Split, shapes: Sequence[tuple[int, int]]
+) -> tuple[Inputs, ...]:
+    """A batch of each shape, as a worker takes them."""
+    batches = [fill_shape(model, rows, *shape) for shape in shapes]
+    return tuple({name: t.numpy() for name, t in batch.items()} for batch in batches)
 
 
 def fill_shape(model: Runnable, rows: Split, batch: int, length: int) -> dict[str, Tensor]:
-    """Real text of exactly this shape: the rows' tokens one after the other, no padding."""
+    """Real text of exactly this shape: the rows' tokens one after the other, no padding.
+
+    Images are as long as their size makes them: `batch` of them, the rows in turns.
+    """
     encoded = rows.encode(model.tokenizer).remove_columns("length")
+    if "input_ids" not in encoded.column_names:
+        return rows.collate(model.tokenizer, [encoded[i % len(encoded)] for i in range(batch)])
     start, end = encoded[0]["input_ids"][0], encoded[0]["input_ids"][-1]
     stream = [token for ids in encoded["input_ids"] for token in ids[1:-1]]
     inner = length - 2
@@ -80,10 +169,11 @@ def fill_shape(model: Runnable, rows: Split, batch: int, length: int) -> dict[st
     return filled
 
 
-def summarize(times_ms: Float[np.ndarray, ...], batch: int, length: int) -> Latency:
+def summarize(times_ms: Sequence[float], batch: int, length: int, *, text: bool) -> Latency:
     """Median, quartile distance, and the percentiles that the sample is large enough for."""
-    flat = times_ms.ravel()
+    flat = np.array(times_ms)
     lower, median, upper = (float(q) for q in np.percentile(flat, [25, 50, 75]))
+    per_second = 1000 * batch / median
     return Latency(
         batch=batch,
         length=length,
@@ -92,7 +182,8 @@ def summarize(times_ms: Float[np.ndarray, ...], batch: int, length: int) -> Late
         iqr_ms=upper - lower,
         p95_ms=tail_percentile(flat, 0.95),
         p99_ms=tail_percentile(flat, 0.99),
-        samples_per_second=1000 * batch / median,
+        samples_per_second=per_second,
+        tokens_per_second=per_second * length if text else None,
     )
 
 
@@ -103,59 +194,52 @@ def tail_percentile(values: Float[np.ndarray, " n"], p: float) -> float | None:
     return float(np.quantile(values, p))
 
 
-def speedup_interval(timing: Timing, seed: int) -> tuple[float, float, float]:
-    """Ratio of medians, baseline over candidate, with a 95 % percentile bootstrap over rounds."""
-    rng = np.random.default_rng(seed)
-    rounds = len(timing.candidate)
-    ratio = np.median(timing.baseline) / np.median(timing.candidate)
-    picks = rng.integers(0, rounds, size=(RESAMPLES, rounds))
-    above = np.median(timing.baseline[picks].reshape(RESAMPLES, -1), axis=1)
-    below = np.median(timing.candidate[picks].reshape(RESAMPLES, -1), axis=1)
-    low, high = np.percentile(above / below, [2.5, 97.5])
-    return float(ratio), float(low), float(high)
-
-
 def _time_in_turns(
-    candidate: Runnable, inputs: Batch, baseline: Runnable, other: Batch, seconds: float
-) -> Timing:
-    """Rounds of one block each until the time is up; at least `MIN_ROUNDS`."""
-    turns = [(candidate, inputs), (baseline, other)]
-    passes = [_block_size(model, batch) for model, batch in turns]
-    blocks: list[list[list[float]]] = [[], []]
-    deadline = time.perf_counter() + seconds
-    while len(blocks[0]) < MIN_ROUNDS or time.perf_counter() < deadline:
-        first = len(blocks[0]) % 2
-        for which in (first, 1 - first):
-            blocks[which].append(_time_block(*turns[which], passes[which]))
-    return Timing(candidate=np.array(blocks[0]), baseline=np.array(blocks[1]))
+    pair: Pair, inputs: Sequence[Inputs], benchmark: Benchmark, seed: int, timing: Timing
+) -> None:
+    """One sitting at one shape: rounds until they agree or the time is up."""
+    share = benchmark.seconds / benchmark.sittings
+    block_ms = 1000 * min(BLOCK_SECONDS, share / 10)
+    passes = []
+    for which in (CANDIDATE, BASELINE):
+        one_ms = pair.wake(which).prepare(inputs[which], min(WARM_UP_SECONDS, share))
+        passes.append(max(1, min(MAX_BLOCK, round(block_ms / one_ms))))
+    rounds: list[float] = []
+    timing.sittings.append(rounds)
+    deadline = time.perf_counter() + share
+    while len(rounds) * benchmark.sittings < MIN_ROUNDS or (
+        time.perf_counter() < deadline and not _agree(rounds, benchmark.interval_width, seed)
+    ):
+        rounds.append(_time_round(pair, passes, len(rounds) % 2, timing))
 
 
-def _block_size(model: Runnable, batch: Batch) -> int:
-    """Warms a model up and returns how many passes fill a block."""
-    _time_block(model, batch, MIN_WARMUP)
-    fastest = min(_time_block(model, batch, MIN_WARMUP))
-    return max(1, min(MAX_BLOCK, round(BLOCK_SECONDS * 1000 / fastest)))
+def _time_round(pair: Pair, passes: Sequence[int], outer: int, timing: Timing) -> float:
+    """Turns in the order A B B A, A being `outer`; the logarithm of the speed-up."""
+    inner = 1 - outer
+    first = pair.wake(outer).time_block(passes[outer])
+    middle = pair.wake(inner).time_block(2 * passes[inner])
+    last = pair.wake(outer).time_block(passes[outer])
+    timing.times_ms[outer].extend(first + last)
+    timing.times_ms[inner].extend(middle)
+    blocks = {
+        outer: (first, last),
+        inner: (middle[: passes[inner]], middle[passes[inner] :]),
+    }
+    log_ms = {w: np.mean([_log_quick(block) for block in turns]) for w, turns in blocks.items()}
+    return float(log_ms[BASELINE] - log_ms[CANDIDATE])
 
 
-def _time_block(model: Runnable, batch: Batch, passes: int) -> list[float]:
-    """Milliseconds of each of some consecutive passes."""
-    times = []
-    for _ in range(passes):
-        model.synchronize()
-        started = time.perf_counter()
-        model.predict(batch)
-        model.synchronize()
-        times.append((time.perf_counter() - started) * 1000)
-    return times
+def _log_quick(block: Sequence[float]) -> float:
+    """The logarithm of a block's lower quartile: whatever disturbs a pass only adds to it."""
+    return math.log(np.percentile(block, 25))
 
 
-@contextmanager
-def _collector_off() -> Iterator[None]:
-    was_on = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+def _agree(rounds: list[float], width: float, seed: int) -> bool:
+    """Whether a sitting's own interval is narrow enough; looked at now and then."""
+    if not rounds or len(rounds) % CHECK_ROUNDS:
+        return False
+    return relative_width(speedup_interval([np.array(rounds)], seed)) <= width
+
+
+def _largest(inputs: Sequence[Inputs]) -> Inputs:
+    return max(inputs, key=lambda batch: max(values.size for values in batch.values()))

@@ -5,13 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.artifact import folder_bytes
+import torch
+
+from compress.artifact import folder_bytes, needed_files, read_spec
 from compress.interfaces import Device, Exported, Runnable, Split, TensorStore, TrainingData
-from compress.measure.latency import fill_shape, measure_latency
-from compress.measure.memory import peak_memory
-from compress.measure.score import predict_all, score
+from compress.measure.latency import (
+    BASELINE,
+    CANDIDATE,
+    Contender,
+    Memory,
+    fill_shape,
+    fill_shapes,
+    measure_latency,
+)
+from compress.measure.noise import noise_floors
+from compress.measure.score import compare, predict_all, score
+from compress.measure.size import bitmask_bytes, zipped_bytes
 from compress.measure.sparsity import count_weights
-from compress.records import Latency, ModelMetrics, Score, Speedup
+from compress.records import Comparison, Latency, ModelMetrics, Score, Speedup
 
 RELOAD_SHAPE = (32, 32)
 
@@ -47,6 +58,16 @@ def check_reload(exported: Exported, reloaded: Runnable, rows: Split) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What `measure` found, by the names that it has in a record."""
+
+    metrics: ModelMetrics
+    baseline: ModelMetrics
+    speedup: tuple[Speedup, ...]
+    comparison: Comparison
+
+
 def measure(
     candidate: Subject,
     baseline: Subject,
@@ -56,11 +77,12 @@ def measure(
     seed: int,
     store: TensorStore,
     shared: Path,
-) -> tuple[ModelMetrics, ModelMetrics, tuple[Speedup, ...]]:
-    """Metrics of the candidate and of the baseline, and the speed-ups between them.
+) -> Measured:
+    """Measures the candidate beside the baseline.
 
-    The baseline's logits are the same in every run that shares it, so they are computed once and
-    kept in the store. Times are never kept: both models are timed in every run.
+    The baseline's logits are the same in every run that shares it, and so is its size in a zip
+    file, so these are computed once and kept in the store. Times are never kept: both models are
+    timed in every run.
 
     Args:
         candidate: what the run made.
@@ -69,7 +91,7 @@ def measure(
         training: its train rows give the text that is timed.
         device: what to time on, and which shapes.
         seed: of the bootstrap.
-        store: where the baseline's logits are kept.
+        store: where the baseline's logits and its zipped size are kept.
         shared: the folder of the sweep, for what is measured once per sweep.
     """
     batch_size = device.benchmark.scoring_batch
@@ -80,33 +102,57 @@ def measure(
         lambda: {"logits": predict_all(baseline.model, evaluation, batch_size)},
     )
     logits = predict_all(candidate.model, evaluation, batch_size), kept["logits"]
-    ours, theirs, speedups = measure_latency(
-        candidate.model, baseline.model, training.calibration, device.benchmark, seed
-    )
-    scores = [score(each, evaluation, batch_size) for each in logits]
+    zipped = zipped_bytes(needed_files(candidate.folder)), _kept_zipped_bytes(baseline, store)
     rows, shapes = training.calibration, device.benchmark.shapes
-    metrics = _model_metrics(candidate, scores[0], ours, rows, shapes)
-    baseline_metrics = _model_metrics(baseline, scores[1], theirs, rows, shapes)
-    return metrics, baseline_metrics, speedups
+    ours, theirs = (
+        Contender(subject.folder, fill_shapes(subject.model, rows, shapes))
+        for subject in (candidate, baseline)
+    )
+    floors = noise_floors(theirs, device, seed, shared)
+    timings = measure_latency(ours, theirs, device, seed)
+    latencies = [timings.latencies(which) for which in (CANDIDATE, BASELINE)]
+    memory = timings.memory
+    scores = [score(each, evaluation, batch_size) for each in logits]
+    return Measured(
+        metrics=_model_metrics(candidate, scores[0], latencies[0], memory[0], zipped[0]),
+        baseline=_model_metrics(baseline, scores[1], latencies[1], memory[1], zipped[1]),
+        speedup=tuple(t.speedup(seed, f) for t, f in zip(timings.shapes, floors, strict=True)),
+        comparison=compare(*logits, evaluation.labels),
+    )
+
+
+def _kept_zipped_bytes(subject: Subject, store: TensorStore) -> int:
+    """Those of a model that the stage store made: computed once, seconds for a large one."""
+    files = needed_files(subject.folder)
+    made = store.tensors(
+        "zipped_bytes",
+        {"model": subject.digest},
+        lambda: {"bytes": torch.tensor(zipped_bytes(files))},
+    )
+    return int(made["bytes"])
 
 
 def _model_metrics(
     subject: Subject,
     quality: Score,
     latency: tuple[Latency, ...],
-    rows: Split,
-    shapes: tuple[tuple[int, int], ...],
+    memory: Memory,
+    zipped: int,
 ) -> ModelMetrics:
     count = count_weights(subject.model.weights(), subject.compressible)
-    largest = max(shapes, key=lambda shape: shape[0] * shape[1])
-    inputs = fill_shape(subject.model, rows, *largest)
+    size = folder_bytes(subject.folder)
     return ModelMetrics(
         score=quality,
         parameters=count.total,
         nonzero_parameters=count.total - count.zeros,
         sparsity=count.compressible_zeros / count.compressible,
         model_sparsity=count.zeros / count.total,
-        size_bytes=folder_bytes(subject.folder),
+        size_bytes=size,
         latency=latency,
-        peak_memory_bytes=peak_memory(subject.model, inputs),
+        peak_memory_bytes=memory.peak_bytes,
+        resident_bytes=memory.resident_bytes,
+        runtime=read_spec(subject.folder).runtime.split(".")[-2],
+        precision=subject.model.precision,
+        zipped_bytes=zipped,
+        bitmask_bytes=bitmask_bytes(size, subject.model.weights(), subject.model.packed_bits()),
     )

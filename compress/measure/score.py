@@ -1,9 +1,9 @@
-"""Quality on the evaluation split, with its sampling error."""
+"""Quality on the evaluation split, its sampling error, and whether it differs from another's."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from compress.interfaces import Runnable, Split
-from compress.records import Score
+from compress.records import Comparison, Score
 
 Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
@@ -64,6 +64,42 @@ def wilson_interval(correct: int, total: int, z: float = Z_95) -> tuple[float, f
     spread = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
     scale = 1 + z**2 / total
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def compare(
+    candidate: Float[Tensor, "rows classes"],
+    baseline: Float[Tensor, "rows classes"],
+    labels: Sequence[int],
+) -> Comparison:
+    """Two models' predictions on the same rows.
+
+    Args:
+        candidate: logits of every row, in the order of the labels.
+        baseline: likewise.
+        labels: the right classes.
+    """
+    ours, theirs = candidate.argmax(dim=-1), baseline.argmax(dim=-1)
+    right = torch.tensor(list(labels))
+    lost = int(((theirs == right) & (ours != right)).sum())
+    won = int(((ours == right) & (theirs != right)).sum())
+    agreement = float((ours == theirs).double().mean())
+    return Comparison(agreement, lost, won, mcnemar_p_value(lost, won))
+
+
+def mcnemar_p_value(lost: int, won: int) -> float:
+    """McNemar's two-sided test (Psychometrika 12:153, 1947), exact: no normal distribution in it.
+
+    The probability that of `lost + won` tosses of a fair coin at most as few as the smaller of the
+    two, or at least as many as the larger, show heads; 1 where no row tells the models apart.
+
+    Args:
+        lost: rows that only the one model has right.
+        won: rows that only the other has right.
+    """
+    tosses = lost + won
+    tail = sum(math.comb(tosses, heads) for heads in range(min(lost, won) + 1))
+    both: float = 2 * tail / 2**tosses
+    return min(1.0, both)  # the middle counts twice where the two are equal
 
 
 def _batches(

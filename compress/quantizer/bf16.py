@@ -7,21 +7,48 @@ of float32 and all of its range. Fast on GPUs and on CPUs with AVX-512 BF16 or A
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from compress.interfaces import Quantizer
+from compress.openvino_graph import import_openvino, store_bfloat16_
+from compress.runtime.openvino import OpenVinoFormat
 from compress.runtime.torch import TorchFormat
+from compress.settings import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from compress.openvino_graph import OpenVinoSource
+
 
 @dataclass(frozen=True, kw_only=True)
-class Bf16(Quantizer, TorchFormat):
+class Bf16(Quantizer, TorchFormat, OpenVinoFormat):
     """Makes every weight bfloat16."""
+
+    openvino_tolerance = 0.1  # at most 0.02 in MiniLM-L6 on 853 reviews
+    openvino_precision = "bf16"
+    openvino_linears = ("bf16",)
 
     def quantize_torch_(self, module: PreTrainedModel) -> None:
         """Casts the module."""
         module.to(torch.bfloat16)
+
+    def check_openvino(self) -> None:
+        """Refuses a CPU without bfloat16 arithmetic: OpenVINO would imitate it, or fail.
+
+        Raises:
+            ConfigError: so it is.
+        """
+        cpu = import_openvino().Core()
+        if "BF16" not in cpu.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise ConfigError(
+                "quantizer=bf16 needs a CPU with bfloat16 arithmetic in the openvino runtime "
+                "(AVX-512 BF16 or AMX), this one has none; take quantizer=none"
+            )
+
+    def to_openvino(self, source: OpenVinoSource) -> Any:
+        """Stores every parameter as bfloat16."""
+        store_bfloat16_(source.graph, set(source.initializers.values()))
+        return source.graph

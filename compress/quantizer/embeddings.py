@@ -101,6 +101,8 @@ class Int8Embedding(QuantizedEmbedding):
 class Int4Embedding(QuantizedEmbedding):
     """Half a byte per entry, one scale per group of a row."""
 
+    bits = 4
+
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None) -> None:
         """An empty table."""
         super().__init__(num_embeddings, embedding_dim, padding_idx)

@@ -2,6 +2,10 @@
 
 Micikevicius et al., "Mixed Precision Training", arXiv:1710.03740. Half the bytes of float32. Fast
 on GPUs; on most CPUs torch emulates the arithmetic and is slower than float32.
+
+Not in ONNX Runtime, which makes every operand float32 first on a CPU: that took 4 to 8 % longer
+than float32 (MiniLM-L6 at 1 x 32, 1 x 128 and 16 x 32, one core of a Zen 5 server), and int8 saves
+more bytes and time.
 """
 
 from __future__ import annotations

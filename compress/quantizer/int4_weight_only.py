@@ -13,7 +13,7 @@ kernels for packed int4, but only for some shapes, and with a layout of its own 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int8, UInt8
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from compress.blocks import Linear, shape_of, weight_matrix
+from compress.openvino_compression import compress_weights
 from compress.quantizer.linears import LinearFormat, QuantizedLinear
 from compress.quantizer.packing import (
     SYMMETRIC_ZERO,
@@ -32,19 +33,26 @@ from compress.quantizer.packing import (
     quantize_groups,
     unpack_codes,
 )
+from compress.runtime.openvino import OpenVinoFormat
 from compress.settings import check_positive
+
+if TYPE_CHECKING:
+    from compress.openvino_graph import OpenVinoSource
 
 
 @dataclass(frozen=True, kw_only=True)
-class Int4WeightOnly(LinearFormat):
+class Int4WeightOnly(LinearFormat, OpenVinoFormat):
     """Stores the weight of every Linear as int4.
 
     Attributes:
         group_size: how many consecutive weights of a row share a scale. The last group of a row
-            is shorter where this does not divide the row.
+            is shorter where this does not divide the row; in OpenVINO all groups of that layer are.
         symmetric: whether codes are -7..7 around zero, else each group has a zero point of its
             own and uses all 16 codes.
     """
+
+    openvino_tolerance = 0.8  # at most 0.42 in MiniLM-L6 on 853 reviews
+    openvino_linears = ("i4", "u4")
 
     group_size: int
     symmetric: bool
@@ -62,9 +70,16 @@ class Int4WeightOnly(LinearFormat):
         """The weight-only int4 version of a Linear."""
         return Int4WeightOnlyLinear.of(linear, self.group_size, self.symmetric)
 
+    def to_openvino(self, source: OpenVinoSource) -> Any:
+        """The graph with int4 weights; groups are smaller where they do not divide a row."""
+        mode = "INT4_SYM" if self.symmetric else "INT4_ASYM"
+        return compress_weights(source, mode, self.group_size, self.embeddings)
+
 
 class Int4WeightOnlyLinear(QuantizedLinear):
     """A Linear with packed int4 weights."""
+
+    bits = 4
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool, group_size: int, symmetric: bool

@@ -11,25 +11,59 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from compress.blocks import Linear
+from compress.interfaces import CompressedModel, Device, StageContext
+from compress.onnx_quantize import quantize_dynamically, quantize_tables
 from compress.quantizer.linears import Int8Linear, LinearFormat
+from compress.runtime.onnxruntime import OnnxFormat
+from compress.settings import ConfigError
+
+if TYPE_CHECKING:
+    import onnx
 
 
 @dataclass(frozen=True, kw_only=True)
-class Int8Dynamic(LinearFormat):
+class Int8Dynamic(LinearFormat, OnnxFormat):
     """Makes every Linear int8, and the activations that it reads."""
 
     torch_devices = ("cpu",)
+    compiles = False
+    # Twice the worst of 853 rows on a fine-tuned MiniLM-L6: 0.22, and 0.25 with int8 tables.
+    onnx_tolerance = 0.5
+    onnx_precision = "int8"
 
     def quantized(self, linear: Linear) -> Int8DynamicLinear:
         """The dynamic int8 version of a Linear."""
         return Int8DynamicLinear.of(linear)
+
+    def check_onnx(self, device: Device) -> None:
+        """Refuses int4 tables, for which ONNX Runtime has no lookup that leaves them packed.
+
+        Raises:
+            ConfigError: they are asked for.
+        """
+        if self.embeddings == "int4":
+            raise ConfigError(
+                "quantizer.embeddings=int4 cannot be had in the onnxruntime runtime, "
+                "none and int8 can"
+            )
+
+    def quantize_onnx(
+        self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
+    ) -> onnx.ModelProto:
+        """The graph with int8 products, activations of 8 bits: there its kernels do not overflow.
+
+        As the format is in torch, but for the eighth bit.
+        """
+        if self.embeddings == "int8":
+            graph = quantize_tables(graph, model)
+        return quantize_dynamically(graph)
 
 
 class Int8DynamicLinear(Int8Linear):

@@ -10,22 +10,35 @@ It saves bytes and no time: the codes are made float again in every call.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from compress.blocks import Linear
+from compress.openvino_compression import compress_weights
 from compress.quantizer.linears import Int8Linear, LinearFormat
+from compress.runtime.openvino import OpenVinoFormat
+
+if TYPE_CHECKING:
+    from compress.openvino_graph import OpenVinoSource
 
 
 @dataclass(frozen=True, kw_only=True)
-class Int8WeightOnly(LinearFormat):
+class Int8WeightOnly(LinearFormat, OpenVinoFormat):
     """Stores the weight of every Linear as int8."""
+
+    openvino_tolerance = 0.2  # at most 0.07 in MiniLM-L6 on 853 reviews
+    openvino_linears = ("i8",)
 
     def quantized(self, linear: Linear) -> Int8WeightOnlyLinear:
         """The weight-only int8 version of a Linear."""
         return Int8WeightOnlyLinear.of(linear)
+
+    def to_openvino(self, source: OpenVinoSource) -> Any:
+        """The graph with the same codes; their scales are float16 there."""
+        return compress_weights(source, "INT8_SYM", None, self.embeddings)
 
 
 class Int8WeightOnlyLinear(Int8Linear):

@@ -44,6 +44,8 @@ class Nf4(LinearFormat):
             weight instead of 4.5.
     """
 
+    compiles = False
+
     double_quantization: bool
 
     def check(self, skeleton: PreTrainedModel) -> None:
@@ -58,6 +60,8 @@ class Nf4(LinearFormat):
 
 class Nf4Linear(QuantizedLinear):
     """A Linear with packed NF4 weights: the parts of bitsandbytes' state as plain tensors."""
+
+    bits = 4
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool, double_quantization: bool

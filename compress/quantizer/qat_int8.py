@@ -58,6 +58,7 @@ class QatInt8(LinearFormat):
     """
 
     torch_devices = ("cpu",)
+    compiles = False
 
     training: Distillation
 

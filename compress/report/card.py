@@ -12,6 +12,16 @@ from typing import Any
 
 from compress.records import RunRecord, Score
 from compress.report.table import STAGES, recipe
+from compress.report.words import (
+    asked_sparsity,
+    measured,
+    megabytes,
+    p_words,
+    plain_words,
+    saved_words,
+    significant,
+    speedup_words,
+)
 
 CARD = "README.md"
 
@@ -49,6 +59,7 @@ def model_card(record: RunRecord, architecture: str, *, plain: bool) -> str:
         "## Figures",
         "Measured on this folder, read back from disk, beside its teacher; intervals are of 95 %.",
         _figures(record),
+        *[_text(words) for words in _sentences(record)],
         f"Rows: {_text(record.data.source)}. {_machine(record)}",
         "## How it was made",
         _code(remake_command(record), "sh"),
@@ -82,24 +93,59 @@ def _made_by(record: RunRecord) -> list[str]:
 
 
 def _figures(record: RunRecord) -> str:
-    ours, theirs = record.metrics, record.baseline
-    assert ours is not None
-    assert theirs is not None
+    ours, theirs = measured(record)
+    asked = asked_sparsity(record)
     rows = [
         ("", "this model", "teacher"),
         (f"accuracy, n = {ours.score.samples}", _accuracy(ours.score), _accuracy(theirs.score)),
         ("F1, macro", f"{ours.score.f1_macro:.4f}", f"{theirs.score.f1_macro:.4f}"),
-        ("size", f"{ours.size_bytes / 1e6:.1f} MB", f"{theirs.size_bytes / 1e6:.1f} MB"),
+        ("runs on", ours.runtime, theirs.runtime),
+        ("computes in", ours.precision or "–", theirs.precision or "–"),
         ("parameters", f"{ours.parameters:,}", f"{theirs.parameters:,}"),
+        ("sparsity asked of the pruner", "–" if asked is None else f"{asked:.1%}", "–"),
         ("zeros in the Linear layers", f"{ours.sparsity:.1%}", f"{theirs.sparsity:.1%}"),
+        ("size", *_megabytes(record, "size_bytes")),
+        ("bytes saved", saved_words(record), "–"),
+        ("size as a zip file", *_megabytes(record, "zipped_bytes")),
+        ("size as a mask of bits and what is not zero", *_megabytes(record, "bitmask_bytes")),
+        ("memory of a process once it has run", *_megabytes(record, "resident_bytes")),
+        ("its peak while it runs", *_megabytes(record, "peak_memory_bytes")),
     ]
     for speed, mine, other in zip(record.speedup, ours.latency, theirs.latency, strict=True):
         shape = f"{speed.batch} × {speed.length} tokens"
-        interval = f"{speed.ratio:.2f} ({speed.low:.2f} to {speed.high:.2f})"
         medians = f"{mine.median_ms:.2f} ms", f"{other.median_ms:.2f} ms"
-        rows += [(f"median latency, {shape}", *medians), (f"speed-up, {shape}", interval, "1")]
-    lines = [f"| {' | '.join(row)} |" for row in rows]
+        rows.append((f"median latency, {shape}", *medians))
+        rows.append((f"speed-up, {shape}", speedup_words(speed), "1"))
+    # What was not measured for either, such as figures that an older version did not have.
+    told = [row for row in rows if row[1:] != ("–", "–")]
+    lines = [f"| {' | '.join(row)} |" for row in told]
     return "\n".join([lines[0], "| --- | --- | --- |", *lines[1:]])
+
+
+def _megabytes(record: RunRecord, figure: str) -> tuple[str, str]:
+    """A figure in bytes of the model and of its teacher."""
+    values = [megabytes(getattr(metrics, figure)) for metrics in measured(record)]
+    ours, theirs = (value if value == "–" else f"{value} MB" for value in values)
+    return ours, theirs
+
+
+def _sentences(record: RunRecord) -> list[str]:
+    """What the figures mean."""
+    found = record.comparison
+    words = plain_words(record)
+    if found is not None:
+        verdict = "a real change" if significant(found) else "no more than chance"
+        words.append(
+            f"It predicts as its teacher does in {found.agreement:.1%} of the rows; "
+            f"{found.lost} that the teacher has right it has wrong, {found.won} the other way "
+            f"round: {verdict} (McNemar's exact test, {p_words(found)})."
+        )
+    if any(speed.difference is False for speed in record.speedup):
+        words.append(
+            "No difference: not further from 1 than the teacher is from itself when it is timed "
+            "against itself."
+        )
+    return words
 
 
 def _accuracy(score: Score) -> str:
@@ -110,7 +156,9 @@ def _machine(record: RunRecord) -> str:
     env = record.environment
     assert env is not None
     versions = ", ".join(f"{name} {version}" for name, version in env.versions.items())
-    return f"Machine: {_text(env.machine)}; {_text(env.device)}; {_text(versions)}."
+    facts = [env.machine, env.device, *([f"governor {env.governor}"] if env.governor else [])]
+    busy = f" It was busy: {env.busy}." if env.busy else ""
+    return _text(f"Machine: {'; '.join([*facts, versions])}.{busy}")
 
 
 def _step(step: dict[str, Any]) -> str:

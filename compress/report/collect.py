@@ -9,6 +9,10 @@ from pathlib import Path
 from compress.records import FILE, RunRecord, read_record
 from compress.settings import UserError
 
+# Where scripts/rebench.py puts new records of a sweep's models. They are a sweep of their own, and
+# count only where their folder, or one inside it, is asked for.
+REBENCH = "rebench"
+
 
 @dataclass(frozen=True)
 class Collection:
@@ -46,7 +50,8 @@ def collect(folders: Iterable[Path]) -> Collection:
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder} is no folder")
-        found |= set(folder.rglob(FILE))
+        paths = folder.rglob(FILE)
+        found |= {path for path in paths if REBENCH not in path.relative_to(folder).parts}
         # Hydra leaves this folder in every run's folder before the run begins.
         started |= {path.parent for path in folder.rglob(".hydra")}
     runs, broken = [], []

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from compress.pareto import pareto_front
 from compress.records import ModelMetrics, RunRecord, Speedup
 from compress.report.table import recipe
+from compress.report.words import warnings
 
 # Okabe & Ito 2008: told apart by colour-blind readers.
 FRONT, BASELINE, GREY = "#0072B2", "#D55E00", "#9A9A9A"
@@ -78,7 +79,8 @@ def plot_pareto(runs: Sequence[tuple[Path, RunRecord]], path: Path) -> None:
         handles = {h.get_label(): h for ax in panels for h in ax.get_legend_handles_labels()[0]}
         figure.legend(handles=list(handles.values()), loc="outside upper right", ncols=3)
         named = [point for i, point in enumerate(points) if fronts[0][i] or fronts[1][i]]
-        figure.supxlabel(_caption(named, first), fontsize=8.5, ha="left", x=0.01)
+        caption = [*_caption(named), *_conditions(runs)]
+        figure.supxlabel("\n".join(caption), fontsize=8.5, ha="left", x=0.01)
         figure.savefig(path, dpi=150)
 
 
@@ -148,24 +150,34 @@ def _draw_front(
     ax.step(values[order], accuracy[order], where="post", color=FRONT, linewidth=1.2, alpha=0.6)
 
 
-def _caption(named: Sequence[Point], record: RunRecord) -> str:
-    """The front's recipes, and what the figures were measured on."""
-    assert record.environment is not None
-    assert record.data is not None
-    assert record.metrics is not None
+def _caption(named: Sequence[Point]) -> list[str]:
+    """The front's recipes."""
     lines = [
         f"{p.label}  {p.recipe}: accuracy {p.metrics.score.accuracy:.3f}, "
-        f"{p.metrics.size_bytes / 1e6:.1f} MB, {p.speedup.ratio:.2f} times as fast as the teacher"
+        f"{p.metrics.size_bytes / 1e6:.1f} MB, {_speed(p.speedup)}"
         for p in named[:LISTED]
     ]
     if len(named) > LISTED:
         lines.append(f"… and {len(named) - LISTED} more, see results.md")
-    env, score = record.environment, record.metrics.score
-    what = (
-        f"{env.machine}; {env.device}; torch {env.versions['torch']}. "
-        f"{record.data.source} (n = {score.samples})."
-    )
-    return "\n".join(lines + textwrap.wrap(what, 150))
+    return lines
+
+
+def _speed(speed: Speedup) -> str:
+    if speed.difference is False:
+        return "no faster and no slower than the teacher"
+    return f"{speed.ratio:.2f} times as fast as the teacher"
+
+
+def _conditions(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
+    """What the figures were measured on, and with."""
+    _, record = runs[0]
+    assert record.environment is not None
+    assert record.data is not None
+    env, score = record.environment, _metrics(record).score
+    used = sorted({"torch", *(_metrics(each).runtime for _, each in runs)})
+    versions = ", ".join(f"{name} {env.versions[name]}" for name in used if name in env.versions)
+    what = f"{env.machine}; {env.device}; {versions}. {record.data.source} (n = {score.samples})."
+    return [line for words in (what, *warnings(runs)) for line in textwrap.wrap(words, 150)]
 
 
 def _baseline_ms(record: RunRecord) -> float:

@@ -6,18 +6,32 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from compress.records import METRICS, ModelMetrics
+from compress.metrics import METRICS
+from compress.records import ModelMetrics, RunRecord, Speedup
 from compress.report.table import recipe
+from compress.report.words import (
+    NO_DIFFERENCE,
+    SIGNIFICANT,
+    p_words,
+    shared_words,
+    speedup_words,
+    warnings,
+)
 from compress.report.write import Report
 
 ROWS = 20
+CHANGE = f"change: of accuracy against the teacher; p of {SIGNIFICANT} or more may be chance"
 
 
 def show(report: Report, console: Console) -> None:
     """Prints the best rows by accuracy, what failed and why, and where the files are."""
     runs = report.collection.ok
+    for words in warnings(runs):
+        console.print(f"[yellow]{escape(words)}[/]")
     if runs:
         console.print(_table(report))
+    for words in shared_words(runs):
+        console.print(escape(words))
     for folder, record in report.collection.failed:
         console.print(f"[red]failed[/] {escape(str(folder))}: {escape(record.error or '')}")
     for reason in report.collection.broken:
@@ -34,7 +48,7 @@ def _table(report: Report) -> Table:
     table.add_column("recipe", min_width=14)
     shape = runs[0][1].speedup[0]
     milliseconds = f"ms {shape.batch}×{shape.length}"
-    for column in ("accuracy", "MB", milliseconds, "speed-up"):
+    for column in ("accuracy", "change", "MB", milliseconds, "speed-up"):
         table.add_column(column, justify="right", no_wrap=True)
     # Teachers of different tasks or machines are different rows.
     teachers: dict[tuple[str, str, int], ModelMetrics] = {}
@@ -43,21 +57,35 @@ def _table(report: Report) -> Table:
         key = (record.choices["teacher"], record.choices["task"], record.baseline.size_bytes)
         teachers.setdefault(key, record.baseline)
     for (name, task, _), baseline in teachers.items():
-        table.add_row("", escape(f"teacher {name} on {task}"), *_figures(baseline), "1")
+        figures = _figures(baseline, "")
+        table.add_row("", escape(f"teacher {name} on {task}"), *figures, "1")
     table.add_section()
     for folder, record in runs[:ROWS]:
         assert record.metrics is not None
-        speed = record.speedup[0]
-        ratio = escape(f"{speed.ratio:.2f} [{speed.low:.2f}, {speed.high:.2f}]")
-        table.add_row(escape(folder.name), escape(recipe(record)), *_figures(record.metrics), ratio)
+        figures = _figures(record.metrics, _change(record))
+        ratio = _speedup(record.speedup[0])
+        table.add_row(escape(folder.name), escape(recipe(record)), *figures, ratio)
+    table.caption = CHANGE if any(record.comparison for _, record in runs) else None
     if len(runs) > ROWS:
-        table.caption = f"the {ROWS} most accurate of {len(runs)} runs"
+        table.caption = (
+            f"{table.caption or ''}\nthe {ROWS} most accurate of {len(runs)} runs".strip()
+        )
     return table
 
 
-def _figures(metrics: ModelMetrics) -> tuple[str, str, str]:
+def _change(record: RunRecord) -> str:
+    """Whether accuracy differs from the teacher's, as short as can be."""
+    return "" if record.comparison is None else p_words(record.comparison)
+
+
+def _speedup(speed: Speedup) -> str:
+    return NO_DIFFERENCE if speed.difference is False else speedup_words(speed)
+
+
+def _figures(metrics: ModelMetrics, change: str) -> tuple[str, str, str, str]:
     return (
         f"{metrics.score.accuracy:.3f}",
+        change,
         f"{metrics.size_bytes / 1e6:.1f}",
         f"{metrics.latency[0].median_ms:.1f}",
     )

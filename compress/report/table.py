@@ -9,7 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from compress.records import METRICS, RunRecord
+from compress.metrics import METRICS
+from compress.records import RunRecord
+from compress.report.words import asked_sparsity, measured
 
 STAGES = ("student", "pruner", "quantizer")
 # The knobs that a recipe always shows, whether or not they were set on the command line.
@@ -28,13 +30,24 @@ def results_table(runs: Sequence[tuple[Path, RunRecord]], root: Path) -> pd.Data
 
 
 def recipe(record: RunRecord) -> str:
-    """What was done to the teacher, in a few words: "wanda sparsity=0.5 + int8_dynamic"."""
+    """What was done to the teacher, in a few words: "wanda sparsity=0.5 + int8_dynamic".
+
+    The runtime is named after it unless it is torch: "… on openvino".
+    """
     steps = []
     for group in STAGES:
         choice = record.choices.get(group, "none")
         if choice != "none":
             steps.append(" ".join([choice, *_knobs(record, group)]))
-    return " + ".join(steps) or NOTHING
+    words, runtime = " + ".join(steps) or NOTHING, _runtime(record)
+    return words if runtime == "torch" else f"{words} on {runtime}"
+
+
+def _runtime(record: RunRecord) -> str:
+    """What ran the model; of a run that failed, what its device asked for: cpu_openvino."""
+    if record.metrics is not None:
+        return record.metrics.runtime
+    return record.choices.get("device", "").partition("_")[2] or "torch"
 
 
 def _knobs(record: RunRecord, group: str) -> list[str]:
@@ -59,31 +72,69 @@ def _short(value: object) -> str:
 
 
 def _row(folder: Path, record: RunRecord, root: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {
+    figures = record.metrics and record.baseline and record.environment
+    return {
         "run": str(folder.relative_to(root)) if folder.is_relative_to(root) else str(folder),
         "status": record.status,
         "recipe": recipe(record),
         **{group: record.choices.get(group) for group in ("teacher", *STAGES, "task")},
         "seed": record.seed,
+        **({**_model_columns(record), **_shape_columns(record)} if figures else {}),
+        **(_machine_columns(record) if figures else {}),
+        "seconds": record.seconds,
+        "error": record.error,
     }
-    if record.metrics and record.baseline and record.environment:
-        row |= {name: metric.read(record) for name, metric in METRICS.items()}
-        row["accuracy_low"] = record.metrics.score.accuracy_low
-        row["accuracy_high"] = record.metrics.score.accuracy_high
-        row["baseline_accuracy"] = record.baseline.score.accuracy
-        row["baseline_size_bytes"] = record.baseline.size_bytes
-        row["samples"] = record.metrics.score.samples
-        for latency, speedup in zip(record.metrics.latency, record.speedup, strict=True):
-            shape = f"{latency.batch}x{latency.length}"
-            row[f"latency_ms_{shape}"] = latency.median_ms
-            row[f"p95_ms_{shape}"] = latency.p95_ms
-            row[f"p99_ms_{shape}"] = latency.p99_ms
-            row[f"samples_per_second_{shape}"] = latency.samples_per_second
-            row[f"speedup_{shape}"] = speedup.ratio
-            row[f"speedup_low_{shape}"] = speedup.low
-            row[f"speedup_high_{shape}"] = speedup.high
-        row["machine"] = record.environment.machine
-        row["device"] = record.environment.device
-    row["seconds"] = record.seconds
-    row["error"] = record.error
-    return row
+
+
+def _model_columns(record: RunRecord) -> dict[str, Any]:
+    ours, theirs = measured(record)
+    found = record.comparison
+    return {
+        **{name: metric.read(record) for name, metric in METRICS.items()},
+        "runtime": ours.runtime,
+        "precision": ours.precision,
+        "accuracy_low": ours.score.accuracy_low,
+        "accuracy_high": ours.score.accuracy_high,
+        "baseline_accuracy": theirs.score.accuracy,
+        "lost": found and found.lost,
+        "won": found and found.won,
+        "p_value": found and found.p_value,
+        "samples": ours.score.samples,
+        "asked_sparsity": asked_sparsity(record),
+        "baseline_size_bytes": theirs.size_bytes,
+        "saved_bytes": theirs.size_bytes - ours.size_bytes,
+    }
+
+
+def _shape_columns(record: RunRecord) -> dict[str, Any]:
+    """Times and ratios, a set of columns for each shape."""
+    columns: dict[str, Any] = {}
+    ours, _ = measured(record)
+    for latency, speedup in zip(ours.latency, record.speedup, strict=True):
+        figures = {
+            "latency_ms": latency.median_ms,
+            "p95_ms": latency.p95_ms,
+            "p99_ms": latency.p99_ms,
+            "samples_per_second": latency.samples_per_second,
+            "tokens_per_second": latency.tokens_per_second,
+            "speedup": speedup.ratio,
+            "speedup_low": speedup.low,
+            "speedup_high": speedup.high,
+            "speedup_floor": speedup.floor,
+            "difference": speedup.difference,
+        }
+        shape = f"{latency.batch}x{latency.length}"
+        columns |= {f"{name}_{shape}": value for name, value in figures.items()}
+    return columns
+
+
+def _machine_columns(record: RunRecord) -> dict[str, Any]:
+    found = record.environment
+    assert found is not None
+    return {
+        "machine": found.machine,
+        "device": found.device,
+        "governor": found.governor,
+        "load_average": found.load_average,
+        "busy": found.busy,
+    }

@@ -15,6 +15,16 @@ from compress.records import RunRecord
 from compress.report.collect import Collection, collect
 from compress.report.plot import plot_pareto
 from compress.report.table import recipe, results_table
+from compress.report.words import (
+    asked_sparsity,
+    change_words,
+    measured,
+    megabytes,
+    saved_words,
+    shared_words,
+    speedup_words,
+    warnings,
+)
 
 
 @dataclass(frozen=True)
@@ -75,61 +85,77 @@ def _plots(runs: Iterable[tuple[Path, RunRecord]], out: Path) -> Iterable[Path]:
 
 
 def _markdown(report: Report) -> str:
-    """The table for reading: the figures that matter, failed runs with their reasons."""
+    """The tables for reading: the figures that matter, failed runs with their reasons."""
     found = report.collection
-    lines = [f"# Results: {report.summary()}", "", *_rows(found.ok)]
-    if found.failed:
-        lines += [
-            "",
-            "## Failed runs",
-            "",
-            *(f"- {_cell(f)}: {_cell(r.error)}" for f, r in found.failed),
-        ]
-    if found.unfinished:
-        lines += ["", "## Unfinished runs", "", *(f"- {_cell(f)}" for f in found.unfinished)]
-    if found.broken:
-        lines += [
-            "",
-            "## Unreadable records",
-            "",
-            *(f"- {_cell(reason)}" for reason in found.broken),
-        ]
-    return "\n".join(lines) + "\n"
+    parts = [[f"# Results: {report.summary()}"], [f"**{_cell(w)}**" for w in warnings(found.ok)]]
+    parts += [_rows(COLUMNS, [figures(*run) for run in found.ok])]
+    words = [f"- {_cell(line)}" for line in shared_words(found.ok)]
+    parts += _section("In plain words", words)
+    if found.ok:
+        parts += _section("Bytes, in MB", _rows(BYTES, [sizes(*run) for run in found.ok]))
+    parts += _section("Failed runs", [f"- {_cell(f)}: {_cell(r.error)}" for f, r in found.failed])
+    parts += _section("Unfinished runs", [f"- {_cell(folder)}" for folder in found.unfinished])
+    parts += _section("Unreadable records", [f"- {_cell(reason)}" for reason in found.broken])
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def _section(title: str, lines: list[str]) -> list[list[str]]:
+    """A heading and its lines; nothing without lines."""
+    return [[f"## {title}"], lines] if lines else []
 
 
 COLUMNS = (
-    "run", "task", "recipe", "accuracy", "95 % interval", "teacher", "sparsity", "MB", "teacher MB",
-    "shape", "ms", "teacher ms", "speed-up", "95 % interval",
+    "run", "task", "recipe", "computes in", "accuracy", "teacher", "change", "MB", "saved",
+    "shape", "ms", "teacher ms", "speed-up",
+)  # fmt: skip
+BYTES = (
+    "run", "recipe", "zeros asked", "zeros found", "files", "teacher's files", "zipped", "bitmask",
+    "resident memory", "peak memory",
 )  # fmt: skip
 
 
 def figures(folder: Path, record: RunRecord) -> tuple[str, ...]:
     """One run's figures as words, in the order of `COLUMNS`."""
-    assert record.metrics is not None
-    assert record.baseline is not None
-    ours, theirs, speed = record.metrics, record.baseline, record.speedup[0]
+    ours, theirs = measured(record)
     score, latency = ours.score, ours.latency[0]
     return (
         folder.name,
         record.choices["task"],
         recipe(record),
-        f"{score.accuracy:.4f}",
-        f"{score.accuracy_low:.3f} to {score.accuracy_high:.3f}",
+        ours.precision or "–",
+        f"{score.accuracy:.4f} ({score.accuracy_low:.3f} to {score.accuracy_high:.3f})",
         f"{theirs.score.accuracy:.4f}",
-        f"{ours.sparsity:.3f}",
-        f"{ours.size_bytes / 1e6:.1f}",
-        f"{theirs.size_bytes / 1e6:.1f}",
+        change_words(record),
+        megabytes(ours.size_bytes),
+        saved_words(record),
         f"{latency.batch}×{latency.length}",
         f"{latency.median_ms:.2f}",
         f"{theirs.latency[0].median_ms:.2f}",
-        f"{speed.ratio:.2f}",
-        f"{speed.low:.2f} to {speed.high:.2f}",
+        speedup_words(record.speedup[0]),
     )
 
 
-def _rows(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
-    rows = [COLUMNS, ("---",) * len(COLUMNS), *(figures(*run) for run in runs)]
-    return ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
+def sizes(folder: Path, record: RunRecord) -> tuple[str, ...]:
+    """One run's zeros and bytes as words, in the order of `BYTES`."""
+    ours, theirs = measured(record)
+    asked = asked_sparsity(record)
+    return (
+        folder.name,
+        recipe(record),
+        "–" if asked is None else f"{asked:.3f}",
+        f"{ours.sparsity:.3f}",
+        megabytes(ours.size_bytes),
+        megabytes(theirs.size_bytes),
+        megabytes(ours.zipped_bytes),
+        megabytes(ours.bitmask_bytes),
+        megabytes(ours.resident_bytes),
+        megabytes(ours.peak_memory_bytes),
+    )
+
+
+def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [columns, ("---",) * len(columns), *rows]
+    return ["| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines]
 
 
 def _cell(value: object) -> str:

@@ -1,19 +1,21 @@
-"""The torch runtime: eager execution of the modules themselves."""
+"""The torch runtime: execution of the modules themselves, eager or through torch.compile."""
 
 from __future__ import annotations
 
 import copy
+import importlib
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from compress.artifact import read_model, read_tokenizer, write_model
+from compress.artifact import read_model, read_spec, read_tokenizer, write_model
 from compress.interfaces import (
     CompressedModel,
     Device,
@@ -24,8 +26,10 @@ from compress.interfaces import (
     StageContext,
     Step,
 )
-from compress.modules import StoredModule, named_weights
-from compress.settings import ConfigError
+from compress.modules import StoredModule, code_bits, named_weights
+from compress.positions import check_length, position_count
+from compress.runtime.pairs import check_pair
+from compress.settings import ConfigError, UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,6 +40,10 @@ if TYPE_CHECKING:
 # The reloaded model runs the same operators on the same numbers; this allows for another order
 # of summation in the processor's kernels and nothing more.
 RELOAD_TOLERANCE = 1e-5
+# torch.compile leaves out roundings between the operators that it fuses: a bfloat16 MiniLM-L6 was
+# off by one bfloat16 step of its largest logit.
+FUSED_ROUNDINGS = 4
+COMPILE = "compile"  # in a folder's `runtime.json`
 
 
 class TorchFormat(ABC):
@@ -43,9 +51,11 @@ class TorchFormat(ABC):
 
     Attributes:
         torch_devices: where torch has kernels for the format.
+        compiles: whether torch.compile makes one graph of a model in this format.
     """
 
     torch_devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    compiles: ClassVar[bool] = True
 
     @abstractmethod
     def quantize_torch_(self, module: PreTrainedModel) -> None:
@@ -54,23 +64,40 @@ class TorchFormat(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class TorchRuntime(Runtime):
-    """Eager torch."""
+    """Torch.
+
+    Attributes:
+        compile: whether torch.compile turns the modules into kernels when they are loaded. That
+            takes up to a minute for each kind of shape, and a C++ compiler.
+    """
+
+    format = TorchFormat
+
+    compile: bool
 
     def check(self, quantizer: Quantizer, device: Device) -> None:
-        """Refuses a format that torch does not have on the device.
+        """Refuses a format that torch does not have on the device, or cannot compile.
 
         Raises:
-            ConfigError: so it is.
+            UserError: so it is, or there is nothing to compile with.
         """
+        check_pair(type(self), type(quantizer))
+        assert isinstance(quantizer, TorchFormat), "that is what was checked"
         name = type(quantizer).__name__
-        if not isinstance(quantizer, TorchFormat):
-            raise ConfigError(f"quantizer {name} cannot be had in the torch runtime")
         if device.torch_device not in quantizer.torch_devices:
             allowed = ", ".join(quantizer.torch_devices)
             raise ConfigError(
                 f"quantizer {name} runs on {allowed} in the torch runtime, got "
                 f"device={device.torch_device}"
             )
+        if self.compile and not quantizer.compiles:
+            raise ConfigError(
+                f"device.runtime.compile=true does not go with quantizer {name}: its kernels take "
+                "packed weights, at each of which torch.compile would end one graph and begin "
+                "another; set device.runtime.compile=false"
+            )
+        if self.compile:
+            require_compiler()
 
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
@@ -83,50 +110,102 @@ class TorchRuntime(Runtime):
         # The last step of a model that was trained for the format says so already.
         told = model.history[-1].settings == step.settings
         exported = replace(model, module=module) if told else model.then(module, step)
-        write_model(exported, folder, f"{__name__}.{type(self).__qualname__}")
+        options = {COMPILE: self.compile}
+        write_model(exported, folder, f"{__name__}.{type(self).__qualname__}", options)
         written = TorchModel(module, model.tokenizer, ctx.device.torch_device)
-        return Exported(written, RELOAD_TOLERANCE)
+        rounding = FUSED_ROUNDINGS * torch.finfo(module.dtype).eps if self.compile else 0.0
+        return Exported(written, max(RELOAD_TOLERANCE, rounding))
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> TorchModel:
         """The model in a verified folder that this runtime wrote.
 
         Threads are the process's own in torch: `Device.session` sets them.
+
+        Raises:
+            UserError: it is to be compiled and there is nothing to do it with.
         """
         module = read_model(folder)
-        return TorchModel(module, read_tokenizer(folder), torch_device)
+        # A stage's model is written without options: it is not deployed.
+        compiled = bool(read_spec(folder).options.get(COMPILE, False))
+        return TorchModel(module, read_tokenizer(folder), torch_device, compiled=compiled)
 
 
 class TorchModel(Runnable):
     """Torch modules, ready to run."""
 
-    def __init__(self, module: PreTrainedModel, tokenizer: Processor, torch_device: str) -> None:
-        """Moves the modules to the device."""
+    def __init__(
+        self,
+        module: PreTrainedModel,
+        tokenizer: Processor,
+        torch_device: str,
+        *,
+        compiled: bool = False,
+    ) -> None:
+        """Moves the modules to the device; they are compiled when they first run.
+
+        Raises:
+            UserError: they are to be compiled and there is nothing to do it with.
+        """
         self.module = module.to(torch_device)
         self.tokenizer = tokenizer
         self.precision = _precision(module)
         self._device = torch_device
+        self._positions = position_count(module)
+        self._forward = _compiled(self.module) if compiled else self.module
 
     @torch.inference_mode()
     def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
-        """Logits of one padded batch, on the model's device; copies the batch there."""
+        """Logits of one padded batch, on the model's device; copies the batch there.
+
+        Raises:
+            UserError: it is longer than the model's table of positions.
+        """
+        check_length(batch, self._positions)
         moved = {name: tensor.to(self._device) for name, tensor in batch.items()}
-        logits: Tensor = self.module(**moved).logits
+        logits: Tensor = self._forward(**moved).logits
         return logits
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters, and what modules that stand in for plain ones have instead."""
         yield from named_weights(self.module)
 
-    def tensors(self) -> Iterator[Tensor]:
-        """Parameters and buffers."""
-        yield from self.module.parameters()
-        yield from self.module.buffers()
+    def packed_bits(self) -> Mapping[str, int]:
+        """Those of the codes that share a byte."""
+        return code_bits(self.module)
 
     def synchronize(self) -> None:
         """Waits for the GPU, if there is one."""
         if self._device == "cuda":
             torch.cuda.synchronize()
+
+
+def require_compiler() -> None:
+    """Checks that torch.compile has a C++ compiler.
+
+    Raises:
+        UserError: it has none.
+    """
+    with warnings.catch_warnings():
+        # On import it warns of its own deprecated parts.
+        warnings.simplefilter("ignore")
+        importlib.import_module("torch._inductor.compile_fx")
+    from torch._inductor import cpp_builder, exc
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler as error:
+        raise UserError(
+            "device.runtime.compile=true needs a C++ compiler such as g++, and none was found; "
+            "install one, or set device.runtime.compile=false"
+        ) from error
+
+
+def _compiled(module: PreTrainedModel) -> Callable[..., Any]:
+    """The modules as kernels for any batch and length."""
+    require_compiler()
+    made: Callable[..., Any] = torch.compile(module, dynamic=True)
+    return made
 
 
 def _precision(module: PreTrainedModel) -> str:

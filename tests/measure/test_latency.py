@@ -1,22 +1,24 @@
 from __future__ import annotations
 
-import gc
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
-from compress.interfaces import CompressedModel, Runnable
+from compress.device.cpu import Cpu
+from compress.interfaces import CompressedModel, TrainingData
 from compress.measure.benchmark import Benchmark
 from compress.measure.latency import (
-    Timing,
+    Contender,
+    Memory,
+    Timings,
     fill_shape,
+    fill_shapes,
     measure_latency,
-    speedup_interval,
     summarize,
     tail_percentile,
 )
@@ -24,27 +26,59 @@ from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError
 from tests.conftest import make_split
 
+ONES = {"input_ids": np.ones((2, 8), dtype=np.int64)}
 
-class Sleeper(Runnable):
-    """Takes a fixed time a batch, and notes who was called when."""
 
-    def __init__(self, tokenizer: Any, name: str, seconds: float, calls: list[str]) -> None:
-        self.tokenizer = tokenizer
-        self.name, self.seconds, self.calls = name, seconds, calls
+@dataclass
+class Machine:
+    """Stands in for pairs of processes: a pass takes what `milliseconds` says at the time.
 
-    def predict(self, batch: Mapping[str, Tensor]) -> Tensor:
-        self.calls.append(self.name + ("" if gc.isenabled() else "!"))
-        time.sleep(self.seconds)
-        return torch.zeros(len(batch["input_ids"]), 2)
+    Attributes:
+        milliseconds: of candidate and baseline, given how many passes there have been.
+        turns: who was timed for how many passes, in each pair.
+    """
 
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
-        yield from ()
+    milliseconds: Sequence[Callable[[int], float]]
+    passes: int = 0
+    awake: int = 0
+    turns: list[list[tuple[int, int]]] = field(default_factory=list)
 
-    def tensors(self) -> Iterator[Tensor]:
-        yield from ()
+    @contextmanager
+    def open_pair(self, folders: Any, torch_device: str, threads: int) -> Iterator[Machine]:
+        self.turns.append([])
+        yield self
 
-    def synchronize(self) -> None:
-        pass
+    def wake(self, which: int) -> Machine:
+        self.awake = which
+        return self
+
+    def prepare(self, inputs: Any, seconds: float) -> float:
+        return self.milliseconds[self.awake](0)
+
+    def time_block(self, passes: int) -> list[float]:
+        self.turns[-1].append((self.awake, passes))
+        times = []
+        for _ in range(passes):
+            times.append(self.milliseconds[self.awake](self.passes))
+            self.passes += 1
+        return times
+
+    def resident_memory(self, inputs: Any) -> int:
+        return 10 * len(inputs["input_ids"]) + self.awake
+
+    def peak_memory(self, inputs: Any) -> int:
+        return 100 * len(inputs["input_ids"]) + self.awake
+
+
+@pytest.fixture
+def time_with(monkeypatch: pytest.MonkeyPatch, device: Cpu) -> Callable[..., Timings]:
+    def measured(machine: Machine, **benchmark: Any) -> Timings:
+        monkeypatch.setattr("compress.measure.latency.open_pair", machine.open_pair)
+        settings = replace(device.benchmark, **({"shapes": ((2, 8),), **benchmark}))
+        contender = Contender(Path(), tuple(ONES for _ in settings.shapes))
+        return measure_latency(contender, contender, replace(device, benchmark=settings), 0)
+
+    return measured
 
 
 @pytest.mark.parametrize(
@@ -56,47 +90,77 @@ def test_percentiles_need_a_sample_large_enough(count: int, p: float, present: b
 
 
 def test_summary_by_hand() -> None:
-    made = summarize(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 100.0]]), batch=4, length=8)
+    made = summarize([1.0, 2.0, 3.0, 4.0, 5.0, 100.0], batch=4, length=8, text=True)
     assert made.median_ms == 3.5
     assert made.iqr_ms == pytest.approx(4.75 - 2.25)
     assert made.samples == 6
     assert (made.p95_ms, made.p99_ms) == (None, None)
     assert made.samples_per_second == pytest.approx(4 / 0.0035)
+    assert made.tokens_per_second == pytest.approx(32 / 0.0035)
+    assert summarize([1.0], batch=4, length=8, text=False).tokens_per_second is None
 
 
-def test_speedup_interval_covers_the_truth_and_narrows() -> None:
-    rng = np.random.default_rng(0)
-    widths = []
-    for rounds in (10, 200):
-        noise = rng.lognormal(0, 0.1, size=(2, rounds, 5))
-        timing = Timing(candidate=10 * noise[0], baseline=20 * noise[1])
-        ratio, low, high = speedup_interval(timing, seed=0)
-        assert low < 2.0 < high
-        assert low <= ratio <= high
-        widths.append(high - low)
-    assert widths[1] < widths[0] / 2
+def test_turns_are_in_the_order_abba(time_with: Callable[..., Timings]) -> None:
+    machine = Machine((lambda _: 10.0, lambda _: 20.0))
+    timings = time_with(machine, seconds=1e-9, sittings=1)
+    once, twice = [(0, 1), (1, 2), (0, 1)], [(1, 1), (0, 2), (1, 1)]
+    assert machine.turns == [4 * (once + twice) + once]
+    (timing,) = timings.shapes
+    assert timing.interval(0) == pytest.approx((2.0, 2.0, 2.0))
+    assert [len(times) for times in timing.times_ms] == [18, 18]
+    assert [latency.median_ms for latency in timings.latencies(0)] == [10.0]
+    assert [latency.median_ms for latency in timings.latencies(1)] == [20.0]
+    assert timings.memory == (Memory(20, 200), Memory(21, 201))
 
 
-def test_speedup_interval_repeats() -> None:
-    timing = Timing(
-        np.random.default_rng(1).random((9, 3)), np.random.default_rng(2).random((9, 4))
-    )
-    assert speedup_interval(timing, 0) == speedup_interval(timing, 0)
+def test_a_machine_that_slows_down_evenly_does_no_harm(time_with: Callable[..., Timings]) -> None:
+    machine = Machine(tuple(lambda n, ms=ms: ms * 1.01**n for ms in (10.0, 10.0)))
+    (timing,) = time_with(machine, seconds=1e-9, sittings=1).shapes
+    assert timing.interval(0) == pytest.approx((1.0, 1.0, 1.0))
 
 
-def test_models_take_turns_and_the_collector_rests(teacher: CompressedModel) -> None:
-    calls: list[str] = []
-    slow = Sleeper(teacher.tokenizer, "a", 0.004, calls)
-    fast = Sleeper(teacher.tokenizer, "b", 0.002, calls)
-    benchmark = Benchmark(shapes=((1, 8),), seconds=0.3, scoring_batch=1)
-    ours, theirs, speedups = measure_latency(slow, fast, make_split(4), benchmark, seed=0)
-    assert gc.isenabled()
-    timed = [call for call in calls if call.endswith("!")]
-    order = [c for i, c in enumerate(timed) if i == 0 or timed[i - 1] != c]
-    assert len(order) >= 5, "blocks alternate"
-    assert order[:5] == ["a!", "b!", "a!", "b!", "a!"]
-    assert speedups[0].low < 0.55 < speedups[0].high + 0.15
-    assert ours[0].median_ms > theirs[0].median_ms > 2.0
+def test_every_sitting_has_fresh_processes_and_ends_when_it_agrees(
+    time_with: Callable[..., Timings],
+) -> None:
+    machine = Machine((lambda _: 1.0, lambda _: 1.0))
+    (timing,) = time_with(machine, seconds=600.0, sittings=3).shapes
+    assert [len(rounds) for rounds in timing.sittings] == [5, 5, 5]
+    assert len(machine.turns) == 3
+    # Blocks of 30 ms, but of no more than 20 passes.
+    assert {passes for turns in machine.turns for _, passes in turns} == {20, 40}
+
+
+def test_a_noisy_sitting_goes_on_until_its_time_is_up(
+    time_with: Callable[..., Timings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).lognormal(0, 0.3, 100_000)
+    machine = Machine((lambda n: 50 * noise[n], lambda n: 50 * noise[-1 - n]))
+    (timing,) = time_with(machine, seconds=0.3, sittings=1).shapes
+    assert len(timing.sittings[0]) > 10
+
+
+def test_speedups_beside_the_floor(time_with: Callable[..., Timings]) -> None:
+    machine = Machine((lambda _: 10.0, lambda _: 12.0))
+    (timing,) = time_with(machine, seconds=1e-9, sittings=2).shapes
+    floors = (None, 1.1, 1.3)
+    assert [timing.speedup(0, floor).difference for floor in floors] == [None, True, False]
+    made = timing.speedup(0, 1.1)
+    assert (made.batch, made.length, made.floor) == (2, 8, 1.1)
+    assert made.ratio == pytest.approx(1.2)
+
+
+def test_real_processes(teacher: CompressedModel, data: TrainingData, device: Cpu) -> None:
+    model = TorchModel(teacher.module, teacher.tokenizer, "cpu")
+    shapes = ((1, 8), (64, 32))
+    contender = Contender(teacher.folder or Path(), fill_shapes(model, data.train, shapes))
+    longer = replace(device, benchmark=replace(device.benchmark, shapes=shapes, seconds=0.2))
+    timings = measure_latency(contender, contender, longer, seed=0)
+    for timing in timings.shapes:
+        assert 0.3 < timing.interval(0)[0] < 3
+    small, large = timings.latencies(0)
+    assert large.median_ms > 2 * small.median_ms
+    assert large.samples_per_second > small.samples_per_second
+    assert large.tokens_per_second == pytest.approx(32 * large.samples_per_second)
 
 
 @pytest.mark.parametrize(("batch", "length"), [(1, 3), (2, 16), (5, 33), (32, 32)])
@@ -116,6 +180,16 @@ def test_shapes_are_filled_with_real_text(
         assert len(filled["input_ids"].unique()) > 5
 
 
+def test_images_are_taken_as_they_are(images: TrainingData, teachers: Any) -> None:
+    teacher = teachers("vit")
+    model = TorchModel(teacher.module, teacher.tokenizer, "cpu")
+    (inputs,) = fill_shapes(model, images.validation, ((11, 16),))
+    assert inputs["pixel_values"].shape == (11, 3, 8, 8)
+    # Eight rows, in turns.
+    assert np.array_equal(inputs["pixel_values"][8], inputs["pixel_values"][0])
+    assert not np.array_equal(inputs["pixel_values"][1], inputs["pixel_values"][0])
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -124,8 +198,10 @@ def test_shapes_are_filled_with_real_text(
         ({"shapes": ((1, 2),)}, r"got \[1, 2\]"),
         ({"seconds": 0.0}, "seconds must be > 0"),
         ({"scoring_batch": 0}, "scoring_batch must be > 0"),
+        ({"interval_width": 0.0}, "interval_width must be > 0"),
+        ({"sittings": 0}, "sittings must be > 0"),
     ],
 )
-def test_bad_benchmarks_are_refused(change: dict[str, Any], reason: str) -> None:
+def test_bad_benchmarks_are_refused(change: dict[str, Any], reason: str, device: Cpu) -> None:
     with pytest.raises(ConfigError, match=reason):
-        Benchmark(**({"shapes": ((1, 8),), "seconds": 1.0, "scoring_batch": 8} | change))
+        Benchmark(**(vars(device.benchmark) | change))

@@ -1,45 +1,59 @@
 from __future__ import annotations
 
-import types
-from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
+from torch import nn
 
-from compress.interfaces import CompressedModel
-from compress.measure.latency import fill_shape
-from compress.measure.memory import peak_memory
-from compress.runtime.torch import TorchModel
-from tests.conftest import make_split
+from compress.measure.memory import HostMeter, LiveTensors, own_bytes
+
+MEGABYTE = 2**20
+SMAPS = """\
+55d0-55d1 r-xp 00000000 fe:00 12 /usr/lib/libtorch.so
+Rss:               400 kB
+Anonymous:           8 kB
+55d1-55d2 rw-p 00000000 00:00 0
+Rss:                64 kB
+Anonymous:          64 kB
+55d2-55d3 rw-p 00000000 00:00 0 [heap]
+Rss:                32 kB
+Anonymous:          32 kB
+55d3-55d4 r--s 00000000 fe:00 13 /tmp/a model/weights.safetensors
+Rss:                16 kB
+Anonymous:           0 kB
+55d4-55d5 r--s 00000000 fe:00 14 /tmp/a models/other.safetensors
+Rss:               128 kB
+Anonymous:           0 kB
+"""
 
 
-class Chain(nn.Module):
+def test_own_bytes_by_hand() -> None:
+    assert own_bytes(SMAPS.splitlines(), "/tmp/a model") == 1024 * (8 + 64 + 32 + 16)
+
+
+def test_the_meter_weighs_what_is_made_after_it(tmp_path: Path) -> None:
+    meter = HostMeter(tmp_path)
+    before = meter.resident()
+    if before is None:
+        pytest.skip("this system does not say how much memory a process has")
+    assert before < 5 * MEGABYTE
+    kept = torch.zeros(40 * MEGABYTE, dtype=torch.uint8) + 1
+    resident = meter.resident()
+    peak = meter.peak(lambda: torch.zeros(60 * MEGABYTE, dtype=torch.uint8) + 1)
+    assert resident is not None
+    assert peak is not None
+    assert 39 * MEGABYTE < resident < 50 * MEGABYTE
+    # The zeros and the ones are there at once, for a moment.
+    assert 115 * MEGABYTE < peak - resident < 130 * MEGABYTE
+    del kept
+
+
+def test_live_tensors_by_hand() -> None:
     """10 → 1000 → 10: while the second layer runs, its input, its output and x are alive."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.wide, self.narrow = nn.Linear(10, 1000), nn.Linear(1000, 10)
-
-    def forward(self, x: Tensor) -> types.SimpleNamespace:
-        return types.SimpleNamespace(logits=self.narrow(self.wide(x)))
-
-
-class Plain(TorchModel):
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self.module.named_parameters()
-
-
-def test_by_hand() -> None:
-    model = Plain(Chain(), PreTrainedTokenizerFast, "cpu")  # type: ignore[arg-type]
-    weights = 4 * (10 * 1000 + 1000 + 1000 * 10 + 10)
-    alive = 4 * 7 * (10 + 1000 + 10)  # input, both outputs
-    assert peak_memory(model, {"x": torch.zeros(7, 10)}) == weights + alive
-
-
-def test_it_repeats_and_grows_with_the_shape(teacher: CompressedModel) -> None:
-    model = TorchModel(teacher.module, teacher.tokenizer, "cpu")
-    small, large = (fill_shape(model, make_split(4), n, 16) for n in (1, 8))
-    assert peak_memory(model, small) == peak_memory(model, small)
-    weights = sum(p.numel() * p.element_size() for p in teacher.module.parameters())
-    assert weights < peak_memory(model, small) < peak_memory(model, large)
+    wide, narrow = nn.Linear(10, 1000), nn.Linear(1000, 10)
+    x = torch.zeros(7, 10)
+    with torch.inference_mode(), LiveTensors() as live:
+        live.add(x.untyped_storage())
+        narrow(wide(x))
+    assert live.peak == 4 * 7 * (10 + 1000 + 10)

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
 import pytest
+import scipy.stats
 import torch
 
 from compress.interfaces import CompressedModel
-from compress.measure.score import predict_all, score, wilson_interval
+from compress.measure.score import (
+    compare,
+    mcnemar_p_value,
+    predict_all,
+    score,
+    wilson_interval,
+)
+from compress.records import Comparison
 from compress.runtime.torch import TorchModel
 from tests.conftest import make_split
 
@@ -40,3 +48,37 @@ def test_predictions_come_in_the_rows_order(batch_size: int, teacher: Compressed
     rows = split.encode(teacher.tokenizer).remove_columns("length")
     alone = [model.predict({k: torch.tensor([v]) for k, v in row.items()}) for row in rows]
     assert torch.allclose(predict_all(model, split, batch_size), torch.cat(alone), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "p_value"),
+    [
+        (0, 0, 1.0),
+        (3, 3, 1.0),
+        (0, 1, 1.0),
+        (0, 5, 2 / 32),
+        (0, 6, 2 / 64),
+        (1, 9, 2 * (1 + 10) / 1024),
+        (9, 1, 2 * (1 + 10) / 1024),
+        (6, 16, 0.0525),  # https://en.wikipedia.org/wiki/McNemar's_test, second example
+        (86, 150, 3.7e-5),  # Agresti, Categorical Data Analysis, table 10.1: approval of one man
+        (0, 3000, 2.0**-2999),
+    ],
+)
+def test_mcnemars_exact_test(lost: int, won: int, p_value: float) -> None:
+    found = mcnemar_p_value(lost, won)
+    assert found == pytest.approx(p_value, rel=0.01)
+    if lost + won:
+        assert found == pytest.approx(scipy.stats.binomtest(lost, lost + won).pvalue, rel=1e-9)
+
+
+def test_predictions_are_compared_row_by_row() -> None:
+    classes = torch.eye(3)
+    labels = [0, 0, 1, 1, 2, 2, 2, 2]
+    baseline = classes[[0, 0, 1, 0, 2, 2, 0, 0]]
+    candidate = classes[[0, 1, 0, 1, 2, 0, 0, 1]]
+    # Equal: rows 0, 4, 6. Lost: 1, 2, 5. Won: 3. Row 7: both wrong, not alike.
+    found = compare(candidate, baseline, labels)
+    assert found == Comparison(agreement=3 / 8, lost=3, won=1, p_value=2 * (1 + 4) / 16)
+    same = compare(baseline, baseline, labels)
+    assert same == Comparison(agreement=1.0, lost=0, won=0, p_value=1.0)

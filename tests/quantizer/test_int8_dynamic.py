@@ -89,3 +89,9 @@ def test_it_is_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     cfg = compose_config("teacher=tiny_random", "device=cuda", "quantizer=int8_dynamic")
     with pytest.raises(UserError, match="Int8Dynamic runs on cpu in the torch runtime"):
         build_run(cfg)
+
+
+def test_int4_tables_are_refused_in_onnx_runtime() -> None:
+    choices = ("teacher=tiny_random", "device=cpu_onnxruntime", "quantizer=int8_dynamic")
+    with pytest.raises(UserError, match="embeddings=int4 cannot be had in the onnxruntime"):
+        build_run(compose_config(*choices, "quantizer.embeddings=int4"))

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from compress.artifact import folder_bytes, read_manifest
-from compress.records import RunRecord, write_record
+from compress.records import RunRecord, Speedup, read_record, write_record
 from compress.report.card import model_card, remake_command
 from tests.conftest import ROOT
-from tests.test_records import make_record
+from tests.test_records import make_old, make_record
 
 
 def front_matter(card: str) -> dict[str, object]:
@@ -30,10 +30,38 @@ def test_the_card_says_figures_recipe_and_command() -> None:
     assert "BertForSequenceClassification.from_pretrained" in card
     assert "| accuracy, n = 100 | 0.8000 (0.7500 to 0.8500) | 0.9100 (0.8600 to 0.9600) |" in card
     assert "| size | 1.5 MB | 0.0 MB |" in card
+    assert "| bytes saved | -74900 % | – |" in card
+    assert "| size as a zip file | 1.1 MB | 0.0 MB |" in card
+    assert "| sparsity asked of the pruner | 50.0% | – |" in card
+    assert "| runs on | torch | torch |\n| computes in | float32 | float32 |" in card
+    assert "in 95.0% of the rows" in card
+    assert "no more than chance (McNemar's exact test, p = 1)" in card
+    assert "stores and multiplies zeros like any number" in card
     assert "| speed-up, 1 × 32 tokens | 5.00 (4.50 to 5.50) | 1 |" in card
     assert "python run.py pruner=wanda pruner.sparsity=0.5" in card
     assert front_matter(card)["base_model"] == "org/model"
     assert "pruner:wanda" in front_matter(card)["tags"]  # type: ignore[operator]
+
+
+def test_what_was_not_measured_is_no_row_and_no_sentence(tmp_path: Path) -> None:
+    path = write_record(make_record(), tmp_path)
+    make_old(path)
+    card = model_card(read_record(path), "X", plain=True)
+    assert "| size | " in card
+    assert "zip file" not in card
+    assert "McNemar" not in card
+    assert "busy" not in card
+
+
+def test_no_difference_and_a_busy_machine_are_said() -> None:
+    record = make_record(speedup=(Speedup(1, 32, 1.01, 0.98, 1.03, 1.02, False),))
+    assert record.environment is not None
+    busy = replace(record.environment, busy="others took 1.0 of 2", governor="powersave")
+    card = model_card(replace(record, environment=busy), "X", plain=True)
+    assert "| speed-up, 1 × 32 tokens | no difference (0.98 to 1.03) | 1 |" in card
+    assert "timed against itself" in card
+    assert "It was busy: others took 1.0 of 2." in card
+    assert "governor powersave" in card
 
 
 def test_what_plain_transformers_cannot_load_is_said() -> None:

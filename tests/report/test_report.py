@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from compress.records import Environment, RunRecord, write_record
+from compress.records import Comparison, Environment, RunRecord, Speedup, write_record
 from compress.report.screen import show
 from compress.report.table import recipe
 from compress.report.write import write_report
 from compress.settings import UserError
-from tests.test_records import FAILED, make_record
+from tests.test_records import FAILED, make_old, make_record
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -42,10 +42,15 @@ def test_one_row_a_run_with_units_and_failures(tmp_path: Path) -> None:
     assert table["speedup_1x32"].tolist()[:2] == [2.0, 5.0]
     assert pd.isna(table["accuracy"][2])
     assert table["error"][2] == "no"
+    assert table["asked_sparsity"][0] == table["sparsity"][0] == 0.5
+    assert table["saved_bytes"].tolist()[:2] == [1000, 1500]
+    assert table["p_value"][0] == table["difference_1x32"][0] == 1
+    assert table["runtime"].tolist()[:2] == ["torch", "torch"]
     assert report.summary() == "2 ok, 1 failed"
     text = (tmp_path / "results.md").read_text()
     assert "## Failed runs" in text
-    assert text.count("\n| ") == 4
+    assert text.count("\n| 0 ") == text.count("\n| 1 ") == 2, "in both tables"
+    assert "\n| 2 " not in text
     assert (tmp_path / "pareto.png").read_bytes().startswith(PNG)
 
 
@@ -113,7 +118,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     text = (tmp_path / "results.md").read_text()
     assert "<script" not in text
     rows = [line for line in text.splitlines() if line.startswith("| 1 ")]
-    assert rows[0].replace("\\|", "").count("|") == 15
+    assert [row.replace("\\|", "").count("|") for row in rows] == [14, 11]
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -139,6 +144,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
             ("pruner.pattern='2:4'",),
             "wanda sparsity=0.5 pattern=2:4",
         ),
+        ({"device": "cpu"}, {}, (), "teacher as it is"),
     ],
 )
 def test_recipes(
@@ -152,3 +158,46 @@ def test_screen_names_the_plot_and_the_best_run_first(tmp_path: Path) -> None:
     shown = screen(tmp_path)
     assert shown.index("0.800") < shown.index("0.700")
     assert shown.rstrip().endswith("pareto.png")
+
+
+def test_a_recipe_names_the_runtime_that_ran_it_or_was_to() -> None:
+    record = make_record(choices={"quantizer": "int8_static", "device": "cpu"})
+    assert record.metrics is not None
+    ran = replace(record, metrics=replace(record.metrics, runtime="openvino"))
+    assert recipe(ran) == "int8_static on openvino"
+    failed = make_record(**FAILED, choices={"device": "cpu_onnxruntime"})
+    assert recipe(failed) == "teacher as it is on onnxruntime"
+
+
+def test_records_of_before_can_be_shown(tmp_path: Path) -> None:
+    put(tmp_path, r0=make_record())
+    make_old(tmp_path / "0" / "metrics.json")
+    assert "0.900" in screen(tmp_path)
+    text = (tmp_path / "results.md").read_text()
+    assert "| -0.0100 | 0.0 | 50 % | 1×32 | 5.00 | 10.00 | 2.00 (1.80 to 2.20) |" in text
+    assert "| 0.500 | 0.500 | 0.0 | 0.0 | – | – | – | 0.0 |" in text
+
+
+def test_warnings_stand_above_the_table_and_words_below_it(tmp_path: Path) -> None:
+    base = make_record()
+    assert base.environment is not None
+    busy = replace(base, environment=replace(base.environment, busy="something took 2 of 2"))
+    other = replace(base, environment=replace(base.environment, machine="cpu Y"))
+    put(tmp_path, r0=base, r1=busy, r2=other)
+    shown, text = screen(tmp_path, width=300), (tmp_path / "results.md").read_text()
+    for said in (shown, text):
+        assert "2 machines, whose times do not compare: cpu X, cpu, 2 threads (runs 0, 1)" in said
+        busy_at = said.index("The machine was busy with something else at the start of run 1:")
+        words_at = said.index("Runs 0, 1, 2: Half of the block weights are zero")
+        assert busy_at < said.index("recipe") < words_at
+
+
+def test_the_screen_tells_chance_and_noise_apart_from_change(tmp_path: Path) -> None:
+    same = Speedup(1, 32, 1.01, 0.98, 1.03, 1.02, False)
+    worse = make_record(0.7, comparison=Comparison(0.7, 30, 2, 1e-6))
+    put(tmp_path, r0=make_record(speedup=(same,)), r1=worse)
+    better, other = (line for line in screen(tmp_path).splitlines() if "wanda" in line)
+    assert "p = 1 " in better
+    assert "no difference" in better
+    assert "p < 0.001" in other
+    assert "2.00 (1.80 to 2.20)" in other

@@ -1,0 +1,71 @@
+"""Rows: what a stage learns from, and what only measuring may see."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor
+
+    from compress.interfaces import Processor
+
+
+class Split(ABC):
+    """Labelled rows of one split, not yet encoded.
+
+    Attributes:
+        name: which rows these are, in words ("10 % of the published train split, seed 0").
+        digest: SHA-256 over inputs and labels; equal digests mean equal rows.
+    """
+
+    name: str
+    digest: str
+
+    @property
+    @abstractmethod
+    def labels(self) -> Sequence[int]:
+        """The class index of each row."""
+
+    @abstractmethod
+    def encode(self, tokenizer: Processor) -> Dataset:
+        """The rows as model inputs, unpadded, with their `length`; no labels."""
+
+    @abstractmethod
+    def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Encoded rows, without `length`, as one batch."""
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that a stage may learn from. There is no evaluation split in it, by design."""
+
+    train: Split
+    validation: Split
+    calibration: Split
+    class_names: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Identifies the rows of all three splits."""
+        return "-".join(split.digest for split in (self.train, self.validation, self.calibration))
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A loaded task. Only the pipeline holds the evaluation split, and hands it to `measure`.
+
+    Attributes:
+        source: where the rows came from, in one sentence.
+    """
+
+    training: TrainingData
+    evaluation: Split
+    source: str

@@ -1,0 +1,82 @@
+"""The figures of a record that can be objectives, columns or axes, by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from compress.records import ModelMetrics, RunRecord
+from compress.settings import ConfigError
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure that can be an objective, a column or an axis.
+
+    Attributes:
+        better: which direction is better.
+        read: takes it out of a record whose status is ok.
+    """
+
+    unit: str
+    better: Literal["higher", "lower"]
+    read: Callable[[RunRecord], float]
+
+
+def _model(read: Callable[[ModelMetrics], float]) -> Callable[[RunRecord], float]:
+    def of_run(record: RunRecord) -> float:
+        assert record.metrics is not None, "only records whose status is ok bear metrics"
+        return read(record.metrics)
+
+    return of_run
+
+
+def _agreement(record: RunRecord) -> float:
+    return math.nan if record.comparison is None else record.comparison.agreement
+
+
+def _known(value: float | None) -> float:
+    """NaN for a figure that could not be measured."""
+    return math.nan if value is None else value
+
+
+METRICS = {
+    "accuracy": Metric("fraction", "higher", _model(lambda m: m.score.accuracy)),
+    "f1_macro": Metric("fraction", "higher", _model(lambda m: m.score.f1_macro)),
+    "size_bytes": Metric("bytes", "lower", _model(lambda m: m.size_bytes)),
+    "latency_ms": Metric("ms", "lower", _model(lambda m: m.latency[0].median_ms)),
+    "speedup": Metric("ratio", "higher", lambda record: record.speedup[0].ratio),
+    "parameters": Metric("count", "lower", _model(lambda m: m.parameters)),
+    "nonzero_parameters": Metric("count", "lower", _model(lambda m: m.nonzero_parameters)),
+    "sparsity": Metric("fraction", "higher", _model(lambda m: m.sparsity)),
+    "model_sparsity": Metric("fraction", "higher", _model(lambda m: m.model_sparsity)),
+    "peak_memory_bytes": Metric("bytes", "lower", _model(lambda m: _known(m.peak_memory_bytes))),
+    "resident_bytes": Metric("bytes", "lower", _model(lambda m: _known(m.resident_bytes))),
+    "zipped_bytes": Metric("bytes", "lower", _model(lambda m: _known(m.zipped_bytes))),
+    "bitmask_bytes": Metric("bytes", "lower", _model(lambda m: _known(m.bitmask_bytes))),
+    "tokens_per_second": Metric(
+        "per second", "higher", _model(lambda m: _known(m.latency[0].tokens_per_second))
+    ),
+    "agreement": Metric("fraction", "higher", _agreement),
+}
+
+
+def check_objectives(names: tuple[str, ...]) -> None:
+    """Checks that every objective is a metric that records bear.
+
+    Raises:
+        ConfigError: one is not, or there is none.
+    """
+    unknown = [name for name in names if name not in METRICS]
+    if unknown or not names:
+        got = ", ".join(unknown) or "none"
+        raise ConfigError(f"objectives must be among {', '.join(METRICS)}; got {got}")
+
+
+def objective_values(record: RunRecord, names: tuple[str, ...]) -> list[float]:
+    """The objectives in order; NaN for a failed run, which a sweeper takes as a failed trial."""
+    if record.status == "failed":
+        return [math.nan] * len(names)
+    return [float(METRICS[name].read(record)) for name in names]

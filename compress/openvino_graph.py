@@ -1,0 +1,222 @@
+"""A model as an OpenVINO graph, and its weights in it by the names that torch gives them.
+
+A weight is found through the operator that reads it: quantisers put other constants in its place,
+with scales and zero points in between, and leave the reader where it was.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compress.settings import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from compress.interfaces import CompressedModel, TrainingData
+
+TELEMETRY = "openvino_telemetry"
+# What a quantiser puts between a constant and the operator that reads it.
+DEQUANTIZATION = ("Convert", "Multiply", "Subtract", "Reshape", "FakeQuantize")
+INTEGERS = ("i4", "u4", "i8", "u8")
+
+
+@dataclass(frozen=True)
+class OpenVinoSource:
+    """A float model to put into a format.
+
+    Attributes:
+        graph: the model for OpenVINO, all in float32.
+        initializers: by parameter, the name of its constant.
+        readers: by parameter, the name of the operator that reads it and the number of the input.
+        model: the same model in torch.
+        data: rows to calibrate and to validate on; never those that the model is judged on.
+    """
+
+    graph: Any
+    initializers: Mapping[str, str]
+    readers: Mapping[str, tuple[str, int]]
+    model: CompressedModel
+    data: TrainingData
+
+
+def require(*packages: str) -> None:
+    """Checks that packages of the openvino runtime are installed, without importing them.
+
+    Raises:
+        UserError: one is not.
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise UserError(
+                f"the openvino runtime needs the package {package}; "
+                "pip install 'compress[openvino]'"
+            )
+
+
+def import_openvino() -> Any:
+    """The package openvino, imported when it is first needed, without its telemetry.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    require("openvino")
+    with without_telemetry():
+        import openvino
+
+    return openvino
+
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Hides the package openvino_telemetry from what is imported here.
+
+    Else openvino and nncf report every import and every call to their maker, and write a client id
+    into the home folder, unless a file there says no. Without the package they take stand-ins that
+    do nothing, and keep them.
+    """
+    shown = {name: sys.modules[name] for name in (TELEMETRY,) if name in sys.modules}
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        del sys.modules[TELEMETRY]
+        sys.modules.update(shown)
+
+
+def read_graph(path: Path) -> Any:
+    """The graph in a folder of ours.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    openvino = import_openvino()
+    try:
+        return openvino.Core().read_model(path)
+    except RuntimeError as error:
+        raise UserError(f"{path} or its .bin is damaged: OpenVINO cannot read it") from error
+
+
+def constants(graph: Any) -> dict[str, Any]:
+    """The constants of a graph by name."""
+    found = (node for node in graph.get_ops() if node.get_type_name() == "Constant")
+    return {node.get_friendly_name(): node for node in found}
+
+
+def weight_readers(graph: Any, initializers: Mapping[str, str]) -> dict[str, tuple[str, int]]:
+    """Which operator reads each parameter, and as which of its inputs.
+
+    Args:
+        graph: of a float model.
+        initializers: by parameter, the name of its constant.
+    """
+    held, readers = constants(graph), {}
+    for parameter, name in initializers.items():
+        inputs = held[name].output(0).get_target_inputs()
+        # Equal weights are one constant; the reader of this one bears its module's name.
+        path = parameter.rpartition(".")[0]
+        found = {(i.get_node().get_friendly_name(), i.get_index()) for i in inputs}
+        own = {each for each in found if each[0].split("/")[0] == path}
+        readers[parameter] = min(own or found)
+    return readers
+
+
+def name_weights_(graph: Any, readers: Mapping[str, tuple[str, int]]) -> dict[str, str]:
+    """Gives the constants that parameters ended up in the names of these.
+
+    Args:
+        graph: in its format; changed.
+        readers: from `weight_readers`, before the format.
+
+    Returns:
+        By parameter, the name of its constant; parameters with equal values may share one.
+    """
+    nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
+    named: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for parameter, (reader, index) in readers.items():
+        source = nodes[reader].input_value(index).get_node()
+        while source.get_type_name() in DEQUANTIZATION:
+            source = source.input_value(0).get_node()
+        assert source.get_type_name() == "Constant", f"{parameter} ended up in a {source}"
+        owner = owners.setdefault(source.get_name(), parameter)
+        source.set_friendly_name(owner)
+        named[parameter] = owner
+    return named
+
+
+def weight_tensor(constant: Any) -> Tensor:
+    """A weight as it is stored: float, or its codes counted from their zero points."""
+    kind = constant.get_element_type().get_type_name()
+    if kind == "bf16":
+        return torch.from_numpy(constant.get_data(dtype=np.float32)).bfloat16()
+    if kind not in INTEGERS:
+        return torch.from_numpy(np.array(constant.get_data()))
+    codes = _integers(constant)
+    node, shape = constant, list(codes.shape)
+    while True:
+        node = next(iter(node.output(0).get_target_inputs())).get_node()
+        if node.get_type_name() not in DEQUANTIZATION:
+            return codes.reshape(shape).to(torch.int8)
+        if node.get_type_name() == "Subtract":
+            codes = codes - _integers(_constant_behind(node.input_value(1).get_node()))
+        if node.get_type_name() == "Reshape":
+            shape = list(node.get_output_shape(0))
+
+
+def weight_bits(constant: Any) -> int:
+    """Bits of one entry on disk."""
+    bits: int = constant.get_element_type().bitwidth
+    return bits
+
+
+def store_bfloat16_(graph: Any, names: set[str]) -> None:
+    """Replaces float32 constants by bfloat16 ones that are made float32 where they are read.
+
+    Args:
+        graph: changed.
+        names: of the constants.
+    """
+    openvino = import_openvino()
+    for name, constant in constants(graph).items():
+        if name not in names:
+            continue
+        rounded = torch.from_numpy(np.array(constant.get_data())).bfloat16().view(torch.int16)
+        tensor = openvino.Tensor(openvino.Type.bf16, list(rounded.shape))
+        tensor.data.view(np.int16)[...] = rounded.numpy()
+        stored = openvino.op.Constant(tensor)
+        wide = openvino.opset13.convert(stored, "f32")
+        constant.output(0).replace(wide.output(0))
+        constant.set_friendly_name(f"{name}/float32")
+        stored.set_friendly_name(name)
+
+
+def _integers(constant: Any) -> Tensor:
+    """The integers in a constant; two of four bits share a byte, the first in its lower half."""
+    kind, shape = constant.get_element_type().get_type_name(), list(constant.get_output_shape(0))
+    stored = np.array(constant.get_data())
+    if weight_bits(constant) == 4:
+        pairs = stored.view(np.uint8).reshape(-1)
+        stored = np.stack([pairs & 15, pairs >> 4], axis=-1).reshape(-1)[: math.prod(shape)]
+        stored = stored.astype(np.int16)
+        stored = (stored ^ 8) - 8 if kind == "i4" else stored
+    return torch.from_numpy(stored.astype(np.int16)).reshape(shape)
+
+
+def _constant_behind(node: Any) -> Any:
+    while node.get_type_name() != "Constant":
+        node = node.input_value(0).get_node()
+    return node

@@ -1,0 +1,47 @@
+"""How long a text may be: what a model's table of positions has rows for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from compress.quantizer.embeddings import QuantizedEmbedding
+from compress.settings import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def position_count(module: PreTrainedModel) -> int | None:
+    """The most tokens of one text; None where the config names no limit, as for images.
+
+    RoBERTa and MPNet count positions from behind the padding's row.
+    """
+    limit: int | None = getattr(module.config, "max_position_embeddings", None)
+    paddings = [
+        part.padding_idx
+        for name, part in module.named_modules()
+        if name.endswith("position_embeddings")
+        and isinstance(part, (nn.Embedding, QuantizedEmbedding))
+        and part.padding_idx is not None
+    ]
+    return limit - paddings[0] - 1 if limit is not None and paddings else limit
+
+
+def check_length(batch: Mapping[str, Tensor], limit: int | None) -> None:
+    """Refuses a batch that is too long; a runtime may give numbers for it all the same.
+
+    Args:
+        batch: inputs of a model.
+        limit: `position_count` of the model.
+
+    Raises:
+        UserError: it is longer than that.
+    """
+    tokens = batch.get("input_ids")
+    if tokens is not None and limit is not None and tokens.shape[1] > limit:
+        raise UserError(
+            f"a batch is {tokens.shape[1]} tokens long, the model takes at most {limit}"
+        )

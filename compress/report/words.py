@@ -1,0 +1,148 @@
+"""What figures mean, in words: one place, so that table, card and screen say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from compress.records import Comparison, Environment, ModelMetrics, RunRecord, Speedup
+
+SIGNIFICANT = 0.05
+NO_DIFFERENCE = "no difference"
+TOLD_ZEROS = 0.01
+LISTED = 12  # runs named in one sentence
+SAME_BYTES = 0.01  # config and names of modules differ by less
+
+
+def plain_words(record: RunRecord) -> list[str]:
+    """Sentences on what a run's compression does not buy on its runtime; mostly none.
+
+    Args:
+        record: of a run with figures.
+    """
+    return [words for words in (_on_zeros(record), _on_format(record)) if words]
+
+
+def speedup_words(speed: Speedup) -> str:
+    """Such as "2.80 (2.70 to 2.90)", or "no difference (0.98 to 1.01)" inside the noise."""
+    name = NO_DIFFERENCE if speed.difference is False else f"{speed.ratio:.2f}"
+    return f"{name} ({speed.low:.2f} to {speed.high:.2f})"
+
+
+def change_words(record: RunRecord) -> str:
+    """How accuracy differs from the baseline's: "-0.0340 (p < 0.001)", "no significant change"."""
+    ours, theirs = measured(record)
+    change = f"{ours.score.accuracy - theirs.score.accuracy:+.4f}"
+    found = record.comparison
+    if found is None:
+        return change
+    if not significant(found):
+        return f"{change}, no significant change ({p_words(found)})"
+    return f"{change} ({p_words(found)})"
+
+
+def significant(found: Comparison) -> bool:
+    """Whether the accuracies differ by more than chance."""
+    return found.p_value < SIGNIFICANT
+
+
+def p_words(found: Comparison) -> str:
+    """The p-value with the digits that matter."""
+    return "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.2g}"
+
+
+def saved_words(record: RunRecord) -> str:
+    """Bytes saved over the baseline as a share: "35 %", "-1 %" if it takes more."""
+    ours, theirs = measured(record)
+    return f"{round(100 * (1 - ours.size_bytes / theirs.size_bytes))} %"
+
+
+def megabytes(size_bytes: int | None) -> str:
+    """In units of a million bytes; a dash for what was not measured."""
+    return "–" if size_bytes is None else f"{size_bytes / 1e6:.1f}"
+
+
+def asked_sparsity(record: RunRecord) -> float | None:
+    """The pruner's `sparsity` setting; None for pruners that are asked for something else.
+
+    Of what it is a share is the pruner's affair: weights, heads, neurons.
+    """
+    asked = record.config.get("pruner", {}).get("sparsity")
+    return float(asked) if isinstance(asked, int | float) else None
+
+
+def warnings(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
+    """What a reader must know before comparing figures: busy machines, different machines."""
+    machines: dict[str, list[str]] = {}
+    busy = [folder.name for folder, record in runs if _environment(record).busy is not None]
+    for folder, record in runs:
+        found = _environment(record)
+        machines.setdefault(f"{found.machine}, {found.device}", []).append(folder.name)
+    said = []
+    if len(machines) > 1:
+        places = "; ".join(f"{name} ({_runs(which)})" for name, which in machines.items())
+        said.append(f"{len(machines)} machines, whose times do not compare: {places}.")
+    if busy:
+        said.append(
+            f"The machine was busy with something else at the start of {_runs(busy)}: times may be "
+            "off. How busy is in results.csv."
+        )
+    return said
+
+
+def shared_words(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
+    """The plain words of all runs, each sentence once, after the runs that it is about."""
+    said: dict[str, list[str]] = {}
+    for folder, record in runs:
+        for words in plain_words(record):
+            said.setdefault(words, []).append(folder.name)
+    return [f"{_runs(which, 'Run')}: {words}" for words, which in said.items()]
+
+
+def measured(record: RunRecord) -> tuple[ModelMetrics, ModelMetrics]:
+    """The figures of a run's model and of its baseline."""
+    assert record.metrics is not None, "only records whose status is ok bear metrics"
+    assert record.baseline is not None
+    return record.metrics, record.baseline
+
+
+def _environment(record: RunRecord) -> Environment:
+    assert record.environment is not None, "only records whose status is ok bear one"
+    return record.environment
+
+
+def _runs(names: Sequence[str], word: str = "run") -> str:
+    listed = [*names[:LISTED], *([f"{len(names) - LISTED} more"] if len(names) > LISTED else [])]
+    return f"{word}{'s' if len(names) > 1 else ''} {', '.join(listed)}"
+
+
+def _on_zeros(record: RunRecord) -> str | None:
+    """No runtime of ours skips a zero, so what is saved is saved by other means."""
+    ours, theirs = measured(record)
+    # Zeros that no stage claims were made by rounding, and nobody asked for them.
+    claimed = any(step.get("claimed_zeros") for step in record.history)
+    if ours.sparsity < TOLD_ZEROS or not claimed:
+        return None
+    percent = f"{100 * ours.sparsity:.0f}"
+    share = "Half" if percent == "50" else f"{percent} %"
+    zeros = (
+        f"{share} of the block weights are zero, but the {ours.runtime} runtime stores and "
+        "multiplies zeros like any number: "
+    )
+    if abs(ours.size_bytes - theirs.size_bytes) > SAME_BYTES * theirs.size_bytes:
+        return f"{zeros}what this model saves, it saves by other means."
+    same_time = all(speed.difference is False for speed in record.speedup)
+    return zeros + ("no bytes saved, no difference in time." if same_time else "no bytes saved.")
+
+
+def _on_format(record: RunRecord) -> str | None:
+    """A format that is only stored, and made what it was for every product."""
+    ours, theirs = measured(record)
+    quantizer = record.choices.get("quantizer", "none")
+    same = (ours.runtime, ours.precision) == (theirs.runtime, theirs.precision)
+    if quantizer == "none" or ours.precision is None or not same:
+        return None
+    return (
+        f"{quantizer} saves bytes and no time: the {ours.runtime} runtime computes in "
+        f"{ours.precision} as before."
+    )

@@ -1,0 +1,235 @@
+"""The openvino runtime: Intel's compiler for CPUs, made for x86 and for int8.
+
+The model goes there as the ONNX graph of `compress.onnx_export`. By default OpenVINO computes in
+bfloat16 wherever the processor can, whatever the model is stored in, and rounds what a weight-only
+Linear reads to int8 on the fly. Here the format says what is computed in: both are set.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from compress.artifact import RunSpec, new_folder, read_spec, read_tokenizer, seal
+from compress.blocks import every_linear
+from compress.interfaces import (
+    CompressedModel,
+    Device,
+    Exported,
+    Quantizer,
+    Runnable,
+    Runtime,
+    StageContext,
+    Step,
+)
+from compress.onnx_export import export_graph, initializer_names
+from compress.openvino_graph import (
+    OpenVinoSource,
+    constants,
+    import_openvino,
+    name_weights_,
+    read_graph,
+    require,
+    weight_bits,
+    weight_readers,
+    weight_tensor,
+)
+from compress.positions import check_length, position_count
+from compress.runtime.pairs import check_pair
+from compress.runtime.torch import TorchModel
+from compress.settings import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+GRAPH = "model.xml"
+# To export; what was exported needs openvino alone.
+PACKAGES = ("openvino", "nncf", "onnx", "onnxscript")
+PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "i8": "int8", "u8": "int8"}
+
+
+class OpenVinoFormat(ABC):
+    """What a quantizer adds to be had in OpenVINO.
+
+    Attributes:
+        openvino_tolerance: how far logits may be from the float model's; see `Exported`.
+        openvino_precision: what is computed in where nothing is int8: "f32" or "bf16".
+        openvino_linears: what the weight of every Linear must be stored as; empty where the format
+            may leave some in float32.
+    """
+
+    openvino_tolerance: ClassVar[float]
+    openvino_precision: ClassVar[str] = "f32"
+    openvino_linears: ClassVar[tuple[str, ...]] = ()
+
+    def check_openvino(self) -> None:  # noqa: B027
+        """Raises a ConfigError if a setting, or this machine, does not go with OpenVINO."""
+
+    @abstractmethod
+    def to_openvino(self, source: OpenVinoSource) -> Any:
+        """The graph in this format; it may be the one in the source, changed.
+
+        Raises:
+            UserError: this model cannot be had in this format.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenVino(Runtime):
+    """OpenVINO on the CPU."""
+
+    format = OpenVinoFormat
+
+    def check(self, quantizer: Quantizer, device: Device) -> None:
+        """Refuses what OpenVINO does not have, and to go without it.
+
+        Raises:
+            UserError: so it is.
+        """
+        check_pair(type(self), type(quantizer))
+        assert isinstance(quantizer, OpenVinoFormat), "that is what was checked"
+        if device.torch_device != "cpu":
+            raise ConfigError(f"the openvino runtime runs on cpu, got device={device.torch_device}")
+        require(*PACKAGES)
+        quantizer.check_openvino()
+
+    def export(
+        self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
+    ) -> Exported:
+        """Converts the model to a graph, puts that into the format and writes it."""
+        assert isinstance(quantizer, OpenVinoFormat), "check() refused other formats"
+        openvino = import_openvino()
+        onnx_graph = export_graph(model.module, model.tokenizer, ctx.data.train)
+        initializers = initializer_names(onnx_graph, model.module)
+        graph = openvino.Core().read_model(onnx_graph.SerializeToString(), b"")
+        readers = weight_readers(graph, initializers)
+        source = OpenVinoSource(graph, initializers, readers, model, ctx.data)
+        graph = quantizer.to_openvino(source)
+        weights = name_weights_(graph, readers)
+        kinds = _linear_kinds(graph, model.module, weights)
+        _check_kinds(quantizer, kinds)
+        new_folder(folder)
+        # By default save_model makes float32 weights float16.
+        openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
+        model.module.config.save_pretrained(folder)
+        options = {
+            "precision": quantizer.openvino_precision,
+            "positions": position_count(model.module),
+        }
+        runtime = f"{__name__}.{type(self).__qualname__}"
+        architecture = type(model.module).__name__
+        spec = RunSpec(runtime, architecture, options=options, weights=weights)
+        notes = {"linear_weights": dict(Counter(kinds.values()))}
+        step = Step("quantizer", quantizer.describe(), notes=notes)
+        seal(model.then(model.module, step), folder, spec)
+        reference = TorchModel(model.module, model.tokenizer, ctx.device.torch_device)
+        return Exported(reference, quantizer.openvino_tolerance)
+
+    @classmethod
+    def load(cls, folder: Path, torch_device: str, threads: int | None) -> OpenVinoModel:
+        """The model in a verified folder that this runtime wrote.
+
+        Raises:
+            UserError: OpenVINO is not installed, the processor is no CPU, or the graph is damaged.
+        """
+        if torch_device != "cpu":
+            raise UserError(f"{folder} runs on cpu in the openvino runtime, got {torch_device}")
+        return OpenVinoModel(folder, threads)
+
+
+class OpenVinoModel(Runnable):
+    """A compiled graph, ready to run."""
+
+    def __init__(self, folder: Path, threads: int | None) -> None:
+        """Compiles the graph for this processor.
+
+        Args:
+            folder: verified; `weights` and `tensors` read it again when they are asked for, so that
+                the model is not held twice.
+            threads: to compute with; null for OpenVINO's own choice.
+        """
+        self.tokenizer = read_tokenizer(folder)
+        self._folder, self._spec = folder, read_spec(folder)
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": self._spec.options["precision"],
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        }
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        graph = read_graph(folder / GRAPH)
+        self._compiled = import_openvino().Core().compile_model(graph, "CPU", settings)
+        self._inputs = [each.get_any_name() for each in self._compiled.inputs]
+        self.precision = executed_precision(self._compiled)
+
+    def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
+        """Logits of one padded batch.
+
+        Raises:
+            UserError: it is longer than the model's table of positions.
+        """
+        # OpenVINO does not check what a lookup asks for: it would give numbers all the same.
+        check_length(batch, self._spec.options["positions"])
+        result = self._compiled({name: batch[name].cpu().numpy() for name in self._inputs})
+        return torch.from_numpy(result[0])
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Every parameter by its name in torch: float, or codes counted from their zero points."""
+        graph = read_graph(self._folder / GRAPH)  # its nodes know their readers while it lives
+        held = constants(graph)
+        for parameter, name in self._spec.weights.items():
+            yield parameter, weight_tensor(held[name])
+
+    def packed_bits(self) -> Mapping[str, int]:
+        """Those of the int4 codes."""
+        held = constants(read_graph(self._folder / GRAPH))
+        bits = {parameter: weight_bits(held[n]) for parameter, n in self._spec.weights.items()}
+        return {parameter: count for parameter, count in bits.items() if count < 8}
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The graph's constants, as bytes; what the compiler makes of them it does not tell."""
+        for constant in constants(read_graph(self._folder / GRAPH)).values():
+            yield torch.frombuffer(bytearray(constant.get_data().tobytes()), dtype=torch.uint8)
+
+    def synchronize(self) -> None:
+        """Nothing: a prediction is there when `predict` returns."""
+
+
+def executed_precision(compiled: Any) -> str:
+    """What most of a compiled model's Linear layers compute in."""
+    return PRECISIONS[linear_types(compiled).most_common(1)[0][0]]
+
+
+def linear_types(compiled: Any) -> Counter[str]:
+    """The types that a compiled model's Linear layers read, from the graph that really runs."""
+    kinds: Counter[str] = Counter()
+    for node in compiled.get_runtime_model().get_ops():
+        if str(node.get_rt_info()["layerType"].astype(str)) == "FullyConnected":
+            kinds[node.input_value(0).get_element_type().get_type_name()] += 1
+    return kinds
+
+
+def _linear_kinds(graph: Any, module: PreTrainedModel, names: Mapping[str, str]) -> dict[str, str]:
+    """What the weight of each Linear is stored as, by the Linear's name."""
+    held = constants(graph)
+    return {
+        name: held[names[f"{name}.weight"]].get_element_type().get_type_name()
+        for name, _ in every_linear(module)
+        if f"{name}.weight" in names
+    }
+
+
+def _check_kinds(quantizer: OpenVinoFormat, kinds: Mapping[str, str]) -> None:
+    """Checks that the format is what it says."""
+    allowed = quantizer.openvino_linears
+    others = {name: kind for name, kind in kinds.items() if allowed and kind not in allowed}
+    assert not others, f"{type(quantizer).__name__} left {others}"

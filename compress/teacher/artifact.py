@@ -1,0 +1,104 @@
+"""A model folder of ours as the teacher: what a run made, pruned shapes and factors included.
+
+Plain transformers, and so `teacher=local`, reads only folders whose shapes a config can say. Here
+nothing is trained, and half precision becomes float32, which changes no weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import safe_open
+
+from compress.artifact import (
+    MANIFEST,
+    PACKED_WEIGHTS,
+    read_manifest,
+    read_model,
+    read_skeleton,
+    read_spec,
+    read_tokenizer,
+)
+from compress.interfaces import CompressedModel, Device, Step, Teacher, TrainingData
+from compress.runtime.torch import TorchRuntime
+from compress.settings import ConfigError, UserError
+from compress.sources import file_digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FLOATS = ("F64", "F32", "F16", "BF16")  # by their names in safetensors
+TORCH = f"{TorchRuntime.__module__}.{TorchRuntime.__qualname__}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactTeacher(Teacher):
+    """A model folder with float torch weights, taken as it is; its history goes on.
+
+    Attributes:
+        folder: such as a run's `model`.
+    """
+
+    folder: str
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: the folder is empty text.
+        """
+        super().__post_init__()
+        if not self.folder:
+            raise ConfigError("teacher.folder must be a model folder of ours, got nothing")
+
+    def check(self) -> None:
+        """Raises a UserError if the folder is damaged or holds no float torch weights."""
+        folder = Path(self.folder)
+        read_manifest(folder)
+        runtime = read_spec(folder).runtime
+        if runtime != TORCH:
+            raise UserError(f"{folder} was exported for {runtime}, expected {TORCH}")
+        codes = _integer_weights(folder)
+        if codes:
+            raise UserError(
+                f"{folder} is quantised ({codes[0]} holds integers), expected float weights: take "
+                "the model of a run with quantizer=none"
+            )
+
+    def content_digest(self) -> str:
+        """Digest of the manifest, which has that of every other file."""
+        return file_digest(Path(self.folder) / MANIFEST)
+
+    def skeleton(self) -> PreTrainedModel:
+        """The modules on the meta device, in the shapes that the folder stores."""
+        return read_skeleton(Path(self.folder)).to(torch.float32)
+
+    def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
+        """Reads the weights.
+
+        Raises:
+            UserError: the model's classes are not the task's.
+        """
+        folder = Path(self.folder)
+        module = read_model(folder).to(torch.float32)
+        names = tuple(module.config.id2label.values())
+        if names != data.class_names:
+            raise UserError(
+                f"{folder} tells apart {', '.join(names)}; the task has the classes "
+                f"{', '.join(data.class_names)}"
+            )
+        history = (*read_manifest(folder).history, Step("teacher", self.describe()))
+        return CompressedModel(module, read_tokenizer(folder), history)
+
+
+def _integer_weights(folder: Path) -> list[str]:
+    """The names of what modules of ours hold as codes, from the head of the file alone."""
+    modules = tuple(f"{name}." for name in read_spec(folder).modules)
+    if not modules:
+        return []
+    with safe_open(folder / PACKED_WEIGHTS, framework="pt") as file:
+        types = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    return [n for n, kind in types.items() if n.startswith(modules) and kind not in FLOATS]

@@ -1,0 +1,72 @@
+"""Which format and runtime is fastest and still right on this machine?
+
+Tries those that there are on one saved model: `python scripts/probe.py outputs/runs/…/model`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from pathlib import Path
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.markup import escape
+
+from compress.cli import one_line
+from compress.probe import find_pairs, make_plan, run_attempts
+from compress.report.probe import Probe, choose_shape, show_probe, write_probe
+from compress.settings import UserError
+
+CONF = Path(__file__).parents[1] / "conf"
+OUT = Path("outputs/probe")
+
+
+def main() -> int:
+    """Measures every pair and names the winners; 1 if one of them broke or none could be had."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="a model folder of a run: float torch weights")
+    parser.add_argument("overrides", nargs="*", help="of task, device, cache and seed")
+    parser.add_argument("--only", nargs="+", default=[], help="device/quantizer, such as 'cpu/*'")
+    parser.add_argument("--shape", help="BATCHxLENGTH to be fastest at; default: the first one")
+    parser.add_argument("--out", type=Path, help=f"default: a new folder in {OUT}")
+    arguments = parser.parse_intermixed_args()
+    try:
+        return probe(arguments, Console())
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {one_line(error)}")
+
+
+def probe(arguments: argparse.Namespace, console: Console) -> int:
+    """Tries each pair on its own, and reports.
+
+    Raises:
+        UserError: the model cannot be probed as asked.
+    """
+    out = arguments.out or OUT / f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}"
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty")
+    pairs = find_pairs(CONF, arguments.only)
+    plan = make_plan(arguments.folder, CONF, pairs, arguments.overrides)
+    refused = {str(pair): reason for pair, reason in plan.refused.items()}
+    if not plan.attempts:
+        show_probe(Probe({}, refused, (0, 0)), console)
+        raise UserError("no pair of device and quantizer can be tried")
+    shape = choose_shape(arguments.shape, plan.attempts[0].run.device.benchmark.shapes)
+    results = {}
+    for attempt, record in run_attempts(plan, out):
+        results[str(attempt.pair)] = record
+        outcome = record.error or f"{record.seconds:.0f} s"
+        count = f"{len(results)}/{len(plan.attempts)}"
+        console.print(f"{count} {escape(str(attempt.pair))}: {escape(outcome)}", soft_wrap=True)
+    found = Probe(results, refused, shape)
+    table, page = write_probe(found, out)
+    show_probe(found, console)
+    console.print(f"Every shape: {escape(str(page))}, {escape(str(table))}", soft_wrap=True)
+    return 1 if found.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

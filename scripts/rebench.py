@@ -1,0 +1,65 @@
+"""Measures a sweep's saved models again, here: `python scripts/rebench.py outputs/sweeps/…`."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from pathlib import Path
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.markup import escape
+
+from compress.cli import one_line
+from compress.rebench import Bench, find_saved
+from compress.report.collect import REBENCH, collect
+from compress.report.screen import show
+from compress.report.write import write_report
+from compress.settings import UserError
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+def main() -> int:
+    """Writes new records, tables and plots; 1 if a model could not be measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="a sweep or a run")
+    parser.add_argument("overrides", nargs="*", help="such as device.threads=1")
+    parser.add_argument("--out", type=Path, help=f"default: a new folder in the sweep's {REBENCH}")
+    arguments = parser.parse_intermixed_args()
+    try:
+        return rebench(arguments.folder, arguments.overrides, arguments.out, Console())
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {one_line(error)}")
+
+
+def rebench(folder: Path, overrides: list[str], out: Path | None, console: Console) -> int:
+    """Measures what can be measured, each model on its own, and reports.
+
+    Raises:
+        UserError: nothing can be measured as asked.
+    """
+    collection = collect([folder])
+    runs = find_saved(collection, CONF, overrides)
+    out = out or folder / REBENCH / f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}"
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty")
+    for left_out, record in collection.failed:
+        name, reason = escape(str(left_out)), escape(record.error or "")
+        console.print(f"[yellow]left out[/] {name}, which failed: {reason}", soft_wrap=True)
+    bench = Bench(out)
+    for run in runs:
+        relative = run.folder.relative_to(folder)
+        console.print(f"measuring {escape(str(run.folder))}", soft_wrap=True)
+        _, error = bench.measure_again(run, out / (relative if relative.name else folder.name))
+        if error is not None and not isinstance(error, Exception):
+            raise error
+    report = write_report([out], out)
+    show(report, console)
+    return 1 if report.collection.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from compress.interfaces import CompressedModel
+from compress.measure.worker import WorkerError, open_pair, open_worker
+from compress.settings import UserError
+
+INPUTS = {"input_ids": np.ones((2, 8), dtype=np.int64)}
+SLEEPS = psutil.STATUS_STOPPED
+
+
+def folder_of(model: CompressedModel) -> Path:
+    assert model.folder is not None
+    return model.folder
+
+
+def test_a_worker_loads_times_and_weighs(teacher: CompressedModel) -> None:
+    folder = folder_of(teacher)
+    with open_worker(folder, "cpu", 1) as worker:
+        weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+        worker.load()
+        pid = worker.pid
+        resident = worker.resident_memory(INPUTS)
+        milliseconds = worker.prepare(INPUTS, 0.1)
+        times = worker.time_block(5)
+        peak = worker.peak_memory({"input_ids": np.ones((64, 32), dtype=np.int64)})
+    assert resident is not None
+    assert peak is not None
+    assert weights < resident < peak
+    assert len(times) == 5
+    assert milliseconds / 10 < np.median(times) < milliseconds * 10
+    assert not psutil.pid_exists(pid)
+
+
+def test_only_one_of_a_pair_is_awake_and_none_stays(teacher: CompressedModel) -> None:
+    folder = folder_of(teacher)
+    states, processes = [], []
+    with suppress(KeyError), open_pair((folder, folder), "cpu", 1) as pair:
+        processes = [psutil.Process(worker.pid) for worker in pair._workers]
+        for which in (0, 1, 1, 0):
+            pair.wake(which).prepare(INPUTS, 0.01)
+            states.append([process.status() == SLEEPS for process in processes])
+        raise KeyError
+    assert states == [[False, True], [True, False], [True, False], [False, True]]
+    assert not any(process.is_running() for process in processes)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_worker_that_is_killed_is_an_error(which: int, teacher: CompressedModel) -> None:
+    folder = folder_of(teacher)
+    reason = rf"timed {folder} died with exit code -9 \(out of memory\?\)"
+    with open_pair((folder, folder), "cpu", 1) as pair:
+        process = psutil.Process(pair._workers[which].pid)
+        process.kill()
+        psutil.wait_procs([process], timeout=5)
+        with pytest.raises(WorkerError, match=reason):
+            pair.wake(which).prepare(INPUTS, 0.01)
+
+
+def test_errors_come_back_as_what_they_are(teacher: CompressedModel, tmp_path: Path) -> None:
+    with (
+        pytest.raises(UserError, match=r"is no model folder of ours: it has no manifest\.json"),
+        open_worker(tmp_path, "cpu", 1) as worker,
+    ):
+        worker.load()
+    damaged = tmp_path / "damaged"
+    shutil.copytree(folder_of(teacher), damaged)
+    (damaged / "config.json").write_text("{}")
+    with (
+        pytest.raises(UserError, match=r"config\.json is damaged: its SHA-256"),
+        open_worker(damaged, "cpu", 1) as worker,
+    ):
+        worker.load()
+    with open_worker(folder_of(teacher), "cpu", 1) as worker:
+        worker.load()
+        with pytest.raises(WorkerError, match=r"(?s)exactly one of input_ids.*Traceback"):
+            worker.prepare({"words": INPUTS["input_ids"]}, 0.01)
+        assert worker.prepare(INPUTS, 0.01) > 0
+
+
+ABANDON = """
+import multiprocessing, os, signal, psutil
+from compress.measure.timed import serve
+
+context = multiprocessing.get_context("forkserver")
+made = []
+for _ in range(2):
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, "", "cpu", 1), daemon=True)
+    process.start()
+    theirs.close()
+    made.append((ours, process))
+for (ours, _), (_, other) in zip(made, reversed(made)):
+    ours.send(("meet", (other.pid,)))
+    assert ours.recv() is None
+psutil.Process(made[1][1].pid).suspend()
+print(*(process.pid for _, process in made), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_do_not_outlive_a_process_that_is_killed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ABANDON], stdout=subprocess.PIPE, text=True, timeout=60
+    )
+    pids = [int(word) for word in done.stdout.split()]
+    assert len(pids) == 2
+    deadline = time.monotonic() + 10
+    while any(runs(pid) for pid in pids):
+        assert time.monotonic() < deadline, [psutil.Process(pid) for pid in pids if runs(pid)]
+        time.sleep(0.02)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,48 @@
+"""Exports, quantises, loads and predicts with sockets forbidden; says "ok"."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def refuse(*arguments: Any) -> None:
+    raise AssertionError(f"somebody connects to {arguments[1:]}")
+
+
+def main(folder: Path) -> None:
+    """Goes all the way once."""
+    socket.socket.connect = refuse  # type: ignore[method-assign]
+    socket.socket.connect_ex = refuse  # type: ignore[method-assign, assignment]
+    socket.getaddrinfo = refuse  # type: ignore[assignment]
+
+    import compress
+    import compress.runtime.openvino
+
+    assert not {"openvino", "nncf"} & set(sys.modules)
+
+    from compress.interfaces import StageContext, TrainingData
+    from tests.conftest import ROWS, make_split, settings_of, tiny_teacher
+
+    splits = {name: make_split(count, name) for name, count in ROWS.items()}
+    data = TrainingData(class_names=("sad", "glad"), **splits)
+    device: Any = settings_of("device", "cpu_openvino")
+    quantizer: Any = settings_of("quantizer", "int8_static")
+    model = tiny_teacher("bert", layers=1).load(data, device, 0)
+    ctx = StageContext(model, data, device, 0, None)  # type: ignore[arg-type]
+    device.runtime.check(quantizer, device)
+    device.runtime.export(model, quantizer, folder, ctx)
+    loaded = compress.load(folder)
+    encoded = data.validation.encode(loaded.tokenizer).remove_columns("length")
+    logits = loaded.predict(data.validation.collate(loaded.tokenizer, [encoded[0]]))
+    assert logits.shape == (1, 2)
+    assert "openvino_telemetry" not in sys.modules
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory():
+        main(Path(sys.argv[1]))
+    sys.stdout.write("ok\n")

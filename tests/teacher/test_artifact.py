@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from compress.artifact import RunSpec, new_folder, read_manifest, read_model, seal
+from compress.cache import StageStore
+from compress.device.cpu import Cpu
+from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, TrainingData
+from compress.measure.score import predict_all
+from compress.measure.sparsity import check_claims, live_shapes, live_zeros
+from compress.runtime.torch import TorchModel
+from compress.settings import ConfigError, UserError
+from compress.teacher.artifact import ArtifactTeacher
+from tests.conftest import settings_of, torch_export, yaml_names
+
+Contexts = Callable[[CompressedModel], StageContext]
+QUANTISED = [
+    (name, overrides)
+    for name in yaml_names("quantizer")
+    if name not in ("none", "fp16", "bf16", "int8_static")
+    for overrides in ((), ("quantizer.embeddings=int8",))
+]
+
+
+def write(model: CompressedModel, folder: Path, quantizer: str, *overrides: str) -> Path:
+    settings = settings_of("quantizer", quantizer, *overrides)
+    assert isinstance(settings, Quantizer)
+    torch_export(model, settings, folder)
+    return folder
+
+
+def pruned(name: str, teacher: CompressedModel, context: Contexts) -> CompressedModel:
+    pruner = settings_of("pruner", name)
+    assert isinstance(pruner, Pruner)
+    return pruner.prune(teacher, context(teacher))
+
+
+@pytest.mark.parametrize("pruner", ["none", "wanda", "heads", "lowrank", "chain", "layers"])
+def test_it_is_what_the_folder_holds(
+    pruner: str, teacher: CompressedModel, context: Contexts, data: TrainingData, device: Cpu,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    model = pruned(pruner, teacher, context)
+    settings = ArtifactTeacher(folder=str(write(model, tmp_path / "model", "none")))
+    settings.check()
+    made = settings.load(data, device, seed=0)
+    skeleton = settings.skeleton().state_dict()
+    assert {k: v.shape for k, v in skeleton.items()} == {
+        k: v.shape for k, v in model.module.state_dict().items()
+    }
+    assert {v.device.type for v in skeleton.values()} == {"meta"}
+    logits = [
+        predict_all(TorchModel(m.module, m.tokenizer, "cpu"), data.validation, 4)
+        for m in (made, model)
+    ]
+    assert torch.equal(*logits)
+    assert made.history[-1].settings == settings.describe()
+    for live in (live_zeros, live_shapes):
+        assert live(made.history) == live(model.history)
+    # Through the cache too, as the pipeline takes it.
+    stored = StageStore(tmp_path / "cache", device, 0).model("teacher", settings, {}, lambda: made)
+    check_claims(stored.history, stored.module.named_parameters())
+
+
+@pytest.mark.parametrize("pruner", ["none", "lowrank"])
+@pytest.mark.parametrize("half", ["fp16", "bf16"])
+def test_half_precision_becomes_float32(
+    half: str, pruner: str, teacher: CompressedModel, context: Contexts, data: TrainingData,
+    device: Cpu, tmp_path: Path,
+) -> None:  # fmt: skip
+    folder = write(pruned(pruner, teacher, context), tmp_path / "model", half)
+    dtypes = {p.dtype for p in read_model(folder).parameters()}
+    assert dtypes == {torch.float16 if half == "fp16" else torch.bfloat16}
+    settings = ArtifactTeacher(folder=str(folder))
+    settings.check()
+    store = StageStore(tmp_path / "cache", device, 0)
+    made = store.model("teacher", settings, {}, lambda: settings.load(data, device, 0))
+    assert {p.dtype for p in made.module.parameters()} == {torch.float32}
+    assert {p.dtype for p in settings.skeleton().parameters()} == {torch.float32}
+    pairs = zip(made.module.parameters(), read_model(folder).parameters(), strict=True)
+    assert all(torch.equal(ours, theirs.float()) for ours, theirs in pairs)
+
+
+@pytest.mark.parametrize(("name", "overrides"), QUANTISED)
+def test_codes_are_refused_before_any_weight_is_read(
+    name: str, overrides: tuple[str, ...], teacher: CompressedModel, tmp_path: Path
+) -> None:
+    folder = write(teacher, tmp_path / "model", name, *overrides)
+    with pytest.raises(UserError, match=r"is quantised .* expected float weights"):
+        ArtifactTeacher(folder=str(folder)).check()
+
+
+def test_another_runtimes_folder_is_refused(teacher: CompressedModel, tmp_path: Path) -> None:
+    new_folder(tmp_path / "model")
+    seal(teacher, tmp_path / "model", RunSpec("compress.runtime.other.Other", "BertModel"))
+    with pytest.raises(UserError, match=r"exported for compress\.runtime\.other\.Other, expected"):
+        ArtifactTeacher(folder=str(tmp_path / "model")).check()
+
+
+def test_damage_is_refused(teacher: CompressedModel, tmp_path: Path) -> None:
+    folder = write(teacher, tmp_path / "model", "none")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
+        ArtifactTeacher(folder=str(folder)).check()
+    with pytest.raises(ConfigError, match="got nothing"):
+        ArtifactTeacher(folder="")
+
+
+def test_other_classes_are_refused(
+    teacher: CompressedModel, data: TrainingData, device: Cpu, tmp_path: Path
+) -> None:
+    settings = ArtifactTeacher(folder=str(write(teacher, tmp_path / "model", "none")))
+    other = replace(data, class_names=("glad", "sad"))
+    with pytest.raises(UserError, match="tells apart sad, glad; the task has the classes glad, sa"):
+        settings.load(other, device, seed=0)
+
+
+def test_digest_follows_the_content_and_not_the_path(
+    teacher: CompressedModel, context: Contexts, tmp_path: Path
+) -> None:
+    def digest(model: CompressedModel, name: str) -> str:
+        return ArtifactTeacher(folder=str(write(model, tmp_path / name, "none"))).content_digest()
+
+    assert digest(teacher, "a") == digest(teacher, "b")
+    assert digest(pruned("wanda", teacher, context), "c") != digest(teacher, "d")
+    assert read_manifest(tmp_path / "a").files == read_manifest(tmp_path / "b").files

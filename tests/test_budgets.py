@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from compress.budgets import BUDGETS, Budget, Candidate, winners
+
+FLOAT = Candidate("float", 0.0, 1.0, 90, 10.0)
+INT8 = Candidate("int8", -0.002, 0.4, 60, 4.0)
+STATIC = Candidate("static", -0.01, 0.03, 23, 2.0)
+INT4 = Candidate("int4", -0.025, 0.001, 13, 12.0)
+BROKEN = Candidate("broken", -0.4, 0.0, 5, 1.0)
+ALL = (FLOAT, INT8, STATIC, INT4, BROKEN)
+
+
+def test_the_fastest_and_the_smallest_of_each_budget() -> None:
+    found = [(w.fastest, w.smallest) for w in winners(ALL)]
+    assert found == [(INT8, INT8), (STATIC, STATIC), (STATIC, INT4)]
+
+
+def test_a_gain_is_no_loss_however_sure() -> None:
+    better = Candidate("better", 0.02, 0.001, 50, 3.0)
+    assert winners([better, FLOAT])[0].fastest == better
+
+
+@pytest.mark.parametrize(
+    ("change", "p_value", "allowed"),
+    [
+        (-0.001, 0.05, [True, True, True]),
+        (-0.001, 0.049, [False, True, True]),
+        (0.85 - 0.86, 0.001, [False, True, True]),  # -0.010000000000000009
+        (-0.0101, 0.001, [False, False, True]),
+        (-0.031, 0.5, [True, False, False]),
+    ],
+)
+def test_the_edges_of_the_budgets(change: float, p_value: float, allowed: list[bool]) -> None:
+    candidate = Candidate("x", change, p_value, 1, 1.0)
+    assert [budget.allows(candidate) for budget in BUDGETS] == allowed
+
+
+def test_equal_speed_goes_to_the_smaller_and_equal_size_to_the_faster() -> None:
+    first, other, third = (
+        Candidate(name, 0.0, 1.0, size, ms) for name, size, ms in
+        (("a", 20, 2.0), ("b", 10, 2.0), ("c", 10, 3.0))
+    )  # fmt: skip
+    winner = winners([first, third, other], [Budget("any", 1.0)])[0]
+    assert (winner.fastest, winner.smallest) == (other, other)
+
+
+def test_nothing_within_a_budget_is_said_so() -> None:
+    winner = winners([BROKEN])[0]
+    assert winner.fastest is None
+    assert winner.smallest is None
+    assert winners([])[2].fastest is None

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from compress.metrics import METRICS, check_objectives, objective_values
+from compress.records import read_record, write_record
+from compress.settings import ConfigError
+from tests.test_records import FAILED, make_old, make_record
+
+
+def test_every_metric_reads_a_finite_number() -> None:
+    values = {name: metric.read(make_record()) for name, metric in METRICS.items()}
+    assert all(math.isfinite(value) for value in values.values())
+    assert values["latency_ms"] == 5.0
+    assert values["speedup"] == 2.0
+    assert values["zipped_bytes"] == 750
+    assert values["agreement"] == 0.95
+    assert values["tokens_per_second"] == 6400
+
+
+def test_what_was_not_measured_is_nan(tmp_path: Path) -> None:
+    path = write_record(make_record(), tmp_path)
+    make_old(path)
+    values = {name: metric.read(read_record(path)) for name, metric in METRICS.items()}
+    unknown = {name for name, value in values.items() if math.isnan(value)}
+    assert unknown == {
+        "agreement", "bitmask_bytes", "resident_bytes", "tokens_per_second", "zipped_bytes",
+    }  # fmt: skip
+
+
+def test_objectives_in_order_and_nan_for_failures() -> None:
+    assert objective_values(make_record(), ("latency_ms", "accuracy")) == [5.0, 0.9]
+    assert all(math.isnan(v) for v in objective_values(make_record(**FAILED), ("accuracy",) * 2))
+
+
+@pytest.mark.parametrize("names", [(), ("accuracy", "beauty")])
+def test_unknown_objectives_are_refused(names: tuple[str, ...]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"objectives must be among accuracy, .*; got (none|beauty)"
+    ):
+        check_objectives(names)
