@@ -19,7 +19,12 @@ from compress.records import RunRecord
 from compress.report.collect import collect
 from compress.report.table import recipe
 
-BENCHMARK = "device.benchmark.shapes=[[1,32],[32,32]]"
+BENCHMARK = (
+    "device.benchmark.shapes=[[1,32],[32,32]]",
+    "device.benchmark.seconds=2",
+    "device.benchmark.sittings=2",
+    "device.benchmark.noise_floor=false",
+)
 RECOVERY = "pruner.recovery.epochs=0,1"
 
 
@@ -105,7 +110,7 @@ def main() -> None:
 
 
 def _arguments(method: Method) -> list[str]:
-    return ["-m", *shlex.split(method.arguments), BENCHMARK]
+    return ["-m", *shlex.split(method.arguments), *BENCHMARK]
 
 
 def _into(folder: Path) -> str:
