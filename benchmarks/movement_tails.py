@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor
 from torch.nn.utils import parametrize
 
@@ -27,10 +26,11 @@ from compress.measure.environment import machine
 from compress.measure.score import predict_all, score
 from compress.pruner.masks import keep_highest
 from compress.pruner.movement import LearntMasks, Movement
+from compress.recompose import compose_config
 from compress.runtime.torch import TorchModel
 from compress.train import train_
 
-ROOT = Path(__file__).resolve().parent.parent
+CONF = Path(__file__).parents[1] / "conf"
 # The ramp begins after the last step: scores are learnt, nothing is masked.
 OVERRIDES = ("pruner=movement", "pruner.start=0.999", "pruner.end=1.0", "pruner.training.epochs=1")
 SHARES = (0.05, 0.11, 0.2, 0.3)
@@ -50,8 +50,7 @@ def main() -> None:
     parser.add_argument("table", type=Path, help="the Markdown file to write")
     table: Path = parser.parse_args().table
     warnings.simplefilter("ignore")
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        run = build_run(compose("config", list(OVERRIDES)))
+    run = build_run(compose_config(CONF, OVERRIDES))
     with (
         tempfile.TemporaryDirectory() as scratch,
         run.device.session(),

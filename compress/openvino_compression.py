@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compress.blocks import every_linear, shape_of
-from compress.openvino_graph import OpenVinoSource, require, without_telemetry
+from compress.openvino_graph import OpenVinoSource, without_telemetry
 from compress.quantizer.embeddings import INT4_GROUP_SIZE, embedding_tables
+from compress.runtime.pairs import require
 from compress.settings import UserError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def import_nncf() -> Any:
     Raises:
         UserError: it is not installed.
     """
-    require("nncf")
+    require("openvino", "nncf")
     # It puts a logger class of its own in everybody's way.
     logger_class = logging.getLoggerClass()
     try:

@@ -6,7 +6,6 @@ with scales and zero points in between, and leave the reader where it was.
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import sys
 import warnings
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compress.runtime.pairs import require
 from compress.settings import UserError
 
 if TYPE_CHECKING:
@@ -51,27 +51,13 @@ class OpenVinoSource:
     data: TrainingData
 
 
-def require(*packages: str) -> None:
-    """Checks that packages of the openvino runtime are installed, without importing them.
-
-    Raises:
-        UserError: one is not.
-    """
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise UserError(
-                f"the openvino runtime needs the package {package}; "
-                "pip install 'compress[openvino]'"
-            )
-
-
 def import_openvino() -> Any:
     """The package openvino, imported when it is first needed, without its telemetry.
 
     Raises:
         UserError: it is not installed.
     """
-    require("openvino")
+    require("openvino", "openvino")
     with without_telemetry():
         import openvino
 

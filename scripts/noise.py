@@ -18,7 +18,6 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -28,6 +27,7 @@ from compress.interfaces import Device
 from compress.measure.environment import environment
 from compress.measure.latency import Contender, Timing, fill_shapes, measure_latency
 from compress.pipeline import Run, compress, read_subject
+from compress.recompose import compose_config
 from compress.settings import UserError
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -53,8 +53,7 @@ def main() -> None:
     parser.add_argument("--busy", action="store_true", help="then again beside a busy process")
     arguments = parser.parse_intermixed_args()
     try:
-        with initialize_config_dir(str(CONF.resolve())):
-            run = build_run(compose("config", [*OVERRIDES, *arguments.overrides]))
+        run = build_run(compose_config(CONF, [*OVERRIDES, *arguments.overrides]))
         lines = list(measure_noise(run, arguments.repeats, arguments.busy))
     except (UserError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {one_line(error)}")

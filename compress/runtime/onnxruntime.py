@@ -7,7 +7,6 @@ without them, 67 with), so they are not used.
 
 from __future__ import annotations
 
-import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from compress.interfaces import (
 from compress.onnx_export import export_graph, initializer_names, initializers
 from compress.onnx_quantize import CODES
 from compress.positions import check_length, position_count
-from compress.runtime.pairs import check_pair
+from compress.runtime.pairs import check_pair, require
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
 
@@ -93,7 +92,7 @@ class OnnxRuntime(Runtime):
             raise ConfigError(
                 f"the onnxruntime runtime runs on cpu, got device={device.torch_device}"
             )
-        require_onnxruntime()
+        require("onnxruntime", *PACKAGES)
         quantizer.check_onnx(device)
 
     def export(
@@ -184,27 +183,13 @@ class OnnxModel(Runnable):
         return {name: value.copy() for name, value in initializers(onnx.load(str(self._path)))}
 
 
-def require_onnxruntime() -> None:
-    """Checks that ONNX Runtime and what writes its graphs are installed, without importing them.
-
-    Raises:
-        UserError: one is not.
-    """
-    for package in PACKAGES:
-        if importlib.util.find_spec(package) is None:
-            raise UserError(
-                f"the onnxruntime runtime needs the package {package}; "
-                "pip install 'compress[onnxruntime]'"
-            )
-
-
 def _session(path: Path, threads: int | None) -> Any:
     """A session on the CPU.
 
     Raises:
         UserError: ONNX Runtime is not installed, or the file is no graph that it can run.
     """
-    require_onnxruntime()
+    require("onnxruntime", *PACKAGES)
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as states
 

@@ -37,13 +37,12 @@ from compress.openvino_graph import (
     import_openvino,
     name_weights_,
     read_graph,
-    require,
     weight_bits,
     weight_readers,
     weight_tensor,
 )
 from compress.positions import check_length, position_count
-from compress.runtime.pairs import check_pair
+from compress.runtime.pairs import check_pair, require
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
 
@@ -98,7 +97,7 @@ class OpenVino(Runtime):
         assert isinstance(quantizer, OpenVinoFormat), "that is what was checked"
         if device.torch_device != "cpu":
             raise ConfigError(f"the openvino runtime runs on cpu, got device={device.torch_device}")
-        require(*PACKAGES)
+        require("openvino", *PACKAGES)
         quantizer.check_openvino()
 
     def export(

@@ -1,8 +1,9 @@
-"""Which numeric formats can be had in which runtimes: found by looking at the classes."""
+"""Which numeric formats can be had in which runtimes, and what those need installed."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import TypeVar
 import compress.quantizer
 import compress.runtime
 from compress.interfaces import Quantizer, Runtime
-from compress.settings import ConfigError
+from compress.settings import ConfigError, UserError
 
 Choice = TypeVar("Choice", Quantizer, Runtime)
 
@@ -31,6 +32,24 @@ def check_pair(runtime: type[Runtime], quantizer: type[Quantizer]) -> None:
         f"quantizer={name} cannot be had in the {where} runtime; it can in "
         f"{', '.join(runtimes) or 'none'}; {where} has {', '.join(formats)}"
     )
+
+
+def require(runtime: str, *packages: str) -> None:
+    """Checks that what a runtime needs is installed, without importing it.
+
+    Args:
+        runtime: its name, which is also that of the extra that brings the packages.
+        packages: that it needs.
+
+    Raises:
+        UserError: one is not there.
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise UserError(
+                f"the {runtime} runtime needs the package {package}; "
+                f"pip install 'compress[{runtime}]'"
+            )
 
 
 def every_quantizer() -> Iterator[tuple[str, type[Quantizer]]]:
