@@ -35,6 +35,9 @@ def speedup_interval(sittings: Sequence[LogRatios], seed: int) -> tuple[float, f
     # A sitting that is drawn twice has its rounds drawn anew.
     copies = np.arange(len(sittings))[:, None]
     means = medians[drawn, copies, np.arange(RESAMPLES)].mean(axis=0)
+    # The spread of n sittings drawn from n is too small by √((n − 1) / n).
+    count = len(sittings)
+    means = centre + (means - centre) * np.sqrt(count / max(1, count - 1))
     low, high = np.percentile(means, [2.5, 97.5])
     # With few rounds the median can lie outside its own bootstrap's percentiles.
     low, high = min(low, centre), max(high, centre)

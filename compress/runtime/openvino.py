@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 GRAPH = "model.xml"
+# To compile takes a quarter of a second for a small model: worth it for a shape that comes so often
+# in a row, and never reached while rows of all lengths are scored.
+HOT_STREAK = 8
 # To export; what was exported needs openvino alone.
 PACKAGES = ("openvino", "nncf", "onnx", "onnxscript")
 PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "i8": "int8", "u8": "int8"}
@@ -83,9 +86,16 @@ class OpenVinoFormat(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class OpenVino(Runtime):
-    """OpenVINO on the CPU."""
+    """OpenVINO on the CPU.
+
+    Attributes:
+        specialize: whether a shape that keeps coming gets a graph compiled for it alone, which is a
+            tenth faster at batch 1 and takes the memory of a second compiled model.
+    """
 
     format = OpenVinoFormat
+
+    specialize: bool
 
     def check(self, quantizer: Quantizer, device: Device) -> None:
         """Refuses what OpenVINO does not have, and to go without it.
@@ -122,6 +132,7 @@ class OpenVino(Runtime):
         options = {
             "precision": quantizer.openvino_precision,
             "positions": position_count(model.module),
+            "specialize": self.specialize,
         }
         runtime = f"{__name__}.{type(self).__qualname__}"
         architecture = type(model.module).__name__
@@ -165,10 +176,14 @@ class OpenVinoModel(Runnable):
         }
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
-        graph = read_graph(folder / GRAPH)
-        self._compiled = import_openvino().Core().compile_model(graph, "CPU", settings)
+        self._settings = settings
+        self._compiled = self._compile(None)
         self._inputs = [each.get_any_name() for each in self._compiled.inputs]
         self.precision = executed_precision(self._compiled)
+        # The shape that came last, how often in a row, and the graph that is for it alone.
+        self._shape: tuple[int, ...] = ()
+        self._streak = 0
+        self._special: Any = None
 
     def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
         """Logits of one padded batch.
@@ -178,8 +193,26 @@ class OpenVinoModel(Runnable):
         """
         # OpenVINO does not check what a lookup asks for: it would give numbers all the same.
         check_length(batch, self._spec.options["positions"])
-        result = self._compiled({name: batch[name].cpu().numpy() for name in self._inputs})
+        inputs = {name: batch[name].cpu().numpy() for name in self._inputs}
+        result = self._graph_for(inputs[self._inputs[0]].shape)(inputs)
         return torch.from_numpy(result[0])
+
+    def _graph_for(self, shape: tuple[int, ...]) -> Any:
+        """The graph to run: one for every shape, or the one for a shape that keeps coming."""
+        if shape != self._shape:
+            self._shape, self._streak, self._special = shape, 0, None
+        self._streak += 1
+        # Models that were saved before there was a choice have none.
+        if self._streak == HOT_STREAK and self._spec.options.get("specialize"):
+            self._special = self._compile(shape)
+        return self._special or self._compiled
+
+    def _compile(self, shape: tuple[int, ...] | None) -> Any:
+        """The graph for this processor, for inputs of any shape or of one."""
+        graph = read_graph(self._folder / GRAPH)
+        if shape is not None:
+            graph.reshape({name: list(shape) for name in self._inputs})
+        return import_openvino().Core().compile_model(graph, "CPU", self._settings)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter by its name in torch: float, or codes counted from their zero points."""

@@ -55,7 +55,7 @@ def write(
     model: CompressedModel, quantizer: Quantizer, ctx: StageContext, folder: Path
 ) -> tuple[Runnable, float]:
     """Exports, and checks the way that a run does; what came back, and its largest error."""
-    exported = OpenVino().export(model, quantizer, folder, ctx)
+    exported = OpenVino(specialize=True).export(model, quantizer, folder, ctx)
     reloaded = load(folder, threads=1)
     check_reload(exported, reloaded, ctx.data.calibration)
     pair = [predict_all(each, ctx.data.validation, 4) for each in (exported.reference, reloaded)]
@@ -128,7 +128,8 @@ def test_a_folder_holds_what_openvino_needs_and_nothing_else(
         "tokenizer.json",
         "tokenizer_config.json",
     ]
-    assert read_spec(tmp_path).options == {"precision": "f32", "positions": 512}
+    options = {"precision": "f32", "positions": 512, "specialize": True}
+    assert read_spec(tmp_path).options == options
     assert str(ROOT) not in (tmp_path / "model.xml").read_text()
 
 
@@ -217,7 +218,7 @@ def test_a_missing_package_is_refused(
     )
     wanted = rf"needs the package {package}; pip install 'compress\[openvino\]'"
     with pytest.raises(UserError, match=wanted):
-        OpenVino().check(NoQuantizer(), device)
+        OpenVino(specialize=True).check(NoQuantizer(), device)
 
 
 def test_an_artifact_is_loaded_with_openvino_alone(
@@ -369,7 +370,9 @@ def test_calibration_needs_rows(
     ctx = context(teacher)
     ctx = replace(ctx, data=replace(data, calibration=make_split(0, "none")))
     with pytest.raises(UserError, match="needs calibration rows"):
-        OpenVino().export(teacher, quantizer_of("int8_static"), tmp_path / "model", ctx)
+        OpenVino(specialize=True).export(
+            teacher, quantizer_of("int8_static"), tmp_path / "model", ctx
+        )
 
 
 def test_threads_are_those_asked_for(
