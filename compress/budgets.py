@@ -48,11 +48,17 @@ class Budget:
 
 @dataclass(frozen=True)
 class Winner:
-    """The best candidates within a budget; null if none is within it."""
+    """The best candidates within a budget; null if none is within it.
+
+    Attributes:
+        balanced: has the smallest product of size and latency: no other one is smaller by more than
+            it is slower, or faster by more than it is larger.
+    """
 
     budget: Budget
     fastest: Candidate | None
     smallest: Candidate | None
+    balanced: Candidate | None
 
 
 BUDGETS = (
@@ -72,5 +78,6 @@ def winners(candidates: Sequence[Candidate], budgets: Sequence[Budget] = BUDGETS
         within = [each for each in candidates if budget.allows(each)]
         fastest = min(within, key=lambda c: (c.latency_ms, c.size_bytes), default=None)
         smallest = min(within, key=lambda c: (c.size_bytes, c.latency_ms), default=None)
-        found.append(Winner(budget, fastest, smallest))
+        balanced = min(within, key=lambda c: c.latency_ms * c.size_bytes, default=None)
+        found.append(Winner(budget, fastest, smallest, balanced))
     return found

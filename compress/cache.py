@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import transformers
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from compress.artifact import read_manifest, read_model, read_tokenizer, write_model
 from compress.files import whole_folder
 from compress.interfaces import CompressedModel, Device
+from compress.monitor import monitor
 from compress.records import Outcome, StageRecord
 from compress.settings import Settings, UserError
 from compress.sources import file_digest
@@ -35,6 +38,7 @@ log = logging.getLogger(__name__)
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "datasets")
 RUNTIME = "compress.runtime.torch.TorchRuntime"
 TENSORS, CHECKSUM = "tensors.safetensors", "sha256"
+LOCK = ".lock-{}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,25 +93,27 @@ class StageStore:
         """
         content = {"content": settings.content_digest(), "inputs": dict(inputs)}
         key = self._key(stage, {**settings.describe(), **content})
+        monitor().stage(stage)
         started = time.perf_counter()
         folder = self._folder / stage / key
-        found = _read(folder, key)
-        if found is not None:
-            self._note(stage, started, "cached")
-            return found
-        transformers.set_seed(self._seed)
-        made = make()
-        if made.digest:
-            # The stage returned a model that is stored already: its own input.
-            self._note(stage, started, "passed through")
-            return made
-        with whole_folder(folder) as temporary:
-            write_model(made, temporary, RUNTIME)
-        self._note(stage, started, "made")
-        # Read back, so that the next stage gets the same thing whether this one ran or not.
-        stored = _read(folder, key)
-        assert stored is not None, "it was just written"
-        return stored
+        with _only_one(folder):
+            found = _read(folder, key)
+            if found is not None:
+                self._note(stage, started, "cached")
+                return found
+            transformers.set_seed(self._seed)
+            made = make()
+            if made.digest:
+                # The stage returned a model that is stored already: its own input.
+                self._note(stage, started, "passed through")
+                return made
+            with whole_folder(folder) as temporary:
+                write_model(made, temporary, RUNTIME)
+            self._note(stage, started, "made")
+            # Read back, so that the next stage gets the same whether this one ran or not.
+            stored = _read(folder, key)
+            assert stored is not None, "it was just written"
+            return stored
 
     def tensors(
         self, name: str, inputs: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
@@ -115,16 +121,17 @@ class StageStore:
         """Tensors made of these inputs, from the store or made now."""
         folder = self._folder / name / self._key(name, inputs)
         started = time.perf_counter()
-        found = _read_tensors(folder)
-        if found is not None:
-            self._note(name, started, "cached")
-            return found
-        made = make()
-        with whole_folder(folder) as temporary:
-            save_file(made, temporary / TENSORS)
-            (temporary / CHECKSUM).write_text(file_digest(temporary / TENSORS))
-        self._note(name, started, "made")
-        return made
+        with _only_one(folder):
+            found = _read_tensors(folder)
+            if found is not None:
+                self._note(name, started, "cached")
+                return found
+            made = make()
+            with whole_folder(folder) as temporary:
+                save_file(made, temporary / TENSORS)
+                (temporary / CHECKSUM).write_text(file_digest(temporary / TENSORS))
+            self._note(name, started, "made")
+            return made
 
     def _key(self, name: str, inputs: Mapping[str, Any]) -> str:
         text = json.dumps({"name": name, **inputs, **self._common}, sort_keys=True)
@@ -134,6 +141,33 @@ class StageStore:
         seconds = time.perf_counter() - started
         self.records.append(StageRecord(name=name, seconds=seconds, outcome=outcome))
         log.info("%s: %s in %.1f s", name, outcome, seconds)
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Within it, no other run makes the same entry: who comes second waits and finds it made.
+
+    The lock is the operating system's and goes with the process that holds it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock_of(folder)):
+        yield
+
+
+def lock_of(folder: Path) -> Path:
+    """The file that is locked while an entry is made or deleted."""
+    return folder.with_name(LOCK.format(folder.name))
+
+
+def entry_damage(folder: Path) -> str | None:
+    """Why an entry cannot be used; None if it is whole."""
+    if (folder / TENSORS).exists() or (folder / CHECKSUM).exists():
+        return None if _whole_tensors(folder) else f"{folder} does not fit its checksum"
+    try:
+        read_manifest(folder)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _read(folder: Path, key: str) -> CompressedModel | None:
@@ -147,6 +181,7 @@ def _read(folder: Path, key: str) -> CompressedModel | None:
         log.warning("cache entry is made again: %s", error)
         shutil.rmtree(folder)
         return None
+    os.utime(folder)  # its age counts from the last use
     return CompressedModel(module, tokenizer, manifest.history, digest=key, folder=folder)
 
 
@@ -154,12 +189,16 @@ def _read_tensors(folder: Path) -> dict[str, Tensor] | None:
     """Stored tensors; None if there are none, or if they are damaged, which is said."""
     if not folder.exists():
         return None
-    try:
-        whole = (folder / CHECKSUM).read_text() == file_digest(folder / TENSORS)
-    except OSError:
-        whole = False
-    if whole:
+    if _whole_tensors(folder):
+        os.utime(folder)
         return load_file(folder / TENSORS)
     log.warning("cache entry is made again: %s is damaged", folder)
     shutil.rmtree(folder)
     return None
+
+
+def _whole_tensors(folder: Path) -> bool:
+    try:
+        return (folder / CHECKSUM).read_text() == file_digest(folder / TENSORS)
+    except OSError:
+        return False

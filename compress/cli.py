@@ -15,12 +15,14 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from compress.metrics import objective_values
+from compress.monitor import Rejected
 from compress.records import FILE, SCHEMA, RunRecord, write_record
 from compress.settings import UserError
 
@@ -78,6 +80,8 @@ def recorded(
     failure: BaseException | None = None
     try:
         record = work(record)
+    except Rejected as error:
+        record, failure = replace(record, status="infeasible", error=str(error)), error
     except BaseException as error:
         record, failure = replace(record, error=one_line(error)), error
     record = replace(record, seconds=time.perf_counter() - started)
@@ -144,9 +148,13 @@ def command_line() -> Iterator[None]:
     sys.argv[1:] = cross_choices(sys.argv[1:])
     # With it Hydra raises instead of printing its own report of several lines.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    # Hydra looks for plugins in packages of its own alone.
+    from compress.search.sweeper import ParetoSweeper
+
+    Plugins.instance().register(ParetoSweeper)
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, UserError) as error:
         sys.exit(f"error: {one_line(error)}")
 
 
@@ -170,6 +178,9 @@ def _report(error: BaseException) -> None:
     """Logs a failure, and ends the program where no other job waits or the user wants to stop."""
     if not isinstance(error, Exception):
         raise error
+    if isinstance(error, Rejected):
+        log.info("infeasible: %s", error)
+        return
     if HydraConfig.get().mode == RunMode.RUN:
         if isinstance(error, UserError):
             # Not an Exception to Hydra, which would print lines of its own about one.

@@ -148,13 +148,27 @@ class Pruner(Settings, ABC):
             UserError: the pruner cannot do what it was asked on these shapes.
         """
 
+    def foresees_shapes(self) -> bool:
+        """Whether the skeleton from `check` has the very shapes that pruning will leave."""
+        return True
+
     @abstractmethod
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The pruned model, with its recovery training."""
 
 
 class Quantizer(Settings, ABC):
-    """A numeric format. How a runtime realises it is a method of that runtime's format class."""
+    """A numeric format. How a runtime realises it is a method of that runtime's format class.
+
+    Attributes:
+        weight_bits: of an entry of a Linear's weight on disk, without its share of scales.
+    """
+
+    weight_bits: ClassVar[int] = 32
+
+    def table_bits(self) -> int:
+        """Likewise, of an entry of an embedding table."""
+        return 32
 
     def check(self, skeleton: PreTrainedModel) -> None:
         """Raises a UserError if a weight's shape does not go with the format; most take any."""

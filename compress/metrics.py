@@ -76,7 +76,7 @@ def check_objectives(names: tuple[str, ...]) -> None:
 
 
 def objective_values(record: RunRecord, names: tuple[str, ...]) -> list[float]:
-    """The objectives in order; NaN for a failed run, which a sweeper takes as a failed trial."""
-    if record.status == "failed":
+    """The objectives in order; NaN for a run without figures: a sweeper's failed trial."""
+    if record.status != "ok":
         return [math.nan] * len(names)
     return [float(METRICS[name].read(record)) for name in names]

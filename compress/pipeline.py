@@ -12,6 +12,7 @@ from compress.artifact import load, read_architecture, write_card
 from compress.baseline import keep_baseline
 from compress.blocks import block_linears
 from compress.cache import Cache, StageStore
+from compress.forecast import forecast
 from compress.interfaces import (
     CompressedModel,
     Device,
@@ -26,6 +27,7 @@ from compress.interfaces import (
 from compress.measure.environment import environment
 from compress.measure.run import Subject, check_reload, measure
 from compress.measure.sparsity import check_claims
+from compress.monitor import monitor
 from compress.records import Data, RunRecord
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecor
     Returns:
         The record with all figures.
     """
+    monitor().forecast(lambda: forecast(run))
     with run.device.session(), run.cache.open(folder, run.device, run.seed) as store:
         record = replace(record, environment=environment(run.device))
         data = run.task.load()
@@ -67,9 +70,8 @@ def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecor
         candidate = export(run, pruned, ctx, folder / MODEL_FOLDER)
         kept = keep_baseline(ctx.teacher, shared)
         baseline = read_subject(kept, run.device, ctx.teacher.digest)
-        measured = measure(
-            candidate, baseline, data.evaluation, data.training, run.device, run.seed, store, shared
-        )
+        monitor().stage("score")
+        measured = measure(candidate, baseline, data, run.device, run.seed, store, shared)
         record = replace(
             record,
             status="ok",
@@ -109,6 +111,7 @@ def export(run: Run, model: CompressedModel, ctx: StageContext, folder: Path) ->
     """Writes the artifact, reads it back and checks it; only then may it be measured."""
     # A folder that is used again may hold the model of an earlier run.
     shutil.rmtree(folder, ignore_errors=True)
+    monitor().stage("export")
     exported = run.device.runtime.export(model, run.quantizer, folder, ctx)
     subject = read_subject(folder, run.device)
     check_reload(exported, subject.model, ctx.data.calibration)

@@ -129,8 +129,7 @@ class Bench:
             measured = measure(
                 candidate,
                 baseline,
-                data.evaluation,
-                data.training,
+                data,
                 device,
                 record.seed or 0,
                 self.stores[device.torch_device],

@@ -21,7 +21,7 @@ FILE = "metrics.json"
 
 @dataclass(frozen=True)
 class Score:
-    """Quality on the evaluation split, of the model reloaded from disk.
+    """Quality on one split, of the model reloaded from disk.
 
     Attributes:
         accuracy_low: lower end of the 95 % Wilson interval of accuracy.
@@ -112,6 +112,9 @@ class ModelMetrics:
     """All that was measured on one model folder.
 
     Attributes:
+        score: on the evaluation split, which chooses nothing.
+        validation: on the validation split, which a search may choose by; null in records of
+            before it was scored.
         parameters: entries of all weights, shared ones counted once.
         nonzero_parameters: those that are not zero.
         sparsity: zeroed fraction of the compressible weights (the Linear layers of the blocks).
@@ -142,6 +145,7 @@ class ModelMetrics:
     zipped_bytes: int | None = None
     bitmask_bytes: int | None = None
     resident_bytes: int | None = None
+    validation: Score | None = None
 
 
 Outcome = Literal["made", "cached", "passed through"]
@@ -192,7 +196,8 @@ class RunRecord:
     """Everything that one run says about itself.
 
     Attributes:
-        status: "ok", or "failed", and then `error` says why and the figures are null.
+        status: "ok"; or "failed", or "infeasible" where a search saw beforehand that the run would
+            break a constraint: then `error` says why and the figures are null.
         choices: the option taken in each config group, such as {"pruner": "wanda"}.
         overrides: what the command line or the sweeper set.
         config: the whole config as it was composed.
@@ -201,7 +206,7 @@ class RunRecord:
     """
 
     schema: int
-    status: Literal["ok", "failed"]
+    status: Literal["ok", "failed", "infeasible"]
     error: str | None
     started: str
     seconds: float

@@ -12,6 +12,7 @@ import transformers  # its classes load on first use, which keeps config errors 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compress.monitor import monitor
 from compress.settings import Settings, check_fraction, check_not_negative, check_positive
 
 if TYPE_CHECKING:
@@ -201,6 +202,7 @@ def _callbacks(training: Training, objective: Objective) -> list[Any]:
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if objective.after_step:
                 objective.after_step(state.global_step - 1, state.max_steps)
+            monitor().step(state.global_step, state.max_steps)
 
     callbacks: list[Any] = [Steps()]
     if training.patience:

@@ -115,7 +115,9 @@ def device() -> Cpu:
         noise_floor=False,
         scoring_batch=8,
     )
-    return Cpu(threads=1, runtime=TorchRuntime(compile=False), benchmark=benchmark)
+    return Cpu(
+        threads=1, training_threads=None, runtime=TorchRuntime(compile=False), benchmark=benchmark
+    )
 
 
 def make_split(count: int, name: str = "train") -> TextSplit:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -140,7 +141,29 @@ def test_a_failure_leaves_no_entry(data: TrainingData, device: Cpu, tmp_path: Pa
 
     with pytest.raises(RuntimeError, match="boom"):
         store.model("teacher", tiny_teacher(), {}, fail)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    files = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert [name for name in files if not name.startswith(".lock-")] == []
+
+
+def test_who_comes_second_waits_and_finds_the_entry_made(device: Cpu, tmp_path: Path) -> None:
+    made, begun = [], threading.Event()
+
+    def make() -> dict[str, torch.Tensor]:
+        made.append(1)
+        begun.set()
+        time.sleep(0.3)
+        return {"x": torch.ones(3)}
+
+    def work() -> None:
+        StageStore(tmp_path, device, seed=0).tensors("numbers", {"of": "x"}, make)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+        begun.wait(10)
+    for thread in threads:
+        thread.join(10)
+    assert made == [1]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from compress.build import build_run
 from compress.cli import blank_record, recorded
-from compress.interfaces import Device, Split, TensorStore, TrainingData
+from compress.interfaces import Device, TaskData, TensorStore
 from compress.measure.run import Measured, Subject
 from compress.measure.score import compare, predict_all, score
 from compress.measure.sparsity import count_weights
@@ -39,10 +39,11 @@ class OtherRuntime(TorchRuntime):
 
 
 def quick_measure(
-    candidate: Subject, baseline: Subject, evaluation: Split, training: TrainingData,
+    candidate: Subject, baseline: Subject, data: TaskData,
     device: Device, seed: int, store: TensorStore, shared: Path,
 ) -> Measured:  # fmt: skip
     """As `measure`, with made-up times: every candidate is twice as fast as its baseline."""
+    evaluation = data.evaluation
     rows = device.benchmark.scoring_batch
     key = {"model": baseline.digest}
     kept = store.tensors(

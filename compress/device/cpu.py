@@ -20,6 +20,8 @@ class Cpu(Device):
 
     Attributes:
         threads: for training and measuring; null for one per physical core.
+        training_threads: for all but timing, where several runs share the processor; null for as
+            many as for timing.
         runtime: what exports and executes the compressed model.
         benchmark: what to time.
     """
@@ -27,6 +29,7 @@ class Cpu(Device):
     torch_device = "cpu"
 
     threads: int | None
+    training_threads: int | None
     runtime: Runtime
     benchmark: Benchmark
 
@@ -37,19 +40,20 @@ class Cpu(Device):
             ConfigError: one is outside what it may be.
         """
         super().__post_init__()
-        check_positive(self, "threads")
+        check_positive(self, "threads", "training_threads")
 
     def check(self) -> None:
         """Refuses more threads than the machine has logical cores."""
         logical = psutil.cpu_count() or 1
-        if self.threads is not None and self.threads > logical:
-            raise ConfigError(f"device.threads must be at most {logical} here, got {self.threads}")
+        for name in ("threads", "training_threads"):
+            if (asked := getattr(self, name)) is not None and asked > logical:
+                raise ConfigError(f"device.{name} must be at most {logical} here, got {asked}")
 
     @contextmanager
     def session(self) -> Iterator[None]:
         """Pins torch's threads and sets them back afterwards."""
         before = torch.get_num_threads()
-        torch.set_num_threads(self.thread_count())
+        torch.set_num_threads(self.training_threads or self.thread_count())
         try:
             yield
         finally:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from compress.artifact import folder_bytes, needed_files, read_spec
-from compress.interfaces import Device, Exported, Runnable, Split, TensorStore, TrainingData
+from compress.interfaces import Device, Exported, Runnable, Split, TaskData, TensorStore
 from compress.measure.latency import (
     BASELINE,
     CANDIDATE,
@@ -22,6 +24,7 @@ from compress.measure.noise import noise_floors
 from compress.measure.score import compare, predict_all, score
 from compress.measure.size import bitmask_bytes, zipped_bytes
 from compress.measure.sparsity import count_weights
+from compress.monitor import monitor
 from compress.records import Comparison, Latency, ModelMetrics, Score, Speedup
 
 RELOAD_SHAPE = (32, 32)
@@ -59,6 +62,14 @@ def check_reload(exported: Exported, reloaded: Runnable, rows: Split) -> None:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """One model's quality on both splits that were not trained on."""
+
+    evaluation: Score
+    validation: Score
+
+
+@dataclass(frozen=True)
 class Measured:
     """What `measure` found, by the names that it has in a record."""
 
@@ -71,8 +82,7 @@ class Measured:
 def measure(
     candidate: Subject,
     baseline: Subject,
-    evaluation: Split,
-    training: TrainingData,
+    data: TaskData,
     device: Device,
     seed: int,
     store: TensorStore,
@@ -87,38 +97,59 @@ def measure(
     Args:
         candidate: what the run made.
         baseline: the teacher.
-        evaluation: the rows that no stage has seen.
-        training: its train rows give the text that is timed.
+        data: the rows to score on; calibration rows give the text that is timed.
         device: what to time on, and which shapes.
         seed: of the bootstrap.
         store: where the baseline's logits and its zipped size are kept.
         shared: the folder of the sweep, for what is measured once per sweep.
     """
     batch_size = device.benchmark.scoring_batch
-    key = {"model": baseline.digest, "rows": evaluation.digest, "batch_size": batch_size}
-    kept = store.tensors(
-        "baseline_logits",
-        key,
-        lambda: {"logits": predict_all(baseline.model, evaluation, batch_size)},
-    )
-    logits = predict_all(candidate.model, evaluation, batch_size), kept["logits"]
+    scores, comparison = _compare_scores(candidate, baseline, data, batch_size, store)
     zipped = zipped_bytes(needed_files(candidate.folder)), _kept_zipped_bytes(baseline, store)
-    rows, shapes = training.calibration, device.benchmark.shapes
+    rows, shapes = data.training.calibration, device.benchmark.shapes
     ours, theirs = (
         Contender(subject.folder, fill_shapes(subject.model, rows, shapes))
         for subject in (candidate, baseline)
     )
-    floors = noise_floors(theirs, device, seed, shared)
-    timings = measure_latency(ours, theirs, device, seed)
+    with monitor().quiet():
+        floors = noise_floors(theirs, device, seed, shared)
+        timings = measure_latency(ours, theirs, device, seed)
     latencies = [timings.latencies(which) for which in (CANDIDATE, BASELINE)]
     memory = timings.memory
-    scores = [score(each, evaluation, batch_size) for each in logits]
     return Measured(
         metrics=_model_metrics(candidate, scores[0], latencies[0], memory[0], zipped[0]),
         baseline=_model_metrics(baseline, scores[1], latencies[1], memory[1], zipped[1]),
         speedup=tuple(t.speedup(seed, f) for t, f in zip(timings.shapes, floors, strict=True)),
-        comparison=compare(*logits, evaluation.labels),
+        comparison=comparison,
     )
+
+
+def _compare_scores(
+    candidate: Subject, baseline: Subject, data: TaskData, batch_size: int, store: TensorStore
+) -> tuple[tuple[Scores, Scores], Comparison]:
+    """Both models' scores, and how their predictions on the evaluation split compare."""
+    pairs = []
+    for rows in (data.evaluation, data.training.validation):
+        key = {"model": baseline.digest, "rows": rows.digest, "batch_size": batch_size}
+        kept = store.tensors(
+            "baseline_logits",
+            key,
+            partial(_named_logits, baseline.model, rows, batch_size),
+        )
+        pairs.append((predict_all(candidate.model, rows, batch_size), kept["logits"]))
+    evaluated, validated = pairs
+    ours, theirs = (
+        Scores(
+            score(evaluated[which], data.evaluation, batch_size),
+            score(validated[which], data.training.validation, batch_size),
+        )
+        for which in (CANDIDATE, BASELINE)
+    )
+    return (ours, theirs), compare(*evaluated, data.evaluation.labels)
+
+
+def _named_logits(model: Runnable, rows: Split, batch_size: int) -> dict[str, Tensor]:
+    return {"logits": predict_all(model, rows, batch_size)}
 
 
 def _kept_zipped_bytes(subject: Subject, store: TensorStore) -> int:
@@ -134,7 +165,7 @@ def _kept_zipped_bytes(subject: Subject, store: TensorStore) -> int:
 
 def _model_metrics(
     subject: Subject,
-    quality: Score,
+    scores: Scores,
     latency: tuple[Latency, ...],
     memory: Memory,
     zipped: int,
@@ -142,7 +173,8 @@ def _model_metrics(
     count = count_weights(subject.model.weights(), subject.compressible)
     size = folder_bytes(subject.folder)
     return ModelMetrics(
-        score=quality,
+        score=scores.evaluation,
+        validation=scores.validation,
         parameters=count.total,
         nonzero_parameters=count.total - count.zeros,
         sparsity=count.compressible_zeros / count.compressible,

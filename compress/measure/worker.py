@@ -34,6 +34,7 @@ PRELOADED = [
     "compress.measure.memory",
     "compress.measure.timed",
 ]
+LOKY = "joblib.externals.loky.backend.context"
 JOIN_SECONDS = 10.0  # to end in, before it is killed
 KILLED = -9  # the exit code of a process that the system killed
 
@@ -202,5 +203,8 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    # In joblib's processes "loky" is the default way to start others, which what they start is told
+    # and has to know as well.
+    joblib = multiprocessing.get_start_method(allow_none=True) == "loky"
+    context.set_forkserver_preload([*PRELOADED, *([LOKY] if joblib else [])])
     return context

@@ -72,6 +72,10 @@ class Chain(Pruner):
                 skeleton = step.check(skeleton)
         return skeleton
 
+    def foresees_shapes(self) -> bool:
+        """If every step does."""
+        return all(step.foresees_shapes() for _, step in self._in_order())
+
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The pruned model.
 

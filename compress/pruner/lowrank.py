@@ -97,6 +97,10 @@ class LowRank(Reducer):
         check_not_negative(self, "damping")
         self._check_pairs()
 
+    def foresees_shapes(self) -> bool:
+        """Not where singular values choose the ranks."""
+        return self.rank != "energy" and self.denoise == "none"
+
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
         """The skeleton with its layers factorised.
 

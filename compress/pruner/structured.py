@@ -73,6 +73,10 @@ class UnitPruner(Reducer, ABC):
             ConfigError: this architecture's units cannot be taken out.
         """
 
+    def foresees_shapes(self) -> bool:
+        """Not where layers share out what goes by their scores."""
+        return self.allocation == "uniform"
+
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
         """The skeleton after pruning; evenly pruned layers stand in for a global allocation.
 

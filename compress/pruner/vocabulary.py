@@ -82,6 +82,10 @@ class Vocabulary(Reducer):
         """Digest of the list of words."""
         return "" if self.words is None else file_digest(Path(self.words))
 
+    def foresees_shapes(self) -> bool:
+        """No: the task's rows say which tokens are kept."""
+        return False
+
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
         """The same skeleton: which tokens stay is known once the rows are read.
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 # As in llama.cpp's Q4_0: 4.5 bits per entry, the scale included.
 INT4_GROUP_SIZE = 32
+TABLE_BITS = {"none": 32, "int8": 8, "int4": 4}
 
 
 class QuantizedEmbedding(StoredModule):

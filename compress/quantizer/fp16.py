@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 class Fp16(Quantizer, TorchFormat):
     """Makes every weight float16."""
 
+    weight_bits = 16
+
+    def table_bits(self) -> int:
+        """As of all weights."""
+        return self.weight_bits
+
     def quantize_torch_(self, module: PreTrainedModel) -> None:
         """Casts the module.
 

@@ -14,7 +14,12 @@ from torch import Tensor
 from compress.blocks import Linear, every_linear, shape_of, weight_matrix
 from compress.interfaces import Quantizer
 from compress.modules import StoredModule
-from compress.quantizer.embeddings import CHOICES, check_embeddings, quantize_embeddings_
+from compress.quantizer.embeddings import (
+    CHOICES,
+    TABLE_BITS,
+    check_embeddings,
+    quantize_embeddings_,
+)
 from compress.quantizer.packing import quantize_per_channel
 from compress.runtime.torch import TorchFormat
 from compress.settings import check_choice
@@ -47,6 +52,10 @@ class LinearFormat(Quantizer, TorchFormat):
     def check(self, skeleton: PreTrainedModel) -> None:
         """Refuses embeddings that the model does not have or that cannot be quantised."""
         check_embeddings(skeleton, self.embeddings)
+
+    def table_bits(self) -> int:
+        """As the setting says."""
+        return TABLE_BITS[self.embeddings]
 
     @abstractmethod
     def quantized(self, linear: Linear) -> QuantizedLinear:

@@ -44,6 +44,7 @@ class Nf4(LinearFormat):
             weight instead of 4.5.
     """
 
+    weight_bits = 4
     compiles = False
 
     double_quantization: bool

@@ -57,6 +57,7 @@ class QatInt8(LinearFormat):
         training: on the teacher's logits or the labels, with pruned weights held at zero.
     """
 
+    weight_bits = 8
     torch_devices = ("cpu",)
     compiles = False
 

@@ -34,6 +34,11 @@ class Collection:
         return [(folder, record) for folder, record in self.runs if record.status == "ok"]
 
     @property
+    def infeasible(self) -> list[tuple[Path, RunRecord]]:
+        """The runs that a search did not finish because they would have broken a constraint."""
+        return [(folder, record) for folder, record in self.runs if record.status == "infeasible"]
+
+    @property
     def failed(self) -> list[tuple[Path, RunRecord]]:
         """The runs that say why they have none."""
         return [(folder, record) for folder, record in self.runs if record.status == "failed"]

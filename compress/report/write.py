@@ -40,6 +40,8 @@ class Report:
         """How many runs of each kind there are, in one line."""
         found = self.collection
         words = [f"{len(found.ok)} ok", f"{len(found.failed)} failed"]
+        if found.infeasible:
+            words.append(f"{len(found.infeasible)} infeasible")
         if found.unfinished:
             words.append(f"{len(found.unfinished)} unfinished")
         if found.broken:

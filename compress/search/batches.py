@@ -1,0 +1,79 @@
+"""The loop of a search whose trials one of Hydra's launchers runs: joblib, submitit, Ray.
+
+A launcher takes a batch of jobs and returns when all of them are done, so a batch waits for its
+slowest trial. What the launcher's processes do with the machine they know themselves: nobody is
+held while a model is timed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hydra.plugins.launcher import Launcher
+
+from compress.cli import one_line
+from compress.search.desk import Desk, Interrupted, Interrupts
+from compress.search.space import overrides_of
+from compress.search.trials import Claim
+
+WAIT_SECONDS = 1.0
+FIRST_INTERRUPT = "stopping after this batch of trials"
+
+
+@dataclass
+class Batches:
+    """One process that has a launcher run trials of a study.
+
+    Attributes:
+        size: trials in a batch.
+        fixed: overrides of every job, before those of the point.
+    """
+
+    desk: Desk
+    launcher: Launcher
+    size: int
+    fixed: tuple[str, ...]
+    interrupts: Interrupts = field(default_factory=lambda: Interrupts(FIRST_INTERRUPT))
+
+    def run(self) -> None:
+        """Runs trials until the budget is used up.
+
+        Raises:
+            Interrupted: it ended before that, on the user's wish or at another limit.
+        """
+        over = ""
+        with self.interrupts.counted():
+            while not over:
+                self.desk.keep_up()
+                claims = self._claims()
+                if claims:
+                    self._launch(claims)
+                elif self.desk.waits():
+                    time.sleep(WAIT_SECONDS)
+                else:
+                    return
+                over = "it was interrupted" if self.interrupts.count else self.desk.limit()
+        raise Interrupted(over)
+
+    def _claims(self) -> list[Claim]:
+        claims: list[Claim] = []
+        while len(claims) < self.size and (claim := self.desk.next()) is not None:
+            claims.append(claim)
+        return claims
+
+    def _launch(self, claims: Sequence[Claim]) -> None:
+        """Runs a batch. A job that leaves no record failed, whatever the launcher says."""
+        # Launchers number a batch's folders from the first one's on; trials may have gaps.
+        overrides = [
+            [*self.fixed, *overrides_of(claim.point), f"hydra.sweep.subdir={claim.number}"]
+            for claim in claims
+        ]
+        error = None
+        try:
+            self.launcher.launch(overrides, initial_job_idx=claims[0].number)
+        except Exception as raised:
+            error = f"the launcher failed: {one_line(raised)}"
+        for claim in claims:
+            self.desk.end(claim, error)

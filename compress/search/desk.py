@@ -1,0 +1,187 @@
+"""What becomes of trials: which one is next, what its run has left, and when there are enough."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from compress.records import FILE, RunRecord, read_record
+from compress.search.goals import Goals
+from compress.search.job import Rejection
+from compress.search.ledger import Ledger
+from compress.search.limits import Limits
+from compress.search.trials import Claim
+from compress.settings import UserError
+
+log = logging.getLogger(__name__)
+
+RECOVER_SECONDS = 15.0  # between two looks for trials whose driver has died
+
+
+class Interrupted(Exception):
+    """The search was asked to end before its budget was used up; it can be carried on."""
+
+
+class Teller(Protocol):
+    """Tells the user of results."""
+
+    def finished(self, claim: Claim, words: str) -> None:
+        """Called once for each trial that has ended."""
+
+
+class Shelf(Protocol):
+    """Keeps the front on disk."""
+
+    def update(self) -> None:
+        """Called after every trial that has ended."""
+
+
+@dataclass
+class Desk:
+    """One driver's dealings with the ledger.
+
+    Attributes:
+        folder: of the search; each trial has a folder below it, named by its number.
+        baseline: its figures by metric, once a run has measured them.
+    """
+
+    ledger: Ledger
+    goals: Goals
+    limits: Limits
+    folder: Path
+    teller: Teller
+    shelf: Shelf
+    baseline: dict[str, float] = field(default_factory=dict)
+    _looked: float | None = None
+
+    def next(self) -> Claim | None:
+        """A trial to run; None if there is none now. What was run already is concluded first."""
+        while (claim := self.ledger.claim()) is not None:
+            folders = (self.folder / str(number) for number in claim.before)
+            made = next((each for each in folders if readable(each) is not None), None)
+            record = None if made is None else readable(made)
+            if made is None or record is None:
+                return claim
+            self._conclude(claim, record, made)
+        return None
+
+    def end(self, claim: Claim, error: str | None, rejection: Rejection | None = None) -> bool:
+        """Ends a trial whose run is over.
+
+        Args:
+            claim: the trial.
+            error: what is known of it beside its record.
+            rejection: why it was not finished.
+
+        Returns:
+            Whether the run went as it should.
+        """
+        folder = self.folder / str(claim.number)
+        record = readable(folder)
+        if rejection is not None:
+            self.ledger.reject(claim, rejection.excesses, rejection.reason)
+            self._settled(claim, f"infeasible: {rejection.reason}")
+            return True
+        if record is None:
+            self.fail(claim, error or "its run left no record")
+            return False
+        self._conclude(claim, record, folder)
+        return record.status == "ok"
+
+    def fail(self, claim: Claim, reason: str) -> None:
+        """Ends a trial by its own fault."""
+        self.ledger.fail(claim, reason)
+        self._settled(claim, f"failed: {reason}")
+
+    def release(self, claim: Claim) -> None:
+        """Puts a trial back; what it left is of no use but for the stage cache."""
+        self.ledger.release(claim)
+        shutil.rmtree(self.folder / str(claim.number), ignore_errors=True)
+
+    def keep_up(self) -> None:
+        """Says that the driver is alive, and now and then looks for trials that were lost."""
+        self.ledger.beat()
+        now = time.monotonic()
+        if self._looked is not None and now - self._looked < RECOVER_SECONDS:
+            return
+        self._looked = now
+        for number in self.ledger.recover():
+            log.info("trial %d: its driver has died; its point is run again", number)
+
+    def limit(self) -> str:
+        """Which limit was reached, in words; "" if none was."""
+        limits = self.limits
+        if limits.hours is not None and self.ledger.hours() > limits.hours:
+            return f"hydra.sweeper.max_hours={limits.hours:g} have passed"
+        if limits.failures is not None and self.ledger.tally().failed > limits.failures:
+            return f"more than hydra.sweeper.max_failures={limits.failures} trials failed"
+        return ""
+
+    def waits(self) -> bool:
+        """Whether trials are left that others run, and may lose, or that wait to be run."""
+        tally = self.ledger.tally()
+        return tally.running + tally.lost > 0 and tally.finished < self.ledger.budget
+
+    def _conclude(self, claim: Claim, record: RunRecord, folder: Path) -> None:
+        """Ends a trial with the record of its run."""
+        if record.status != "ok":
+            self.fail(claim, record.error or record.status)
+            return
+        values = dict(zip(self.goals.objectives, self.goals.values(record), strict=True))
+        unknown = [name for name, value in values.items() if value != value]
+        if unknown:
+            self.fail(claim, f"{', '.join(unknown)} could not be measured")
+            return
+        self.baseline = self.goals.baseline(record)
+        self.ledger.finish(claim, record, folder)
+        words = ", ".join(f"{name} {value:.6g}" for name, value in values.items())
+        broken = [name for name, excess in self.goals.excesses(record).items() if excess > 0]
+        self._settled(claim, f"{words}{' but not ' if broken else ''}{', '.join(broken)}")
+
+    def _settled(self, claim: Claim, words: str) -> None:
+        self.teller.finished(claim, words)
+        self.shelf.update()
+
+
+class Interrupts:
+    """Counts Ctrl-C and SIGTERM, while it is entered, instead of the program dying of them."""
+
+    def __init__(self, words: str) -> None:
+        """Notes what to tell the user at the first one."""
+        self.count, self._words = 0, words
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Within it, they are counted."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._count) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _count(self, _: int, __: FrameType | None) -> None:
+        self.count += 1
+        if self.count == 1:
+            # Not printed: the signal may have come in the middle of a print.
+            os.write(2, f"{self._words}\n".encode())
+
+
+def readable(folder: Path) -> RunRecord | None:
+    """The record that a run left; None if it left none that is whole."""
+    if not (folder / FILE).is_file():
+        return None
+    try:
+        return read_record(folder / FILE)
+    except UserError:
+        return None

@@ -1,0 +1,208 @@
+"""The front of a search on disk, after every trial: front.csv and front.json.
+
+They hold the best that is known, so that a search that is killed has its answer. The models of
+trials that are not on it, nor picked for a budget, are deleted unless all are to be kept.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import TypeAdapter
+
+from compress.budgets import BUDGETS, Candidate, Winner, winners
+from compress.files import write_atomically
+from compress.metrics import METRICS
+from compress.records import FILE, RunRecord, write_record
+from compress.report.table import recipe
+from compress.search.goals import Goals, baseline_of
+from compress.search.ledger import Ledger
+from compress.search.limits import FRONT
+from compress.search.trials import FOLDER, RECORD
+
+
+@dataclass(frozen=True)
+class Found:
+    """A trial that was finished and meets the constraints."""
+
+    number: int
+    folder: Path
+    record: RunRecord
+
+    def command(self) -> str:
+        """What remakes it, alone."""
+        kept = (word for word in self.record.overrides if not word.startswith("search."))
+        return shlex.join(["python", "run.py", *kept])
+
+
+@dataclass
+class Front:
+    """The best trials so far.
+
+    Attributes:
+        folder: of the search.
+        keep: all, or front for the models of the best alone.
+    """
+
+    ledger: Ledger
+    goals: Goals
+    folder: Path
+    keep: str
+    _known: dict[int, Found] = field(default_factory=dict)
+
+    def update(self) -> None:
+        """Writes the front anew."""
+        found = self.found()
+        best = self.best(found)
+        picked = [*best, *(each for pick in self.picks(found) for each in pick.values())]
+        if self.keep == FRONT:
+            numbers = {each.number for each in picked}
+            for each in found:
+                if each.number not in numbers:
+                    discard_model(each.folder, each.record)
+            self._discard_infeasible()
+        rows = [self._row(each) for each in best]
+        tally = self.ledger.tally()
+        page = {
+            "search": self.ledger.study.study_name,
+            "objectives": dict(self.goals.objectives),
+            "split": self.goals.split,
+            "complete": tally.complete,
+            "infeasible": tally.infeasible,
+            "failed": tally.failed,
+            "hypervolume": self.volume(best),
+            "front": rows,
+            "picks": [
+                {"within": budget.name, **{k: self._row(v) for k, v in pick.items()}}
+                for budget, pick in zip(BUDGETS[1:], self.picks(found), strict=True)
+            ],
+        }
+        write_atomically(self.folder / "front.json", json.dumps(page, indent=1) + "\n")
+        write_atomically(self.folder / "front.csv", pd.DataFrame(rows).to_csv(index=False))
+
+    def found(self) -> list[Found]:
+        """All trials that were finished and meet the constraints, by number."""
+        numbers = []
+        for trial in self.ledger.trials():
+            if trial.state == TrialState.COMPLETE and not _broken(trial):
+                numbers.append(trial.number)
+                if trial.number not in self._known:
+                    self._known[trial.number] = _found(trial)
+        return [self._known[number] for number in numbers]
+
+    def best(self, found: list[Found]) -> list[Found]:
+        """Those that no other one beats in every objective."""
+        front = self.goals.front([each.record for each in found])
+        return [each for each, best in zip(found, front, strict=True) if best]
+
+    def volume(self, found: list[Found]) -> float:
+        """Their hypervolume; see `Goals.volume`."""
+        return self.goals.volume([each.record for each in found])
+
+    def picks(self, found: list[Found]) -> list[dict[str, Found]]:
+        """For each budget of accuracy, the smallest, the fastest and the balanced trial."""
+        by_name = {str(each.number): each for each in found}
+        candidates = [self._candidate(each) for each in found]
+        return [
+            {
+                kind: by_name[chosen.name]
+                for kind, chosen in _kinds(winner).items()
+                if chosen is not None
+            }
+            for winner in winners(candidates, BUDGETS[1:])
+        ]
+
+    def pick_lines(self, found: list[Found]) -> Iterator[str]:
+        """The picks in words, each once, with its folder and what remakes it."""
+        said: dict[int, list[str]] = {}
+        for budget, pick in zip(BUDGETS[1:], self.picks(found), strict=True):
+            for number in {each.number for each in pick.values()}:
+                kinds = [kind for kind, each in pick.items() if each.number == number]
+                said.setdefault(number, []).append(f"{', '.join(kinds)}: {budget.name}")
+            if not pick:
+                yield f"none: {budget.name}"
+        by_number = {each.number: each for each in found}
+        for number, words in said.items():
+            each = by_number[number]
+            row = self._row(each)
+            yield "; ".join(words)
+            yield (
+                f"  trial {number}, {row['recipe']}: accuracy {row['accuracy']:.4f}, "
+                f"{row['size_bytes'] / 1e6:.1f} MB, {row['speedup']:.2f} times as fast"
+            )
+            yield f"  {each.command()}"
+            yield f"  {each.folder}"
+
+    def _candidate(self, found: Found) -> Candidate:
+        ours = self.goals.judged(found.record)
+        theirs = self.goals.judged(baseline_of(found.record))
+        accuracy = METRICS["accuracy"]
+        return Candidate(
+            name=str(found.number),
+            change=accuracy.read(ours) - accuracy.read(theirs),
+            p_value=1.0 if ours.comparison is None else ours.comparison.p_value,
+            size_bytes=int(METRICS["size_bytes"].read(ours)),
+            # Milliseconds of one model differ between trials more than ratios taken in one do.
+            latency_ms=1 / METRICS["speedup"].read(ours),
+        )
+
+    def _row(self, found: Found) -> dict[str, Any]:
+        judged = self.goals.judged(found.record)
+        metrics = found.record.metrics
+        assert metrics is not None
+        return {
+            "trial": found.number,
+            "recipe": recipe(found.record),
+            **{f"objective_{name}": METRICS[name].read(judged) for name in self.goals.objectives},
+            "accuracy": metrics.score.accuracy,
+            "accuracy_low": metrics.score.accuracy_low,
+            "accuracy_high": metrics.score.accuracy_high,
+            "size_bytes": metrics.size_bytes,
+            "speedup": found.record.speedup[0].ratio,
+            "speedup_low": found.record.speedup[0].low,
+            "speedup_high": found.record.speedup[0].high,
+            "latency_ms": metrics.latency[0].median_ms,
+            "folder": str(found.folder),
+            "command": found.command(),
+        }
+
+    def _discard_infeasible(self) -> None:
+        for trial in self.ledger.trials():
+            if trial.state == TrialState.COMPLETE and _broken(trial):
+                each = self._known.setdefault(trial.number, _found(trial))
+                discard_model(each.folder, each.record)
+
+
+def discard_model(folder: Path, record: RunRecord) -> None:
+    """Deletes a run's model, and says in its record that there is none any more."""
+    if record.model is None or not (folder / record.model).is_dir():
+        return
+    # First the record: it must not name a folder that is half deleted.
+    if (folder / FILE).is_file():
+        write_record(replace(record, model=None), folder)
+    shutil.rmtree(folder / record.model, ignore_errors=True)
+
+
+def _kinds(winner: Winner) -> dict[str, Candidate | None]:
+    return {
+        "smallest": winner.smallest,
+        "fastest": winner.fastest,
+        "balanced": winner.balanced,
+    }
+
+
+def _found(trial: FrozenTrial) -> Found:
+    record = TypeAdapter(RunRecord).validate_python(trial.user_attrs[RECORD])
+    return Found(trial.number, Path(trial.user_attrs[FOLDER]), record)
+
+
+def _broken(trial: FrozenTrial) -> bool:
+    return any(excess > 0 for excess in trial.constraints.values())

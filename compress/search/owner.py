@@ -1,0 +1,68 @@
+"""Who runs a trial: a driver, known by host, process and start time, that says it is alive.
+
+On its own host a driver is alive as long as its process is. Elsewhere only its heartbeat tells: a
+time in the study that it renews, by the clocks of both hosts, which must agree within the patience.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import uuid
+from dataclasses import asdict, dataclass, field
+
+import psutil
+from pydantic import TypeAdapter
+
+HEARTBEAT_SECONDS = 20.0
+PATIENCE_SECONDS = 180.0
+# A process's start time is counted in ticks since boot; two readings may differ by one.
+SAME_START_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A driver of a search.
+
+    Attributes:
+        host: the machine's name.
+        pid: of the process there.
+        started: when that process began, in seconds since the epoch: numbers are used again.
+        joined: when it began to work on the study, likewise.
+        heartbeat: when it last said that it is alive, likewise.
+        identity: tells two drivers in one process apart.
+    """
+
+    host: str
+    pid: int
+    started: float
+    joined: float
+    heartbeat: float
+    identity: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+
+    @classmethod
+    def here(cls) -> Owner:
+        """This process."""
+        pid, now = os.getpid(), time.time()
+        return cls(platform.node(), pid, psutil.Process(pid).create_time(), now, now)
+
+    def alive(self) -> bool:
+        """Whether the driver is still there, as far as can be told from here."""
+        if self.host != platform.node():
+            return time.time() - self.heartbeat < PATIENCE_SECONDS
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < SAME_START_SECONDS
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def to_json(self) -> dict[str, object]:
+        """As the study keeps it."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(raw: object) -> Owner:
+        """What `to_json` gave."""
+        return TypeAdapter(Owner).validate_python(raw)

@@ -1,0 +1,127 @@
+"""One search from its settings to its end: the study, the workers, the screen, the last words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from hydra.plugins.launcher import Launcher
+from optuna.exceptions import StorageInternalError
+from rich.console import Console
+from rich.markup import escape
+from sqlalchemy.exc import SQLAlchemyError
+
+from compress.search.batches import Batches
+from compress.search.crew import open_crew
+from compress.search.desk import Desk, Interrupted
+from compress.search.driver import Driver
+from compress.search.front import Front
+from compress.search.job import Setup
+from compress.search.ledger import Ledger
+from compress.search.limits import Limits
+from compress.search.live import LiveScreen
+from compress.search.owner import Owner
+from compress.search.plan import Plan, SearchSettings
+from compress.search.sampler import GRID
+from compress.search.storage import open_storage, open_study
+from compress.settings import UserError
+
+
+@dataclass(frozen=True)
+class Search:
+    """All that a search depends on.
+
+    Attributes:
+        budget: trials in all.
+        folder: where the trials' folders go.
+        setup: what a worker needs.
+        threads: overrides that split them between workers.
+        launcher: of Hydra, if that is to run the trials; null for workers of our own.
+    """
+
+    plan: Plan
+    settings: SearchSettings
+    budget: int
+    limits: Limits
+    folder: Path
+    setup: Setup
+    threads: tuple[str, ...] = ()
+    launcher: Launcher | None = None
+
+
+def run_search(search: Search) -> None:
+    """Runs the search, or carries on with it.
+
+    Raises:
+        UserError: it cannot be begun, or its study cannot be written any more.
+        SystemExit: it ended before its budget was used up; says how to carry on.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    search.folder.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    try:
+        ledger = open_ledger(search)
+        front = Front(ledger, search.plan.goals, search.folder, search.settings.keep_artifacts)
+        front.update()
+        stopped = _drive(search, ledger, front, console)
+        for line in last_words(front):
+            console.print(escape(line), soft_wrap=True)
+    except (SQLAlchemyError, StorageInternalError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"the search cannot go on: {reason}. Nothing that was finished is lost: the same "
+            "command carries on"
+        ) from error
+    if stopped:
+        raise SystemExit(f"stopped: {stopped}. The same command carries on with {search.folder}")
+
+
+def open_ledger(search: Search) -> Ledger:
+    """The study, made or found, with this process as one of its drivers."""
+    plan, settings = search.plan, search.settings
+    storage = open_storage(settings.storage, search.folder)
+    sampler = settings.sampler.make()
+    study = open_study(storage, settings.name, plan.goals, sampler, plan.definition)
+    ledger = Ledger(
+        study,
+        plan.space,
+        plan.goals,
+        search.budget,
+        Owner.here(),
+        sampler,
+        seeds=tuple(plan.space.completed(values) for values in settings.seed_points),
+        grid=settings.sampler.name == GRID,
+    )
+    ledger.join()
+    return ledger
+
+
+def _drive(search: Search, ledger: Ledger, front: Front, console: Console) -> str:
+    """Runs trials; returns why it ended early, "" if it did not."""
+    plan, workers = search.plan, search.settings.workers
+    screen = LiveScreen(console, front)
+    desk = Desk(ledger, plan.goals, search.limits, search.folder, screen, front)
+    try:
+        if search.launcher is not None:
+            Batches(desk, search.launcher, workers, plan.fixed).run()
+            return ""
+        fixed = (*plan.fixed, *search.threads)
+        with open_crew(search.setup, workers) as crew, screen:
+            Driver(desk, crew, fixed, screen).run()
+    except Interrupted as reason:
+        return str(reason)
+    return ""
+
+
+def last_words(front: Front) -> Iterator[str]:
+    """What was found: the front's size, and the picks with how to have them."""
+    found = front.found()
+    best = front.best(found)
+    tally = front.ledger.tally()
+    yield (
+        f"{tally.finished} trials: {tally.complete} finished, {tally.infeasible} infeasible, "
+        f"{tally.failed} failed; {len(best)} on the front, {front.folder / 'front.csv'}"
+    )
+    yield from front.pick_lines(found)

@@ -1,0 +1,113 @@
+"""Where a study lives: an SQLite or a journal file in the search's folder, or a database's URL."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import SQLAlchemyError
+
+from compress.search.goals import Goals
+from compress.search.sampler import NumberedSampler
+from compress.settings import UserError
+
+SQLITE, JOURNAL = "sqlite", "journal"
+DEFINITION = "definition"
+# Drivers that start together all find no tables and make them; all but one fail at that.
+ATTEMPTS, PAUSE_SECONDS = 5, 0.5
+LOCK_SECONDS = 60  # to wait for another process that writes
+
+
+def open_storage(where: str, folder: Path) -> BaseStorage:
+    """The storage, made if it is not there.
+
+    Args:
+        where: sqlite or journal, or a URL that SQLAlchemy knows, such as
+            "postgresql+psycopg://user@host/name".
+        folder: of the search, for the first two.
+
+    Raises:
+        UserError: it cannot be reached, or needs a package that is not installed.
+    """
+    if where == JOURNAL:
+        return JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    if where != SQLITE and "://" not in where:
+        raise UserError(
+            f"search.storage must be {SQLITE}, {JOURNAL} or a URL such as "
+            f"postgresql+psycopg://user@host/name, got {where}"
+        )
+    url = f"sqlite:///{(folder / 'study.db').absolute()}" if where == SQLITE else where
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("sqlite"):
+        options = {"connect_args": {"timeout": LOCK_SECONDS}}
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return RDBStorage(url, engine_kwargs=options)
+        except ImportError as error:
+            raise UserError(f"search.storage={url} needs a package: {error}") from error
+        except (SQLAlchemyError, ValueError) as error:
+            if attempt == ATTEMPTS:
+                reason = " ".join(str(error).split())
+                raise UserError(f"search.storage={where} cannot be opened: {reason}") from error
+            time.sleep(PAUSE_SECONDS)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def open_study(
+    storage: BaseStorage,
+    name: str,
+    goals: Goals,
+    sampler: NumberedSampler,
+    definition: Mapping[str, str],
+) -> optuna.Study:
+    """The study of that name, made if there is none.
+
+    Args:
+        storage: where it lives.
+        name: of the search.
+        goals: for the directions of its objectives.
+        sampler: draws its points.
+        definition: what makes two searches the same one, in words.
+
+    Raises:
+        UserError: there is one of that name that is defined otherwise; says how.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            sampler=sampler,
+            directions=list(goals.objectives.values()),
+            load_if_exists=True,
+        )
+        if DEFINITION not in study.user_attrs:
+            study.set_metric_names(list(goals.objectives))
+            study.set_user_attr(DEFINITION, dict(definition))
+    check_definition(name, study.user_attrs[DEFINITION], definition)
+    return study
+
+
+def check_definition(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Checks that a study is carried on with what it was begun with.
+
+    Raises:
+        UserError: it is not; every difference is named.
+    """
+    differences = [
+        f"{key}: {before.get(key, 'not there')} before, {now.get(key, 'not there')} now"
+        for key in dict.fromkeys((*before, *now))
+        if before.get(key) != now.get(key)
+    ]
+    if differences:
+        raise UserError(
+            f"the search {name} was begun with other settings: {'; '.join(differences)}. "
+            "Give the new one a name with search.name=…"
+        )

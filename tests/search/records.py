@@ -1,0 +1,45 @@
+"""Records with figures that were made up, for tests of what is done with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from compress.records import Latency, ModelMetrics, RunRecord, Score, Speedup
+from tests.conftest import blank_record
+
+
+def record_of(
+    *,
+    accuracy: float = 0.8,
+    validation: float = 0.8,
+    size: int = 100,
+    speedup: float = 1.0,
+    overrides: tuple[str, ...] = (),
+) -> RunRecord:
+    """A run that succeeded; its baseline has 0.8 accuracy on both splits and 100 bytes."""
+    return replace(
+        blank_record(),
+        status="ok",
+        overrides=overrides,
+        metrics=_metrics(accuracy, validation, size, 10.0 / speedup),
+        baseline=_metrics(0.8, 0.8, 100, 10.0),
+        speedup=(Speedup(1, 8, speedup, speedup, speedup),),
+    )
+
+
+def _metrics(accuracy: float, validation: float, size: int, latency_ms: float) -> ModelMetrics:
+    return ModelMetrics(
+        score=_score(accuracy, "evaluation"),
+        validation=_score(validation, "validation"),
+        parameters=10,
+        nonzero_parameters=10,
+        sparsity=0.0,
+        model_sparsity=0.0,
+        size_bytes=size,
+        latency=(Latency(1, 8, 100, latency_ms, 0.1, None, None, 1000 / latency_ms),),
+        peak_memory_bytes=None,
+    )
+
+
+def _score(accuracy: float, split: str) -> Score:
+    return Score(accuracy, accuracy - 0.02, accuracy + 0.02, accuracy, 100, 8, split)
