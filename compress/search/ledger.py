@@ -30,7 +30,7 @@ from compress.records import RunRecord
 from compress.search.goals import Goals
 from compress.search.owner import HEARTBEAT_SECONDS, PATIENCE_SECONDS, Owner
 from compress.search.sampler import NumberedSampler
-from compress.search.space import Point, Space, point_key
+from compress.search.space import Point, Space, differences, point_key
 from compress.search.trials import (
     FOLDER,
     OWNER,
@@ -53,7 +53,7 @@ DRIVER = "driver:"  # of the study: one for each driver
 POLL_SECONDS = 0.05
 # A sampler that keeps to points which were run already is helped out after so many draws, where the
 # points can be listed; where there is no end of them, it is given up after many more.
-DRAWS, MOST_DRAWS = 10, 200
+DRAWS, MOST_DRAWS = 3, 200
 MOST_POINTS = 10_000  # a space with more is not listed: it is as good as endless
 
 
@@ -195,7 +195,12 @@ class Ledger:
         left = [point for point in self._listed if point_key(point) not in seen]
         if not left:
             return None, []
-        return (left[0] if self.grid else random.Random(len(trials)).choice(left)), []
+        if self.grid:
+            return left[0], []
+        # As near as can be to what the sampler wanted last.
+        random.Random(len(trials)).shuffle(left)
+        wanted = trials[-1].user_attrs.get(POINT, {})
+        return min(left, key=lambda point: differences(point, wanted)), []
 
     def _used_up(self, counting: Sequence[FrozenTrial]) -> bool:
         """Whether every point of a space that can be listed was run."""

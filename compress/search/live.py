@@ -61,7 +61,8 @@ class LiveScreen:
         self._done += 1
         self._words = ""
         point = " ".join(overrides_of(claim.point))
-        self.console.print(f"[bold]{claim.number}[/] {escape(point)}: {escape(words)}")
+        line = f"[bold]{claim.number}[/] {escape(point)}: {escape(words)}"
+        self.console.print(line, soft_wrap=True)
 
     def _summary(self, driver: Driver) -> str:
         """Counts, the front and the time left; read from the study once after each result."""

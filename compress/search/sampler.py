@@ -92,7 +92,9 @@ class NumberedSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The other sampler's."""
+        """The other sampler's; nothing if the point is given."""
+        if self._fixed is not None:
+            return {}
         return self._inner.sample_relative(study, trial, search_space)
 
     def sample_independent(

@@ -178,6 +178,11 @@ def point_key(point: Point) -> str:
     return json.dumps({key: overrides_value(value) for key, value in sorted(point.items())})
 
 
+def differences(one: Point, other: Point) -> int:
+    """How many dimensions two points differ in."""
+    return sum(one.get(key) != other.get(key) for key in {*one, *other})
+
+
 def overrides_of(point: Point) -> list[str]:
     """The point as Hydra takes it."""
     return [f"{key}={overrides_value(value)}" for key, value in point.items()]

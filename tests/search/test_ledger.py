@@ -316,6 +316,24 @@ def test_a_restart_draws_other_points_and_the_same_search_the_same(storage: Base
     assert stopped == whole
 
 
+@pytest.mark.filterwarnings("ignore:The 'greenlet' package is unavailable")
+@pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "gp", "qmc"])
+def test_a_lost_point_is_run_again_when_the_sampler_has_learnt(
+    ledger: Ledgers, sampler: str
+) -> None:
+    dead = ledger(budget=14, sampler=sampler)
+    for _ in range(12):
+        finish(dead, claimed(dead))
+    lost = claimed(dead)
+    die(dead)
+    heir = ledger(budget=14, sampler=sampler)
+    heir.recover()
+    again = claimed(heir)
+    assert again.point == lost.point
+    finish(heir, again)
+    assert claimed(heir).point != lost.point
+
+
 def test_a_sampler_that_is_stuck_is_helped_out(ledger: Ledgers) -> None:
     class Stuck(optuna.samplers.RandomSampler):
         def sample_independent(self, *arguments: object) -> object:
@@ -326,6 +344,8 @@ def test_a_sampler_that_is_stuck_is_helped_out(ledger: Ledgers) -> None:
     for _ in range(3):
         finish(driver, claimed(driver))
     assert len(set(complete(driver))) == 3
+    # As near as can be to what it wants: (one, 1).
+    assert all("one" in point or '"1"' in point for point in complete(driver))
     void = [trial for trial in driver.trials() if VOID in trial.user_attrs]
     assert len(void) == 2 * DRAWS
 
