@@ -174,7 +174,9 @@ def serve(connection: Connection, setup: Setup, place: int) -> None:
     connection.send(("ready", None))
     try:
         while (order := connection.recv()) is not None:
-            connection.send(("done", _run(order, setup, connection)))
+            # Else a word for the trial before, which had ended already.
+            if isinstance(order, Order):
+                connection.send(("done", _run(order, setup, connection)))
     except (EOFError, OSError):
         return
 
