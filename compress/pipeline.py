@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecor
         kept = keep_baseline(ctx.teacher, shared)
         baseline = read_subject(kept, run.device, ctx.teacher.digest)
         monitor().stage("score")
+        began = time.perf_counter()
         measured = measure(candidate, baseline, data, run.device, run.seed, store, shared)
         record = replace(
             record,
@@ -81,6 +83,7 @@ def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecor
             **vars(measured),
             stages=tuple(store.records),
             history=tuple(asdict(step) for step in pruned.history),
+            measuring_seconds=time.perf_counter() - began,
         )
         write_card(record, folder / MODEL_FOLDER)
         return record

@@ -15,7 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 from compress.files import write_atomically
 from compress.settings import UserError
 
-SCHEMA = 1
+SCHEMA = 2
+READ = (1, 2)  # schema 2 only adds to schema 1
 FILE = "metrics.json"
 
 
@@ -54,6 +55,7 @@ class Latency:
         p99_ms: null below 1,000 samples, likewise.
         samples_per_second: batch divided by the median.
         tokens_per_second: that times the length; null for images.
+        quantiles_ms: from 0 to 100 % of the samples in steps of 5 %.
     """
 
     batch: int
@@ -65,6 +67,7 @@ class Latency:
     p99_ms: float | None
     samples_per_second: float
     tokens_per_second: float | None = None
+    quantiles_ms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,21 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class LayerWeights:
+    """One compressible weight, as it was found in the reloaded model.
+
+    Attributes:
+        name: the weight's, as torch names it.
+        shape: of what is stored: of codes, where numbers share bytes.
+        zeros: entries that are zero.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    zeros: int
+
+
+@dataclass(frozen=True)
 class ModelMetrics:
     """All that was measured on one model folder.
 
@@ -146,6 +164,7 @@ class ModelMetrics:
     bitmask_bytes: int | None = None
     resident_bytes: int | None = None
     validation: Score | None = None
+    layers: tuple[LayerWeights, ...] = ()
 
 
 Outcome = Literal["made", "cached", "passed through"]
@@ -158,6 +177,20 @@ class StageRecord:
     name: str
     seconds: float
     outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Interim:
+    """The model as it was after one stage, exported without a numeric format and measured.
+
+    Attributes:
+        stage: which one: "student", "pruner", "pruner 2: heads", "pruner: recovery".
+    """
+
+    stage: str
+    metrics: ModelMetrics
+    speedup: tuple[Speedup, ...]
+    comparison: Comparison
 
 
 @dataclass(frozen=True)
@@ -203,6 +236,9 @@ class RunRecord:
         config: the whole config as it was composed.
         model: the run's own folder of the compressed model, relative to this file.
         baseline_model: the baseline's folder, likewise; runs of a sweep share one.
+        history: what each stage did to the model, see `interfaces.Step`.
+        interim: the model after each stage, where `interim=true` asked for it.
+        measuring_seconds: what of `seconds` went into measuring; null if nothing was measured.
     """
 
     schema: int
@@ -224,6 +260,8 @@ class RunRecord:
     baseline_model: str | None = None
     stages: tuple[StageRecord, ...] = ()
     history: tuple[dict[str, Any], ...] = ()
+    interim: tuple[Interim, ...] = ()
+    measuring_seconds: float | None = None
 
 
 def write_record(record: RunRecord, folder: Path) -> Path:
@@ -236,6 +274,8 @@ def write_record(record: RunRecord, folder: Path) -> Path:
 def read_record(path: Path) -> RunRecord:
     """Reads a metrics.json.
 
+    One of schema 1 lacks what schema 2 added; its record has nothing in these places.
+
     Raises:
         UserError: it is no JSON, of another schema, or does not fit the schema; says where.
     """
@@ -244,8 +284,10 @@ def read_record(path: Path) -> RunRecord:
     except ValueError as error:
         raise UserError(f"{path} is no JSON: {error}") from error
     schema = raw.get("schema") if isinstance(raw, dict) else None
-    if schema != SCHEMA:
-        raise UserError(f"{path} has schema {schema}, this version reads {SCHEMA}")
+    if schema not in READ:
+        allowed = ", ".join(map(str, READ))
+        raise UserError(f"{path} has schema {schema}, this version reads {allowed}")
+    raw["schema"] = SCHEMA
     try:
         return TypeAdapter(RunRecord).validate_python(raw)
     except ValidationError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from compress.records import (
+    SCHEMA,
     Comparison,
     Data,
     Environment,
@@ -44,7 +45,7 @@ def make_metrics(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0) -> Mo
 
 def make_record(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0, **changes: object):  # type: ignore[no-untyped-def]
     record = RunRecord(
-        schema=1,
+        schema=SCHEMA,
         status="ok",
         error=None,
         started="2026-01-01T00:00:00+00:00",
@@ -67,15 +68,16 @@ def make_record(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0, **chan
     return replace(record, **changes)  # type: ignore[arg-type]
 
 
+KEPT = ("runtime", "precision", "zipped_bytes", "bitmask_bytes", "resident_bytes", "layers")
 # What records did not have before, by where it is.
 SINCE = {
-    (): ("comparison", "baseline_model"),
+    (): ("comparison", "baseline_model", "interim", "measuring_seconds"),
     ("environment",): ("busy", "governor"),
-    ("metrics",): ("runtime", "precision", "zipped_bytes", "bitmask_bytes", "resident_bytes"),
-    ("baseline",): ("runtime", "precision", "zipped_bytes", "bitmask_bytes", "resident_bytes"),
+    ("metrics",): KEPT,
+    ("baseline",): KEPT,
     ("speedup", 0): ("floor", "difference"),
-    ("metrics", "latency", 0): ("tokens_per_second",),
-    ("baseline", "latency", 0): ("tokens_per_second",),
+    ("metrics", "latency", 0): ("tokens_per_second", "quantiles_ms"),
+    ("baseline", "latency", 0): ("tokens_per_second", "quantiles_ms"),
 }
 
 
@@ -86,7 +88,7 @@ def make_old(path: Path) -> None:
         inner = functools.reduce(operator.getitem, place, raw)
         for name in names:
             del inner[name]
-    path.write_text(json.dumps(raw))
+    path.write_text(json.dumps({**raw, "schema": 1}))
 
 
 FAILED = {"status": "failed", "error": "no", "metrics": None, "baseline": None, "speedup": ()}
@@ -109,7 +111,7 @@ def test_a_record_of_before_reads_with_what_it_lacks_unknown(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"schema": 7}, "has schema 7, this version reads 1"),
+        ({"schema": 7}, "has schema 7, this version reads 1, 2"),
         ({"status": "fine"}, "at status"),
         ({"metrics": {"score": 3}}, r"at metrics\.score"),
         ({"seconds": "long"}, "at seconds"),

@@ -36,6 +36,7 @@ MAX_BLOCK = 20
 MIN_ROUNDS = 9
 CHECK_ROUNDS = 5  # of a sitting, before its interval is worth looking at, and between looks
 WARM_UP_SECONDS = 1.0
+QUANTILES = np.linspace(0, 1, 21)  # what a box or a violin is drawn of
 TAIL_SAMPLES = 10  # a percentile needs this many samples beyond it
 
 
@@ -184,6 +185,7 @@ def summarize(times_ms: Sequence[float], batch: int, length: int, *, text: bool)
         p99_ms=tail_percentile(flat, 0.99),
         samples_per_second=per_second,
         tokens_per_second=per_second * length if text else None,
+        quantiles_ms=tuple(map(float, np.quantile(flat, QUANTILES))),
     )
 
 

@@ -175,6 +175,7 @@ def _model_metrics(
     return ModelMetrics(
         score=scores.evaluation,
         validation=scores.validation,
+        layers=count.layers,
         parameters=count.total,
         nonzero_parameters=count.total - count.zeros,
         sparsity=count.compressible_zeros / count.compressible,

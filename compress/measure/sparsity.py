@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from compress.interfaces import Step
+from compress.records import LayerWeights
 
 
 @dataclass(frozen=True)
@@ -15,27 +17,35 @@ class WeightCount:
     """Entries of a model's weights.
 
     Attributes:
-        compressible: entries of the Linear layers inside the transformer's layers.
-        compressible_zeros: how many of these are zero.
+        layers: the weights of the Linear layers inside the transformer's layers, one by one.
     """
 
     total: int
     zeros: int
-    compressible: int
-    compressible_zeros: int
+    layers: tuple[LayerWeights, ...]
+
+    @property
+    def compressible(self) -> int:
+        """Entries of these layers."""
+        return sum(math.prod(layer.shape) for layer in self.layers)
+
+    @property
+    def compressible_zeros(self) -> int:
+        """How many of these are zero."""
+        return sum(layer.zeros for layer in self.layers)
 
 
 def count_weights(weights: Iterable[tuple[str, Tensor]], compressible: set[str]) -> WeightCount:
     """Counts entries and zeros, over all weights and over the compressible ones."""
-    total = zeros = inner = inner_zeros = 0
+    total = zeros = 0
+    layers = []
     for name, tensor in weights:
         empty = tensor.numel() - int(tensor.count_nonzero())
         total += tensor.numel()
         zeros += empty
         if name in compressible:
-            inner += tensor.numel()
-            inner_zeros += empty
-    return WeightCount(total, zeros, inner, inner_zeros)
+            layers.append(LayerWeights(name, tuple(tensor.shape), empty))
+    return WeightCount(total, zeros, tuple(layers))
 
 
 def live_zeros(history: Iterable[Step]) -> dict[str, int]:

@@ -94,6 +94,8 @@ def test_summary_by_hand() -> None:
     assert made.median_ms == 3.5
     assert made.iqr_ms == pytest.approx(4.75 - 2.25)
     assert made.samples == 6
+    assert len(made.quantiles_ms) == 21
+    assert made.quantiles_ms[::5] == (1.0, 2.25, 3.5, 4.75, 100.0)
     assert (made.p95_ms, made.p99_ms) == (None, None)
     assert made.samples_per_second == pytest.approx(4 / 0.0035)
     assert made.tokens_per_second == pytest.approx(32 / 0.0035)

@@ -5,6 +5,7 @@ import torch
 
 from compress.interfaces import Step
 from compress.measure.sparsity import WeightCount, check_claims, count_weights
+from compress.records import LayerWeights
 
 WEIGHTS = [
     ("inner", torch.tensor([[0.0, 1.0], [0.0, 0.0]])),
@@ -15,7 +16,9 @@ WEIGHTS = [
 
 def test_by_hand() -> None:
     found = count_weights(WEIGHTS, {"inner", "packed"})
-    assert found == WeightCount(total=8, zeros=5, compressible=6, compressible_zeros=4)
+    layers = (LayerWeights("inner", (2, 2), zeros=3), LayerWeights("packed", (1, 2), zeros=1))
+    assert found == WeightCount(total=8, zeros=5, layers=layers)
+    assert (found.compressible, found.compressible_zeros) == (6, 4)
 
 
 def test_claims_hold_for_the_last_stage_that_made_them() -> None:
