@@ -74,9 +74,9 @@ def asked_sparsity(record: RunRecord) -> float | None:
 def warnings(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
     """What a reader must know before comparing figures: busy machines, different machines."""
     machines: dict[str, list[str]] = {}
-    busy = [folder.name for folder, record in runs if _environment(record).busy is not None]
+    busy = [folder.name for folder, record in runs if environment_of(record).busy is not None]
     for folder, record in runs:
-        found = _environment(record)
+        found = environment_of(record)
         machines.setdefault(f"{found.machine}, {found.device}", []).append(folder.name)
     said = []
     if len(machines) > 1:
@@ -106,7 +106,8 @@ def measured(record: RunRecord) -> tuple[ModelMetrics, ModelMetrics]:
     return record.metrics, record.baseline
 
 
-def _environment(record: RunRecord) -> Environment:
+def environment_of(record: RunRecord) -> Environment:
+    """The machine of a run that bears figures."""
     assert record.environment is not None, "only records whose status is ok bear one"
     return record.environment
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ from compress.files import write_atomically
 from compress.records import RunRecord
 from compress.report.collect import Collection, collect
 from compress.report.plot import plot_pareto
+from compress.report.sections import sections
 from compress.report.table import recipe, results_table
 from compress.report.words import (
     asked_sparsity,
@@ -67,22 +67,14 @@ def write_report(folders: Sequence[Path], out: Path) -> Report:
 
 
 def _plots(runs: Iterable[tuple[Path, RunRecord]], out: Path) -> Iterable[Path]:
-    """One plot for each task and machine: figures of different ones are not comparable."""
-
-    def place(run: tuple[Path, RunRecord]) -> tuple[str, str, str]:
-        record = run[1]
-        assert record.environment is not None
-        assert record.data is not None
-        env = record.environment
-        return record.choices["task"], record.data.digest, f"{env.machine}, {env.device}"
-
-    groups = [list(group) for _, group in groupby(sorted(runs, key=place), key=place)]
+    """One plot for each section: figures of different ones are not comparable."""
+    parts = sections(runs)
     for old in out.glob("pareto*.png"):
         old.unlink()
-    for number, group in enumerate(groups, start=1):
-        task = re.sub(r"[^a-z0-9_]+", "-", group[0][1].choices["task"].lower())
-        name = "pareto.png" if len(groups) == 1 else f"pareto-{number}-{task}.png"
-        plot_pareto(group, out / name)
+    for number, section in enumerate(parts, start=1):
+        task = re.sub(r"[^a-z0-9_]+", "-", section.task.lower())
+        name = "pareto.png" if len(parts) == 1 else f"pareto-{number}-{task}.png"
+        plot_pareto(section.runs, out / name)
         yield out / name
 
 
