@@ -41,7 +41,7 @@ def build_run(cfg: DictConfig) -> Run:
             errors.append(str(error))
     if errors:
         raise ConfigError("; ".join(errors))
-    run = Run(**parts, seed=_seed(cfg), objectives=_objectives(cfg))
+    run = Run(**parts, seed=_seed(cfg), objectives=_objectives(cfg), interim=_interim(cfg))
     check_run(run)
     return run
 
@@ -110,6 +110,13 @@ def _objectives(cfg: DictConfig) -> tuple[str, ...]:
     if not OmegaConf.is_list(names):
         raise ConfigError(f"objectives must be a list such as [accuracy, size_bytes], got {names}")
     return tuple(str(name) for name in names)
+
+
+def _interim(cfg: DictConfig) -> bool:
+    wanted = OmegaConf.select(cfg, "interim")
+    if not isinstance(wanted, bool):
+        raise ConfigError(f"interim must be true or false, got {wanted!r}")
+    return wanted
 
 
 def _class_of(hint: Any) -> type:

@@ -152,6 +152,10 @@ class Pruner(Settings, ABC):
         """Whether the skeleton from `check` has the very shapes that pruning will leave."""
         return True
 
+    def parts(self) -> list[tuple[str, Pruner]]:
+        """The pruner cut short after each of its parts, the last being itself; with their names."""
+        return [("pruner", self)]
+
     @abstractmethod
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The pruned model, with its recovery training."""

@@ -20,7 +20,7 @@ from compress.interfaces import Device, Task, TaskData
 from compress.measure.environment import environment
 from compress.measure.run import measure
 from compress.measure.sparsity import check_claims
-from compress.pipeline import data_record, read_subject
+from compress.pipeline import data_record
 from compress.recompose import (
     TARGET,
     check_groups,
@@ -35,6 +35,7 @@ from compress.records import RunRecord
 from compress.report.collect import Collection
 from compress.settings import ConfigError, UserError
 from compress.sources import file_digest
+from compress.stages import read_subject
 
 DEVICE = "device"
 
@@ -114,6 +115,8 @@ class Bench:
             comparison=None,
             baseline_model=None,
             stages=(),
+            interim=(),
+            measuring_seconds=None,
         )
         return recorded(blank, folder, lambda record: self._measured(saved, folder, record))
 

@@ -26,9 +26,10 @@ from compress.cli import one_line
 from compress.interfaces import Device
 from compress.measure.environment import environment
 from compress.measure.latency import Contender, Timing, fill_shapes, measure_latency
-from compress.pipeline import Run, compress, read_subject
+from compress.pipeline import Run
 from compress.recompose import compose_config
 from compress.settings import UserError
+from compress.stages import compress, read_subject
 
 CONF = Path(__file__).parents[1] / "conf"
 # First, so that the user's own come after them.
@@ -86,7 +87,7 @@ def _teacher(run: Run) -> Contender:
         TemporaryDirectory() as folder,
         run.cache.open(Path(folder), run.device, run.seed) as store,
     ):
-        _, ctx = compress(run, run.task.load(), store)
+        _, ctx = compress(run, run.task.load().training, store)
     assert ctx.teacher.folder is not None, "every stage's model is stored"
     subject = read_subject(ctx.teacher.folder, run.device)
     shapes = run.device.benchmark.shapes

@@ -56,6 +56,7 @@ TABLE = [
     ("objectives=[beauty]", "objectives must be among accuracy,"),
     ("objectives=[]", "got none"),
     ("objectives=accuracy", "objectives must be a list such as"),
+    ("interim=maybe", "interim must be true or false, got 'maybe'"),
     ("seed=-1", "seed must be an integer >= 0, got -1"),
     ("seed=one", "seed must be an integer >= 0, got 'one'"),
     ("device=cuda", "device=cuda: torch"),

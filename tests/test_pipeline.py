@@ -15,13 +15,13 @@ from compress import load
 from compress.blocks import block_linears
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, TrainingData
-from compress.pipeline import read_subject
 from compress.records import RunRecord
 from compress.runtime.torch import TorchModel
+from compress.stages import read_subject
 from tests.conftest import settings_of, torch_export
 
 Runs = Callable[..., RunRecord]
-TIMES = {"latency", "speedup", "seconds", "environment", "stages", "started"}
+TIMES = {"latency", "speedup", "seconds", "measuring_seconds", "environment", "stages", "started"}
 # What an operating system counts, in pages.
 TIMES |= {"peak_memory_bytes", "resident_bytes"}
 # The last bits of weights depend on how many threads trained them; no other figure shows it.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import pytest
 from compress.interfaces import CompressedModel
 from compress.pretrained import load_classifier, load_skeleton
 from compress.settings import UserError
-from compress.sources import MOVIE_REVIEWS, OFFLINE_MODELS, find_model, load_hub_dataset
+from compress.sources import (
+    MOVIE_REVIEWS,
+    OFFLINE_MODELS,
+    file_digest,
+    find_model,
+    load_hub_dataset,
+)
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -30,6 +37,30 @@ def test_the_offline_package_is_found_and_is_the_published_one() -> None:
 def test_a_package_with_other_bytes_is_refused() -> None:
     with pytest.raises(UserError, match=r"not the file of movie-reviews==0\.0\.2"):
         replace(MOVIE_REVIEWS, sha256="0" * 64).verified_file()
+
+
+def test_a_file_is_read_again_once_it_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"one")
+    first = file_digest(path)
+    path.write_bytes(b"two")  # within a tick of the clock, and as long as before
+    second = file_digest(path)
+    os.utime(path, (1, 1))
+    assert first != second == file_digest(path)
+    path.write_bytes(b"one")
+    os.utime(path, (2, 2))
+    assert file_digest(path) == first
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"one")
+    os.utime(path, (1, 1))
+    first = file_digest(path)
+    monkeypatch.setattr("hashlib.file_digest", None)
+    assert file_digest(path) == first
 
 
 @pytest.mark.parametrize("change", [{"name": "no-such-package"}, {"version": "9.9"}])

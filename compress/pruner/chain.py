@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
 from compress.distillation import Distillation, distill_
@@ -75,6 +75,17 @@ class Chain(Pruner):
     def foresees_shapes(self) -> bool:
         """If every step does."""
         return all(step.foresees_shapes() for _, step in self._in_order())
+
+    def parts(self) -> list[tuple[str, Pruner]]:
+        """The first step, the first two, …, and itself."""
+        names = [name for name, _ in self._in_order()]
+        bare = replace(self, recovery=replace(self.recovery, epochs=0.0))
+        cuts = [replace(bare, order=tuple(names[:count])) for count in range(1, len(names))]
+        named: list[tuple[str, Pruner]] = [
+            (f"pruner {count}: {name}", part)
+            for count, (name, part) in enumerate(zip(names, [*cuts, bare], strict=True), start=1)
+        ]
+        return named if bare == self else [*named, ("pruner: recovery", self)]
 
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The pruned model.

@@ -19,6 +19,10 @@ class NoPruner(Pruner):
         """The same skeleton."""
         return skeleton
 
+    def parts(self) -> list[tuple[str, Pruner]]:
+        """None."""
+        return []
+
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The model."""
         return model

@@ -87,6 +87,14 @@ class Reducer(Pruner, ABC):
         """Takes weights away from `work.module`, in place, and says in `work` what was done."""
 
     @final
+    def parts(self) -> list[tuple[str, Pruner]]:
+        """Itself without recovery, then itself."""
+        if self.recovery.epochs == 0:
+            return [("pruner", self)]
+        bare = replace(self, recovery=replace(self.recovery, epochs=0.0))
+        return [("pruner", bare), ("pruner: recovery", self)]
+
+    @final
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The pruned model. Its history has the peak memory of everything but the training."""
         with nullcontext() if self.trains else LiveTensors() as live:

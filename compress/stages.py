@@ -1,0 +1,116 @@
+"""The stages of a run, one by one: each is looked up in the store before it is made."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.artifact import load, read_architecture
+from compress.blocks import block_linears
+from compress.cache import StageStore
+from compress.interfaces import (
+    CompressedModel,
+    Device,
+    Exported,
+    Pruner,
+    Quantizer,
+    StageContext,
+    TrainingData,
+)
+from compress.measure.run import Subject, check_reload
+from compress.measure.sparsity import check_claims
+from compress.monitor import monitor
+
+if TYPE_CHECKING:
+    from compress.pipeline import Run
+
+
+def begin(run: Run, training: TrainingData, store: StageStore) -> StageContext:
+    """The teacher, and all that the other stages may use."""
+    teacher = store.model(
+        "teacher",
+        run.teacher,
+        {"rows": training.digest},
+        lambda: run.teacher.load(training, run.device, run.seed),
+    )
+    return StageContext(teacher, training, run.device, run.seed, store)
+
+
+def distilled(run: Run, ctx: StageContext, store: StageStore) -> CompressedModel:
+    """The student; the teacher itself if the run has none."""
+    return store.model("student", run.student, _inputs(ctx), lambda: run.student.distill(ctx))
+
+
+def pruned(
+    pruner: Pruner, student: CompressedModel, ctx: StageContext, store: StageStore
+) -> CompressedModel:
+    """The student as the pruner leaves it."""
+    inputs = _inputs(ctx, student=student)
+    made = store.model("pruner", pruner, inputs, lambda: pruner.prune(student, ctx))
+    check_claims(made.history, made.module.named_parameters())
+    return made
+
+
+def compress(
+    run: Run, training: TrainingData, store: StageStore
+) -> tuple[CompressedModel, StageContext]:
+    """The model that all stages make, ready for export, and what they made it of."""
+    ctx = begin(run, training, store)
+    student = distilled(run, ctx, store)
+    small = pruned(run.pruner, student, ctx, store)
+    inputs = _inputs(ctx, student=student, pruner=small)
+    made = store.model(
+        "quantizer", run.quantizer, inputs, lambda: run.quantizer.prepare(small, ctx)
+    )
+    check_claims(made.history, made.module.named_parameters())
+    return made, ctx
+
+
+def write(
+    model: CompressedModel, quantizer: Quantizer, ctx: StageContext, folder: Path
+) -> Exported:
+    """Writes the artifact."""
+    # A folder that is used again may hold the model of an earlier run.
+    shutil.rmtree(folder, ignore_errors=True)
+    monitor().stage("export")
+    return ctx.device.runtime.export(model, quantizer, folder, ctx)
+
+
+def read_back(
+    exported: Exported, model: CompressedModel, ctx: StageContext, folder: Path
+) -> Subject:
+    """The artifact as it is on disk; only what is checked here may be measured."""
+    subject = read_subject(folder, ctx.device)
+    check_reload(exported, subject.model, ctx.data.calibration)
+    check_claims(model.history, subject.model.weights())
+    return subject
+
+
+def read_subject(folder: Path, device: Device, digest: str = "") -> Subject:
+    """A model folder, loaded to be measured.
+
+    Args:
+        folder: of a model of ours.
+        device: what it will run on.
+        digest: see `Subject`.
+
+    Raises:
+        UserError: a file is missing or damaged, or its runtime is not installed.
+    """
+    model = load(folder, device.torch_device, device.thread_count())
+    linears = set(block_linears(read_architecture(folder)))
+    compressible = {name for name, _ in model.weights() if _is_of(name, linears)}
+    return Subject(model, folder, compressible, digest)
+
+
+def _inputs(ctx: StageContext, **made: CompressedModel) -> dict[str, str]:
+    """Digests of what a stage works on."""
+    digests = {stage: model.digest for stage, model in made.items()}
+    return {"rows": ctx.data.digest, "teacher": ctx.teacher.digest, **digests}
+
+
+def _is_of(weight: str, linears: set[str]) -> bool:
+    """Whether it is the weight of a Linear, or of a part of what stands in for one."""
+    owner, _, leaf = weight.rpartition(".")
+    return leaf == "weight" and (owner in linears or owner.rpartition(".")[0] in linears)
