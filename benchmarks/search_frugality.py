@@ -116,9 +116,9 @@ def _page(
     beyond = [cycle.whole - cycle.measuring for cycle in cycles]
     measuring = statistics.median(cycle.measuring for cycle in cycles)
     yield (
-        f"- A trial whose stages are all in the cache took {statistics.median(beyond):.2f} s beside "
-        f"measuring, from the end of the one before it to its own (median of {len(beyond)}, the "
-        f"longest {max(beyond):.2f} s); measuring took {measuring:.1f} s."
+        f"- A trial whose stages are all in the cache took {statistics.median(beyond):.2f} s "
+        "beside measuring, from the end of the one before it to its own (median of "
+        f"{len(beyond)}, the longest {max(beyond):.2f} s); measuring took {measuring:.1f} s."
     )
 
 

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 import transformers
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
@@ -29,9 +30,13 @@ from compress.artifact import read_manifest, read_model, read_tokenizer, write_m
 from compress.files import whole_folder
 from compress.interfaces import CompressedModel, Device
 from compress.monitor import monitor
+from compress.on_demand import Later
 from compress.records import Outcome, StageRecord
 from compress.settings import Settings, UserError
 from compress.sources import file_digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -176,13 +181,19 @@ def _read(folder: Path, key: str) -> CompressedModel | None:
         return None
     try:
         manifest = read_manifest(folder)
-        module, tokenizer = read_model(folder), read_tokenizer(folder)
     except UserError as error:
         log.warning("cache entry is made again: %s", error)
         shutil.rmtree(folder)
         return None
     os.utime(folder)  # its age counts from the last use
+    module, tokenizer = Later(lambda: _read_module(folder)), Later(lambda: read_tokenizer(folder))
     return CompressedModel(module, tokenizer, manifest.history, digest=key, folder=folder)
+
+
+def _read_module(folder: Path) -> PreTrainedModel:
+    """A stored model's modules. Whoever reads them first may be about to draw random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        return read_model(folder)
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor] | None:

@@ -22,6 +22,7 @@ from compress.data import Split as Split
 from compress.data import TaskData as TaskData
 from compress.data import TrainingData as TrainingData
 from compress.measure.benchmark import Benchmark
+from compress.on_demand import OnDemand
 from compress.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,13 +60,15 @@ class CompressedModel:
     """A model on its way through the stages. A stage returns a new one and leaves its input alone.
 
     Attributes:
+        module: like the tokenizer, read from the disk when a stage first wants it.
         digest: identifies how the model was made; two models with one digest have equal weights.
         folder: where the stage store keeps it.
     """
 
-    module: PreTrainedModel
-    tokenizer: Processor
-    history: tuple[Step, ...]
+    module: OnDemand[PreTrainedModel] = OnDemand()  # noqa: RUF009
+    tokenizer: OnDemand[Processor] = OnDemand()  # noqa: RUF009
+    # Mypy takes the descriptors for defaults.
+    history: tuple[Step, ...]  # type: ignore[misc]
     digest: str = ""
     folder: Path | None = None
 
