@@ -11,6 +11,7 @@ import torch
 
 from compress.interfaces import Device, Runtime
 from compress.measure.benchmark import Benchmark
+from compress.processes import physical_cores
 from compress.settings import ConfigError, check_positive
 
 
@@ -70,4 +71,4 @@ class Cpu(Device):
 
     def thread_count(self) -> int:
         """The asked number, or one per physical core."""
-        return self.threads or psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+        return self.threads or physical_cores()

@@ -10,16 +10,15 @@ not notice.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from compress.measure.timed import Failure, Inputs, serve
+from compress.processes import process_context
 from compress.settings import UserError
 
 # What takes long to import, and what `run.py` imports: the server that workers are forked from has
@@ -34,7 +33,6 @@ PRELOADED = [
     "compress.measure.memory",
     "compress.measure.timed",
 ]
-LOKY = "joblib.externals.loky.backend.context"
 JOIN_SECONDS = 10.0  # to end in, before it is killed
 KILLED = -9  # the exit code of a process that the system killed
 
@@ -48,7 +46,7 @@ class Worker:
 
     def __init__(self, folder: Path, torch_device: str, threads: int) -> None:
         """Starts the process and has it load the model; `load` waits for that."""
-        context = _context()
+        context = process_context(PRELOADED)
         self._folder = folder
         self._connection, theirs = context.Pipe()
         arguments = (theirs, str(folder.absolute()), torch_device, threads)
@@ -196,15 +194,3 @@ def open_pair(folders: tuple[Path, Path], torch_device: str, threads: int) -> It
     with ExitStack() as stack:
         opened = [stack.enter_context(open_worker(f, torch_device, threads)) for f in folders]
         yield Pair((opened[0], opened[1]))
-
-
-def _context() -> BaseContext:
-    """Where processes come from: a server that holds the imports, or new interpreters."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    # In joblib's processes "loky" is the default way to start others, which what they start is told
-    # and has to know as well.
-    joblib = multiprocessing.get_start_method(allow_none=True) == "loky"
-    context.set_forkserver_preload([*PRELOADED, *([LOKY] if joblib else [])])
-    return context

@@ -142,7 +142,7 @@ class OnnxModel(Runnable):
         """Loads the graph.
 
         Args:
-            folder: verified; `weights` and `tensors` read it again when they are asked for, so that
+            folder: verified; `weights` reads it again when it is asked for, so that
                 the model is not held twice.
             threads: to compute with; null for ONNX Runtime's own choice.
         """
@@ -167,11 +167,6 @@ class OnnxModel(Runnable):
         held = self._held()
         for parameter, name in self._spec.weights.items():
             yield parameter, torch.from_numpy(held[name])
-
-    def tensors(self) -> Iterator[Tensor]:
-        """The graph's constants; how ONNX Runtime packs them it does not tell."""
-        for value in self._held().values():
-            yield torch.from_numpy(value)
 
     def synchronize(self) -> None:
         """Nothing: a prediction is there when `predict` returns."""

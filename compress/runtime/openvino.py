@@ -162,7 +162,7 @@ class OpenVinoModel(Runnable):
         """Compiles the graph for this processor.
 
         Args:
-            folder: verified; `weights` and `tensors` read it again when they are asked for, so that
+            folder: verified; `weights` reads it again when it is asked for, so that
                 the model is not held twice.
             threads: to compute with; null for OpenVINO's own choice.
         """
@@ -226,11 +226,6 @@ class OpenVinoModel(Runnable):
         held = constants(read_graph(self._folder / GRAPH))
         bits = {parameter: weight_bits(held[n]) for parameter, n in self._spec.weights.items()}
         return {parameter: count for parameter, count in bits.items() if count < 8}
-
-    def tensors(self) -> Iterator[Tensor]:
-        """The graph's constants, as bytes; what the compiler makes of them it does not tell."""
-        for constant in constants(read_graph(self._folder / GRAPH)).values():
-            yield torch.frombuffer(bytearray(constant.get_data().tobytes()), dtype=torch.uint8)
 
     def synchronize(self) -> None:
         """Nothing: a prediction is there when `predict` returns."""

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 
+from compress.processes import process_context
 from compress.search.job import Order, Outcome, Setup, serve
 from compress.search.trials import Claim
 
@@ -142,7 +142,7 @@ class Crew:
 
     def _start(self, place: int, target: Callable[[Connection, Setup, int], None]) -> None:
         ours, theirs = multiprocessing.Pipe()
-        process = _context(self.setup).Process(  # type: ignore[attr-defined]
+        process = process_context(self.setup.preload).Process(  # type: ignore[attr-defined]
             target=target, args=(theirs, self.setup, place)
         )
         process.start()
@@ -236,7 +236,7 @@ class Crew:
 def open_crew(setup: Setup, size: int) -> Iterator[Crew]:
     """A crew without workers yet; all are ended when the block is left."""
     ours, theirs = multiprocessing.Pipe()
-    guard = _context(setup).Process(target=_guard, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
+    guard = process_context(setup.preload).Process(target=_guard, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
     guard.start()
     theirs.close()
     crew = Crew(setup, size, ours)
@@ -261,12 +261,3 @@ def _guard(connection: Connection) -> None:
         for group in groups:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
-
-
-def _context(setup: Setup) -> BaseContext:
-    """Where processes come from: a server that holds the imports, or new interpreters."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(setup.preload))
-    return context

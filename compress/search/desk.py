@@ -67,11 +67,11 @@ class Desk:
         """A trial to run; None if there is none now. What was run already is concluded first."""
         while (claim := self.ledger.claim()) is not None:
             folders = (self.folder / str(number) for number in claim.before)
-            made = next((each for each in folders if readable(each) is not None), None)
-            record = None if made is None else readable(made)
-            if made is None or record is None:
+            records = ((readable(folder), folder) for folder in folders)
+            made = next(((record, folder) for record, folder in records if record), None)
+            if made is None:
                 return claim
-            self._conclude(claim, record, made)
+            self._conclude(claim, *made)
         return None
 
     def end(self, claim: Claim, error: str | None, rejection: Rejection | None = None) -> bool:

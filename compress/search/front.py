@@ -62,7 +62,8 @@ class Front:
         """Writes the front anew."""
         found = self.found()
         best = self.best(found)
-        picked = [*best, *(each for pick in self.picks(found) for each in pick.values())]
+        picks = self.picks(found)
+        picked = [*best, *(each for pick in picks for each in pick.values())]
         if self.keep == FRONT:
             numbers = {each.number for each in picked}
             for each in found:
@@ -82,7 +83,7 @@ class Front:
             "front": rows,
             "picks": [
                 {"within": budget.name, **{k: self._row(v) for k, v in pick.items()}}
-                for budget, pick in zip(BUDGETS[1:], self.picks(found), strict=True)
+                for budget, pick in zip(BUDGETS[1:], picks, strict=True)
             ],
         }
         write_atomically(self.folder / "front.json", json.dumps(page, indent=1) + "\n")

@@ -16,7 +16,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -51,8 +51,8 @@ log = logging.getLogger(__name__)
 
 DRIVER = "driver:"  # of the study: one for each driver
 POLL_SECONDS = 0.05
-# A sampler that keeps to points which were run already is helped out after so many draws, where the
-# points can be listed; where there is no end of them, it is given up after many more.
+# A sampler that keeps to points which were run already is helped out after so many draws: by the
+# nearest new point where these can be listed, else by a random one. After many more there is none.
 DRAWS, MOST_DRAWS = 3, 200
 MOST_POINTS = 10_000  # a space with more is not listed: it is as good as endless
 
@@ -77,12 +77,8 @@ class Ledger:
     grid: bool = False
     _heard: float = field(default=0.0, init=False)
 
-    def join(self) -> None:
-        """Makes the driver known: others can tell from then on whether it is alive."""
-        self.beat()
-
     def beat(self) -> None:
-        """Says that the driver is alive, if it has not done so lately."""
+        """Says that the driver is alive, if it has not done so lately; makes it known at first."""
         if time.monotonic() - self._heard > HEARTBEAT_SECONDS or not self._heard:
             self.owner = replace(self.owner, heartbeat=time.time())
             self.study.set_user_attr(DRIVER + self.owner.identity, self.owner.to_json())
@@ -115,22 +111,23 @@ class Ledger:
         That may change: a trial that runs elsewhere may be lost and wait to be run again.
 
         Raises:
-            UserError: the sampler draws nothing but points that were run already.
+            UserError: nothing is drawn but points that were run already.
         """
         for draw in range(MOST_DRAWS):
             trials = self.trials()
             counting = [trial for trial in trials if counts(trial)]
             if len(counting) >= self.budget:
                 return None
-            given, before = self._given(draw, trials)
-            if given is None and self._listed is not None and self._used_up(counting):
+            seen = {key_of(trial) for trial in counting}
+            given, before = self._given(draw, trials, seen)
+            if given is None and self._listed is not None and not self._left(seen):
                 return None
             claim = self._ask(given, before)
             if claim is not None:
                 return claim
         raise UserError(
-            f"the sampler drew {MOST_DRAWS} points in a row that were run already; "
-            "the space may be too small for hydra.sweeper.n_trials"
+            f"{MOST_DRAWS} points drawn in a row were run already; the space may be too small for "
+            "hydra.sweeper.n_trials"
         )
 
     def finish(self, claim: Claim, record: RunRecord, folder: Path) -> None:
@@ -182,18 +179,20 @@ class Ledger:
         found = None if points is None else list(itertools.islice(points, MOST_POINTS + 1))
         return None if found is None or len(found) > MOST_POINTS else found
 
-    def _given(self, draw: int, trials: Sequence[FrozenTrial]) -> tuple[Point | None, list[int]]:
+    def _given(
+        self, draw: int, trials: Sequence[FrozenTrial], seen: Collection[str]
+    ) -> tuple[Point | None, list[int]]:
         """The point to run, if the sampler is not to draw one; and the lost trials that had it."""
         for numbers, point in _lost(trials).values():
             return point, numbers
-        seen = {key_of(trial) for trial in trials if counts(trial)}
         for point in self.seeds:
             if point_key(point) not in seen:
                 return point, []
-        if self._listed is None or not (self.grid or draw >= DRAWS):
+        if not (self.grid or draw >= DRAWS):
             return None, []
-        left = [point for point in self._listed if point_key(point) not in seen]
-        if not left:
+        if self._listed is None:
+            return self.space.random(len(trials)), []
+        if not (left := self._left(seen)):
             return None, []
         if self.grid:
             return left[0], []
@@ -202,10 +201,9 @@ class Ledger:
         wanted = trials[-1].user_attrs.get(POINT, {})
         return min(left, key=lambda point: differences(point, wanted)), []
 
-    def _used_up(self, counting: Sequence[FrozenTrial]) -> bool:
-        """Whether every point of a space that can be listed was run."""
-        seen = {key_of(trial) for trial in counting}
-        return all(point_key(point) in seen for point in self._listed or ())
+    def _left(self, seen: Collection[str]) -> list[Point]:
+        """The points of a space that can be listed which were not run yet."""
+        return [point for point in self._listed or () if point_key(point) not in seen]
 
     def _ask(self, given: Point | None, before: Sequence[int]) -> Claim | None:
         """A new trial of ours; None if it turned out to be void."""

@@ -94,7 +94,7 @@ def open_ledger(search: Search) -> Ledger:
         seeds=tuple(plan.space.completed(values) for values in settings.seed_points),
         grid=settings.sampler.name == GRID,
     )
-    ledger.join()
+    ledger.beat()
     return ledger
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import optuna
 from optuna import Trial
 from optuna.distributions import (
     BaseDistribution,
@@ -15,6 +16,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.samplers import RandomSampler
 
 from compress.settings import ConfigError
 
@@ -107,6 +109,10 @@ class Space:
     def draw(self, trial: Trial) -> Point:
         """A point, by Optuna's sampler or as it was enqueued."""
         return self._walk(lambda dimension: dimension.suggest(trial))
+
+    def random(self, seed: int) -> Point:
+        """A point with a random value in every dimension."""
+        return self.draw(optuna.create_study(sampler=RandomSampler(seed)).ask())
 
     def completed(self, values: Mapping[str, Any]) -> Point:
         """The point with these values, checked.

@@ -1,0 +1,167 @@
+"""Numeric formats in OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.artifact import read_manifest
+from compress.build import build_run
+from compress.interfaces import (
+    CompressedModel,
+    Quantizer,
+    StageContext,
+    TrainingData,
+)
+from compress.measure.sparsity import check_claims, count_weights
+from compress.runtime.openvino import OpenVino, linear_types
+from compress.settings import UserError
+from tests.conftest import compose_config, make_split, settings_of
+from tests.runtime.openvino_models import Contexts, quantizer_of, same, write
+
+pytest.importorskip("openvino")
+pytestmark = pytest.mark.usefixtures("export_once")
+
+
+def capabilities() -> list[str]:
+    from compress.openvino_graph import import_openvino
+
+    found: list[str] = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return found
+
+
+class OldCore:
+    """What OpenVINO says on a CPU without bfloat16 arithmetic."""
+
+    def get_property(self, device: str, name: str) -> list[str]:
+        assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+        return ["FP32", "INT8"]
+
+
+def pruned(model: CompressedModel, ctx: StageContext, *choices: str) -> CompressedModel:
+    for choice in choices:
+        name, *overrides = choice.split()
+        pruner: Any = settings_of("pruner", name, *(f"pruner.{each}" for each in overrides))
+        model = pruner.prune(model, ctx)
+    return model
+
+
+@pytest.mark.parametrize("name", ["none", "int8_weight_only", "int4_weight_only", "int8_static"])
+def test_uneven_heads_factors_and_a_smaller_vocabulary_go_through(
+    name: str, biased: CompressedModel, context: Contexts, tmp_path: Path
+) -> None:
+    ctx = context(biased)
+    steps = ("heads allocation=global sparsity=0.4", "lowrank scope=ffn", "vocabulary")
+    model = pruned(biased, ctx, *steps)
+    shapes = {tuple(p.shape) for n, p in model.module.named_parameters() if "query.weight" in n}
+    assert len(shapes) > 1
+    assert any(".down." in n for n, _ in model.module.named_parameters())
+    found, error = write(model, quantizer_of(name), ctx, tmp_path)
+    assert error < {"none": 1e-5, "int8_static": 0.1}.get(name, 0.05)
+    check_claims(read_manifest(tmp_path).history, found.weights())
+
+
+@pytest.mark.parametrize(
+    "quantizer",
+    [
+        quantizer_of("none"),
+        quantizer_of("int8_static", "embeddings=int8"),
+        quantizer_of("int8_weight_only", "embeddings=int4"),
+        quantizer_of("int4_weight_only", "symmetric=false", "group_size=8"),
+    ],
+    ids=lambda quantizer: type(quantizer).__name__,
+)
+def test_zeros_that_were_claimed_are_found_again(
+    quantizer: Quantizer, biased: CompressedModel, context: Contexts, tmp_path: Path
+) -> None:
+    ctx = context(biased)
+    model = pruned(biased, ctx, "magnitude sparsity=0.5")
+    found, _ = write(model, quantizer, ctx, tmp_path)
+    check_claims(read_manifest(tmp_path).history, found.weights())
+    names = set(model.history[-1].claimed_zeros)
+    counts = [
+        count_weights(weights, names)
+        for weights in (model.module.named_parameters(), found.weights())
+    ]
+    assert counts[0].total == counts[1].total
+    assert counts[0].compressible == counts[1].compressible
+    assert counts[0].compressible_zeros <= counts[1].compressible_zeros
+
+
+def test_entropy_is_refused() -> None:
+    choices = ("quantizer=int8_static", "quantizer.calibration=entropy")
+    cfg = compose_config("teacher=tiny_random", "device=cpu_openvino", *choices)
+    with pytest.raises(UserError, match="entropy cannot be had in the openvino runtime; minmax"):
+        build_run(cfg)
+
+
+def test_layers_go_back_to_float_until_the_drop_is_met(
+    biased: CompressedModel,
+    context: Contexts,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    def hits(labels: Sequence[int]) -> Any:
+        assert list(labels) == list(context(biased).data.validation.labels)
+
+        def validate(compiled: Any, rows: Any) -> tuple[float, list[float]]:
+            # All rows are right as soon as one Linear computes in float32.
+            right = float("f32" in linear_types(compiled))
+            return right, [right for _ in rows]
+
+        return validate
+
+    monkeypatch.setattr("compress.openvino_compression._hits", hits)
+    quantizer = quantizer_of("int8_static", "accuracy_drop=0.01")
+    model, _ = write(biased, quantizer, context(biased), tmp_path)
+    kinds = read_manifest(tmp_path).history[-1].notes["linear_weights"]
+    assert 0 < kinds["f32"] < kinds["i8"]
+    assert model.precision == "int8"
+    assert capfd.readouterr().out == ""
+
+
+def test_calibration_needs_rows(
+    teacher: CompressedModel, context: Contexts, data: TrainingData, tmp_path: Path
+) -> None:
+    ctx = context(teacher)
+    ctx = replace(ctx, data=replace(data, calibration=make_split(0, "none")))
+    with pytest.raises(UserError, match="needs calibration rows"):
+        OpenVino(specialize=True).export(
+            teacher, quantizer_of("int8_static"), tmp_path / "model", ctx
+        )
+
+
+def test_bf16_computes_and_is_stored_in_bfloat16(
+    biased: CompressedModel, context: Contexts, tmp_path: Path
+) -> None:
+    bf16 = quantizer_of("bf16")
+    if "BF16" not in capabilities():
+        pytest.skip("this CPU has no bfloat16 arithmetic")
+    model, error = write(biased, bf16, context(biased), tmp_path)
+    assert model.precision == "bfloat16"
+    assert 1e-5 < error < 0.05
+    expected = {n: p.detach().bfloat16() for n, p in biased.module.named_parameters()}
+    assert all(same(found, expected[name]) for name, found in model.weights())
+    bytes_of_weights = 2 * sum(weight.numel() for weight in expected.values())
+    assert bytes_of_weights < (tmp_path / "model.bin").stat().st_size < bytes_of_weights + 9_000
+
+
+def test_bf16_is_refused_where_the_cpu_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    import openvino
+
+    monkeypatch.setattr(openvino, "Core", OldCore)
+    cfg = compose_config("teacher=tiny_random", "device=cpu_openvino", "quantizer=bf16")
+    with pytest.raises(UserError, match="bf16 needs a CPU with bfloat16 arithmetic"):
+        build_run(cfg)
+
+
+@pytest.mark.parametrize("name", ["int8_dynamic", "fp16", "nf4", "qat_int8"])
+def test_formats_that_openvino_does_not_have_are_refused(name: str) -> None:
+    cfg = compose_config("teacher=tiny_random", "device=cpu_openvino", f"quantizer={name}")
+    with pytest.raises(UserError, match="cannot be had in the openvino runtime"):
+        build_run(cfg)
