@@ -68,6 +68,19 @@ class Monitor(ABC):
         """Hears of steps of training."""
 
     @abstractmethod
+    def look(self, done: int, steps: int, accuracy: Callable[[], float]) -> None:
+        """May look at a model in the middle of its training.
+
+        Args:
+            done: steps of the optimizer so far.
+            steps: all of them.
+            accuracy: of the model as it is, on the validation rows; computed when it is called.
+
+        Raises:
+            Rejected: the run is not worth going on with.
+        """
+
+    @abstractmethod
     def quiet(self) -> AbstractContextManager[None]:
         """Within it, nothing else that the monitor knows of uses the processor."""
 
@@ -82,6 +95,9 @@ class Unwatched(Monitor):
         """Nothing."""
 
     def step(self, done: int, steps: int) -> None:
+        """Nothing."""
+
+    def look(self, done: int, steps: int, accuracy: Callable[[], float]) -> None:
         """Nothing."""
 
     def quiet(self) -> AbstractContextManager[None]:

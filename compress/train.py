@@ -12,7 +12,9 @@ import transformers  # its classes load on first use, which keeps config errors 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compress.measure.score import predict_all, score
 from compress.monitor import monitor
+from compress.runtime.torch import TorchModel
 from compress.settings import Settings, check_fraction, check_not_negative, check_positive
 
 if TYPE_CHECKING:
@@ -112,7 +114,11 @@ def train_(
             train_dataset=rows["train"],
             eval_dataset=rows.get("validation"),
             data_collator=_collator(data.train, tokenizer),
-            callbacks=_callbacks(training, objective),
+            callbacks=_callbacks(
+                training,
+                objective,
+                lambda: _accuracy(module, tokenizer, data.validation, training, device),
+            ),
         )
         trainer.objective = objective.loss
         trainer.validation_labels = torch.tensor(data.validation.labels)
@@ -193,7 +199,9 @@ def _arguments(scratch: str, training: Training, device: Device, seed: int) -> T
     )
 
 
-def _callbacks(training: Training, objective: Objective) -> list[Any]:
+def _callbacks(
+    training: Training, objective: Objective, accuracy: Callable[[], float]
+) -> list[Any]:
     class Steps(transformers.TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if objective.before_step:
@@ -203,11 +211,23 @@ def _callbacks(training: Training, objective: Objective) -> list[Any]:
             if objective.after_step:
                 objective.after_step(state.global_step - 1, state.max_steps)
             monitor().step(state.global_step, state.max_steps)
+            monitor().look(state.global_step, state.max_steps, accuracy)
 
     callbacks: list[Any] = [Steps()]
     if training.patience:
         callbacks.append(transformers.EarlyStoppingCallback(training.patience))
     return callbacks
+
+
+def _accuracy(
+    module: PreTrainedModel, tokenizer: Processor, rows: Split, training: Training, device: Device
+) -> float:
+    """Share of rows that a model has right in the middle of its training, which then goes on."""
+    module.eval()
+    model = TorchModel(module, tokenizer, device.torch_device)
+    found = score(predict_all(model, rows, training.batch_size), rows, training.batch_size)
+    module.train()
+    return found.accuracy
 
 
 def _collator(split: Split, tokenizer: Processor) -> Callable[[list[dict[str, Any]]], Any]:

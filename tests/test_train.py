@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from compress.device.cpu import Cpu
 from compress.distillation import label_loss, on_logits
 from compress.interfaces import CompressedModel, TrainingData
 from compress.measure.score import predict_all
+from compress.monitor import Unwatched, watched
 from compress.runtime.torch import TorchModel
 from compress.train import Objective, Training, train_
 
@@ -40,6 +42,28 @@ def test_training_learns_and_repeats_exactly(
     module.load_state_dict(first)
     logits = predict_all(TorchModel(module, teacher.tokenizer, "cpu"), data.validation, 8)
     assert logits.argmax(dim=1).tolist() == list(data.validation.labels)
+
+
+class Looking(Unwatched):
+    """Looks at the accuracy after every step."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def look(self, done: int, steps: int, accuracy: Callable[[], float]) -> None:
+        self.seen.append(accuracy())
+
+
+def test_being_looked_at_changes_nothing(
+    teacher: CompressedModel, data: TrainingData, device: Cpu
+) -> None:
+    looking = Looking()
+    with watched(looking):
+        seen = trained(teacher, data, device, 0)
+    unseen = trained(teacher, data, device, 0)
+    assert all(torch.equal(seen[name], unseen[name]) for name in seen)
+    assert len(looking.seen) > 10
+    assert looking.seen[0] < looking.seen[-1] == 1.0
 
 
 def test_bfloat16_training_works(

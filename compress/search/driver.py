@@ -81,6 +81,7 @@ class Driver:
                 (*self.fixed, *overrides_of(claim.point)),
                 self.desk.goals.constraints,
                 dict(self.desk.baseline),
+                self.desk.limits.look,
             )
             worker.begin(claim, order)
 

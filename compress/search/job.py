@@ -22,6 +22,7 @@ from compress.cli import one_line
 from compress.monitor import Forecast, Monitor, Rejected, Stopped, watched
 from compress.records import FILE
 from compress.search.goals import Constraint
+from compress.search.limits import EarlyLook
 
 OUTPUT = "output.log"
 PRELOAD = (
@@ -31,6 +32,7 @@ PRELOAD = (
     "compress.search.job",
     "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper",  # Hydra looks at all of its plugins
 )
+LOOKED = ("student", "pruner")  # the stages in which an early look says something
 STEP_SECONDS = 0.2  # between two reports of steps
 # What a forecast says of a metric: exactly that, or at least that.
 FORESEEN: Mapping[str, Callable[[Forecast], int | None]] = {
@@ -66,12 +68,14 @@ class Order:
         overrides: what the job is composed of.
         constraints: that a forecast can break.
         baseline: its figures by metric, as far as they are known by now.
+        look: at models in training; null for none.
     """
 
     number: int
     overrides: tuple[str, ...]
     constraints: tuple[Constraint, ...]
     baseline: Mapping[str, float]
+    look: EarlyLook | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ class Reporter(Monitor):
         """Reports on one trial."""
         self._connection, self._order = connection, order
         self._reported = 0.0
+        self._stage, self._seen = "", False
         self.rejection: Rejection | None = None
 
     def forecast(self, forecast: Callable[[], Forecast]) -> None:
@@ -114,7 +119,7 @@ class Reporter(Monitor):
             # A bound from above is broken for sure by what the model has at least.
             if each.least or each.metric not in FORESEEN:
                 continue
-            if each.factor and each.metric not in self._order.baseline:
+            if not self._knows(each):
                 continue
             foreseen = foreseen or forecast()
             least = FORESEEN[each.metric](foreseen)
@@ -122,12 +127,11 @@ class Reporter(Monitor):
             if least is not None and (excess := each.excess(least, baseline)) > 0:
                 broken[f"{each.metric} {each}"] = excess
                 words.append(f"{each.metric} would be {least:,} or more, allowed is {each}")
-        if broken:
-            self.rejection = Rejection("; ".join(words), broken)
-            raise Rejected(self.rejection.reason, broken)
+        self._reject(broken, "; ".join(words))
 
     def stage(self, name: str) -> None:
         """Reports it, and ends the run if the driver wants that."""
+        self._stage, self._seen = name, False
         self._connection.send(("stage", name))
         while self._connection.poll():
             self._obey(self._connection.recv())
@@ -139,6 +143,28 @@ class Reporter(Monitor):
             self._reported = now
             self._connection.send(("step", (done, steps)))
 
+    def look(self, done: int, steps: int, accuracy: Callable[[], float]) -> None:
+        """Ends a trial whose accuracy is too far from what is asked for; looks once a stage."""
+        asked = self._order.look
+        if asked is None or self._seen or self._stage not in LOOKED or done < asked.after * steps:
+            return
+        self._seen = True
+        bounds = [
+            each
+            for each in self._order.constraints
+            if each.least and each.metric == "accuracy" and self._knows(each)
+        ]
+        if not bounds:
+            return
+        found = accuracy()
+        broken: dict[str, float] = {}
+        for each in bounds:
+            baseline = self._order.baseline.get(each.metric, 0.0)
+            if each.excess(found + asked.margin, baseline) > 0:
+                broken[f"{each.metric} {each}"] = each.excess(found, baseline)
+        words = f"after {done} of {steps} steps in the {self._stage} stage accuracy is {found:.3f}"
+        self._reject(broken, words + ", too far from " + " and ".join(broken))
+
     @contextmanager
     def quiet(self) -> Iterator[None]:
         """Waits until the driver holds the other workers."""
@@ -149,6 +175,16 @@ class Reporter(Monitor):
             yield
         finally:
             self._connection.send(("loud", None))
+
+    def _knows(self, bound: Constraint) -> bool:
+        """Whether it is known by now what the bound is."""
+        return not bound.factor or bound.metric in self._order.baseline
+
+    def _reject(self, broken: Mapping[str, float], reason: str) -> None:
+        """Ends the run if a bound is broken."""
+        if broken:
+            self.rejection = Rejection(reason, broken)
+            raise Rejected(reason, broken)
 
     def _obey(self, word: object) -> None:
         if word == "stop":

@@ -4,8 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compress.settings import Settings, check_fraction
+
 # What `search.keep_artifacts` may be.
 ALL, FRONT = "all", "front"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyLook(Settings):
+    """When to look at a model in training, and when to give it up.
+
+    Attributes:
+        after: share of a training's steps, in [0, 1).
+        margin: a trial is given up if its accuracy on the validation rows is then further than this
+            below what a constraint asks for.
+    """
+
+    after: float
+    margin: float
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_fraction(self, "after")
+        check_fraction(self, "margin")
 
 
 @dataclass(frozen=True)
@@ -16,8 +42,10 @@ class Limits:
         hours: of drivers at work, over all restarts.
         failures: trials that failed by their own fault.
         trial_seconds: that one trial may take; time in which it is held does not count.
+        look: at models in training; with Hydra's launchers there is none.
     """
 
     hours: float | None
     failures: int | None
     trial_seconds: float | None
+    look: EarlyLook | None = None

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import psutil
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from compress.processes import physical_cores
 from compress.search.goals import Goals, parse_goals
 from compress.search.grammar import parse_space
-from compress.search.limits import ALL, FRONT
+from compress.search.limits import ALL, FRONT, EarlyLook
 from compress.search.sampler import SamplerSettings
 from compress.search.space import Space
 from compress.settings import ConfigError, Settings, check_choice, check_positive
@@ -35,6 +35,7 @@ class SearchSettings(Settings):
         sampler: one of Optuna's, by name, with a seed and options.
         seed_points: points to run first, each a mapping of dimensions to values.
         trial_timeout: seconds that a trial may take; null for no limit.
+        early_look: at models in the middle of their training; null for none.
         keep_artifacts: front for the models of the best trials alone, or all.
     """
 
@@ -44,6 +45,7 @@ class SearchSettings(Settings):
     sampler: SamplerSettings
     seed_points: tuple[dict[str, str | int | float | bool], ...]
     trial_timeout: float | None
+    early_look: EarlyLook | None
     keep_artifacts: str
 
     def __post_init__(self) -> None:
@@ -79,8 +81,7 @@ def read_settings(config: DictConfig) -> SearchSettings:
     Raises:
         ConfigError: one is missing, unknown or wrong.
     """
-    search = OmegaConf.to_container(config.search, resolve=True)
-    assert isinstance(search, dict)
+    search = _search(config)
     names = {field.name for field in fields(SearchSettings)}
     unknown = sorted(map(str, search.keys() - names - WHAT))
     missing = sorted(names - search.keys())
@@ -92,8 +93,13 @@ def read_settings(config: DictConfig) -> SearchSettings:
     if not isinstance(sampler, dict) or set(sampler) != {"name", "seed", "options"}:
         raise ConfigError(f"search.sampler must have name, seed and options, got {sampler}")
     sampler = SamplerSettings(**{**sampler, "options": dict(sampler["options"] or {})})
+    look = search["early_look"]
+    if look is not None:
+        if not isinstance(look, dict) or set(look) != {"after", "margin"}:
+            raise ConfigError(f"search.early_look must have after and margin, got {look}")
+        look = EarlyLook(**look)
     kept = {key: value for key, value in search.items() if key in names}
-    return SearchSettings(**{**kept, "sampler": sampler})
+    return SearchSettings(**{**kept, "sampler": sampler, "early_look": look})
 
 
 def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> Plan:
@@ -102,8 +108,7 @@ def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str
     Raises:
         ConfigError: something is wrong with them.
     """
-    search = OmegaConf.to_container(config.search, resolve=True)
-    assert isinstance(search, dict)
+    search = _search(config)
     entries: dict[str, Any] = dict(search.get("space") or {})
     fixed = []
     for override in OverridesParser.create().parse_overrides(list(arguments)):
@@ -136,9 +141,14 @@ def thread_share(config: DictConfig, workers: int) -> tuple[str, ...]:
     device = config.device
     if workers == 1 or device.get("training_threads", 1) is not None:
         return ()
-    asked = device.threads
-    threads = asked or psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    threads = device.threads or physical_cores()
     return (f"device.training_threads={max(1, threads // workers)}",)
+
+
+def _search(config: DictConfig) -> dict[str, Any]:
+    search = OmegaConf.to_container(config.search, resolve=True)
+    assert isinstance(search, dict)
+    return {str(key): value for key, value in search.items()}
 
 
 def _has_key(

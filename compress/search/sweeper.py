@@ -74,6 +74,11 @@ class ParetoSweeper(Sweeper):
         plan = make_plan(self.config, self.hydra_context, arguments)
         launcher = None
         if self.config.hydra.launcher._target_ != BASIC:
+            if settings.trial_timeout is not None or settings.early_look is not None:
+                raise ConfigError(
+                    "search.trial_timeout and search.early_look need the search's own workers; "
+                    "got another hydra/launcher, whose jobs nobody watches"
+                )
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=self.hydra_context, task_function=self._task, config=self.config
             )
@@ -81,7 +86,7 @@ class ParetoSweeper(Sweeper):
             plan=plan,
             settings=settings,
             budget=self._budget,
-            limits=Limits(self._hours, self._failures, settings.trial_timeout),
+            limits=Limits(self._hours, self._failures, settings.trial_timeout, settings.early_look),
             folder=Path(self.config.hydra.sweep.dir),
             setup=Setup(self.hydra_context, self.config, run_job),
             threads=thread_share(self.config, settings.workers),

@@ -8,6 +8,7 @@ from compress.monitor import Forecast, Rejected
 from compress.search.crew import Died
 from compress.search.goals import parse_goals
 from compress.search.job import Order, Reporter, own_gpu
+from compress.search.limits import EarlyLook
 
 GOALS = {"accuracy": "maximize"}
 
@@ -49,9 +50,12 @@ class Line:
         return False
 
 
-def reporter(baseline: dict[str, float], **constraints: str) -> Reporter:
+def reporter(
+    baseline: dict[str, float], look: EarlyLook | None = None, **constraints: str
+) -> Reporter:
     goals = parse_goals(GOALS, constraints, "validation")
-    return Reporter(Line(), Order(0, (), goals.constraints, baseline))  # type: ignore[arg-type]
+    order = Order(0, (), goals.constraints, baseline, look)
+    return Reporter(Line(), order)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -83,3 +87,58 @@ def test_a_forecast_rejects_what_is_sure_to_break_a_bound(
         made.forecast(lambda: forecast)
     assert made.rejection is not None
     assert made.rejection.excesses == pytest.approx(broken)
+
+
+LOOK = EarlyLook(after=0.5, margin=0.1)
+
+
+@pytest.mark.parametrize(
+    ("stage", "done", "accuracy", "look", "constraints", "excess"),
+    [
+        # 0.9 of 0.8 is 0.72; with the margin 0.62 is enough.
+        ("student", 50, 0.60, LOOK, {"accuracy": ">= 0.9 * baseline"}, 0.12 / 0.72),
+        ("pruner", 99, 0.60, LOOK, {"accuracy": ">= 0.9 * baseline"}, 0.12 / 0.72),
+        ("student", 50, 0.63, LOOK, {"accuracy": ">= 0.9 * baseline"}, None),
+        ("student", 49, 0.60, LOOK, {"accuracy": ">= 0.9 * baseline"}, None),
+        ("teacher", 50, 0.60, LOOK, {"accuracy": ">= 0.9 * baseline"}, None),
+        ("student", 50, 0.60, None, {"accuracy": ">= 0.9 * baseline"}, None),
+        ("student", 50, 0.60, LOOK, {"size_bytes": "<= 10"}, None),
+        ("student", 50, 0.60, LOOK, {"accuracy": "<= 0.1"}, None),
+        ("student", 50, 0.50, LOOK, {"accuracy": ">= 0.8"}, 0.3 / 0.8),
+    ],
+)
+def test_an_early_look_ends_what_is_too_far_from_the_accuracy_asked_for(
+    stage: str,
+    done: int,
+    accuracy: float,
+    look: EarlyLook | None,
+    constraints: dict[str, str],
+    excess: float | None,
+) -> None:
+    made = reporter({"accuracy": 0.8}, look, **constraints)
+    made.stage(stage)
+    if excess is None:
+        made.look(done, 100, lambda: accuracy)
+        assert made.rejection is None
+        return
+    with pytest.raises(Rejected, match=f"after {done} of 100 steps in the {stage} stage"):
+        made.look(done, 100, lambda: accuracy)
+    assert made.rejection is not None
+    assert list(made.rejection.excesses.values()) == pytest.approx([excess])
+
+
+def test_a_stage_is_looked_at_once() -> None:
+    made = reporter({}, LOOK, accuracy=">= 0.8")
+    looks = iter([0.75, 0.1])
+    made.stage("student")
+    for done in (50, 51, 100):
+        made.look(done, 100, lambda: next(looks))
+    made.stage("pruner")
+    with pytest.raises(Rejected):
+        made.look(50, 100, lambda: next(looks))
+
+
+def test_it_is_not_looked_at_before_the_baseline_is_known() -> None:
+    made = reporter({}, LOOK, accuracy=">= 0.9 * baseline")
+    made.stage("student")
+    made.look(50, 100, pytest.fail)

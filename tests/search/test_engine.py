@@ -2,68 +2,22 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import random
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import optuna
 import psutil
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from compress.records import read_record
 from compress.search.crew import Crew
-from compress.search.limits import Limits
+from compress.search.limits import EarlyLook, Limits
 from compress.search.run import run_search
 from compress.settings import UserError
-from tests.conftest import ROOT
 from tests.search.engine import search_of
+from tests.search.outcomes import check_finished, is_gone, reasons, trials
 
 FAULTS = {"fault": "choice(none, {})", "x": "choice(0.4, 0.6)"}
-
-
-def trials(folder: Path) -> list[FrozenTrial]:
-    """The trials of a search that count."""
-    study = optuna.load_study(
-        study_name="test", storage=f"sqlite:///{folder / 'trials' / 'study.db'}"
-    )
-    void = (t for t in study.trials if t.state == TrialState.FAIL and "reason" not in t.user_attrs)
-    numbers = {trial.number for trial in void}
-    return [trial for trial in study.trials if trial.number not in numbers]
-
-
-def reasons(folder: Path) -> list[str]:
-    return [t.user_attrs["reason"] for t in trials(folder) if t.state == TrialState.FAIL]
-
-
-def check_finished(folder: Path, count: int) -> None:
-    """That so many trials are complete, none twice, each with its folder and record."""
-    found = trials(folder)
-    assert [trial.state for trial in found] == [TrialState.COMPLETE] * count
-    assert len({json.dumps(trial.user_attrs["point"]) for trial in found}) == count
-    for trial in found:
-        place = Path(trial.user_attrs["folder"])
-        assert read_record(place / "metrics.json").status == "ok"
-        weights = float((place / "model" / "weights").read_text())
-        assert weights == pytest.approx(float(trial.params["x"]))
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended, though nobody may have asked how."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def children() -> set[int]:
-    """Processes that this one started, but for the server that workers are forked from."""
-    return {each.pid for each in psutil.Process().children(recursive=True)}
 
 
 def test_a_search_uses_its_budget_and_leaves_its_front(tmp_path: Path) -> None:
@@ -138,6 +92,21 @@ def test_what_cannot_meet_a_bound_is_rejected_before_it_is_trained(tmp_path: Pat
     assert "parameters would be 80 or more" in str(record.error)
 
 
+def test_what_trains_badly_is_given_up_in_its_training(tmp_path: Path) -> None:
+    search = search_of(
+        tmp_path,
+        space={"x": "choice(0.2, 0.45, 0.8)"},
+        budget=3,
+        constraints={"accuracy": ">= 0.5"},
+        limits=Limits(None, None, None, EarlyLook(after=0.5, margin=0.1)),
+    )
+    run_search(search)
+    states = {trial.params["x"]: trial.state for trial in trials(tmp_path)}
+    # 0.45 is within the margin: it may learn more.
+    ended = {"0.2": TrialState.PRUNED, "0.45": TrialState.COMPLETE, "0.8": TrialState.COMPLETE}
+    assert states == ended
+
+
 def test_models_off_the_front_are_deleted(tmp_path: Path) -> None:
     # Beyond the bound; within it, all are on the front.
     search = search_of(
@@ -168,152 +137,9 @@ def test_all_processes_end_with_the_search(tmp_path: Path) -> None:
     assert children() <= before
 
 
-def start(folder: Path, *options: str) -> subprocess.Popen[str]:
-    """A search in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.search.engine", str(folder), *options],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    try:
-        return psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def gone(processes: list[psutil.Process]) -> bool:
-    _, alive = psutil.wait_procs(processes, timeout=10)
-    return not alive
-
-
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_driver_that_is_killed_is_carried_on(tmp_path: Path, kills: int) -> None:
-    options = ("budget=12", "workers=2", "fixed=[seconds=0.2]")
-    chance = random.Random(0)
-    for _ in range(kills):
-        process = start(tmp_path, *options)
-        time.sleep(chance.uniform(1.5, 4.5))
-        family = below(process)
-        process.kill()
-        process.communicate()
-        assert gone(family)
-    process = start(tmp_path, *options)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
-    check_finished(tmp_path, 12)
-
-
-def test_ctrl_c_stops_before_the_next_stage(tmp_path: Path) -> None:
-    process = start(tmp_path, "budget=8", "workers=2", "fixed=[seconds=0.4]")
-    wait_for(tmp_path, 2)
-    family = below(process)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert "stopped: it was interrupted. The same command carries on" in output
-    assert gone(family)
-    # What was running left nothing behind, and is run again.
-    found = trials(tmp_path)
-    assert {trial.state for trial in found} <= {TrialState.COMPLETE}
-    assert len(found) < 8
-    folders = {int(path.name) for path in (tmp_path / "trials").glob("[0-9]*")}
-    assert folders == {trial.number for trial in found}
-    run_search(search_of(tmp_path, budget=8, workers=2, fixed=("seconds=0.0",)))
-    check_finished(tmp_path, 8)
-
-
-def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
-    process = start(
-        tmp_path, "budget=4", "space={x: 'range(0.1, 0.9, step=0.1)'}", "fixed=[fault=hang]"
-    )
-    wait_for(tmp_path, 1)
-    family = below(process)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=20)
-    assert "carries on" in output
-    assert gone(family)
-    assert trials(tmp_path) == []
-
-
-def wait_for(folder: Path, count: int) -> None:
-    """Waits until so many trials have begun."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if len(list((folder / "trials").glob("[0-9]*/.hydra"))) >= count:
-            return
-        time.sleep(0.05)
-    raise AssertionError("the search did not begin")
-
-
-@pytest.mark.slow
-def test_a_full_disk_stops_the_search_and_it_can_be_carried_on(tmp_path: Path) -> None:
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=640k", "tmpfs", str(place)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount a small disk")
-    try:
-        process = start(place, "budget=40", "space={x: 'interval(0.1, 0.9)'}")
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 1
-        assert "carries on" in output or "No space left" in output
-        before = sum(trial.state == TrialState.COMPLETE for trial in trials(place))
-        subprocess.run(["mount", "-o", "remount,size=32m", str(place)], check=True)
-        process = start(place, "budget=40", "space={x: 'interval(0.1, 0.9)'}")
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 0, output
-        assert 0 < before < 40
-        assert len(trials(place)) == 40
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def test_two_drivers_share_one_search(tmp_path: Path) -> None:
-    processes = [start(tmp_path, "budget=8", "fixed=[seconds=0.1]") for _ in range(2)]
-    for process in processes:
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 0, output
-    check_finished(tmp_path, 8)
-    owners = {trial.user_attrs["owner"] for trial in trials(tmp_path)}
-    assert len(owners) == 2
-
-
-@pytest.fixture(autouse=True)
-def _no_leftovers() -> Iterator[None]:
-    yield
-    assert not [p for p in psutil.Process().children() if p.status() == psutil.STATUS_STOPPED]
-
-
-def test_workers_that_are_killed_are_replaced(tmp_path: Path) -> None:
-    process = start(tmp_path, "budget=6", "workers=2", "fixed=[seconds=0.3]")
-    wait_for(tmp_path, 2)
-    killed = 0
-    while process.poll() is None and killed < 3:
-        groups = {os.getpgid(p.pid) for p in below(process) if p.is_running()}
-        groups -= {os.getpgid(process.pid)}
-        place = random.Random(killed).choice(sorted(groups)) if groups else None
-        if place is not None and _is_worker(place, process):
-            os.killpg(place, signal.SIGKILL)
-            killed += 1
-        time.sleep(0.7)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
-    assert len(trials(tmp_path)) == 6
-    assert all("SIGKILL" in reason for reason in reasons(tmp_path))
-    assert 1 <= len(reasons(tmp_path)) <= 3
-
-
-def _is_worker(group: int, process: subprocess.Popen[str]) -> bool:
-    """Whether a group is a worker's, and not the guard's."""
-    return any(p.pid == group and p.num_fds() > 0 for p in below(process))
+def children() -> set[int]:
+    """Processes that this one started, but for the server that workers are forked from."""
+    return {each.pid for each in psutil.Process().children(recursive=True)}
 
 
 def test_a_worker_that_cannot_start_is_said(

@@ -16,7 +16,7 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from tests.search.test_engine import start
+from tests.search.test_interruptions import start
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 BUDGET = 20

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from optuna.storages import BaseStorage, InMemoryStorage
+
+from compress.search.grammar import parse_space
+from compress.search.ledger import Ledger
+from compress.search.owner import Owner
+from compress.search.sampler import SamplerSettings
+from compress.search.storage import open_study
+from tests.search.ledgers import (
+    GOALS,
+    WIDE,
+    Ledgers,
+    here,
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers() -> Iterator[None]:
+    yield
+    assert not [p for p in psutil.Process().children() if p.status() == psutil.STATUS_STOPPED]
+
+
+@pytest.fixture
+def storage() -> BaseStorage:
+    return InMemoryStorage()
+
+
+@pytest.fixture
+def ledger(storage: BaseStorage) -> Ledgers:
+    """Ledgers of one study, each of a driver of its own."""
+
+    def make(
+        space: dict[str, object] = WIDE,
+        budget: int = 5,
+        sampler: str = "random",
+        where: BaseStorage = storage,
+        seeds: tuple[dict[str, object], ...] = (),
+        owner: Owner | None = None,
+    ) -> Ledger:
+        made = SamplerSettings(name=sampler, seed=0, options={}).make()
+        study = open_study(where, "test", GOALS, made, {"space": str(space)})
+        points = parse_space(space)
+        found = Ledger(
+            study,
+            points,
+            GOALS,
+            budget,
+            owner or here(),
+            made,
+            seeds=tuple(points.completed(values) for values in seeds),
+            grid=sampler == "grid",
+        )
+        found.beat()
+        return found
+
+    return make

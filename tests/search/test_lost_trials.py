@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from compress.search.owner import PATIENCE_SECONDS
+from compress.search.storage import open_storage
+from compress.search.trials import OWNER, VOID, is_lost
+from tests.search.ledgers import (
+    NOBODY,
+    Ledgers,
+    claimed,
+    complete,
+    die,
+    finish,
+    here,
+)
+
+
+def test_trials_of_a_driver_that_died_are_run_again(ledger: Ledgers) -> None:
+    dead = ledger()
+    lost = [claimed(dead) for _ in range(3)]
+    finish(dead, claimed(dead))
+    die(dead)
+    heir = ledger()
+    assert heir.recover() == [claim.number for claim in lost]
+    assert heir.recover() == []
+    again = [claimed(heir) for _ in lost]
+    assert [claim.point for claim in again] == [claim.point for claim in lost]
+    for claim in [*again, claimed(heir)]:
+        finish(heir, claim)
+    assert heir.claim() is None
+    assert len(complete(heir)) == len(set(complete(heir))) == 5
+    # Those that died count for nothing.
+    assert heir.tally().finished == 5
+
+
+def test_trials_of_a_driver_that_lives_are_left_alone(ledger: Ledgers) -> None:
+    busy, other = ledger(), ledger()
+    claim = claimed(busy)
+    assert other.recover() == []
+    finish(busy, claim)
+
+
+def test_a_driver_elsewhere_lives_as_long_as_its_heartbeat(ledger: Ledgers) -> None:
+    far = replace(here(), host="far away", pid=NOBODY)
+    busy, other = ledger(owner=far), ledger()
+    claimed(busy)
+    assert other.recover() == []
+    busy.owner = replace(busy.owner, heartbeat=time.time() - PATIENCE_SECONDS - 1)
+    busy.study.set_user_attr(f"driver:{busy.owner.identity}", busy.owner.to_json())
+    assert other.recover() == [0]
+
+
+def test_it_is_known_which_trials_had_a_point_before(ledger: Ledgers) -> None:
+    """One of them may have ended: its record is looked for."""
+    for numbers in ((), (0,), (0, 1)):
+        driver = ledger(budget=2)
+        driver.recover()
+        assert claimed(driver).before == numbers
+        die(driver)
+
+
+def test_a_driver_killed_between_its_steps_loses_nothing(ledger: Ledgers) -> None:
+    dead = ledger(budget=3)
+    half = claimed(dead)
+    # Asked, not signed; then one is signed, not drawn.
+    dead.study.ask()
+    dead.study.ask().set_user_attr(OWNER, dead.owner.identity)
+    # Objected to, not ended.
+    trial = dead.study.ask()
+    dead.space.draw(trial)
+    trial.set_user_attr(VOID, "trial 0 has the same point")
+    trial.set_user_attr(OWNER, dead.owner.identity)
+    die(dead)
+    heir = ledger(budget=3)
+    assert heir.recover() == [0, 1, 2, 3]
+    assert heir.tally().finished == heir.tally().running == 0
+    points = []
+    while (claim := heir.claim()) is not None:
+        points.append(claim.point)
+        finish(heir, claim)
+    assert points.count(half.point) == 1
+    assert len(complete(heir)) == len(set(complete(heir))) == 3
+
+
+def test_a_lost_point_that_two_drivers_take_up_is_run_once(ledger: Ledgers) -> None:
+    dead = ledger(budget=2)
+    lost = claimed(dead)
+    die(dead)
+    one, two = ledger(budget=2), ledger(budget=2)
+    one.recover()
+    # Both see it before either has taken it.
+    given, before = two._given(0, two.trials())
+    again = claimed(one)
+    assert again.point == given == lost.point
+    assert two._ask(given, before) is None
+    assert claimed(two).point != lost.point
+
+
+def test_a_trial_that_was_being_failed_is_failed(ledger: Ledgers) -> None:
+    dead = ledger(budget=1)
+    claimed(dead).trial.set_user_attr("reason", "broken")
+    die(dead)
+    heir = ledger(budget=1)
+    heir.recover()
+    assert heir.tally().failed == 1
+    assert heir.claim() is None
+
+
+def test_a_trial_that_was_taken_for_lost_is_left_to_others(
+    ledger: Ledgers, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow, other = ledger(budget=1), ledger(budget=1)
+    claim = claimed(slow)
+    slow.study.set_user_attr(
+        f"driver:{slow.owner.identity}", replace(slow.owner, pid=NOBODY).to_json()
+    )
+    other.recover()
+    with caplog.at_level("WARNING"):
+        finish(slow, claim)
+    assert "trial 0 was given up as lost meanwhile" in caplog.text
+    finish(other, claimed(other))
+    assert other.tally().complete == other.tally().finished == 1
+
+
+def test_a_released_trial_is_run_again(ledger: Ledgers) -> None:
+    driver = ledger(budget=1)
+    first = claimed(driver)
+    driver.release(first)
+    again = claimed(driver)
+    assert again.point == first.point
+    assert again.number != first.number
+    finish(driver, again)
+    assert driver.tally().finished == 1
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "qmc"])
+def test_a_lost_point_is_run_again_when_the_sampler_has_learnt(
+    ledger: Ledgers, sampler: str
+) -> None:
+    dead = ledger(budget=14, sampler=sampler)
+    for _ in range(12):
+        finish(dead, claimed(dead))
+    lost = claimed(dead)
+    die(dead)
+    heir = ledger(budget=14, sampler=sampler)
+    heir.recover()
+    again = claimed(heir)
+    assert again.point == lost.point
+    finish(heir, again)
+    assert claimed(heir).point != lost.point
+
+
+def test_many_drivers_that_die_share_a_budget_exactly(ledger: Ledgers, tmp_path: Path) -> None:
+    """Threads with a connection each, most of which leave trials behind as a killed driver does."""
+    budget, errors = 20, []
+
+    def work(number: int) -> None:
+        chance = random.Random(number)
+        try:
+            while True:
+                driver = ledger(budget=budget, where=open_storage("sqlite", tmp_path))
+                while True:
+                    driver.recover()
+                    claim = driver.claim()
+                    if claim is None:
+                        tally = driver.tally()
+                        if tally.finished == budget:
+                            return
+                        time.sleep(0.02)
+                    elif chance.random() < 0.3:
+                        die(driver)
+                        break
+                    else:
+                        finish(driver, claim)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert errors == []
+    last = ledger(budget=budget, where=open_storage("sqlite", tmp_path))
+    assert len(complete(last)) == len(set(complete(last))) == budget
+    # Some points were lost on the way.
+    assert any(is_lost(trial) for trial in last.trials())
