@@ -8,7 +8,28 @@ import pytest
 from compress.measure.speedup import noise_floor, outside, relative_width, speedup_interval
 
 
-def test_the_ratio_by_hand() -> None:
+@pytest.mark.parametrize(
+    ("sittings", "expected"),
+    [
+        ([[2.0]], (2.0, 2.0, 2.0)),
+        ([[2.0, 2.0, 2.0], [2.0]], (2.0, 2.0, 2.0)),
+        # Two rounds are drawn from two: both the first in a quarter of the samples, so 1; both
+        # the second in another, so 4; the median of one of each is √(1 · 4).
+        ([[1.0, 4.0]], (2.0, 1.0, 4.0)),
+        # Two sittings are drawn from two: the spread is √2 too small.
+        ([[1.0, 1.0], [4.0, 4.0]], (2.0, 2 / 2 ** math.sqrt(2), 2 * 2 ** math.sqrt(2))),
+        # Of three rounds the one that was disturbed moves the median in 7 of 27 samples.
+        ([[2.0, 2.0, 50.0]], (2.0, 2.0, 50.0)),
+    ],
+)
+def test_the_interval_by_hand(
+    sittings: list[list[float]], expected: tuple[float, float, float]
+) -> None:
+    found = speedup_interval([np.log(rounds) for rounds in sittings], seed=0)
+    assert found == pytest.approx(expected)
+
+
+def test_rounds_and_sittings_both_widen_it() -> None:
     # Medians 2 and 8 in two sittings; their geometric mean is 4.
     sittings = [np.log([1.0, 2.0, 50.0]), np.log([8.0, 8.0, 8.0])]
     ratio, low, high = speedup_interval(sittings, seed=0)
@@ -17,7 +38,6 @@ def test_the_ratio_by_hand() -> None:
     # √(50 · 8) = 20 is 5 times the ratio; the spread of 2 sittings drawn from 2 is √2 too small.
     assert high == pytest.approx(4 * 5 ** math.sqrt(2), rel=0.01)
     assert low < 2.0
-    assert speedup_interval([np.log([2.0])], seed=0) == pytest.approx((2.0, 2.0, 2.0))
 
 
 def test_the_interval_covers_the_truth_and_narrows() -> None:
@@ -48,11 +68,40 @@ def test_it_repeats() -> None:
     assert speedup_interval(sittings, 0) == speedup_interval(sittings, 0)
 
 
-def test_the_floor_and_what_is_outside_it() -> None:
-    assert noise_floor((1.0, 0.8, 1.1)) == pytest.approx(1.25)
-    assert noise_floor((1.0, 0.95, 1.1)) == 1.1
-    assert noise_floor((1.02, 1.01, 1.03)) == 1.03
-    assert outside(1.11, 1.3, 1.1)
-    assert not outside(1.09, 1.3, 1.1)
-    assert not outside(0.5, 0.92, 1.1)
-    assert outside(0.5, 0.9, 1.1)
+@pytest.mark.parametrize(
+    ("interval", "floor"),
+    [
+        ((1.0, 0.8, 1.1), 1.25),  # 1 / 0.8 is further from 1 than 1.1
+        ((1.0, 0.95, 1.1), 1.1),
+        ((1.02, 1.01, 1.03), 1.03),
+        ((0.9, 0.8, 0.96), 1.25),
+        ((1.0, 1.0, 1.0), 1.0),
+    ],
+)
+def test_the_noise_floor(interval: tuple[float, float, float], floor: float) -> None:
+    assert noise_floor(interval) == pytest.approx(floor)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "floor", "is_outside"),
+    [
+        (1.11, 1.3, 1.1, True),
+        (1.09, 1.3, 1.1, False),
+        (1.1, 1.3, 1.1, False),  # touches
+        (0.5, 0.9, 1.1, True),  # 1 / 1.1 is 0.909
+        (0.5, 0.92, 1.1, False),
+        (0.8, 1.3, 1.1, False),
+        (1.001, 1.002, 1.0, True),
+    ],
+)
+def test_what_lies_outside_the_floor(
+    low: float, high: float, floor: float, is_outside: bool
+) -> None:
+    assert outside(low, high, floor) is is_outside
+
+
+@pytest.mark.parametrize(
+    ("interval", "width"), [((2.0, 1.8, 2.3), 0.25), ((1.0, 1.0, 1.0), 0.0), ((4.0, 3.0, 5.0), 0.5)]
+)
+def test_the_relative_width(interval: tuple[float, float, float], width: float) -> None:
+    assert relative_width(interval) == pytest.approx(width)
