@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,10 @@ def _runtime(record: RunRecord) -> str:
 
 
 def _knobs(record: RunRecord, group: str) -> list[str]:
+    """The settings that tell the group's choice from others, by the shortest names that do."""
     settings = record.config.get(group, {})
-    knobs = {
-        name: _short(settings[name])
+    knobs: dict[tuple[str, ...], Any] = {
+        (name,): settings[name]
         for name in MAIN_KNOBS.get(group, ())
         if settings.get(name) is not None
     }
@@ -61,9 +62,17 @@ def _knobs(record: RunRecord, group: str) -> list[str]:
         key = override.lstrip("+").partition("=")[0]
         if key.startswith(f"{group}."):
             # From the config: the override has the command line's quotes and escapes.
-            path = key.removeprefix(f"{group}.").split(".")
-            knobs[path[-1]] = _short(functools.reduce(dict.__getitem__, path, settings))
-    return [f"{name}={value}" for name, value in knobs.items()]
+            path = tuple(key.removeprefix(f"{group}.").split("."))
+            knobs[path] = functools.reduce(dict.__getitem__, path, settings)
+    return [f"{_name(path, knobs)}={_short(value)}" for path, value in knobs.items()]
+
+
+def _name(path: tuple[str, ...], paths: Iterable[tuple[str, ...]]) -> str:
+    """The end of a path that is no other one's: "sparsity", or "heads.sparsity"."""
+    others = [other for other in paths if other != path]
+    lengths = range(1, len(path))
+    unique = (n for n in lengths if all(other[-n:] != path[-n:] for other in others))
+    return ".".join(path[-next(unique, len(path)) :])
 
 
 def _short(value: object) -> str:

@@ -145,6 +145,40 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
             "wanda sparsity=0.5 pattern=2:4",
         ),
         ({"device": "cpu"}, {}, (), "teacher as it is"),
+        # Equal ends are told apart by what stands before them, and by no more than that.
+        (
+            {"pruner": "chain"},
+            {"pruner": {"steps": {"heads": {"sparsity": 0.2}, "neurons": {"sparsity": 0.3}}}},
+            ("pruner.steps.heads.sparsity=0.2", "pruner.steps.neurons.sparsity=0.3"),
+            "chain heads.sparsity=0.2 neurons.sparsity=0.3",
+        ),
+        (
+            {"pruner": "chain"},
+            {"pruner": {"steps": {"a": {"x": {"n": 1}, "m": 3}, "b": {"x": {"n": 2}}}}},
+            ("pruner.steps.a.x.n=1", "pruner.steps.b.x.n=2", "pruner.steps.a.m=3"),
+            "chain a.x.n=1 b.x.n=2 m=3",
+        ),
+        # A whole path that another one ends with stays as it is.
+        (
+            {"pruner": "wanda"},
+            {"pruner": {"sparsity": 0.5, "recovery": {"sparsity": 0.1}}},
+            ("pruner.recovery.sparsity=0.1", "pruner.sparsity=0.5"),
+            "wanda sparsity=0.5 recovery.sparsity=0.1",
+        ),
+        # The same key twice: the last one holds, and is in the config.
+        (
+            {"pruner": "heads"},
+            {"pruner": {"round_to": 8}},
+            ("pruner.round_to=4", "++pruner.round_to=8"),
+            "heads round_to=8",
+        ),
+        # Groups do not mix: each has its own names.
+        (
+            {"student": "layers", "pruner": "heads"},
+            {"student": {"distillation": {"epochs": 1}}, "pruner": {"recovery": {"epochs": 2}}},
+            ("student.distillation.epochs=1", "pruner.recovery.epochs=2"),
+            "layers epochs=1 + heads epochs=2",
+        ),
     ],
 )
 def test_recipes(
