@@ -10,11 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old one or the new one, never half of one."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file so that a reader sees the old one or the new one, never half of one.
+
+    Args:
+        path: of the file.
+        content: text is written as UTF-8.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with temporary.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

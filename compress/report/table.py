@@ -3,30 +3,79 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from compress.metrics import METRICS
 from compress.records import RunRecord
-from compress.report.words import asked_sparsity, measured
+from compress.report.columns import (
+    MEASURED,
+    NO_UNIT,
+    SECONDS,
+    SHAPED,
+    SURROUNDINGS,
+    Column,
+    Kind,
+    ShapeColumn,
+)
 
 STAGES = ("student", "pruner", "quantizer")
 # The knobs that a recipe always shows, whether or not they were set on the command line.
 MAIN_KNOBS = {"pruner": ("sparsity", "pattern"), "student": ("keep",)}
 NOTHING = "teacher as it is"
+# Types that have a place for what is missing.
+DTYPES: dict[Kind, str] = {
+    "text": "string",
+    "number": "Float64",
+    "integer": "Int64",
+    "boolean": "boolean",
+}
 
 
 def results_table(runs: Sequence[tuple[Path, RunRecord]], root: Path) -> pd.DataFrame:
-    """One row a run; figures of failed runs are missing. Units are in the column names.
+    """One row a run; figures of failed runs are missing. docs/columns.md says what each column is.
+
+    Columns have the types of their kinds whatever is missing, so that tables of different sweeps
+    can be put together; only those of the timed shapes differ between sweeps.
 
     Args:
         runs: folder and record of each.
         root: folders are given relative to it.
     """
-    return pd.DataFrame([_row(folder, record, root) for folder, record in runs])
+    places = [
+        str(folder.relative_to(root) if folder.is_relative_to(root) else folder)
+        for folder, _ in runs
+    ]
+    columns = list(_columns(runs))
+    values = {each.name: [each.read(record) for _, record in runs] for each in columns}
+    types = {each.name: DTYPES[each.kind] for each in (RUN, *columns)}
+    return pd.DataFrame({RUN.name: places, **values}, dtype=object).astype(types)
+
+
+def columns_page() -> str:
+    """What every column means, as Markdown: docs/columns.md."""
+    columns: list[Column | ShapeColumn] = [RUN, *IDENTITY, *MEASURED, *SHAPED]
+    columns += [*SURROUNDINGS, *OUTCOME]
+    lines = [
+        "# The columns of results.csv",
+        "",
+        "Made by `python scripts/columns.py`. One row a run; results.parquet has the same columns "
+        "with their types.",
+        "Failed and infeasible runs have no figures. `<batch>x<length>` stands for each timed "
+        "shape, such as 1x32. The baseline is the",
+        "teacher that the model was made from, measured beside it; the evaluation rows chose "
+        "nothing.",
+        "",
+        "| column | type | unit | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| `{_pattern(each)}` | {each.kind} | {each.unit} | {each.meaning} |" for each in columns
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def recipe(record: RunRecord) -> str:
@@ -80,70 +129,52 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _row(folder: Path, record: RunRecord, root: Path) -> dict[str, Any]:
-    figures = record.metrics and record.baseline and record.environment
-    return {
-        "run": str(folder.relative_to(root)) if folder.is_relative_to(root) else str(folder),
-        "status": record.status,
-        "recipe": recipe(record),
-        **{group: record.choices.get(group) for group in ("teacher", *STAGES, "task")},
-        "seed": record.seed,
-        **({**_model_columns(record), **_shape_columns(record)} if figures else {}),
-        **(_machine_columns(record) if figures else {}),
-        "seconds": record.seconds,
-        "error": record.error,
-    }
+def _choice(group: str) -> Callable[[RunRecord], object]:
+    return lambda record: record.choices.get(group)
 
 
-def _model_columns(record: RunRecord) -> dict[str, Any]:
-    ours, theirs = measured(record)
-    found = record.comparison
-    return {
-        **{name: metric.read(record) for name, metric in METRICS.items()},
-        "runtime": ours.runtime,
-        "precision": ours.precision,
-        "accuracy_low": ours.score.accuracy_low,
-        "accuracy_high": ours.score.accuracy_high,
-        "baseline_accuracy": theirs.score.accuracy,
-        "lost": found and found.lost,
-        "won": found and found.won,
-        "p_value": found and found.p_value,
-        "samples": ours.score.samples,
-        "asked_sparsity": asked_sparsity(record),
-        "baseline_size_bytes": theirs.size_bytes,
-        "saved_bytes": theirs.size_bytes - ours.size_bytes,
-    }
+RUN = Column("run", "text", NO_UNIT, "its folder, relative to the report's", lambda _: None)
+# Of every run, whatever became of it: these stand before the figures,
+IDENTITY = (
+    Column("status", "text", NO_UNIT, "ok, failed or infeasible", lambda r: r.status),
+    Column("recipe", "text", NO_UNIT, "what was done to the teacher, in a few words", recipe),
+    *(
+        Column(group, "text", NO_UNIT, f"the choice of {group}", _choice(group))
+        for group in ("teacher", *STAGES, "task")
+    ),
+    Column("seed", "integer", NO_UNIT, "of everything that is drawn", lambda r: r.seed),
+)
+# and these after them.
+OUTCOME = (
+    Column("seconds", "number", SECONDS, "that the run took", lambda r: r.seconds),
+    Column(
+        "measuring_seconds", "number", SECONDS, "what of them went into measuring",
+        lambda r: r.measuring_seconds,
+    ),
+    Column("error", "text", NO_UNIT, "why there are no figures", lambda r: r.error),
+)  # fmt: skip
 
 
-def _shape_columns(record: RunRecord) -> dict[str, Any]:
-    """Times and ratios, a set of columns for each shape."""
-    columns: dict[str, Any] = {}
-    ours, _ = measured(record)
-    for latency, speedup in zip(ours.latency, record.speedup, strict=True):
-        figures = {
-            "latency_ms": latency.median_ms,
-            "p95_ms": latency.p95_ms,
-            "p99_ms": latency.p99_ms,
-            "samples_per_second": latency.samples_per_second,
-            "tokens_per_second": latency.tokens_per_second,
-            "speedup": speedup.ratio,
-            "speedup_low": speedup.low,
-            "speedup_high": speedup.high,
-            "speedup_floor": speedup.floor,
-            "difference": speedup.difference,
-        }
-        shape = f"{latency.batch}x{latency.length}"
-        columns |= {f"{name}_{shape}": value for name, value in figures.items()}
-    return columns
+def _columns(runs: Sequence[tuple[Path, RunRecord]]) -> Iterator[Column]:
+    """All columns but the first, in their order."""
+    yield from IDENTITY
+    yield from map(_of_figures, MEASURED)
+    timed = ((speed.batch, speed.length) for _, record in runs for speed in record.speedup)
+    for shape in dict.fromkeys(timed):
+        yield from (_of_figures(column.at(*shape)) for column in SHAPED)
+    yield from map(_of_figures, SURROUNDINGS)
+    yield from OUTCOME
 
 
-def _machine_columns(record: RunRecord) -> dict[str, Any]:
-    found = record.environment
-    assert found is not None
-    return {
-        "machine": found.machine,
-        "device": found.device,
-        "governor": found.governor,
-        "load_average": found.load_average,
-        "busy": found.busy,
-    }
+def _of_figures(column: Column) -> Column:
+    """The column, empty for runs that bear no figures."""
+
+    def read(record: RunRecord) -> object:
+        return column.read(record) if record.metrics is not None else None
+
+    return replace(column, read=read)
+
+
+def _pattern(column: Column | ShapeColumn) -> str:
+    is_shaped = isinstance(column, ShapeColumn)
+    return f"{column.name}_<batch>x<length>" if is_shaped else column.name

@@ -1,4 +1,4 @@
-"""From folders of runs to results.csv, results.md and Pareto plots."""
+"""From folders of runs to tables (results.csv, .parquet and .md) and Pareto plots."""
 
 from __future__ import annotations
 
@@ -62,6 +62,8 @@ def write_report(folders: Sequence[Path], out: Path) -> Report:
     plots = tuple(_plots(collection.ok, out))
     report = Report(collection, table, out, plots)
     write_atomically(out / "results.csv", table.to_csv(index=False))
+    # pyarrow is what `datasets` keeps its rows in, so it is there.
+    write_atomically(out / "results.parquet", table.to_parquet(engine="pyarrow", index=False))
     write_atomically(out / "results.md", _markdown(report))
     return report
 

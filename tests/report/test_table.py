@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from compress.records import RunRecord
+from compress.report.table import columns_page, results_table
+from compress.report.write import write_report
+from tests.conftest import ROOT
+from tests.report.test_report import put
+from tests.test_records import FAILED, make_old, make_record
+
+PAGE = ROOT / "docs" / "columns.md"
+
+
+def two_shapes() -> RunRecord:
+    """Timed at 1 × 32 and at 8 × 128."""
+    record: RunRecord = make_record()
+    assert record.metrics is not None
+    assert record.baseline is not None
+    (latency,), (speed,) = record.metrics.latency, record.speedup
+    more = latency, replace(latency, batch=8, length=128, median_ms=50.0)
+    return replace(
+        record,
+        metrics=replace(record.metrics, latency=more),
+        baseline=replace(record.baseline, latency=more),
+        speedup=(speed, replace(speed, batch=8, length=128, ratio=3.0)),
+    )
+
+
+def documented() -> list[str]:
+    return re.findall(r"^\| `([^`]+)` \| (?:text|number|integer|boolean) \| ", columns_page(), re.M)
+
+
+def test_the_page_of_the_columns_is_up_to_date() -> None:
+    assert PAGE.read_text() == columns_page(), "run `python scripts/columns.py`"
+
+
+def test_every_column_is_documented_and_every_documented_one_is_there() -> None:
+    """In their order; those of shapes by their pattern."""
+    runs = [(Path("0"), two_shapes()), (Path("1"), make_record(**FAILED))]
+    names = results_table(runs, Path())
+    found = [re.sub(r"_\d+x\d+$", "_<batch>x<length>", name) for name in names]
+    assert list(dict.fromkeys(found)) == documented()
+    assert len(documented()) == len(set(documented())) > 40
+    shaped = [name for name in documented() if name.endswith("x<length>")]
+    assert len(found) == len(documented()) + len(shaped), "a second shape has them all again"
+
+
+def test_a_run_is_empty_where_it_was_not_timed() -> None:
+    table = results_table([(Path("0"), make_record()), (Path("1"), two_shapes())], Path())
+    assert table["speedup_8x128"].isna().tolist() == [True, False]
+    assert table["speedup_8x128"][1] == 3.0
+    assert table["latency_ms_8x128"][1] == 50.0
+
+
+TYPES = {
+    "run": "string", "accuracy": "Float64", "size_bytes": "Int64", "lost": "Int64", "seed": "Int64",
+    "peak_memory_bytes": "Int64", "busy": "string", "error": "string", "seconds": "Float64",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        {},
+        {"r0": make_record(**FAILED)},
+        {"r0": make_record(), "r1": make_record(**FAILED), "r2": make_record(seed=None)},
+    ],
+)
+def test_parquet_has_the_same_columns_with_types(
+    records: dict[str, RunRecord], tmp_path: Path
+) -> None:
+    put(tmp_path, **records)
+    report = write_report([tmp_path], tmp_path)
+    table = pd.read_parquet(tmp_path / "results.parquet")
+    pd.testing.assert_frame_equal(table, report.table)
+    text = pd.read_csv(tmp_path / "results.csv")
+    assert list(text) == list(table)
+    assert len(text) == len(table) == len(records)
+    assert {name: str(table[name].dtype) for name in TYPES} == TYPES
+
+
+def test_whole_numbers_stay_whole_beside_missing_ones(tmp_path: Path) -> None:
+    put(tmp_path, r0=make_record(), r1=make_record(**FAILED))
+    make_old(tmp_path / "0" / "metrics.json")
+    write_report([tmp_path], tmp_path)
+    table = pd.read_csv(tmp_path / "results.csv", dtype=str)
+    assert table["size_bytes"].tolist()[0] == "1000"
+    assert table["parameters"].tolist()[0] == "100"
+    assert table.loc[1, ["size_bytes", "parameters"]].isna().all()
+    unknown_then = table[["zipped_bytes", "lost", "difference_1x32", "measuring_seconds"]]
+    assert unknown_then.isna().to_numpy().all()
