@@ -1,4 +1,4 @@
-"""From folders of runs to tables (results.csv, .parquet and .md) and Pareto plots."""
+"""From folders of runs to tables (results.csv, .parquet, .md and .tex) and Pareto plots."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 from compress.files import write_atomically
 from compress.records import RunRecord
 from compress.report.collect import Collection, collect
+from compress.report.latex import latex_tables
 from compress.report.plot import plot_pareto
 from compress.report.sections import sections
 from compress.report.table import recipe, results_table
@@ -64,6 +65,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Report:
     write_atomically(out / "results.csv", table.to_csv(index=False))
     # pyarrow is what `datasets` keeps its rows in, so it is there.
     write_atomically(out / "results.parquet", table.to_parquet(engine="pyarrow", index=False))
+    write_atomically(out / "results.tex", latex_tables(sections(collection.ok)))
     write_atomically(out / "results.md", _markdown(report))
     return report
 

@@ -1,0 +1,109 @@
+r"""results.tex: tables for a paper, made for `\input` into a document with booktabs and array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from compress.records import ModelMetrics, RunRecord, Score
+from compress.report.sections import Section
+from compress.report.table import recipe
+from compress.report.words import NO_DIFFERENCE, measured, megabytes, p_words
+
+HEADER = (
+    "% Made by compress; needs \\usepackage{array,booktabs}.\n"
+    "% Intervals are of 95 %: Wilson's of accuracy, a bootstrap's of speed-up."
+)
+TITLES = ("Recipe", "Accuracy", "MB", "Speed-up", "p")
+# What pdflatex would take for a command, for another sign, or for an argument of the row before.
+ESCAPES = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "&": r"\&", "%": r"\%",
+    "$": r"\$", "#": r"\#", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}",
+    '"': "''", "[": "{[}", "]": "{]}", "*": "{*}", "-": "{-}",
+    "×": r"$\times$", "±": r"$\pm$", "÷": r"$\div$", "·": r"$\cdot$", "−": "$-$", "→": r"$\to$",
+    "≤": r"$\le$", "≥": r"$\ge$", "≈": r"$\approx$", "°": r"$^\circ$", "µ": r"$\mu$",
+    "–": "--", "—": "---", "…": r"\dots{}", "‘": "`", "’": "'", "“": "``", "”": "''",
+    "√": r"$\surd$", "α": r"$\alpha$", "σ": r"$\sigma$", "μ": r"$\mu$", "λ": r"$\lambda$",
+}  # fmt: skip
+# Letters that LaTeX's own fonts have, whatever encoding of them a document loads.
+LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ"
+
+
+def latex_tables(sections: Sequence[Section]) -> str:
+    """A booktabs table for each section: the teacher, then one row a run."""
+    tables = ["\n".join(_table(section, n)) for n, section in enumerate(sections, start=1)]
+    return "\n\n".join([HEADER, *tables]) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text as one line of LaTeX that is no markup, whatever is in it.
+
+    A character that pdflatex has no sign for is named by its code: [U+1F600].
+    """
+    return "".join(_sign(character) for character in " ".join(text.split()))
+
+
+def _sign(character: str) -> str:
+    plain = character.isascii() and character.isprintable()
+    if character in ESCAPES:
+        return ESCAPES[character]
+    if plain or character in LETTERS:
+        return character
+    return f"{{[}}U+{ord(character):04X}{{]}}"
+
+
+def _table(section: Section, number: int) -> Iterator[str]:
+    (_, first), baseline = section.runs[0], section.baseline
+    yield r"\begin{table}"
+    yield rf"  \caption{{{_caption(section)}}}"
+    yield rf"  \label{{tab:results-{number}}}"
+    yield r"  \centering"
+    yield r"  \begin{tabular}{>{\raggedright\arraybackslash}p{0.42\linewidth}rrrr}"
+    yield r"    \toprule"
+    yield _row(TITLES)
+    yield r"    \midrule"
+    yield _row((escaped(f"teacher {first.choices['teacher']}"), *_figures(baseline), "1", "--"))
+    yield r"    \midrule"
+    for run in section.runs:
+        yield _row(_cells(run))
+    yield r"    \bottomrule"
+    yield r"  \end{tabular}"
+    yield r"\end{table}"
+
+
+def _caption(section: Section) -> str:
+    timed = section.baseline.latency[0]
+    words = (
+        f"{section.task}, n = {section.baseline.score.samples}, on {section.machine}; "
+        f"{section.device}. Speed-up over the teacher at {timed.batch} × {timed.length}; "
+        "intervals of 95 %; p: McNemar's exact test of the change in accuracy."
+    )
+    return escaped(words)
+
+
+def _cells(run: tuple[Path, RunRecord]) -> tuple[str, ...]:
+    _, record = run
+    ours, _ = measured(record)
+    speed = record.speedup[0]
+    ratio = NO_DIFFERENCE if speed.difference is False else f"{speed.ratio:.2f}"
+    found = record.comparison
+    p_value = p_words(found).removeprefix("p ").removeprefix("= ") if found else "–"
+    return (
+        escaped(recipe(record)),
+        *_figures(ours),
+        f"{ratio} ({speed.low:.2f}--{speed.high:.2f})",
+        escaped(p_value),
+    )
+
+
+def _figures(metrics: ModelMetrics) -> tuple[str, str]:
+    return _accuracy(metrics.score), megabytes(metrics.size_bytes)
+
+
+def _accuracy(score: Score) -> str:
+    return f"{score.accuracy:.3f} ({score.accuracy_low:.3f}--{score.accuracy_high:.3f})"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"    {' & '.join(cells)} \\\\"
