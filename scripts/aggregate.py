@@ -6,9 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from compress.report.screen import show
+from compress.report.terminal import open_console
 from compress.report.write import write_report
 from compress.settings import UserError
 
@@ -26,7 +25,7 @@ def main() -> int:
         report = write_report(folders, arguments.out or folders[0])
     except UserError as error:
         sys.exit(f"error: {error}")
-    show(report, Console())
+    show(report, open_console())
     return 1 if report.collection.broken or not report.collection.runs else 0
 
 

@@ -18,6 +18,7 @@ from rich.markup import escape
 from compress.cli import one_line
 from compress.probe import find_pairs, make_plan, run_attempts
 from compress.report.probe import Probe, choose_shape, show_probe, write_probe
+from compress.report.terminal import open_console
 from compress.settings import UserError
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -34,7 +35,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help=f"default: a new folder in {OUT}")
     arguments = parser.parse_intermixed_args()
     try:
-        return probe(arguments, Console())
+        return probe(arguments, open_console())
     except (UserError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {one_line(error)}")
 

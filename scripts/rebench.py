@@ -16,6 +16,7 @@ from compress.cli import one_line
 from compress.rebench import Bench, find_saved
 from compress.report.collect import REBENCH, collect
 from compress.report.screen import show
+from compress.report.terminal import open_console
 from compress.report.write import write_report
 from compress.settings import UserError
 
@@ -30,7 +31,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help=f"default: a new folder in the sweep's {REBENCH}")
     arguments = parser.parse_intermixed_args()
     try:
-        return rebench(arguments.folder, arguments.overrides, arguments.out, Console())
+        return rebench(arguments.folder, arguments.overrides, arguments.out, open_console())
     except (UserError, HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {one_line(error)}")
 

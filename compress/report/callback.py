@@ -19,16 +19,15 @@ class ReportAfterMultirun(Callback):
             SystemExit: with status 1 if a run failed; the others are all there.
         """
         # Imported here: Hydra builds callbacks before it composes the config, even for --help.
-        from rich.console import Console
-
         from compress.report.screen import show
+        from compress.report.terminal import open_console
         from compress.report.write import write_report
 
         folder = Path(config.hydra.sweep.dir)
         if not folder.is_dir():
             return  # nothing was begun
         report = write_report([folder], folder)
-        show(report, Console())
+        show(report, open_console())
         broken = report.collection.failed or report.collection.broken
         # A search goes on over points that cannot be had; what it has found is its result.
         if broken and config.get("search") is None:

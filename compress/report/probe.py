@@ -152,14 +152,16 @@ def winner_lines(probe: Probe) -> Iterator[str]:
 
 def _screen(probe: Probe) -> Table:
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    table.add_column("format", min_width=16)
-    titles = ("accuracy", "points", "p", "MB", f"ms {_name(probe.shape, '×')}", "speed-up")
-    for title in titles:
+    # What gives way on a narrow screen: names, and the interval, which goes below the ratio.
+    table.add_column("format", overflow="fold")
+    for title in ("accuracy", "points", "p", "MB", f"ms\n{_name(probe.shape, '×')}"):
         table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("speed-up", justify="right", min_width=len("(99.99–99.99)"))
     for name, record in probe.ok.items():
-        cells = (*_quality(record), *_speed(record, probe.shape))
-        # A name may be broken at its slash.
-        table.add_row(escape(name.replace("/", "/ ")), *(escape(cell) for cell in cells))
+        *figures, ratio = (*_quality(record), *_speed(record, probe.shape))
+        # A name may be broken at its slash, an interval not.
+        words = (name.replace("/", "/ "), *figures, ratio.replace(" to ", "–"))
+        table.add_row(*(escape(word) for word in words))
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -43,11 +44,12 @@ def show(report: Report, console: Console) -> None:
 
 def _table(report: Report) -> Table:
     runs = sorted(report.collection.ok, key=lambda run: -METRICS["accuracy"].read(run[1]))
-    table = Table(header_style="bold")
-    table.add_column("run")
-    table.add_column("recipe", min_width=14)
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    # These two are what gives way on a narrow screen: words can be broken, figures must stay whole.
+    table.add_column("run", overflow="fold")
+    table.add_column("recipe", overflow="fold")
     shape = runs[0][1].speedup[0]
-    milliseconds = f"ms {shape.batch}×{shape.length}"
+    milliseconds = f"ms\n{shape.batch}×{shape.length}"
     for column in ("accuracy", "change", "MB", milliseconds, "speed-up"):
         table.add_column(column, justify="right", no_wrap=True)
     # Teachers of different tasks or machines are different rows.

@@ -1,0 +1,20 @@
+"""Where tables are printed, and how wide they may be."""
+
+from __future__ import annotations
+
+import os
+
+from rich.console import Console
+
+PIPED = 120  # columns where no terminal says its own; most recipes fit into one line
+
+
+def open_console() -> Console:
+    """A console for standard output, as wide as the terminal, or as COLUMNS says.
+
+    Rich takes a file or a pipe to be 80 columns wide; nothing has to be squeezed there.
+    """
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPED
+    return console

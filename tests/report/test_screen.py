@@ -1,0 +1,90 @@
+"""Tables on narrow screens and in files: no figure is cut off."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from compress.records import Comparison, RunRecord, Speedup
+from compress.report.screen import show
+from compress.report.terminal import PIPED, open_console
+from compress.report.write import write_report
+from tests.report.test_report import put, screen
+from tests.test_records import make_record
+
+CHAIN = {"lowrank": {"ratio": 0.75}, "heads": {"sparsity": 0.25}, "neurons": {"sparsity": 0.125}}
+
+
+def long_record() -> RunRecord:
+    """Every cell is about as wide as it can get."""
+    record: RunRecord = make_record(
+        0.8123,
+        1_234_567_890,
+        1234.56,
+        speedup=(Speedup(1, 32, 10.25, 10.17, 10.33, 1.02, True),),
+        comparison=Comparison(0.7, 30, 2, 1e-6),
+        choices={
+            "teacher": "minilm_l6", "task": "rotten_tomatoes", "student": "layers",
+            "pruner": "chain", "quantizer": "int8_weight_only",
+        },
+        config={"student": {"keep": 3}, "pruner": {"steps": CHAIN}},
+        overrides=tuple(
+            f"pruner.steps.{name}.{key}=0" for name, step in CHAIN.items() for key in step
+        ),
+    )  # fmt: skip
+    return record
+
+
+FIGURES = ("0.812", "p < 0.001", "1234.6", "1234.6", "10.25 (10.17 to 10.33)")
+RECIPE = (
+    "layers keep=3 + chain ratio=0.75 heads.sparsity=0.25 neurons.sparsity=0.125 + int8_weight_only"
+)
+
+
+@pytest.mark.parametrize("width", [80, 100, PIPED])
+@pytest.mark.parametrize("name", ["7", "2026-01-02_03-04-05-a-run-of-mine"])
+def test_no_figure_is_cut_off(name: str, width: int, tmp_path: Path) -> None:
+    put(tmp_path, **{name: long_record()})
+    lines = screen(tmp_path, width=width).partition("change: of")[0].splitlines()
+    assert max(map(len, lines)) <= width
+    (first,) = (number for number, line in enumerate(lines) if "0.812" in line)
+    assert re.search(r"\s+".join(map(re.escape, FIGURES)), lines[first]), lines[first]
+    # Names and recipes are folded; nothing of them is left out either.
+    header = next(line for line in lines if "recipe" in line)
+    left, right = header.index("recipe"), header.index("accuracy")
+    assert "".join(line[:left].strip() for line in lines[first:]) == name
+    folded = "".join(line[left:right].strip() for line in lines[first:])
+    assert folded.replace(" ", "") == RECIPE.replace(" ", "")
+
+
+def test_the_whole_table_of_a_sweep_fits(tmp_path: Path) -> None:
+    """Each of 20 runs keeps its own figures at 80 columns."""
+    sizes = {n: (10 + n) * 1_000_000 for n in range(20)}
+    put(tmp_path, **{f"r{n}": make_record(0.9 - n / 1000, sizes[n], 5.0 + n) for n in sizes})
+    shown = screen(tmp_path, width=80)
+    for n in sizes:
+        ratio = 10 / (5 + n)
+        expected = (
+            f"{n} ", f"{0.9 - n / 1000:.3f}", "p = 1", f"{10 + n:.1f}", f"{5 + n:.1f}",
+            f"{ratio:.2f} ({0.9 * ratio:.2f} to {1.1 * ratio:.2f})",
+        )  # fmt: skip
+        assert any(all(cell in line for cell in expected) for line in shown.splitlines()), expected
+
+
+def test_a_pipe_is_wider_than_a_small_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert open_console().width == PIPED > 80
+    monkeypatch.setenv("COLUMNS", "90")
+    assert open_console().width == 90
+
+
+def test_text_that_is_piped_is_what_was_printed(tmp_path: Path) -> None:
+    put(tmp_path, r0=long_record())
+    out = io.StringIO()
+    show(write_report([tmp_path], tmp_path), Console(file=out, width=PIPED))
+    assert "\x1b" not in out.getvalue(), "no colours in a file"
