@@ -1,194 +1,288 @@
-"""Pareto plots: accuracy against size and against latency, one figure a task and machine."""
+"""Pareto plots for print: accuracy, size and latency, one figure a task and machine."""
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
-from compress.pareto import pareto_front
-from compress.records import ModelMetrics, RunRecord, Speedup
+from compress.files import write_atomically
+from compress.records import RunRecord, Speedup
+from compress.report.axes import (
+    Axis,
+    accuracy_axis,
+    close_to,
+    front_of,
+    latency_axis,
+    size_axis,
+)
+from compress.report.labels import place_labels
 from compress.report.table import recipe
-from compress.report.words import warnings
+from compress.report.words import NO_DIFFERENCE, environment_of, measured, megabytes, warnings
 
 # Okabe & Ito 2008: told apart by colour-blind readers.
-FRONT, BASELINE, GREY = "#0072B2", "#D55E00", "#9A9A9A"
-# Neighbours on a front lie close together: their labels go to different sides, in points.
-LABEL_OFFSETS = ((-22, -14), (-20, 10), (6, -16), (7, 9))
-LISTED = 14  # front points named below the plots; the table has them all
+FRONT, BASELINE, GREY = "#0072B2", "#D55E00", "#8A8A8A"
+COLOURS = "cividis"  # even in lightness, so it survives a grey printer, too
+WIDTH, PANELS_HEIGHT = 7.2, 6.0  # inches: a page's width, so that type is printed as large as it is
+FONT = 8.5  # points; nothing is smaller than 8
+SMALL = 8.0
+LINE = 0.147  # inches of height that a line of small type takes
+CAPTION = 118  # characters of small type in the figure's width
+LEGEND = 36  # and those beside a panel
+LISTED = 24  # front points named below the panels; the table has them all
+MANY = 60  # points from which on bars are drawn of the front alone
+DOT: dict[str, Any] = {
+    "marker": "o", "markersize": 6, "linestyle": "none", "markeredgewidth": 0.8,
+}  # fmt: skip
+STAR: dict[str, Any] = {
+    "marker": "*", "markersize": 12, "linestyle": "none", "color": BASELINE,
+    "markeredgecolor": "white",
+}  # fmt: skip
+STYLE: Any = {
+    "font.size": FONT,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    # Names come from configs: "$" is no formula there.
+    "text.parse_math": False,
+    # The same records give the same bytes.
+    "svg.hashsalt": "compress",
+    "svg.fonttype": "path",
+}
 
 
 @dataclass(frozen=True)
-class Point:
-    """One run on the plots.
+class Plane:
+    """Two figures of all runs.
 
     Attributes:
-        speedup: over the teacher, timed in the same run, at the first shape.
+        front: true for each run that no other one beats in what the panel is about.
+        close: true for each that cannot be told apart from one of these.
     """
 
-    label: str
-    recipe: str
-    metrics: ModelMetrics
-    speedup: Speedup
+    x: Axis
+    y: Axis
+    front: Bool[np.ndarray, " points"]
+    close: Bool[np.ndarray, " points"]
 
-
-@dataclass(frozen=True)
-class Axis:
-    """What is drawn against accuracy.
-
-    Attributes:
-        low: lower ends of the values' 95 % intervals; the values themselves where exact.
-        high: upper ends of them.
-    """
-
-    title: str
-    values: Float[np.ndarray, " points"]
-    low: Float[np.ndarray, " points"]
-    high: Float[np.ndarray, " points"]
-    baseline: float
+    @property
+    def barred(self) -> Bool[np.ndarray, " points"]:
+        """True for each run whose intervals are drawn."""
+        drawn: Bool[np.ndarray, " points"] = self.front | (len(self.front) < MANY)
+        return drawn
 
 
 def plot_pareto(runs: Sequence[tuple[Path, RunRecord]], path: Path) -> None:
-    """Draws runs of one task on one machine and writes the figure.
+    """Draws runs of one task on one machine; writes a PNG, and an SVG beside it.
 
     Args:
         runs: folder and record of each, all with figures; at least one.
-        path: where to write; the suffix decides the format.
+        path: of the PNG.
     """
-    points = [
-        Point(_label(folder), recipe(record), _metrics(record), record.speedup[0])
-        for folder, record in runs
+    records = [record for _, record in runs]
+    accuracy, size, latency = accuracy_axis(records), size_axis(records), latency_axis(records)
+    three = [accuracy, size, latency]
+    everywhere = front_of(three)
+    panels = [
+        *(Plane(x, accuracy, *_marks([accuracy, x])) for x in (size, latency)),
+        Plane(size, latency, everywhere, close_to(everywhere, three)),
     ]
-    first = runs[0][1]
-    assert first.baseline is not None
-    axes = [_size_axis(points, first.baseline), _latency_axis(points, runs)]
-    with matplotlib.rc_context({"font.size": 10}):
-        figure = Figure(figsize=(11, 6.4), layout="constrained")
-        panels = figure.subplots(1, 2, sharey=True)
-        fronts = [_panel(ax, axis, points, first) for ax, axis in zip(panels, axes, strict=True)]
-        panels[0].set_ylabel("accuracy on held-out rows (95 % interval)")
-        title = f"{first.choices['task']}: what accuracy costs"
-        figure.suptitle(title, fontweight="bold", ha="left", x=0.01)
-        handles = {h.get_label(): h for ax in panels for h in ax.get_legend_handles_labels()[0]}
-        figure.legend(handles=list(handles.values()), loc="outside upper right", ncols=3)
-        named = [point for i, point in enumerate(points) if fronts[0][i] or fronts[1][i]]
-        caption = [*_caption(named), *_conditions(runs)]
-        figure.supxlabel("\n".join(caption), fontsize=8.5, ha="left", x=0.01)
-        figure.savefig(path, dpi=150)
+    order = _by_accuracy(panels, accuracy)
+    named = {row: str(number) for number, row in enumerate(order[:LISTED], start=1)}
+    left_out = f"Of {len(order)} runs on these fronts the {LISTED} most accurate are numbered."
+    extra = [left_out] if len(order) > LISTED else []
+    caption = [*_caption(runs, named), *extra, "", *_conditions(runs)]
+    with matplotlib.rc_context(STYLE):
+        height = PANELS_HEIGHT + LINE * len(caption)
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        drawn = _draw(figure, panels, records[0])
+        figure.supxlabel("\n".join(caption), fontsize=SMALL, ha="left", x=0.01)
+        # Only now is it known where points will lie.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for ax, panel in zip(drawn, panels, strict=True):
+            _label(ax, panel, named)
+        write_atomically(path, _bytes(figure, "png", {}))
+        write_atomically(path.with_suffix(".svg"), _bytes(figure, "svg", {"Date": None}))
 
 
-def _size_axis(points: Sequence[Point], baseline: ModelMetrics) -> Axis:
-    size = np.array([point.metrics.size_bytes / 1e6 for point in points])
-    return Axis("size on disk (MB)", size, size, size, baseline.size_bytes / 1e6)
+def _bytes(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+    return buffer.getvalue()
 
 
-def _latency_axis(points: Sequence[Point], runs: Sequence[tuple[Path, RunRecord]]) -> Axis:
-    """The teacher's median over all runs, divided by each run's own speed-up over it.
-
-    Milliseconds of different runs differ with whatever else the machine did; the ratio to the
-    teacher that was timed in turns with the candidate does not.
-    """
-    teacher = float(np.median([_baseline_ms(record) for _, record in runs]))
-    ratio, low, high = (
-        np.array([getattr(point.speedup, name) for point in points])
-        for name in ("ratio", "low", "high")
-    )
-    shape = points[0].speedup
-    title = f"latency (ms) of {shape.batch} × {shape.length} tokens: teacher's ÷ speed-up"
-    return Axis(title, teacher / ratio, teacher / high, teacher / low, teacher)
+def _marks(axes: Sequence[Axis]) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    front = front_of(axes)
+    return front, close_to(front, axes)
 
 
-def _panel(ax: Axes, axis: Axis, points: Sequence[Point], record: RunRecord) -> list[bool]:
-    accuracy = np.array([p.metrics.score.accuracy for p in points])
-    front = pareto_front(np.stack([accuracy, axis.values], axis=1), ["higher", "lower"])
-    for on_front, colour, name in ((False, GREY, "dominated"), (True, FRONT, "Pareto front")):
-        chosen = [i for i, on in enumerate(front) if on == on_front]
-        if not chosen:
-            continue
-        scores = [points[i].metrics.score for i in chosen]
-        below = [s.accuracy - s.accuracy_low for s in scores]
-        above = [s.accuracy_high - s.accuracy for s in scores]
-        values = axis.values[chosen]
-        sides = [
-            np.maximum(values - axis.low[chosen], 0),
-            np.maximum(axis.high[chosen] - values, 0),
-        ]
-        ax.errorbar(
-            values, accuracy[chosen], yerr=[below, above], xerr=sides, fmt="o", color=colour,
-            markersize=7, elinewidth=0.8, alpha=0.9, label=name, zorder=2 + on_front,
+def _by_accuracy(panels: Sequence[Plane], accuracy: Axis) -> list[int]:
+    """The runs on some panel's front, the most accurate one first."""
+    on_some = np.flatnonzero(np.any([panel.front for panel in panels], axis=0))
+    return sorted(map(int, on_some), key=lambda row: -accuracy.values[row])
+
+
+def _draw(figure: Figure, panels: Sequence[Plane], record: RunRecord) -> list[Axes]:
+    """The three panels, and the legend where a fourth would be."""
+    grid = figure.add_gridspec(2, 2)
+    first = figure.add_subplot(grid[0, 0])
+    second = figure.add_subplot(grid[0, 1], sharey=first)
+    third = figure.add_subplot(grid[1, 0])
+    drawn = [first, second, third]
+    for ax, panel in zip(drawn[:2], panels[:2], strict=True):
+        _points(ax, panel)
+        _staircase(ax, panel)
+    colours = _coloured_points(third, panels[2], panels[0].y)
+    for ax, panel in zip(drawn, panels, strict=True):
+        ax.plot(panel.x.baseline, panel.y.baseline, **STAR, zorder=6)
+        ax.set_xlabel(panel.x.title)
+        ax.set_ylabel(panel.y.title)
+        ax.set_xlim(0, 1.08 * max(panel.x.baseline, panel.x.values.max()))
+        ax.grid(alpha=0.25)
+    third.set_ylim(0, 1.08 * max(panels[2].y.baseline, panels[2].y.values.max()))
+    title = f"{record.choices['task']}: what accuracy costs"
+    figure.suptitle(title, fontweight="bold", ha="left", x=0.01)
+    corner = figure.add_subplot(grid[1, 1])
+    corner.axis("off")
+    teacher = textwrap.fill(f"teacher ({record.choices['teacher']})", LEGEND)
+    corner.legend(handles=_legend(teacher, panels[0]), loc="lower left", frameon=False)
+    bar = corner.inset_axes((0.06, 0.94, 0.9, 0.05))
+    figure.colorbar(colours, cax=bar, orientation="horizontal", label="left: accuracy")
+    return drawn
+
+
+def _points(ax: Axes, panel: Plane) -> None:
+    """The runs and their intervals; those of the front on top."""
+    beaten = ~panel.front & ~panel.close
+    for order, (which, colour, face) in enumerate(
+        ((beaten, GREY, GREY), (panel.close, GREY, "white"), (panel.front, FRONT, FRONT))
+    ):
+        _bars(ax, panel, which, colour, order)
+        ax.plot(
+            panel.x.values[which], panel.y.values[which], **DOT,
+            markeredgecolor="white" if face == colour else colour, markerfacecolor=face,
+            zorder=3 + order,
         )  # fmt: skip
-    _draw_front(ax, axis.values[front], accuracy[front])
-    in_order = sorted((i for i, on in enumerate(front) if on), key=lambda i: axis.values[i])
-    for place, i in enumerate(in_order):
+
+
+def _coloured_points(ax: Axes, panel: Plane, shade: Axis) -> ScalarMappable:
+    """The runs by a third figure's colour: rings where not told apart, dark edges on the front."""
+    colours = ScalarMappable(Normalize(*_range(shade.values)), COLOURS)
+    for row in np.argsort(panel.front, kind="stable"):
+        own = to_hex(tuple(colours.to_rgba(shade.values[row])))
+        _bars(ax, panel, np.arange(len(panel.front)) == row, own, 0)
+        ax.plot(
+            panel.x.values[row], panel.y.values[row], **DOT, zorder=3 + panel.front[row],
+            markeredgecolor="black" if panel.front[row] else own if panel.close[row] else "white",
+            markerfacecolor="white" if panel.close[row] else own,
+        )  # fmt: skip
+    return colours
+
+
+def _range(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """The ends of a scale of colours, some way apart even if all values are equal."""
+    middle, half = (values.min() + values.max()) / 2, max(np.ptp(values) / 2, 0.005)
+    return float(middle - half), float(middle + half)
+
+
+def _bars(ax: Axes, panel: Plane, which: Bool[np.ndarray, " n"], colour: str, order: int) -> None:
+    """Intervals of 95 %, where there are any to see."""
+    which = which & panel.barred
+    if not which.any():
+        return
+    sides = [axis.bars()[:, which] if axis.bars().any() else None for axis in (panel.x, panel.y)]
+    ax.errorbar(
+        panel.x.values[which], panel.y.values[which], xerr=sides[0], yerr=sides[1],
+        fmt="none", ecolor=colour, elinewidth=0.7, alpha=0.55, zorder=1 + order / 10,
+    )  # fmt: skip
+
+
+def _staircase(ax: Axes, panel: Plane) -> None:
+    """Between two points of a front nothing better than the left one was seen."""
+    x, y = panel.x.values[panel.front], panel.y.values[panel.front]
+    order = np.lexsort((y, x))
+    ax.step(x[order], y[order], where="post", color=FRONT, linewidth=1.1, alpha=0.6, zorder=2)
+
+
+def _label(ax: Axes, panel: Plane, named: dict[int, str]) -> None:
+    """The numbers of the front's runs, where they cover nothing."""
+    rows = [row for row in named if panel.front[row]]
+    scale = 72 / ax.figure.dpi  # points in a pixel
+    places = np.stack([panel.x.values, panel.y.values], axis=1)
+    places = np.vstack([places, [[panel.x.baseline, panel.y.baseline]]])
+    points = ax.transData.transform(places) * scale
+    inside = ax.get_window_extent()
+    # A point is a dot of some size, which a label must not touch either.
+    margin = DOT["markersize"] - 1
+    sizes = np.array([[0.7 * SMALL * len(named[row]), 0.8 * SMALL] for row in rows]) + margin
+    frame = (inside.x0 * scale, inside.y0 * scale, inside.x1 * scale, inside.y1 * scale)
+    centres = place_labels(points[rows], sizes.reshape(-1, 2), points, frame)
+    for row, centre in zip(rows, centres, strict=True):
         ax.annotate(
-            points[i].label, (axis.values[i], accuracy[i]),
-            xytext=LABEL_OFFSETS[place % len(LABEL_OFFSETS)], textcoords="offset points",
-            color=FRONT, fontweight="bold", fontsize=9,
+            named[row], places[row], xytext=centre - points[row], textcoords="offset points",
+            ha="center", va="center", fontsize=SMALL, fontweight="bold", color=FRONT, zorder=7,
+            path_effects=[withStroke(linewidth=1.8, foreground="white")],
+            arrowprops={"arrowstyle": "-", "color": FRONT, "linewidth": 0.5, "shrinkB": 2},
         )  # fmt: skip
-    assert record.baseline is not None
-    theirs = record.baseline.score.accuracy
-    name = f"teacher ({record.choices['teacher']})"
-    ax.plot(axis.baseline, theirs, "*", color=BASELINE, markersize=15, zorder=4, label=name)
-    ax.set_xlabel(axis.title)
-    ax.set_xlim(0, 1.12 * max(axis.baseline, axis.high.max()))
-    ax.grid(alpha=0.25)
-    return [bool(on) for on in front]
 
 
-def _draw_front(
-    ax: Axes, values: Float[np.ndarray, " n"], accuracy: Float[np.ndarray, " n"]
-) -> None:
-    """A staircase: between two points nothing better than the left one was seen."""
-    order = np.lexsort((accuracy, values))
-    ax.step(values[order], accuracy[order], where="post", color=FRONT, linewidth=1.2, alpha=0.6)
+def _legend(teacher: str, panel: Plane) -> list[Line2D]:
+    bars = "95 % interval" if panel.barred.all() else "95 % interval, of front points only"
+    return [
+        Line2D([], [], **DOT, markeredgecolor="white", markerfacecolor=FRONT,
+               label="on the front: no run beats it"),
+        Line2D([], [], **DOT, markeredgecolor=GREY, markerfacecolor="white",
+               label="beaten, but not told apart from\na point of the front: all its\n"
+                     "intervals overlap"),
+        Line2D([], [], **DOT, markeredgecolor="white", markerfacecolor=GREY,
+               label="beaten by another run"),
+        Line2D([], [], **STAR, label=teacher),
+        Line2D([], [], color=GREY, linewidth=0.7, label=bars),
+        Line2D([], [], **DOT, markeredgecolor="black", markerfacecolor="none",
+               label="left: no run beats it in\naccuracy, size and latency at once"),
+    ]  # fmt: skip
 
 
-def _caption(named: Sequence[Point]) -> list[str]:
-    """The front's recipes."""
-    lines = [
-        f"{p.label}  {p.recipe}: accuracy {p.metrics.score.accuracy:.3f}, "
-        f"{p.metrics.size_bytes / 1e6:.1f} MB, {_speed(p.speedup)}"
-        for p in named[:LISTED]
-    ]
-    if len(named) > LISTED:
-        lines.append(f"… and {len(named) - LISTED} more, see results.md")
+def _caption(runs: Sequence[tuple[Path, RunRecord]], named: dict[int, str]) -> list[str]:
+    """The recipes of the numbered runs."""
+    lines = []
+    for row, number in named.items():
+        folder, record = runs[row]
+        ours, _ = measured(record)
+        words = (
+            f"{number}  run {folder.name}, {recipe(record)}: accuracy {ours.score.accuracy:.3f}, "
+            f"{megabytes(ours.size_bytes)} MB, {_speed(record.speedup[0])}"
+        )
+        lines += textwrap.wrap(words, CAPTION, subsequent_indent="     ")
     return lines
 
 
 def _speed(speed: Speedup) -> str:
     if speed.difference is False:
-        return "no faster and no slower than the teacher"
-    return f"{speed.ratio:.2f} times as fast as the teacher"
+        return f"speed-up: {NO_DIFFERENCE}"
+    return f"speed-up {speed.ratio:.2f}"
 
 
 def _conditions(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
     """What the figures were measured on, and with."""
     _, record = runs[0]
-    assert record.environment is not None
     assert record.data is not None
-    env, score = record.environment, _metrics(record).score
-    used = sorted({"torch", *(_metrics(each).runtime for _, each in runs)})
+    env, score = environment_of(record), measured(record)[0].score
+    used = sorted({"torch", *(measured(each)[0].runtime for _, each in runs)})
     versions = ", ".join(f"{name} {env.versions[name]}" for name in used if name in env.versions)
     what = f"{env.machine}; {env.device}; {versions}. {record.data.source} (n = {score.samples})."
-    return [line for words in (what, *warnings(runs)) for line in textwrap.wrap(words, 150)]
-
-
-def _baseline_ms(record: RunRecord) -> float:
-    assert record.baseline is not None
-    return record.baseline.latency[0].median_ms
-
-
-def _metrics(record: RunRecord) -> ModelMetrics:
-    assert record.metrics is not None
-    return record.metrics
-
-
-def _label(folder: Path) -> str:
-    return f"#{folder.name}" if folder.name.isdecimal() else folder.name
+    return [line for words in (what, *warnings(runs)) for line in textwrap.wrap(words, CAPTION)]

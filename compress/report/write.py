@@ -30,7 +30,12 @@ from compress.report.words import (
 
 @dataclass(frozen=True)
 class Report:
-    """What was found and what was written."""
+    """What was found and what was written.
+
+    Attributes:
+        table: results.csv.
+        plots: the PNGs; an SVG lies beside each.
+    """
 
     collection: Collection
     table: pd.DataFrame
@@ -73,7 +78,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Report:
 def _plots(runs: Iterable[tuple[Path, RunRecord]], out: Path) -> Iterable[Path]:
     """One plot for each section: figures of different ones are not comparable."""
     parts = sections(runs)
-    for old in out.glob("pareto*.png"):
+    for old in (*out.glob("pareto*.png"), *out.glob("pareto*.svg")):
         old.unlink()
     for number, section in enumerate(parts, start=1):
         task = re.sub(r"[^a-z0-9_]+", "-", section.task.lower())

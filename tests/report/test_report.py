@@ -93,10 +93,11 @@ def test_broken_and_unfinished_runs_are_named_and_skipped(tmp_path: Path) -> Non
 
 
 def test_old_plots_do_not_stay_behind(tmp_path: Path) -> None:
-    (tmp_path / "pareto-9-gone.png").write_bytes(b"old")
+    for kind in ("png", "svg"):
+        (tmp_path / f"pareto-9-gone.{kind}").write_bytes(b"old")
     put(tmp_path, r0=make_record())
     write_report([tmp_path], tmp_path)
-    assert [p.name for p in tmp_path.glob("pareto*")] == ["pareto.png"]
+    assert {p.name for p in tmp_path.glob("pareto*")} == {"pareto.png", "pareto.svg"}
 
 
 def test_run_ten_comes_after_run_nine(tmp_path: Path) -> None:
