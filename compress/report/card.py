@@ -11,6 +11,7 @@ import shlex
 from typing import Any
 
 from compress.records import RunRecord, Score
+from compress.report.markdown import plain_text
 from compress.report.table import STAGES, recipe
 from compress.report.words import (
     asked_sparsity,
@@ -53,14 +54,14 @@ def model_card(record: RunRecord, architecture: str, *, plain: bool) -> str:
     usage = PLAIN.format(architecture=architecture) if plain else PACKED
     sections = [
         _front_matter(record),
-        f"# {_text(record.choices['teacher'])} on {_text(record.choices['task'])}: "
-        f"{_text(recipe(record))}",
+        f"# {plain_text(record.choices['teacher'])} on {plain_text(record.choices['task'])}: "
+        f"{plain_text(recipe(record))}",
         usage,
         "## Figures",
         "Measured on this folder, read back from disk, beside its teacher; intervals are of 95 %.",
         _figures(record),
-        *[_text(words) for words in _sentences(record)],
-        f"Rows: {_text(record.data.source)}. {_machine(record)}",
+        *[plain_text(words) for words in _sentences(record)],
+        f"Rows: {plain_text(record.data.source)}. {_machine(record)}",
         "## How it was made",
         _code(remake_command(record), "sh"),
         *[_step(step) for step in record.history],
@@ -158,13 +159,13 @@ def _machine(record: RunRecord) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in env.versions.items())
     facts = [env.machine, env.device, *([f"governor {env.governor}"] if env.governor else [])]
     busy = f" It was busy: {env.busy}." if env.busy else ""
-    return _text(f"Machine: {'; '.join([*facts, versions])}.{busy}")
+    return plain_text(f"Machine: {'; '.join([*facts, versions])}.{busy}")
 
 
 def _step(step: dict[str, Any]) -> str:
     """One stage: its settings and what it noted."""
     content = {**step.get("settings", {}), **step.get("notes", {})}
-    return f"**{_text(step['stage'])}**\n\n{_code(json.dumps(content, indent=1), 'json')}"
+    return f"**{plain_text(step['stage'])}**\n\n{_code(json.dumps(content, indent=1), 'json')}"
 
 
 def _code(text: str, language: str) -> str:
@@ -173,11 +174,3 @@ def _code(text: str, language: str) -> str:
     while fence in text:
         fence += "`"
     return f"{fence}{language}\n{text}\n{fence}"
-
-
-def _text(words: str) -> str:
-    """Words from a config as one line of Markdown that is neither markup nor HTML."""
-    line = " ".join(words.split())
-    for sign in "\\`*_[]|#":
-        line = line.replace(sign, f"\\{sign}")
-    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,264 @@
+"""Two runs, or two sweeps run by run: what changed in them, and what of that is more than noise."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from compress.measure.speedup import outside
+from compress.records import RunRecord, Score, Speedup
+from compress.report.collect import Collection
+from compress.report.table import recipe
+from compress.report.words import environment_of, measured, megabytes, speedup_words
+
+# What docs/measurement.md says that memory repeats to: "a few percent".
+MEMORY_NOISE = 0.05
+SAME, INCOMPARABLE, ABSENT = "the same", "does not compare", "–"
+MACHINE = ("machine", "device", "governor")
+
+Run = tuple[Path, RunRecord]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A run and what it is compared with."""
+
+    left: Run
+    right: Run
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Which runs of two sweeps belong together, and which have no partner."""
+
+    pairs: tuple[Pair, ...]
+    only_left: tuple[Run, ...]
+    only_right: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting, a version or a fact that is not the same.
+
+    Attributes:
+        key: such as "config pruner.sparsity" or "version torch".
+        left: as JSON; a dash where there is none.
+        right: likewise.
+    """
+
+    key: str
+    left: str
+    right: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure of two runs, in words.
+
+    Attributes:
+        kind: accuracy, size, speed-up or memory.
+        change: from left to right, with its 95 % interval where there is one.
+        verdict: whether that is more than noise.
+    """
+
+    kind: str
+    figure: str
+    left: str
+    right: str
+    change: str
+    verdict: str
+
+
+def match(left: Collection, right: Collection) -> Matching:
+    """Pairs the runs of two folders, failed ones included.
+
+    Two lone runs are a pair. Otherwise runs of a task belong together that have equal overrides; of
+    the others those of equal recipe and seed; of the others those of equal recipe. Where several
+    qualify they go in their order.
+    """
+    if len(left.runs) == len(right.runs) == 1:
+        return Matching((Pair(left.runs[0], right.runs[0]),), (), ())
+    ours, theirs = list(left.runs), list(right.runs)
+    pairs = []
+    for key in (_overrides, _recipe_and_seed, _recipe):
+        for run in list(ours):
+            partner = next((each for each in theirs if key(each[1]) == key(run[1])), None)
+            if partner is not None:
+                pairs.append(Pair(run, partner))
+                ours.remove(run)
+                theirs.remove(partner)
+    place = {folder: number for number, (folder, _) in enumerate(left.runs)}
+    pairs.sort(key=lambda pair: place[pair.left[0]])
+    return Matching(tuple(pairs), tuple(ours), tuple(theirs))
+
+
+def _overrides(record: RunRecord) -> Hashable:
+    return record.choices.get("task"), frozenset(record.overrides)
+
+
+def _recipe_and_seed(record: RunRecord) -> Hashable:
+    return record.choices.get("task"), recipe(record), record.seed
+
+
+def _recipe(record: RunRecord) -> Hashable:
+    return record.choices.get("task"), recipe(record)
+
+
+def differences(pair: Pair) -> list[Difference]:
+    """What is not the same in config, machine, versions and data."""
+    left, right = (dict(_facts(record)) for _, record in (pair.left, pair.right))
+    keys = sorted(left.keys() | right.keys())
+    return [
+        Difference(key, left.get(key, ABSENT), right.get(key, ABSENT))
+        for key in keys
+        if left.get(key) != right.get(key)
+    ]
+
+
+def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
+    yield from _flat(record.config, "config ")
+    env, data = record.environment, record.data
+    if env is not None:
+        yield from _flat({name: getattr(env, name) for name in MACHINE}, "")
+        yield from _flat(env.versions, "version ")
+    if data is not None:
+        yield from _flat(asdict(data), "data ")
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    """Dotted keys and their values as JSON. Lists are values."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", json.dumps(value, ensure_ascii=False)
+
+
+def cautions(pair: Pair) -> dict[str, str]:
+    """Which kinds of figures of the two do not compare, and why not."""
+    (_, left), (_, right) = pair.left, pair.right
+    found: dict[str, str] = {}
+    if not _both_ok(pair):
+        return found
+    if left.choices["task"] != right.choices["task"]:
+        found["accuracy"] = f"tasks differ: {left.choices['task']}, {right.choices['task']}"
+    elif _digest(left) != _digest(right):
+        found["accuracy"] = "rows differ: the digests of the data are not the same"
+    here, there = (f"{env.machine}, {env.device}" for env in map(environment_of, (left, right)))
+    if here != there:
+        found["speed-up"] = found["memory"] = f"machines differ: {here}; {there}"
+    elif measured(left)[1].size_bytes != measured(right)[1].size_bytes:
+        found["speed-up"] = "teachers differ, and a speed-up is one over the teacher"
+    return found
+
+
+def _digest(record: RunRecord) -> str | None:
+    return None if record.data is None else record.data.digest
+
+
+def _both_ok(pair: Pair) -> bool:
+    return {pair.left[1].status, pair.right[1].status} == {"ok"}
+
+
+def changes(pair: Pair) -> list[Change]:
+    """The figures side by side; none if one of the runs bears none."""
+    if not _both_ok(pair):
+        return []
+    (_, left), (_, right) = pair.left, pair.right
+    (ours, _), (theirs, _) = measured(left), measured(right)
+    found = [
+        _accuracy(ours.score, theirs.score),
+        _size(ours.size_bytes, theirs.size_bytes),
+        *_speeds(left, right),
+        _memory("resident memory, MB", ours.resident_bytes, theirs.resident_bytes),
+        _memory("peak memory, MB", ours.peak_memory_bytes, theirs.peak_memory_bytes),
+    ]
+    warned = cautions(pair)
+    return [replace(c, verdict=INCOMPARABLE) if c.kind in warned else c for c in found]
+
+
+def accuracy_difference(left: Score, right: Score) -> tuple[float, float, float]:
+    """The right accuracy less the left one, with its 95 % interval.
+
+    Of the two Wilson intervals, as if the rows had been drawn twice (Newcombe, "Interval estimation
+    for the difference between independent proportions", Statistics in Medicine 17:873, 1998, method
+    10). Records hold no predictions, so what two models get wrong on the same row cannot be set
+    against each other; where the rows are the same, the interval is wider than it need be.
+
+    Returns:
+        Difference, lower and upper end.
+    """
+    difference = right.accuracy - left.accuracy
+    low = math.hypot(right.accuracy - right.accuracy_low, left.accuracy_high - left.accuracy)
+    high = math.hypot(right.accuracy_high - right.accuracy, left.accuracy - left.accuracy_low)
+    return difference, difference - low, difference + high
+
+
+def speedup_ratio(left: Speedup, right: Speedup) -> tuple[float, float, float, bool]:
+    """The right speed-up over the left one with an interval, and whether that tells of a change.
+
+    Its ends come from dividing the ends of two intervals of 95 %, so it covers more than 95 %. It
+    tells of a change if it lies outside what a model's speed-up over itself may be in either run.
+
+    Returns:
+        Ratio, lower and upper end, whether it is more than noise.
+    """
+    low, high = right.low / left.high, right.high / left.low
+    floor = max(left.floor or 1.0, right.floor or 1.0)
+    return right.ratio / left.ratio, low, high, outside(low, high, floor)
+
+
+def _accuracy(left: Score, right: Score) -> Change:
+    difference, low, high = accuracy_difference(left, right)
+    sure = low > 0 or high < 0
+    return Change(
+        "accuracy",
+        "accuracy",
+        f"{left.accuracy:.4f} (n = {left.samples})",
+        f"{right.accuracy:.4f} (n = {right.samples})",
+        f"{difference:+.4f} ({low:+.4f} to {high:+.4f})",
+        _verdict(difference, sure, "higher", "lower", "may be chance"),
+    )
+
+
+def _size(left: int, right: int) -> Change:
+    verdict = _verdict(right - left, left != right, "larger", "smaller", SAME)
+    shown = megabytes(left), megabytes(right), f"{right - left:+,} bytes"
+    return Change("size", "size, MB", *shown, verdict)
+
+
+def _speeds(left: RunRecord, right: RunRecord) -> Iterator[Change]:
+    """A change for each shape that either was timed at."""
+    ours, theirs = (
+        {(each.batch, each.length): each for each in record.speedup} for record in (left, right)
+    )
+    for shape in dict.fromkeys([*ours, *theirs]):
+        one, other = ours.get(shape), theirs.get(shape)
+        name = f"speed-up {shape[0]}×{shape[1]}"
+        shown = [ABSENT if each is None else speedup_words(each) for each in (one, other)]
+        if one is None or other is None:
+            yield Change("speed-up", name, shown[0], shown[1], ABSENT, "timed in one of them only")
+            continue
+        ratio, low, high, sure = speedup_ratio(one, other)
+        verdict = _verdict(ratio - 1, sure, "faster", "slower", "may be noise")
+        change = f"× {ratio:.2f} ({low:.2f} to {high:.2f})"
+        yield Change("speed-up", name, shown[0], shown[1], change, verdict)
+
+
+def _memory(name: str, left: int | None, right: int | None) -> Change:
+    shown = megabytes(left), megabytes(right)
+    if left is None or right is None:
+        return Change("memory", name, *shown, ABSENT, "not measured in both")
+    share = right / left - 1
+    verdict = _verdict(share, abs(share) > MEMORY_NOISE, "more", "less", "may be noise")
+    return Change("memory", name, *shown, f"{100 * share:+.1f} %", verdict)
+
+
+def _verdict(change: float, sure: bool, more: str, less: str, unsure: str) -> str:
+    if not sure:
+        return unsure
+    return more if change > 0 else less

@@ -1,0 +1,11 @@
+"""Text from configs and data, in Markdown."""
+
+from __future__ import annotations
+
+
+def plain_text(words: str) -> str:
+    """Words as one line of Markdown that is neither markup nor HTML."""
+    line = " ".join(words.split())
+    for sign in "\\`*_[]|#":
+        line = line.replace(sign, f"\\{sign}")
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
