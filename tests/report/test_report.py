@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +91,36 @@ def test_broken_and_unfinished_runs_are_named_and_skipped(tmp_path: Path) -> Non
     assert report.summary() == "1 ok, 0 failed, 1 unfinished, 1 unreadable"
     assert "2/metrics.json is no JSON" in (tmp_path / "results.md").read_text()
     assert "unreadable" in screen(tmp_path)
+
+
+def test_records_of_other_versions_are_read_or_named(tmp_path: Path) -> None:
+    """An old record is a row like any other; what cannot be read is counted and says why."""
+    put(tmp_path, r0=make_record(), r1=make_record(0.8), r2=make_record(), r3=make_record(**FAILED))
+    make_old(tmp_path / "1" / "metrics.json")
+    newer = tmp_path / "2" / "metrics.json"
+    newer.write_text(json.dumps(json.loads(newer.read_text()) | {"schema": 99}))
+    for name, content in (
+        ("4", b'{"schema": 2, "sta'),
+        ("5", b"\xff\xfe"),
+        ("6", b'{"schema": 2}'),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_bytes(content)
+    report = write_report([tmp_path], tmp_path)
+    assert report.summary() == "2 ok, 1 failed, 4 unreadable"
+    assert report.table["run"].tolist() == ["0", "1", "3"]
+    assert report.table["accuracy"].tolist()[:2] == [0.9, 0.8]
+    text, shown = (tmp_path / "results.md").read_text(), screen(tmp_path, width=300)
+    for said in (
+        "2/metrics.json has schema 99, this version reads 1, 2",
+        "4/metrics.json is no JSON",
+        "5/metrics.json is no JSON",
+        "6/metrics.json does not fit the schema at status",
+    ):
+        assert said in text
+        assert said in shown
+    assert "# Results: 2 ok, 1 failed, 4 unreadable" in text
+    assert "2 ok, 1 failed, 4 unreadable; tables in" in shown
 
 
 def test_old_plots_do_not_stay_behind(tmp_path: Path) -> None:
