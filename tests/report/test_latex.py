@@ -18,6 +18,12 @@ from tests.test_records import FAILED, make_old, make_record
 EVIL = r"_&%$#{}~^\ <b> [x] *y --z `q` ×± 表 😀 é"
 
 
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing is most of what a report takes, and nothing is asked of it here."""
+    monkeypatch.setattr("compress.report.write.plot_pareto", lambda runs, path: None)
+
+
 def tables_of(*records: RunRecord) -> str:
     return latex_tables(sections((Path(str(n)), record) for n, record in enumerate(records)))
 

@@ -19,6 +19,12 @@ from tests.test_records import make_record
 CHAIN = {"lowrank": {"ratio": 0.75}, "heads": {"sparsity": 0.25}, "neurons": {"sparsity": 0.125}}
 
 
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing is most of what a report takes, and nothing is asked of it here."""
+    monkeypatch.setattr("compress.report.write.plot_pareto", lambda runs, path: None)
+
+
 def long_record() -> RunRecord:
     """Every cell is about as wide as it can get."""
     record: RunRecord = make_record(

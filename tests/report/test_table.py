@@ -17,6 +17,12 @@ from tests.test_records import FAILED, make_old, make_record
 PAGE = ROOT / "docs" / "columns.md"
 
 
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing is most of what a report takes, and nothing is asked of it here."""
+    monkeypatch.setattr("compress.report.write.plot_pareto", lambda runs, path: None)
+
+
 def two_shapes() -> RunRecord:
     """Timed at 1 × 32 and at 8 × 128."""
     record: RunRecord = make_record()
