@@ -128,19 +128,20 @@ class Goals:
         high as the share of time saved (1 − 1 / ratio), and what else should be high as the share
         kept (value / baseline). So the best corner is near 1 everywhere, and 0 is to save nothing.
         """
-        shares = [
-            [
-                _share(name, direction, ours, theirs)
-                for (name, direction), ours, theirs in zip(
-                    self.objectives.items(),
-                    self.values(record),
-                    self.values(baseline_of(record)),
-                    strict=True,
-                )
-            ]
-            for record in records
-        ]
+        shares = [self.shares(record) for record in records]
         return hypervolume(np.array(shares).reshape(len(records), len(self.objectives)))
+
+    def shares(self, record: RunRecord) -> list[float]:
+        """A run's objectives as `volume` takes them: none negative, higher is better."""
+        return [
+            _share(name, direction, ours, theirs)
+            for (name, direction), ours, theirs in zip(
+                self.objectives.items(),
+                self.values(record),
+                self.values(baseline_of(record)),
+                strict=True,
+            )
+        ]
 
     def describe(self) -> dict[str, str]:
         """In words, to tell two searches apart."""
