@@ -1,0 +1,135 @@
+"""Records with what older ones lack, made up for drawings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.records import (
+    Comparison,
+    Interim,
+    LayerWeights,
+    ModelMetrics,
+    RunRecord,
+    Speedup,
+)
+from compress.report.sections import Section, sections
+from tests.test_records import make_metrics, make_record
+
+# What none of a page's drawings may take for markup, a format or a formula.
+HOSTILE = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(2)> $$\\frac12$$ @run{safe} &lt;"
+)
+PATHS = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+)
+
+
+def section_of(*records: RunRecord, names: Sequence[str] = ()) -> Section:
+    """The runs in folders 0, 1, 2, … or of the given names."""
+    folders = names or [str(number) for number in range(len(records))]
+    [section] = sections((Path(f, "x").parent, r) for f, r in zip(folders, records, strict=True))
+    return section
+
+
+def speedup(ratio: float, width: float = 0.1) -> Speedup:
+    return Speedup(1, 32, ratio, ratio * (1 - width), ratio * (1 + width), 1.02, True)
+
+
+def with_interim(record: RunRecord, *stages: str) -> RunRecord:
+    """The record with a model measured after each stage, each smaller and faster than the last."""
+    return replace(
+        record,
+        interim=tuple(
+            Interim(
+                stage,
+                make_metrics(0.91 - 0.01 * step, 2000 - 200 * step, 10 / (1 + 0.2 * step)),
+                (speedup(1 + 0.2 * step),),
+                Comparison(0.95, 3, 2, 1.0),
+            )
+            for step, stage in enumerate(stages, start=1)
+        ),
+    )
+
+
+def with_quantiles(record: RunRecord, ms: float, baseline_ms: float = 10.0) -> RunRecord:
+    """The record with times spread evenly from the median's 0.9 to its 1.1."""
+    assert record.metrics is not None
+    assert record.baseline is not None
+    return replace(
+        record,
+        metrics=_spread(record.metrics, ms),
+        baseline=_spread(record.baseline, baseline_ms),
+    )
+
+
+def _spread(metrics: ModelMetrics, ms: float) -> ModelMetrics:
+    quantiles = tuple(ms * float(share) for share in np.linspace(0.9, 1.1, 21))
+    return replace(
+        metrics, latency=tuple(replace(each, quantiles_ms=quantiles) for each in metrics.latency)
+    )
+
+
+def curve(points: int = 20, start: float = 0.7, validated: int = 5) -> list[dict[str, Any]]:
+    """Losses that fall, the validation's at every so many steps."""
+    return [
+        {
+            "step": 10 * i,
+            "epoch": i / 10,
+            "loss": start * 0.95**i,
+            "validation_loss": start * 0.96**i + 0.1 if i % validated == 0 else None,
+        }
+        for i in range(1, points + 1)
+    ]
+
+
+def trained(stage: str, points: Sequence[dict[str, Any]], **settings: Any) -> dict[str, Any]:
+    """A step of a history."""
+    return {"stage": stage, "settings": settings, "notes": {"curve": list(points)}}
+
+
+def bert_layers(
+    layers: int = 2, width: int = 8, *, zeros: float = 0.0, neurons: int = 32, heads: int = 8
+) -> tuple[LayerWeights, ...]:
+    """The compressible weights of a BERT.
+
+    Args:
+        layers: of the transformer.
+        width: of the residual stream.
+        zeros: share of each weight that is zero.
+        neurons: of the feed-forward.
+        heads: rows of the queries, keys and values together.
+    """
+    shapes = [(heads, width)] * 3 + [(width, heads), (neurons, width), (width, neurons)]
+    return tuple(
+        LayerWeights(f"bert.encoder.layer.{i}.{path}.weight", shape, int(zeros * np.prod(shape)))
+        for i in range(layers)
+        for path, shape in zip(PATHS, shapes, strict=True)
+    )
+
+
+def with_layers(
+    record: RunRecord, ours: Sequence[LayerWeights], theirs: Sequence[LayerWeights] = ()
+) -> RunRecord:
+    assert record.metrics is not None
+    assert record.baseline is not None
+    return replace(
+        record,
+        metrics=replace(record.metrics, layers=tuple(ours)),
+        baseline=replace(record.baseline, layers=tuple(theirs or bert_layers())),
+    )
+
+
+def plain(accuracy: float = 0.9, size: int = 1000, ratio: float = 2.0, **changes: Any) -> RunRecord:
+    """A run whose speed-up is set by itself."""
+    record: RunRecord = make_record(accuracy, size, speedup=(speedup(ratio),), **changes)
+    return record
