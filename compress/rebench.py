@@ -113,6 +113,7 @@ class Bench:
             baseline=None,
             speedup=(),
             comparison=None,
+            validation_comparison=None,
             baseline_model=None,
             stages=(),
             interim=(),

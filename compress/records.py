@@ -239,6 +239,9 @@ class RunRecord:
         history: what each stage did to the model, see `interfaces.Step`.
         interim: the model after each stage, where `interim=true` asked for it.
         measuring_seconds: what of `seconds` went into measuring; null if nothing was measured.
+        comparison: of the predictions on the evaluation split.
+        validation_comparison: of those on the validation split, by which a choice may ask whether
+            a loss is more than chance; null in records of before it was made.
     """
 
     schema: int
@@ -262,6 +265,7 @@ class RunRecord:
     history: tuple[dict[str, Any], ...] = ()
     interim: tuple[Interim, ...] = ()
     measuring_seconds: float | None = None
+    validation_comparison: Comparison | None = None
 
 
 def write_record(record: RunRecord, folder: Path) -> Path:

@@ -56,6 +56,17 @@ def test_a_record_has_all_its_figures(run_config: Runs, tmp_path: Path) -> None:
     assert all(s.low <= s.ratio <= s.high for s in record.speedup)
     assert [step["stage"] for step in record.history] == ["teacher", "pruner"]
     assert load(folder / "model").tokenizer("good film")["input_ids"]
+    # Each comparison is of its own split: what is won less what is lost is the change on it.
+    ours, theirs = record.metrics, record.baseline
+    for found, mine, other in (
+        (record.comparison, ours.score, theirs.score),
+        (record.validation_comparison, ours.validation, theirs.validation),
+    ):
+        assert found is not None
+        assert mine is not None
+        assert other is not None
+        change = mine.samples * (mine.accuracy - other.accuracy)
+        assert found.won - found.lost == round(change)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ from tests.conftest import TINY, compose_config
 from tests.test_pipeline import without_times
 
 Sweep = Callable[..., Path]
+PARTS = (
+    "metrics", "baseline", "comparison", "validation_comparison", "data", "history", "seed",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,8 @@ def quick_measure(
             )
         )
     speeds = tuple(Speedup(*shape, 2.0, 1.9, 2.1) for shape in device.benchmark.shapes)
-    return Measured(*metrics, speeds, compare(*pair, evaluation.labels))
+    found = compare(*pair, evaluation.labels)
+    return Measured(*metrics, speeds, found, found)
 
 
 @pytest.fixture
@@ -129,7 +133,7 @@ def test_the_same_figures_from_a_sweep_that_moved(
     assert {path.name for path in out.iterdir()} >= {"results.csv", "results.md", "pareto.png"}
     for number in (0, 1, 3):
         old, new = (read_record(root / str(number) / "metrics.json") for root in (folder, out))
-        for part in ("metrics", "baseline", "comparison", "data", "history", "seed"):
+        for part in PARTS:
             pair = [without_times(asdict(record)[part]) for record in (old, new)]
             assert pair[0] == pair[1]
         assert old.choices | {"device": "cpu"} == new.choices

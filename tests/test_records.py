@@ -71,7 +71,7 @@ def make_record(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0, **chan
 KEPT = ("runtime", "precision", "zipped_bytes", "bitmask_bytes", "resident_bytes", "layers")
 # What records did not have before, by where it is.
 SINCE = {
-    (): ("comparison", "baseline_model", "interim", "measuring_seconds"),
+    (): ("comparison", "baseline_model", "interim", "measuring_seconds", "validation_comparison"),
     ("environment",): ("busy", "governor"),
     ("metrics",): KEPT,
     ("baseline",): KEPT,

@@ -77,6 +77,7 @@ class Measured:
     baseline: ModelMetrics
     speedup: tuple[Speedup, ...]
     comparison: Comparison
+    validation_comparison: Comparison
 
 
 def measure(
@@ -104,7 +105,7 @@ def measure(
         shared: the folder of the sweep, for what is measured once per sweep.
     """
     batch_size = device.benchmark.scoring_batch
-    scores, comparison = _compare_scores(candidate, baseline, data, batch_size, store)
+    scores, comparisons = _compare_scores(candidate, baseline, data, batch_size, store)
     zipped = zipped_bytes(needed_files(candidate.folder)), _kept_zipped_bytes(baseline, store)
     rows, shapes = data.training.calibration, device.benchmark.shapes
     ours, theirs = (
@@ -120,14 +121,15 @@ def measure(
         metrics=_model_metrics(candidate, scores[0], latencies[0], memory[0], zipped[0]),
         baseline=_model_metrics(baseline, scores[1], latencies[1], memory[1], zipped[1]),
         speedup=tuple(t.speedup(seed, f) for t, f in zip(timings.shapes, floors, strict=True)),
-        comparison=comparison,
+        comparison=comparisons[0],
+        validation_comparison=comparisons[1],
     )
 
 
 def _compare_scores(
     candidate: Subject, baseline: Subject, data: TaskData, batch_size: int, store: TensorStore
-) -> tuple[tuple[Scores, Scores], Comparison]:
-    """Both models' scores, and how their predictions on the evaluation split compare."""
+) -> tuple[tuple[Scores, Scores], tuple[Comparison, Comparison]]:
+    """Both models' scores, and how their predictions compare: evaluation first, then validation."""
     pairs = []
     for rows in (data.evaluation, data.training.validation):
         key = {"model": baseline.digest, "rows": rows.digest, "batch_size": batch_size}
@@ -145,7 +147,11 @@ def _compare_scores(
         )
         for which in (CANDIDATE, BASELINE)
     )
-    return (ours, theirs), compare(*evaluated, data.evaluation.labels)
+    comparisons = (
+        compare(*evaluated, data.evaluation.labels),
+        compare(*validated, data.training.validation.labels),
+    )
+    return (ours, theirs), comparisons
 
 
 def _named_logits(model: Runnable, rows: Split, batch_size: int) -> dict[str, Tensor]:
