@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from compress.report.words import SIGNIFICANT
+from compress.records import ModelMetrics, RunRecord, Score
+from compress.report.words import SIGNIFICANT, measured
+
+Split: TypeAlias = Literal["validation", "evaluation"]
 
 # Differences of shares are not exact: 0.86 - 0.85 is a little more than 0.01.
 ROUNDING = 1e-9
@@ -17,13 +21,13 @@ class Candidate:
 
     Attributes:
         change: of accuracy against the baseline, negative where it is lower.
-        p_value: how likely a difference like it is by chance (McNemar).
+        p_value: how likely a difference like it is by chance (McNemar); null if that is not known.
         latency_ms: at the shape that counts.
     """
 
     name: str
     change: float
-    p_value: float
+    p_value: float | None
     size_bytes: int
     latency_ms: float
 
@@ -33,7 +37,8 @@ class Budget:
     """What may be lost.
 
     Attributes:
-        most: of accuracy; null for nothing that can be told from chance.
+        most: of accuracy; null for nothing that can be told from chance, and nothing at all where
+            that is not known.
     """
 
     name: str
@@ -42,7 +47,8 @@ class Budget:
     def allows(self, candidate: Candidate) -> bool:
         """Whether the candidate loses no more."""
         if self.most is None:
-            return candidate.p_value >= SIGNIFICANT or candidate.change >= 0
+            chance = candidate.p_value is not None and candidate.p_value >= SIGNIFICANT
+            return chance or candidate.change >= 0
         return candidate.change >= -self.most - ROUNDING
 
 
@@ -59,6 +65,11 @@ class Winner:
     fastest: Candidate | None
     smallest: Candidate | None
     balanced: Candidate | None
+
+    def kinds(self) -> dict[str, Candidate]:
+        """The best by what they are best at; empty if none is within the budget."""
+        found = {"smallest": self.smallest, "fastest": self.fastest, "balanced": self.balanced}
+        return {kind: each for kind, each in found.items() if each is not None}
 
 
 BUDGETS = (
@@ -81,3 +92,45 @@ def winners(candidates: Sequence[Candidate], budgets: Sequence[Budget] = BUDGETS
         balanced = min(within, key=lambda c: c.latency_ms * c.size_bytes, default=None)
         found.append(Winner(budget, fastest, smallest, balanced))
     return found
+
+
+def titles(found: Sequence[Winner]) -> dict[str, list[str]]:
+    """By candidate, what it won: "smallest, balanced: no measurable loss"."""
+    won: dict[str, list[str]] = {}
+    for winner in found:
+        kinds: dict[str, list[str]] = {}
+        for kind, each in winner.kinds().items():
+            kinds.setdefault(each.name, []).append(kind)
+        for name, which in kinds.items():
+            won.setdefault(name, []).append(f"{', '.join(which)}: {winner.budget.name}")
+    return won
+
+
+def candidate(name: str, record: RunRecord, split: Split, latency_ms: float) -> Candidate:
+    """A run as a candidate.
+
+    Args:
+        name: that no other candidate has.
+        record: of a run with figures; with those of the split.
+        split: whose rows it is judged by. The evaluation rows are for the report: what was chosen
+            on them looks better there than it is.
+        latency_ms: one that compares between the candidates. Milliseconds of different runs differ
+            with whatever else the machine did, ratios to the baseline of the same run do not.
+    """
+    ours, theirs = measured(record)
+    found = record.comparison if split == "evaluation" else record.validation_comparison
+    return Candidate(
+        name=name,
+        change=judged_score(ours, split).accuracy - judged_score(theirs, split).accuracy,
+        p_value=None if found is None else found.p_value,
+        size_bytes=ours.size_bytes,
+        latency_ms=latency_ms,
+    )
+
+
+def judged_score(metrics: ModelMetrics, split: Split) -> Score:
+    """A model's score on the rows of the split."""
+    if split == "evaluation":
+        return metrics.score
+    assert metrics.validation is not None, "records of before it was scored have none"
+    return metrics.validation

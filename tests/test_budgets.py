@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from compress.budgets import BUDGETS, Budget, Candidate, winners
+from compress.budgets import BUDGETS, Budget, Candidate, candidate, titles, winners
+from compress.records import Comparison
+from tests.search.records import record_of
 
 FLOAT = Candidate("float", 0.0, 1.0, 90, 10.0)
 INT8 = Candidate("int8", -0.002, 0.4, 60, 4.0)
@@ -25,6 +29,8 @@ def test_a_gain_is_no_loss_however_sure() -> None:
 @pytest.mark.parametrize(
     ("change", "p_value", "allowed"),
     [
+        (-0.001, None, [False, True, True]),  # chance or not is not known
+        (0.0, None, [True, True, True]),
         (-0.001, 0.05, [True, True, True]),
         (-0.001, 0.049, [False, True, True]),
         (0.85 - 0.86, 0.001, [False, True, True]),  # -0.010000000000000009
@@ -32,7 +38,9 @@ def test_a_gain_is_no_loss_however_sure() -> None:
         (-0.031, 0.5, [True, False, False]),
     ],
 )
-def test_the_edges_of_the_budgets(change: float, p_value: float, allowed: list[bool]) -> None:
+def test_the_edges_of_the_budgets(
+    change: float, p_value: float | None, allowed: list[bool]
+) -> None:
     candidate = Candidate("x", change, p_value, 1, 1.0)
     assert [budget.allows(candidate) for budget in BUDGETS] == allowed
 
@@ -51,3 +59,29 @@ def test_nothing_within_a_budget_is_said_so() -> None:
     assert winner.fastest is None
     assert winner.smallest is None
     assert winners([])[2].fastest is None
+
+
+def test_titles_name_each_winner_once_with_all_that_it_won() -> None:
+    assert titles(winners(ALL)) == {
+        "int8": ["smallest, fastest, balanced: no measurable loss"],
+        "static": [
+            "smallest, fastest, balanced: at most 1 % of accuracy lost",
+            "fastest, balanced: at most 3 % of accuracy lost",
+        ],
+        "int4": ["smallest: at most 3 % of accuracy lost"],
+    }
+    assert titles(winners([BROKEN])) == {}
+
+
+def test_a_run_is_judged_on_the_rows_that_are_named() -> None:
+    record = replace(
+        record_of(accuracy=0.85, validation=0.7, size=60),
+        comparison=Comparison(0.9, 5, 10, 0.3),
+        validation_comparison=Comparison(0.9, 20, 10, 0.01),
+    )
+    change = pytest.approx(0.05), pytest.approx(-0.1)  # the baseline has 0.8 on both
+    by_test = candidate("a", record, "evaluation", 2.0)
+    assert by_test == Candidate("a", change[0], 0.3, 60, 2.0)
+    assert candidate("a", record, "validation", 2.0) == Candidate("a", change[1], 0.01, 60, 2.0)
+    before = replace(record, validation_comparison=None)
+    assert candidate("a", before, "validation", 2.0).p_value is None

@@ -70,8 +70,9 @@ def model_card(record: RunRecord, architecture: str, *, plain: bool) -> str:
 
 
 def remake_command(record: RunRecord) -> str:
-    """The command line that makes the model again."""
-    return shlex.join(["python", "run.py", *record.overrides])
+    """The command line that makes the model again, alone: what steers a search plays no part."""
+    kept = (word for word in record.overrides if not word.startswith("search."))
+    return shlex.join(["python", "run.py", *kept])
 
 
 def _front_matter(record: RunRecord) -> str:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from compress.budgets import Candidate, Winner, winners
+from compress.budgets import Candidate, Winner, candidate, winners
 from compress.files import write_atomically
 from compress.records import Latency, RunRecord, Speedup
 from compress.report.words import measured, megabytes, p_words, speedup_words
@@ -84,17 +84,9 @@ def candidates(records: Mapping[str, RunRecord], shape: Shape) -> list[Candidate
         baselines[_device(record)].append(_baseline_ms(record, shape))
     found = []
     for name, record in records.items():
-        assert record.comparison is not None
         baseline = float(np.median(baselines[_device(record)]))
-        found.append(
-            Candidate(
-                name=name,
-                change=accuracy_change(record),
-                p_value=record.comparison.p_value,
-                size_bytes=measured(record)[0].size_bytes,
-                latency_ms=baseline / speedup_at(record, shape).ratio,
-            )
-        )
+        latency_ms = baseline / speedup_at(record, shape).ratio
+        found.append(candidate(name, record, "evaluation", latency_ms))
     return found
 
 

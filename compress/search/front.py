@@ -7,7 +7,6 @@ trials that are not on it, nor picked for a budget, are deleted unless all are t
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -18,15 +17,19 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import TypeAdapter
 
-from compress.budgets import BUDGETS, Candidate, Winner, winners
+from compress.budgets import BUDGETS, Winner, candidate, titles, winners
 from compress.files import write_atomically
 from compress.metrics import METRICS
 from compress.records import FILE, RunRecord, write_record
+from compress.report.card import remake_command
 from compress.report.table import recipe
-from compress.search.goals import Goals, baseline_of
+from compress.search.goals import Goals
 from compress.search.ledger import Ledger
 from compress.search.limits import FRONT
 from compress.search.trials import FOLDER, RECORD
+
+# The first budget is the wider the fewer rows there are; what a search keeps should not be.
+PICKED = BUDGETS[1:]
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,6 @@ class Found:
     number: int
     folder: Path
     record: RunRecord
-
-    def command(self) -> str:
-        """What remakes it, alone."""
-        kept = (word for word in self.record.overrides if not word.startswith("search."))
-        return shlex.join(["python", "run.py", *kept])
 
 
 @dataclass
@@ -83,7 +81,7 @@ class Front:
             "front": rows,
             "picks": [
                 {"within": budget.name, **{k: self._row(v) for k, v in pick.items()}}
-                for budget, pick in zip(BUDGETS[1:], picks, strict=True)
+                for budget, pick in zip(PICKED, picks, strict=True)
             ],
         }
         write_atomically(self.folder / "front.json", json.dumps(page, indent=1) + "\n")
@@ -111,49 +109,35 @@ class Front:
     def picks(self, found: list[Found]) -> list[dict[str, Found]]:
         """For each budget of accuracy, the smallest, the fastest and the balanced trial."""
         by_name = {str(each.number): each for each in found}
-        candidates = [self._candidate(each) for each in found]
         return [
-            {
-                kind: by_name[chosen.name]
-                for kind, chosen in _kinds(winner).items()
-                if chosen is not None
-            }
-            for winner in winners(candidates, BUDGETS[1:])
+            {kind: by_name[chosen.name] for kind, chosen in winner.kinds().items()}
+            for winner in self._winners(found)
         ]
 
     def pick_lines(self, found: list[Found]) -> Iterator[str]:
         """The picks in words, each once, with its folder and what remakes it."""
-        said: dict[int, list[str]] = {}
-        for budget, pick in zip(BUDGETS[1:], self.picks(found), strict=True):
-            for number in {each.number for each in pick.values()}:
-                kinds = [kind for kind, each in pick.items() if each.number == number]
-                said.setdefault(number, []).append(f"{', '.join(kinds)}: {budget.name}")
-            if not pick:
-                yield f"none: {budget.name}"
-        by_number = {each.number: each for each in found}
-        for number, words in said.items():
-            each = by_number[number]
-            row = self._row(each)
+        best = self._winners(found)
+        yield from (f"none: {winner.budget.name}" for winner in best if not winner.kinds())
+        by_name = {str(each.number): each for each in found}
+        for name, words in titles(best).items():
+            row = self._row(by_name[name])
             yield "; ".join(words)
             yield (
-                f"  trial {number}, {row['recipe']}: accuracy {row['accuracy']:.4f}, "
+                f"  trial {name}, {row['recipe']}: accuracy {row['accuracy']:.4f}, "
                 f"{row['size_bytes'] / 1e6:.1f} MB, {row['speedup']:.2f} times as fast"
             )
-            yield f"  {each.command()}"
-            yield f"  {each.folder}"
+            yield f"  {row['command']}"
+            yield f"  {row['folder']}"
 
-    def _candidate(self, found: Found) -> Candidate:
-        ours = self.goals.judged(found.record)
-        theirs = self.goals.judged(baseline_of(found.record))
-        accuracy = METRICS["accuracy"]
-        return Candidate(
-            name=str(found.number),
-            change=accuracy.read(ours) - accuracy.read(theirs),
-            p_value=1.0 if ours.comparison is None else ours.comparison.p_value,
-            size_bytes=int(METRICS["size_bytes"].read(ours)),
-            # Milliseconds of one model differ between trials more than ratios taken in one do.
-            latency_ms=1 / METRICS["speedup"].read(ours),
-        )
+    def _winners(self, found: list[Found]) -> list[Winner]:
+        """The best within each budget, by a latency that is a share of the baseline's."""
+        candidates = [
+            candidate(
+                str(each.number), each.record, self.goals.split, 1 / each.record.speedup[0].ratio
+            )
+            for each in found
+        ]
+        return winners(candidates, PICKED)
 
     def _row(self, found: Found) -> dict[str, Any]:
         judged = self.goals.judged(found.record)
@@ -172,7 +156,7 @@ class Front:
             "speedup_high": found.record.speedup[0].high,
             "latency_ms": metrics.latency[0].median_ms,
             "folder": str(found.folder),
-            "command": found.command(),
+            "command": remake_command(found.record),
         }
 
     def _discard_infeasible(self) -> None:
@@ -190,14 +174,6 @@ def discard_model(folder: Path, record: RunRecord) -> None:
     if (folder / FILE).is_file():
         write_record(replace(record, model=None), folder)
     shutil.rmtree(folder / record.model, ignore_errors=True)
-
-
-def _kinds(winner: Winner) -> dict[str, Candidate | None]:
-    return {
-        "smallest": winner.smallest,
-        "fastest": winner.fastest,
-        "balanced": winner.balanced,
-    }
 
 
 def _found(trial: FrozenTrial) -> Found:

@@ -10,12 +10,12 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from compress.budgets import Split, judged_score
 from compress.metrics import METRICS
 from compress.pareto import hypervolume, pareto_front
 from compress.records import RunRecord
 from compress.settings import ConfigError
 
-Split: TypeAlias = Literal["validation", "evaluation"]
 Direction: TypeAlias = Literal["maximize", "minimize"]
 DIRECTIONS: Mapping[str, Direction] = {"maximize": "maximize", "minimize": "minimize"}
 SPLITS: Mapping[str, Split] = {"validation": "validation", "evaluation": "evaluation"}
@@ -109,8 +109,7 @@ class Goals:
         for part in ("metrics", "baseline"):
             metrics = getattr(record, part)
             assert metrics is not None, "only runs that succeeded are judged"
-            assert metrics.validation is not None, "runs of this version score both splits"
-            scores[part] = replace(metrics, score=metrics.validation)
+            scores[part] = replace(metrics, score=judged_score(metrics, self.split))
         return replace(record, **scores)
 
     def front(self, records: Sequence[RunRecord]) -> list[bool]:
