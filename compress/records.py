@@ -5,6 +5,7 @@ Units are in the names; fractions lie in [0, 1]; what could not be measured is n
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,8 +79,7 @@ class Speedup:
         ratio: above 1 when the candidate is faster.
         low: lower end of the 95 % bootstrap interval.
         high: upper end of it.
-        floor: the ratio that the baseline reaches against itself (A/A) in this sweep, >= 1; null
-            if that was not measured.
+        floor: what the baseline reaches against itself (A/A) in this sweep, >= 1; null if unknown.
         difference: whether the interval lies outside [1/floor, floor].
     """
 
@@ -131,8 +131,7 @@ class ModelMetrics:
 
     Attributes:
         score: on the evaluation split, which chooses nothing.
-        validation: on the validation split, which a search may choose by; null in records of
-            before it was scored.
+        validation: on the validation split, which a search may choose by; null in old records.
         parameters: entries of all weights, shared ones counted once.
         nonzero_parameters: those that are not zero.
         sparsity: zeroed fraction of the compressible weights (the Linear layers of the blocks).
@@ -142,12 +141,10 @@ class ModelMetrics:
         peak_memory_bytes: memory that a fresh process takes for it at most, while it runs the
             largest timed shape; null where the operating system does not say.
         runtime: what ran it.
-        precision: what it computed in; null in records of before it was noted.
+        precision: what it computed in; null in old records.
         zipped_bytes: what a zip file of the same files would take.
-        bitmask_bytes: what the files would take with one bit per weight and only the weights that
-            are not zero, wherever that is less.
-        resident_bytes: memory that a fresh process takes for it once it has run the first timed
-            shape; null where the operating system does not say.
+        bitmask_bytes: likewise, with a bit per weight and only what is not zero where that is less.
+        resident_bytes: as peak_memory_bytes, but once it has run the first timed shape.
     """
 
     score: Score
@@ -239,9 +236,8 @@ class RunRecord:
         history: what each stage did to the model, see `interfaces.Step`.
         interim: the model after each stage, where `interim=true` asked for it.
         measuring_seconds: what of `seconds` went into measuring; null if nothing was measured.
-        comparison: of the predictions on the evaluation split.
-        validation_comparison: of those on the validation split, by which a choice may ask whether
-            a loss is more than chance; null in records of before it was made.
+        comparison: on the evaluation split.
+        validation_comparison: on the validation split; null in old records.
     """
 
     schema: int
@@ -275,10 +271,14 @@ def write_record(record: RunRecord, folder: Path) -> Path:
     return path
 
 
-def read_record(path: Path) -> RunRecord:
-    """Reads a metrics.json.
+@functools.cache
+def record_schema() -> TypeAdapter[RunRecord]:
+    """Checks and builds records; kept, as making it takes far longer than using it."""
+    return TypeAdapter(RunRecord)
 
-    One of schema 1 lacks what schema 2 added; its record has nothing in these places.
+
+def read_record(path: Path) -> RunRecord:
+    """Reads a metrics.json; what an older schema lacks is null or empty.
 
     Raises:
         UserError: it is no JSON, of another schema, or does not fit the schema; says where.
@@ -293,7 +293,7 @@ def read_record(path: Path) -> RunRecord:
         raise UserError(f"{path} has schema {schema}, this version reads {allowed}")
     raw["schema"] = SCHEMA
     try:
-        return TypeAdapter(RunRecord).validate_python(raw)
+        return record_schema().validate_python(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

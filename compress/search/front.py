@@ -15,12 +15,11 @@ from typing import Any
 
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
-from pydantic import TypeAdapter
 
 from compress.budgets import BUDGETS, Winner, candidate, titles, winners
 from compress.files import write_atomically
 from compress.metrics import METRICS
-from compress.records import FILE, RunRecord, write_record
+from compress.records import FILE, RunRecord, record_schema, write_record
 from compress.report.card import remake_command
 from compress.report.table import recipe
 from compress.search.goals import Goals
@@ -177,7 +176,7 @@ def discard_model(folder: Path, record: RunRecord) -> None:
 
 
 def _found(trial: FrozenTrial) -> Found:
-    record = TypeAdapter(RunRecord).validate_python(trial.user_attrs[RECORD])
+    record = record_schema().validate_python(trial.user_attrs[RECORD])
     return Found(trial.number, Path(trial.user_attrs[FOLDER]), record)
 
 
