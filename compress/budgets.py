@@ -96,14 +96,17 @@ def winners(candidates: Sequence[Candidate], budgets: Sequence[Budget] = BUDGETS
 
 def titles(found: Sequence[Winner]) -> dict[str, list[str]]:
     """By candidate, what it won: "smallest, balanced: no measurable loss"."""
-    won: dict[str, list[str]] = {}
+    won: dict[str, dict[str, list[str]]] = {}
     for winner in found:
         kinds: dict[str, list[str]] = {}
         for kind, each in winner.kinds().items():
             kinds.setdefault(each.name, []).append(kind)
         for name, which in kinds.items():
-            won.setdefault(name, []).append(f"{', '.join(which)}: {winner.budget.name}")
-    return won
+            won.setdefault(name, {}).setdefault(", ".join(which), []).append(winner.budget.name)
+    return {
+        name: [f"{which}: {', '.join(budgets)}" for which, budgets in wins.items()]
+        for name, wins in won.items()
+    }
 
 
 def candidate(name: str, record: RunRecord, split: Split, latency_ms: float) -> Candidate:

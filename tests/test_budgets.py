@@ -71,6 +71,9 @@ def test_titles_name_each_winner_once_with_all_that_it_won() -> None:
         "int4": ["smallest: at most 3 % of accuracy lost"],
     }
     assert titles(winners([BROKEN])) == {}
+    assert titles(winners([FLOAT])) == {
+        "float": [f"smallest, fastest, balanced: {', '.join(each.name for each in BUDGETS)}"]
+    }
 
 
 def test_a_run_is_judged_on_the_rows_that_are_named() -> None:

@@ -80,12 +80,12 @@ def warnings(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
         machines.setdefault(f"{found.machine}, {found.device}", []).append(folder.name)
     said = []
     if len(machines) > 1:
-        places = "; ".join(f"{name} ({_runs(which)})" for name, which in machines.items())
+        places = "; ".join(f"{name} ({named_runs(which)})" for name, which in machines.items())
         said.append(f"{len(machines)} machines, whose times do not compare: {places}.")
     if busy:
         said.append(
-            f"The machine was busy with something else at the start of {_runs(busy)}: times may be "
-            "off. How busy is in results.csv."
+            f"The machine was busy with something else at the start of {named_runs(busy)}: times "
+            "may be off. How busy is in results.csv."
         )
     return said
 
@@ -96,7 +96,7 @@ def shared_words(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
     for folder, record in runs:
         for words in plain_words(record):
             said.setdefault(words, []).append(folder.name)
-    return [f"{_runs(which, 'Run')}: {words}" for words, which in said.items()]
+    return [f"{named_runs(which, 'Run')}: {words}" for words, which in said.items()]
 
 
 def measured(record: RunRecord) -> tuple[ModelMetrics, ModelMetrics]:
@@ -112,7 +112,8 @@ def environment_of(record: RunRecord) -> Environment:
     return record.environment
 
 
-def _runs(names: Sequence[str], word: str = "run") -> str:
+def named_runs(names: Sequence[str], word: str = "run") -> str:
+    """Such as "runs 3, 4, 5"; of many the first dozen."""
     listed = [*names[:LISTED], *([f"{len(names) - LISTED} more"] if len(names) > LISTED else [])]
     return f"{word}{'s' if len(names) > 1 else ''} {', '.join(listed)}"
 

@@ -1,0 +1,292 @@
+"""Which model to ship, in plain sentences, and the best within each budget. Pure.
+
+Where every run of a section was scored on validation rows, these choose and the figures shown are
+of the evaluation rows, which chose nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from compress.budgets import BUDGETS, Budget, Candidate, Split, Winner, candidate, titles, winners
+from compress.records import RunRecord, Speedup
+from compress.report.points import (
+    Shape,
+    accuracy_figure,
+    alike,
+    latency_figure,
+    run_name,
+    shapes_of,
+    size_figure,
+    speedup_at,
+)
+from compress.report.sections import Section
+from compress.report.words import (
+    change_words,
+    environment_of,
+    measured,
+    megabytes,
+    named_runs,
+)
+
+# In this order for the one run that is named first. A budget of chance comes last: the fewer rows,
+# the more it allows.
+FIRST = (BUDGETS[1], BUDGETS[2], BUDGETS[0])
+# A gain below it is no reason to ship another model: a model timed against itself is up to 3 %
+# faster by chance (docs/noise.md).
+WORTH = 1.05
+NO_WORSE = "neither larger nor slower than the teacher"
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A run that is the best at something.
+
+    Attributes:
+        change: of accuracy against the teacher on the rows that chose.
+        latency_ms: at the shape that counts, comparable between the runs of the section.
+        wins: what it is the best at: "smallest, balanced: no measurable loss".
+    """
+
+    name: str
+    folder: Path
+    record: RunRecord
+    change: float
+    latency_ms: float
+    wins: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do with the runs of a section.
+
+    Attributes:
+        shape: batch and length that the fastest is the fastest at.
+        split: whose rows chose.
+        picks: the best within the budgets, each once; the one to ship first.
+        words: sentences, the verdict first.
+        ship: name of the run to ship; null if the teacher, or none, is better kept.
+    """
+
+    section: Section
+    shape: Shape
+    split: Split
+    picks: tuple[Pick, ...]
+    words: tuple[str, ...]
+    ship: str | None
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The runs of a section that can be compared at a shape.
+
+    Attributes:
+        runs: by name, folder and record.
+        candidates: in the same order.
+    """
+
+    shape: Shape
+    split: Split
+    runs: Mapping[str, tuple[Path, RunRecord]]
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def best(self) -> list[Winner]:
+        """The best within each budget."""
+        return winners(self.candidates)
+
+
+def advise(section: Section, root: Path) -> Advice:
+    """The recommendation for a section.
+
+    Args:
+        section: the runs to choose from.
+        root: runs are named by their folders below it.
+    """
+    contest = contest_of(section, root)
+    chosen = _chosen(contest)
+    won = titles(contest.best)
+    ship = None if chosen is None else chosen[0].name
+    if ship is not None:
+        won.setdefault(ship, [f"balanced: {NO_WORSE}"])
+    by_name = {each.name: each for each in contest.candidates}
+    picks = tuple(
+        Pick(
+            name,
+            *contest.runs[name],
+            by_name[name].change,
+            by_name[name].latency_ms,
+            tuple(won[name]),
+        )
+        for name in sorted(won, key=lambda name: name != ship)
+    )
+    words = (*_verdict(contest, chosen), *_left_out(section, contest))
+    return Advice(section, contest.shape, contest.split, picks, words, ship)
+
+
+def contest_of(section: Section, root: Path) -> Contest:
+    """The runs of a section that were timed at the shape that most of them were timed at."""
+    records = [record for _, record in section.runs]
+    shape = shapes_of(records)[0]
+    split = deciding_split(records)
+    latencies = latency_figure(records, shape).values
+    runs, candidates = {}, []
+    for (folder, record), latency in zip(section.runs, latencies, strict=True):
+        if not np.isnan(latency):
+            name = run_name(folder, root)
+            runs[name] = (folder, record)
+            candidates.append(candidate(name, record, split, float(latency)))
+    return Contest(shape, split, runs, tuple(candidates))
+
+
+def deciding_split(records: Sequence[RunRecord]) -> Split:
+    """Validation where every run and its teacher were scored on it; two splits never mix."""
+    scored = all(m.validation is not None for record in records for m in measured(record))
+    return "validation" if scored else "evaluation"
+
+
+def _chosen(contest: Contest) -> tuple[Candidate, Budget] | None:
+    """The balanced one of the runs worth shipping, within the first budget that one is within."""
+    worth = [each for each in contest.candidates if _gains(contest, each)]
+    found = {winner.budget: winner.balanced for winner in winners(worth)}
+    for budget in FIRST:
+        balanced = found[budget]
+        if balanced is not None:
+            return balanced, budget
+    return None
+
+
+def _verdict(contest: Contest, chosen: tuple[Candidate, Budget] | None) -> Iterator[str]:
+    if chosen is not None:
+        best, budget = chosen
+        _, record = contest.runs[best.name]
+        yield f"Ship run {best.name}: {cost_words(record, contest.shape)}."
+        yield from _reasons(contest, best, budget)
+    elif any(winner.kinds() for winner in contest.best):
+        yield (
+            "Keep the teacher as it is: no run that is near enough to its accuracy saves bytes or "
+            "time without costing the other."
+        )
+        yield _judged_by(contest)
+    else:
+        yield _nothing(contest)
+        yield _judged_by(contest)
+
+
+def _nothing(contest: Contest) -> str:
+    nearest = max(contest.candidates, key=lambda each: each.change)
+    _, record = contest.runs[nearest.name]
+    ours, theirs = measured(record)
+    return (
+        "Ship none of these runs: each loses more than 3 % of accuracy. The nearest to the "
+        f"teacher is run {nearest.name}, at {_accuracy(record)} where the teacher has "
+        f"{theirs.score.accuracy:.3f}, and {megabytes(ours.size_bytes)} MB instead of "
+        f"{megabytes(theirs.size_bytes)}."
+    )
+
+
+def _reasons(contest: Contest, best: Candidate, budget: Budget) -> Iterator[str]:
+    _, record = contest.runs[best.name]
+    on_rows = f"On the test rows: {change_words(record)}."
+    if contest.split == "validation":
+        on_rows = f"On the validation rows its accuracy changes by {best.change:+.4f}. {on_rows}"
+    yield (
+        f"With {budget.name} it is the balanced one, of the least product of size and time, of the "
+        f"runs that are {NO_WORSE}. {on_rows}"
+    )
+    yield _judged_by(contest)
+    yield from _rivals(contest, best)
+    if environment_of(record).busy is not None:
+        yield "The machine was busy with something else when this run began: time it again."
+
+
+def _rivals(contest: Contest, best: Candidate) -> Iterator[str]:
+    """Which other runs cannot be told from it."""
+    records = [record for _, record in contest.runs.values()]
+    names = list(contest.runs)
+    itself = np.array([name == best.name for name in names])
+    accuracy = accuracy_figure(records)
+    every = [accuracy, size_figure(records), latency_figure(records, contest.shape)]
+    overlapping = int((alike([accuracy], itself) & ~itself).sum())
+    if overlapping:
+        rows, others = measured(records[0])[0].score.samples, len(names) - 1
+        some = "any" if overlapping == others else f"{overlapping}"
+        whom = "the other run" if others == 1 else f"{some} of the {others} other runs"
+        yield f"By accuracy alone {rows} test rows cannot tell it from {whom}."
+    same = alike(every, itself) & ~itself
+    twins = [name for name, like in zip(names, same, strict=True) if like]
+    if twins:
+        yield (
+            f"It cannot be told from {named_runs(twins)}: the intervals of accuracy and of "
+            "speed-up overlap, and the sizes differ by at most 1 %."
+        )
+
+
+def _judged_by(contest: Contest) -> str:
+    records = [record for _, record in contest.runs.values()]
+    ours, _ = measured(records[0])
+    if contest.split == "validation":
+        assert ours.validation is not None
+        chance = any(record.validation_comparison is None for record in records)
+        strict = (
+            " These records do not compare predictions row by row there, so no measurable loss "
+            "means no loss at all."
+        )
+        return (
+            f"Chosen on {ours.validation.samples} validation rows; the figures are of "
+            f"{ours.score.samples} test rows, which chose nothing.{strict if chance else ''}"
+        )
+    return (
+        f"Chosen on the same {ours.score.samples} test rows that the figures are of, as not every "
+        "run was scored on validation rows: what was chosen looks better than it is."
+    )
+
+
+def _left_out(section: Section, contest: Contest) -> Iterator[str]:
+    missing = len(section.runs) - len(contest.runs)
+    if missing:
+        shape = f"{contest.shape[0]} × {contest.shape[1]}"
+        yield f"{missing} of {len(section.runs)} runs were not timed at {shape} and take no part."
+
+
+def _gains(contest: Contest, one: Candidate) -> bool:
+    """Whether a run is clearly smaller or faster than its teacher, and not the contrary of one."""
+    _, record = contest.runs[one.name]
+    ours, theirs = measured(record)
+    speed = speedup_at(record, contest.shape)
+    assert speed is not None, "runs of a contest were timed at its shape"
+    ratio = 1.0 if speed.difference is False else speed.ratio
+    smaller = theirs.size_bytes / ours.size_bytes
+    return min(smaller, ratio) * WORTH > 1 and max(smaller, ratio) > WORTH
+
+
+def cost_words(record: RunRecord, shape: Shape) -> str:
+    """What a model is beside its teacher: bytes, time, accuracy."""
+    ours, theirs = measured(record)
+    speed = speedup_at(record, shape)
+    assert speed is not None, "runs of a contest were timed at its shape"
+    return (
+        f"{megabytes(ours.size_bytes)} MB instead of {megabytes(theirs.size_bytes)}, "
+        f"{fast_words(speed)}, accuracy {_accuracy(record)} where the teacher has "
+        f"{theirs.score.accuracy:.3f}"
+    )
+
+
+def fast_words(speed: Speedup) -> str:
+    """Such as "4.6 times as fast"; a slow-down keeps a digit more."""
+    if speed.difference is False:
+        return "as fast, as far as can be told"
+    return (
+        f"{speed.ratio:.1f} times as fast"
+        if speed.ratio > 2
+        else f"{speed.ratio:.2f} times as fast"
+    )
+
+
+def _accuracy(record: RunRecord) -> str:
+    score = measured(record)[0].score
+    return f"{score.accuracy:.3f} ({score.accuracy_low:.3f} to {score.accuracy_high:.3f})"
