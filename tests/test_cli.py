@@ -53,7 +53,7 @@ def test_the_sweep_ends_with_its_report(
     sweep: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, done = sweep
-    assert done.stdout.rstrip().endswith(str(folder / "pareto.png"))
+    assert done.stdout.rstrip().endswith(str(folder / "report.html"))
     table = pd.read_csv(folder / "results.csv")
     assert table["status"].tolist() == ["ok", "ok", "failed", "failed", "ok", "ok"]
     assert table["sparsity"].dropna().round(2).between(0.25, 0.56).all()

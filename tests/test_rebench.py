@@ -29,6 +29,7 @@ from tests.conftest import TINY, compose_config
 from tests.test_pipeline import without_times
 
 Sweep = Callable[..., Path]
+WRITTEN = {"results.csv", "results.md", "pareto.png", "report.html"}
 PARTS = (
     "metrics", "baseline", "comparison", "validation_comparison", "data", "history", "seed",
 )  # fmt: skip
@@ -130,7 +131,7 @@ def test_the_same_figures_from_a_sweep_that_moved(
     assert code == 0
     assert f"left out {folder / '2'}, which failed: Wanda.sparsity must be" in shown
     assert "3 ok, 0 failed" in shown
-    assert {path.name for path in out.iterdir()} >= {"results.csv", "results.md", "pareto.png"}
+    assert {path.name for path in out.iterdir()} >= WRITTEN
     for number in (0, 1, 3):
         old, new = (read_record(root / str(number) / "metrics.json") for root in (folder, out))
         for part in PARTS:

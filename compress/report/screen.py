@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -21,11 +23,12 @@ from compress.report.words import (
 from compress.report.write import Report
 
 ROWS = 20
+SECTIONS = 4
 CHANGE = f"change: of accuracy against the teacher; p of {SIGNIFICANT} or more may be chance"
 
 
 def show(report: Report, console: Console) -> None:
-    """Prints the best rows by accuracy, what failed and why, and where the files are."""
+    """Prints the best rows by accuracy, what failed and why, what to ship, where the files are."""
     runs = report.collection.ok
     for words in warnings(runs):
         console.print(f"[yellow]{escape(words)}[/]")
@@ -40,6 +43,20 @@ def show(report: Report, console: Console) -> None:
     console.print(f"{report.summary()}; tables in {escape(str(report.folder))}")
     for plot in report.plots:
         console.print(f"Pareto plot: {escape(str(plot))}", soft_wrap=True)
+    for line in verdicts(report):
+        console.print(f"[bold]{escape(line)}[/]", soft_wrap=True)
+    console.print(f"Report: {escape(str(report.page))}", soft_wrap=True)
+
+
+def verdicts(report: Report) -> Iterator[str]:
+    """What to ship, a line a section; of many sections the first few."""
+    several = len(report.advice) > 1
+    for advice in report.advice[:SECTIONS]:
+        section = advice.section
+        where = f"{section.task} on {section.machine}, {section.device}: " if several else ""
+        yield f"{where}{advice.words[0]}"
+    if len(report.advice) > SECTIONS:
+        yield f"… and {len(report.advice) - SECTIONS} more sections"
 
 
 def _table(report: Report) -> Table:

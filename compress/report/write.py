@@ -1,4 +1,4 @@
-"""From folders of runs to tables (results.csv, .parquet, .md and .tex) and Pareto plots."""
+"""From folders of runs to report.html, tables (.csv, .parquet, .md, .tex) and Pareto plots."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from compress.files import write_atomically
 from compress.records import RunRecord
 from compress.report.collect import Collection, collect
 from compress.report.latex import latex_tables
+from compress.report.page import PAGE, render_page
 from compress.report.plot import plot_pareto
-from compress.report.sections import sections
+from compress.report.recommend import Advice, advise
+from compress.report.sections import Section, sections
 from compress.report.table import recipe, results_table
 from compress.report.words import (
     asked_sparsity,
@@ -35,12 +37,16 @@ class Report:
     Attributes:
         table: results.csv.
         plots: the PNGs; an SVG lies beside each.
+        advice: what to ship, one a section.
+        page: report.html.
     """
 
     collection: Collection
     table: pd.DataFrame
     folder: Path
     plots: tuple[Path, ...]
+    advice: tuple[Advice, ...]
+    page: Path
 
     def summary(self) -> str:
         """How many runs of each kind there are, in one line."""
@@ -56,7 +62,7 @@ class Report:
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Report:
-    """Reads every record below the folders and writes tables and plots into `out`.
+    """Reads every record below the folders and writes tables, plots and a page into `out`.
 
     Raises:
         UserError: a folder does not exist.
@@ -65,19 +71,20 @@ def write_report(folders: Sequence[Path], out: Path) -> Report:
     root = folders[0] if len(folders) == 1 else Path.cwd()
     out.mkdir(parents=True, exist_ok=True)
     table = results_table(collection.runs, root)
-    plots = tuple(_plots(collection.ok, out))
-    report = Report(collection, table, out, plots)
+    parts = sections(collection.ok)
+    advice = tuple(advise(part, root) for part in parts)
+    report = Report(collection, table, out, tuple(_plots(parts, out)), advice, out / PAGE)
     write_atomically(out / "results.csv", table.to_csv(index=False))
     # pyarrow is what `datasets` keeps its rows in, so it is there.
     write_atomically(out / "results.parquet", table.to_parquet(engine="pyarrow", index=False))
-    write_atomically(out / "results.tex", latex_tables(sections(collection.ok)))
+    write_atomically(out / "results.tex", latex_tables(parts))
     write_atomically(out / "results.md", _markdown(report))
+    write_atomically(report.page, render_page(collection, advice, root, report.summary()))
     return report
 
 
-def _plots(runs: Iterable[tuple[Path, RunRecord]], out: Path) -> Iterable[Path]:
+def _plots(parts: Sequence[Section], out: Path) -> Iterable[Path]:
     """One plot for each section: figures of different ones are not comparable."""
-    parts = sections(runs)
     for old in (*out.glob("pareto*.png"), *out.glob("pareto*.svg")):
         old.unlink()
     for number, section in enumerate(parts, start=1):

@@ -59,6 +59,7 @@ def test_one_run_and_no_run(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert write_report([empty], empty).plots == ()
+    assert "nothing to recommend" in (empty / "report.html").read_text()
     put(tmp_path / "one", r0=make_record())
     assert [p.name for p in write_report([tmp_path / "one"], tmp_path).plots] == ["pareto.png"]
 
@@ -219,11 +220,27 @@ def test_recipes(
     assert recipe(make_record(choices=choices, config=config, overrides=overrides)) == words
 
 
-def test_screen_names_the_plot_and_the_best_run_first(tmp_path: Path) -> None:
-    put(tmp_path, r0=make_record(0.7), r1=make_record(0.8))
+def test_screen_has_the_best_run_first_and_ends_with_what_to_ship(tmp_path: Path) -> None:
+    put(tmp_path, r0=make_record(0.7), r1=make_record(0.9, 500, 2.5))
     shown = screen(tmp_path)
-    assert shown.index("0.800") < shown.index("0.700")
-    assert shown.rstrip().endswith("pareto.png")
+    assert shown.index("0.900") < shown.index("0.700")
+    plot, verdict, page = shown.rstrip().splitlines()[-3:]
+    assert plot.endswith("pareto.png")
+    assert verdict.startswith("Ship run 1: 0.0 MB instead of 0.0, 4.0 times as fast, accuracy 0.9")
+    assert page == f"Report: {tmp_path / 'report.html'}", "whole, however narrow the screen is"
+
+
+def test_each_section_has_its_verdict_on_the_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compress.report.write.plot_pareto", lambda _, path: path.write_bytes(b""))
+    base = make_record()
+    tasks = {f"r{i}": replace(base, choices=base.choices | {"task": f"t{i}"}) for i in range(6)}
+    put(tmp_path, **tasks)
+    *shown, more, _ = screen(tmp_path, width=300).rstrip().splitlines()
+    expected = [f"t{i} on cpu X, cpu, 2 threads: Ship" for i in range(4)]
+    assert [line[: len(expected[0])] for line in shown[-4:]] == expected
+    assert more == "… and 2 more sections"
 
 
 def test_a_recipe_names_the_runtime_that_ran_it_or_was_to() -> None:

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from compress.records import Environment, RunRecord, Speedup
+from compress.report.collect import Collection
+from compress.report.honesty import LONGEST, excluded, facts
+from compress.report.recommend import advise
+from compress.report.sections import sections
+from tests.test_records import FAILED, make_record
+
+ROOT = Path("sweep")
+BASE = make_record()
+
+
+def told(*records: RunRecord) -> dict[str, str]:
+    """The facts of a section of these runs, which are named 0, 1, …"""
+    [section] = sections((ROOT / str(i), record) for i, record in enumerate(records))
+    return dict(facts(advise(section, ROOT)))
+
+
+def with_versions(versions: dict[str, str]) -> RunRecord:
+    return replace(BASE, environment=Environment("cpu X", "cpu, 2 threads", 0.1, versions))
+
+
+def with_floor(floor: float | None) -> RunRecord:
+    return replace(BASE, speedup=(Speedup(1, 32, 2.0, 1.9, 2.1, floor),))
+
+
+@pytest.mark.parametrize(
+    ("records", "term", "words"),
+    [
+        ([BASE], "machine", "cpu X; clock governor not readable"),
+        ([BASE], "rows", "rows: 10 to train on, 2 to validate, 3 to test"),
+        ([BASE], "accuracy", "on 100 test rows: 95 % Wilson intervals of up to ± 0.050"),
+        ([with_versions({"torch": "2", "numpy": "1"})], "libraries", "torch 2, numpy 1"),
+        ([BASE, with_versions({"torch": "3"})], "libraries", "torch 2 or 3"),
+        ([BASE], "times at 1 × 32", "50 passes; the teacher's median was 10.00 ms."),
+        ([BASE], "times at 1 × 32", "Against itself the teacher reaches up to 1.020 (A/A)"),
+        ([with_floor(1.01), with_floor(1.05)], "times at 1 × 32", "up to 1.010 to 1.050 (A/A)"),
+        ([BASE, with_floor(None)], "times at 1 × 32", "was not measured for 1 of 2 runs."),
+        ([BASE, replace(BASE, seed=1)], "seeds", "0, 1. Runs that differ in their seed alone"),
+        ([BASE, replace(BASE, model=None)], "models", "1 of 2 were deleted"),
+        ([BASE], "busy", "Nothing else used the processors"),
+        ([BASE], "in plain words", "Run 0: Half of the block weights are zero"),
+    ],
+)
+def test_facts(records: list[RunRecord], term: str, words: str) -> None:
+    assert words in told(*records)[term]
+
+
+def test_a_busy_start_is_told_with_its_run() -> None:
+    assert BASE.environment is not None
+    busy = replace(BASE, environment=replace(BASE.environment, busy="something"))
+    assert "busy with something else at the start of run 1" in told(BASE, busy)["busy"]
+
+
+def test_what_goes_without_saying_is_left_out() -> None:
+    assert not {"seeds", "models"} & told(BASE).keys()
+
+
+def test_runs_without_figures_are_listed_by_reason() -> None:
+    failed = make_record(**FAILED)
+    runs = (
+        (ROOT / "0", BASE),
+        (ROOT / "1", failed),
+        (ROOT / "2", replace(failed, error="x" * (LONGEST + 1))),
+        (ROOT / "3", failed),
+        (ROOT / "4", replace(failed, status="infeasible", error="too large")),
+    )
+    found = excluded(Collection(runs, ("5/metrics.json is no JSON",), (ROOT / "6",)), ROOT)
+    assert [(kind.title, kind.count) for kind in found] == [
+        ("Failed", 3), ("Infeasible", 1), ("Unfinished", 1), ("Unreadable", 1),
+    ]  # fmt: skip
+    assert found[0].reasons == (("no", ("1", "3")), ("x" * LONGEST + " …", ("2",)))
+    assert found[1].reasons == (("too large", ("4",)),)
+    assert found[2].reasons[0][1] == ("6",)
+    assert found[3].reasons[0][0] == "5/metrics.json is no JSON"
+    assert excluded(Collection(runs[:1], (), ()), ROOT) == []
