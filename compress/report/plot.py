@@ -35,7 +35,7 @@ from compress.report.words import NO_DIFFERENCE, environment_of, measured, megab
 
 # Okabe & Ito 2008: told apart by colour-blind readers.
 FRONT, BASELINE, GREY = "#0072B2", "#D55E00", "#8A8A8A"
-COLOURS = "cividis"  # even in lightness, so it survives a grey printer, too
+COLOURS = "cividis_r"  # dark is accurate; even in lightness, so it survives a grey printer too
 WIDTH, PANELS_HEIGHT = 7.2, 6.0  # inches: a page's width, so that type is printed as large as it is
 FONT = 8.5  # points; nothing is smaller than 8
 SMALL = 8.0

@@ -127,7 +127,7 @@ def _dots(plot: figure, drawn: Drawn, place: str, where: Place) -> GlyphRenderer
         accuracy = drawn.source.data["accuracy"]
         # One accuracy alone has no span to be coloured by.
         low, high = min(accuracy), max(*accuracy, min(accuracy) + NARROWEST)
-        colour = linear_cmap("accuracy", Cividis256, low, high)
+        colour = linear_cmap("accuracy", Cividis256[::-1], low, high)
         looks = {"fill_color": colour, "line_color": BLACK if where == FRONT else edge}
         if where == FRONT:
             _colour_bar(plot, colour["transform"])
