@@ -1,4 +1,4 @@
-"""Dominance, hypervolume, knee and overlap: pure functions over tables of objectives."""
+"""Dominance, hypervolume and knee: pure functions over tables of objectives."""
 
 from __future__ import annotations
 
@@ -100,19 +100,6 @@ def knee(points: Float[np.ndarray, "points objectives"], better: Sequence[Direct
     beyond = 1 - scaled.sum(axis=1)
     farthest = int(beyond.argmax())
     return int(rows[farthest]) if beyond[farthest] > ROUNDING else None
-
-
-def overlap(low: float, high: float, other_low: float, other_high: float) -> bool:
-    """Whether two intervals share a value, their ends included: if so, they tell nothing apart.
-
-    An exact value is an interval whose ends are equal.
-
-    Raises:
-        ValueError: an end is NaN, or a lower end is above its upper end.
-    """
-    if not (low <= high and other_low <= other_high):
-        raise ValueError(f"expected intervals, got [{low}, {high}] and [{other_low}, {other_high}]")
-    return low <= other_high and other_low <= high
 
 
 def _losses(

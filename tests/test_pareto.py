@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from compress.pareto import Direction, hypervolume, knee, overlap, pareto_front
+from compress.pareto import Direction, hypervolume, knee, pareto_front
 
 INF = float("inf")
 UP_DOWN: tuple[Direction, ...] = ("higher", "lower")
@@ -159,25 +159,3 @@ def test_knee(points: list[list[float]], better: tuple[Direction, ...], row: int
 def test_a_front_without_scale_has_no_knee() -> None:
     with pytest.raises(ValueError, match="infinite values has no scale"):
         knee(np.array([[0.0, INF], [1.0, 2.0]]), DOWN_DOWN)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "shared"),
-    [
-        ((0.1, 0.2), (0.3, 0.4), False),
-        ((0.1, 0.3), (0.2, 0.4), True),
-        ((0.1, 0.4), (0.2, 0.3), True),
-        ((0.1, 0.2), (0.2, 0.3), True),  # an end is part of its interval
-        ((0.2, 0.2), (0.2, 0.2), True),
-        ((0.2, 0.2), (0.3, 0.3), False),
-        ((-INF, INF), (0.3, 0.3), True),
-    ],
-)
-def test_overlap(one: tuple[float, float], other: tuple[float, float], shared: bool) -> None:
-    assert overlap(*one, *other) is overlap(*other, *one) is shared
-
-
-@pytest.mark.parametrize("ends", [(0.2, 0.1, 0, 1), (0, 1, 0.2, 0.1), (math.nan, 1, 0, 1)])
-def test_what_is_no_interval_is_refused(ends: tuple[float, float, float, float]) -> None:
-    with pytest.raises(ValueError, match="expected intervals"):
-        overlap(*ends)

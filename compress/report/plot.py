@@ -20,16 +20,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from compress.files import write_atomically
-from compress.records import RunRecord, Speedup
-from compress.report.axes import (
-    Axis,
-    accuracy_axis,
-    close_to,
-    front_of,
-    latency_axis,
-    size_axis,
-)
+from compress.records import RunRecord
+from compress.report.axes import Axis, accuracy_axis, latency_axis, size_axis
 from compress.report.labels import place_labels
+from compress.report.points import AS_GOOD, Shape, places, shapes_of, speedup_at
+from compress.report.points import FRONT as ON_FRONT
 from compress.report.table import recipe
 from compress.report.words import NO_DIFFERENCE, environment_of, measured, megabytes, warnings
 
@@ -89,22 +84,24 @@ def plot_pareto(runs: Sequence[tuple[Path, RunRecord]], path: Path) -> None:
     """Draws runs of one task on one machine; writes a PNG, and an SVG beside it.
 
     Args:
-        runs: folder and record of each, all with figures; at least one.
+        runs: folder and record of each, all with figures; at least one. Left out are those that
+            were not timed at the shape that most of them were timed at.
         path: of the PNG.
     """
+    shape = shapes_of(record for _, record in runs)[0]
+    runs = [run for run in runs if speedup_at(run[1], shape) is not None]
     records = [record for _, record in runs]
-    accuracy, size, latency = accuracy_axis(records), size_axis(records), latency_axis(records)
-    three = [accuracy, size, latency]
-    everywhere = front_of(three)
+    accuracy, size = accuracy_axis(records), size_axis(records)
+    latency = latency_axis(records, shape)
     panels = [
         *(Plane(x, accuracy, *_marks([accuracy, x])) for x in (size, latency)),
-        Plane(size, latency, everywhere, close_to(everywhere, three)),
+        Plane(size, latency, *_marks([accuracy, size, latency])),
     ]
     order = _by_accuracy(panels, accuracy)
     named = {row: str(number) for number, row in enumerate(order[:LISTED], start=1)}
     left_out = f"Of {len(order)} runs on these fronts the {LISTED} most accurate are numbered."
     extra = [left_out] if len(order) > LISTED else []
-    caption = [*_caption(runs, named), *extra, "", *_conditions(runs)]
+    caption = [*_caption(runs, shape, named), *extra, "", *_conditions(runs)]
     with matplotlib.rc_context(STYLE):
         height = PANELS_HEIGHT + LINE * len(caption)
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -126,8 +123,8 @@ def _bytes(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
 
 
 def _marks(axes: Sequence[Axis]) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    front = front_of(axes)
-    return front, close_to(front, axes)
+    found = np.array(places([axis.figure for axis in axes]))
+    return found == ON_FRONT, found == AS_GOOD
 
 
 def _by_accuracy(panels: Sequence[Plane], accuracy: Axis) -> list[int]:
@@ -257,7 +254,9 @@ def _legend(teacher: str, panel: Plane) -> list[Line2D]:
     ]  # fmt: skip
 
 
-def _caption(runs: Sequence[tuple[Path, RunRecord]], named: dict[int, str]) -> list[str]:
+def _caption(
+    runs: Sequence[tuple[Path, RunRecord]], shape: Shape, named: dict[int, str]
+) -> list[str]:
     """The recipes of the numbered runs."""
     lines = []
     for row, number in named.items():
@@ -265,13 +264,15 @@ def _caption(runs: Sequence[tuple[Path, RunRecord]], named: dict[int, str]) -> l
         ours, _ = measured(record)
         words = (
             f"{number}  run {folder.name}, {recipe(record)}: accuracy {ours.score.accuracy:.3f}, "
-            f"{megabytes(ours.size_bytes)} MB, {_speed(record.speedup[0])}"
+            f"{megabytes(ours.size_bytes)} MB, {_speed(record, shape)}"
         )
         lines += textwrap.wrap(words, CAPTION, subsequent_indent="     ")
     return lines
 
 
-def _speed(speed: Speedup) -> str:
+def _speed(record: RunRecord, shape: Shape) -> str:
+    speed = speedup_at(record, shape)
+    assert speed is not None, "the others were left out"
     if speed.difference is False:
         return f"speed-up: {NO_DIFFERENCE}"
     return f"speed-up {speed.ratio:.2f}"

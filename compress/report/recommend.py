@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from compress.budgets import BUDGETS, Budget, Candidate, Split, Winner, candidate, titles, winners
+from compress.pareto import knee
 from compress.records import RunRecord, Speedup
 from compress.report.points import (
     Shape,
@@ -200,6 +201,7 @@ def _reasons(contest: Contest, best: Candidate, budget: Budget) -> Iterator[str]
     )
     yield _judged_by(contest)
     yield from _rivals(contest, best)
+    yield from _knee(contest, best)
     if environment_of(record).busy is not None:
         yield "The machine was busy with something else when this run began: time it again."
 
@@ -224,6 +226,15 @@ def _rivals(contest: Contest, best: Candidate) -> Iterator[str]:
             f"It cannot be told from {named_runs(twins)}: the intervals of accuracy and of "
             "speed-up overlap, and the sizes differ by at most 1 %."
         )
+
+
+def _knee(contest: Contest, best: Candidate) -> Iterator[str]:
+    """Where accuracy, size and time are nearest to the best of each, whatever the budgets say."""
+    every = contest.candidates
+    points = np.array([[each.change, each.size_bytes, each.latency_ms] for each in every])
+    bend = knee(points, ("higher", "lower", "lower"))
+    if bend is not None and every[bend].name != best.name:
+        yield f"Without a budget, the knee of accuracy, size and time is run {every[bend].name}."
 
 
 def _judged_by(contest: Contest) -> str:
