@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compress.curve import CurvePoint
 from compress.settings import Settings, check_fraction, check_positive
 from compress.train import Loss, Objective, Training, train_
 
@@ -84,12 +85,12 @@ def distill_(
     settings: Distillation,
     ctx: StageContext,
     masks: Mapping[str, Tensor] | None = None,
-) -> None:
-    """Trains a model in place on the task's train split, with `masks` held."""
+) -> tuple[CurvePoint, ...]:
+    """Trains a model in place on the task's train split, with `masks` held; see `train_`."""
     if settings.epochs == 0:
-        return
+        return ()
     row_loss = distillation_row_loss(settings, ctx)
-    train_(
+    return train_(
         module,
         tokenizer,
         ctx.data,

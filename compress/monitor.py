@@ -11,6 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from compress.curve import CurvePoint
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,10 @@ class Monitor(ABC):
     @abstractmethod
     def step(self, done: int, steps: int) -> None:
         """Hears of steps of training."""
+
+    def training(self) -> Callable[[CurvePoint], None]:
+        """Hears that a training begins; returns what hears of each point of its curve."""
+        return lambda _: None
 
     @abstractmethod
     def look(self, done: int, steps: int, accuracy: Callable[[], float]) -> None:

@@ -12,6 +12,7 @@ import transformers  # its classes load on first use, which keeps config errors 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compress.curve import CurvePoint, CurveRecorder
 from compress.measure.score import predict_all, score
 from compress.monitor import monitor
 from compress.runtime.torch import TorchModel
@@ -88,7 +89,7 @@ def train_(
     device: Device,
     seed: int,
     masks: Mapping[str, Tensor] | None = None,
-) -> None:
+) -> tuple[CurvePoint, ...]:
     """Trains a model in place and leaves it in eval mode on the CPU.
 
     Args:
@@ -100,13 +101,17 @@ def train_(
         device: where to train, and in which precision.
         seed: of data order and dropout.
         masks: by weight name, True where a weight may live; held after every step.
+
+    Returns:
+        How the loss went; empty if nothing was trained.
     """
     if training.epochs == 0:
-        return
+        return ()
     transformers.set_seed(seed)
     rows = {"train": _rows(data.train, tokenizer)}
     if training.patience:
         rows["validation"] = _rows(data.validation, tokenizer)
+    curve = CurveRecorder(monitor().training())
     with tempfile.TemporaryDirectory() as scratch:
         trainer = _trainer_class()(
             model=module,
@@ -117,10 +122,11 @@ def train_(
             callbacks=_callbacks(
                 training,
                 objective,
+                curve,
                 lambda: _accuracy(module, tokenizer, data.validation, training, device),
             ),
         )
-        trainer.objective = objective.loss
+        trainer.objective, trainer.curve = objective.loss, curve
         trainer.validation_labels = torch.tensor(data.validation.labels)
         optimizer = trainer.create_optimizer()
         for group in objective.parameters:
@@ -132,6 +138,7 @@ def train_(
         trainer.accelerator.unwrap_model(module, keep_fp32_wrapper=False)
     module.to("cpu").eval()
     module.zero_grad(set_to_none=True)
+    return tuple(curve.points)
 
 
 def _trainer_class() -> type[Any]:
@@ -139,6 +146,7 @@ def _trainer_class() -> type[Any]:
 
     class OwnLossTrainer(transformers.Trainer):  # type: ignore[misc]
         objective: Loss
+        curve: CurveRecorder
         validation_labels: Tensor
 
         def compute_loss(
@@ -151,7 +159,9 @@ def _trainer_class() -> type[Any]:
             """The objective in training; in evaluation, cross entropy with the labels."""
             rows = inputs.pop("labels")
             if model.training:
-                return self.objective(model, inputs, rows)
+                loss = self.objective(model, inputs, rows)
+                self.curve.add(loss)
+                return loss
             outputs = model(**inputs)
             labels = self.validation_labels[rows.cpu()].to(rows.device)
             loss = functional.cross_entropy(outputs.logits.float(), labels)
@@ -200,7 +210,7 @@ def _arguments(scratch: str, training: Training, device: Device, seed: int) -> T
 
 
 def _callbacks(
-    training: Training, objective: Objective, accuracy: Callable[[], float]
+    training: Training, objective: Objective, curve: CurveRecorder, accuracy: Callable[[], float]
 ) -> list[Any]:
     class Steps(transformers.TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -210,8 +220,12 @@ def _callbacks(
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if objective.after_step:
                 objective.after_step(state.global_step - 1, state.max_steps)
+            curve.end_step(state.global_step, state.max_steps, state.epoch)
             monitor().step(state.global_step, state.max_steps)
             monitor().look(state.global_step, state.max_steps, accuracy)
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
+            curve.validate(state.global_step, state.epoch, metrics["eval_loss"])
 
     callbacks: list[Any] = [Steps()]
     if training.patience:

@@ -24,8 +24,8 @@ Runs = Callable[..., RunRecord]
 TIMES = {"latency", "speedup", "seconds", "measuring_seconds", "environment", "stages", "started"}
 # What an operating system counts, in pages.
 TIMES |= {"peak_memory_bytes", "resident_bytes"}
-# The last bits of weights depend on how many threads trained them; no other figure shows it.
-TIMES |= {"zipped_bytes"}
+# The last bits of weights depend on how many threads trained them; other figures do not show it.
+TIMES |= {"zipped_bytes", "loss", "validation_loss"}
 
 
 def without_times(value: Any) -> Any:

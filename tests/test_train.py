@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from compress.curve import CurveRecorder, curve_notes
 from compress.device.cpu import Cpu
 from compress.distillation import label_loss, on_logits
 from compress.interfaces import CompressedModel, TrainingData
@@ -123,10 +125,56 @@ def test_patience_keeps_the_best_epoch_and_stops(
     spoiler = Spoiler()
     objective = Objective(on_labels(data).loss, after_step=spoiler)
     settings = replace(TRAINING, patience=2)
-    train_(spoiler.module, teacher.tokenizer, data, settings, objective, device=device, seed=0)
+    curve = train_(
+        spoiler.module, teacher.tokenizer, data, settings, objective, device=device, seed=0
+    )
+    validated = [point.validation_loss for point in curve if point.validation_loss is not None]
+    assert validated == pytest.approx(losses, rel=1e-3)
+    assert [point.epoch for point in curve if point.validation_loss] == [*range(1, len(losses) + 1)]
     logits = predict_all(TorchModel(spoiler.module, teacher.tokenizer, "cpu"), data.validation, 8)
     kept = float(torch.nn.functional.cross_entropy(logits, labels))
     # During training the model may compute in bfloat16. The next best epoch is 2.6e-4 away.
     assert kept == pytest.approx(min(losses), abs=1e-4)
     assert losses.index(min(losses)) < len(losses) - 1, "the last epoch was not the best"
     assert len(losses) == losses.index(min(losses)) + 3, "two epochs without a better one end it"
+
+
+def test_the_curve_is_the_loss_of_each_step(
+    teacher: CompressedModel, data: TrainingData, device: Cpu
+) -> None:
+    losses: list[float] = []
+    row_loss = label_loss(torch.tensor(data.train.labels))
+
+    def loss(model: torch.nn.Module, inputs: dict[str, torch.Tensor], rows: torch.Tensor) -> Any:
+        value = row_loss(model(**inputs).logits.float(), rows)
+        losses.append(float(f"{value.item():.6g}"))
+        return value
+
+    module = copy.deepcopy(teacher.module)
+    curve = train_(
+        module, teacher.tokenizer, data, TRAINING, Objective(loss), device=device, seed=0
+    )
+    assert [point.loss for point in curve] == losses
+    assert [point.step for point in curve] == list(range(1, 19))
+    assert [point.epoch for point in curve[2::3]] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert {point.validation_loss for point in curve} == {None}
+    assert json.loads(json.dumps(curve_notes(curve)))["curve"][0]["step"] == 1
+
+
+def test_no_training_has_no_curve(
+    teacher: CompressedModel, data: TrainingData, device: Cpu
+) -> None:
+    none = replace(TRAINING, epochs=0.0)
+    module = copy.deepcopy(teacher.module)
+    assert not train_(module, teacher.tokenizer, data, none, on_labels(data), device=device, seed=0)
+    assert curve_notes(()) == {}
+
+
+def test_recording_a_curve_changes_no_weight(
+    teacher: CompressedModel, data: TrainingData, device: Cpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = trained(teacher, data, device, 0)
+    for deaf in ("add", "end_step", "validate"):
+        monkeypatch.setattr(CurveRecorder, deaf, lambda *_: None)
+    plain = trained(teacher, data, device, 0)
+    assert all(torch.equal(recorded[name], plain[name]) for name in recorded)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
+from compress.curve import curve_notes
 from compress.distillation import Distillation, distill_
 from compress.interfaces import CompressedModel, Pruner, StageContext, Step
 from compress.measure.sparsity import check_claims
@@ -100,8 +101,9 @@ class Chain(Pruner):
                 check_claims(model.history, model.module.named_parameters())
         if self.recovery.epochs == 0:
             return model
-        distill_(model.module, model.tokenizer, self.recovery, ctx, held_masks(model))
-        return model.then(model.module, Step("pruner", self.describe()))
+        curve = distill_(model.module, model.tokenizer, self.recovery, ctx, held_masks(model))
+        recovered = Step("pruner", self.describe(), notes=curve_notes(curve))
+        return model.then(model.module, recovered)
 
     def content_digest(self) -> str:
         """Digests of the files that the steps point to."""

@@ -19,6 +19,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from compress.blocks import scoped_linears, weight_matrix
+from compress.curve import curve_notes
 from compress.distillation import Distillation, distillation_row_loss, on_logits
 from compress.interfaces import CompressedModel, StageContext
 from compress.pruner.magnitude import magnitude_score
@@ -100,7 +101,7 @@ class Gradual(Reducer):
         """Trains, and prunes at the scheduled steps; notes each update as [step, sparsity]."""
         masks = _GrowingMasks(scoped_linears(work.module, self.scope), self)
         model = CompressedModel(work.module, work.tokenizer, work.history)
-        train_(
+        curve = train_(
             work.module,
             work.tokenizer,
             ctx.data,
@@ -117,6 +118,7 @@ class Gradual(Reducer):
         for name, linear in masks.linears.items():
             work.mask_(name, linear, masks.masks[name].to(linear.weight.device))
         work.notes["updates"] = [list(update) for update in masks.updates]
+        work.notes |= curve_notes(curve)
 
 
 class _GrowingMasks:

@@ -31,6 +31,7 @@ from torch.nn.utils import parametrize
 from transformers.pytorch_utils import Conv1D
 
 from compress.blocks import scoped_linears
+from compress.curve import curve_notes
 from compress.distillation import Distillation, distillation_row_loss, on_logits
 from compress.interfaces import CompressedModel, StageContext
 from compress.pruner.masks import keep_highest, masks_together
@@ -122,7 +123,7 @@ class Movement(Reducer):
         """
         held = held_masks(CompressedModel(work.module, work.tokenizer, work.history))
         learnt = LearntMasks(scoped_linears(work.module, self.scope), self)
-        train_(
+        curve = train_(
             work.module,
             work.tokenizer,
             ctx.data,
@@ -133,6 +134,7 @@ class Movement(Reducer):
             masks={learnt.renamed(name): mask for name, mask in held.items()},
         )
         learnt.finish_(work)
+        work.notes |= curve_notes(curve)
 
 
 def score_gradient(gradient: Float[Tensor, ...], weight: Float[Tensor, ...]) -> Float[Tensor, ...]:

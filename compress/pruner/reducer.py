@@ -14,6 +14,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from compress.blocks import scoped_linears, weight_matrix
+from compress.curve import curve_notes
 from compress.distillation import Distillation, distill_
 from compress.interfaces import CompressedModel, Pruner, StageContext, Step
 from compress.measure.memory import LiveTensors
@@ -96,7 +97,10 @@ class Reducer(Pruner, ABC):
 
     @final
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
-        """The pruned model. Its history has the peak memory of everything but the training."""
+        """The pruned model; its history has a step for the pruning and one for the recovery.
+
+        The first one has the peak memory of everything but the training.
+        """
         with nullcontext() if self.trains else LiveTensors() as live:
             module = copy.deepcopy(
                 model.module, {} if self.trains else _embeddings_of(model.module)
@@ -109,8 +113,11 @@ class Reducer(Pruner, ABC):
         _claim_again(work)
         step = Step("pruner", self.describe(), work.zeros, work.shapes, work.notes)
         pruned = replace(model.then(work.module.to("cpu"), step), tokenizer=work.tokenizer)
-        distill_(pruned.module, pruned.tokenizer, self.recovery, ctx, held_masks(pruned))
-        return pruned
+        if self.recovery.epochs == 0:
+            return pruned
+        curve = distill_(pruned.module, pruned.tokenizer, self.recovery, ctx, held_masks(pruned))
+        recovered = Step("pruner", self.recovery.describe(), notes=curve_notes(curve))
+        return pruned.then(pruned.module, recovered)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from compress.blocks import Linear, every_linear
+from compress.curve import curve_notes
 from compress.distillation import Distillation, distill_
 from compress.interfaces import CompressedModel, StageContext, Step
 from compress.pruner.reducer import held_masks
@@ -80,8 +81,8 @@ class QatInt8(LinearFormat):
         """The model with float weights that were trained to be rounded."""
         module = copy.deepcopy(model.module)
         with fake_quantized(module, self.embeddings):
-            distill_(module, model.tokenizer, self.training, ctx, held_masks(model))
-        notes = {"trained_linears": len(list(every_linear(module)))}
+            curve = distill_(module, model.tokenizer, self.training, ctx, held_masks(model))
+        notes = {"trained_linears": len(list(every_linear(module))), **curve_notes(curve)}
         return model.then(module, Step("quantizer", self.describe(), notes=notes))
 
     def quantized(self, linear: Linear) -> Int8DynamicLinear:

@@ -10,6 +10,7 @@ import json
 import shlex
 from typing import Any
 
+from compress.curve import CURVE
 from compress.records import RunRecord, Score
 from compress.report.markdown import plain_text
 from compress.report.table import STAGES, recipe
@@ -164,8 +165,9 @@ def _machine(record: RunRecord) -> str:
 
 
 def _step(step: dict[str, Any]) -> str:
-    """One stage: its settings and what it noted."""
-    content = {**step.get("settings", {}), **step.get("notes", {})}
+    """One stage: its settings and what it noted, but for its learning curve: a drawing's worth."""
+    notes = {name: note for name, note in step.get("notes", {}).items() if name != CURVE}
+    content = {**step.get("settings", {}), **notes}
     return f"**{plain_text(step['stage'])}**\n\n{_code(json.dumps(content, indent=1), 'json')}"
 
 

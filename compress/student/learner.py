@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
 from compress.augmentation import Augmentation
+from compress.curve import CurvePoint, curve_notes
 from compress.distillation import Distillation, distillation_row_loss
 from compress.interfaces import CompressedModel, StageContext, Step, Student
 from compress.matching import Matching, check_same_tokens, matching_objective
@@ -60,11 +61,13 @@ class Learner(Student, ABC):
         if self.distillation.epochs > 0:
             if self.matching.looks_inside:
                 notes["layer_map"] = list(self.matching.layers(ctx.teacher.module, module))
-            self._learn_(module, tokenizer, ctx)
+            notes |= curve_notes(self._learn_(module, tokenizer, ctx))
         step = Step("student", self.describe(), notes=notes)
         return CompressedModel(module, tokenizer, (*ctx.teacher.history, step))
 
-    def _learn_(self, module: PreTrainedModel, tokenizer: Processor, ctx: StageContext) -> None:
+    def _learn_(
+        self, module: PreTrainedModel, tokenizer: Processor, ctx: StageContext
+    ) -> tuple[CurvePoint, ...]:
         if self.augmentation is not None:
             rows = self.augmentation.augment(ctx.data.train, tokenizer, ctx.seed)
             ctx = replace(ctx, data=replace(ctx.data, train=rows))
@@ -72,7 +75,7 @@ class Learner(Student, ABC):
             check_same_tokens(self.matching.method, ctx.teacher, tokenizer, ctx.data.train)
         row_loss = distillation_row_loss(self.distillation, ctx)
         with matching_objective(self.matching, row_loss, module, ctx) as objective:
-            train_(
+            return train_(
                 module,
                 tokenizer,
                 ctx.data,

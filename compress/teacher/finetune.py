@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from compress.curve import curve_notes
 from compress.distillation import label_loss, on_logits
 from compress.interfaces import CompressedModel, Device, Step, Teacher, TrainingData
 from compress.train import Objective, Training, train_
@@ -27,5 +28,6 @@ def finetuned(
 ) -> CompressedModel:
     """Trains the module in place on the train split's labels; the first step of its history."""
     objective = Objective(on_logits(label_loss(torch.tensor(data.train.labels))))
-    train_(module, tokenizer, data, training, objective, device=device, seed=seed)
-    return CompressedModel(module, tokenizer, (Step("teacher", teacher.describe()),))
+    curve = train_(module, tokenizer, data, training, objective, device=device, seed=seed)
+    step = Step("teacher", teacher.describe(), notes=curve_notes(curve))
+    return CompressedModel(module, tokenizer, (step,))

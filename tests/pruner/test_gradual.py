@@ -41,7 +41,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Tensor]]:
 
     def spy(
         module: Any, tokenizer: Any, data: Any, training: Any, objective: Any, **rest: Any
-    ) -> None:
+    ) -> Any:
         def loss(model: Any, inputs: Any, rows: Tensor) -> Tensor:
             linears = block_linears(module).items()
             seen.append({name: part.weight.detach().clone() for name, part in linears})
@@ -49,7 +49,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Tensor]]:
             return value
 
         told = dataclasses.replace(objective, loss=loss)
-        train.train_(module, tokenizer, data, training, told, **rest)
+        return train.train_(module, tokenizer, data, training, told, **rest)
 
     monkeypatch.setattr("compress.pruner.gradual.train_", spy)
     return seen

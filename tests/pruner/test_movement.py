@@ -47,7 +47,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def spy(
         module: Any, tokenizer: Any, data: Any, training: Any, objective: Any, **rest: Any
-    ) -> None:
+    ) -> Any:
         def loss(model: Any, inputs: Any, rows: Tensor) -> Tensor:
             learnt = masks_in(module)
             mask = torch.cat([part.mask.flatten() for part in learnt])
@@ -61,7 +61,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             return value
 
         told = dataclasses.replace(objective, loss=loss)
-        train.train_(module, tokenizer, data, training, told, **rest)
+        return train.train_(module, tokenizer, data, training, told, **rest)
 
     monkeypatch.setattr("compress.pruner.movement.train_", spy)
     return seen

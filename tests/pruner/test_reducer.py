@@ -106,6 +106,20 @@ def test_recovery_holds_the_zeros_of_earlier_pruners(
     assert moved > 0
 
 
+def test_pruning_and_recovery_are_steps_with_a_curve_each(
+    teacher: CompressedModel, context: Contexts
+) -> None:
+    settings = "gradual pruner.training.batch_size=8 pruner.recovery.batch_size=12"
+    made = pruner(*settings.split(), "pruner.recovery.epochs=1").prune(teacher, context(teacher))
+    assert [step.stage for step in made.history] == ["teacher", "pruner", "pruner"]
+    _, pruning, recovery = made.history
+    steps = [[point["step"] for point in step.notes["curve"]] for step in (pruning, recovery)]
+    assert steps == [[1, 2, 3, 4, 5, 6], [1, 2]]  # 24 rows, twice 3 batches and once 2
+    assert pruning.claimed_zeros
+    assert recovery.settings["class"] == "compress.distillation.Distillation"
+    assert not recovery.claimed_zeros
+
+
 @pytest.mark.parametrize(
     "choice",
     [

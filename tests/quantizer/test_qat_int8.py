@@ -292,7 +292,8 @@ def test_the_history_says_it_once(
         history = read_manifest(tmp_path / folder).history
         assert [step.stage for step in history] == ["teacher", "quantizer"]
         assert history[-1].settings == format_.describe()
-        assert history[-1].notes == {"trained_linears": 26}
+        assert history[-1].notes["trained_linears"] == 26
+        assert [point["step"] for point in history[-1].notes["curve"]] == [1, 2, 3]
     # Of another format, the step is another one.
     other = replace(format_, training=replace(format_.training, epochs=2.0))
     torch_export(made, other, tmp_path / "other")

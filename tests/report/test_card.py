@@ -53,6 +53,14 @@ def test_what_was_not_measured_is_no_row_and_no_sentence(tmp_path: Path) -> None
     assert "busy" not in card
 
 
+def test_a_step_shows_its_notes_but_for_its_curve() -> None:
+    point = {"step": 7531, "epoch": 1.0, "loss": 0.5, "validation_loss": None}
+    step = {"stage": "student", "settings": {}, "notes": {"kept": 3, "curve": [point]}}
+    card = model_card(make_record(history=(step,)), "X", plain=True)
+    assert '"kept": 3' in card
+    assert "7531" not in card
+
+
 def test_no_difference_and_a_busy_machine_are_said() -> None:
     record = make_record(speedup=(Speedup(1, 32, 1.01, 0.98, 1.03, 1.02, False),))
     assert record.environment is not None
