@@ -6,16 +6,12 @@ import typing
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from compress.cli import TRUSTED_TARGETS
+from compress.construct import construct
 from compress.metrics import check_objectives
 from compress.pipeline import Run
 from compress.settings import ConfigError, Settings, UserError
-from compress.sources import first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -75,34 +71,6 @@ def check_shapes(device: Device, teacher: PreTrainedModel) -> None:
         raise ConfigError(
             f"device.benchmark.shapes has length {longest}, the teacher takes at most {limit}"
         )
-
-
-def construct(cfg: DictConfig, group: str, expected: type) -> Any:
-    """One group's object.
-
-    Raises:
-        UserError: a setting is wrong; Hydra's wrapping is taken off the error.
-    """
-    try:
-        made = instantiate(cfg[group], _convert_="all", _execution_whitelist_=TRUSTED_TARGETS)
-    except InstantiationException as error:
-        raise ConfigError(_reason(error)) from error
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{group}: {first_line(error)}") from error
-    if not isinstance(made, expected):
-        raise ConfigError(f"{group} must be a {expected.__name__}, got {type(made).__name__}")
-    return made
-
-
-def _reason(error: InstantiationException) -> str:
-    """The user's mistake inside Hydra's exception, or Hydra's own words where it is not ours."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return str(cause)
-        cause = cause.__cause__ or cause.__context__
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines)
 
 
 def _objectives(cfg: DictConfig) -> tuple[str, ...]:

@@ -14,8 +14,9 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from compress.artifact import MANIFEST, read_architecture, read_manifest, read_spec
-from compress.build import check_shapes, construct
+from compress.build import check_shapes
 from compress.cli import now, recorded
+from compress.construct import construct
 from compress.interfaces import Device, Task, TaskData
 from compress.measure.environment import environment
 from compress.measure.run import measure

@@ -214,7 +214,7 @@ def test_a_device_with_another_runtime_is_refused(
     )  # fmt: skip
     (conf / "device" / "other.yaml").write_text(other)
     monkeypatch.setattr("scripts.rebench.CONF", conf)
-    monkeypatch.setattr("compress.build.TRUSTED_TARGETS", ("compress.*", "tests.*"))
+    monkeypatch.setattr("compress.construct.TRUSTED_TARGETS", ("compress.*", "tests.*"))
     folder = sweep(())
     with pytest.raises(UserError) as caught:
         again(folder, "device=other")
