@@ -49,6 +49,7 @@ def check_run(run: Run) -> None:
         UserError: something cannot work.
     """
     check_objectives(run.objectives)
+    run.tracker.check()
     run.device.check()
     run.device.runtime.check(run.quantizer, run.device)
     run.task.check()

@@ -1,4 +1,4 @@
-"""What `run.py` does around a run: its record, its errors, its objectives."""
+"""What `run.py` does around a run: its record, its tracker, its errors, its objectives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,13 +23,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from compress.metrics import objective_values
 from compress.monitor import Rejected
-from compress.records import FILE, SCHEMA, RunRecord, write_record
+from compress.records import FILE, SCHEMA, RunRecord, read_record, write_record
 from compress.settings import UserError
+from compress.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
 # The only code that a config may name; Hydra refuses any other `_target_`.
 TRUSTED_TARGETS = ("compress.*", "hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
+
+# In a run's folder: why the tracker did not take it.
+UNTRACKED = "untracked.txt"
 
 
 def run_job(cfg: DictConfig) -> float | list[float]:
@@ -53,10 +57,15 @@ def run_job(cfg: DictConfig) -> float | list[float]:
     hydra = HydraConfig.get()
     blank = blank_record(cfg, dict(hydra.runtime.choices), tuple(hydra.overrides.task))
     record, error = recorded(blank, folder, work)
+    # Whoever stopped the run does not want to wait for a server.
+    ended = error is None or isinstance(error, Exception)
+    reason = track(cfg, record, folder, _shared_folder(folder)) if ended else None
     if error is None:
         _log_summary(record, folder)
     else:
         _report(error)
+    if reason is not None and hydra.mode == RunMode.RUN:
+        raise SystemExit(f"error: the run is whole, but not tracked: {reason}")
     values = objective_values(record, tuple(cfg.objectives))
     return values[0] if len(values) == 1 else values
 
@@ -87,6 +96,58 @@ def recorded(
     record = replace(record, seconds=time.perf_counter() - started)
     write_record(record, folder)
     return record, failure
+
+
+def track(cfg: DictConfig, record: RunRecord, folder: Path, shared: Path) -> str | None:
+    """Hands a run that has ended to the tracker. Its metrics.json is written, come what may.
+
+    Args:
+        cfg: the run's config.
+        record: what metrics.json says.
+        folder: the run's own.
+        shared: the folder of the sweep that it belongs to; its own if to none.
+
+    Returns:
+        Why the tracker did not take it, which is logged and left in the run's folder for
+        `track_sweep`; None if it did.
+    """
+    # Imported here: it has the trusted targets from this module.
+    from compress.construct import construct
+
+    try:
+        tracker = construct(cfg, "tracker", Tracker)
+        tracker.check()
+    except UserError:
+        return None  # the run was refused for it, or for what was found earlier
+    try:
+        tracker.log(record, folder, shared)
+    except Exception as error:
+        reason = one_line(error)
+        log.error("not tracked: %s", reason)
+        with suppress(OSError):  # the disk may be full; that is then the reason
+            (folder / UNTRACKED).write_text(f"{reason}\n")
+        return reason
+    (folder / UNTRACKED).unlink(missing_ok=True)
+    return None
+
+
+def track_sweep(cfg: DictConfig, shared: Path) -> list[str]:
+    """Hands the report in a sweep's folder to the tracker, and the runs that it did not take.
+
+    Returns:
+        Why it did not take something; empty if it has everything now.
+    """
+    from compress.construct import construct
+
+    reasons = [
+        track(cfg, read_record(path.parent / FILE), path.parent, shared)
+        for path in sorted(shared.rglob(UNTRACKED))
+    ]
+    try:
+        construct(cfg, "tracker", Tracker).log_report(shared)
+    except Exception as error:
+        reasons.append(one_line(error))
+    return [reason for reason in reasons if reason is not None]
 
 
 def blank_record(

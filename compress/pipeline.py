@@ -18,6 +18,7 @@ from compress.measure.stopwatch import Stopwatch
 from compress.monitor import monitor
 from compress.records import Data, RunRecord
 from compress.stages import compress, read_back, read_subject, write
+from compress.tracking import Tracker
 
 MODEL_FOLDER = "model"
 
@@ -37,6 +38,7 @@ class Run:
     task: Task
     device: Device
     cache: Cache
+    tracker: Tracker
     seed: int
     objectives: tuple[str, ...]
     interim: bool
@@ -56,7 +58,11 @@ def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecor
     """
     monitor().forecast(lambda: forecast(run))
     measuring = Stopwatch()
-    with run.device.session(), run.cache.open(folder, run.device, run.seed) as store:
+    with (
+        run.device.session(),
+        run.tracker.watching(folder),
+        run.cache.open(folder, run.device, run.seed) as store,
+    ):
         with measuring:
             record = replace(record, environment=environment(run.device))
         data = run.task.load()

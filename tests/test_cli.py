@@ -43,7 +43,7 @@ def test_one_failing_run_loses_no_other(
     assert done.returncode == 1, "a sweep with a failed run says so"
     assert "4 ok, 2 failed" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
-    groups = {"teacher", "student", "pruner", "quantizer", "task", "device", "cache"}
+    groups = {"teacher", "student", "pruner", "quantizer", "task", "device", "cache", "tracker"}
     assert set(records[0]["choices"]) == groups
     outcomes = [s["outcome"] for r in records for s in r["stages"] if s["name"] == "teacher"]
     assert outcomes == ["made", "cached", "cached", "cached"]
@@ -89,6 +89,18 @@ def test_a_mistake_is_one_line_on_stderr(arguments: list[str], line: str, tmp_pa
     assert done.stderr.startswith(line)
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.slow
+def test_a_tracker_that_fails_costs_no_figures_and_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = command(
+        "run.py", *TINY, "tracker=mlflow", f"tracker.dir={tmp_path / 'file'}",
+        f"hydra.run.dir={tmp_path / 'out'}", f"cache.dir={tmp_path / 'cache'}",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "error: the run is whole, but not tracked: FileExistsError" in done.stderr
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["status"] == "ok"
 
 
 def test_the_stock_optuna_sweeper_works_as_it_is(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from tests.conftest import (
 
 TEXT_ARCHITECTURES = ("bert", "distilbert", "roberta", "electra", "mpnet", "gpt2", "llama")
 ARCHITECTURES = (*TEXT_ARCHITECTURES, *IMAGE_ARCHITECTURES)
-GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "cache")
+GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "cache", "tracker")
 # One epoch of three steps: the first has no rate yet, the others learn.
 SHORT = ("student.distillation.epochs=1", "student.distillation.batch_size=8")
 # What a yaml leaves to the user, filled in; and what makes training end at once.

@@ -71,6 +71,8 @@ TABLE = [
     ("task=sst2 task.path={tmp}/empty", "train.tsv does not exist; expected train.tsv and dev.tsv"),
     ("task=sst2 task.path={tmp}/csv", "has columns text,label; expected sentence, label"),
     ("cache=maybe", "Could not find 'cache/maybe'"),
+    ("tracker=wandb", "Could not find 'tracker/wandb'"),
+    ("tracker=mlflow tracker.uri=mlruns", "tracker.uri must be of a server or a database"),
     ("pruner._target_=os.system", "os.system"),
     ("pruner=wanda pruner.sparsity=2 quantizer._target_=x.y", "x.y"),
 ]

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+log = logging.getLogger(__name__)
+
 
 class ReportAfterMultirun(Callback):
-    """Writes the sweep's tables and plots, shows the short table, and exits with 1 on failures."""
+    """Writes the sweep's report, shows the short table, tracks both, exits with 1 on failures."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra once all jobs are done.
 
         Raises:
-            SystemExit: with status 1 if a run failed; the others are all there.
+            SystemExit: with status 1 if a run failed, or the tracker did not take everything; all
+                others are there.
         """
         # Imported here: Hydra builds callbacks before it composes the config, even for --help.
+        from compress.cli import track_sweep
         from compress.report.screen import show
         from compress.report.terminal import open_console
         from compress.report.write import write_report
@@ -28,7 +33,10 @@ class ReportAfterMultirun(Callback):
             return  # nothing was begun
         report = write_report([folder], folder)
         show(report, open_console())
+        untracked = track_sweep(config, folder)
+        for reason in dict.fromkeys(untracked):
+            log.error("the sweep is whole, but not all of it is tracked: %s", reason)
         broken = report.collection.failed or report.collection.broken
         # A search goes on over points that cannot be had; what it has found is its result.
-        if broken and config.get("search") is None:
+        if untracked or (broken and config.get("search") is None):
             raise SystemExit(1)

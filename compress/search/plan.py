@@ -19,7 +19,7 @@ from compress.search.space import Space
 from compress.settings import ConfigError, Settings, check_choice, check_positive
 
 # Settings of how a search is run, not of what it searches: they may differ when it is carried on.
-FREE = ("search", "cache", "hydra")
+FREE = ("search", "cache", "tracker", "hydra")
 # What is searched; the rest of `search` says how.
 WHAT = {"space", "objectives", "constraints", "split"}
 

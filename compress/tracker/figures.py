@@ -1,0 +1,41 @@
+"""A record as flat names: what every tracker is given of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from compress.metrics import METRICS
+from compress.records import RunRecord
+
+
+def figures(record: RunRecord) -> dict[str, float]:
+    """The figures by name: every metric, and times and speed-ups of each timed shape.
+
+    Those of a shape are called "1x32/latency_ms". What was not measured is left out; a run that
+    did not succeed has only its `seconds`.
+    """
+    found = {"seconds": record.seconds}
+    if record.metrics is not None and record.status == "ok":
+        found |= {name: float(metric.read(record)) for name, metric in METRICS.items()}
+        for each in record.metrics.latency:
+            found[f"{each.batch}x{each.length}/latency_ms"] = each.median_ms
+        for speed in record.speedup:
+            shape = f"{speed.batch}x{speed.length}"
+            found[f"{shape}/speedup"] = speed.ratio
+            found[f"{shape}/speedup_low"], found[f"{shape}/speedup_high"] = speed.low, speed.high
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def settings(record: RunRecord) -> dict[str, str]:
+    """Every setting of the config by its dotted name, in words."""
+    return dict(_flat("", record.config))
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else str(key), item)
+    else:
+        yield prefix, str(value)

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from compress.metrics import METRICS
+from compress.tracker.figures import figures, settings
+from tests.test_records import FAILED, make_record
+
+
+def test_a_run_has_every_metric_and_those_of_each_shape() -> None:
+    found = figures(make_record(0.9, 1000, 5.0))
+    shapes = {f"1x32/{name}" for name in ("latency_ms", "speedup", "speedup_low", "speedup_high")}
+    assert set(found) == {*METRICS, *shapes, "seconds"}
+    assert (found["accuracy"], found["size_bytes"], found["1x32/latency_ms"]) == (0.9, 1000, 5.0)
+    assert (found["1x32/speedup"], found["1x32/speedup_low"]) == (2.0, 1.8)
+
+
+def test_what_was_not_measured_is_left_out() -> None:
+    record = make_record()
+    metrics = replace(record.metrics, peak_memory_bytes=None)
+    assert set(METRICS) - set(figures(replace(record, metrics=metrics))) == {"peak_memory_bytes"}
+    assert figures(make_record(**FAILED)) == {"seconds": 1.5}
+
+
+def test_settings_have_dotted_names() -> None:
+    config = {"seed": 0, "pruner": {"sparsity": 0.5, "steps": {}, "order": ["a", "b"]}}
+    assert settings(make_record(config=config)) == {
+        "seed": "0",
+        "pruner.sparsity": "0.5",
+        "pruner.steps": "{}",
+        "pruner.order": "['a', 'b']",
+    }
