@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -91,15 +93,18 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Cur
     """The curves in a record's history, each by the name of its training, see `training_name`.
 
     A teacher that was compressed before brings the history of that along; it is left out.
+
+    Raises:
+        ValidationError: a curve is none of this version.
     """
     stages = [step["stage"] for step in history]
     own = len(stages) - stages[::-1].index("teacher") - 1 if "teacher" in stages else 0
     seen: list[str] = []
     for step in history[own:]:
-        if noted := step.get("notes", {}).get(CURVE):
+        if noted := (step.get("notes") or {}).get(CURVE):
             seen.append(step["stage"])
             name = training_name(step["stage"], seen.count(step["stage"]))
-            yield name, [CurvePoint(**point) for point in noted]
+            yield name, TypeAdapter(list[CurvePoint]).validate_python(noted)
 
 
 def training_name(stage: str, number: int) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem
 from bokeh.plotting import figure
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from compress.curve import CurvePoint
+from compress.curve import curves as recorded_curves
 from compress.report.panel import PALETTE, Panel, plain_figure, side_by_side
 from compress.report.panels.front import Run, front_first
 from compress.report.panels.labels import run_name, short
@@ -26,34 +26,17 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Point:
-    """A place on a curve.
-
-    Attributes:
-        step: updates of the weights by then.
-        epoch: passes over the training rows by then.
-        loss: mean since the point before; null where only the validation loss was taken.
-        validation_loss: on the validation rows; null where it was not taken.
-    """
-
-    step: int
-    epoch: float
-    loss: float | None = None
-    validation_loss: float | None = None
-
-
-@dataclass(frozen=True)
 class Training:
     """A training as records tell of it.
 
     Attributes:
+        name: of the stage, and which of its trainings.
         runs: that it was for; runs with the same settings share it.
-        written: its points, as JSON.
     """
 
-    stage: str
+    name: str
     runs: tuple[str, ...]
-    written: str
+    points: tuple[CurvePoint, ...]
 
     @property
     def label(self) -> str:
@@ -63,19 +46,10 @@ class Training:
         return short(", ".join(names), 48)
 
 
-@dataclass(frozen=True)
-class Curve:
-    """What is drawn of a training."""
-
-    stage: str
-    label: str
-    points: tuple[Point, ...]
-
-
 def curves(section: Section) -> Panel | None:
     """Losses by step, a figure for each stage that trained; None if no record has any."""
     found = trainings(front_first(section.runs, len(section.runs)))
-    drawn = [curve for curve in map(read_curve, found[:MOST]) if curve is not None]
+    drawn = found[:MOST]
     if not drawn:
         return None
     words = (
@@ -86,41 +60,30 @@ def curves(section: Section) -> Panel | None:
     )
     if len(drawn) < len(found):
         words += f" Drawn are {len(drawn)} of {len(found)} trainings, the Pareto front's first."
-    stages: dict[str, list[Curve]] = {}
-    for curve in drawn:
-        stages.setdefault(curve.stage, []).append(curve)
+    stages: dict[str, list[Training]] = {}
+    for training in drawn:
+        stages.setdefault(training.name, []).append(training)
     figures = [_figure(stage, of) for stage, of in stages.items()]
     return Panel("How the trainings went", words, side_by_side(figures))
 
 
 def trainings(runs: Iterable[Run]) -> list[Training]:
     """The trainings of some runs, each once, in the order in which they are met."""
-    sharing: dict[tuple[str, str], dict[str, None]] = {}
+    sharing: dict[tuple[str, tuple[CurvePoint, ...]], dict[str, None]] = {}
     for folder, record in runs:
-        seen: Counter[str] = Counter()
-        for step in record.history:
-            points = (step.get("notes") or {}).get("curve")
-            if points:
-                stage = str(step.get("stage"))
-                seen[stage] += 1
-                # A stage that trains twice, such as a pruner with its recovery, has two steps.
-                name = stage if seen[stage] == 1 else f"{stage}, training {seen[stage]}"
-                sharing.setdefault((name, json.dumps(points)), {})[run_name(folder)] = None
-    return [Training(stage, tuple(names), written) for (stage, written), names in sharing.items()]
+        name = run_name(folder)
+        try:
+            found = list(recorded_curves(record.history))
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            log.warning("run %s: its learning curves cannot be read: %s", name, reason)
+            continue
+        for training, points in found:
+            sharing.setdefault((training, tuple(points)), {})[name] = None
+    return [Training(name, tuple(names), points) for (name, points), names in sharing.items()]
 
 
-def read_curve(training: Training) -> Curve | None:
-    """Its points; None, with a warning, if it has none that can be read."""
-    try:
-        points = TypeAdapter(tuple[Point, ...]).validate_json(training.written)
-    except ValidationError as error:
-        reason, run = error.errors()[0]["msg"], training.runs[0]
-        log.warning("run %s: the curve of %s cannot be read: %s", run, training.stage, reason)
-        return None
-    return Curve(training.stage, training.label, points)
-
-
-def _figure(stage: str, shown: Sequence[Curve]) -> figure:
+def _figure(stage: str, shown: Sequence[Training]) -> figure:
     """All curves of a stage, the legend below them."""
     chart = plain_figure(
         title=short(stage, 60),
@@ -130,19 +93,19 @@ def _figure(stage: str, shown: Sequence[Curve]) -> figure:
         y_axis_label="loss",
     )
     items = []
-    for number, curve in enumerate(shown):
+    for number, training in enumerate(shown):
         colour = PALETTE[number % len(PALETTE)]
-        trained = [p for p in curve.points if p.loss is not None]
-        validated = [p for p in curve.points if p.validation_loss is not None]
+        trained = [p for p in training.points if p.loss is not None]
+        validated = [p for p in training.points if p.validation_loss is not None]
         made = []
         if trained:
-            source = _source(curve, trained, [p.loss for p in trained])
+            source = _source(training, trained, [p.loss for p in trained])
             made.append(chart.line("step", "loss", source=source, color=colour, line_width=2))
         if validated:
-            source = _source(curve, validated, [p.validation_loss for p in validated])
+            source = _source(training, validated, [p.validation_loss for p in validated])
             made.append(chart.line("step", "loss", source=source, color=colour, line_dash="dashed"))
             made.append(chart.scatter("step", "loss", source=source, color=colour, size=6))
-        items.append(LegendItem(label=curve.label, renderers=made))
+        items.append(LegendItem(label=training.label, renderers=made))
     tips = [("runs", "@runs"), ("step", "@step"), ("epoch", "@epoch{0.00}"), ("loss", "@loss")]
     chart.add_tools(HoverTool(tooltips=tips))
     legend = Legend(items=items, click_policy="hide", location="top_left", border_line_color=None)
@@ -151,7 +114,7 @@ def _figure(stage: str, shown: Sequence[Curve]) -> figure:
 
 
 def _source(
-    curve: Curve, points: Sequence[Point], losses: Sequence[float | None]
+    training: Training, points: Sequence[CurvePoint], losses: Sequence[float | None]
 ) -> ColumnDataSource:
     stride = -(-len(points) // POINTS)
     return ColumnDataSource(
@@ -159,6 +122,6 @@ def _source(
             "step": [point.step for point in points][::stride],
             "epoch": [point.epoch for point in points][::stride],
             "loss": list(losses)[::stride],
-            "runs": [curve.label] * len(points[::stride]),
+            "runs": [training.label] * len(points[::stride]),
         }
     )

@@ -29,7 +29,7 @@ def test_a_stage_that_trains_twice_has_two_figures() -> None:
     twice = (trained("pruner", curve()), trained("pruner", curve(start=2.0)))
     panel = curves(section_of(plain(history=twice)))
     assert panel is not None
-    assert [plot.title.text for plot in plots(panel)] == ["pruner", "pruner, training 2"]
+    assert [plot.title.text for plot in plots(panel)] == ["pruner", "pruner_2"]
 
 
 def test_losses_that_were_not_taken_are_left_out() -> None:
@@ -48,10 +48,11 @@ def test_nothing_is_drawn_without_a_curve(step: dict[str, object]) -> None:
 
 def test_a_curve_that_cannot_be_read_is_said(caplog: pytest.LogCaptureFixture) -> None:
     broken = trained("student", [{"step": "many"}])
-    panel = curves(section_of(plain(history=(broken, trained("teacher", curve())))))
+    whole = plain(history=(trained("teacher", curve()),))
+    panel = curves(section_of(plain(history=(broken,)), whole))
     assert panel is not None
-    assert [plot.title.text for plot in plots(panel)] == ["teacher"]
-    assert "run #0: the curve of student cannot be read" in caplog.text
+    assert [legend(plot) for plot in plots(panel)] == [["#1"]]
+    assert "run #0: its learning curves cannot be read" in caplog.text
 
 
 def test_of_many_trainings_and_points_some_are_drawn_and_it_is_said() -> None:
