@@ -46,6 +46,8 @@ class Augmentation(Settings, ABC):
 class WordNoise(Augmentation):
     """Adds copies of each text with words swapped and left out, under the label of the text.
 
+    In pairs of texts both are changed, each in itself.
+
     Attributes:
         copies: made of each text.
         swap: number of swaps as a share of a text's words, rounded down but at least one; in
@@ -87,13 +89,16 @@ class WordNoise(Augmentation):
         if not isinstance(rows, TextSplit):
             raise UserError(f"WordNoise augments texts, got {type(rows).__name__}: {rows.name}")
         generator = torch.Generator().manual_seed(seed)
-        texts = [
-            " ".join(noisy_words(text.split(), self.swap, self.deletion, generator))
-            for _ in range(self.copies)
-            for text in rows.texts
+        columns = [
+            [
+                " ".join(noisy_words(text.split(), self.swap, self.deletion, generator))
+                for _ in range(self.copies)
+                for text in column
+            ]
+            for column in rows.columns
         ]
         name = f"{rows.name}, with {self.copies} noisy copies of each"
-        return rows.extended(name, texts, [*rows.labels] * self.copies)
+        return rows.extended(name, columns, [*rows.labels] * self.copies)
 
 
 def noisy_words(

@@ -55,9 +55,12 @@ def check_run(run: Run) -> None:
     run.task.check()
     run.teacher.check()
     skeleton = run.teacher.skeleton()
+    run.task.check_model(skeleton)
     check_shapes(run.device, skeleton)
+    student = run.student.check(skeleton)
+    run.task.check_model(student)
     # The quantizer comes last: it sees the shapes that the pruner leaves.
-    run.quantizer.check(run.pruner.check(run.student.check(skeleton)))
+    run.quantizer.check(run.pruner.check(student))
 
 
 def check_shapes(device: Device, teacher: PreTrainedModel) -> None:

@@ -38,6 +38,10 @@ class Split(ABC):
     def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Encoded rows, without `length`, as one batch."""
 
+    def truncated(self, tokenizer: Processor) -> float | None:
+        """The share of rows that are cut to fit; None where nothing is ever cut, as in images."""
+        return None
+
     def __len__(self) -> int:
         """How many rows there are."""
         return len(self.labels)
@@ -64,8 +68,10 @@ class TaskData:
 
     Attributes:
         source: where the rows came from, in one sentence.
+        metrics: what the rows are judged by beside accuracy and macro F1; see `Score.others`.
     """
 
     training: TrainingData
     evaluation: Split
     source: str
+    metrics: tuple[str, ...] = ()

@@ -106,8 +106,16 @@ class Task(Settings, ABC):
         """Raises a UserError if the rows cannot be had, without reading them all."""
 
     @abstractmethod
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Raises a ConfigError if this model, or its skeleton, cannot read the rows."""
+
+    @abstractmethod
     def load(self) -> TaskData:
         """Reads, splits and samples the rows."""
+
+    def metrics(self) -> tuple[str, ...]:
+        """What its rows are judged by beside accuracy and macro F1; see `Score.others`."""
+        return ()
 
 
 class Teacher(Settings, ABC):

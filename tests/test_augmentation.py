@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
 import torch
 
@@ -62,14 +63,25 @@ def test_rows_come_first_and_copies_keep_their_label(teacher: CompressedModel) -
     rows = make_split(10)
     more = noise(copies=2).augment(rows, teacher.tokenizer, 0)
     assert isinstance(more, TextSplit)
-    assert more.texts[:10] == rows.texts
+    assert more.columns[0][:10] == rows.columns[0]
     assert more.labels == [*rows.labels] * 3
-    assert more.texts[10:20] != more.texts[20:]
+    assert more.columns[0][10:20] != more.columns[0][20:]
     same, other = (noise(copies=2).augment(rows, teacher.tokenizer, seed) for seed in (0, 1))
     assert more.digest == same.digest != other.digest
     assert rows.digest not in (more.digest, other.digest)
     lengths = more.encode(teacher.tokenizer)["length"][:]
     assert max(lengths) <= 32
+
+
+def test_both_texts_of_a_pair_are_changed_each_in_itself(teacher: CompressedModel) -> None:
+    words = [[f"{column}{i}" for i in range(30)] for column in "ab"]
+    texts = {"text": [" ".join(words[0])], "second": [" ".join(words[1])]}
+    rows = TextSplit("x", pd.DataFrame({**texts, "label": [0]}), 128)
+    more = noise(copies=3).augment(rows, teacher.tokenizer, 0)
+    assert isinstance(more, TextSplit)
+    for column, own in zip(more.columns, words, strict=True):
+        assert len(column) == len(set(column)) == 4
+        assert all(set(text.split()) <= set(own) for text in column)
 
 
 def test_the_teacher_labels_the_new_rows_too(

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from compress.interfaces import Task, TaskData
-from compress.settings import UserError, check_choice, check_positive
+from compress.interfaces import TaskData
+from compress.settings import UserError, check_choice
 from compress.sources import MOVIE_REVIEWS, load_hub_dataset
-from compress.task.text import build_task_data, drop_duplicate_texts, split_off
+from compress.task.sampling import split_off
+from compress.task.text import TextTask, drop_duplicate_texts
 
 HUB_IDS = {
     "rotten_tomatoes": "cornell-movie-review-data/rotten_tomatoes",
@@ -24,25 +25,16 @@ HELD_OUT = 0.1  # of the rows, for each part that the source does not have
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reviews(Task):
+class Reviews(TextTask):
     """Binary sentiment: negative, positive.
 
     Attributes:
         corpus: rotten_tomatoes or imdb.
         source: "offline" (the package movie-reviews) or "hub".
-        max_length: texts are cut to this many tokens.
-        limit: the most rows of each split, a seeded stratified sample; null for all.
-        seed: of the splits and samples; apart from the run's seed, so that runs that differ in
-            seed are judged on the same rows.
-        calibration_samples: train rows that pruners and quantizers may look at.
     """
 
     corpus: str
     source: str
-    max_length: int
-    limit: int | None
-    seed: int
-    calibration_samples: int
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -53,7 +45,6 @@ class Reviews(Task):
         super().__post_init__()
         check_choice(self, "corpus", tuple(HUB_IDS))
         check_choice(self, "source", ("offline", "hub"))
-        check_positive(self, "max_length", "limit", "calibration_samples")
 
     def check(self) -> None:
         """Raises a UserError if the offline package is asked for and not installed."""
@@ -67,15 +58,7 @@ class Reviews(Task):
         """Reads the rows and cuts the parts that the source does not have."""
         splits = self._offline() if self.source == "offline" else self._hub()
         source = HUB_IDS[self.corpus] if self.source == "hub" else MOVIE_REVIEWS.requirement
-        return build_task_data(
-            splits,
-            class_names=("negative", "positive"),
-            source=f"{self.corpus} from {source}",
-            max_length=self.max_length,
-            limit=self.limit,
-            seed=self.seed,
-            calibration_samples=self.calibration_samples,
-        )
+        return self.assemble(splits, ("negative", "positive"), f"{self.corpus} from {source}")
 
     def _offline(self) -> dict[str, tuple[str, pd.DataFrame]]:
         path = MOVIE_REVIEWS.verified_file()

@@ -1,37 +1,52 @@
-"""Labelled texts: splits, samples and encoding, shared by every text classification task."""
+"""Labelled texts, or pairs of them: their encoding, shared by every text classification task."""
 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
 
 import pandas as pd
 
-from compress.interfaces import Split, TaskData, TrainingData
-from compress.settings import UserError
+from compress.interfaces import Split
+from compress.positions import position_count
+from compress.settings import ConfigError, UserError, check_positive
+from compress.task.sampling import LABEL, SampledTask, check_reads
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from compress.interfaces import Processor
 
-TEXT, LABEL = "text", "label"
+TEXT, SECOND = "text", "second"
 
 
 class TextSplit(Split):
-    """Rows of one text and one class index each."""
+    """Rows of one text, or of a pair of texts, and one class index each.
+
+    Attributes:
+        columns: the texts of all rows; where these are pairs, the first ones and the second ones.
+    """
 
     def __init__(self, name: str, rows: pd.DataFrame, max_length: int) -> None:
-        """Takes the columns `text` and `label`; texts are cut to `max_length` tokens."""
+        """Takes the columns `text`, `second` if there is one, and `label`.
+
+        Args:
+            name: which rows these are, in words.
+            rows: as they are to be read.
+            max_length: rows are cut to this many tokens, the longer text of a pair first.
+        """
         self.name = name
-        self.texts: list[str] = rows[TEXT].tolist()
+        self.columns: list[list[str]] = [rows[column].tolist() for column in text_columns(rows)]
         self._labels: list[int] = rows[LABEL].tolist()
         self._max_length = max_length
         content = hashlib.sha256(str(max_length).encode())
-        for text, label in zip(self.texts, self._labels, strict=True):
-            content.update(f"{label}\x1f{text}\x1e".encode())
+        for label, *texts in zip(self._labels, *self.columns, strict=True):
+            content.update(("\x1f".join([str(label), *texts]) + "\x1e").encode())
         self.digest = content.hexdigest()[:16]
 
     @property
@@ -39,16 +54,20 @@ class TextSplit(Split):
         """The class index of each row."""
         return self._labels
 
-    def extended(self, name: str, texts: Sequence[str], labels: Sequence[int]) -> TextSplit:
-        """These rows and then more, cut to the same length."""
-        rows = {TEXT: [*self.texts, *texts], LABEL: [*self._labels, *labels]}
+    def extended(
+        self, name: str, columns: Sequence[Sequence[str]], labels: Sequence[int]
+    ) -> TextSplit:
+        """These rows and then more, as `columns` has them, cut to the same length."""
+        rows: dict[str, Any] = {LABEL: [*self._labels, *labels]}
+        for column, old, new in zip((TEXT, SECOND), self.columns, columns, strict=False):
+            rows[column] = [*old, *new]
         return TextSplit(name, pd.DataFrame(rows), self._max_length)
 
     def encode(self, tokenizer: Processor) -> Dataset:
         """Token ids and what else the model takes, unpadded, with `length` in tokens."""
         from datasets import Dataset
 
-        encoded = dict(tokenizer(self.texts, truncation=True, max_length=self._max_length))
+        encoded = dict(tokenizer(*self.columns, truncation=True, max_length=self._max_length))
         encoded["length"] = [len(ids) for ids in encoded["input_ids"]]
         return Dataset.from_dict(encoded)
 
@@ -56,63 +75,50 @@ class TextSplit(Split):
         """One batch, padded to its longest row."""
         return dict(tokenizer.pad(list(rows), return_tensors="pt"))
 
+    def truncated(self, tokenizer: Processor) -> float:
+        """The share of rows that have more tokens than the model is shown."""
+        whole = tokenizer(*self.columns, truncation=False, verbose=False)["input_ids"]
+        return sum(len(ids) > self._max_length for ids in whole) / len(whole)
 
-def build_task_data(
-    splits: dict[str, tuple[str, pd.DataFrame]],
-    *,
-    class_names: tuple[str, ...],
-    source: str,
-    max_length: int,
-    limit: int | None,
-    seed: int,
-    calibration_samples: int,
-) -> TaskData:
-    """Samples each split to `limit` rows and draws the calibration rows from train.
 
-    Args:
-        splits: name in words and rows of "train", "validation" and "evaluation".
-        class_names: in the order of the class indices.
-        source: where the rows came from, in one sentence.
-        max_length: in tokens.
-        limit: the most rows of each split, drawn with the classes' shares kept; None for all.
-        seed: of every draw.
-        calibration_samples: rows of train that pruners and quantizers may look at.
+@dataclass(frozen=True, kw_only=True)
+class TextTask(SampledTask, ABC):
+    """A task whose rows are texts.
+
+    Attributes:
+        max_length: rows are cut to this many tokens.
     """
-    made = {}
-    for role, (name, rows) in splits.items():
-        sampled = stratified_sample(rows, limit, seed)
-        words = name if len(sampled) == len(rows) else f"{len(sampled)} rows of {name}"
-        made[role] = (words, sampled)
-    name, train = made["train"]
-    calibration = stratified_sample(train, min(calibration_samples, len(train)), seed)
-    made["calibration"] = (f"{len(calibration)} rows of {name}", calibration)
-    parts = {role: TextSplit(*pair, max_length) for role, pair in made.items()}
-    evaluation = parts.pop("evaluation")
-    training = TrainingData(class_names=class_names, **parts)
-    return TaskData(training=training, evaluation=evaluation, source=source)
 
+    max_length: int
 
-def stratified_sample(rows: pd.DataFrame, limit: int | None, seed: int) -> pd.DataFrame:
-    """At most `limit` rows, each class in its share of the whole; all rows for None.
+    def __post_init__(self) -> None:
+        """Checks the values.
 
-    Raises:
-        UserError: the limit is below the number of classes.
-    """
-    if limit is None or limit >= len(rows):
-        return rows
-    if limit < rows[LABEL].nunique():
-        raise UserError(f"limit must be at least the {rows[LABEL].nunique()} classes, got {limit}")
-    return split_off(rows, limit, seed)[1]
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_positive(self, "max_length")
 
+    @final
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Refuses a model that reads no texts, or none as long as `max_length`.
 
-def split_off(
-    rows: pd.DataFrame, size: int | float, seed: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Cuts a stratified part of `size` (a count, or a fraction) off; returns (rest, part)."""
-    from sklearn.model_selection import train_test_split
+        Raises:
+            ConfigError: it is so.
+        """
+        check_reads(self, model, "input_ids")
+        limit = position_count(model)
+        if limit is not None and self.max_length > limit:
+            raise ConfigError(
+                f"task.max_length must be at most the {limit} tokens that "
+                f"{type(model).__name__} takes, got {self.max_length}"
+            )
 
-    rest, part = train_test_split(rows, test_size=size, stratify=rows[LABEL], random_state=seed)
-    return rest, part
+    @final
+    def make_split(self, role: str, name: str, rows: pd.DataFrame) -> TextSplit:
+        """Rows with the columns `text`, `second` if they are pairs, and `label`."""
+        return TextSplit(name, rows, self.max_length)
 
 
 def drop_duplicate_texts(rows: pd.DataFrame) -> pd.DataFrame:
@@ -120,15 +126,21 @@ def drop_duplicate_texts(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.drop_duplicates(TEXT, ignore_index=True)
 
 
+def text_columns(rows: pd.DataFrame) -> list[str]:
+    """The columns that hold texts: one, or two where the rows are pairs."""
+    return [column for column in (TEXT, SECOND) if column in rows]
+
+
 def check_rows(where: str, rows: pd.DataFrame, allowed: Sequence[str]) -> None:
-    """Checks that every row has a text, and a label among the allowed ones.
+    """Checks that every row has its texts, and a label among the allowed ones.
 
     Raises:
         UserError: a row has not; says which.
     """
-    empty = rows.index[rows[TEXT].isna() | (rows[TEXT].astype(str).str.strip() == "")]
-    if len(empty):
-        raise UserError(f"{where}: row {empty[0] + 1} has no text ({len(empty)} such rows)")
+    for column in text_columns(rows):
+        empty = rows.index[rows[column].isna() | (rows[column].astype(str).str.strip() == "")]
+        if len(empty):
+            raise UserError(f"{where}: row {empty[0] + 1} has no {column} ({len(empty)} such rows)")
     wrong = rows.index[~rows[LABEL].isin(allowed)]
     if len(wrong):
         got = rows[LABEL].loc[wrong[0]]

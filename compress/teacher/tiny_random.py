@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import transformers
@@ -41,6 +42,8 @@ class TinyRandomTeacher(Teacher):
         heads: attention heads; a llama shares each key among two of them.
         finetune: training on the task; `epochs=0` leaves the weights random.
     """
+
+    version: ClassVar[int] = 2
 
     architecture: str
     layers: int
@@ -106,7 +109,7 @@ def _tokenizer(data: TrainingData) -> PreTrainedTokenizerFast:
         raise UserError("teacher=tiny_random reads texts; this task has none")
     normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
     counts: Counter[str] = Counter()
-    for text in data.train.texts:
+    for text in chain(*data.train.columns):
         pieces = splitter.pre_tokenize_str(normalizer.normalize_str(text))
         counts.update(word for word, _ in pieces)
     vocabulary = _vocabulary(counts)
@@ -114,7 +117,7 @@ def _tokenizer(data: TrainingData) -> PreTrainedTokenizerFast:
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
     ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=ends
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ends
     )
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

@@ -107,6 +107,17 @@ def test_train_rows_keep_their_pieces_and_their_logits(
     assert logits(pruned, ["a glad film of another kind ☃"]).isfinite().all()
 
 
+def test_words_of_both_texts_of_a_pair_are_kept(
+    teacher: CompressedModel, context: Contexts
+) -> None:
+    rows = pd.DataFrame({"text": ["a sad"] * 2, "second": ["good end", "dull"], "label": [0, 1]})
+    ctx = context(teacher)
+    ctx = replace(ctx, data=replace(ctx.data, train=TextSplit("train", rows, max_length=32)))
+    kept = pruner().prune(teacher, ctx).tokenizer.get_vocab()
+    assert {"sad", "good", "end", "dull"} <= kept.keys()
+    assert "glad" not in kept
+
+
 def test_the_small_model_and_tokenizer_are_read_back(
     teacher: CompressedModel, context: Contexts, device: Cpu, tmp_path: Path
 ) -> None:

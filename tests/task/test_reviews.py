@@ -17,7 +17,7 @@ def reviews(name: str, *overrides: str) -> Reviews:
 
 def texts(split: object) -> set[str]:
     assert isinstance(split, TextSplit)
-    return set(split.texts)
+    return set(split.columns[0])
 
 
 @pytest.mark.parametrize(("name", "rows"), [("rotten_tomatoes", 8530), ("imdb", 24904)])

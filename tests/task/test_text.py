@@ -5,33 +5,8 @@ import pytest
 
 from compress.interfaces import CompressedModel
 from compress.settings import UserError
-from compress.task.text import TextSplit, check_rows, split_off, stratified_sample
+from compress.task.text import TextSplit, check_rows
 from tests.conftest import make_split
-
-ROWS = pd.DataFrame({"text": [f"text {i}" for i in range(100)], "label": [0] * 80 + [1] * 20})
-
-
-def test_samples_keep_the_shares_and_repeat() -> None:
-    sample = stratified_sample(ROWS, 10, seed=0)
-    assert sample["label"].value_counts().to_dict() == {0: 8, 1: 2}
-    assert sample.equals(stratified_sample(ROWS, 10, seed=0))
-    assert not sample.equals(stratified_sample(ROWS, 10, seed=1))
-
-
-@pytest.mark.parametrize("limit", [None, 100, 1000])
-def test_no_limit_takes_all(limit: int | None) -> None:
-    assert stratified_sample(ROWS, limit, seed=0) is ROWS
-
-
-def test_a_limit_below_the_classes_is_refused() -> None:
-    with pytest.raises(UserError, match="limit must be at least the 2 classes, got 1"):
-        stratified_sample(ROWS, 1, seed=0)
-
-
-def test_split_off_is_disjoint_and_whole() -> None:
-    rest, part = split_off(ROWS, 0.25, seed=0)
-    assert len(part) == 25
-    assert sorted([*rest["text"], *part["text"]]) == sorted(ROWS["text"])
 
 
 def test_digest_follows_content_and_length() -> None:
@@ -41,6 +16,55 @@ def test_digest_follows_content_and_length() -> None:
     assert TextSplit("x", rows, 8).digest != TextSplit("x", rows, 9).digest
     other = pd.DataFrame({"text": ["a", "b"], "label": [1, 1]})
     assert TextSplit("x", rows, 8).digest != TextSplit("x", other, 8).digest
+
+
+# As they were before there were pairs: the stage cache goes by them.
+@pytest.mark.parametrize(
+    ("rows", "max_length", "digest"),
+    [
+        ({"text": ["a", "b"], "label": [0, 1]}, 8, "fda5c33c083f8396"),
+        ({"text": ["ä \t", ""], "label": [2, 2]}, 128, "9ba27cefb734e569"),
+    ],
+)
+def test_digests_of_single_texts_stay(
+    rows: dict[str, object], max_length: int, digest: str
+) -> None:
+    assert TextSplit("x", pd.DataFrame(rows), max_length).digest == digest
+
+
+def pairs(*seconds: str) -> TextSplit:
+    rows = {"text": ["glad film"] * len(seconds), "second": seconds, "label": [0] * len(seconds)}
+    return TextSplit("x", pd.DataFrame(rows), 12)
+
+
+def test_digests_cover_both_texts() -> None:
+    assert pairs("a").digest == pairs("a").digest
+    assert pairs("a").digest != pairs("b").digest
+    swapped = pd.DataFrame({"text": ["a"], "second": ["glad film"], "label": [0]})
+    assert pairs("a").digest != TextSplit("x", swapped, 12).digest
+
+
+def test_pairs_are_encoded_as_pairs_and_the_longer_text_is_cut(teacher: CompressedModel) -> None:
+    tokenizer = teacher.tokenizer
+    encoded = pairs("end", "good " * 50).encode(tokenizer)
+    words = [tokenizer.decode(ids).split() for ids in encoded["input_ids"]]
+    assert words[0] == ["[CLS]", "glad", "film", "[SEP]", "end", "[SEP]"]
+    assert words[1][:4] == ["[CLS]", "glad", "film", "[SEP]"]
+    assert words[1][4:11] == ["good"] * 7
+    assert encoded["length"][:] == [6, 12]
+
+
+def test_truncation_is_the_share_of_longer_rows(teacher: CompressedModel) -> None:
+    assert pairs("end", "good " * 50, "end", "end").truncated(teacher.tokenizer) == 0.25
+    # With its two ends the first text is as long as the limit, the second one longer by one.
+    rows = pd.DataFrame({"text": ["good " * 6, "good " * 7], "label": [0, 0]})
+    assert TextSplit("x", rows, 8).truncated(teacher.tokenizer) == 0.5
+
+
+def test_extended_pairs_stay_pairs() -> None:
+    more = pairs("a").extended("y", (["new"], ["one"]), [1])
+    assert more.columns == [["glad film", "new"], ["a", "one"]]
+    assert list(more.labels) == [0, 1]
 
 
 def test_encoding_cuts_and_tells_the_length(teacher: CompressedModel) -> None:

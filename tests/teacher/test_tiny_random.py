@@ -26,4 +26,4 @@ def test_vocabulary_is_the_same_every_time_and_knows_every_word(
     assert first.get_vocab() == second.get_vocab()
     assert first.tokenize("a glad film") == ["a", "glad", "film"]
     assert first.tokenize("gladfilm") == ["glad", "##f", "##i", "##l", "##m"]
-    assert first.unk_token not in first.tokenize(" ".join(data.train.texts))  # type: ignore[attr-defined]
+    assert first.unk_token not in first.tokenize(" ".join(data.train.columns[0]))  # type: ignore[attr-defined]

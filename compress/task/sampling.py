@@ -1,0 +1,138 @@
+"""Splits and samples of rows, shared by every task: all draws hang on the task's seed alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import pandas as pd
+
+from compress.interfaces import Split, Task, TaskData, TrainingData
+from compress.settings import ConfigError, UserError, check_not_negative, check_positive
+from compress.sources import first_line
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LABEL = "label"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledTask(Task, ABC):
+    """A task that can be cut down to a sample of its rows.
+
+    Attributes:
+        limit: the most rows of each split, a seeded stratified sample; null for all.
+        seed: of the splits and samples; apart from the run's seed, so that runs that differ in
+            seed are judged on the same rows.
+        calibration_samples: train rows that pruners and quantizers may look at.
+    """
+
+    limit: int | None
+    seed: int
+    calibration_samples: int
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_positive(self, "limit", "calibration_samples")
+        check_not_negative(self, "seed")
+
+    @abstractmethod
+    def make_split(self, role: str, name: str, rows: pd.DataFrame) -> Split:
+        """Rows as a split.
+
+        Args:
+            role: "train", "validation", "evaluation" or "calibration".
+            name: which rows these are, in words.
+            rows: with a column `label` of class indices.
+        """
+
+    @final
+    def assemble(
+        self,
+        splits: Mapping[str, tuple[str, pd.DataFrame]],
+        class_names: tuple[str, ...],
+        source: str,
+    ) -> TaskData:
+        """Samples each split to `limit` rows and draws the calibration rows from train.
+
+        Args:
+            splits: name in words and rows of "train", "validation" and "evaluation".
+            class_names: in the order of the class indices.
+            source: where the rows came from, in one sentence.
+        """
+        made = {}
+        for role, (name, rows) in splits.items():
+            sampled = stratified_sample(rows, self.limit, self.seed)
+            words = name if len(sampled) == len(rows) else f"{len(sampled)} rows of {name}"
+            made[role] = (words, sampled)
+        name, train = made["train"]
+        count = min(self.calibration_samples, len(train))
+        calibration = stratified_sample(train, count, self.seed)
+        made["calibration"] = (f"{len(calibration)} rows of {name}", calibration)
+        parts = {role: self.make_split(role, *pair) for role, pair in made.items()}
+        evaluation = parts.pop("evaluation")
+        training = TrainingData(class_names=class_names, **parts)
+        return TaskData(training, evaluation, source, self.metrics())
+
+
+def check_reads(task: Task, model: PreTrainedModel, wanted: str) -> None:
+    """Checks that a model reads what the task has.
+
+    Args:
+        task: for the error.
+        model: a model or its skeleton.
+        wanted: the model's name for its main input: "input_ids" of texts, "pixel_values" of images.
+
+    Raises:
+        ConfigError: it reads something else.
+    """
+    got = model.main_input_name
+    if got != wanted:
+        kinds = {"input_ids": "texts", "pixel_values": "images"}
+        raise ConfigError(
+            f"the task {type(task).__name__} has {kinds[wanted]}, but {type(model).__name__} reads "
+            f"{kinds.get(got, got)}"
+        )
+
+
+def stratified_sample(rows: pd.DataFrame, limit: int | None, seed: int) -> pd.DataFrame:
+    """At most `limit` rows, each class in its share of the whole; all rows for None.
+
+    Raises:
+        UserError: the limit is below the number of classes.
+    """
+    if limit is None or limit >= len(rows):
+        return rows
+    classes = rows[LABEL].nunique()
+    if limit < classes:
+        raise UserError(f"limit must be at least the {classes} classes, got {limit}")
+    if len(rows) - limit < classes:
+        # Too few would be left over to stratify; of nearly all rows the shares are right anyway.
+        return rows.sample(limit, random_state=seed)
+    return split_off(rows, limit, seed)[1]
+
+
+def split_off(
+    rows: pd.DataFrame, size: int | float, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Cuts a stratified part of `size` (a count, or a fraction) off; returns (rest, part).
+
+    Raises:
+        UserError: there are too few rows, of all or of one class, to have some in both.
+    """
+    from sklearn.model_selection import train_test_split
+
+    labels = rows[LABEL]
+    try:
+        rest, part = train_test_split(rows, test_size=size, stratify=labels, random_state=seed)
+    except ValueError as error:
+        raise UserError(f"{len(rows)} rows cannot be split: {first_line(error)}") from error
+    return rest, part
