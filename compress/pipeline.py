@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compress.artifact import write_card
 from compress.baseline import keep_baseline
@@ -19,6 +20,9 @@ from compress.monitor import monitor
 from compress.records import Data, RunRecord
 from compress.stages import compress, read_back, read_subject, write
 from compress.tracking import Tracker
+
+if TYPE_CHECKING:
+    from compress.interfaces import Processor
 
 MODEL_FOLDER = "model"
 
@@ -81,7 +85,7 @@ def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecor
             status="ok",
             model=MODEL_FOLDER,
             baseline_model=os.path.relpath(kept, folder),
-            data=data_record(data),
+            data=data_record(data, ctx.teacher.tokenizer),
             **vars(measured),
             stages=tuple(store.records),
             history=tuple(asdict(step) for step in model.history),
@@ -92,12 +96,18 @@ def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecor
         return record
 
 
-def data_record(data: TaskData) -> Data:
-    """The rows, as a record tells of them."""
+def data_record(data: TaskData, tokenizer: Processor) -> Data:
+    """The rows, as a record tells of them.
+
+    Args:
+        data: the rows.
+        tokenizer: the teacher's, which says how many of them are cut.
+    """
     return Data(
         source=f"{data.source}; evaluated on {data.evaluation.name}",
         train=len(data.training.train),
         validation=len(data.training.validation),
         evaluation=len(data.evaluation),
         digest=f"{data.training.digest}-{data.evaluation.digest}",
+        truncated=data.evaluation.truncated(tokenizer),
     )

@@ -145,7 +145,7 @@ class Bench:
                 status="ok",
                 model=os.path.relpath(saved.model, folder),
                 baseline_model=os.path.relpath(saved.baseline, folder),
-                data=data_record(data),
+                data=data_record(data, baseline.model.tokenizer),
                 **vars(measured),
             )
 

@@ -139,7 +139,7 @@ class ModelMetrics:
         size_bytes: bytes of the files needed to run it: all in its folder but the manifest, which
             says what was done. Zeros in a dense file save nothing.
         peak_memory_bytes: memory that a fresh process takes for it at most, while it runs the
-            largest timed shape; null where the operating system does not say.
+            largest timed shape; null where the system does not say.
         runtime: what ran it.
         precision: what it computed in; null in old records.
         zipped_bytes: what a zip file of the same files would take.
@@ -212,13 +212,19 @@ class Environment:
 
 @dataclass(frozen=True)
 class Data:
-    """Where the rows came from, how many there are, and a digest that identifies them."""
+    """Where the rows came from, how many there are, and a digest that identifies them.
+
+    Attributes:
+        truncated: share of the evaluation rows that are cut to `max_length` tokens of the teacher;
+            null for images, and in records of before it was counted.
+    """
 
     source: str
     train: int
     validation: int
     evaluation: int
     digest: str
+    truncated: float | None = None
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,9 @@ def test_a_record_has_all_its_figures(run_config: Runs, tmp_path: Path) -> None:
     assert record.metrics.size_bytes == sum(path.stat().st_size for path in needed)
     assert record.metrics.size_bytes < record.baseline.size_bytes
     assert record.metrics.score.samples == 64
+    assert record.data is not None
+    assert record.data.truncated is not None
+    assert 0 <= record.data.truncated < 0.5
     assert [(s.batch, s.length) for s in record.speedup] == [(1, 8), (4, 16)]
     assert all(s.low <= s.ratio <= s.high for s in record.speedup)
     assert [step["stage"] for step in record.history] == ["teacher", "pruner"]

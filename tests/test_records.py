@@ -73,6 +73,7 @@ KEPT = ("runtime", "precision", "zipped_bytes", "bitmask_bytes", "resident_bytes
 SINCE = {
     (): ("comparison", "baseline_model", "interim", "measuring_seconds", "validation_comparison"),
     ("environment",): ("busy", "governor"),
+    ("data",): ("truncated",),
     ("metrics",): KEPT,
     ("baseline",): KEPT,
     ("speedup", 0): ("floor", "difference"),
