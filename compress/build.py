@@ -48,11 +48,11 @@ def check_run(run: Run) -> None:
     Raises:
         UserError: something cannot work.
     """
-    check_objectives(run.objectives)
     run.tracker.check()
     run.device.check()
     run.device.runtime.check(run.quantizer, run.device)
     run.task.check()
+    check_objectives(run.objectives, run.task.metrics())
     run.teacher.check()
     skeleton = run.teacher.skeleton()
     run.task.check_model(skeleton)

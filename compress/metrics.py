@@ -42,9 +42,20 @@ def _known(value: float | None) -> float:
     return math.nan if value is None else value
 
 
+def _other(name: str) -> Callable[[RunRecord], float]:
+    """A score that not every task has; NaN for the others."""
+    return _model(lambda metrics: metrics.score.others.get(name, math.nan))
+
+
+# Scores that a task may name; see `compress.measure.score`.
+OTHERS = ("f1", "matthews", "top5")
+
 METRICS = {
     "accuracy": Metric("fraction", "higher", _model(lambda m: m.score.accuracy)),
     "f1_macro": Metric("fraction", "higher", _model(lambda m: m.score.f1_macro)),
+    "f1": Metric("fraction", "higher", _other("f1")),
+    "matthews": Metric("correlation", "higher", _other("matthews")),
+    "top5": Metric("fraction", "higher", _other("top5")),
     "size_bytes": Metric("bytes", "lower", _model(lambda m: m.size_bytes)),
     "latency_ms": Metric("ms", "lower", _model(lambda m: m.latency[0].median_ms)),
     "speedup": Metric("ratio", "higher", lambda record: record.speedup[0].ratio),
@@ -63,8 +74,12 @@ METRICS = {
 }
 
 
-def check_objectives(names: tuple[str, ...]) -> None:
-    """Checks that every objective is a metric that records bear.
+def check_objectives(names: tuple[str, ...], scores: tuple[str, ...]) -> None:
+    """Checks that every objective is a metric that the run's record will bear.
+
+    Args:
+        names: the objectives.
+        scores: what of `OTHERS` the task has.
 
     Raises:
         ConfigError: one is not, or there is none.
@@ -73,6 +88,10 @@ def check_objectives(names: tuple[str, ...]) -> None:
     if unknown or not names:
         got = ", ".join(unknown) or "none"
         raise ConfigError(f"objectives must be among {', '.join(METRICS)}; got {got}")
+    absent = [name for name in names if name in OTHERS and name not in scores]
+    if absent:
+        has = ", ".join(("accuracy", "f1_macro", *scores))
+        raise ConfigError(f"objectives has {', '.join(absent)}, but the task's scores are {has}")
 
 
 def objective_values(record: RunRecord, names: tuple[str, ...]) -> list[float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ class Score:
         samples: rows that were scored.
         batch_size: rows per batch while scoring, sorted by length and padded to the longest.
         split: which rows these were.
+        others: what the task is judged by beside these, such as {"matthews": 0.4}.
     """
 
     accuracy: float
@@ -41,6 +42,7 @@ class Score:
     samples: int
     batch_size: int
     split: str
+    others: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class ModelMetrics:
-    """All that was measured on one model folder.
+    """All that was measured on one model folder; null where the operating system does not say.
 
     Attributes:
         score: on the evaluation split, which chooses nothing.
@@ -136,10 +138,8 @@ class ModelMetrics:
         nonzero_parameters: those that are not zero.
         sparsity: zeroed fraction of the compressible weights (the Linear layers of the blocks).
         model_sparsity: zeroed fraction of all weights.
-        size_bytes: bytes of the files needed to run it: all in its folder but the manifest, which
-            says what was done. Zeros in a dense file save nothing.
-        peak_memory_bytes: memory that a fresh process takes for it at most, while it runs the
-            largest timed shape; null where the system does not say.
+        size_bytes: of the files needed to run it: all in its folder but the manifest and the card.
+        peak_memory_bytes: the most that a fresh process takes for it, at the largest timed shape.
         runtime: what ran it.
         precision: what it computed in; null in old records.
         zipped_bytes: what a zip file of the same files would take.
@@ -178,11 +178,7 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class Interim:
-    """The model as it was after one stage, exported without a numeric format and measured.
-
-    Attributes:
-        stage: which one: "student", "pruner", "pruner 2: heads", "pruner: recovery".
-    """
+    """The model after a stage ("student", "pruner 2: heads", …), in no numeric format, measured."""
 
     stage: str
     metrics: ModelMetrics
@@ -214,9 +210,7 @@ class Environment:
 class Data:
     """Where the rows came from, how many there are, and a digest that identifies them.
 
-    Attributes:
-        truncated: share of the evaluation rows that are cut to `max_length` tokens of the teacher;
-            null for images, and in records of before it was counted.
+    `truncated`: share of the evaluation rows over the task's `max_length`; null for images.
     """
 
     source: str

@@ -55,6 +55,7 @@ TABLE = [
     ("teacher.architecture=t5", "must be one of bert, distilbert, roberta, electra"),
     ("objectives=[beauty]", "objectives must be among accuracy,"),
     ("objectives=[]", "got none"),
+    ("objectives=[matthews]", "has matthews, but the task's scores are accuracy, f1_macro"),
     ("objectives=accuracy", "objectives must be a list such as"),
     ("interim=maybe", "interim must be true or false, got 'maybe'"),
     ("seed=-1", "seed must be an integer >= 0, got -1"),

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from compress.metrics import METRICS, check_objectives, objective_values
+from compress.measure import score
+from compress.metrics import METRICS, OTHERS, check_objectives, objective_values
 from compress.records import read_record, write_record
 from compress.settings import ConfigError
 from tests.test_records import FAILED, make_old, make_record
@@ -19,6 +20,7 @@ def test_every_metric_reads_a_finite_number() -> None:
     assert values["zipped_bytes"] == 750
     assert values["agreement"] == 0.95
     assert values["tokens_per_second"] == 6400
+    assert (values["f1"], values["matthews"], values["top5"]) == (0.8, 0.4, 0.99)
 
 
 def test_what_was_not_measured_is_nan(tmp_path: Path) -> None:
@@ -27,7 +29,8 @@ def test_what_was_not_measured_is_nan(tmp_path: Path) -> None:
     values = {name: metric.read(read_record(path)) for name, metric in METRICS.items()}
     unknown = {name for name, value in values.items() if math.isnan(value)}
     assert unknown == {
-        "agreement", "bitmask_bytes", "resident_bytes", "tokens_per_second", "zipped_bytes",
+        "agreement", "bitmask_bytes", "f1", "matthews", "resident_bytes", "tokens_per_second",
+        "top5", "zipped_bytes",
     }  # fmt: skip
 
 
@@ -41,4 +44,17 @@ def test_unknown_objectives_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(
         ConfigError, match=r"objectives must be among accuracy, .*; got (none|beauty)"
     ):
-        check_objectives(names)
+        check_objectives(names, OTHERS)
+
+
+def test_a_score_that_the_task_lacks_is_refused() -> None:
+    check_objectives(("accuracy", "f1"), ("f1",))
+    with pytest.raises(
+        ConfigError,
+        match="objectives has matthews, but the task's scores are accuracy, f1_macro, f1",
+    ):
+        check_objectives(("accuracy", "matthews", "f1"), ("f1",))
+
+
+def test_every_other_score_can_be_computed() -> None:
+    assert set(OTHERS) == set(score.OTHERS) <= set(METRICS)

@@ -28,7 +28,10 @@ from compress.settings import UserError
 
 def make_metrics(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0) -> ModelMetrics:
     return ModelMetrics(
-        score=Score(accuracy, accuracy - 0.05, accuracy + 0.05, accuracy, 100, 32, "test"),
+        score=Score(
+            accuracy, accuracy - 0.05, accuracy + 0.05, accuracy, 100, 32, "test",
+            {"f1": 0.8, "matthews": 0.4, "top5": 0.99},
+        ),
         parameters=100,
         nonzero_parameters=75,
         sparsity=0.5,
@@ -40,7 +43,7 @@ def make_metrics(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0) -> Mo
         zipped_bytes=size * 3 // 4,
         bitmask_bytes=size // 2,
         resident_bytes=9000,
-    )
+    )  # fmt: skip
 
 
 def make_record(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0, **changes: object):  # type: ignore[no-untyped-def]
@@ -74,6 +77,8 @@ SINCE = {
     (): ("comparison", "baseline_model", "interim", "measuring_seconds", "validation_comparison"),
     ("environment",): ("busy", "governor"),
     ("data",): ("truncated",),
+    ("metrics", "score"): ("others",),
+    ("baseline", "score"): ("others",),
     ("metrics",): KEPT,
     ("baseline",): KEPT,
     ("speedup", 0): ("floor", "difference"),

@@ -142,8 +142,8 @@ def _compare_scores(
     evaluated, validated = pairs
     ours, theirs = (
         Scores(
-            score(evaluated[which], data.evaluation, batch_size),
-            score(validated[which], data.training.validation, batch_size),
+            score(evaluated[which], data.evaluation, batch_size, data.metrics),
+            score(validated[which], data.training.validation, batch_size, data.metrics),
         )
         for which in (CANDIDATE, BASELINE)
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from compress.interfaces import Runnable, Split
@@ -16,13 +16,19 @@ from compress.records import Comparison, Score
 Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 
-def score(logits: Float[Tensor, "rows classes"], split: Split, batch_size: int) -> Score:
-    """Accuracy with its Wilson interval, and macro F1.
+def score(
+    logits: Float[Tensor, "rows classes"],
+    split: Split,
+    batch_size: int,
+    metrics: Sequence[str] = (),
+) -> Score:
+    """Accuracy with its Wilson interval, macro F1, and what else the task is judged by.
 
     Args:
         logits: of every row of the split, in its order, as `predict_all` gives them.
         split: has the labels.
         batch_size: that the logits were computed at, for the record.
+        metrics: names in `OTHERS`.
     """
     # Imported here: scikit-learn takes seconds, and config errors should not.
     from sklearn.metrics import f1_score
@@ -39,7 +45,43 @@ def score(logits: Float[Tensor, "rows classes"], split: Split, batch_size: int) 
         samples=len(labels),
         batch_size=batch_size,
         split=split.name,
+        others={name: OTHERS[name](logits, torch.tensor(labels)) for name in metrics},
     )
+
+
+def positive_f1(logits: Float[Tensor, "rows 2"], labels: Int[Tensor, " rows"]) -> float:
+    """F1 of the second of two classes; 0 where no row is of it and none is taken for it."""
+    from sklearn.metrics import f1_score
+
+    predicted = logits.argmax(dim=-1)
+    return float(f1_score(labels, predicted, pos_label=1, average="binary", zero_division=0.0))
+
+
+def matthews(logits: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]) -> float:
+    """Matthews correlation of predictions and labels (Biochim. Biophys. Acta 405:442, 1975).
+
+    In [-1, 1]; 0 where it is undefined because all rows are of one class, or taken for one.
+    """
+    from sklearn.metrics import matthews_corrcoef
+
+    predicted = logits.argmax(dim=-1)
+    if (labels == labels[0]).all() or (predicted == predicted[0]).all():
+        return 0.0
+    return float(matthews_corrcoef(labels, predicted))
+
+
+def top5(logits: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]) -> float:
+    """Share of the rows whose class is among the five with the largest logits."""
+    likely = logits.topk(5, dim=-1).indices
+    return float((likely == labels[:, None]).any(dim=-1).double().mean())
+
+
+# What a task can be judged by beside accuracy and macro F1; by the names in `compress.metrics`.
+OTHERS: Mapping[str, Callable[[Tensor, Tensor], float]] = {
+    "f1": positive_f1,
+    "matthews": matthews,
+    "top5": top5,
+}
 
 
 def predict_all(model: Runnable, split: Split, batch_size: int) -> Float[Tensor, "rows classes"]:

@@ -102,6 +102,10 @@ def _figures(record: RunRecord) -> str:
         ("", "this model", "teacher"),
         (f"accuracy, n = {ours.score.samples}", _accuracy(ours.score), _accuracy(theirs.score)),
         ("F1, macro", f"{ours.score.f1_macro:.4f}", f"{theirs.score.f1_macro:.4f}"),
+        *[
+            (name, f"{value:.4f}", f"{theirs.score.others[name]:.4f}")
+            for name, value in ours.score.others.items()
+        ],
         ("runs on", ours.runtime, theirs.runtime),
         ("computes in", ours.precision or "–", theirs.precision or "–"),
         ("parameters", f"{ours.parameters:,}", f"{theirs.parameters:,}"),

@@ -7,9 +7,12 @@ import torch
 from compress.interfaces import CompressedModel
 from compress.measure.score import (
     compare,
+    matthews,
     mcnemar_p_value,
+    positive_f1,
     predict_all,
     score,
+    top5,
     wilson_interval,
 )
 from compress.records import Comparison
@@ -40,6 +43,44 @@ def test_score_by_hand() -> None:
     # class 0: P = 1, R = 1/2, F1 = 2/3; class 1: P = 2/3, R = 1, F1 = 4/5
     assert made.f1_macro == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert (made.samples, made.batch_size, made.split) == (4, 2, "train")
+
+
+def logits_of(predicted: list[int], classes: int) -> torch.Tensor:
+    return torch.eye(classes)[predicted]
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted", "f1", "correlation"),
+    [
+        # P = 2/3, R = 2/4; (2·3 - 1·2) / √(3 · 4 · 4 · 5)
+        ([1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 1, 0, 0, 0], 4 / 7, (2 * 3 - 2) / 240**0.5),
+        ([1, 0, 1, 0], [1, 0, 1, 0], 1.0, 1.0),
+        ([1, 0, 1, 0], [0, 1, 0, 1], 0.0, -1.0),
+        # Undefined: nothing correlates with a constant.
+        ([1, 0, 1, 0], [1, 1, 1, 1], 2 / 3, 0.0),
+        ([1, 1, 1], [1, 0, 1], 0.8, 0.0),
+        ([1, 1], [1, 1], 1.0, 0.0),
+        ([0, 0], [0, 0], 0.0, 0.0),
+        ([1, 0], [0, 0], 0.0, 0.0),
+    ],
+)
+def test_the_scores_of_glue_by_hand(
+    labels: list[int], predicted: list[int], f1: float, correlation: float
+) -> None:
+    found = [of(logits_of(predicted, 2), torch.tensor(labels)) for of in (positive_f1, matthews)]
+    assert found == pytest.approx([f1, correlation])
+
+
+def test_top5_by_hand() -> None:
+    logits = torch.tensor([[6.0, 5.0, 4.0, 3.0, 2.0, 1.0]] * 4)
+    assert top5(logits, torch.tensor([0, 4, 5, 5])) == 0.5
+
+
+def test_a_score_has_what_the_task_asks_for() -> None:
+    split = make_split(4)  # labels 0 1 0 1
+    made = score(logits_of([0, 1, 1, 1], 2), split, 2, ("f1", "matthews"))
+    assert made.others == pytest.approx({"f1": 0.8, "matthews": 2 / 12**0.5})
+    assert score(logits_of([0, 1, 1, 1], 2), split, 2).others == {}
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
