@@ -37,6 +37,7 @@ SHORT = ("student.distillation.epochs=1", "student.distillation.batch_size=8")
 NEEDED = {
     ("teacher", "local"): ["teacher.path=somewhere"],
     ("teacher", "artifact"): ["teacher.folder=somewhere"],
+    ("task", "csv"): ["task.path=somewhere"],
     ("student", "pretrained"): ["student.path=somewhere"],
     ("student", "layers"): [*SHORT],
     ("student", "scratch"): [

@@ -74,6 +74,10 @@ TABLE = [
     ("task=rte task.corpus=stsb", "Glue.corpus must be one of sst2, cola, mrpc, qqp, rte, qnli"),
     ("task=sst2 task.path={tmp}/empty", "train.tsv does not exist; expected train.tsv and dev.tsv"),
     ("task=sst2 task.path={tmp}/csv", "has columns text,label; expected sentence, label"),
+    ("task=csv", "task: Missing mandatory value: task.path"),
+    ("task=csv task.path={tmp}/none.csv", "none.csv does not exist, or is no file"),
+    ("task=csv task.path={tmp}/mine.csv task.label=x", "column 'x' is not among its columns: text"),
+    ("task=csv task.path={tmp}/mine.csv task.drop=[all]", "among empty, unlabelled, duplicates"),
     ("cache=maybe", "Could not find 'cache/maybe'"),
     ("tracker=wandb", "Could not find 'tracker/wandb'"),
     ("tracker=mlflow tracker.uri=mlruns", "tracker.uri must be of a server or a database"),
@@ -90,6 +94,7 @@ def files(tmp_path: Path, teacher: CompressedModel) -> Path:
     (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     (tmp_path / "strange" / "config.json").write_text('{"model_type": "abacus"}')
     (tmp_path / "strange" / "model.safetensors").write_bytes(b"")
+    (tmp_path / "mine.csv").write_text("text,label\na,1\n")
     for name in ("train.tsv", "dev.tsv"):
         (tmp_path / "csv" / name).write_text("text,label\na,1\n")
     return tmp_path

@@ -1,0 +1,125 @@
+"""Bad data gets one clear line that says where, what was got, and what was expected."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.interfaces import Task
+from compress.settings import UserError
+from compress.task.csv import Csv
+from compress.task.glue import Glue
+from tests.conftest import settings_of
+
+GOOD = "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(40))
+PAIRS = "".join(f"one {i}\ttwo {i}\t{'ab'[i % 2]}\n" for i in range(40))
+
+
+def csv(body: str, header: str = "text,label\n") -> bytes:
+    return (header + body).encode()
+
+
+def lines(*rows: object) -> bytes:
+    good = [{"text": f"text {i}", "label": i % 2} for i in range(40)]
+    return "\n".join(r if isinstance(r, str) else json.dumps(r) for r in (*good, *rows)).encode()
+
+
+# File name, content, settings, what the line must say.
+CSV = [
+    ("a.csv", b"", {}, "a.csv is empty"),
+    ("a.csv", csv(""), {}, "a.csv has no rows"),
+    ("a.xlsx", csv(GOOD), {}, "ends in .xlsx; allowed: .csv, .tsv, .txt, .jsonl"),
+    ("a", csv(GOOD), {}, "ends in nothing; allowed: .csv"),
+    ("a.csv", csv(GOOD), {"text": "txt"}, "column 'txt' is not among its columns: text, label"),
+    ("a.csv", csv(GOOD), {"label": "klass"}, "column 'klass' is not among its columns: text"),
+    ("a.csv", csv(GOOD), {"text": ("text", "b")}, "column 'b' is not among its columns: text"),
+    ("a.csv", csv(GOOD, "text,label,text\n"), {}, "column 'text' is twice among its columns"),
+    ("a.csv", csv(GOOD), {"delimiter": ";"}, "column 'text' is not among its columns: text,label"),
+    ("a.csv", csv("only,a\n" * 20), {}, "all 20 rows have label 'a', expected at least two"),
+    ("a.csv", csv(GOOD + "one,c\n"), {}, "too few to cut task.evaluation_fraction=0.2 of them"),
+    ("a.csv", csv(GOOD + "x,c\ny,c\n"), {}, "with each of 3 classes: 1 of 'c'"),
+    ("a.csv", csv("x,a\ny,b\nz,a\nw,b\n"), {}, "4 rows are too few to cut"),
+    ("a.csv", csv(GOOD + "a,b,c\n"), {}, "row 41 has 3 fields, expected 2 (text, label)"),
+    ("a.csv", csv(GOOD + "alone\n"), {}, "row 41 has 1 fields, expected 2"),
+    ("a.csv", csv('"x, y",a\n' + GOOD + '"open,a\n'), {}, "line 43: unexpected end of data"),
+    ("a.csv", csv('"x, y",a\n' + GOOD + '"x"y,a\n'), {}, "line 43: ',' expected after '\"'"),
+    ("a.csv", csv("caf") + b"\xe9,a\n" + GOOD.encode(), {}, "byte 0xe9 at offset 14 (line 2) is"),
+    ("a.csv", csv("caf") + b"\xe9,a\n", {}, "utf-8; name the right one with task.encoding="),
+    ("a.csv", csv(GOOD + "€,a\n"), {"encoding": "ascii"}, "(line 42) is no ascii"),
+    ("a.csv", csv(GOOD).decode().encode("utf-16-le"), {}, "not among its columns"),
+    ("a.csv", csv(GOOD + "x\0y,a\n"), {}, "holds NUL characters as utf-8"),
+    ("a.csv", csv("x,\n" + GOOD), {}, "row 1 has no label (1 such rows); mend it, or leave such"),
+    ("a.csv", csv(GOOD + " ,a\n,b\n"), {}, "row 41 has an empty text (2 such rows); mend it, or"),
+    ("a.csv", csv(" ,a\n,b\n"), {"drop": ("empty",)}, "no row is left of 2, 2 rows with an empty"),
+    ("a.csv", csv("x,1\ny,1.5\nz,0\n"), {}, "row 2 has label '1.5', expected names or whole"),
+    ("a.tsv", PAIRS.encode(), {"text": ("x", "y")}, "column 'x' is not among its columns: one 0"),
+    ("a.jsonl", lines('{"text": "x", "label": '), {}, "row 41 is no JSON: Expecting value"),
+    ("a.jsonl", lines("[1, 2]"), {}, "row 41 is [1, 2], expected a JSON object"),
+    ("a.jsonl", lines({"text": "x"}), {}, "row 41 has no label"),
+    ("a.jsonl", lines({"text": None, "label": 1}), {}, "row 41 has an empty text"),
+    ("a.jsonl", lines({"text": 5, "label": 1}), {}, "row 41 has text 5, expected text"),
+    ("a.jsonl", lines({"text": "x", "label": [1]}), {}, "row 41 has label [1], expected text"),
+    ("a.parquet", b"PAR1 but not really", {}, "is no Parquet file"),
+]  # fmt: skip
+
+GLUE = [
+    ("sst2", "", "train.tsv has columns ; expected sentence, label"),
+    ("sst2", "sentence\tlabel\n", "train.tsv has no rows"),
+    ("sst2", "sentence\tlabel\nfine\t2\n", "row 1 has label '2', allowed: 0, 1"),
+    ("sst2", "sentence\tlabel\nfine\tgood\n", "row 1 has label 'good'"),
+    ("sst2", "sentence\tlabel\nok\t1\nfine\t\n", "row 2 has label ''"),
+    ("sst2", "sentence\tlabel\n\t1\n", "row 1 has no text"),
+    ("sst2", "sentence\tlabel\none\t1\ttoo many\n", "row 1 has 3 fields, expected 2 (sen"),
+    ("sst2", "sentence\tlabel\nna\xefve\t1\n", "train.tsv: byte 0xef at offset 17 (line 2)"),
+    ("rte", "sentence1\tsentence2\n", "expected sentence1, sentence2, label"),
+    ("rte", "sentence1\tsentence2\tlabel\na\t\tentailment\n", "row 1 has no second"),
+    ("rte", "sentence1\tsentence2\tlabel\na\tb\t1\n", "allowed: entailment, not_entailment"),
+    ("cola", "sentence\tlabel\n", "has 2 columns, expected 4 without a header: source"),
+    ("cola", "a\t1\t\tgood\nb\t0\n", "row 2 has 2 fields, expected 4"),
+    ("mrpc", "sentence1\tsentence2\n", "expected #1 String, #2 String, Quality"),
+]  # fmt: skip
+
+
+def refusal(task: Task) -> str:
+    def check_and_load() -> None:
+        task.check()
+        task.load()
+
+    with pytest.raises(UserError) as caught:
+        check_and_load()
+    said = str(caught.value)
+    assert "\n" not in said
+    assert len(said) < 400
+    return said
+
+
+@pytest.fixture(scope="module")
+def base() -> Csv:
+    made = settings_of("task", "csv", "task.path=somewhere")
+    assert isinstance(made, Csv)
+    return made
+
+
+@pytest.mark.parametrize(("name", "content", "changes", "said"), CSV)
+def test_bad_tables(
+    name: str, content: bytes, changes: dict[str, Any], said: str, tmp_path: Path, base: Csv
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    told = refusal(replace(base, path=str(tmp_path / name), **changes))
+    assert told.startswith(str(tmp_path / name))
+    assert said in told
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(("corpus", "content", "said"), GLUE)
+def test_bad_files_of_glue(corpus: str, content: str, said: str, tmp_path: Path) -> None:
+    for name in ("train.tsv", "dev.tsv"):
+        (tmp_path / name).write_bytes(content.encode("latin-1"))
+    sizes = {"max_length": 8, "limit": None, "seed": 0, "calibration_samples": 4}
+    told = refusal(Glue(corpus=corpus, path=str(tmp_path), **sizes))
+    assert told.startswith(str(tmp_path / "train.tsv"))
+    assert said in told

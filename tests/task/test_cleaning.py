@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from compress.settings import UserError
+from compress.task.cleaning import cleaned, sorted_classes, with_indices, without_shared
+
+
+def table(*rows: tuple[object, ...]) -> pd.DataFrame:
+    columns = ["text", "second", "label"] if len(rows[0]) == 3 else ["text", "label"]
+    index = range(1, len(rows) + 1)
+    return pd.DataFrame(list(rows), columns=columns, index=index, dtype=object)
+
+
+def test_pairs_are_equal_when_both_texts_are() -> None:
+    rows = table(("a", "x", "1"), ("a", "y", "0"), ("a", "x", "0"), ("a", "x", "1"))
+    found, words = cleaned("f", rows, ["duplicates"])
+    assert found.index.tolist() == [1, 2]
+    assert words == ", 1 texts under more than one label, 2 duplicate texts dropped"
+
+
+def test_a_pair_lacks_a_text_if_one_is_empty() -> None:
+    with pytest.raises(UserError, match="f: row 2 has an empty text"):
+        cleaned("f", table(("a", "x", "1"), ("a", None, "0")), [])
+
+
+def test_nan_is_missing_as_none_is() -> None:
+    rows = table(("a", 1.0), ("b", float("nan")), ("c", None), (float("nan"), 2.0))
+    found, words = cleaned("f", rows, ["empty", "unlabelled"])
+    assert found.to_dict("list") == {"text": ["a"], "label": ["1"]}
+    assert words == ", 1 rows with an empty text dropped, 2 rows with no label dropped"
+
+
+def test_shared_texts_stay_in_the_first_split() -> None:
+    splits = {
+        "evaluation": table(("a", 0), ("a", 0)),
+        "validation": table(("b", 0), ("a", 1)),
+        "train": table(("c", 1), ("b", 0), ("a", 0), ("c", 1)),
+    }
+    kept, words = without_shared(splits)
+    assert {role: rows["text"].tolist() for role, rows in kept.items()} == {
+        "evaluation": ["a", "a"], "validation": ["b"], "train": ["c", "c"],
+    }  # fmt: skip
+    assert words == (
+        "; 1 rows dropped from validation whose texts are in other splits"
+        "; 2 rows dropped from train whose texts are in other splits"
+    )
+
+
+def test_indices_follow_the_classes() -> None:
+    assert sorted_classes({"10", "9"}) == ("9", "10")
+    assert with_indices("f", table(("a", "y"), ("b", "x")), ("x", "y"))["label"].tolist() == [1, 0]

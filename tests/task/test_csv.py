@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from compress.interfaces import TaskData
+from compress.settings import ConfigError, UserError
+from compress.task.csv import Csv
+from compress.task.text import TextSplit
+from tests.conftest import SHARED, settings_of
+
+FIXED: dict[str, Any] = {
+    "text": "text",
+    "label": "label",
+    "validation_path": None,
+    "evaluation_path": None,
+    "validation_fraction": 0.1,
+    "evaluation_fraction": 0.2,
+    "delimiter": "auto",
+    "encoding": "auto",
+    "drop": (),
+    "max_length": 16,
+    "limit": None,
+    "seed": 0,
+    "calibration_samples": 8,
+}
+
+
+def task(path: Path, **changes: object) -> Csv:
+    return Csv(path=str(path), **FIXED | changes)
+
+
+def load(path: Path, **changes: object) -> TaskData:
+    made = task(path, **changes)
+    made.check()
+    return made.load()
+
+
+def parts(data: TaskData) -> dict[str, TextSplit]:
+    found = {
+        "train": data.training.train,
+        "validation": data.training.validation,
+        "evaluation": data.evaluation,
+    }
+    assert all(isinstance(split, TextSplit) for split in found.values())
+    return found  # type: ignore[return-value]
+
+
+def rows(data: TaskData) -> list[tuple[str, ...]]:
+    """Every row as its texts and the name of its class, sorted."""
+    names = data.training.class_names
+    return sorted(
+        (*texts, names[label])
+        for split in parts(data).values()
+        for *texts, label in zip(*split.columns, split.labels, strict=True)
+    )
+
+
+TABLE = [(f"text {i}", ("cold", "warm")[i % 2]) for i in range(40)]
+
+
+def write(path: Path, table: list[tuple[str, ...]] = TABLE) -> Path:
+    path.write_text("".join(f"{','.join(row)}\n" for row in [("text", "label"), *table]))
+    return path
+
+
+def test_the_yaml_is_this_class() -> None:
+    made = settings_of("task", "csv", "task.path=x", "task.text=[a,b]", "task.drop=[empty]")
+    assert isinstance(made, Csv)
+    assert made.text == ("a", "b")
+
+
+def test_splits_are_cut_stratified_and_repeat(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.csv")
+    data = load(path)
+    assert rows(data) == sorted(TABLE)
+    counts = {role: Counter(split.labels) for role, split in parts(data).items()}
+    assert counts == {
+        "train": {0: 14, 1: 14}, "validation": {0: 2, 1: 2}, "evaluation": {0: 4, 1: 4},
+    }  # fmt: skip
+    assert data.training.class_names == ("cold", "warm")
+    assert data.source == "mine.csv (commas, not quoted, utf-8; 40 rows)"
+    assert data.evaluation.name == "20% of mine.csv, seed 0"
+    assert data.training.train.name == "rest of mine.csv"
+    assert load(path).evaluation.digest == data.evaluation.digest
+    assert load(path, seed=1).evaluation.digest != data.evaluation.digest
+
+
+def test_splits_with_files_of_their_own_are_those_files(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv")
+    # "newer" stands in both; the evaluation split keeps it.
+    given = {"validation": ["new", "newer"], "evaluation": ["newer", "newest", "text 3"]}
+    paths = {
+        f"{role}_path": str(write(tmp_path / f"{role}.csv", [(text, "warm") for text in texts]))
+        for role, texts in given.items()
+    }
+    data = load(path, **paths)
+    found = parts(data)
+    assert found["train"].columns == [[text for text, _ in TABLE if text != "text 3"]]
+    assert found["validation"].columns == [["new"]]
+    assert found["evaluation"].columns == [given["evaluation"]]
+    assert list(found["evaluation"].labels) == [1, 1, 1]
+    assert data.training.train.name == "a.csv"
+    with pytest.raises(UserError, match=r"validation\.csv: no row is left of the validation split"):
+        load(path, **{**paths, "evaluation_path": paths["validation_path"]})
+
+
+def test_a_label_that_no_train_row_has_is_refused(tmp_path: Path) -> None:
+    other = write(tmp_path / "b.csv", [("x", "warm"), ("y", "hot")])
+    with pytest.raises(UserError, match=r"b\.csv: row 2 has label 'hot', .*expected cold, warm"):
+        load(write(tmp_path / "a.csv"), evaluation_path=str(other))
+
+
+def json_lines(table: list[dict[str, object]]) -> bytes:
+    return "\n".join(json.dumps(row) for row in table).encode()
+
+
+QUOTED = [(f'said "{i}", and left', f"and\nso on {i}", "ab"[i % 2]) for i in range(30)]
+PLAIN = [(f'"open {i}', f"it's {i}", "ab"[i % 2]) for i in range(30)]
+
+
+def quoted(delimiter: str, **how: object) -> bytes:
+    table = pd.DataFrame(QUOTED, columns=["a", "b", "label"])
+    return table.to_csv(sep=delimiter, index=False, **how).encode()  # type: ignore[call-overload]
+
+
+def plain(delimiter: str) -> bytes:
+    return "\r\n".join(delimiter.join(row) for row in [("a", "b", "label"), *PLAIN]).encode()
+
+
+def encoded(content: bytes, encoding: str) -> bytes:
+    return content.decode().encode(encoding)
+
+
+RECORDS = [{"a": a, "b": b, "label": label, "id": 1} for a, b, label in QUOTED]
+READ = [
+    ("x.csv", quoted(","), {}, QUOTED, "commas, quoted, utf-8"),
+    ("x.csv", quoted(";"), {}, QUOTED, "semicolons, quoted, utf-8"),
+    ("x.tsv", quoted("\t"), {}, QUOTED, "tabs, quoted, utf-8"),
+    ("x.txt", quoted("|"), {}, QUOTED, "bars, quoted, utf-8"),
+    ("x.csv", quoted("~"), {"delimiter": "~"}, QUOTED, "fields split at '~', quoted, utf-8"),
+    ("x.tsv", plain("\t"), {"delimiter": "tab"}, PLAIN, "tabs, not quoted, utf-8"),
+    ("x.csv", plain(","), {}, PLAIN, "commas, not quoted, utf-8"),
+    ("x.csv", encoded(quoted(","), "utf-8-sig"), {}, QUOTED, "commas, quoted, utf-8-sig"),
+    ("x.csv", encoded(quoted(","), "utf-16"), {}, QUOTED, "commas, quoted, utf-16"),
+    ("x.csv", encoded(plain(","), "cp500"), {"encoding": "cp500"}, PLAIN, "not quoted, cp500"),
+    ("x.jsonl", json_lines(RECORDS), {}, QUOTED, "JSON lines, utf-8"),
+    ("x.ndjson", json_lines(RECORDS) + b"\n\n", {}, QUOTED, "JSON lines, utf-8"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "changes", "table", "words"), READ)
+def test_what_is_sniffed_is_right_and_said(
+    name: str, content: bytes, changes: dict[str, str], table: list[tuple[str, ...]],
+    words: str, tmp_path: Path,
+) -> None:  # fmt: skip
+    (tmp_path / name).write_bytes(content)
+    data = load(tmp_path / name, text=("a", "b"), **changes)
+    assert rows(data) == sorted(table)
+    assert words in data.source
+
+
+def test_parquet_is_read(tmp_path: Path) -> None:
+    table = pd.DataFrame(RECORDS).assign(label=[i % 3 for i in range(30)])
+    table.to_parquet(tmp_path / "x.parquet")
+    data = load(tmp_path / "x.parquet", text="a")
+    assert rows(data) == sorted((row[0], str(i % 3)) for i, row in enumerate(QUOTED))
+    assert "x.parquet (Parquet; 30 rows)" in data.source
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["b", "a", " c "], ("a", "b", "c")),
+        (["10", "9", "-1"], ("-1", "9", "10")),
+        (["1.0", "2", "03"], ("1", "2", "3")),
+        (["10", "9", "x"], ("10", "9", "x")),
+        (["1.5", "9", "x"], ("1.5", "9", "x")),
+        (["9007199254740993", "9007199254740992", "1"], None),
+        ([True, False, True], ("false", "true")),
+        ([2, 1, 10], ("1", "2", "10")),
+        ([2.0, 1.0, 10.0], ("1", "2", "10")),
+    ],
+)
+def test_classes_are_learnt_and_sorted(
+    labels: list[object], classes: tuple[str, ...] | None, tmp_path: Path
+) -> None:
+    table = [{"text": f"t{i}", "label": labels[i % 3]} for i in range(45)]
+    (tmp_path / "x.jsonl").write_bytes(json_lines(table))
+    expected = classes or tuple(sorted(map(str, labels), key=int))
+    assert load(tmp_path / "x.jsonl").training.class_names == expected
+
+
+def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
+    bad = [("", "warm"), (" ", "cold"), ("lost", ""), ("text 0", "warm"), ("text 1", "warm")]
+    path = write(tmp_path / "x.csv", [*TABLE, *bad])
+    data = load(path, drop=("empty", "unlabelled", "duplicates"))
+    assert rows(data) == sorted(TABLE)
+    assert data.source == (
+        "x.csv (commas, not quoted, utf-8; 45 rows, 2 rows with an empty text dropped, 1 rows with "
+        "no label dropped, 1 texts under more than one label, 2 duplicate texts dropped)"
+    )
+
+
+def test_no_text_stands_in_two_splits(tmp_path: Path) -> None:
+    # Every text stands there three times: stratified splits must pull copies apart.
+    data = load(write(tmp_path / "x.csv", TABLE * 3))
+    texts = {role: split.columns[0] for role, split in parts(data).items()}
+    for role, others in (("train", "validation evaluation"), ("validation", "evaluation")):
+        for other in others.split():
+            assert not set(texts[role]) & set(texts[other])
+    assert len(texts["evaluation"]) == 24
+    lost = {role: size - len(texts[role]) for role, size in (("train", 84), ("validation", 12))}
+    for role, count in lost.items():
+        assert count > 0
+        assert f"; {count} rows dropped from {role} whose texts are in other spl" in data.source
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"text": ()}, "one or two columns other than that of the labels, got none"),
+        ({"text": ("a", "b", "c")}, "one or two columns .* got a, b, c beside label"),
+        ({"text": "label"}, "other than that of the labels, got label beside label"),
+        ({"text": ("a", "a")}, "got a, a beside label"),
+        ({"delimiter": "::"}, "must be auto, tab or one character, got '::'"),
+        ({"delimiter": "\n"}, "must be auto, tab or one character"),
+        ({"delimiter": '"'}, "must be auto, tab or one character"),
+        ({"encoding": "utf-9"}, "must be auto or a text encoding .*, got 'utf-9'"),
+        ({"encoding": "base64"}, "must be auto or a text encoding"),
+        ({"drop": ("blank",)}, "among empty, unlabelled, duplicates; got blank"),
+        ({"validation_fraction": 0.0}, "validation_fraction must be > 0"),
+        ({"evaluation_fraction": 0.95}, "must leave rows to train on, got 0.1 and 0.95"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        task(Path("x.csv"), **changes)
+
+
+@pytest.mark.slow
+def test_a_real_file_with_quotes_and_bengali() -> None:
+    path = SHARED / "data" / "bengali_hate" / "bengali_hate_v2.0.csv"
+    if not path.exists():
+        pytest.skip("needs ../shared/data/bengali_hate")
+    data = load(path)
+    assert data.training.class_names == ("Geopolitical", "Personal", "Political", "Religious")
+    assert sum(len(split) for split in parts(data).values()) == 5698
