@@ -25,7 +25,7 @@ from torch import nn
 from compress.files import sync, write_atomically
 from compress.interfaces import CompressedModel, Runnable, Runtime, Step
 from compress.modules import StoredModule
-from compress.pretrained import quiet_bars
+from compress.pretrained import quiet_bars, read_image_processor
 from compress.report.card import CARD, model_card
 from compress.settings import UserError
 from compress.sources import file_digest, first_line
@@ -211,9 +211,9 @@ def read_architecture(folder: Path) -> PreTrainedModel:
 
 def read_tokenizer(folder: Path) -> Processor:
     """The tokenizer, or the image processor, in a model folder."""
-    images = (folder / "preprocessor_config.json").is_file()
-    auto = transformers.AutoImageProcessor if images else transformers.AutoTokenizer
-    return auto.from_pretrained(folder, trust_remote_code=False)
+    if (folder / "preprocessor_config.json").is_file():
+        return read_image_processor(folder)
+    return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def load(folder: str | Path, torch_device: str = "cpu", threads: int | None = None) -> Runnable:

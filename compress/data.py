@@ -38,6 +38,10 @@ class Split(ABC):
     def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Encoded rows, without `length`, as one batch."""
 
+    def training_view(self, seed: int) -> Split:
+        """The rows as a training sees them: these, or with changes drawn whenever one is read."""
+        return self
+
     def truncated(self, tokenizer: Processor) -> float | None:
         """The share of rows that are cut to fit; None where nothing is ever cut, as in images."""
         return None

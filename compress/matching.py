@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -182,7 +183,7 @@ def check_same_tokens(
     name = teacher.module.main_input_name
     pairs = zip(rows.encode(tokenizer), rows.encode(teacher.tokenizer), strict=True)
     for number, (ours, theirs) in enumerate(pairs):
-        if ours[name] != theirs[name]:
+        if not np.array_equal(ours[name], theirs[name]):
             raise ConfigError(
                 f"matching.method={method} needs a student with the teacher's tokenizer, got "
                 f"another one (row {number} of {rows.name} differs); take matching.method=logit"

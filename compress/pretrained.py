@@ -1,4 +1,4 @@
-"""Reading sequence classifiers from Hugging Face folders: strict about what is missing."""
+"""Reading classifiers of texts and images from Hugging Face folders: strict about what lacks."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from compress.settings import UserError
 from compress.sources import first_line
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BaseImageProcessor, PreTrainedConfig, PreTrainedModel
+
+    from compress.interfaces import Processor
 
 
 def load_classifier(
     folder: Path, class_names: tuple[str, ...], *, fresh_head: bool
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A float32 sequence classifier in eval mode, and its tokenizer.
+) -> tuple[PreTrainedModel, Processor]:
+    """A float32 classifier of texts or images in eval mode, and its tokenizer.
 
     Args:
-        folder: config, tokenizer and safetensors weights.
+        folder: config, tokenizer or image processor, and safetensors weights.
         class_names: the classes of the task.
         fresh_head: whether a head that the weights lack, or have for other classes, may be drawn
             at random because training follows.
@@ -45,11 +47,14 @@ def load_classifier(
         "output_loading_info": True,
     }
     try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with _quiet(), quiet_bars():
-            module, info = transformers.AutoModelForSequenceClassification.from_pretrained(
-                folder, **options
-            )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            module, info = _auto_class(config).from_pretrained(folder, **options)
+        tokenizer = (
+            read_image_processor(folder)
+            if _reads_images(config)
+            else transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(f"{folder} cannot be read: {first_line(error)}") from error
     _check_loaded(folder, module, info, fresh_head)
@@ -60,15 +65,24 @@ def load_skeleton(folder: Path) -> PreTrainedModel:
     """The classifier's modules on the meta device, from the config alone.
 
     Raises:
-        UserError: the config is damaged, or its architecture has no sequence classifier.
+        UserError: the config is damaged, or its architecture has no classifier.
     """
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with torch.device("meta"):
-            auto = transformers.AutoModelForSequenceClassification
-            return auto.from_config(config)
+            return _auto_class(config).from_config(config)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{folder} has no usable config: {first_line(error)}") from error
+
+
+def read_image_processor(folder: Path) -> BaseImageProcessor:
+    """The image processor of a folder.
+
+    It computes with Pillow, also where torchvision is installed, which resizes to other numbers.
+    """
+    return transformers.AutoImageProcessor.from_pretrained(
+        folder, trust_remote_code=False, backend="pil"
+    )
 
 
 @contextmanager
@@ -82,6 +96,17 @@ def quiet_bars() -> Iterator[None]:
     finally:
         if shown:
             bars.enable_progress_bar()
+
+
+def _reads_images(config: PreTrainedConfig) -> bool:
+    return type(config) in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+
+
+def _auto_class(config: PreTrainedConfig) -> Any:
+    """The class that makes a classifier of this architecture."""
+    if _reads_images(config):
+        return transformers.AutoModelForImageClassification
+    return transformers.AutoModelForSequenceClassification
 
 
 def _check_loaded(

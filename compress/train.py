@@ -108,7 +108,7 @@ def train_(
     if training.epochs == 0:
         return ()
     transformers.set_seed(seed)
-    rows = {"train": _rows(data.train, tokenizer)}
+    rows = {"train": _rows(data.train.training_view(seed), tokenizer)}
     if training.patience:
         rows["validation"] = _rows(data.validation, tokenizer)
     curve = CurveRecorder(monitor().training())

@@ -38,6 +38,7 @@ NEEDED = {
     ("teacher", "local"): ["teacher.path=somewhere"],
     ("teacher", "artifact"): ["teacher.folder=somewhere"],
     ("task", "csv"): ["task.path=somewhere"],
+    ("task", "imagefolder"): ["task.path=somewhere"],
     ("student", "pretrained"): ["student.path=somewhere"],
     ("student", "layers"): [*SHORT],
     ("student", "scratch"): [

@@ -11,7 +11,7 @@ from compress.build import build_run
 from compress.cli import cross_choices, one_line
 from compress.interfaces import CompressedModel
 from compress.settings import UserError
-from tests.conftest import compose_config
+from tests.conftest import compose_config, tiny_image_model
 
 # Overrides → what the line must say. {tmp} is a folder with the files that `files` writes.
 TABLE = [
@@ -41,6 +41,7 @@ TABLE = [
     ("student=layers student.keep=0", "student.keep must be at least 1 layer, got 0"),
     ("student=pretrained", "student: Missing mandatory value: student.path"),
     ("student=pretrained student.path={tmp}/nothing", "nothing is no folder"),
+    ("student=pretrained student.path={tmp}/vit", "has texts, but ViTForImageClassification rea"),
     ("student=pretrained student.path={tmp}/empty", "holds no model: it has no config.json"),
     ("teacher=local", "teacher: Missing mandatory value: teacher.path"),
     ("teacher=local teacher.path=''", "teacher.path must be a folder or a hub id, got nothing"),
@@ -78,6 +79,11 @@ TABLE = [
     ("task=csv task.path={tmp}/none.csv", "none.csv does not exist, or is no file"),
     ("task=csv task.path={tmp}/mine.csv task.label=x", "column 'x' is not among its columns: text"),
     ("task=csv task.path={tmp}/mine.csv task.drop=[all]", "among empty, unlabelled, duplicates"),
+    ("task=digits", "the task Digits has images, but BertForSequenceClassification reads texts"),
+    ("task=cifar10 task.path={tmp}/c.npz", "c.npz does not exist, or is no file"),
+    ("task=imagefolder task.path={tmp}/none", "none is no folder"),
+    ("teacher=vit_scratch", "the task Reviews has texts, but ViTForImageClassification reads ima"),
+    ("teacher=vit_base", "google/vit-base-patch16-224 not found"),
     ("cache=maybe", "Could not find 'cache/maybe'"),
     ("tracker=wandb", "Could not find 'tracker/wandb'"),
     ("tracker=mlflow tracker.uri=mlruns", "tracker.uri must be of a server or a database"),
@@ -94,6 +100,9 @@ def files(tmp_path: Path, teacher: CompressedModel) -> Path:
     (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     (tmp_path / "strange" / "config.json").write_text('{"model_type": "abacus"}')
     (tmp_path / "strange" / "model.safetensors").write_bytes(b"")
+    (tmp_path / "vit").mkdir()
+    tiny_image_model("vit").module.config.save_pretrained(tmp_path / "vit")
+    (tmp_path / "vit" / "model.safetensors").write_bytes(b"")
     (tmp_path / "mine.csv").write_text("text,label\na,1\n")
     for name in ("train.tsv", "dev.tsv"):
         (tmp_path / "csv" / name).write_text("text,label\na,1\n")

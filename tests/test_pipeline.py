@@ -72,6 +72,27 @@ def test_a_record_has_all_its_figures(run_config: Runs, tmp_path: Path) -> None:
         assert found.won - found.lost == round(change)
 
 
+def test_a_run_on_images_has_its_figures(run_config: Runs, tmp_path: Path) -> None:
+    sizes = ("image_size=8", "layers=2", "hidden=16", "heads=2", "training.epochs=1")
+    record = run_config(
+        "task=digits",
+        "teacher=vit_scratch",
+        *(f"teacher.{size}" for size in sizes),
+        "pruner=heads",
+        "pruner.recovery.epochs=1",
+        "quantizer=int8_dynamic",
+        "objectives=[accuracy,top5]",
+        folder=tmp_path / "run",
+    )
+    assert record.status == "ok"
+    assert record.metrics is not None
+    assert record.metrics.score.accuracy <= record.metrics.score.others["top5"] <= 1
+    assert record.metrics.latency[0].tokens_per_second is None
+    assert record.data is not None
+    assert record.data.truncated is None
+    assert load(tmp_path / "run" / "model").tokenizer.size["height"] == 8  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     "overrides",
     [

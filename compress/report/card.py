@@ -28,10 +28,10 @@ from compress.report.words import (
 CARD = "README.md"
 
 PLAIN = """```python
-from transformers import AutoTokenizer, {architecture}
+from transformers import {processor}, {architecture}
 
 model = {architecture}.from_pretrained("path/to/this/folder")
-tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+{name} = {processor}.from_pretrained("path/to/this/folder")
 ```"""
 PACKED = """Its weights have shapes or formats that plain transformers cannot hold:
 
@@ -39,7 +39,7 @@ PACKED = """Its weights have shapes or formats that plain transformers cannot ho
 import compress
 
 model = compress.load("path/to/this/folder")  # checks every file's checksum first
-logits = model.predict(model.tokenizer(["a text"], return_tensors="pt"))
+logits = model.predict(model.tokenizer([{row}], return_tensors="pt"))
 ```"""
 
 
@@ -52,7 +52,7 @@ def model_card(record: RunRecord, architecture: str, *, plain: bool) -> str:
         plain: whether transformers' own `from_pretrained` reads the folder.
     """
     assert record.data is not None
-    usage = PLAIN.format(architecture=architecture) if plain else PACKED
+    usage = (PLAIN if plain else PACKED).format(architecture=architecture, **_reader(architecture))
     sections = [
         _front_matter(record),
         f"# {plain_text(record.choices['teacher'])} on {plain_text(record.choices['task'])}: "
@@ -87,6 +87,13 @@ def _front_matter(record: RunRecord) -> str:
         fields["base_model"] = path
     lines = [f"{key}: {json.dumps(value)}" for key, value in fields.items()]
     return "\n".join(["---", *lines, "---"]).replace("<", "\\u003c")
+
+
+def _reader(architecture: str) -> dict[str, str]:
+    """What turns rows into inputs of such a model, and what a row is."""
+    if architecture.endswith("ForImageClassification"):
+        return {"processor": "AutoImageProcessor", "name": "processor", "row": "image"}
+    return {"processor": "AutoTokenizer", "name": "tokenizer", "row": '"a text"'}
 
 
 def _made_by(record: RunRecord) -> list[str]:

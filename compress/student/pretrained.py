@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedStudent(Learner):
-    """Any Hugging Face model with a sequence classification class.
+    """Any Hugging Face model with a class for the classification of texts or images.
 
     Attributes:
         path: a folder or a hub id.

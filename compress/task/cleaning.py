@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -13,6 +14,7 @@ from compress.task.sampling import LABEL
 from compress.task.text import text_columns
 
 EMPTY, UNLABELLED, DUPLICATES = DROPPABLE = ("empty", "unlabelled", "duplicates")
+SHOWN = 40  # characters of what was got
 
 
 def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.DataFrame, str]:
@@ -30,8 +32,8 @@ def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.
     """
     texts = text_columns(table)
     for column in texts:
-        _check_kinds(where, table[column], "text", (str,))
-    _check_kinds(where, table[LABEL], LABEL, (str, int, float))
+        _check_kinds(where, table[column], "text", str)
+    _check_kinds(where, table[LABEL], "label", str | int | float)
     table = table.assign(label=_names(where, table[LABEL]))
     blank = table[texts].map(lambda text: _missing(text) or not text.strip()).any(axis="columns")
     table, words = _without(where, table, blank, EMPTY, "an empty text", drop)
@@ -64,7 +66,7 @@ def with_indices(where: str, table: pd.DataFrame, classes: Sequence[str]) -> pd.
     for row, name in table[LABEL].items():
         if name not in classes:
             raise UserError(
-                f"{where}: row {row} has label {name!r}, which no train row has; expected "
+                f"{where}: row {row} has label {name[:SHOWN]!r}, which no train row has; expected "
                 f"{', '.join(classes)[:200]}"
             )
     return table.assign(label=table[LABEL].map(list(classes).index).astype(int))
@@ -109,10 +111,12 @@ def _without(
     return table[~bad], [f"{bad.sum()} rows with {what} dropped"]
 
 
-def _check_kinds(where: str, fields: pd.Series, what: str, kinds: tuple[type, ...]) -> None:
+def _check_kinds(where: str, fields: pd.Series, what: str, kind: type | types.UnionType) -> None:
+    expected = "text" if kind is str else "text or a whole number"
     for row, field in fields.items():
-        if not (_missing(field) or isinstance(field, kinds)):
-            raise UserError(f"{where}: row {row} has {what} {str(field)[:40]}, expected text")
+        if not (_missing(field) or isinstance(field, kind)):
+            got = repr(field)[:SHOWN]
+            raise UserError(f"{where}: row {row} has {what} {got}, expected {expected}")
 
 
 def _names(where: str, labels: pd.Series) -> list[str]:
@@ -130,10 +134,10 @@ def _names(where: str, labels: pd.Series) -> list[str]:
         whole[name] = f"{number.to_integral_value():f}"
     for row, name in zip(labels.index, names, strict=True):
         number = numbers.get(name)
-        if number is not None and number % 1:
+        if number is not None and number != number.to_integral_value():
             raise UserError(
-                f"{where}: row {row} has label {name!r}, expected names or whole numbers: classes, "
-                "not quantities"
+                f"{where}: row {row} has label {name[:SHOWN]!r}, expected names or whole "
+                "numbers: classes, not quantities"
             )
     return [whole[name] for name in names]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +14,17 @@ from compress.interfaces import TaskData
 from compress.settings import ConfigError, UserError, check_fraction, check_positive
 from compress.task.cleaning import (
     DROPPABLE,
+    SHOWN,
     cleaned,
     sorted_classes,
     with_indices,
     without_shared,
 )
 from compress.task.rows import AUTO, Request, check_columns, read_rows
-from compress.task.sampling import LABEL, split_off
+from compress.task.sampling import LABEL, hold_out
 from compress.task.text import SECOND, TEXT, TextTask
 
-HELD_OUT = ("evaluation", "validation")
+HELD_OUT = ("evaluation", "validation")  # of texts in both, the first keeps them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +125,8 @@ class Csv(TextTask):
         classes = sorted_classes(set(rows[LABEL]))
         if len(classes) < 2:
             raise UserError(
-                f"{self.path}: all {len(rows)} rows have label {classes[0]!r}, expected at least "
-                "two classes"
+                f"{self.path}: all {len(rows)} rows have label {classes[0][:SHOWN]!r}, expected at "
+                "least two classes"
             )
         source = [words]
         given = {}
@@ -134,8 +134,10 @@ class Csv(TextTask):
             table, words = self._read(path)
             given[role] = with_indices(path, table, classes)
             source.append(words)
-        parts = self._cut(with_indices(self.path, rows, classes), given, classes)
-        splits, words = without_shared(parts)
+        shares = {role: self._fraction(role) for role in HELD_OUT if role not in given}
+        rows = with_indices(self.path, rows, classes)
+        parts = {**given, **hold_out(self.path, rows, shares, classes, self.seed)}
+        splits, words = without_shared({role: parts[role] for role in (*HELD_OUT, "train")})
         self._check_classes(splits, classes)
         named = {role: (self._name(role), splits[role]) for role in ("train", *HELD_OUT)}
         return self.assemble(named, classes, "; ".join(source) + words)
@@ -167,26 +169,6 @@ class Csv(TextTask):
             "evaluation": self.evaluation_fraction,
             "validation": self.validation_fraction,
         }[role]
-
-    def _cut(
-        self, rows: pd.DataFrame, given: Mapping[str, pd.DataFrame], classes: Sequence[str]
-    ) -> dict[str, pd.DataFrame]:
-        """Evaluation, validation and train, in this order: those that keep shared texts first."""
-        parts = dict(given)
-        left = rows
-        for role in HELD_OUT:
-            if role in given:
-                continue
-            size = math.ceil(self._fraction(role) * len(rows))
-            counts = np.bincount(left[LABEL], minlength=len(classes))
-            if counts.min() < 2 or size < len(classes):
-                raise UserError(
-                    f"{self.path}: {len(rows)} rows are too few to cut "
-                    f"task.{role}_fraction={self._fraction(role)} of them with each of "
-                    f"{len(classes)} classes: {counts.min()} of {classes[int(counts.argmin())]!r}"
-                )
-            left, parts[role] = split_off(left, size, self.seed)
-        return {role: parts[role] for role in HELD_OUT} | {"train": left}
 
     def _check_classes(self, splits: Mapping[str, pd.DataFrame], classes: Sequence[str]) -> None:
         """Refuses a split that has no rows, or was cut and lacks a class.

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from compress.settings import UserError
+from compress.sources import first_line
 
 
 def read_text(path: Path, encoding: str) -> str:
@@ -41,6 +42,8 @@ def decoded(where: str, content: bytes, encoding: str) -> str:
             f"{where}: byte 0x{content[error.start]:02x} at offset {error.start} (line {line}) is "
             f"no {encoding}"
         ) from error
+    except UnicodeError as error:
+        raise UserError(f"{where} is no {encoding}: {first_line(error)}") from error
 
 
 def split_fields(where: str, text: str, delimiter: str, *, quoted: bool) -> list[list[str]]:

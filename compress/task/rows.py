@@ -131,11 +131,15 @@ def _encoding(request: Request, content: bytes) -> str:
     return next(marks, "utf-8")
 
 
-def _open(request: Request) -> TextIO:
-    """The file, to look at its beginning; what is damaged is said when all of it is read."""
+def _beginning(request: Request, read: Callable[[TextIO], str]) -> str:
+    """What `read` takes of a file; a byte that does not fit is named when all of it is read."""
     with request.path.open("rb") as file:
-        encoding = _encoding(request, file.read(len(codecs.BOM_UTF32)))
-    return request.path.open(encoding=encoding, errors="ignore", newline="")
+        encoding = _encoding(request, file.read(len(codecs.BOM_UTF32_LE)))
+    with request.path.open(encoding=encoding, errors="ignore", newline="") as text:
+        try:
+            return read(text)
+        except UnicodeError as error:
+            raise UserError(f"{request.where} is no {encoding}: {first_line(error)}") from error
 
 
 def _text(request: Request) -> tuple[str, str]:
@@ -172,8 +176,7 @@ def _delimiter(request: Request, text: str) -> str:
 
 
 def _names_delimited(request: Request) -> list[str]:
-    with _open(request) as file:
-        text = file.read(HEAD)
+    text = _beginning(request, lambda file: file.read(HEAD))
     return _header(text, _delimiter(request, text))
 
 
@@ -210,8 +213,7 @@ def _fields(where: str, text: str, delimiter: str) -> tuple[list[list[str]], boo
 
 
 def _names_json(request: Request) -> list[str]:
-    with _open(request) as file:
-        line = next((line for line in file if line.strip()), "")
+    line = _beginning(request, lambda file: next((each for each in file if each.strip()), ""))
     return list(_json_row(request.where, 1, line))
 
 

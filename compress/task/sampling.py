@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
+import numpy as np
 import pandas as pd
 
 from compress.interfaces import Split, Task, TaskData, TrainingData
@@ -136,3 +138,40 @@ def split_off(
     except ValueError as error:
         raise UserError(f"{len(rows)} rows cannot be split: {first_line(error)}") from error
     return rest, part
+
+
+def hold_out(
+    where: str,
+    rows: pd.DataFrame,
+    shares: Mapping[str, float],
+    class_names: Sequence[str],
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """Cuts splits off, one after the other, each with the classes' shares kept.
+
+    Args:
+        where: names the rows in errors.
+        rows: with class indices.
+        shares: of all the rows, by the split's name.
+        class_names: in the order of the class indices.
+        seed: of the draws.
+
+    Returns:
+        The splits by name, and the rest as "train".
+
+    Raises:
+        UserError: a class has too few rows to be in every split.
+    """
+    splits = {}
+    rest = rows
+    for role, share in shares.items():
+        size = math.ceil(share * len(rows))
+        counts = np.bincount(rest[LABEL], minlength=len(class_names))
+        if counts.min() < 2 or min(size, len(rest) - size) < len(class_names):
+            raise UserError(
+                f"{where}: {len(rows)} rows are too few to cut {share:.0%} of them for {role} with "
+                f"each of {len(class_names)} classes in it: {counts.min()} of "
+                f"{class_names[int(counts.argmin())]!r}"
+            )
+        rest, splits[role] = split_off(rest, size, seed)
+    return {**splits, "train": rest}

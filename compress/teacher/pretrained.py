@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedTeacher(Teacher):
-    """Any Hugging Face model with a sequence classification class.
+    """Any Hugging Face model with a class for the classification of texts or images.
 
     Attributes:
         path: a folder or a hub id.

@@ -44,6 +44,14 @@ def test_the_card_says_figures_recipe_and_command() -> None:
     assert "pruner:wanda" in front_matter(card)["tags"]  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_model_of_images_is_used_with_images(plain: bool) -> None:
+    card = model_card(make_record(), "ViTForImageClassification", plain=plain)
+    assert "okenizer.from_pretrained" not in card
+    assert ("processor = AutoImageProcessor.from_pretrained" in card) == plain
+    assert ("model.tokenizer([image], return_tensors" in card) != plain
+
+
 def test_what_was_not_measured_is_no_row_and_no_sentence(tmp_path: Path) -> None:
     path = write_record(make_record(), tmp_path)
     make_old(path)

@@ -7,12 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from compress.interfaces import Task
 from compress.settings import UserError
+from compress.task.cifar10 import Cifar10
 from compress.task.csv import Csv
 from compress.task.glue import Glue
+from compress.task.imagefolder import ImageFolder
 from tests.conftest import settings_of
 
 GOOD = "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(40))
@@ -40,8 +44,8 @@ CSV = [
     ("a.csv", csv(GOOD, "text,label,text\n"), {}, "column 'text' is twice among its columns"),
     ("a.csv", csv(GOOD), {"delimiter": ";"}, "column 'text' is not among its columns: text,label"),
     ("a.csv", csv("only,a\n" * 20), {}, "all 20 rows have label 'a', expected at least two"),
-    ("a.csv", csv(GOOD + "one,c\n"), {}, "too few to cut task.evaluation_fraction=0.2 of them"),
-    ("a.csv", csv(GOOD + "x,c\ny,c\n"), {}, "with each of 3 classes: 1 of 'c'"),
+    ("a.csv", csv(GOOD + "one,c\n"), {}, "too few to cut 20% of them for eval"),
+    ("a.csv", csv(GOOD + "x,c\ny,c\n"), {}, "with each of 3 classes in it: 1 of 'c'"),
     ("a.csv", csv("x,a\ny,b\nz,a\nw,b\n"), {}, "4 rows are too few to cut"),
     ("a.csv", csv(GOOD + "a,b,c\n"), {}, "row 41 has 3 fields, expected 2 (text, label)"),
     ("a.csv", csv(GOOD + "alone\n"), {}, "row 41 has 1 fields, expected 2"),
@@ -51,6 +55,8 @@ CSV = [
     ("a.csv", csv("caf") + b"\xe9,a\n", {}, "utf-8; name the right one with task.encoding="),
     ("a.csv", csv(GOOD + "€,a\n"), {"encoding": "ascii"}, "(line 42) is no ascii"),
     ("a.csv", csv(GOOD).decode().encode("utf-16-le"), {}, "not among its columns"),
+    ("a.csv", csv(GOOD), {"encoding": "utf-16"}, "is no utf-16: UTF-16 stream does not start wi"),
+    ("a.csv", csv(GOOD), {"encoding": "undefined"}, "is no undefined: "),
     ("a.csv", csv(GOOD + "x\0y,a\n"), {}, "holds NUL characters as utf-8"),
     ("a.csv", csv("x,\n" + GOOD), {}, "row 1 has no label (1 such rows); mend it, or leave such"),
     ("a.csv", csv(GOOD + " ,a\n,b\n"), {}, "row 41 has an empty text (2 such rows); mend it, or"),
@@ -62,7 +68,7 @@ CSV = [
     ("a.jsonl", lines({"text": "x"}), {}, "row 41 has no label"),
     ("a.jsonl", lines({"text": None, "label": 1}), {}, "row 41 has an empty text"),
     ("a.jsonl", lines({"text": 5, "label": 1}), {}, "row 41 has text 5, expected text"),
-    ("a.jsonl", lines({"text": "x", "label": [1]}), {}, "row 41 has label [1], expected text"),
+    ("a.jsonl", lines({"text": "x", "label": [1]}), {}, "row 41 has label [1], expected text or"),
     ("a.parquet", b"PAR1 but not really", {}, "is no Parquet file"),
 ]  # fmt: skip
 
@@ -81,6 +87,43 @@ GLUE = [
     ("cola", "sentence\tlabel\n", "has 2 columns, expected 4 without a header: source"),
     ("cola", "a\t1\t\tgood\nb\t0\n", "row 2 has 2 fields, expected 4"),
     ("mrpc", "sentence1\tsentence2\n", "expected #1 String, #2 String, Quality"),
+]  # fmt: skip
+
+
+LABELS = np.arange(40, dtype=np.uint8) % 10
+CIFAR: dict[str, Any] = {
+    "x_train": np.zeros((40, 32, 32, 3), np.uint8),
+    "y_train": LABELS,
+    "x_test": np.zeros((40, 32, 32, 3), np.uint8),
+    "y_test": LABELS,
+}
+NPZ = [
+    ({"x_test": None}, "expected x_train, y_train, x_test, y_test"),
+    ({"x_test": CIFAR["x_test"].astype(float)}, "x_test is float64 of shape (40, 32, 32, 3), exp"),
+    ({"x_test": CIFAR["x_test"][:, 0]}, "x_test is uint8 of shape (40, 32, 3), expected uint8 of"),
+    ({"y_test": LABELS[:-1]}, "y_test is uint8 of shape (39,), expected whole numbers of shape (4"),
+    ({"y_test": LABELS / 2}, "y_test is float64 of shape (40,), expected whole numbers"),
+    ({"y_train": LABELS + 1}, "y_train: row 10 is 10, expected 0 to 9"),
+    ({"y_train": LABELS.astype(object)}, "is damaged: Object arrays cannot be loaded when allow"),
+    ({"x_test": CIFAR["x_test"][:0], "y_test": LABELS[:0]}, "y_test: there are no rows, expected"),
+    ({"x_train": CIFAR["x_train"][:9], "y_train": LABELS[:9]}, "9 rows are too few to cut 10% of"),
+]  # fmt: skip
+
+# Folder of files → how many images, or text; what the line must say.
+FOLDERS = [
+    ({}, "has 0 class folders, expected at least two"),
+    ({"cat/{i}.png": 30}, "has 1 class folders, expected at least two"),
+    ({"cat/{i}.png": 30, "dog/.x.png": 1}, "dog has no images"),
+    ({"cat/{i}.png": 30, "dog/{i}.png": 1}, "with each of 2 classes in it: 1 of 'dog'"),
+    ({"cat/{i}.png": 30, "dog/{i}.png": 30, "3.png": 1}, "3.png is in no class folder"),
+    ({"cat/{i}.png": 30, "dog/{i}.png": 30, "dog/a.txt": "x"}, "a.txt is no image; expected .png"),
+    ({"cat/{i}.png": 30, "dog/{i}.png": 30, "dog/a.png": "x"}, "a.png is no whole image: cannot i"),
+    ({"train/cat/{i}.png": 9, "train/dog/{i}.png": 9}, "has the folders train; expected train a"),
+    ({"train/a/{i}.png": 1, "test/a/{i}.png": 1, "b/{i}.png": 1}, "has the folders b, test, train"),
+    (
+        {"train/a/{i}.png": 30, "train/b/{i}.png": 30, "test/c/{i}.png": 2},
+        "c: no train image is of this class; expected a, b",
+    ),
 ]  # fmt: skip
 
 
@@ -122,4 +165,41 @@ def test_bad_files_of_glue(corpus: str, content: str, said: str, tmp_path: Path)
     sizes = {"max_length": 8, "limit": None, "seed": 0, "calibration_samples": 4}
     told = refusal(Glue(corpus=corpus, path=str(tmp_path), **sizes))
     assert told.startswith(str(tmp_path / "train.tsv"))
+    assert said in told
+
+
+SAMPLING: dict[str, Any] = {
+    "crop": 0.0, "flip": False, "limit": None, "seed": 0, "calibration_samples": 4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "said"), NPZ)
+def test_bad_arrays(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    content = {name: each for name, each in {**CIFAR, **changes}.items() if each is not None}
+    np.savez(tmp_path / "c.npz", **content)
+    told = refusal(Cifar10(path=str(tmp_path / "c.npz"), **SAMPLING))
+    assert told.startswith(str(tmp_path / "c.npz"))
+    assert said in told
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x80\x04K\x01.", b"text"])
+def test_what_is_no_npz_file(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "c.npz").write_bytes(content)
+    told = refusal(Cifar10(path=str(tmp_path / "c.npz"), **SAMPLING))
+    assert told.startswith(f"task.path: {tmp_path / 'c.npz'} is no npz file")
+
+
+@pytest.mark.parametrize(("files", "said"), FOLDERS)
+def test_bad_image_folders(files: dict[str, int | str], said: str, tmp_path: Path) -> None:
+    for pattern, content in files.items():
+        for i in range(content if isinstance(content, int) else 1):
+            path = tmp_path / pattern.format(i=i)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, str):
+                path.write_text(content)
+            else:
+                Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(path)
+    fractions = {"validation_fraction": 0.1, "evaluation_fraction": 0.2}
+    told = refusal(ImageFolder(path=str(tmp_path), **fractions, **SAMPLING))
+    assert str(tmp_path) in told
     assert said in told

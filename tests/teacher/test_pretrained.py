@@ -11,7 +11,7 @@ from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
 from compress.settings import UserError
 from compress.teacher.pretrained import PretrainedTeacher
-from tests.conftest import NO_TRAINING
+from tests.conftest import NO_TRAINING, tiny_image_model
 
 
 @pytest.fixture
@@ -28,6 +28,22 @@ def test_zero_epochs_take_the_model_as_it_is(
     pairs = zip(made.module.parameters(), teacher.module.parameters(), strict=True)
     assert all(torch.equal(*pair) for pair in pairs)
     assert made.module.dtype == torch.float32
+
+
+def test_a_folder_with_an_image_model_is_read_with_its_processor(
+    images: TrainingData, device: Cpu, tmp_path: Path
+) -> None:
+    model = tiny_image_model("vit")
+    model.module.config.id2label = {0: "dark", 1: "bright"}
+    for part in (model.module, model.tokenizer):
+        part.save_pretrained(tmp_path)
+    local = PretrainedTeacher(path=str(tmp_path), finetune=NO_TRAINING)
+    local.check()
+    assert local.skeleton().main_input_name == "pixel_values"
+    made = local.load(images, device, seed=0)
+    assert made.tokenizer.to_dict() == model.tokenizer.to_dict()
+    pairs = zip(made.module.parameters(), model.module.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
 
 
 def test_half_precision_files_become_float32(

@@ -1,0 +1,46 @@
+"""Handwritten digits of 8 × 8 pixels, which scikit-learn brings: 1,797 images, no download.
+
+Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI. The part that scikit-learn
+has is the test part, of which writers are not known: the splits cut here share writers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from compress.interfaces import TaskData
+from compress.task.image import ImageTask, held_images
+from compress.task.sampling import hold_out
+
+HELD_OUT = {"evaluation": 0.2, "validation": 0.1}  # of the rows
+DARKEST = 16  # shades are counted from 0 to this
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Digits(ImageTask):
+    """Which digit an image shows."""
+
+    def check(self) -> None:
+        """Nothing can be missing."""
+
+    def class_names(self) -> tuple[str, ...]:
+        """The digits."""
+        return tuple("0123456789")
+
+    def load(self) -> TaskData:
+        """Reads the images and cuts the splits."""
+        from sklearn.datasets import load_digits
+
+        found = load_digits()
+        shades = (found.images * 255 / DARKEST).round().astype(np.uint8)
+        rows = held_images(np.repeat(shades[..., None], 3, axis=-1), found.target.tolist())
+        splits = hold_out("digits", rows, HELD_OUT, self.class_names(), self.seed)
+        cut = f"of the digits, seed {self.seed}"
+        names = {role: f"{share:.0%} {cut}" for role, share in HELD_OUT.items()}
+        names["train"] = f"{1 - sum(HELD_OUT.values()):.0%} {cut}"
+        named = {role: (names[role], splits[role]) for role in ("train", *reversed(HELD_OUT))}
+        return self.assemble(named, self.class_names(), "digits of scikit-learn")

@@ -1,0 +1,146 @@
+"""Images of one's own: a folder for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import pandas as pd
+
+from compress.interfaces import TaskData
+from compress.settings import ConfigError, UserError, check_fraction, check_positive
+from compress.task.image import IMAGE, ImageFile, ImageTask
+from compress.task.sampling import LABEL, hold_out
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
+FOLDERS = {"train": "train", "test": "evaluation", "validation": "validation"}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder(ImageTask):
+    """Classification of the image files in a folder; a class is the name of a folder in it.
+
+    Every image is read once when the task is loaded, so that a damaged one is named before
+    anything is trained. Names that begin with a dot are passed over.
+
+    Attributes:
+        path: a folder of class folders, or one that has such a folder in each of `train` and
+            `test`, and in `validation` if there is one.
+        validation_fraction: of the train images, if there is no such folder; in (0, 1).
+        evaluation_fraction: likewise.
+    """
+
+    path: str
+    validation_fraction: float
+    evaluation_fraction: float
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        for name in ("validation_fraction", "evaluation_fraction"):
+            check_fraction(self, name)
+            check_positive(self, name)
+        if self.validation_fraction + self.evaluation_fraction >= 1:
+            raise ConfigError(
+                "ImageFolder.validation_fraction and evaluation_fraction must leave images to "
+                f"train on, got {self.validation_fraction} and {self.evaluation_fraction}"
+            )
+
+    def check(self) -> None:
+        """Raises a UserError if there are fewer than two classes, or a file that is no image."""
+        names = self.class_names()
+        for folder in self._folders().values():
+            stray = [file for file in folder.glob("*.*") if file.suffix.lower() in SUFFIXES]
+            if stray:
+                raise UserError(f"{min(stray)} is in no class folder")
+            for name in _inner(folder):
+                if name not in names:
+                    raise UserError(
+                        f"{folder / name}: no train image is of this class; expected "
+                        f"{', '.join(names)[:200]}"
+                    )
+                for file in _files(folder / name):
+                    if file.suffix.lower() not in SUFFIXES:
+                        raise UserError(f"{file} is no image; expected {', '.join(SUFFIXES)}")
+
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the folders of train images, sorted.
+
+        Raises:
+            UserError: there are fewer than two, or one is empty.
+        """
+        folder = self._folders()["train"]
+        names = tuple(_inner(folder))
+        if len(names) < 2:
+            raise UserError(
+                f"{folder} has {len(names)} class folders, expected at least two, with images in "
+                "them"
+            )
+        for name in names:
+            if next(_files(folder / name), None) is None:
+                raise UserError(f"{folder / name} has no images")
+        return names
+
+    def load(self) -> TaskData:
+        """Reads the images, and cuts the splits that have no folder."""
+        names, folders = self.class_names(), self._folders()
+        splits = {role: _rows(folder, names) for role, folder in folders.items()}
+        words = {role: folder.name for role, folder in folders.items()}
+        shares = {
+            "evaluation": self.evaluation_fraction,
+            "validation": self.validation_fraction,
+        }
+        missing = {role: share for role, share in shares.items() if role not in folders}
+        splits |= hold_out(self.path, splits["train"], missing, names, self.seed)
+        whole = words["train"]
+        for role, share in missing.items():
+            words[role] = f"{share:.0%} of {whole}, seed {self.seed}"
+            words["train"] = f"rest of {whole}"
+        if splits["evaluation"].empty or splits["validation"].empty:
+            raise UserError(f"{self.path}: test and validation folders must not be without images")
+        named = {role: (words[role], splits[role]) for role in ("train", *reversed(shares))}
+        return self.assemble(named, names, f"the image folder {Path(self.path).name}")
+
+    def _folders(self) -> dict[str, Path]:
+        """The folders of class folders, by what they are for."""
+        whole = Path(self.path)
+        if not whole.is_dir():
+            raise UserError(f"task.path: {whole} is no folder")
+        found = set(_inner(whole))
+        if not found & set(FOLDERS):
+            return {"train": whole}
+        if not {"train", "test"} <= found <= set(FOLDERS):
+            raise UserError(
+                f"{whole} has the folders {', '.join(sorted(found))[:200]}; expected train and "
+                "test, and validation if there is one, or folders of classes alone"
+            )
+        return {role: whole / name for name, role in FOLDERS.items() if name in found}
+
+
+def _inner(folder: Path) -> list[str]:
+    """The names of the folders in a folder."""
+    found = (each for each in folder.iterdir() if each.is_dir())
+    return sorted(each.name for each in found if not each.name.startswith("."))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files in a folder and below it."""
+    found = (each for each in sorted(folder.rglob("*")) if each.is_file())
+    return (each for each in found if not each.name.startswith("."))
+
+
+def _rows(folder: Path, names: tuple[str, ...]) -> pd.DataFrame:
+    """All images of class folders, with their class indices."""
+    rows = [
+        (ImageFile(file), label)
+        for label, name in enumerate(names)
+        for file in _files(folder / name)
+    ]
+    return pd.DataFrame(rows, columns=[IMAGE, LABEL])

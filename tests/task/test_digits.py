@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from compress.task.digits import Digits
+from compress.task.image import ImageSplit
+from tests.conftest import settings_of
+
+
+def test_every_image_is_in_one_split() -> None:
+    task = settings_of("task", "digits")
+    assert isinstance(task, Digits)
+    task.check()
+    data = task.load()
+    parts = [data.training.train, data.training.validation, data.evaluation]
+    assert [len(part) for part in parts] == [1257, 180, 360]
+    assert data.training.class_names == tuple("0123456789")
+    assert data.metrics == ("top5",)
+    for part in parts:
+        assert isinstance(part, ImageSplit)
+        counts = [list(part.labels).count(digit) / len(part) for digit in range(10)]
+        assert all(abs(share - 0.1) < 0.01 for share in counts)
+    seen = [part.pixels(i).tobytes() for part in parts for i in range(len(part))]  # type: ignore[attr-defined]
+    assert len(set(seen)) == 1797
+
+
+def test_shades_run_from_black_to_white() -> None:
+    task = settings_of("task", "digits")
+    assert isinstance(task, Digits)
+    split = task.load().evaluation
+    assert isinstance(split, ImageSplit)
+    pixels = split.pixels(0)
+    assert pixels.shape == (8, 8, 3)
+    assert (pixels.min(), pixels.max()) == (0, 255)
+    assert (pixels[..., 0] == pixels[..., 2]).all()

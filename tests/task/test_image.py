@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+
+from compress.device.cpu import Cpu
+from compress.settings import ConfigError, UserError
+from compress.task.digits import Digits
+from compress.task.image import HeldImage, ImageFile, ImageSplit, Pixels, Variation, held_images
+from compress.teacher.vit_scratch import ScratchVitTeacher
+from tests.conftest import settings_of
+
+PROCESSOR = transformers.ViTImageProcessorPil(size={"height": 4, "width": 4})
+
+
+def picture(height: int, width: int) -> Pixels:
+    """Every shade once, from 1 on: 0 is the frame."""
+    shades = np.arange(1, height * width + 1, dtype=np.uint8).reshape(height, width)
+    return np.repeat(shades[..., None], 3, axis=-1)
+
+
+def images(count: int, variation: Variation | None = None) -> ImageSplit:
+    pixels = np.stack([picture(4, 4) + i for i in range(count)])
+    return ImageSplit("x", held_images(pixels, [i % 2 for i in range(count)]), variation)
+
+
+def test_pixels_are_scaled_when_a_row_is_read() -> None:
+    encoded = images(3).encode(PROCESSOR).add_column("labels", [7, 8, 9]).remove_columns("length")
+    row = encoded[2]
+    assert row["labels"] == 9
+    # The processor's mean and deviation are 0.5: 0 becomes -1, and 255 becomes 1.
+    expected = (picture(4, 4) + 2).transpose(2, 0, 1) / 127.5 - 1
+    assert np.allclose(row["pixel_values"], expected, atol=1e-6)
+    batch = images(3).collate(PROCESSOR, [encoded[2], encoded[0]])
+    assert list(batch) == ["pixel_values"]
+    assert batch["pixel_values"].shape == (2, 3, 4, 4)
+    assert batch["pixel_values"].dtype is torch.float32
+    assert images(3).encode(PROCESSOR)["length"][:] == [1, 1, 1]
+
+
+def test_a_frame_of_a_pixel_and_no_flip_by_hand() -> None:
+    seen = {
+        tuple(Variation(0.25, False)(picture(4, 4), np.random.default_rng(seed))[..., 0].ravel())
+        for seed in range(200)
+    }
+    framed = np.pad(picture(4, 4)[..., 0], 1)
+    parts = {tuple(framed[i : i + 4, j : j + 4].ravel()) for i in range(3) for j in range(3)}
+    assert seen == parts
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 3), (32, 32)])
+def test_a_flip_alone_by_hand(height: int, width: int) -> None:
+    original = picture(height, width)
+    random = np.random.default_rng(0)
+    seen = [Variation(0.0, True)(original, random) for _ in range(200)]
+    flipped = sum(np.array_equal(each, original[:, ::-1]) for each in seen)
+    assert flipped + sum(np.array_equal(each, original) for each in seen) == 200
+    assert 70 < flipped < 130
+
+
+def test_only_a_training_view_varies_and_its_seed_decides() -> None:
+    split = images(8, Variation(0.25, True))
+
+    def read(split: ImageSplit) -> list[list[float]]:
+        rows = split.encode(PROCESSOR)
+        return [[float(row["pixel_values"].sum()) for row in rows] for _ in range(2)]
+
+    plain = read(split)
+    assert plain[0] == plain[1]
+    first, again, other = (read(split.training_view(seed)) for seed in (0, 0, 1))
+    assert first == again
+    assert first[0] != first[1]
+    assert first != other
+    assert read(split) == plain
+    unvaried = images(8)
+    assert read(unvaried.training_view(0)) == read(unvaried)
+
+
+def test_digests_follow_pixels_labels_and_variation() -> None:
+    assert images(4).digest == images(4).digest
+    pixels = np.stack([picture(4, 4) + i for i in range(4)])
+    others = [
+        images(3),
+        images(4, Variation(0.25, False)),
+        images(4, Variation(0.25, True)),
+        ImageSplit("x", held_images(pixels, [0, 1, 1, 0])),
+        ImageSplit("x", held_images(pixels.reshape(4, 2, 8, 3), [0, 1, 0, 1])),
+    ]
+    assert len({images(4).digest, *(split.digest for split in others)}) == 6
+
+
+def test_training_sees_the_variation_and_repeats(device: Cpu) -> None:
+    small = ("image_size=8", "layers=1", "hidden=8", "heads=2", "training.epochs=3")
+    teacher = settings_of("teacher", "vit_scratch", *(f"teacher.{setting}" for setting in small))
+    task = settings_of("task", "digits", "task.limit=40", "task.calibration_samples=10")
+    assert isinstance(teacher, ScratchVitTeacher)
+    assert isinstance(task, Digits)
+
+    def trained(crop: float) -> torch.Tensor:
+        transformers.set_seed(0)
+        model = teacher.load(replace(task, crop=crop).load().training, device, 0)
+        return model.module.classifier.weight.detach()
+
+    assert torch.equal(trained(0.125), trained(0.125))
+    assert not torch.equal(trained(0.125), trained(0.0))
+
+
+def test_files_are_read_as_red_green_and_blue(tmp_path: Path) -> None:
+    grey = Image.fromarray(picture(4, 4)[..., 0])
+    for name, mode in (("a.png", "L"), ("b.png", "P"), ("c.png", "RGBA"), ("d.bmp", "RGB")):
+        grey.convert(mode).save(tmp_path / name)
+        assert np.array_equal(ImageFile(tmp_path / name).pixels(), picture(4, 4))
+    digests = {ImageFile(path).digest() for path in tmp_path.iterdir()}
+    assert len(digests) == 4
+    assert HeldImage(picture(4, 4)).digest() not in digests
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(UserError, match=r"a\.png is no whole image: "):
+        ImageFile(path).digest()
+
+
+def test_a_crop_of_everything_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Digits\.crop must be in \[0, 1\), got 1"):
+        settings_of("task", "digits", "task.crop=1")
