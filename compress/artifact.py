@@ -22,13 +22,13 @@ from safetensors import safe_open
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from compress.files import sync, write_atomically
+from compress.files import write_atomically
 from compress.interfaces import CompressedModel, Runnable, Runtime, Step
 from compress.modules import StoredModule
 from compress.pretrained import quiet_bars, read_image_processor
 from compress.report.card import CARD, model_card
 from compress.settings import UserError
-from compress.sources import file_digest, first_line
+from compress.sources import file_digest, first_line, synced_digests
 from compress.surgery import place_stored_, plain_config
 
 if TYPE_CHECKING:
@@ -136,10 +136,7 @@ def seal(model: CompressedModel, folder: Path, spec: RunSpec) -> None:
         backend.no_padding()
     model.tokenizer.save_pretrained(folder)
     (folder / RUNTIME).write_text(json.dumps(asdict(spec)))
-    files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
-    manifest = Manifest(SCHEMA, model.history, files)
-    for name in files:
-        sync(folder / name)
+    manifest = Manifest(SCHEMA, model.history, synced_digests(folder))
     write_atomically(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
 
 

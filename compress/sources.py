@@ -13,10 +13,12 @@ import importlib.metadata
 import importlib.util
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compress.files import sync
 from compress.settings import UserError
 
 if TYPE_CHECKING:
@@ -165,6 +167,17 @@ def file_digest(path: Path) -> str:
     # unseen, so a file that was written just now is not remembered.
     settled = time.time_ns() - found.st_mtime_ns > SETTLED_NS
     return (_digest if settled else _digest.__wrapped__)(path, identity)
+
+
+def synced_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file in a folder, by name, once all of them are on the disk."""
+    paths = sorted(folder.iterdir())
+    # The disk is waited for while the processor computes.
+    with ThreadPoolExecutor() as pool:
+        synced = pool.map(sync, paths)
+        digests = {path.name: file_digest(path) for path in paths}
+        list(synced)  # raises what a sync raised
+    return digests
 
 
 @functools.lru_cache(maxsize=1024)

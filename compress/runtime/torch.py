@@ -104,7 +104,7 @@ class TorchRuntime(Runtime):
     ) -> Exported:
         """Quantises a copy of the model and writes it."""
         assert isinstance(quantizer, TorchFormat), "check() refused other formats"
-        module = copy.deepcopy(model.module)
+        module = _with_same_weights(model.module)
         quantizer.quantize_torch_(module)
         step = Step("quantizer", quantizer.describe())
         # The last step of a model that was trained for the format says so already.
@@ -206,6 +206,15 @@ def _compiled(module: PreTrainedModel) -> Callable[..., Any]:
     require_compiler()
     made: Callable[..., Any] = torch.compile(module, dynamic=True)
     return made
+
+
+def _with_same_weights(module: PreTrainedModel) -> PreTrainedModel:
+    """A copy of the modules alone: formats put others in their place and change no weight."""
+    parameters = {
+        id(p): torch.nn.Parameter(p.detach(), p.requires_grad) for p in module.parameters()
+    }
+    buffers = {id(buffer): buffer for buffer in module.buffers()}
+    return copy.deepcopy(module, {**parameters, **buffers})
 
 
 def _precision(module: PreTrainedModel) -> str:
