@@ -41,7 +41,7 @@ def test_it_has_the_sizes_that_were_asked_for(images: TrainingData, device: Cpu)
     ("overrides", "said"),
     [
         ("teacher.patch_size=5", "ScratchVitTeacher.patch_size must divide image_size=32, got 5"),
-        ("teacher.heads=3", "ScratchVitTeacher.heads must divide hidden="),
+        ("teacher.heads=5", "ScratchVitTeacher.heads must divide hidden=96, got 5"),
         ("teacher.layers=0", "ScratchVitTeacher.layers must be > 0, got 0"),
     ],
 )
