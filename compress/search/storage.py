@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from logging import Logger
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +52,8 @@ def open_storage(where: str, folder: Path) -> BaseStorage:
         options = {"connect_args": {"timeout": LOCK_SECONDS}}
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return RDBStorage(url, engine_kwargs=options)
+            with _logging_kept():
+                return RDBStorage(url, engine_kwargs=options)
         except ImportError as error:
             raise UserError(f"search.storage={url} needs a package: {error}") from error
         except (SQLAlchemyError, ValueError) as error:
@@ -58,6 +62,21 @@ def open_storage(where: str, folder: Path) -> BaseStorage:
                 raise UserError(f"search.storage={where} cannot be opened: {reason}") from error
             time.sleep(PAUSE_SECONDS)
     raise AssertionError("the last attempt returns or raises")
+
+
+@contextmanager
+def _logging_kept() -> Iterator[None]:
+    """Undoes what Optuna's migrations do to logging: they disable every logger that there is."""
+    known = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, Logger)]
+    enabled = [each for each in known if not each.disabled]
+    handlers, level = list(logging.root.handlers), logging.root.level
+    try:
+        yield
+    finally:
+        for each in enabled:
+            each.disabled = False
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
 
 
 def open_study(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import optuna
@@ -179,3 +180,10 @@ def test_files_keep_a_study(ledger: Ledgers, tmp_path: Path, where: str) -> None
 def test_a_storage_that_cannot_be_had_is_said(tmp_path: Path, where: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         open_storage(where, tmp_path)
+
+
+def test_opening_a_database_leaves_logging_as_it_was(tmp_path: Path) -> None:
+    logger, handlers = logging.getLogger("compress.search.ledger"), list(logging.root.handlers)
+    open_storage("sqlite", tmp_path)
+    assert not logger.disabled
+    assert logging.root.handlers == handlers

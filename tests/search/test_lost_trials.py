@@ -96,7 +96,7 @@ def test_a_lost_point_that_two_drivers_take_up_is_run_once(ledger: Ledgers) -> N
     one, two = ledger(budget=2), ledger(budget=2)
     one.recover()
     # Both see it before either has taken it.
-    given, before = two._given(0, two.trials())
+    given, before = two._given(0, two.trials(), ())
     again = claimed(one)
     assert again.point == given == lost.point
     assert two._ask(given, before) is None
