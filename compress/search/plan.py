@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from compress.dotted import dotted
 from compress.processes import physical_cores
 from compress.search.goals import Goals, parse_goals
 from compress.search.grammar import parse_space
@@ -128,7 +129,7 @@ def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str
     definition = {
         **{f"search.space.{key}": words for key, words in space.describe().items()},
         **{f"search.{key}": words for key, words in goals.describe().items()},
-        **dict(_flat("", OmegaConf.to_container(shared, resolve=True))),
+        **dict(dotted(OmegaConf.to_container(shared, resolve=True))),
     }
     return Plan(space, goals, tuple(fixed), definition)
 
@@ -165,12 +166,3 @@ def _has_key(
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(made, parent)
     return OmegaConf.is_dict(node) and name in node
-
-
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Every setting by its dotted name."""
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from _flat(f"{prefix}.{key}" if prefix else str(key), item)
-    else:
-        yield prefix, str(value)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from compress.interfaces import TaskData
-from compress.settings import ConfigError, UserError, check_fraction, check_positive
+from compress.settings import ConfigError, UserError
 from compress.task.cleaning import (
     DROPPABLE,
     SHOWN,
@@ -21,7 +21,7 @@ from compress.task.cleaning import (
     without_shared,
 )
 from compress.task.rows import AUTO, Request, check_columns, read_rows
-from compress.task.sampling import LABEL, hold_out
+from compress.task.sampling import LABEL, check_held_out, hold_out
 from compress.task.text import SECOND, TEXT, TextTask
 
 HELD_OUT = ("evaluation", "validation")  # of texts in both, the first keeps them
@@ -65,14 +65,7 @@ class Csv(TextTask):
             ConfigError: one is outside what it may be.
         """
         super().__post_init__()
-        for name in ("validation_fraction", "evaluation_fraction"):
-            check_fraction(self, name)
-            check_positive(self, name)
-        if self.validation_fraction + self.evaluation_fraction >= 1:
-            raise ConfigError(
-                "Csv.validation_fraction and evaluation_fraction must leave rows to train on, got "
-                f"{self.validation_fraction} and {self.evaluation_fraction}"
-            )
+        check_held_out(self, "rows")
         if not 1 <= len(self._columns) - 1 <= 2 or len(set(self._columns)) < len(self._columns):
             raise ConfigError(
                 "Csv.text must be one or two columns other than that of the labels, got "

@@ -10,9 +10,9 @@ from typing import final
 import pandas as pd
 
 from compress.interfaces import TaskData
-from compress.settings import ConfigError, UserError, check_fraction, check_positive
+from compress.settings import UserError
 from compress.task.image import IMAGE, ImageFile, ImageTask
-from compress.task.sampling import LABEL, hold_out
+from compress.task.sampling import LABEL, check_held_out, hold_out
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 FOLDERS = {"train": "train", "test": "evaluation", "validation": "validation"}
@@ -44,14 +44,7 @@ class ImageFolder(ImageTask):
             ConfigError: one is outside what it may be.
         """
         super().__post_init__()
-        for name in ("validation_fraction", "evaluation_fraction"):
-            check_fraction(self, name)
-            check_positive(self, name)
-        if self.validation_fraction + self.evaluation_fraction >= 1:
-            raise ConfigError(
-                "ImageFolder.validation_fraction and evaluation_fraction must leave images to "
-                f"train on, got {self.validation_fraction} and {self.evaluation_fraction}"
-            )
+        check_held_out(self, "images")
 
     def check(self) -> None:
         """Raises a UserError if there are fewer than two classes, or a file that is no image."""

@@ -12,7 +12,13 @@ import numpy as np
 import pandas as pd
 
 from compress.interfaces import Split, Task, TaskData, TrainingData
-from compress.settings import ConfigError, UserError, check_not_negative, check_positive
+from compress.settings import (
+    ConfigError,
+    UserError,
+    check_fraction,
+    check_not_negative,
+    check_positive,
+)
 from compress.sources import first_line
 
 if TYPE_CHECKING:
@@ -83,6 +89,28 @@ class SampledTask(Task, ABC):
         evaluation = parts.pop("evaluation")
         training = TrainingData(class_names=class_names, **parts)
         return TaskData(training, evaluation, source, self.metrics())
+
+
+def check_held_out(task: Task, rows: str) -> None:
+    """Checks the fractions of the splits that are cut from train.
+
+    Args:
+        task: has `validation_fraction` and `evaluation_fraction`.
+        rows: what a row is, in the plural.
+
+    Raises:
+        ConfigError: one is not in (0, 1), or nothing is left to train on.
+    """
+    fractions = []
+    for name in ("validation_fraction", "evaluation_fraction"):
+        check_fraction(task, name)
+        check_positive(task, name)
+        fractions.append(getattr(task, name))
+    if sum(fractions) >= 1:
+        raise ConfigError(
+            f"{type(task).__name__}.validation_fraction and evaluation_fraction must leave {rows} "
+            f"to train on, got {fractions[0]} and {fractions[1]}"
+        )
 
 
 def check_reads(task: Task, model: PreTrainedModel, wanted: str) -> None:

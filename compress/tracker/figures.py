@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
 
+from compress.dotted import dotted
 from compress.metrics import METRICS
 from compress.records import RunRecord
 
@@ -30,12 +29,4 @@ def figures(record: RunRecord) -> dict[str, float]:
 
 def settings(record: RunRecord) -> dict[str, str]:
     """Every setting of the config by its dotted name, in words."""
-    return dict(_flat("", record.config))
-
-
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            yield from _flat(f"{prefix}.{key}" if prefix else str(key), item)
-    else:
-        yield prefix, str(value)
+    return dict(dotted(record.config))
