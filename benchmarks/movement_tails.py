@@ -21,7 +21,7 @@ from torch.nn.utils import parametrize
 from compress.blocks import scoped_linears
 from compress.build import build_run
 from compress.distillation import distillation_row_loss, on_logits
-from compress.interfaces import CompressedModel, Split, StageContext
+from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.measure.environment import machine
 from compress.measure.score import predict_all, score
 from compress.pruner.masks import keep_highest
@@ -66,7 +66,7 @@ def main() -> None:
         assert isinstance(run.pruner, Movement)
         ctx = StageContext(teacher, training, run.device, run.seed, store)
         trained, scores = train_scores(teacher, run.pruner, ctx)
-    table.write_text("\n".join(page(trained, scores, training.validation)) + "\n")
+    table.write_text("\n".join(page(trained, scores, training)) + "\n")
 
 
 def train_scores(
@@ -85,10 +85,11 @@ def train_scores(
     return CompressedModel(module, teacher.tokenizer, ()), scores
 
 
-def accuracy(model: CompressedModel, rows: Split) -> float:
+def accuracy(model: CompressedModel, data: TrainingData) -> float:
     """On the validation split: nothing is reported of the model but this table."""
     runnable = TorchModel(model.module.eval(), model.tokenizer, "cpu")
-    return score(predict_all(runnable, rows, 32), rows, 32).accuracy
+    rows = data.validation
+    return score(predict_all(runnable, rows, 32), rows, 32, data.problem).value
 
 
 def zeroed(
@@ -103,21 +104,21 @@ def zeroed(
     return CompressedModel(module, model.tokenizer, ())
 
 
-def page(model: CompressedModel, scores: dict[str, Tensor], rows: Split) -> list[str]:
+def page(model: CompressedModel, scores: dict[str, Tensor], data: TrainingData) -> list[str]:
     """The table as Markdown."""
     lines = [
         "# What movement's scores pick",
         "",
         "Made by `python benchmarks/movement_tails.py docs/movement.md`. MiniLM-L6 on "
-        f"rotten_tomatoes, validation split (n = {len(rows)}); {machine()}.",
-        f"After an epoch of learning scores with nothing masked: {accuracy(model, rows):.3f}. "
+        f"rotten_tomatoes, validation split (n = {len(data.validation)}); {machine()}.",
+        f"After an epoch of learning scores with nothing masked: {accuracy(model, data):.3f}. "
         "Then, in one go and without further training, a share of each layer's weights is zeroed:",
         "",
         "| zeroed | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |",
         "| --- |" + " --- |" * len(SHARES),
     ]
     for name, rank in CHOICES.items():
-        cells = [f"{accuracy(zeroed(model, scores, rank, share), rows):.3f}" for share in SHARES]
+        cells = [f"{accuracy(zeroed(model, scores, rank, share), data):.3f}" for share in SHARES]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 

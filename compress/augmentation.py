@@ -98,7 +98,7 @@ class WordNoise(Augmentation):
             for column in rows.columns
         ]
         name = f"{rows.name}, with {self.copies} noisy copies of each"
-        return rows.extended(name, columns, [*rows.labels] * self.copies)
+        return rows.extended(name, columns, torch.cat([rows.labels] * self.copies))
 
 
 def noisy_words(

@@ -124,7 +124,7 @@ def candidate(name: str, record: RunRecord, split: Split, latency_ms: float) -> 
     found = record.comparison if split == "evaluation" else record.validation_comparison
     return Candidate(
         name=name,
-        change=judged_score(ours, split).accuracy - judged_score(theirs, split).accuracy,
+        change=judged_score(ours, split).quality - judged_score(theirs, split).quality,
         p_value=None if found is None else found.p_value,
         size_bytes=ours.size_bytes,
         latency_ms=latency_ms,

@@ -52,9 +52,9 @@ def check_run(run: Run) -> None:
     run.device.check()
     run.device.runtime.check(run.quantizer, run.device)
     run.task.check()
-    check_objectives(run.objectives, run.task.metrics())
+    check_objectives(run.objectives, run.task.scores())
     run.teacher.check()
-    skeleton = run.teacher.skeleton()
+    skeleton = run.teacher.skeleton(run.task.head)
     run.task.check_model(skeleton)
     check_shapes(run.device, skeleton)
     student = run.student.check(skeleton)
@@ -80,7 +80,7 @@ def check_shapes(device: Device, teacher: PreTrainedModel) -> None:
 def _objectives(cfg: DictConfig) -> tuple[str, ...]:
     names = OmegaConf.select(cfg, "objectives")
     if not OmegaConf.is_list(names):
-        raise ConfigError(f"objectives must be a list such as [accuracy, size_bytes], got {names}")
+        raise ConfigError(f"objectives must be a list such as [quality, size_bytes], got {names}")
     return tuple(str(name) for name in names)
 
 

@@ -258,8 +258,8 @@ def _log_summary(record: RunRecord, folder: Path) -> None:
     ours, theirs, speed = record.metrics, record.baseline, record.speedup[0]
     log.info(
         "accuracy %.4f (teacher %.4f), %.1f MB (%.1f), %.2f ms (%.2f, %.2fx [%.2f, %.2f]) → %s",
-        ours.score.accuracy,
-        theirs.score.accuracy,
+        ours.score.value,
+        theirs.score.value,
         ours.size_bytes / 1e6,
         theirs.size_bytes / 1e6,
         ours.latency[0].median_ms,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jaxtyping import Shaped
+from torch import Tensor
+
+from compress.problem.problem import Problem
+
 if TYPE_CHECKING:
     from datasets import Dataset
-    from torch import Tensor
 
     from compress.interfaces import Processor
 
@@ -27,8 +32,8 @@ class Split(ABC):
 
     @property
     @abstractmethod
-    def labels(self) -> Sequence[int]:
-        """The class index of each row."""
+    def labels(self) -> Shaped[Tensor, "rows ..."]:
+        """What is right of each row: such as a class index."""
 
     @abstractmethod
     def encode(self, tokenizer: Processor) -> Dataset:
@@ -53,17 +58,22 @@ class Split(ABC):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that a stage may learn from. There is no evaluation split in it, by design."""
+    """All that a stage may learn from. There is no evaluation split in it, by design.
+
+    Attributes:
+        problem: what is to be learned of the rows.
+    """
 
     train: Split
     validation: Split
     calibration: Split
-    class_names: tuple[str, ...]
+    problem: Problem
 
     @property
     def digest(self) -> str:
-        """Identifies the rows of all three splits."""
-        return "-".join(split.digest for split in (self.train, self.validation, self.calibration))
+        """Identifies the rows of all three splits, and what is learned from them."""
+        parts = [split.digest for split in (self.train, self.validation, self.calibration)]
+        return "-".join([*parts, hashlib.sha256(self.problem.digest.encode()).hexdigest()[:8]])
 
 
 @dataclass(frozen=True)
@@ -72,10 +82,8 @@ class TaskData:
 
     Attributes:
         source: where the rows came from, in one sentence.
-        metrics: what the rows are judged by beside accuracy and macro F1; see `Score.others`.
     """
 
     training: TrainingData
     evaluation: Split
     source: str
-    metrics: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Learning from a teacher's logits.
 
 Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531, section 2.
-The soft loss is scaled by T² so that its gradients keep their size as T changes (same section).
+What is lost against logits, and against labels, is the task's affair: see `compress/problem`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.nn import functional
 
 from compress.curve import CurvePoint
 from compress.settings import Settings, check_fraction, check_positive
@@ -23,12 +22,19 @@ from compress.train import Loss, Objective, Training, train_
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from compress.interfaces import CompressedModel, Processor, Split, StageContext
+    from compress.interfaces import (
+        CompressedModel,
+        Problem,
+        Processor,
+        Split,
+        StageContext,
+        TrainingData,
+    )
 
 LOGITS_BATCH = 64
 
-# logits [B, classes], row numbers [B] → mean loss
-RowLoss = Callable[[Tensor, Tensor], Tensor]
+# logits [B, ...], inputs of the batch, row numbers [B] → mean loss
+RowLoss = Callable[[Tensor, Mapping[str, Tensor], Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,46 +109,71 @@ def distill_(
 
 
 def distillation_row_loss(settings: Distillation, ctx: StageContext) -> RowLoss:
-    """The distillation loss as a function of a batch's logits and row numbers."""
-    labels = torch.tensor(ctx.data.train.labels)
-    soft = teacher_logits(ctx) if settings.alpha > 0 else None
-    return _row_loss(labels, soft, settings.temperature, settings.alpha, settings.label_smoothing)
+    """The distillation loss as a function of a batch's logits, inputs and row numbers."""
+    problem, labels = ctx.data.problem, ctx.data.train.labels
+    teacher = teacher_outputs(ctx) if settings.alpha > 0 else None
+
+    def loss(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        targets = problem.targets(labels[rows.cpu()].to(logits.device), inputs)
+        if teacher is None:
+            return problem.loss(logits, targets, settings.label_smoothing)
+        theirs = teacher(inputs, rows).to(logits.device)
+        return distillation_loss(problem, logits, theirs, targets, settings)
+
+    return loss
+
+
+def distillation_loss(
+    problem: Problem,
+    student: Float[Tensor, "B ..."],
+    teacher: Float[Tensor, "B ..."],
+    targets: Shaped[Tensor, "B ..."],
+    settings: Distillation,
+) -> Float[Tensor, ""]:
+    """α · what is lost against the teacher + (1 - α) · what is lost against the labels."""
+    soft = problem.soft_loss(student, teacher, targets, settings.temperature)
+    hard = problem.loss(student, targets, settings.label_smoothing)
+    return settings.alpha * soft + (1 - settings.alpha) * hard
+
+
+def label_loss(data: TrainingData) -> RowLoss:
+    """What is lost against the labels of the train split."""
+    problem, labels = data.problem, data.train.labels
+
+    def loss(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        return problem.loss(logits, problem.targets(labels[rows.cpu()].to(logits.device), inputs))
+
+    return loss
 
 
 def on_logits(row_loss: RowLoss) -> Loss:
     """A loss that needs nothing of the model but its logits."""
 
     def loss(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
-        return row_loss(model(**inputs).logits.float(), rows)
+        return row_loss(model(**inputs).logits.float(), inputs, rows)
 
     return loss
 
 
-def distillation_loss(
-    student: Float[Tensor, "B classes"],
-    teacher: Float[Tensor, "B classes"],
-    labels: Int[Tensor, " B"],
-    temperature: float,
-    alpha: float,
-    label_smoothing: float = 0.0,
-) -> Float[Tensor, ""]:
-    """α · T² · KL(teacher ‖ student at temperature T) + (1 - α) · cross entropy with the labels."""
-    soft = functional.kl_div(
-        functional.log_softmax(student / temperature, dim=-1),
-        functional.log_softmax(teacher / temperature, dim=-1),
-        reduction="batchmean",
-        log_target=True,
-    )
-    hard = functional.cross_entropy(student, labels, label_smoothing=label_smoothing)
-    return alpha * temperature**2 * soft + (1 - alpha) * hard
+def teacher_outputs(ctx: StageContext) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
+    """The teacher's logits of a batch, given its inputs and row numbers.
+
+    Looked up where they can be kept; else computed then and there, in evaluation mode.
+    """
+    if ctx.data.problem.keeps_logits:
+        kept = teacher_logits(ctx)
+        return lambda inputs, rows: kept[rows.cpu()]
+    teacher = copy.deepcopy(ctx.teacher.module).to(ctx.device.torch_device).eval()
+
+    @torch.no_grad()
+    def computed(inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        logits: Tensor = teacher(**inputs).logits
+        return logits.float()
+
+    return computed
 
 
-def label_loss(labels: Int[Tensor, " rows"]) -> RowLoss:
-    """Cross entropy with the labels, as a loss over row numbers."""
-    return _row_loss(labels, None, temperature=1.0, alpha=0.0, label_smoothing=0.0)
-
-
-def teacher_logits(ctx: StageContext) -> Float[Tensor, "rows classes"]:
+def teacher_logits(ctx: StageContext) -> Float[Tensor, "rows ..."]:
     """The teacher's logits of the train split, computed once for all epochs and runs."""
     split = ctx.data.train
     inputs = {"teacher": ctx.teacher.digest, "rows": split.digest}
@@ -153,9 +184,7 @@ def teacher_logits(ctx: StageContext) -> Float[Tensor, "rows classes"]:
     return ctx.store.tensors("teacher_logits", inputs, make)["logits"]
 
 
-def logits_of(
-    model: CompressedModel, split: Split, torch_device: str
-) -> Float[Tensor, "rows classes"]:
+def logits_of(model: CompressedModel, split: Split, torch_device: str) -> Float[Tensor, "rows ..."]:
     """Logits of every row of a split, in its order."""
     # Imported here: measure holds the one loop that scores a split, and it imports this package.
     from compress.measure.score import predict_all
@@ -164,21 +193,3 @@ def logits_of(
     # A copy, because TorchModel moves the modules it is given to the device.
     module = copy.deepcopy(model.module)
     return predict_all(TorchModel(module, model.tokenizer, torch_device), split, LOGITS_BATCH)
-
-
-def _row_loss(
-    labels: Int[Tensor, " rows"],
-    soft: Float[Tensor, "rows classes"] | None,
-    temperature: float,
-    alpha: float,
-    label_smoothing: float,
-) -> RowLoss:
-    def loss(logits: Tensor, rows: Tensor) -> Tensor:
-        index = rows.cpu()
-        hard = labels[index].to(logits.device)
-        if soft is None:
-            return functional.cross_entropy(logits, hard, label_smoothing=label_smoothing)
-        theirs = soft[index].to(logits.device)
-        return distillation_loss(logits, theirs, hard, temperature, alpha, label_smoothing)
-
-    return loss

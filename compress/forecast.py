@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def forecast(run: Run) -> Forecast:
     """Parameters and least bytes; unknown where pruning goes by weights or rows."""
-    skeleton = run.pruner.check(run.student.check(run.teacher.skeleton()))
+    skeleton = run.pruner.check(run.student.check(run.teacher.skeleton(run.task.head)))
     if not run.pruner.foresees_shapes():
         return Forecast(parameters=None, least_bytes=None)
     parameters = sum(parameter.numel() for parameter in skeleton.parameters())

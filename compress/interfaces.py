@@ -23,6 +23,8 @@ from compress.data import TaskData as TaskData
 from compress.data import TrainingData as TrainingData
 from compress.measure.benchmark import Benchmark
 from compress.on_demand import OnDemand
+from compress.problem.problem import Head as Head
+from compress.problem.problem import Problem as Problem
 from compress.settings import Settings
 
 if TYPE_CHECKING:
@@ -99,7 +101,13 @@ class StageContext:
 
 
 class Task(Settings, ABC):
-    """What the model is for: rows to learn from and rows to be judged on."""
+    """What the model is for: rows to learn from and rows to be judged on.
+
+    Attributes:
+        head: what a model needs on top.
+    """
+
+    head: ClassVar[Head] = "classifier"
 
     @abstractmethod
     def check(self) -> None:
@@ -113,9 +121,9 @@ class Task(Settings, ABC):
     def load(self) -> TaskData:
         """Reads, splits and samples the rows."""
 
-    def metrics(self) -> tuple[str, ...]:
-        """What its rows are judged by beside accuracy and macro F1; see `Score.others`."""
-        return ()
+    @abstractmethod
+    def scores(self) -> tuple[str, ...]:
+        """What its rows are judged by, names in `compress.scores`, the one that counts first."""
 
 
 class Teacher(Settings, ABC):
@@ -126,12 +134,16 @@ class Teacher(Settings, ABC):
         """Raises a UserError if the model cannot be had; reads no weights."""
 
     @abstractmethod
-    def skeleton(self) -> PreTrainedModel:
-        """The model's modules on the meta device: shapes without weights, for checks."""
+    def skeleton(self, head: Head) -> PreTrainedModel:
+        """The model's modules on the meta device: shapes without weights, for checks.
+
+        Raises:
+            UserError: the model cannot be had with such a head.
+        """
 
     @abstractmethod
     def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
-        """The model with a head for the task's classes, fine-tuned if the settings say so."""
+        """The model with a head for the task, fine-tuned if the settings say so."""
 
 
 class Student(Settings, ABC):
@@ -204,8 +216,8 @@ class Runnable(ABC):
     precision: str
 
     @abstractmethod
-    def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
-        """Logits of one padded batch."""
+    def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B ..."]:
+        """Logits of one padded batch: B × outputs, or B × L × vocabulary of a language model."""
 
     @abstractmethod
     def weights(self) -> Iterator[tuple[str, Tensor]]:

@@ -222,7 +222,7 @@ def matching_objective(
                 teacher(**known, **options)
             mask = inputs.get("attention_mask")
             real = None if mask is None else mask.bool()
-            total = row_loss(logits, rows)
+            total = row_loss(logits, inputs, rows)
             for weight, feature in weighted:
                 total = total + weight * feature.loss(seen, real)
             return total

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compress.records import ModelMetrics, RunRecord
+from compress.scores import SCORES
 from compress.settings import ConfigError
 
 
@@ -34,7 +35,7 @@ def _model(read: Callable[[ModelMetrics], float]) -> Callable[[RunRecord], float
 
 
 def _agreement(record: RunRecord) -> float:
-    return math.nan if record.comparison is None else record.comparison.agreement
+    return _known(None if record.comparison is None else record.comparison.agreement)
 
 
 def _known(value: float | None) -> float:
@@ -42,20 +43,14 @@ def _known(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _other(name: str) -> Callable[[RunRecord], float]:
+def _score(name: str) -> Callable[[RunRecord], float]:
     """A score that not every task has; NaN for the others."""
-    return _model(lambda metrics: metrics.score.others.get(name, math.nan))
+    return _model(lambda metrics: metrics.score.by_name().get(name, math.nan))
 
-
-# Scores that a task may name; see `compress.measure.score`.
-OTHERS = ("f1", "matthews", "top5")
 
 METRICS = {
-    "accuracy": Metric("fraction", "higher", _model(lambda m: m.score.accuracy)),
-    "f1_macro": Metric("fraction", "higher", _model(lambda m: m.score.f1_macro)),
-    "f1": Metric("fraction", "higher", _other("f1")),
-    "matthews": Metric("correlation", "higher", _other("matthews")),
-    "top5": Metric("fraction", "higher", _other("top5")),
+    "quality": Metric("depends", "higher", _model(lambda m: m.score.quality)),
+    **{name: Metric(kind.unit, kind.better, _score(name)) for name, kind in SCORES.items()},
     "size_bytes": Metric("bytes", "lower", _model(lambda m: m.size_bytes)),
     "latency_ms": Metric("ms", "lower", _model(lambda m: m.latency[0].median_ms)),
     "speedup": Metric("ratio", "higher", lambda record: record.speedup[0].ratio),
@@ -79,7 +74,7 @@ def check_objectives(names: tuple[str, ...], scores: tuple[str, ...]) -> None:
 
     Args:
         names: the objectives.
-        scores: what of `OTHERS` the task has.
+        scores: what the task is judged by.
 
     Raises:
         ConfigError: one is not, or there is none.
@@ -88,9 +83,9 @@ def check_objectives(names: tuple[str, ...], scores: tuple[str, ...]) -> None:
     if unknown or not names:
         got = ", ".join(unknown) or "none"
         raise ConfigError(f"objectives must be among {', '.join(METRICS)}; got {got}")
-    absent = [name for name in names if name in OTHERS and name not in scores]
+    absent = [name for name in names if name in SCORES and name not in scores]
     if absent:
-        has = ", ".join(("accuracy", "f1_macro", *scores))
+        has = ", ".join(scores)
         raise ConfigError(f"objectives has {', '.join(absent)}, but the task's scores are {has}")
 
 

@@ -76,13 +76,13 @@ class Monitor(ABC):
         return lambda _: None
 
     @abstractmethod
-    def look(self, done: int, steps: int, accuracy: Callable[[], float]) -> None:
+    def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
         """May look at a model in the middle of its training.
 
         Args:
             done: steps of the optimizer so far.
             steps: all of them.
-            accuracy: of the model as it is, on the validation rows; computed when it is called.
+            scores: of the model as it is, on the validation rows; computed when it is called.
 
         Raises:
             Rejected: the run is not worth going on with.
@@ -105,7 +105,7 @@ class Unwatched(Monitor):
     def step(self, done: int, steps: int) -> None:
         """Nothing."""
 
-    def look(self, done: int, steps: int, accuracy: Callable[[], float]) -> None:
+    def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
         """Nothing."""
 
     def quiet(self) -> AbstractContextManager[None]:

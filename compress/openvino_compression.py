@@ -20,6 +20,7 @@ import numpy as np
 
 from compress.blocks import every_linear, shape_of
 from compress.openvino_graph import OpenVinoSource, without_telemetry
+from compress.problem.classification import Classification
 from compress.quantizer.embeddings import INT4_GROUP_SIZE, embedding_tables
 from compress.runtime.pairs import require
 from compress.settings import UserError
@@ -154,12 +155,17 @@ def quantize_static(source: OpenVinoSource, how: StaticInt8) -> Any:
     with _quiet():
         if how.accuracy_drop is None:
             return nncf.quantize(**settings, advanced_parameters=advanced)
+        if not isinstance(source.data.problem, Classification):
+            raise UserError(
+                "quantizer.accuracy_drop needs rows of one class each, got "
+                f"{type(source.data.problem).__name__}: set it to null"
+            )
         validation = list(_rows(source, source.data.validation))
         return nncf.quantize_with_accuracy_control(
             **settings,
             advanced_quantization_parameters=advanced,
             validation_dataset=nncf.Dataset(validation),
-            validation_fn=_hits(source.data.validation.labels),
+            validation_fn=_hits(source.data.validation.labels.tolist()),
             max_drop=how.accuracy_drop,
         )
 

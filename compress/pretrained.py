@@ -1,4 +1,4 @@
-"""Reading classifiers of texts and images from Hugging Face folders: strict about what lacks."""
+"""Reading models from Hugging Face folders: strict about what lacks."""
 
 from __future__ import annotations
 
@@ -17,29 +17,26 @@ from compress.sources import first_line
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedConfig, PreTrainedModel
 
-    from compress.interfaces import Processor
+    from compress.interfaces import Head, Problem, Processor
 
 
-def load_classifier(
-    folder: Path, class_names: tuple[str, ...], *, fresh_head: bool
+def load_pretrained(
+    folder: Path, problem: Problem, *, fresh_head: bool
 ) -> tuple[PreTrainedModel, Processor]:
-    """A float32 classifier of texts or images in eval mode, and its tokenizer.
+    """A float32 model with the head that a problem needs, in eval mode, and its tokenizer.
 
     Args:
         folder: config, tokenizer or image processor, and safetensors weights.
-        class_names: the classes of the task.
+        problem: of the task.
         fresh_head: whether a head that the weights lack, or have for other classes, may be drawn
             at random because training follows.
 
     Raises:
-        UserError: the architecture has no classifier, or weights are missing that training will
+        UserError: the architecture has no such head, or weights are missing that training will
             not supply.
     """
-    names = dict(enumerate(class_names))
     options: dict[str, Any] = {
-        "num_labels": len(class_names),
-        "id2label": names,
-        "label2id": {name: index for index, name in names.items()},
+        **problem.config(),
         "dtype": torch.float32,
         "use_safetensors": True,
         "trust_remote_code": False,
@@ -49,7 +46,7 @@ def load_classifier(
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with _quiet(), quiet_bars():
-            module, info = _auto_class(config).from_pretrained(folder, **options)
+            module, info = auto_class(config, problem.head).from_pretrained(folder, **options)
         tokenizer = (
             read_image_processor(folder)
             if _reads_images(config)
@@ -61,16 +58,16 @@ def load_classifier(
     return module.eval(), tokenizer
 
 
-def load_skeleton(folder: Path) -> PreTrainedModel:
-    """The classifier's modules on the meta device, from the config alone.
+def load_skeleton(folder: Path, head: Head) -> PreTrainedModel:
+    """The model's modules on the meta device, from the config alone.
 
     Raises:
-        UserError: the config is damaged, or its architecture has no classifier.
+        UserError: the config is damaged, or its architecture has no such head.
     """
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with torch.device("meta"):
-            return _auto_class(config).from_config(config)
+            return auto_class(config, head).from_config(config)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{folder} has no usable config: {first_line(error)}") from error
 
@@ -102,8 +99,16 @@ def _reads_images(config: PreTrainedConfig) -> bool:
     return type(config) in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
 
 
-def _auto_class(config: PreTrainedConfig) -> Any:
-    """The class that makes a classifier of this architecture."""
+def head_of(module: PreTrainedModel) -> Head:
+    """What a model, or its skeleton, has on top."""
+    causal = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.values()
+    return "language_model" if type(module) in causal else "classifier"
+
+
+def auto_class(config: PreTrainedConfig, head: Head) -> Any:
+    """The class that puts this head on this architecture."""
+    if head == "language_model":
+        return transformers.AutoModelForCausalLM
     if _reads_images(config):
         return transformers.AutoModelForImageClassification
     return transformers.AutoModelForSequenceClassification

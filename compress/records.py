@@ -14,11 +14,13 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from compress.files import write_atomically
+from compress.scores import SCORES
 from compress.settings import UserError
 
-SCHEMA = 2
-READ = (1, 2)  # schema 2 only adds to schema 1
+SCHEMA = 3
+READ = (1, 2, 3)  # 2 only adds to 1; 3 names the score that counts, which was always accuracy
 FILE = "metrics.json"
+SCORES_OF_2 = ("accuracy", "accuracy_low", "accuracy_high", "f1_macro")
 
 
 @dataclass(frozen=True)
@@ -26,23 +28,33 @@ class Score:
     """Quality on one split, of the model reloaded from disk.
 
     Attributes:
-        accuracy_low: lower end of the 95 % Wilson interval of accuracy.
-        accuracy_high: upper end of it.
-        f1_macro: F1 averaged over the classes with equal weight.
+        metric: what the task is judged by first, a name in `compress.scores`.
+        value: of that metric.
+        low: lower end of its 95 % interval: Wilson's of a share, else a bootstrap's over rows.
+        high: upper end of it.
         samples: rows that were scored.
         batch_size: rows per batch while scoring, sorted by length and padded to the longest.
         split: which rows these were.
-        others: what the task is judged by beside these, such as {"matthews": 0.4}.
+        others: what the task is judged by beside it, such as {"matthews": 0.4}.
     """
 
-    accuracy: float
-    accuracy_low: float
-    accuracy_high: float
-    f1_macro: float
+    metric: str
+    value: float
+    low: float
+    high: float
     samples: int
     batch_size: int
     split: str
     others: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def quality(self) -> float:
+        """The value as a figure of which more is better; see `compress.scores.ScoreKind`."""
+        return SCORES[self.metric].quality(self.value)
+
+    def by_name(self) -> dict[str, float]:
+        """Every score that there is, and the quality."""
+        return {"quality": self.quality, self.metric: self.value, **self.others}
 
 
 @dataclass(frozen=True)
@@ -99,17 +111,20 @@ class Comparison:
     """Predictions of the candidate against those of the baseline, row by row.
 
     Attributes:
-        agreement: share of rows on which both predict the same class.
-        lost: rows that the baseline has right and the candidate wrong.
+        agreement: share of rows, or of tokens, of which both say the same; null of quantities.
+        lost: rows that the baseline has right and the candidate wrong; null where rows are not
+            simply right or wrong.
         won: the other way round.
-        p_value: McNemar's exact test: how likely a split of these rows at least as uneven is, if
-            neither model is better. Below 0.05 the difference in accuracy is no chance.
+        p_value: how likely a difference at least as large is, if neither model is better. Below
+            0.05 the difference in score is no chance.
+        test: what gives it.
     """
 
-    agreement: float
-    lost: int
-    won: int
+    agreement: float | None
+    lost: int | None
+    won: int | None
     p_value: float
+    test: str = "McNemar's exact test"
 
 
 @dataclass(frozen=True)
@@ -271,6 +286,21 @@ def write_record(record: RunRecord, folder: Path) -> Path:
     return path
 
 
+def _migrate_(raw: dict[str, Any]) -> None:
+    """Writes an older record as this schema has it; leaves what does not fit to be found."""
+    if raw["schema"] < 3:
+        models = [raw.get("metrics"), raw.get("baseline")]
+        models += [each.get("metrics") for each in raw.get("interim") or ()]
+        for model in filter(None, models):
+            for split in ("score", "validation"):
+                old = model.get(split)
+                if old and set(SCORES_OF_2) <= set(old):
+                    value, low, high, macro = (old.pop(name) for name in SCORES_OF_2)
+                    old |= {"metric": "accuracy", "value": value, "low": low, "high": high}
+                    old["others"] = {"f1_macro": macro, **old.get("others", {})}
+    raw["schema"] = SCHEMA
+
+
 @functools.cache
 def record_schema() -> TypeAdapter[RunRecord]:
     """Checks and builds records; kept, as making it takes far longer than using it."""
@@ -291,7 +321,7 @@ def read_record(path: Path) -> RunRecord:
     if schema not in READ:
         allowed = ", ".join(map(str, READ))
         raise UserError(f"{path} has schema {schema}, this version reads {allowed}")
-    raw["schema"] = SCHEMA
+    _migrate_(raw)
     try:
         return record_schema().validate_python(raw)
     except ValidationError as error:

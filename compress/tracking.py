@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,9 +87,9 @@ class LiveCurves(Monitor):
         """Is not for it."""
         self._outer.step(done, steps)
 
-    def look(self, done: int, steps: int, accuracy: Callable[[], float]) -> None:
+    def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
         """Is not for it."""
-        self._outer.look(done, steps, accuracy)
+        self._outer.look(done, steps, scores)
 
     def training(self) -> Callable[[CurvePoint], None]:
         """Names the training; its points are for both."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers  # its classes load on first use, which keeps config errors fast
 from torch import Tensor, nn
-from torch.nn import functional
 
 from compress.curve import CurvePoint, CurveRecorder
 from compress.measure.score import predict_all, score
@@ -21,7 +20,7 @@ from compress.settings import Settings, check_fraction, check_not_negative, chec
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainingArguments
 
-    from compress.interfaces import Device, Processor, Split, TrainingData
+    from compress.interfaces import Device, Problem, Processor, Split, TrainingData
 
 # Clipping and decay as in BERT's fine-tuning recipe (Devlin et al. 2019, appendix A.2 and code).
 MAX_GRADIENT_NORM = 1.0
@@ -123,11 +122,11 @@ def train_(
                 training,
                 objective,
                 curve,
-                lambda: _accuracy(module, tokenizer, data.validation, training, device),
+                lambda: _scores(module, tokenizer, data, training, device),
             ),
         )
         trainer.objective, trainer.curve = objective.loss, curve
-        trainer.validation_labels = torch.tensor(data.validation.labels)
+        trainer.problem, trainer.validation_labels = data.problem, data.validation.labels
         optimizer = trainer.create_optimizer()
         for group in objective.parameters:
             optimizer.add_param_group(group)
@@ -147,6 +146,7 @@ def _trainer_class() -> type[Any]:
     class OwnLossTrainer(transformers.Trainer):  # type: ignore[misc]
         objective: Loss
         curve: CurveRecorder
+        problem: Problem
         validation_labels: Tensor
 
         def compute_loss(
@@ -156,7 +156,7 @@ def _trainer_class() -> type[Any]:
             return_outputs: bool = False,
             **_: Any,
         ) -> Any:
-            """The objective in training; in evaluation, cross entropy with the labels."""
+            """The objective in training; in evaluation, what is lost against the labels."""
             rows = inputs.pop("labels")
             if model.training:
                 loss = self.objective(model, inputs, rows)
@@ -164,7 +164,8 @@ def _trainer_class() -> type[Any]:
                 return loss
             outputs = model(**inputs)
             labels = self.validation_labels[rows.cpu()].to(rows.device)
-            loss = functional.cross_entropy(outputs.logits.float(), labels)
+            targets = self.problem.targets(labels, inputs)
+            loss = self.problem.loss(outputs.logits.float(), targets)
             return (loss, outputs) if return_outputs else loss
 
     return OwnLossTrainer
@@ -210,7 +211,10 @@ def _arguments(scratch: str, training: Training, device: Device, seed: int) -> T
 
 
 def _callbacks(
-    training: Training, objective: Objective, curve: CurveRecorder, accuracy: Callable[[], float]
+    training: Training,
+    objective: Objective,
+    curve: CurveRecorder,
+    scores: Callable[[], Mapping[str, float]],
 ) -> list[Any]:
     class Steps(transformers.TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -222,7 +226,7 @@ def _callbacks(
                 objective.after_step(state.global_step - 1, state.max_steps)
             curve.end_step(state.global_step, state.max_steps, state.epoch)
             monitor().step(state.global_step, state.max_steps)
-            monitor().look(state.global_step, state.max_steps, accuracy)
+            monitor().look(state.global_step, state.max_steps, scores)
 
         def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
             curve.validate(state.global_step, state.epoch, metrics["eval_loss"])
@@ -233,15 +237,21 @@ def _callbacks(
     return callbacks
 
 
-def _accuracy(
-    module: PreTrainedModel, tokenizer: Processor, rows: Split, training: Training, device: Device
-) -> float:
-    """Share of rows that a model has right in the middle of its training, which then goes on."""
+def _scores(
+    module: PreTrainedModel,
+    tokenizer: Processor,
+    data: TrainingData,
+    training: Training,
+    device: Device,
+) -> Mapping[str, float]:
+    """Those on the validation rows in the middle of a training, which then goes on."""
     module.eval()
     model = TorchModel(module, tokenizer, device.torch_device)
-    found = score(predict_all(model, rows, training.batch_size), rows, training.batch_size)
+    rows, batch_size = data.validation, training.batch_size
+    kept = predict_all(model, rows, batch_size, data.problem.kept)
+    found = score(kept, rows, batch_size, data.problem)
     module.train()
-    return found.accuracy
+    return found.by_name()
 
 
 def _collator(split: Split, tokenizer: Processor) -> Callable[[list[dict[str, Any]]], Any]:

@@ -148,8 +148,8 @@ def _setting(record: RunRecord) -> Iterator[str]:
     score = baseline.score
     yield (
         f"{record.choices['teacher']} on {record.choices['task']}: teacher accuracy "
-        f"{score.accuracy:.3f} (95 % interval {score.accuracy_low:.3f} to "
-        f"{score.accuracy_high:.3f}, n = {score.samples}), {baseline.size_bytes / 1e6:.1f} MB."
+        f"{score.value:.3f} (95 % interval {score.low:.3f} to "
+        f"{score.high:.3f}, n = {score.samples}), {baseline.size_bytes / 1e6:.1f} MB."
     )
     yield f"Machine: {env.machine}; {env.device}; torch {env.versions['torch']}."
     yield "Speed-ups are over the eager float32 teacher, timed in turns in the same run."
@@ -185,7 +185,7 @@ def _table(records: Sequence[RunRecord]) -> Iterator[str]:
 
 
 def _accuracy(record: RunRecord | None) -> str:
-    return f"{record.metrics.score.accuracy:.3f}" if record and record.metrics else ""
+    return f"{record.metrics.score.value:.3f}" if record and record.metrics else ""
 
 
 def _peak(record: RunRecord) -> str:

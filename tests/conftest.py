@@ -29,6 +29,7 @@ from compress.interfaces import (
 )
 from compress.measure.benchmark import Benchmark
 from compress.pipeline import execute
+from compress.problem.classification import Classification
 from compress.pruner.none import NoPruner
 from compress.records import SCHEMA, RunRecord
 from compress.runtime.torch import TorchRuntime
@@ -142,13 +143,13 @@ def make_split(count: int, name: str = "train") -> TextSplit:
 @pytest.fixture(scope="session")
 def data() -> TrainingData:
     splits = {name: make_split(count, name) for name, count in ROWS.items()}
-    return TrainingData(class_names=("sad", "glad"), **splits)
+    return TrainingData(problem=Classification(("sad", "glad")), **splits)
 
 
 @pytest.fixture(scope="session")
 def images() -> TrainingData:
     splits = {name: ImageSplit(count, name) for name, count in ROWS.items()}
-    return TrainingData(class_names=("dark", "bright"), **splits)
+    return TrainingData(problem=Classification(("dark", "bright")), **splits)
 
 
 class ImageSplit(Split):
@@ -157,11 +158,11 @@ class ImageSplit(Split):
     def __init__(self, count: int, name: str) -> None:
         self.name, self.digest = name, f"images-{name}-{count}"
         noise = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(count))
-        self._labels = [i % 2 for i in range(count)]
-        self._pixels = noise / 2 + torch.tensor(self._labels)[:, None, None, None] / 2
+        self._labels = torch.arange(count) % 2
+        self._pixels = noise / 2 + self._labels[:, None, None, None] / 2
 
     @property
-    def labels(self) -> Sequence[int]:
+    def labels(self) -> torch.Tensor:
         return self._labels
 
     def encode(self, tokenizer: Any) -> Dataset:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from compress.distillation import (
+    Distillation,
     distill_,
     distillation_loss,
     distillation_row_loss,
@@ -15,17 +16,34 @@ from compress.distillation import (
 )
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.score import predict_all
+from compress.problem.classification import Classification
 from compress.runtime.torch import TorchModel
 from compress.student.layers import LayersStudent
 from tests.conftest import settings_of
 
 LN2 = math.log(2)
+TWO = Classification(("a", "b"))
+
+
+def how(temperature: float, alpha: float, label_smoothing: float = 0.0) -> Distillation:
+    return Distillation(
+        temperature=temperature,
+        alpha=alpha,
+        epochs=1,
+        learning_rate=1e-3,
+        batch_size=8,
+        warmup_fraction=0.0,
+        patience=None,
+        label_smoothing=label_smoothing,
+    )
 
 
 def loss(temperature: float, alpha: float) -> float:
     """Student says 1/2, 1/2; teacher 4:1 at T = 1, that is 2:1 at T = 2; the label is class 0."""
     student, teacher = torch.zeros(1, 2), torch.tensor([[2 * LN2, 0.0]])
-    return float(distillation_loss(student, teacher, torch.tensor([0]), temperature, alpha))
+    return float(
+        distillation_loss(TWO, student, teacher, torch.tensor([0]), how(temperature, alpha))
+    )
 
 
 def test_by_hand() -> None:
@@ -40,7 +58,7 @@ def test_by_hand() -> None:
 def test_label_smoothing_by_hand() -> None:
     """Odds of 3 to 1 against a label whose 0.2 are spread over both classes: 0.9 and 0.1."""
     student, labels = torch.tensor([[math.log(3), 0.0]]), torch.tensor([0])
-    made = distillation_loss(student, student, labels, 2.0, 0.5, label_smoothing=0.2)
+    made = distillation_loss(TWO, student, student, labels, how(2.0, 0.5, 0.2))
     hard = -0.9 * math.log(0.75) - 0.1 * math.log(0.25)
     assert float(made) == pytest.approx(0.5 * hard)
 
@@ -54,7 +72,7 @@ def test_label_smoothing_reaches_the_loss_of_a_row(
     logits, rows = torch.tensor([[4.0, -4.0]]), torch.tensor([0])
     settings = f"student.distillation.alpha={alpha}"
     off, on = (
-        distillation_row_loss(made.distillation, context(teacher))(logits, rows).item()
+        distillation_row_loss(made.distillation, context(teacher))(logits, {}, rows).item()
         for made in (
             settings_of("student", "layers", settings),
             settings_of("student", "layers", settings, "student.distillation.label_smoothing=0.2"),
@@ -73,7 +91,8 @@ def test_bad_label_smoothing_is_refused() -> None:
 def test_a_perfect_student_has_no_soft_loss() -> None:
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     labels = torch.zeros(4, dtype=torch.long)
-    assert float(distillation_loss(logits, logits, labels, 3.0, 1.0)) == pytest.approx(0, abs=1e-6)
+    made = distillation_loss(TWO, logits, logits, labels, how(3.0, 1.0))
+    assert float(made) == pytest.approx(0, abs=1e-6)
 
 
 def test_teacher_logits_are_in_row_order_and_computed_once(

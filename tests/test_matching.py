@@ -112,7 +112,7 @@ def test_a_layer_map_that_does_not_fit_is_refused(
 
 
 def test_a_deeper_student_is_refused_inside_and_not_by_logits(teacher: CompressedModel) -> None:
-    deeper = tiny_teacher(layers=5).skeleton()
+    deeper = tiny_teacher(layers=5).skeleton("classifier")
     matching("method=logit").check(teacher.module, deeper)
     with pytest.raises(ConfigError, match="no deeper than the teacher, got 5 layers over 4"):
         matching("method=hidden").check(teacher.module, deeper)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from compress.measure import score
-from compress.metrics import METRICS, OTHERS, check_objectives, objective_values
+from compress.metrics import METRICS, check_objectives, objective_values
+from compress.problem import classification
 from compress.records import read_record, write_record
+from compress.scores import SCORES
 from compress.settings import ConfigError
 from tests.test_records import FAILED, make_old, make_record
 
@@ -42,19 +43,19 @@ def test_objectives_in_order_and_nan_for_failures() -> None:
 @pytest.mark.parametrize("names", [(), ("accuracy", "beauty")])
 def test_unknown_objectives_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(
-        ConfigError, match=r"objectives must be among accuracy, .*; got (none|beauty)"
+        ConfigError, match=r"objectives must be among quality, accuracy, .*; got (none|beauty)"
     ):
-        check_objectives(names, OTHERS)
+        check_objectives(names, ("accuracy",))
 
 
 def test_a_score_that_the_task_lacks_is_refused() -> None:
-    check_objectives(("accuracy", "f1"), ("f1",))
+    check_objectives(("quality", "accuracy", "f1"), ("accuracy", "f1"))
     with pytest.raises(
         ConfigError,
         match="objectives has matthews, but the task's scores are accuracy, f1_macro, f1",
     ):
-        check_objectives(("accuracy", "matthews", "f1"), ("f1",))
+        check_objectives(("accuracy", "matthews", "f1"), ("accuracy", "f1_macro", "f1"))
 
 
 def test_every_other_score_can_be_computed() -> None:
-    assert set(OTHERS) == set(score.OTHERS) <= set(METRICS)
+    assert {"accuracy", *classification.OTHERS} <= set(SCORES) < set(METRICS)

@@ -68,7 +68,7 @@ def test_a_record_has_all_its_figures(run_config: Runs, tmp_path: Path) -> None:
         assert found is not None
         assert mine is not None
         assert other is not None
-        change = mine.samples * (mine.accuracy - other.accuracy)
+        change = mine.samples * (mine.value - other.value)
         assert found.won - found.lost == round(change)
 
 
@@ -86,7 +86,7 @@ def test_a_run_on_images_has_its_figures(run_config: Runs, tmp_path: Path) -> No
     )
     assert record.status == "ok"
     assert record.metrics is not None
-    assert record.metrics.score.accuracy <= record.metrics.score.others["top5"] <= 1
+    assert record.metrics.score.value <= record.metrics.score.others["top5"] <= 1
     assert record.metrics.latency[0].tokens_per_second is None
     assert record.data is not None
     assert record.data.truncated is None
@@ -147,7 +147,7 @@ def test_no_stage_can_reach_the_evaluation_split() -> None:
     names = {*StageContext.__annotations__, *TrainingData.__annotations__}
     assert names == {
         "teacher", "data", "device", "seed", "store",
-        "train", "validation", "calibration", "class_names",
+        "train", "validation", "calibration", "problem",
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from compress.build import build_run
 from compress.cli import blank_record, recorded
 from compress.interfaces import Device, TaskData, TensorStore
 from compress.measure.run import Measured, Subject
-from compress.measure.score import compare, predict_all, score
+from compress.measure.score import predict_all, score
 from compress.measure.sparsity import count_weights
 from compress.pipeline import execute
 from compress.records import Latency, ModelMetrics, Speedup, read_record
@@ -60,7 +60,7 @@ def quick_measure(
         count = count_weights(subject.model.weights(), subject.compressible)
         metrics.append(
             ModelMetrics(
-                score=score(logits, evaluation, rows),
+                score=score(logits, evaluation, rows, data.training.problem),
                 parameters=count.total,
                 nonzero_parameters=count.total - count.zeros,
                 sparsity=count.compressible_zeros / count.compressible,
@@ -75,7 +75,7 @@ def quick_measure(
             )
         )
     speeds = tuple(Speedup(*shape, 2.0, 1.9, 2.1) for shape in device.benchmark.shapes)
-    found = compare(*pair, evaluation.labels)
+    found = data.training.problem.compare(*pair, evaluation.labels)
     return Measured(*metrics, speeds, found, found)
 
 

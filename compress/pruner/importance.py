@@ -25,7 +25,6 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from compress.blocks import Block, Units, shape_of, weight_matrix
 from compress.calibrate import calibration_rows, walk_blocks
@@ -57,7 +56,7 @@ def random_importance(work: Workpiece, sites: Sites, ctx: StageContext) -> Score
 
 
 def taylor_importance(work: Workpiece, sites: Sites, ctx: StageContext) -> Scores:
-    """Mean over rows of |∂L/∂ξ|, with L the cross entropy of the row's label.
+    """Mean over rows of |∂L/∂ξ|, with L what is lost on the row against its label.
 
     The gates are all that learns: no gradient of a weight is ever held.
     """
@@ -66,13 +65,13 @@ def taylor_importance(work: Workpiece, sites: Sites, ctx: StageContext) -> Score
         torch.ones(shape_of(block.projection(units.reader))[1], device=device, requires_grad=True)
         for block, units in sites
     ]
-    rows, labels = ctx.data.calibration, ctx.data.calibration.labels
+    rows, problem = ctx.data.calibration, ctx.data.problem
     totals = [torch.zeros(units.count, device=device) for _, units in sites]
     with _frozen(work.module), _gated(sites, gates):
         inputs = calibration_rows(work.module, work.tokenizer, rows)
-        for row, label in zip(inputs, labels, strict=True):
+        for row, label in zip(inputs, rows.labels.to(device), strict=True):
             logits = work.module(**row).logits.float()
-            loss = functional.cross_entropy(logits, torch.tensor([label], device=device))
+            loss = problem.loss(logits, problem.targets(label[None], row))
             slopes = torch.autograd.grad(loss, gates)
             for total, slope, (_, units) in zip(totals, slopes, sites, strict=True):
                 total += gate_saliency(slope, units.columns)

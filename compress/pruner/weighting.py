@@ -26,7 +26,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from compress.blocks import LINEARS, Linear, weight_matrix
@@ -186,16 +185,16 @@ def fisher_rows(
 ) -> dict[str, Float[Tensor, " out"]]:
     """Σ_j (∂L/∂W_ij)² of each layer's output rows, summed over the calibration rows.
 
-    L is the cross entropy of one row's label. A gradient is freed as soon as it is counted.
+    L is what is lost on one row against its label. A gradient is freed as soon as it is counted.
     """
-    rows, device = ctx.data.calibration, work.module.device
+    rows, problem, device = ctx.data.calibration, ctx.data.problem, work.module.device
     linears = {name: linear_named(work.module, name) for name in shapes}
     totals = {name: torch.zeros(shape[0], device=device) for name, shape in shapes.items()}
     with _learning_only(work.module, linears), _counted(linears, totals):
         inputs = calibration_rows(work.module, work.tokenizer, rows)
-        for row, label in zip(inputs, rows.labels, strict=True):
+        for row, label in zip(inputs, rows.labels.to(device), strict=True):
             logits = work.module(**row).logits.float()
-            loss = functional.cross_entropy(logits, torch.tensor([label], device=device))
+            loss = problem.loss(logits, problem.targets(label[None], row))
             loss.backward()  # type: ignore[no-untyped-call]
     return totals
 

@@ -48,7 +48,7 @@ class Axis:
 
 def accuracy_axis(records: Sequence[RunRecord]) -> Axis:
     """Accuracy on the evaluation rows."""
-    baseline = measured(records[0])[1].score.accuracy
+    baseline = measured(records[0])[1].score.value
     return Axis("accuracy on held-out rows", accuracy_figure(records), False, baseline)
 
 

@@ -108,7 +108,6 @@ def _figures(record: RunRecord) -> str:
     rows = [
         ("", "this model", "teacher"),
         (f"accuracy, n = {ours.score.samples}", _accuracy(ours.score), _accuracy(theirs.score)),
-        ("F1, macro", f"{ours.score.f1_macro:.4f}", f"{theirs.score.f1_macro:.4f}"),
         *[
             (name, f"{value:.4f}", f"{theirs.score.others[name]:.4f}")
             for name, value in ours.score.others.items()
@@ -163,7 +162,7 @@ def _sentences(record: RunRecord) -> list[str]:
 
 
 def _accuracy(score: Score) -> str:
-    return f"{score.accuracy:.4f} ({score.accuracy_low:.4f} to {score.accuracy_high:.4f})"
+    return f"{score.value:.4f} ({score.low:.4f} to {score.high:.4f})"
 
 
 def _machine(record: RunRecord) -> str:

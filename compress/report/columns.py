@@ -108,15 +108,15 @@ MEASURED = (
     Column("precision", "text", NO_UNIT, "what it computed in", lambda r: measured(r)[0].precision),
     Column(
         "accuracy_low", "number", FRACTION, "lower end of accuracy's 95 % Wilson interval",
-        lambda r: measured(r)[0].score.accuracy_low,
+        lambda r: measured(r)[0].score.low,
     ),
     Column(
         "accuracy_high", "number", FRACTION, "upper end of it",
-        lambda r: measured(r)[0].score.accuracy_high,
+        lambda r: measured(r)[0].score.high,
     ),
     Column(
         "baseline_accuracy", "number", FRACTION, "accuracy of the model that it was made from",
-        lambda r: measured(r)[1].score.accuracy,
+        lambda r: measured(r)[1].score.value,
     ),
     Column(
         "lost", "integer", COUNT, "rows that the baseline has right and the model wrong",

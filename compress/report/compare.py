@@ -192,9 +192,9 @@ def accuracy_difference(left: Score, right: Score) -> tuple[float, float, float]
     Returns:
         Difference, lower and upper end.
     """
-    difference = right.accuracy - left.accuracy
-    low = math.hypot(right.accuracy - right.accuracy_low, left.accuracy_high - left.accuracy)
-    high = math.hypot(right.accuracy_high - right.accuracy, left.accuracy - left.accuracy_low)
+    difference = right.value - left.value
+    low = math.hypot(right.value - right.low, left.high - left.value)
+    high = math.hypot(right.high - right.value, left.value - left.low)
     return difference, difference - low, difference + high
 
 
@@ -218,8 +218,8 @@ def _accuracy(left: Score, right: Score) -> Change:
     return Change(
         "accuracy",
         "accuracy",
-        f"{left.accuracy:.4f} (n = {left.samples})",
-        f"{right.accuracy:.4f} (n = {right.samples})",
+        f"{left.value:.4f} (n = {left.samples})",
+        f"{right.value:.4f} (n = {right.samples})",
         f"{difference:+.4f} ({low:+.4f} to {high:+.4f})",
         _verdict(difference, sure, "higher", "lower", "may be chance"),
     )

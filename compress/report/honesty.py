@@ -99,7 +99,7 @@ def _versions(records: Sequence[RunRecord]) -> str:
 def _accuracy(records: Sequence[RunRecord]) -> str:
     scores = [measured(record)[0].score for record in records]
     samples = sorted({score.samples for score in scores})
-    widest = max((score.accuracy_high - score.accuracy_low) / 2 for score in scores)
+    widest = max((score.high - score.low) / 2 for score in scores)
     return (
         f"on {' or '.join(f'{n:,}' for n in samples)} test rows: 95 % Wilson intervals of up to "
         f"± {widest:.3f}; against the teacher by McNemar's exact test, row by row"

@@ -102,7 +102,7 @@ def _figures(metrics: ModelMetrics) -> tuple[str, str]:
 
 
 def _accuracy(score: Score) -> str:
-    return f"{score.accuracy:.3f} ({score.accuracy_low:.3f}--{score.accuracy_high:.3f})"
+    return f"{score.value:.3f} ({score.low:.3f}--{score.high:.3f})"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -98,7 +98,7 @@ def pick_row(advice: Advice, pick: Pick) -> tuple[str, ...]:
     assert speed is not None, "picks were timed at the shape that counts"
     score = ours.score
     return (
-        f"{score.accuracy:.4f} ({score.accuracy_low:.3f} to {score.accuracy_high:.3f})",
+        f"{score.value:.4f} ({score.low:.3f} to {score.high:.3f})",
         change_words(pick.record),
         f"{megabytes(ours.size_bytes)} MB",
         f"{pick.latency_ms:.2f} ms",
@@ -113,7 +113,7 @@ def teacher_row(advice: Advice) -> tuple[str, ...]:
     _, theirs = measured(advice.picks[0].record)
     score = theirs.score
     return (
-        f"{score.accuracy:.4f} ({score.accuracy_low:.3f} to {score.accuracy_high:.3f})",
+        f"{score.value:.4f} ({score.low:.3f} to {score.high:.3f})",
         "",
         f"{megabytes(theirs.size_bytes)} MB",
         f"{teacher_ms(records, advice.shape):.2f} ms",

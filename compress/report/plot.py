@@ -263,7 +263,7 @@ def _caption(
         folder, record = runs[row]
         ours, _ = measured(record)
         words = (
-            f"{number}  run {folder.name}, {recipe(record)}: accuracy {ours.score.accuracy:.3f}, "
+            f"{number}  run {folder.name}, {recipe(record)}: accuracy {ours.score.value:.3f}, "
             f"{megabytes(ours.size_bytes)} MB, {_speed(record, shape)}"
         )
         lines += textwrap.wrap(words, CAPTION, subsequent_indent="     ")

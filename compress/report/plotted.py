@@ -47,8 +47,7 @@ def run_columns(advice: Advice, root: Path) -> Columns:
         "accuracy_low": accuracy.low,
         "accuracy_high": accuracy.high,
         "accuracy_words": [
-            f"{s.accuracy:.4f} ({s.accuracy_low:.3f} to {s.accuracy_high:.3f}), n = {s.samples}"
-            for s in scores
+            f"{s.value:.4f} ({s.low:.3f} to {s.high:.3f}), n = {s.samples}" for s in scores
         ],
         "change": [change_words(record) for record in records],
         "mb": size.values,
@@ -89,11 +88,11 @@ def teacher_columns(records: Sequence[RunRecord], shape: Shape) -> Columns:
     found = {}
     for record in records:
         _, theirs = measured(record)
-        found[(theirs.score.accuracy, theirs.size_bytes)] = record
+        found[(theirs.score.value, theirs.size_bytes)] = record
     rows = [(record, measured(record)[1]) for record in found.values()]
     return {
         "run": [f"teacher {record.choices['teacher']}" for record, _ in rows],
-        "accuracy": [theirs.score.accuracy for _, theirs in rows],
+        "accuracy": [theirs.score.value for _, theirs in rows],
         "mb": [theirs.size_bytes / 1e6 for _, theirs in rows],
         "latency": [teacher_ms(records, shape)] * len(rows),
     }

@@ -70,9 +70,9 @@ def accuracy_figure(records: Sequence[RunRecord]) -> Figure:
     scores = [measured(record)[0].score for record in records]
     return Figure(
         "higher",
-        np.array([score.accuracy for score in scores]),
-        np.array([score.accuracy_low for score in scores]),
-        np.array([score.accuracy_high for score in scores]),
+        np.array([score.value for score in scores]),
+        np.array([score.low for score in scores]),
+        np.array([score.high for score in scores]),
     )
 
 

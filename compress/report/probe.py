@@ -93,7 +93,7 @@ def candidates(records: Mapping[str, RunRecord], shape: Shape) -> list[Candidate
 def accuracy_change(record: RunRecord) -> float:
     """Accuracy less the baseline's, in [-1, 1]."""
     ours, theirs = measured(record)
-    return ours.score.accuracy - theirs.score.accuracy
+    return ours.score.value - theirs.score.value
 
 
 def speedup_at(record: RunRecord, shape: Shape) -> Speedup:
@@ -190,7 +190,7 @@ def _setting(probe: Probe) -> Iterator[str]:
     (_, baseline), env = measured(record), record.environment
     assert env is not None
     yield (
-        f"{record.choices['task']}: the model has accuracy {baseline.score.accuracy:.4f} "
+        f"{record.choices['task']}: the model has accuracy {baseline.score.value:.4f} "
         f"(n = {baseline.score.samples}) and {megabytes(baseline.size_bytes)} MB in eager float32 "
         "torch. Points are its accuracy's change in percent of the rows; p is McNemar's test of "
         f"that. {env.machine}; {env.device}; torch {env.versions['torch']}."
@@ -201,7 +201,7 @@ def _quality(record: RunRecord) -> tuple[str, str, str, str]:
     ours, _ = measured(record)
     assert record.comparison is not None
     return (
-        f"{ours.score.accuracy:.4f}",
+        f"{ours.score.value:.4f}",
         f"{100 * accuracy_change(record):+.1f}",
         p_words(record.comparison).removeprefix("p ").removeprefix("= "),
         megabytes(ours.size_bytes),
@@ -222,7 +222,7 @@ def _row(name: str, record: RunRecord) -> dict[str, Any]:
         "status": record.status,
         "runtime": ours.runtime,
         "precision": ours.precision,
-        "accuracy": ours.score.accuracy,
+        "accuracy": ours.score.value,
         "accuracy_change": accuracy_change(record),
         "p_value": record.comparison.p_value,
         "agreement": record.comparison.agreement,

@@ -185,7 +185,7 @@ def _nothing(contest: Contest) -> str:
     return (
         "Ship none of these runs: each loses more than 3 % of accuracy. The nearest to the "
         f"teacher is run {nearest.name}, at {_accuracy(record)} where the teacher has "
-        f"{theirs.score.accuracy:.3f}, and {megabytes(ours.size_bytes)} MB instead of "
+        f"{theirs.score.value:.3f}, and {megabytes(ours.size_bytes)} MB instead of "
         f"{megabytes(theirs.size_bytes)}."
     )
 
@@ -283,7 +283,7 @@ def cost_words(record: RunRecord, shape: Shape) -> str:
     return (
         f"{megabytes(ours.size_bytes)} MB instead of {megabytes(theirs.size_bytes)}, "
         f"{fast_words(speed)}, accuracy {_accuracy(record)} where the teacher has "
-        f"{theirs.score.accuracy:.3f}"
+        f"{theirs.score.value:.3f}"
     )
 
 
@@ -300,4 +300,4 @@ def fast_words(speed: Speedup) -> str:
 
 def _accuracy(record: RunRecord) -> str:
     score = measured(record)[0].score
-    return f"{score.accuracy:.3f} ({score.accuracy_low:.3f} to {score.accuracy_high:.3f})"
+    return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"

@@ -103,7 +103,7 @@ def _speedup(speed: Speedup) -> str:
 
 def _figures(metrics: ModelMetrics, change: str) -> tuple[str, str, str, str]:
     return (
-        f"{metrics.score.accuracy:.3f}",
+        f"{metrics.score.value:.3f}",
         change,
         f"{metrics.size_bytes / 1e6:.1f}",
         f"{metrics.latency[0].median_ms:.1f}",

@@ -32,7 +32,7 @@ def speedup_words(speed: Speedup) -> str:
 def change_words(record: RunRecord) -> str:
     """How accuracy differs from the baseline's: "-0.0340 (p < 0.001)", "no significant change"."""
     ours, theirs = measured(record)
-    change = f"{ours.score.accuracy - theirs.score.accuracy:+.4f}"
+    change = f"{ours.score.value - theirs.score.value:+.4f}"
     found = record.comparison
     if found is None:
         return change

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from omegaconf import DictConfig, open_dict
 from compress.cli import one_line
 from compress.monitor import Forecast, Monitor, Rejected, Stopped, watched
 from compress.records import FILE
+from compress.scores import SCORES
 from compress.search.goals import Constraint
 from compress.search.limits import EarlyLook
 
@@ -143,8 +145,8 @@ class Reporter(Monitor):
             self._reported = now
             self._connection.send(("step", (done, steps)))
 
-    def look(self, done: int, steps: int, accuracy: Callable[[], float]) -> None:
-        """Ends a trial whose accuracy is too far from what is asked for; looks once a stage."""
+    def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
+        """Ends a trial whose score is too far from what is asked for; looks once a stage."""
         asked = self._order.look
         if asked is None or self._seen or self._stage not in LOOKED or done < asked.after * steps:
             return
@@ -152,18 +154,21 @@ class Reporter(Monitor):
         bounds = [
             each
             for each in self._order.constraints
-            if each.least and each.metric == "accuracy" and self._knows(each)
+            if each.least and each.metric in (*SCORES, "quality") and self._knows(each)
         ]
         if not bounds:
             return
-        found = accuracy()
+        found = scores()
         broken: dict[str, float] = {}
         for each in bounds:
             baseline = self._order.baseline.get(each.metric, 0.0)
-            if each.excess(found + asked.margin, baseline) > 0:
-                broken[f"{each.metric} {each}"] = each.excess(found, baseline)
-        words = f"after {done} of {steps} steps in the {self._stage} stage accuracy is {found:.3f}"
-        self._reject(broken, words + ", too far from " + " and ".join(broken))
+            value = found.get(each.metric, math.nan)
+            if each.excess(value + asked.margin, baseline) > 0:
+                broken[f"{each.metric} {value:.3f}, too far from {each}"] = each.excess(
+                    value, baseline
+                )
+        words = f"after {done} of {steps} steps the {self._stage} stage has "
+        self._reject(broken, words + " and ".join(broken))
 
     @contextmanager
     def quiet(self) -> Iterator[None]:

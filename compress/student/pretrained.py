@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.interfaces import StageContext
-from compress.pretrained import load_classifier, load_skeleton
+from compress.pretrained import head_of, load_pretrained, load_skeleton
 from compress.settings import ConfigError
 from compress.sources import find_model, model_digest
 from compress.student.learner import Learner
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedStudent(Learner):
-    """Any Hugging Face model with a class for the classification of texts or images.
+    """Any Hugging Face model with a class for the task: texts, images, or the next token.
 
     Attributes:
         path: a folder or a hub id.
@@ -53,12 +53,10 @@ class PretrainedStudent(Learner):
 
     def skeleton(self, teacher: PreTrainedModel) -> PreTrainedModel:
         """The student's own skeleton."""
-        return load_skeleton(self._folder)
+        return load_skeleton(self._folder, head_of(teacher))
 
     def start(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
         """The pretrained weights; the head is drawn at random where they have none."""
         fresh_head = self.distillation.epochs > 0
-        module, tokenizer = load_classifier(
-            self._folder, ctx.data.class_names, fresh_head=fresh_head
-        )
+        module, tokenizer = load_pretrained(self._folder, ctx.data.problem, fresh_head=fresh_head)
         return module, tokenizer, {}

@@ -70,7 +70,7 @@ class Cifar10(ImageTask):
                 "validation": (f"{VALIDATION:.0%} of the {cut}", splits["validation"]),
                 "evaluation": ("published test split", parts["test"]),
             },
-            CLASSES,
+            self.problem(),
             f"CIFAR-10 from {HUB_ID if self.path is None else Path(self.path).name}",
         )
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from compress.interfaces import TaskData
+from compress.problem.classification import Classification
 from compress.settings import ConfigError, UserError
 from compress.task.cleaning import (
     DROPPABLE,
@@ -107,6 +108,10 @@ class Csv(TextTask):
         paths = {"evaluation": self.evaluation_path, "validation": self.validation_path}
         return {role: path for role, path in paths.items() if path is not None}
 
+    def scores(self) -> tuple[str, ...]:
+        """Accuracy, and macro F1 where classes may be uneven."""
+        return ("accuracy", "f1_macro")
+
     def check(self) -> None:
         """Raises a UserError if a file is absent or lacks a column."""
         for path in (self.path, *self._given.values()):
@@ -133,7 +138,7 @@ class Csv(TextTask):
         splits, words = without_shared({role: parts[role] for role in (*HELD_OUT, "train")})
         self._check_classes(splits, classes)
         named = {role: (self._name(role), splits[role]) for role in ("train", *HELD_OUT)}
-        return self.assemble(named, classes, "; ".join(source) + words)
+        return self.assemble(named, Classification(classes), "; ".join(source) + words)
 
     def _request(self, path: str) -> Request:
         return Request(Path(path), self._columns, self._delimiter, self.encoding)

@@ -43,4 +43,4 @@ class Digits(ImageTask):
         names = {role: f"{share:.0%} {cut}" for role, share in HELD_OUT.items()}
         names["train"] = f"{1 - sum(HELD_OUT.values()):.0%} {cut}"
         named = {role: (names[role], splits[role]) for role in ("train", *reversed(HELD_OUT))}
-        return self.assemble(named, self.class_names(), "digits of scikit-learn")
+        return self.assemble(named, self.problem(), "digits of scikit-learn")

@@ -19,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from compress.interfaces import TaskData
+from compress.problem.classification import Classification
 from compress.settings import UserError, check_choice
 from compress.sources import load_hub_dataset
 from compress.task.delimited import as_table, decoded, read_text, split_fields
@@ -142,9 +143,9 @@ class Glue(TextTask):
     def _corpus(self) -> Corpus:
         return CORPORA[self.corpus]
 
-    def metrics(self) -> tuple[str, ...]:
-        """Those of the benchmark."""
-        return self._corpus.metrics
+    def scores(self) -> tuple[str, ...]:
+        """Those of the benchmark, and macro F1."""
+        return ("accuracy", "f1_macro", *self._corpus.metrics)
 
     def check(self) -> None:
         """Raises a UserError if the folder lacks a file or a file lacks a column."""
@@ -166,7 +167,7 @@ class Glue(TextTask):
                 "validation": (f"{size} rows cut from the {cut}", validation),
                 "evaluation": ("published dev split", dev),
             },
-            self._corpus.class_names,
+            Classification(self._corpus.class_names, self.scores()[1:]),
             f"{self._corpus.name} from {source}",
         )
 

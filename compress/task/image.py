@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, UInt8
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
 
 from compress.interfaces import Split
+from compress.problem.classification import Classification
 from compress.settings import UserError, check_fraction
 from compress.sources import file_digest, first_line
 from compress.task.sampling import LABEL, SampledTask, check_reads
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from torch import Tensor
     from transformers import PreTrainedModel
 
     from compress.interfaces import Processor
@@ -133,16 +135,17 @@ class ImageSplit(Split):
         """
         self.name = name
         self._pictures: list[Picture] = rows[IMAGE].tolist()
-        self._labels: list[int] = rows[LABEL].tolist()
+        labels: list[int] = rows[LABEL].tolist()
+        self._labels = torch.tensor(labels)
         self._variation = variation
         self._random: np.random.Generator | None = None
         content = hashlib.sha256(repr(variation).encode())
-        for picture, label in zip(self._pictures, self._labels, strict=True):
+        for picture, label in zip(self._pictures, labels, strict=True):
             content.update(picture.digest() + f"{label}\x1e".encode())
         self.digest = content.hexdigest()[:16]
 
     @property
-    def labels(self) -> Sequence[int]:
+    def labels(self) -> Int[Tensor, " rows"]:
         """The class index of each row."""
         return self._labels
 
@@ -162,8 +165,6 @@ class ImageSplit(Split):
 
     def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """One batch."""
-        import torch
-
         return {"pixel_values": torch.from_numpy(np.stack([row["pixel_values"] for row in rows]))}
 
     def pixels(self, row: int) -> Pixels:
@@ -226,9 +227,15 @@ class ImageTask(SampledTask, ABC):
         """In the order of the class indices."""
 
     @final
-    def metrics(self) -> tuple[str, ...]:
-        """Whether the class is among the five likeliest, where there are more."""
-        return ("top5",) if len(self.class_names()) > LIKELY else ()
+    def scores(self) -> tuple[str, ...]:
+        """Also whether the class is among the five likeliest, where there are more."""
+        likely = ("top5",) if len(self.class_names()) > LIKELY else ()
+        return ("accuracy", "f1_macro", *likely)
+
+    @final
+    def problem(self) -> Classification:
+        """Which class an image is of."""
+        return Classification(self.class_names(), self.scores()[1:])
 
     @final
     def check_model(self, model: PreTrainedModel) -> None:

@@ -99,7 +99,7 @@ class ImageFolder(ImageTask):
         if splits["evaluation"].empty or splits["validation"].empty:
             raise UserError(f"{self.path}: test and validation folders must not be without images")
         named = {role: (words[role], splits[role]) for role in ("train", *reversed(shares))}
-        return self.assemble(named, names, f"the image folder {Path(self.path).name}")
+        return self.assemble(named, self.problem(), f"the image folder {Path(self.path).name}")
 
     def _folders(self) -> dict[str, Path]:
         """The folders of class folders, by what they are for."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from compress.interfaces import TaskData
+from compress.problem.classification import Classification
 from compress.settings import UserError, check_choice
 from compress.sources import MOVIE_REVIEWS, load_hub_dataset
 from compress.task.sampling import split_off
@@ -56,11 +57,16 @@ class Reviews(TextTask):
                 "installed; install it, or take task.source=hub"
             )
 
+    def scores(self) -> tuple[str, ...]:
+        """Accuracy, and macro F1."""
+        return ("accuracy", "f1_macro")
+
     def load(self) -> TaskData:
         """Reads the rows and cuts the parts that the source does not have."""
         splits = self._offline() if self.source == "offline" else self._hub()
         source = HUB_IDS[self.corpus] if self.source == "hub" else MOVIE_REVIEWS.requirement
-        return self.assemble(splits, ("negative", "positive"), f"{self.corpus} from {source}")
+        problem = Classification(("negative", "positive"))
+        return self.assemble(splits, problem, f"{self.corpus} from {source}")
 
     def _offline(self) -> dict[str, tuple[str, pd.DataFrame]]:
         path = MOVIE_REVIEWS.verified_file()

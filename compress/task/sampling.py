@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 import pandas as pd
 
-from compress.interfaces import Split, Task, TaskData, TrainingData
+from compress.interfaces import Problem, Split, Task, TaskData, TrainingData
 from compress.settings import (
     ConfigError,
     UserError,
@@ -59,21 +59,21 @@ class SampledTask(Task, ABC):
         Args:
             role: "train", "validation", "evaluation" or "calibration".
             name: which rows these are, in words.
-            rows: with a column `label` of class indices.
+            rows: with a column `label`: of class indices, where rows are classified.
         """
 
     @final
     def assemble(
         self,
         splits: Mapping[str, tuple[str, pd.DataFrame]],
-        class_names: tuple[str, ...],
+        problem: Problem,
         source: str,
     ) -> TaskData:
         """Samples each split to `limit` rows and draws the calibration rows from train.
 
         Args:
             splits: name in words and rows of "train", "validation" and "evaluation".
-            class_names: in the order of the class indices.
+            problem: what is to be learned of the rows.
             source: where the rows came from, in one sentence.
         """
         made = {}
@@ -87,8 +87,8 @@ class SampledTask(Task, ABC):
         made["calibration"] = (f"{len(calibration)} rows of {name}", calibration)
         parts = {role: self.make_split(role, *pair) for role, pair in made.items()}
         evaluation = parts.pop("evaluation")
-        training = TrainingData(class_names=class_names, **parts)
-        return TaskData(training, evaluation, source, self.metrics())
+        training = TrainingData(problem=problem, **parts)
+        return TaskData(training, evaluation, source)
 
 
 def check_held_out(task: Task, rows: str) -> None:

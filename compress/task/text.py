@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import pandas as pd
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
 
 from compress.interfaces import Split
 from compress.positions import position_count
@@ -17,7 +20,6 @@ from compress.task.sampling import LABEL, SampledTask, check_reads
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from torch import Tensor
     from transformers import PreTrainedModel
 
     from compress.interfaces import Processor
@@ -26,7 +28,7 @@ TEXT, SECOND = "text", "second"
 
 
 class TextSplit(Split):
-    """Rows of one text, or of a pair of texts, and one class index each.
+    """Rows of one text, or of a pair of texts, and what is right of each.
 
     Attributes:
         columns: the texts of all rows; where these are pairs, the first ones and the second ones.
@@ -42,23 +44,24 @@ class TextSplit(Split):
         """
         self.name = name
         self.columns: list[list[str]] = [rows[column].tolist() for column in text_columns(rows)]
-        self._labels: list[int] = rows[LABEL].tolist()
+        labels: list[Any] = rows[LABEL].tolist()
+        self._labels = torch.tensor(labels)
         self._max_length = max_length
         content = hashlib.sha256(str(max_length).encode())
-        for label, *texts in zip(self._labels, *self.columns, strict=True):
+        for label, *texts in zip(labels, *self.columns, strict=True):
             content.update(("\x1f".join([str(label), *texts]) + "\x1e").encode())
         self.digest = content.hexdigest()[:16]
 
     @property
-    def labels(self) -> Sequence[int]:
-        """The class index of each row."""
+    def labels(self) -> Shaped[Tensor, "rows ..."]:
+        """What is right of each row: such as a class index."""
         return self._labels
 
     def extended(
-        self, name: str, columns: Sequence[Sequence[str]], labels: Sequence[int]
+        self, name: str, columns: Sequence[Sequence[str]], labels: Shaped[Tensor, "more ..."]
     ) -> TextSplit:
         """These rows and then more, as `columns` has them, cut to the same length."""
-        rows: dict[str, Any] = {LABEL: [*self._labels, *labels]}
+        rows: dict[str, Any] = {LABEL: [*self._labels.tolist(), *labels.tolist()]}
         for column, old, new in zip((TEXT, SECOND), self.columns, columns, strict=False):
             rows[column] = [*old, *new]
         return TextSplit(name, pd.DataFrame(rows), self._max_length)

@@ -22,7 +22,8 @@ from compress.artifact import (
     read_spec,
     read_tokenizer,
 )
-from compress.interfaces import CompressedModel, Device, Step, Teacher, TrainingData
+from compress.interfaces import CompressedModel, Device, Head, Step, Teacher, TrainingData
+from compress.pretrained import head_of
 from compress.runtime.torch import TorchRuntime
 from compress.settings import ConfigError, UserError
 from compress.sources import file_digest
@@ -72,9 +73,16 @@ class ArtifactTeacher(Teacher):
         """Digest of the manifest, which has that of every other file."""
         return file_digest(Path(self.folder) / MANIFEST)
 
-    def skeleton(self) -> PreTrainedModel:
-        """The modules on the meta device, in the shapes that the folder stores."""
-        return read_skeleton(Path(self.folder)).to(torch.float32)
+    def skeleton(self, head: Head) -> PreTrainedModel:
+        """The modules on the meta device, in the shapes that the folder stores.
+
+        Raises:
+            UserError: the model has another head.
+        """
+        made = read_skeleton(Path(self.folder)).to(torch.float32)
+        if head_of(made) != head:
+            raise UserError(f"{self.folder} holds a {head_of(made)}, the task needs a {head}")
+        return made
 
     def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
         """Reads the weights.
@@ -84,12 +92,10 @@ class ArtifactTeacher(Teacher):
         """
         folder = Path(self.folder)
         module = read_model(folder).to(torch.float32)
-        names = tuple(module.config.id2label.values())
-        if names != data.class_names:
-            raise UserError(
-                f"{folder} tells apart {', '.join(names)}; the task has the classes "
-                f"{', '.join(data.class_names)}"
-            )
+        wanted = data.problem.config().get("id2label", module.config.id2label)
+        if module.config.id2label != wanted:
+            theirs, ours = (", ".join(each.values()) for each in (module.config.id2label, wanted))
+            raise UserError(f"{folder} tells apart {theirs}; the task has the classes {ours}")
         history = (*read_manifest(folder).history, Step("teacher", self.describe()))
         return CompressedModel(module, read_tokenizer(folder), history)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from compress.curve import curve_notes
 from compress.distillation import label_loss, on_logits
 from compress.interfaces import CompressedModel, Device, Step, Teacher, TrainingData
@@ -27,7 +25,7 @@ def finetuned(
     seed: int,
 ) -> CompressedModel:
     """Trains the module in place on the train split's labels; the first step of its history."""
-    objective = Objective(on_logits(label_loss(torch.tensor(data.train.labels))))
+    objective = Objective(on_logits(label_loss(data)))
     curve = train_(module, tokenizer, data, training, objective, device=device, seed=seed)
     step = Step("teacher", teacher.describe(), notes=curve_notes(curve))
     return CompressedModel(module, tokenizer, (step,))

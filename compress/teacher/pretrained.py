@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.interfaces import CompressedModel, Device, Teacher, TrainingData
-from compress.pretrained import load_classifier, load_skeleton
+from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
+from compress.pretrained import load_pretrained, load_skeleton
 from compress.settings import ConfigError
 from compress.sources import find_model, model_digest
 from compress.teacher.finetune import finetuned
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedTeacher(Teacher):
-    """Any Hugging Face model with a class for the classification of texts or images.
+    """Any Hugging Face model with a class for the task: texts, images, or the next token.
 
     Attributes:
         path: a folder or a hub id.
         finetune: training on the task; with `epochs=0` the model is taken as it is, and must
-            have a head for the task's classes.
+            have a head for the task.
     """
 
     path: str
@@ -53,12 +53,12 @@ class PretrainedTeacher(Teacher):
         """Digest of the model's files."""
         return model_digest(self._folder)
 
-    def skeleton(self) -> PreTrainedModel:
+    def skeleton(self, head: Head) -> PreTrainedModel:
         """The modules on the meta device."""
-        return load_skeleton(self._folder)
+        return load_skeleton(self._folder, head)
 
     def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
-        """Reads the weights, gives them a head for the task's classes, and fine-tunes."""
+        """Reads the weights, gives them a head for the task, and fine-tunes."""
         fresh_head = self.finetune.epochs > 0
-        module, tokenizer = load_classifier(self._folder, data.class_names, fresh_head=fresh_head)
+        module, tokenizer = load_pretrained(self._folder, data.problem, fresh_head=fresh_head)
         return finetuned(self, module, tokenizer, self.finetune, data, device, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,7 +12,8 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from compress.interfaces import CompressedModel, Device, Teacher, TrainingData
+from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
+from compress.pretrained import auto_class
 from compress.settings import ConfigError, UserError, check_choice, check_positive
 from compress.task.text import TextSplit
 from compress.teacher.finetune import finetuned
@@ -27,6 +29,7 @@ SPECIAL_TOKENS = {
     "sep_token": "[SEP]",
 }
 ARCHITECTURES = ("bert", "distilbert", "roberta", "electra", "mpnet", "gpt2", "llama")
+DECODERS = ("gpt2", "llama")
 VOCABULARY = 1000
 POSITIONS = 512
 
@@ -66,28 +69,34 @@ class TinyRandomTeacher(Teacher):
     def check(self) -> None:
         """Nothing can be missing."""
 
-    def skeleton(self) -> PreTrainedModel:
-        """The modules on the meta device."""
+    def skeleton(self, head: Head) -> PreTrainedModel:
+        """The modules on the meta device.
+
+        Raises:
+            ConfigError: the architecture has no such head.
+        """
         with torch.device("meta"):
-            return self._module(("negative", "positive"))
+            return self._module(head, {})
 
     def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
         """Random weights and a word-piece tokenizer made of the train split's texts."""
-        module = self._module(data.class_names).eval()
+        module = self._module(data.problem.head, data.problem.config()).eval()
         tokenizer = _tokenizer(data)
         return finetuned(self, module, tokenizer, self.finetune, data, device, seed)
 
-    def _module(self, class_names: tuple[str, ...]) -> PreTrainedModel:
-        names = dict(enumerate(class_names))
+    def _module(self, head: Head, labels: Mapping[str, Any]) -> PreTrainedModel:
+        if head == "language_model" and self.architecture not in DECODERS:
+            raise ConfigError(
+                f"TinyRandomTeacher.architecture must be one of {', '.join(DECODERS)} for a "
+                f"language model, got {self.architecture}"
+            )
         sizes: dict[str, Any] = {
             "num_hidden_layers": self.layers,
             "hidden_size": self.hidden,
             "num_attention_heads": self.heads,
             "vocab_size": VOCABULARY,
             "max_position_embeddings": POSITIONS,
-            "num_labels": len(class_names),
-            "id2label": names,
-            "label2id": {name: index for index, name in names.items()},
+            **labels,
             "pad_token_id": 0,
         }
         if self.architecture == "llama":
@@ -99,8 +108,7 @@ class TinyRandomTeacher(Teacher):
         config = transformers.AutoConfig.for_model(
             self.architecture, **sizes, **{width: 2 * self.hidden}
         )
-        auto = transformers.AutoModelForSequenceClassification
-        return auto.from_config(config)
+        return auto_class(config, head).from_config(config)
 
 
 def _tokenizer(data: TrainingData) -> PreTrainedTokenizerFast:

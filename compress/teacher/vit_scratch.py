@@ -6,13 +6,14 @@ few images it stays far below a pretrained one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 import transformers
 
-from compress.interfaces import CompressedModel, Device, Teacher, TrainingData
+from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
 from compress.settings import ConfigError, check_positive
 from compress.teacher.finetune import finetuned
 from compress.train import Training
@@ -60,20 +61,25 @@ class ScratchVitTeacher(Teacher):
     def check(self) -> None:
         """Nothing can be missing."""
 
-    def skeleton(self) -> PreTrainedModel:
-        """The modules on the meta device."""
+    def skeleton(self, head: Head) -> PreTrainedModel:
+        """The modules on the meta device.
+
+        Raises:
+            ConfigError: the task is no classification.
+        """
+        if head != "classifier":
+            raise ConfigError(f"teacher=vit_scratch classifies images, the task needs a {head}")
         with torch.device("meta"):
-            return self._module(("one", "other"))
+            return self._module({})
 
     def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
         """Random weights, trained on the task's labels."""
-        module = self._module(data.class_names).eval()
+        module = self._module(data.problem.config()).eval()
         size = {"height": self.image_size, "width": self.image_size}
         processor = transformers.ViTImageProcessorPil(size=size)
         return finetuned(self, module, processor, self.training, data, device, seed)
 
-    def _module(self, class_names: tuple[str, ...]) -> PreTrainedModel:
-        names = dict(enumerate(class_names))
+    def _module(self, head: Mapping[str, Any]) -> PreTrainedModel:
         config = transformers.ViTConfig(
             image_size=self.image_size,
             patch_size=self.patch_size,
@@ -81,8 +87,6 @@ class ScratchVitTeacher(Teacher):
             hidden_size=self.hidden,
             num_attention_heads=self.heads,
             intermediate_size=4 * self.hidden,
-            num_labels=len(class_names),
-            id2label=names,
-            label2id={name: index for index, name in names.items()},
+            **head,
         )
         return transformers.ViTForImageClassification(config)

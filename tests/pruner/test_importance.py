@@ -96,7 +96,7 @@ def test_taylor_is_the_slope_of_an_explicit_gate(
         scale = gate.repeat_interleave(unit.columns.shape[1])
         weights[name] = model.module.get_parameter(name).detach() * scale
     slopes = []
-    for row, label in zip(rows_of(model, ctx), ctx.data.calibration.labels, strict=True):
+    for row, label in zip(rows_of(model, ctx), ctx.data.calibration.labels.tolist(), strict=True):
         found = functional_call(model.module, weights, kwargs=row).logits
         loss = functional.cross_entropy(found, torch.tensor([label]))
         slopes.append(torch.cat(torch.autograd.grad(loss, gates, retain_graph=True)))

@@ -107,7 +107,7 @@ def test_first_layer_is_factorised_as_the_formulas_say(
     slopes = []
     rows = ctx.data.calibration
     inputs_of_rows = calibration_rows(teacher.module, teacher.tokenizer, rows)
-    for row, label in zip(inputs_of_rows, rows.labels, strict=True):
+    for row, label in zip(inputs_of_rows, rows.labels.tolist(), strict=True):
         loss = functional.cross_entropy(teacher.module(**row).logits, torch.tensor([label]))
         slopes.append(torch.autograd.grad(loss, [linear.weight])[0])
     handle.remove()
@@ -178,7 +178,7 @@ def test_fisher_rows_are_squared_gradients_of_single_rows(
     expected = dict.fromkeys(linears, 0)
     rows = ctx.data.calibration
     for row, label in zip(
-        calibration_rows(module, teacher.tokenizer, rows), rows.labels, strict=True
+        calibration_rows(module, teacher.tokenizer, rows), rows.labels.tolist(), strict=True
     ):
         loss = functional.cross_entropy(module(**row).logits, torch.tensor([label]))
         for (name, linear), slope in zip(

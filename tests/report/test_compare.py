@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from compress.measure.score import wilson_interval
+from compress.measure.intervals import wilson_interval
 from compress.records import Environment, RunRecord, Score, Speedup
 from compress.report.collect import Collection, collect
 from compress.report.compare import (
@@ -34,7 +34,7 @@ from tests.test_records import FAILED, make_metrics, make_old, make_record
 
 
 def score_of(right: int, rows: int) -> Score:
-    return Score(right / rows, *wilson_interval(right, rows), 0.0, rows, 32, "test")
+    return Score("accuracy", right / rows, *wilson_interval(right, rows), rows, 32, "test")
 
 
 def pair_of(left: RunRecord, right: RunRecord) -> Pair:
@@ -69,11 +69,11 @@ def test_newcombes_interval_as_published(
 ) -> None:
     one, other = score_of(*first), score_of(*second)
     assert accuracy_difference(other, one) == pytest.approx(
-        (one.accuracy - other.accuracy, low, high), abs=6e-5
+        (one.value - other.value, low, high), abs=6e-5
     )
     back, back_low, back_high = accuracy_difference(one, other)
     assert (back_low, back_high) == pytest.approx((-high, -low), abs=6e-5)
-    assert back == other.accuracy - one.accuracy
+    assert back == other.value - one.value
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,11 @@ def main(folder: Path) -> None:
     assert not {"openvino", "nncf"} & set(sys.modules)
 
     from compress.interfaces import StageContext, TrainingData
+    from compress.problem.classification import Classification
     from tests.conftest import ROWS, make_split, settings_of, tiny_teacher
 
     splits = {name: make_split(count, name) for name, count in ROWS.items()}
-    data = TrainingData(class_names=("sad", "glad"), **splits)
+    data = TrainingData(problem=Classification(("sad", "glad")), **splits)
     device: Any = settings_of("device", "cpu_openvino")
     quantizer: Any = settings_of("quantizer", "int8_static")
     model = tiny_teacher("bert", layers=1).load(data, device, 0)

@@ -107,7 +107,7 @@ def test_layers_go_back_to_float_until_the_drop_is_met(
     tmp_path: Path,
 ) -> None:
     def hits(labels: Sequence[int]) -> Any:
-        assert list(labels) == list(context(biased).data.validation.labels)
+        assert list(labels) == context(biased).data.validation.labels.tolist()
 
         def validate(compiled: Any, rows: Any) -> tuple[float, list[float]]:
             # All rows are right as soon as one Linear computes in float32.

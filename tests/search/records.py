@@ -42,4 +42,4 @@ def _metrics(accuracy: float, validation: float, size: int, latency_ms: float) -
 
 
 def _score(accuracy: float, split: str) -> Score:
-    return Score(accuracy, accuracy - 0.02, accuracy + 0.02, accuracy, 100, 8, split)
+    return Score("accuracy", accuracy, accuracy - 0.02, accuracy + 0.02, 100, 8, split)

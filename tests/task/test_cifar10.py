@@ -34,11 +34,11 @@ def test_a_file_is_read_and_validation_is_cut_from_train(tmp_path: Path) -> None
     task.check()
     data = task.load()
     assert (len(data.training.train), len(data.training.validation)) == (108, 12)
-    assert list(data.evaluation.labels) == (np.arange(20) % 10).tolist()
+    assert data.evaluation.labels.tolist() == (np.arange(20) % 10).tolist()
     assert isinstance(data.evaluation, ImageSplit)
     assert np.array_equal(data.evaluation.pixels(7), content["x_test"][7])
     assert data.source == "CIFAR-10 from c.npz"
-    assert data.metrics == ("top5",)
+    assert data.training.problem.others == ("f1_macro", "top5")
 
 
 def test_the_hub_has_the_same_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

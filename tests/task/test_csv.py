@@ -53,11 +53,11 @@ def parts(data: TaskData) -> dict[str, TextSplit]:
 
 def rows(data: TaskData) -> list[tuple[str, ...]]:
     """Every row as its texts and the name of its class, sorted."""
-    names = data.training.class_names
+    names = data.training.problem.names
     return sorted(
         (*texts, names[label])
         for split in parts(data).values()
-        for *texts, label in zip(*split.columns, split.labels, strict=True)
+        for *texts, label in zip(*split.columns, split.labels.tolist(), strict=True)
     )
 
 
@@ -79,11 +79,11 @@ def test_splits_are_cut_stratified_and_repeat(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.csv")
     data = load(path)
     assert rows(data) == sorted(TABLE)
-    counts = {role: Counter(split.labels) for role, split in parts(data).items()}
+    counts = {role: Counter(split.labels.tolist()) for role, split in parts(data).items()}
     assert counts == {
         "train": {0: 14, 1: 14}, "validation": {0: 2, 1: 2}, "evaluation": {0: 4, 1: 4},
     }  # fmt: skip
-    assert data.training.class_names == ("cold", "warm")
+    assert data.training.problem.names == ("cold", "warm")
     assert data.source == "mine.csv (commas, not quoted, utf-8; 40 rows)"
     assert data.evaluation.name == "20% of mine.csv, seed 0"
     assert data.training.train.name == "rest of mine.csv"
@@ -104,7 +104,7 @@ def test_splits_with_files_of_their_own_are_those_files(tmp_path: Path) -> None:
     assert found["train"].columns == [[text for text, _ in TABLE if text != "text 3"]]
     assert found["validation"].columns == [["new"]]
     assert found["evaluation"].columns == [given["evaluation"]]
-    assert list(found["evaluation"].labels) == [1, 1, 1]
+    assert found["evaluation"].labels.tolist() == [1, 1, 1]
     assert data.training.train.name == "a.csv"
     with pytest.raises(UserError, match=r"validation\.csv: no row is left of the validation split"):
         load(path, **{**paths, "evaluation_path": paths["validation_path"]})
@@ -194,7 +194,7 @@ def test_classes_are_learnt_and_sorted(
     table = [{"text": f"t{i}", "label": labels[i % 3]} for i in range(45)]
     (tmp_path / "x.jsonl").write_bytes(json_lines(table))
     expected = classes or tuple(sorted(map(str, labels), key=int))
-    assert load(tmp_path / "x.jsonl").training.class_names == expected
+    assert load(tmp_path / "x.jsonl").training.problem.names == expected
 
 
 def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
@@ -250,5 +250,5 @@ def test_a_real_file_with_quotes_and_bengali() -> None:
     if not path.exists():
         pytest.skip("needs ../shared/data/bengali_hate")
     data = load(path)
-    assert data.training.class_names == ("Geopolitical", "Personal", "Political", "Religious")
+    assert data.training.problem.names == ("Geopolitical", "Personal", "Political", "Religious")
     assert sum(len(split) for split in parts(data).values()) == 5698

@@ -12,11 +12,11 @@ def test_every_image_is_in_one_split() -> None:
     data = task.load()
     parts = [data.training.train, data.training.validation, data.evaluation]
     assert [len(part) for part in parts] == [1257, 180, 360]
-    assert data.training.class_names == tuple("0123456789")
-    assert data.metrics == ("top5",)
+    assert data.training.problem.names == tuple("0123456789")
+    assert data.training.problem.others == ("f1_macro", "top5")
     for part in parts:
         assert isinstance(part, ImageSplit)
-        counts = [list(part.labels).count(digit) / len(part) for digit in range(10)]
+        counts = [part.labels.tolist().count(digit) / len(part) for digit in range(10)]
         assert all(abs(share - 0.1) < 0.01 for share in counts)
     seen = [part.pixels(i).tobytes() for part in parts for i in range(len(part))]  # type: ignore[attr-defined]
     assert len(set(seen)) == 1797

@@ -45,7 +45,7 @@ def test_a_folder_is_read_and_quotes_are_just_characters(folder: Path) -> None:
     task.check()
     data = task.load()
     assert columns(data.evaluation) == [['a "quoted word', "NA", "null ", "plain"]]
-    assert list(data.evaluation.labels) == [1, 0, 0, 1]
+    assert data.evaluation.labels.tolist() == [1, 0, 0, 1]
     assert (len(data.training.train), len(data.training.validation)) == (40, 10)
     train, validation = columns(data.training.train), columns(data.training.validation)
     assert not set(train[0]) & set(validation[0])
@@ -98,10 +98,11 @@ def test_the_files_of_each_corpus_are_read(corpus: str, tmp_path: Path) -> None:
     data = task.load()
     texts = [[f'a "{i}' for i in range(6)], [f"b {i}" for i in range(6)]]
     assert columns(data.evaluation) == texts[: 1 if corpus in SINGLE else 2]
-    classes = len(data.training.class_names)
-    assert list(data.evaluation.labels) == [i % classes for i in range(6)]
+    classes = len(data.training.problem.names)
+    assert data.evaluation.labels.tolist() == [i % classes for i in range(6)]
     assert len(data.training.train) + len(data.training.validation) == 30
-    assert data.metrics == {"cola": ("matthews",), "mrpc": ("f1",), "qqp": ("f1",)}.get(corpus, ())
+    extra = {"cola": ("matthews",), "mrpc": ("f1",), "qqp": ("f1",)}.get(corpus, ())
+    assert data.training.problem.others == ("f1_macro", *extra)
 
 
 class Published(dict[str, pd.DataFrame]):

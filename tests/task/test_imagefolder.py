@@ -37,12 +37,12 @@ def test_a_folder_of_classes_is_split(tmp_path: Path) -> None:
     draw(tmp_path / "bright" / "deeper", 20, 200)
     (tmp_path / "dark" / ".hidden").write_text("passed over")
     data = load(tmp_path)
-    assert data.training.class_names == ("bright", "dark")
+    assert data.training.problem.names == ("bright", "dark")
     parts = [data.training.train, data.training.validation, data.evaluation]
     assert [len(part) for part in parts] == [28, 4, 8]
     for part in parts:
-        assert shades(part) == [(200, 10)[label] for label in part.labels]
-    assert data.metrics == ()
+        assert shades(part) == [(200, 10)[label] for label in part.labels.tolist()]
+    assert data.training.problem.others == ("f1_macro",)
     assert data.evaluation.name == f"20% of {tmp_path.name}, seed 0"
 
 
@@ -66,7 +66,10 @@ def test_train_and_test_folders_stay_apart(tmp_path: Path, validation: int) -> N
 def test_six_classes_are_judged_by_the_five_likeliest_too(tmp_path: Path) -> None:
     for name in "abcdef":
         draw(tmp_path / name, 12, 1)
-    assert load(tmp_path, "task.evaluation_fraction=0.3").metrics == ("top5",)
+    assert load(tmp_path, "task.evaluation_fraction=0.3").training.problem.others == (
+        "f1_macro",
+        "top5",
+    )
 
 
 def test_fractions_that_leave_nothing_are_refused(tmp_path: Path) -> None:

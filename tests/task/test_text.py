@@ -64,7 +64,7 @@ def test_truncation_is_the_share_of_longer_rows(teacher: CompressedModel) -> Non
 def test_extended_pairs_stay_pairs() -> None:
     more = pairs("a").extended("y", (["new"], ["one"]), [1])
     assert more.columns == [["glad film", "new"], ["a", "one"]]
-    assert list(more.labels) == [0, 1]
+    assert more.labels.tolist() == [0, 1]
 
 
 def test_encoding_cuts_and_tells_the_length(teacher: CompressedModel) -> None:

@@ -13,6 +13,7 @@ from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, TrainingData
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_shapes, live_zeros
+from compress.problem.classification import Classification
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
 from compress.teacher.artifact import ArtifactTeacher
@@ -49,7 +50,7 @@ def test_it_is_what_the_folder_holds(
     settings = ArtifactTeacher(folder=str(write(model, tmp_path / "model", "none")))
     settings.check()
     made = settings.load(data, device, seed=0)
-    skeleton = settings.skeleton().state_dict()
+    skeleton = settings.skeleton("classifier").state_dict()
     assert {k: v.shape for k, v in skeleton.items()} == {
         k: v.shape for k, v in model.module.state_dict().items()
     }
@@ -81,7 +82,7 @@ def test_half_precision_becomes_float32(
     store = StageStore(tmp_path / "cache", device, 0)
     made = store.model("teacher", settings, {}, lambda: settings.load(data, device, 0))
     assert {p.dtype for p in made.module.parameters()} == {torch.float32}
-    assert {p.dtype for p in settings.skeleton().parameters()} == {torch.float32}
+    assert {p.dtype for p in settings.skeleton("classifier").parameters()} == {torch.float32}
     pairs = zip(made.module.parameters(), read_model(folder).parameters(), strict=True)
     assert all(torch.equal(ours, theirs.float()) for ours, theirs in pairs)
 
@@ -116,7 +117,7 @@ def test_other_classes_are_refused(
     teacher: CompressedModel, data: TrainingData, device: Cpu, tmp_path: Path
 ) -> None:
     settings = ArtifactTeacher(folder=str(write(teacher, tmp_path / "model", "none")))
-    other = replace(data, class_names=("glad", "sad"))
+    other = replace(data, problem=Classification(("glad", "sad")))
     with pytest.raises(UserError, match="tells apart sad, glad; the task has the classes glad, sa"):
         settings.load(other, device, seed=0)
 

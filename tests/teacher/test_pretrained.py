@@ -9,6 +9,7 @@ import torch
 
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
+from compress.problem.classification import Classification
 from compress.settings import UserError
 from compress.teacher.pretrained import PretrainedTeacher
 from tests.conftest import NO_TRAINING, tiny_image_model
@@ -39,7 +40,7 @@ def test_a_folder_with_an_image_model_is_read_with_its_processor(
         part.save_pretrained(tmp_path)
     local = PretrainedTeacher(path=str(tmp_path), finetune=NO_TRAINING)
     local.check()
-    assert local.skeleton().main_input_name == "pixel_values"
+    assert local.skeleton("classifier").main_input_name == "pixel_values"
     made = local.load(images, device, seed=0)
     assert made.tokenizer.to_dict() == model.tokenizer.to_dict()
     pairs = zip(made.module.parameters(), model.module.parameters(), strict=True)
@@ -56,7 +57,7 @@ def test_half_precision_files_become_float32(
 def test_a_head_for_other_classes_is_replaced_only_where_training_follows(
     local: PretrainedTeacher, data: TrainingData, device: Cpu
 ) -> None:
-    three = replace(data, class_names=("a", "b", "c"))
+    three = replace(data, problem=Classification(("a", "b", "c")))
     with pytest.raises(UserError, match="has no head for 3 classes"):
         local.load(three, device, seed=0)
     training = replace(NO_TRAINING, epochs=1, learning_rate=0.01)

@@ -14,7 +14,7 @@ def test_skeleton_has_the_models_shapes(
     architecture: str, teachers: Callable[[str], CompressedModel]
 ) -> None:
     made = teachers(architecture).module.state_dict()
-    skeleton = tiny_teacher(architecture).skeleton().state_dict()
+    skeleton = tiny_teacher(architecture).skeleton("classifier").state_dict()
     assert {k: v.shape for k, v in skeleton.items()} == {k: v.shape for k, v in made.items()}
     assert {v.device.type for v in skeleton.values()} == {"meta"}
 

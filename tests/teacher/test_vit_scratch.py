@@ -31,7 +31,7 @@ def test_it_has_the_sizes_that_were_asked_for(images: TrainingData, device: Cpu)
     config = model.module.config
     assert (config.image_size, config.num_hidden_layers, config.hidden_size) == (8, 2, 16)
     assert (config.intermediate_size, config.id2label) == (64, {0: "dark", 1: "bright"})
-    assert {k: v.shape for k, v in made.skeleton().state_dict().items()} == {
+    assert {k: v.shape for k, v in made.skeleton("classifier").state_dict().items()} == {
         k: v.shape for k, v in model.module.state_dict().items()
     }
     assert model.tokenizer.size["height"] == 8  # type: ignore[union-attr]

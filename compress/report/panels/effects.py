@@ -103,7 +103,7 @@ def _outcomes(records: Sequence[RunRecord]) -> dict[str, list[float]]:
     """In the order of `OUTCOMES`."""
     ours = [measured(record)[0] for record in records]
     return {
-        "accuracy": [metrics.score.accuracy for metrics in ours],
+        "accuracy": [metrics.score.value for metrics in ours],
         "size": [math.log(metrics.size_bytes) for metrics in ours],
         "speed": [math.log(record.speedup[0].ratio) for record in records],
     }

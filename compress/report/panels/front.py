@@ -28,7 +28,7 @@ def front_runs(runs: Sequence[Run]) -> list[Run]:
         return []
     points = np.array([_figures(record) for _, record in runs])
     front = [run for run, best in zip(runs, pareto_front(points, BETTER), strict=True) if best]
-    return sorted(front, key=lambda run: -measured(run[1])[0].score.accuracy)
+    return sorted(front, key=lambda run: -measured(run[1])[0].score.value)
 
 
 def spread(items: Sequence[Item], most: int) -> list[Item]:
@@ -57,4 +57,4 @@ def baseline_ms(section: Section) -> float:
 
 def _figures(record: RunRecord) -> tuple[float, float, float]:
     ours, _ = measured(record)
-    return ours.score.accuracy, float(ours.size_bytes), record.speedup[0].ratio
+    return ours.score.value, float(ours.size_bytes), record.speedup[0].ratio

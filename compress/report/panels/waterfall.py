@@ -90,7 +90,7 @@ def _level(stage: str, metrics: ModelMetrics, speed: Speedup, baseline_ms: float
     score = metrics.score
     return Level(
         stage,
-        (score.accuracy, score.accuracy_low, score.accuracy_high),
+        (score.value, score.low, score.high),
         metrics.size_bytes / 1e6,
         (baseline_ms / speed.ratio, baseline_ms / speed.high, baseline_ms / speed.low),
     )
