@@ -9,6 +9,7 @@ from typing import Literal
 from compress.metrics import METRICS
 from compress.records import Environment, Latency, RunRecord, Speedup
 from compress.report.words import asked_sparsity, environment_of, measured
+from compress.scores import SCORES
 
 Kind = Literal["text", "number", "integer", "boolean"]
 FRACTION, RATIO, BYTES, MS, COUNT, SECONDS = "fraction", "ratio", "bytes", "ms", "count", "s"
@@ -59,12 +60,9 @@ class ShapeColumn:
 
 
 METRIC_MEANINGS = {
-    "accuracy": "share of the evaluation rows that the model has right",
-    "f1_macro": "F1 averaged over the classes with equal weight",
-    "f1": "F1 of the second of two classes, where the benchmark judges by it",
-    "matthews": "Matthews correlation of predictions and labels, likewise; from -1 to 1",
-    "top5": "share of the evaluation rows whose class is among the five that the model finds "
-    "likeliest; empty for texts",
+    "quality": "what the task is judged by first, so that more is better: accuracy, or the mean "
+    "log-likelihood of a token where that is perplexity",
+    **{name: kind.meaning for name, kind in SCORES.items()},
     "size_bytes": "the files needed to run the model",
     "latency_ms": "median time of a forward pass at the first timed shape",
     "speedup": "the baseline's time over the model's at the first timed shape, both timed in turns",
