@@ -160,15 +160,15 @@ class Reporter(Monitor):
             return
         found = scores()
         broken: dict[str, float] = {}
+        words = []
         for each in bounds:
             baseline = self._order.baseline.get(each.metric, 0.0)
             value = found.get(each.metric, math.nan)
             if each.excess(value + asked.margin, baseline) > 0:
-                broken[f"{each.metric} {value:.3f}, too far from {each}"] = each.excess(
-                    value, baseline
-                )
-        words = f"after {done} of {steps} steps the {self._stage} stage has "
-        self._reject(broken, words + " and ".join(broken))
+                broken[f"{each.metric} {each}"] = each.excess(value, baseline)
+                words.append(f"{each.metric} is {value:.3f}, too far from {each}")
+        when = f"after {done} of {steps} steps in the {self._stage} stage "
+        self._reject(broken, when + " and ".join(words))
 
     @contextmanager
     def quiet(self) -> Iterator[None]:

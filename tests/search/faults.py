@@ -30,7 +30,7 @@ def job(cfg: DictConfig) -> None:
         monitor().forecast(lambda: Forecast(parameters=int(100 * cfg.x), least_bytes=10))
         monitor().stage("student")
         monitor().step(1, 2)
-        monitor().look(1, 2, lambda: cfg.x)
+        monitor().look(1, 2, lambda: {"accuracy": cfg.x})
         time.sleep(cfg.seconds)
         _break(str(cfg.fault), folder)
         monitor().stage("pruner")

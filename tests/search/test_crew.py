@@ -118,11 +118,11 @@ def test_an_early_look_ends_what_is_too_far_from_the_accuracy_asked_for(
     made = reporter({"accuracy": 0.8}, look, **constraints)
     made.stage(stage)
     if excess is None:
-        made.look(done, 100, lambda: accuracy)
+        made.look(done, 100, lambda: {"accuracy": accuracy})
         assert made.rejection is None
         return
     with pytest.raises(Rejected, match=f"after {done} of 100 steps in the {stage} stage"):
-        made.look(done, 100, lambda: accuracy)
+        made.look(done, 100, lambda: {"accuracy": accuracy})
     assert made.rejection is not None
     assert list(made.rejection.excesses.values()) == pytest.approx([excess])
 
@@ -132,10 +132,10 @@ def test_a_stage_is_looked_at_once() -> None:
     looks = iter([0.75, 0.1])
     made.stage("student")
     for done in (50, 51, 100):
-        made.look(done, 100, lambda: next(looks))
+        made.look(done, 100, lambda: {"accuracy": next(looks)})
     made.stage("pruner")
     with pytest.raises(Rejected):
-        made.look(50, 100, lambda: next(looks))
+        made.look(50, 100, lambda: {"accuracy": next(looks)})
 
 
 def test_it_is_not_looked_at_before_the_baseline_is_known() -> None:

@@ -71,9 +71,9 @@ def test_an_objective_that_was_not_measured_is_nan() -> None:
     [
         ({}, {}, "validation", "must be a mapping"),
         (["accuracy"], {}, "validation", "must be a mapping"),
-        ({"acc": "maximize"}, {}, "validation", "search.objectives must be among accuracy"),
+        ({"acc": "maximize"}, {}, "validation", "search.objectives must be among quality"),
         ({"accuracy": "up"}, {}, "validation", "one of maximize, minimize; got up"),
-        (OBJECTIVES, {"acc": "> 1"}, "validation", "search.constraints must be among accuracy"),
+        (OBJECTIVES, {"acc": "> 1"}, "validation", "search.constraints must be among quality"),
         (OBJECTIVES, {"accuracy": "> 0.9"}, "validation", "got '> 0.9'"),
         (OBJECTIVES, {"accuracy": ">= 0.9 * basline"}, "validation", "basline"),
         (OBJECTIVES, {}, "test", "validation, evaluation; got test"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+import torch
 
 from compress.interfaces import CompressedModel
 from compress.settings import UserError
@@ -62,7 +63,7 @@ def test_truncation_is_the_share_of_longer_rows(teacher: CompressedModel) -> Non
 
 
 def test_extended_pairs_stay_pairs() -> None:
-    more = pairs("a").extended("y", (["new"], ["one"]), [1])
+    more = pairs("a").extended("y", (["new"], ["one"]), torch.tensor([1]))
     assert more.columns == [["glad film", "new"], ["a", "one"]]
     assert more.labels.tolist() == [0, 1]
 
