@@ -125,6 +125,10 @@ class Task(Settings, ABC):
     def scores(self) -> tuple[str, ...]:
         """What its rows are judged by, names in `compress.scores`, the one that counts first."""
 
+    def each_fold(self) -> tuple[Task, ...]:
+        """The task with each fold of a cross-validation, from `fold=1` on; else itself alone."""
+        return (self,)
+
 
 class Teacher(Settings, ABC):
     """The model to compress, and the baseline that every figure is compared with."""

@@ -78,6 +78,13 @@ TABLE = [
     ("task=csv", "task: Missing mandatory value: task.path"),
     ("task=csv task.path={tmp}/none.csv", "none.csv does not exist, or is no file"),
     ("task=csv task.path={tmp}/mine.csv task.label=x", "column 'x' is not among its columns: text"),
+    ("task=csv task.path={tmp}/mine.csv task.folds=1", "Csv.folds must be >= 2, or null for none"),
+    ("task=csv task.path={tmp}/mine.csv task.fold=2", "Csv.fold must be null without folds, got 2"),
+    ("task=digits task.folds=3 task.fold=4", "Digits.fold must be from 1 to the 3 folds, got 4"),
+    (
+        "task=csv task.path={tmp}/mine.csv task.folds=5 task.evaluation_path={tmp}/mine.csv",
+        "Csv.folds and evaluation_path exclude each other, got 5 and ",
+    ),
     ("task=csv task.path={tmp}/mine.csv task.drop=[all]", "among empty, unlabelled, duplicates"),
     ("task=digits", "the task Digits has images, but BertForSequenceClassification reads texts"),
     ("task=cifar10 task.path={tmp}/c.npz", "c.npz does not exist, or is no file"),

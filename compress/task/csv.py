@@ -21,26 +21,27 @@ from compress.task.cleaning import (
     with_indices,
     without_shared,
 )
+from compress.task.folds import FoldedTask
 from compress.task.rows import AUTO, Request, check_columns, read_rows
-from compress.task.sampling import LABEL, check_held_out, hold_out
-from compress.task.text import SECOND, TEXT, TextTask
+from compress.task.sampling import LABEL, check_held_out
+from compress.task.text import SECOND, TEXT, TextTask, text_columns
 
 HELD_OUT = ("evaluation", "validation")  # of texts in both, the first keeps them
 
 
 @dataclass(frozen=True, kw_only=True)
-class Csv(TextTask):
+class Csv(FoldedTask, TextTask):
     """Classification of the texts in a CSV, TSV, JSON lines or Parquet file.
 
     Its classes are the labels of the file: in numerical order if all are whole numbers, else in
-    that of text.
+    that of text. Rows of one text are in one fold.
 
     Attributes:
         path: the file, with a header.
         text: the column of the texts, or the two columns of pairs.
         label: the column of the labels.
         validation_path: a file of the same columns; null to cut that split from `path`.
-        evaluation_path: likewise.
+        evaluation_path: likewise; not where there are folds.
         validation_fraction: of the rows of `path`, if that split is cut from it; in (0, 1).
         evaluation_fraction: likewise.
         delimiter: one character or "tab"; "auto" takes what gives a header with the columns.
@@ -67,6 +68,11 @@ class Csv(TextTask):
         """
         super().__post_init__()
         check_held_out(self, "rows")
+        if self.folds is not None and self.evaluation_path is not None:
+            raise ConfigError(
+                f"Csv.folds and evaluation_path exclude each other, got {self.folds} and "
+                f"{self.evaluation_path}: each fold of path is evaluation rows once"
+            )
         if not 1 <= len(self._columns) - 1 <= 2 or len(set(self._columns)) < len(self._columns):
             raise ConfigError(
                 "Csv.text must be one or two columns other than that of the labels, got "
@@ -134,7 +140,8 @@ class Csv(TextTask):
             source.append(words)
         shares = {role: self._fraction(role) for role in HELD_OUT if role not in given}
         rows = with_indices(self.path, rows, classes)
-        parts = {**given, **hold_out(self.path, rows, shares, classes, self.seed)}
+        texts = rows.groupby(text_columns(rows), sort=False).ngroup().to_numpy()
+        parts = {**given, **self.cut(self.path, rows, shares, classes, texts)}
         splits, words = without_shared({role: parts[role] for role in (*HELD_OUT, "train")})
         self._check_classes(splits, classes)
         named = {role: (self._name(role), splits[role]) for role in ("train", *HELD_OUT)}
@@ -160,7 +167,7 @@ class Csv(TextTask):
             return Path(self._given[role]).name
         if role == "train":
             return whole if len(self._given) == len(HELD_OUT) else f"rest of {whole}"
-        return f"{self._fraction(role):.0%} of {whole}, seed {self.seed}"
+        return self.cut_words(role, self._fraction(role), whole)
 
     def _fraction(self, role: str) -> float:
         return {

@@ -12,8 +12,8 @@ from typing import final
 import numpy as np
 
 from compress.interfaces import TaskData
+from compress.task.folds import FoldedTask
 from compress.task.image import ImageTask, held_images
-from compress.task.sampling import hold_out
 
 HELD_OUT = {"evaluation": 0.2, "validation": 0.1}  # of the rows
 DARKEST = 16  # shades are counted from 0 to this
@@ -21,7 +21,7 @@ DARKEST = 16  # shades are counted from 0 to this
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Digits(ImageTask):
+class Digits(FoldedTask, ImageTask):
     """Which digit an image shows."""
 
     def check(self) -> None:
@@ -38,9 +38,9 @@ class Digits(ImageTask):
         found = load_digits()
         shades = (found.images * 255 / DARKEST).round().astype(np.uint8)
         rows = held_images(np.repeat(shades[..., None], 3, axis=-1), found.target.tolist())
-        splits = hold_out("digits", rows, HELD_OUT, self.class_names(), self.seed)
-        cut = f"of the digits, seed {self.seed}"
-        names = {role: f"{share:.0%} {cut}" for role, share in HELD_OUT.items()}
-        names["train"] = f"{1 - sum(HELD_OUT.values()):.0%} {cut}"
+        splits = self.cut("digits", rows, HELD_OUT, self.class_names())
+        whole = "the digits"
+        names = {role: self.cut_words(role, share, whole) for role, share in HELD_OUT.items()}
+        names["train"] = f"rest of {whole}"
         named = {role: (names[role], splits[role]) for role in ("train", *reversed(HELD_OUT))}
         return self.assemble(named, self.problem(), "digits of scikit-learn")

@@ -11,8 +11,9 @@ import pandas as pd
 
 from compress.interfaces import TaskData
 from compress.settings import UserError
+from compress.task.folds import FoldedTask
 from compress.task.image import IMAGE, ImageFile, ImageTask
-from compress.task.sampling import LABEL, check_held_out, hold_out
+from compress.task.sampling import LABEL, check_held_out
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 FOLDERS = {"train": "train", "test": "evaluation", "validation": "validation"}
@@ -20,7 +21,7 @@ FOLDERS = {"train": "train", "test": "evaluation", "validation": "validation"}
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class ImageFolder(ImageTask):
+class ImageFolder(FoldedTask, ImageTask):
     """Classification of the image files in a folder; a class is the name of a folder in it.
 
     Every image is read once when the task is loaded, so that a damaged one is named before
@@ -28,7 +29,7 @@ class ImageFolder(ImageTask):
 
     Attributes:
         path: a folder of class folders, or one that has such a folder in each of `train` and
-            `test`, and in `validation` if there is one.
+            `test`, and in `validation` if there is one; not that where there are folds.
         validation_fraction: of the train images, if there is no such folder; in (0, 1).
         evaluation_fraction: likewise.
     """
@@ -91,10 +92,10 @@ class ImageFolder(ImageTask):
             "validation": self.validation_fraction,
         }
         missing = {role: share for role, share in shares.items() if role not in folders}
-        splits |= hold_out(self.path, splits["train"], missing, names, self.seed)
+        splits |= self.cut(self.path, splits["train"], missing, names)
         whole = words["train"]
         for role, share in missing.items():
-            words[role] = f"{share:.0%} of {whole}, seed {self.seed}"
+            words[role] = self.cut_words(role, share, whole)
             words["train"] = f"rest of {whole}"
         if splits["evaluation"].empty or splits["validation"].empty:
             raise UserError(f"{self.path}: test and validation folders must not be without images")
@@ -113,6 +114,11 @@ class ImageFolder(ImageTask):
             raise UserError(
                 f"{whole} has the folders {', '.join(sorted(found))[:200]}; expected train and "
                 "test, and validation if there is one, or folders of classes alone"
+            )
+        if self.folds is not None:
+            raise UserError(
+                f"task.folds={self.folds}: {whole} has a test folder, and there can be no folds; "
+                "expected folders of classes alone"
             )
         return {role: whole / name for name, role in FOLDERS.items() if name in found}
 

@@ -199,7 +199,8 @@ def test_bad_image_folders(files: dict[str, int | str], said: str, tmp_path: Pat
                 path.write_text(content)
             else:
                 Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(path)
-    fractions = {"validation_fraction": 0.1, "evaluation_fraction": 0.2}
-    told = refusal(ImageFolder(path=str(tmp_path), **fractions, **SAMPLING))
+    cut: dict[str, Any] = {"validation_fraction": 0.1, "evaluation_fraction": 0.2}
+    cut |= {"folds": None, "fold": None}
+    told = refusal(ImageFolder(path=str(tmp_path), **cut, **SAMPLING))
     assert str(tmp_path) in told
     assert said in told

@@ -21,6 +21,8 @@ FIXED: dict[str, Any] = {
     "evaluation_path": None,
     "validation_fraction": 0.1,
     "evaluation_fraction": 0.2,
+    "folds": None,
+    "fold": None,
     "delimiter": "auto",
     "encoding": "auto",
     "drop": (),

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compress.interfaces import Task, TaskData
+from compress.settings import ConfigError, UserError
+from compress.task.folds import deal
+from compress.task.image import ImageSplit
+from compress.task.text import TextSplit
+from tests.conftest import SHARED, settings_of
+from tests.task.test_csv import TABLE, parts, task, write
+from tests.task.test_imagefolder import draw
+
+
+def each_fold(made: object) -> list[TaskData]:
+    assert isinstance(made, Task)
+    made.check()
+    return [fold.load() for fold in made.each_fold()]
+
+
+def texts(data: TaskData) -> dict[str, list[tuple[str, ...]]]:
+    found = {**parts(data), "calibration": data.training.calibration}
+    return {
+        role: list(zip(*split.columns, strict=True))
+        for role, split in found.items()
+        if isinstance(split, TextSplit)
+    }
+
+
+def check_folds(folds: list[TaskData], rows: Counter[tuple[str, ...]]) -> None:
+    """Every row is judged once, and no text that is learnt from is judged in the same fold."""
+    judged = Counter(row for data in folds for row in texts(data)["evaluation"])
+    assert judged == rows
+    seen: set[tuple[str, ...]] = set()
+    for data in folds:
+        by_role = {role: set(split) for role, split in texts(data).items()}
+        assert not by_role["evaluation"] & seen, "no text is in two folds"
+        seen |= by_role["evaluation"]
+        assert by_role["calibration"] <= by_role["train"]
+        for role, other in (("train", "validation"), ("train", "evaluation")):
+            assert not by_role[role] & by_role[other]
+        assert not by_role["validation"] & by_role["evaluation"]
+        assert by_role["train"] | by_role["validation"] == set(rows) - by_role["evaluation"]
+    assert len({data.training.digest for data in folds}) == len(folds)
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5, 20])
+def test_rows_are_dealt_evenly_class_by_class(folds: int) -> None:
+    labels = np.array([0] * 53 + [1] * 21 + [2] * 20)
+    numbers = deal(labels, np.arange(94), folds, seed=0)
+    assert set(numbers) == set(range(1, folds + 1))
+    for rows in (numbers, *(numbers[labels == label] for label in range(3))):
+        counts = np.bincount(rows, minlength=folds + 1)[1:]
+        assert counts.max() - counts.min() <= 1
+
+
+def test_what_belongs_together_stays_together() -> None:
+    # Worked by hand. Units by class and size: 0 (3 rows), 1 (2, of both classes alike, so it counts
+    # as of the first), 2 and 3 (1 each); then 4 and 5 of class 1. 0 goes to fold 1; 1, 2 and 3 go
+    # to fold 2, which has 0, 1 and 2 rows of class 0 where the other has 3. Of class 1 fold 2 has
+    # one already, so 4 goes to fold 1; then they have one each and 4 rows each, and 5 goes to 1.
+    units = np.array([0, 0, 0, 1, 1, 2, 3, 4, 5])
+    labels = np.array([0, 0, 0, 0, 1, 0, 0, 1, 1])
+    for seed in range(8):
+        assert deal(labels, units, 2, seed).tolist() == [1, 1, 1, 2, 2, 2, 2, 1, 1]
+
+
+def test_the_seed_decides() -> None:
+    labels, units = np.array([0, 1] * 20), np.arange(40)
+    same = [deal(labels, units, 4, seed=0) for _ in range(2)]
+    assert (same[0] == same[1]).all()
+    assert (deal(labels, units, 4, seed=1) != same[0]).any()
+
+
+def test_folds_of_a_file_share_nothing(tmp_path: Path) -> None:
+    made = task(write(tmp_path / "x.csv"), folds=4, evaluation_fraction=0.2)
+    folds = each_fold(made)
+    check_folds(folds, Counter((text,) for text, _ in TABLE))
+    for number, data in enumerate(folds, start=1):
+        assert Counter(data.evaluation.labels) == {0: 5, 1: 5}
+        assert len(data.training.validation) == 3, "a tenth of the 30 rows outside the fold"
+        assert data.evaluation.name == f"fold {number} of 4 of x.csv, seed 0"
+        assert data.training.train.name == "rest of x.csv"
+    names = {data.training.validation.name for data in folds}
+    assert names == {"10% of the other folds of x.csv, seed 0"}
+
+
+def test_one_fold_is_the_same_alone_and_among_all(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv")
+    alone = task(path, folds=4, fold=2)
+    assert alone.each_fold() == (alone,)
+    among = each_fold(task(path, folds=4))[1]
+    assert among.evaluation.digest == alone.load().evaluation.digest
+    assert among.evaluation.digest != task(path, folds=4, fold=2, seed=1).load().evaluation.digest
+    with pytest.raises(ConfigError, match=r"only run\.py goes through task\.folds=4"):
+        task(path, folds=4).load()
+
+
+def test_copies_of_a_text_are_in_one_fold(tmp_path: Path) -> None:
+    conflicts = [(text, "cold") for text, _ in TABLE[:6]]
+    rows = [*TABLE, *TABLE[:10] * 3, *conflicts]
+    folds = each_fold(task(write(tmp_path / "x.csv", rows), folds=5))
+    check_folds(folds, Counter((text,) for text, _ in rows))
+
+
+def test_pairs_are_told_apart_by_both_texts(tmp_path: Path) -> None:
+    rows = [(f"one {i % 10}", f"two {i}", "ab"[i % 2]) for i in range(40)]
+    path = tmp_path / "x.csv"
+    path.write_text("".join(f"{','.join(row)}\n" for row in [("a", "b", "label"), *rows]))
+    folds = each_fold(task(path, text=("a", "b"), folds=4))
+    check_folds(folds, Counter(row[:2] for row in rows))
+    assert all(len(data.evaluation) == 10 for data in folds)
+
+
+def test_a_validation_file_serves_every_fold(tmp_path: Path) -> None:
+    other = write(tmp_path / "v.csv", [("new", "warm"), ("text 0", "cold")])
+    path = write(tmp_path / "x.csv")
+    folds = each_fold(task(path, folds=2, validation_path=str(other)))
+    validation = sorted(texts(data)["validation"] for data in folds)
+    assert validation == [[("new",)], [("new",), ("text 0",)]], "evaluation keeps its texts"
+
+
+def test_images_are_dealt_too(tmp_path: Path) -> None:
+    for name, shade in (("dark", 0), ("bright", 100)):
+        for i in range(12):
+            draw(tmp_path / name / str(i), 1, shade + i)
+    overrides = ("task.folds=3", "task.validation_fraction=0.25")
+    made = settings_of("task", "imagefolder", f"task.path={tmp_path}", *overrides)
+    judged = []
+    for data in each_fold(made):
+        assert isinstance(data.evaluation, ImageSplit)
+        assert Counter(data.evaluation.labels) == {0: 4, 1: 4}
+        judged += [int(data.evaluation.pixels(row)[0, 0, 0]) for row in range(8)]
+    assert sorted(judged) == [*range(12), *range(100, 112)]
+    (tmp_path / "train").mkdir()
+    (tmp_path / "dark").rename(tmp_path / "train" / "a")
+    (tmp_path / "bright").rename(tmp_path / "train" / "b")
+    (tmp_path / "test").mkdir()
+    with pytest.raises(UserError, match=r"task\.folds=3: .* has a test folder"):
+        each_fold(made)
+
+
+def test_digits_have_folds() -> None:
+    first = settings_of("task", "digits", "task.folds=2", "task.fold=1")
+    second = settings_of("task", "digits", "task.folds=2", "task.fold=2")
+    assert [len(each_fold(made)[0].evaluation) for made in (first, second)] == [899, 898]
+
+
+BAD = [
+    ({"folds": 1}, r"Csv\.folds must be >= 2, or null for none; got 1"),
+    ({"folds": 0}, r"Csv\.folds must be >= 2, or null for none; got 0"),
+    ({"fold": 1}, r"Csv\.fold must be null without folds, got 1"),
+    ({"folds": 3, "fold": 4}, r"Csv\.fold must be from 1 to the 3 folds, got 4"),
+    ({"folds": 3, "fold": 0}, r"Csv\.fold must be from 1 to the 3 folds, got 0"),
+    ({"folds": 3, "evaluation_path": "y.csv"}, r"exclude each other, got 3 and y\.csv"),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), BAD)
+def test_folds_that_cannot_be_are_refused(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        task(Path("x.csv"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("rows", "folds", "reason"),
+    [
+        ([*TABLE, *[("x", "hot"), ("y", "hot")]], 3, "2 different rows of class 'hot' are too few"),
+        ([*TABLE, *[("x", "hot")] * 9], 3, "1 different rows of class 'hot' are too few"),
+        ([("a", "x"), ("b", "y")], 5, r"of class 'x' are too few to have some in each of 5 folds"),
+        ([*TABLE, ("x", "hot"), ("y", "hot")], 2, r"without fold 1: 21 rows .*: 1 of 'hot'"),
+    ],
+)
+def test_a_class_of_too_few_rows_is_refused_by_name(
+    rows: list[tuple[str, ...]], folds: int, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=reason):
+        each_fold(task(write(tmp_path / "x.csv", rows), folds=folds))
+
+
+@pytest.mark.slow
+def test_a_real_file_is_judged_row_by_row() -> None:
+    path = SHARED / "data" / "bengali_hate" / "bengali_hate_v2.0.csv"
+    if not path.exists():
+        pytest.skip("needs ../shared/data/bengali_hate")
+    folds = each_fold(task(path, folds=5))
+    rows = Counter(row for split in texts(task(path).load()).values() for row in split)
+    judged = Counter(row for data in folds for row in texts(data)["evaluation"])
+    assert set(judged) == set(rows)
+    check_folds(folds, judged)
