@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING
 from compress.artifact import write_card
 from compress.baseline import keep_baseline
 from compress.cache import Cache
+from compress.crossvalidation import over_folds
 from compress.forecast import forecast
 from compress.interfaces import Device, Pruner, Quantizer, Student, Task, TaskData, Teacher
 from compress.interim import measure_interim
@@ -17,7 +21,7 @@ from compress.measure.environment import environment
 from compress.measure.run import measure
 from compress.measure.stopwatch import Stopwatch
 from compress.monitor import monitor
-from compress.records import Data, RunRecord
+from compress.records import Data, RunRecord, write_record
 from compress.stages import compress, read_back, read_subject, write
 from compress.tracking import Tracker
 
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
     from compress.interfaces import Processor
 
 MODEL_FOLDER = "model"
+FOLD_FOLDER = "fold-{}"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,9 @@ class Run:
 def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecord:
     """Compresses and measures one model; its folder becomes `<folder>/model`.
 
+    Where the task has folds there is a model for each of them, in `<folder>/fold-1/model` and so
+    on, with a record of its own beside it.
+
     Args:
         run: what to do.
         folder: the run's own folder, which exists.
@@ -61,6 +71,43 @@ def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecor
         The record with all figures.
     """
     monitor().forecast(lambda: forecast(run))
+    # A folder that is used again may hold those of an earlier run.
+    for old in folder.glob(FOLD_FOLDER.format("*")):
+        shutil.rmtree(old)
+    tasks = run.task.each_fold()
+    if len(tasks) == 1:
+        return _execute_one(run, folder, shared, record)
+    runs = [replace(run, task=task) for task in tasks]
+    return _execute_folds(runs, folder, shared, record)
+
+
+def _execute_folds(runs: Sequence[Run], folder: Path, shared: Path, record: RunRecord) -> RunRecord:
+    """Compresses and measures the model of each fold; the record of them all."""
+    found = {}
+    for number, run in enumerate(runs, start=1):
+        name = FOLD_FOLDER.format(number)
+        (folder / name).mkdir()
+        log.info("fold %d of %d", number, len(runs))
+        took = Stopwatch()
+        with took:
+            each = _execute_one(run, folder / name, shared, _fold_record(record, number))
+        found[name] = replace(each, seconds=took.seconds)
+        write_record(found[name], folder / name)
+    return over_folds(record, found)
+
+
+def _fold_record(record: RunRecord, number: int) -> RunRecord:
+    """What is known of one fold before it starts: its settings are those of that fold alone."""
+    task = {**record.config.get("task", {}), "fold": number}
+    return replace(
+        record,
+        overrides=(*record.overrides, f"task.fold={number}"),
+        config={**record.config, "task": task},
+    )
+
+
+def _execute_one(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecord:
+    """Compresses and measures the model of a task that has no folds, or one of them."""
     measuring = Stopwatch()
     with (
         run.device.session(),

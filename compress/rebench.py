@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from compress.recompose import (
     recalled,
     settings_in,
 )
-from compress.records import RunRecord
+from compress.records import FILE, RunRecord, read_record
 from compress.report.collect import Collection
 from compress.settings import ConfigError, UserError
 from compress.sources import file_digest
@@ -177,7 +177,7 @@ def find_saved(collection: Collection, conf: Path, overrides: Sequence[str]) -> 
     if not collection.ok:
         raise UserError("there is no run that succeeded, so nothing to measure")
     found = []
-    for folder, record in collection.ok:
+    for folder, record in _single(collection.ok):
         device, record = _placed(record, conf, overrides)
         saved = Saved(folder, record, device)
         if record.baseline_model is None:
@@ -191,6 +191,18 @@ def find_saved(collection: Collection, conf: Path, overrides: Sequence[str]) -> 
         read_manifest(baseline)
         check_shapes(device, read_architecture(baseline))
     return found
+
+
+def _single(
+    runs: Iterable[tuple[Path, RunRecord]],
+) -> Iterator[tuple[Path, RunRecord]]:
+    """The runs that made one model; the folds in the place of those that have some."""
+    for folder, record in runs:
+        if record.folds is None:
+            yield folder, record
+        else:
+            for name in record.folds.folders:
+                yield folder / name, read_record(folder / name / FILE)
 
 
 def _placed(record: RunRecord, conf: Path, overrides: Sequence[str]) -> tuple[Device, RunRecord]:

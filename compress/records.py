@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from compress.files import write_atomically
 from compress.scores import SCORES
 from compress.settings import UserError
+from compress.spread import Folds
 
 SCHEMA = 3
 READ = (1, 2, 3)  # 2 only adds to 1; 3 names the score that counts, which was always accuracy
@@ -62,12 +63,10 @@ class Latency:
     """Wall-clock time of one forward pass at one shape, tokenization not included.
 
     Attributes:
-        batch: rows in the batch.
-        length: tokens in each row, none of them padding.
+        length: tokens in each of the `batch` rows, none of them padding.
         samples: timed forward passes.
         iqr_ms: distance between the quartiles.
-        p95_ms: null below 200 samples, which a 95th percentile needs to have 10 beyond it.
-        p99_ms: null below 1,000 samples, likewise.
+        p95_ms: null below 200 samples, to have 10 beyond it; `p99_ms` likewise below 1,000.
         samples_per_second: batch divided by the median.
         tokens_per_second: that times the length; null for images.
         quantiles_ms: from 0 to 100 % of the samples in steps of 5 %.
@@ -246,13 +245,13 @@ class RunRecord:
         choices: the option taken in each config group, such as {"pruner": "wanda"}.
         overrides: what the command line or the sweeper set.
         config: the whole config as it was composed.
-        model: the run's own folder of the compressed model, relative to this file.
+        model: the run's own folder of the compressed model, relative to this file; null of folds.
         baseline_model: the baseline's folder, likewise; runs of a sweep share one.
         history: what each stage did to the model, see `interfaces.Step`.
         interim: the model after each stage, where `interim=true` asked for it.
         measuring_seconds: what of `seconds` went into measuring; null if nothing was measured.
-        comparison: on the evaluation split.
-        validation_comparison: on the validation split; null in old records.
+        comparison: on the evaluation split; the other on validation rows, null in old records.
+        folds: of a cross-validation, of which the figures are means, each with a model; else null.
     """
 
     schema: int
@@ -277,6 +276,7 @@ class RunRecord:
     interim: tuple[Interim, ...] = ()
     measuring_seconds: float | None = None
     validation_comparison: Comparison | None = None
+    folds: Folds | None = None
 
 
 def write_record(record: RunRecord, folder: Path) -> Path:

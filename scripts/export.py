@@ -19,6 +19,9 @@ def export(run: Path, target: Path) -> Path:
         UserError: the run has not succeeded, a file is damaged, or the target holds something.
     """
     record = read_record(run / FILE) if (run / FILE).is_file() else None
+    if record is not None and record.folds is not None:
+        named = ", ".join(record.folds.folders)
+        raise UserError(f"{run} has a model for each fold; export one of its folders {named}")
     if record is None or record.model is None:
         raise UserError(f"{run} is no run that succeeded; expected {FILE} and a model in it")
     if target.exists() and any(target.iterdir()):

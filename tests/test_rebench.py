@@ -26,6 +26,7 @@ from compress.runtime.torch import TorchRuntime
 from compress.settings import UserError
 from scripts.rebench import rebench
 from tests.conftest import TINY, compose_config
+from tests.task.test_csv import write
 from tests.test_pipeline import without_times
 
 Sweep = Callable[..., Path]
@@ -239,3 +240,19 @@ def test_a_sweep_without_its_baseline_is_refused(sweep: Sweep, quick: None) -> N
     record.write_text(json.dumps(raw))
     with pytest.raises(UserError, match="names no baseline_model: it is of a version that kept no"):
         again(folder)
+
+
+def test_the_folds_of_a_run_are_measured_one_by_one(
+    sweep: Sweep, quick: None, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "mine.csv")
+    folder = sweep(("task=csv", f"task.path={path}", "task.folds=2"))
+    code, shown, out = again(folder)
+    assert code == 0
+    assert "2 ok, 0 failed" in shown
+    assert len(collect([folder]).runs) == 1
+    for name in ("0/fold-1", "0/fold-2"):
+        old, new = (read_record(root / name / "metrics.json") for root in (folder, out))
+        for part in ("metrics", "data", "history"):
+            pair = [without_times(asdict(record)[part]) for record in (old, new)]
+            assert pair[0] == pair[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ from compress.settings import UserError
 # Where scripts/rebench.py puts new records of a sweep's models. They are a sweep of their own, and
 # count only where their folder, or one inside it, is asked for.
 REBENCH = "rebench"
+# The folders of a run's folds. The run's own record tells of them; they count as runs only where
+# their folder is asked for.
+FOLD = re.compile(r"fold-\d+")
+HYDRA = ".hydra"  # Hydra leaves this folder in every run's folder before the run begins
 
 
 @dataclass(frozen=True)
@@ -56,9 +61,13 @@ def collect(folders: Iterable[Path]) -> Collection:
         if not folder.is_dir():
             raise UserError(f"{folder} is no folder")
         paths = folder.rglob(FILE)
-        found |= {path for path in paths if REBENCH not in path.relative_to(folder).parts}
-        # Hydra leaves this folder in every run's folder before the run begins.
-        started |= {path.parent for path in folder.rglob(".hydra")}
+        found |= {
+            path
+            for path in paths
+            if REBENCH not in path.relative_to(folder).parts
+            and (path.parent == folder or not _is_fold(path.parent))
+        }
+        started |= {path.parent for path in folder.rglob(HYDRA)}
     runs, broken = [], []
     for path in sorted(found, key=_natural):
         try:
@@ -67,6 +76,14 @@ def collect(folders: Iterable[Path]) -> Collection:
             broken.append(str(error))
     unfinished = sorted(started - {path.parent for path in found}, key=_natural)
     return Collection(tuple(runs), tuple(broken), tuple(unfinished))
+
+
+def _is_fold(folder: Path) -> bool:
+    """Whether the folder is of a fold of a run, whatever became of the run."""
+    run = folder.parent
+    return FOLD.fullmatch(folder.name) is not None and any(
+        (run / name).exists() for name in (FILE, HYDRA)
+    )
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from compress.budgets import BUDGETS, Winner, candidate, titles, winners
 from compress.files import write_atomically
 from compress.metrics import METRICS
-from compress.records import FILE, RunRecord, record_schema, write_record
+from compress.records import FILE, RunRecord, read_record, record_schema, write_record
 from compress.report.card import remake_command
 from compress.report.table import recipe
 from compress.search.goals import Goals
@@ -65,7 +65,7 @@ class Front:
             numbers = {each.number for each in picked}
             for each in found:
                 if each.number not in numbers:
-                    discard_model(each.folder, each.record)
+                    self._discard(each)
             self._discard_infeasible()
         rows = [self._row(each) for each in best]
         tally = self.ledger.tally()
@@ -161,18 +161,38 @@ class Front:
     def _discard_infeasible(self) -> None:
         for trial in self.ledger.trials():
             if trial.state == TrialState.COMPLETE and _broken(trial):
-                each = self._known.setdefault(trial.number, _found(trial))
-                discard_model(each.folder, each.record)
+                self._discard(self._known.setdefault(trial.number, _found(trial)))
+
+    def _discard(self, each: Found) -> None:
+        record = discard_model(each.folder, each.record)
+        self._known[each.number] = replace(each, record=record)
 
 
-def discard_model(folder: Path, record: RunRecord) -> None:
-    """Deletes a run's model, and says in its record that there is none any more."""
+def discard_model(folder: Path, record: RunRecord) -> RunRecord:
+    """Deletes a run's model, or those of its folds, and says in its record that there is none.
+
+    Returns:
+        The record as it is now.
+    """
+    if record.folds is not None and record.folds.kept:
+        gone = replace(record, folds=replace(record.folds, kept=False))
+        _write_again(gone, folder)
+        for each in record.folds.folders:
+            if (folder / each / FILE).is_file():
+                discard_model(folder / each, read_record(folder / each / FILE))
+        return gone
     if record.model is None or not (folder / record.model).is_dir():
-        return
-    # First the record: it must not name a folder that is half deleted.
-    if (folder / FILE).is_file():
-        write_record(replace(record, model=None), folder)
+        return record
+    gone = replace(record, model=None)
+    _write_again(gone, folder)
     shutil.rmtree(folder / record.model, ignore_errors=True)
+    return gone
+
+
+def _write_again(record: RunRecord, folder: Path) -> None:
+    """Writes a record before its model is deleted: it must not name one that is half there."""
+    if (folder / FILE).is_file():
+        write_record(record, folder)
 
 
 def _found(trial: FrozenTrial) -> Found:
