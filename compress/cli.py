@@ -62,6 +62,8 @@ def run_job(cfg: DictConfig) -> float | list[float]:
     reason = track(cfg, record, folder, _shared_folder(folder)) if ended else None
     if error is None:
         _log_summary(record, folder)
+        if record.folds is not None:
+            log.info("%s", record.folds.words(tuple(cfg.objectives)))
     else:
         _report(error)
     if reason is not None and hydra.mode == RunMode.RUN:

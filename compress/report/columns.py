@@ -59,6 +59,9 @@ class ShapeColumn:
         return Column(f"{self.name}_{batch}x{length}", self.kind, self.unit, self.meaning, read)
 
 
+# Whose standard deviation over the folds is a column; each run's record has that of all.
+SPREAD = ("accuracy", "f1_macro", "size_bytes", "speedup")
+
 METRIC_MEANINGS = {
     "quality": "what the task is judged by first, so that more is better: accuracy, or the mean "
     "log-likelihood of a token where that is perplexity",
@@ -97,6 +100,15 @@ def _metric_columns() -> tuple[Column, ...]:
 def _environment(name: str) -> Callable[[RunRecord], object]:
     assert name in Environment.__dataclass_fields__
     return lambda record: getattr(environment_of(record), name)
+
+
+def _spread_column(name: str) -> Column:
+    def read(record: RunRecord) -> object:
+        found = record.folds and record.folds.figures.get(name)
+        return found and found.sd
+
+    meaning = f"standard deviation of {name} over the folds; empty without folds"
+    return Column(f"{name}_sd", "number", METRICS[name].unit, meaning, read)
 
 
 # Of runs that bear figures. A lambda's `r` is the record.
@@ -145,6 +157,11 @@ MEASURED = (
         "saved_bytes", "integer", BYTES, "the baseline's files less the model's",
         lambda r: measured(r)[1].size_bytes - measured(r)[0].size_bytes,
     ),
+    Column(
+        "folds", "integer", COUNT, "models that the figures are means of; empty without folds",
+        lambda r: r.folds and len(r.folds.folders),
+    ),
+    *map(_spread_column, SPREAD),
 )  # fmt: skip
 
 SHAPED = (

@@ -12,6 +12,12 @@ from compress.report.points import Shape, run_name, shapes_of, speedup_at
 from compress.report.recommend import Advice
 from compress.report.words import environment_of, measured, shared_words, warnings
 
+ON_FOLDS = (
+    "The figures of a run with folds are means over models of which each was judged on other rows, "
+    "none of them among those that it was made from. Their intervals tell how sure the means are "
+    "of these models, the standard deviations how much such models differ from fold to fold. They "
+    "are no standard errors, as folds share train rows."
+)
 LONGEST = 600  # characters of one reason; its record has the whole
 
 
@@ -55,9 +61,11 @@ def facts(advice: Advice) -> Iterator[tuple[str, str]]:
     if len({record.seed for record in records}) > 1:
         seeds = ", ".join(sorted({str(record.seed) for record in records}))
         yield "seeds", f"{seeds}. Runs that differ in their seed alone are points of their own."
-    gone = sum(record.model is None for record in records)
+    gone = sum(_is_gone(record) for record in records)
     if gone:
         yield "models", f"{gone} of {len(records)} were deleted after they were measured."
+    if any(record.folds is not None for record in records):
+        yield "folds", ON_FOLDS
     busy = warnings(section.runs)
     yield "busy", " ".join(busy) or "Nothing else used the processors when the runs began."
     for words in shared_words(section.runs):
@@ -77,6 +85,10 @@ def excluded(collection: Collection, root: Path) -> list[Excluded]:
     # Each reason names its file.
     found.append(Excluded("Unreadable", tuple((reason, ("",)) for reason in collection.broken)))
     return [each for each in found if each.reasons]
+
+
+def _is_gone(record: RunRecord) -> bool:
+    return record.model is None if record.folds is None else not record.folds.kept
 
 
 def _by_reason(runs: Iterable[tuple[str, str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from compress.report.card import remake_command
 from compress.report.collect import Collection
+from compress.report.folds import fold_figures, fold_rows
 from compress.report.frontier import Frontier, frontier
 from compress.report.honesty import excluded, facts
 from compress.report.panel import Panel
@@ -85,6 +86,9 @@ def render_page(collection: Collection, advice: Sequence[Advice], root: Path, su
         recipe=recipe,
         teacher=teacher_row,
         facts=facts,
+        fold_figures=fold_figures,
+        fold_rows=fold_rows,
+        root=root,
         command=lambda pick: remake_command(pick.record),
         scripts=[Markup(script) for script in scripts],
         hashes=[_hash(script) for script in scripts],

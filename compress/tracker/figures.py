@@ -12,8 +12,9 @@ from compress.records import RunRecord
 def figures(record: RunRecord) -> dict[str, float]:
     """The figures by name: every metric, and times and speed-ups of each timed shape.
 
-    Those of a shape are called "1x32/latency_ms". What was not measured is left out; a run that
-    did not succeed has only its `seconds`.
+    Those of a shape are called "1x32/latency_ms", the standard deviation over the folds of a run
+    that has some "accuracy_sd". What was not measured is left out; a run that did not succeed has
+    only its `seconds`.
     """
     found = {"seconds": record.seconds}
     if record.metrics is not None and record.status == "ok":
@@ -24,6 +25,8 @@ def figures(record: RunRecord) -> dict[str, float]:
             shape = f"{speed.batch}x{speed.length}"
             found[f"{shape}/speedup"] = speed.ratio
             found[f"{shape}/speedup_low"], found[f"{shape}/speedup_high"] = speed.low, speed.high
+    if record.folds is not None:
+        found |= {f"{name}_sd": each.sd for name, each in record.folds.figures.items()}
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
