@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from compress.measure.score import mcnemar_p_value
+from compress.measure.intervals import mcnemar_p_value
 from compress.measure.speedup import outside
 from compress.metrics import METRICS
 from compress.records import Comparison, Data, RunRecord, Speedup
@@ -130,10 +130,25 @@ def _merged(values: Sequence[Any]) -> Any:
             merged[low], merged[high] = mean_interval(columns[name], columns[low], columns[high])
     made = type(values[0])(**merged)
     if isinstance(made, Comparison):
-        return replace(made, p_value=mcnemar_p_value(made.lost, made.won))
+        return _compared(made, [value.p_value for value in values])
     if isinstance(made, Speedup) and made.floor is not None:
         return replace(made, difference=outside(made.low, made.high, made.floor))
     return made
+
+
+def _compared(merged: Comparison, p_values: Sequence[float]) -> Comparison:
+    """With McNemar's test of all folds' rows; of other tests the folds' p-values as one.
+
+    By Fisher's method (Statistical Methods for Research Workers, 1925, section 21.1): the more rows
+    the folds judge apart, the less of a difference in one of them can be chance.
+    """
+    if merged.lost is not None and merged.won is not None:
+        return replace(merged, p_value=mcnemar_p_value(merged.lost, merged.won))
+    # Imported here: it takes a second, and config errors should not.
+    from scipy.stats import combine_pvalues
+
+    p_value = float(combine_pvalues(p_values, method="fisher").pvalue)
+    return replace(merged, p_value=p_value, test=f"{merged.test}, folds by Fisher's method")
 
 
 def _total(values: Sequence[Any]) -> Any:

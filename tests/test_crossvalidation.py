@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from compress.crossvalidation import average, mean_interval, over_folds
-from compress.measure.score import mcnemar_p_value, wilson_interval
+from compress.measure.intervals import mcnemar_p_value, wilson_interval
 from compress.metrics import METRICS, objective_values
 from compress.records import (
     Comparison,
@@ -110,6 +110,18 @@ def test_the_interval_is_nearly_that_of_all_rows() -> None:
 def test_comparisons_are_of_all_rows() -> None:
     made = average([Comparison(0.9, 3, 1, 0.6), Comparison(0.8, 9, 1, 0.02)])
     assert made == Comparison(pytest.approx(0.85), 12, 2, mcnemar_p_value(12, 2))
+
+
+def test_other_tests_of_the_folds_become_one() -> None:
+    """By Fisher's method: -2 · (ln 0.05 + ln 0.2) = 9.21 is beaten by chance in 5.6 %."""
+    folds = [Comparison(None, None, None, p, "a test") for p in (0.05, 0.2)]
+    assert average(folds) == Comparison(
+        None,
+        None,
+        None,
+        pytest.approx(0.01 * (1 - math.log(0.01))),
+        "a test, folds by Fisher's method",
+    )
 
 
 def test_a_difference_in_time_is_judged_by_the_new_interval() -> None:

@@ -81,7 +81,7 @@ def test_folds_of_a_file_share_nothing(tmp_path: Path) -> None:
     folds = each_fold(made)
     check_folds(folds, Counter((text,) for text, _ in TABLE))
     for number, data in enumerate(folds, start=1):
-        assert Counter(data.evaluation.labels) == {0: 5, 1: 5}
+        assert Counter(data.evaluation.labels.tolist()) == {0: 5, 1: 5}
         assert len(data.training.validation) == 3, "a tenth of the 30 rows outside the fold"
         assert data.evaluation.name == f"fold {number} of 4 of x.csv, seed 0"
         assert data.training.train.name == "rest of x.csv"
@@ -133,7 +133,7 @@ def test_images_are_dealt_too(tmp_path: Path) -> None:
     judged = []
     for data in each_fold(made):
         assert isinstance(data.evaluation, ImageSplit)
-        assert Counter(data.evaluation.labels) == {0: 4, 1: 4}
+        assert Counter(data.evaluation.labels.tolist()) == {0: 4, 1: 4}
         judged += [int(data.evaluation.pixels(row)[0, 0, 0]) for row in range(8)]
     assert sorted(judged) == [*range(12), *range(100, 112)]
     (tmp_path / "train").mkdir()
