@@ -72,7 +72,8 @@ def import_nncf() -> Any:
             import nncf.quantization.range_estimator
     finally:
         logging.setLoggerClass(logger_class)
-    nncf.set_log_level(logging.ERROR)
+    # Its own set_log_level sets every handler that its logger has, whosever it is.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf
 
 

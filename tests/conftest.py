@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,17 +85,6 @@ def blank_record(cfg: DictConfig | None = None) -> RunRecord:
 def _quiet_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test may reach for a network."""
     monkeypatch.setattr("compress.sources.hub_answers", lambda: False)
-
-
-@pytest.fixture(autouse=True)
-def _logging_is_heard() -> None:
-    """Libraries and earlier tests of this process may have silenced loggers of ours."""
-    logging.disable(logging.NOTSET)
-    logging.root.setLevel(min(logging.root.level, logging.WARNING))
-    for name, each in logging.root.manager.loggerDict.items():
-        if name.startswith("compress") and isinstance(each, logging.Logger):
-            each.disabled, each.propagate = False, True
-            each.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

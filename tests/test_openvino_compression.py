@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
 import pytest
 
-from compress.openvino_compression import WHOLE_ROWS, _hits, fitting_group
+from compress.openvino_compression import WHOLE_ROWS, _hits, fitting_group, import_nncf
 from compress.settings import UserError
 
 
@@ -36,3 +37,18 @@ def test_hits_by_hand() -> None:
         return [np.array([logits[row]])]
 
     assert _hits([1, 1, 1])(compiled, ["a", "b", "c"]) == (2 / 3, [1.0, 0.0, 1.0])
+
+
+def test_nncf_is_silenced_and_nobody_elses_handler_is(caplog: pytest.LogCaptureFixture) -> None:
+    """Pytest, too, hangs its handler on a logger that hands nothing on, as NNCF's does."""
+    pytest.importorskip("nncf")
+    logger, handler = logging.getLogger("nncf"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        import_nncf()
+    finally:
+        logger.removeHandler(handler)
+    assert not logger.isEnabledFor(logging.WARNING)
+    assert handler.level == logging.NOTSET
+    logging.getLogger("compress").warning("heard")
+    assert caplog.messages == ["heard"]
