@@ -88,6 +88,21 @@ def shrink(singular: Float[Tensor, " n"], beta: float) -> Float[Tensor, " kept"]
     return inner.clamp(min=0).sqrt() / kept
 
 
+def denoised(
+    singular: Float[Tensor, " n"], beta: float, method: str, least: int
+) -> Float[Tensor, " kept"]:
+    """The singular values that a method leaves, but the `least` largest as they are in any case.
+
+    Args:
+        singular: all of a matrix, in descending order.
+        beta: its short side over its long side.
+        method: one of `DENOISERS`.
+        least: 0 for no such limit, and for methods that change what they leave.
+    """
+    kept = DENOISERS[method](singular, beta)
+    return kept if len(kept) >= least else singular[:least]
+
+
 DENOISERS: dict[str, Callable[[Float[Tensor, " n"], float], Float[Tensor, " kept"]]] = {
     "none": keep_all,
     "hard": hard_threshold,

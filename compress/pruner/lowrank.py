@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from compress.blocks import Linear, find_blocks, scoped_linears, shape_of, weight_matrix
 from compress.interfaces import StageContext
 from compress.modules import LowRankLinear
-from compress.pruner.denoise import DENOISERS
+from compress.pruner.denoise import DENOISERS, denoised
+from compress.pruner.rank import break_even, energy_rank, ratio_rank, reason, saves
 from compress.pruner.reducer import Reducer, Workpiece
 from compress.pruner.weighting import WEIGHTINGS, Norm, linear_named, standardizing_norm
 from compress.settings import (
@@ -60,6 +61,7 @@ class LowRank(Reducer):
             ratio · out · in / (out + in), rounded down.
         fixed: the rank itself.
         rank_min: at least this rank, whatever the rule says. `denoise` can leave less.
+        denoise_min: so many singular values, the largest, stay whatever "hard" takes for noise.
         rank_max: at most this rank; null for no limit.
         denoise: "none"; "hard" drops the singular values that noise could have made; "shrink"
             also takes the noise's share off the others. It comes before the rank rule.
@@ -77,6 +79,7 @@ class LowRank(Reducer):
     rank_min: int
     rank_max: int | None
     denoise: str
+    denoise_min: int
     standardize: bool
     weighting: str
     damping: float
@@ -94,7 +97,7 @@ class LowRank(Reducer):
         check_positive(self, "energy", "ratio", "fixed", "rank_min", "rank_max")
         check_choice(self, "denoise", tuple(DENOISERS))
         check_choice(self, "weighting", tuple(WEIGHTINGS))
-        check_not_negative(self, "damping")
+        check_not_negative(self, "damping", "denoise_min")
         self._check_pairs()
 
     def foresees_shapes(self) -> bool:
@@ -151,7 +154,7 @@ class LowRank(Reducer):
             norm = standardizing_norm(weight)
         left, singular, right = torch.linalg.svd(norm.applied(weight.double()), full_matrices=False)
         shape = shape_of(linear)
-        singular = DENOISERS[self.denoise](singular, min(shape) / max(shape))
+        singular = denoised(singular, min(shape) / max(shape), self.denoise, self.denoise_min)
         rank = self._rank(shape, singular)
         if saves(rank, shape):
             up, down = norm.undone(*balanced(left[:, :rank], singular[:rank], right[:rank]))
@@ -218,6 +221,11 @@ class LowRank(Reducer):
                 f"LowRank.rank_max must be null or at least rank_min={self.rank_min}, "
                 f"got {self.rank_max}"
             )
+        if self.denoise_min and self.denoise != "hard":
+            raise ConfigError(
+                "LowRank.denoise_min must be 0 but with denoise=hard, which leaves singular values "
+                f"as they are; got denoise_min={self.denoise_min}, denoise={self.denoise}"
+            )
         if self.weighting != "none" and self.denoise != "none":
             raise ConfigError(
                 "LowRank.denoise must be none with a weighting, for weighted noise does not follow "
@@ -228,40 +236,6 @@ class LowRank(Reducer):
                 "LowRank.standardize must be false with a weighting: both say which columns count; "
                 f"got weighting={self.weighting}"
             )
-
-
-def energy_rank(singular: Float[Tensor, " n"], energy: float) -> int:
-    """The fewest singular values, largest first, that hold the share `energy` of Σσ²."""
-    held = singular.square().cumsum(dim=0)
-    return int((held < energy * held[-1]).sum()) + 1 if len(held) else 0
-
-
-def ratio_rank(shape: tuple[int, int], ratio: float) -> int:
-    """Returns ratio · out · in / (out + in), rounded down: it leaves that share of the weights."""
-    outputs, inputs = shape
-    # What is whole but for the rounding of floats counts as whole.
-    return int(ratio * outputs * inputs / (outputs + inputs) + 1e-9)
-
-
-def break_even(shape: tuple[int, int]) -> int:
-    """The largest rank r with r · (out + in) < out · in."""
-    outputs, inputs = shape
-    return (outputs * inputs - 1) // (outputs + inputs)
-
-
-def saves(rank: int, shape: tuple[int, int]) -> bool:
-    """Whether a layer of this rank has fewer weights than a whole one. Rank 0 is no layer."""
-    return 0 < rank <= break_even(shape)
-
-
-def reason(rank: int, shape: tuple[int, int]) -> str:
-    """Why a layer stays whole."""
-    if rank == 0:
-        return "no singular value stands out of the noise"
-    outputs, inputs = shape
-    return (
-        f"rank {rank} would take {rank * (outputs + inputs)} weights instead of {outputs * inputs}"
-    )
 
 
 def balanced(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from compress.pruner.denoise import (
+    denoised,
     hard_threshold,
     known_noise_threshold,
     marchenko_pastur_median,
@@ -70,6 +71,13 @@ def test_shrinking_by_hand() -> None:
     singular = torch.tensor([5.0, 2.5, 2.0, HALF, 0.5, 0.4, 0.3], dtype=torch.float64)
     assert shrink(singular, 1.0).tolist() == pytest.approx([math.sqrt(21), 1.5])
     assert shrink(10 * singular, 1.0).tolist() == pytest.approx([10 * math.sqrt(21), 15.0])
+
+
+@pytest.mark.parametrize(("least", "kept"), [(0, 3), (3, 3), (4, 4), (9, 7)])
+def test_so_many_stay_in_any_case(least: int, kept: int) -> None:
+    """With a median of 1 the threshold is 2.858 (β = 1): three values are above it."""
+    singular = torch.tensor([5.0, 4.0, 3.0, 1.0, 0.5, 0.4, 0.3], dtype=torch.float64)
+    assert denoised(singular, 1.0, "hard", least).tolist() == singular[:kept].tolist()
 
 
 def test_without_noise_nothing_changes() -> None:

@@ -18,14 +18,8 @@ from compress.interfaces import CompressedModel, Quantizer, StageContext
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims
 from compress.modules import LowRankLinear
-from compress.pruner.lowrank import (
-    LowRank,
-    balanced,
-    break_even,
-    energy_rank,
-    ratio_rank,
-    saves,
-)
+from compress.pruner.lowrank import LowRank, balanced
+from compress.pruner.rank import break_even, energy_rank, ratio_rank, saves
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
 from tests.conftest import settings_of, torch_export
@@ -169,6 +163,9 @@ def test_denoising_leaves_the_planted_rank(teacher: CompressedModel, context: Co
         assert isinstance(thin, LowRankLinear)
         largest = float(weight_matrix(thin).detach()[0, 0])
         assert largest == pytest.approx(3.0) if denoise == "hard" else 2.9 < largest < 3.0
+    floor = lowrank(scope="attention", denoise="hard", denoise_min=4, rank="energy", energy=1.0)
+    notes = floor.prune(model, context(teacher)).history[-1].notes
+    assert set(notes["ranks"].values()) == {4}
     nothing = lowrank(scope="attention", denoise="hard", layers=(2,))
     with pytest.raises(UserError, match=r"out of the noise; set pruner\.denoise=none"):
         nothing.prune(model, context(teacher))
@@ -234,6 +231,9 @@ def test_a_factorised_layer_is_not_factorised_again(
         (dict(rank_min=0), r"LowRank\.rank_min must be > 0"),
         (dict(rank_min=4, rank_max=3), r"rank_max must be null or at least rank_min=4, got 3"),
         (dict(denoise="soft"), r"LowRank\.denoise must be one of none, hard, shrink; got soft"),
+        (dict(denoise_min=-1), r"LowRank\.denoise_min must be >= 0, got -1"),
+        (dict(denoise_min=2), "denoise_min must be 0 but with denoise=hard"),
+        (dict(denoise_min=2, denoise="shrink"), "got denoise_min=2, denoise=shrink"),
         (dict(weighting="x"), r"LowRank\.weighting must be one of none, input, activation, fisher"),
         (dict(damping=-1), r"LowRank\.damping must be >= 0"),
         (dict(weighting="input", denoise="hard"), "denoise must be none with a weighting"),
