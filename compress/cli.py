@@ -50,8 +50,10 @@ def run_job(cfg: DictConfig) -> float | list[float]:
     def work(record: RunRecord) -> RunRecord:
         # Imported here: torch and transformers take seconds, and --help needs neither.
         from compress.build import build_run
+        from compress.experiment.definition import check_row
         from compress.pipeline import execute
 
+        check_row(record.config.get("experiment"), record.overrides)
         return execute(build_run(cfg), folder, _shared_folder(folder), record)
 
     hydra = HydraConfig.get()
@@ -212,9 +214,11 @@ def command_line() -> Iterator[None]:
     # With it Hydra raises instead of printing its own report of several lines.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # Hydra looks for plugins in packages of its own alone.
+    from compress.experiment.sweeper import RowsSweeper
     from compress.search.sweeper import ParetoSweeper
 
-    Plugins.instance().register(ParetoSweeper)
+    for sweeper in (ParetoSweeper, RowsSweeper):
+        Plugins.instance().register(sweeper)
     try:
         yield
     except (HydraException, OmegaConfBaseException, UserError) as error:

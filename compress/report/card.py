@@ -26,6 +26,7 @@ from compress.report.words import (
 )
 
 CARD = "README.md"
+STEERING = ("search.", "experiment.cross=")  # of many runs
 
 PLAIN = """```python
 from transformers import {processor}, {architecture}
@@ -71,8 +72,8 @@ def model_card(record: RunRecord, architecture: str, *, plain: bool) -> str:
 
 
 def remake_command(record: RunRecord) -> str:
-    """The command line that makes the model again, alone: what steers a search plays no part."""
-    kept = (word for word in record.overrides if not word.startswith("search."))
+    """The command line that makes the model again, alone: what steers a sweep plays no part."""
+    kept = (word for word in record.overrides if not word.startswith(STEERING))
     return shlex.join(["python", "run.py", *kept])
 
 

@@ -181,22 +181,35 @@ def parse_goals(objectives: Any, constraints: Any, split: Any) -> Goals:
         raise ConfigError(f"search.split must be one of {', '.join(SPLITS)}; got {split}")
     ways: dict[str, Direction] = {}
     for name, way in objectives.items():
-        _check_metric("objectives", name)
+        _check_metric("search.objectives", name)
         if str(way) not in DIRECTIONS:
             raise ConfigError(
                 f"search.objectives.{name} must be one of {', '.join(DIRECTIONS)}; got {way}"
             )
         ways[str(name)] = DIRECTIONS[str(way)]
-    bounds = tuple(_constraint(str(n), str(t)) for n, t in dict(constraints or {}).items())
+    bounds = tuple(
+        parse_bound("search.constraints", str(name), str(text))
+        for name, text in dict(constraints or {}).items()
+    )
     return Goals(ways, bounds, SPLITS[str(split)])
 
 
-def _constraint(name: str, text: str) -> Constraint:
-    _check_metric("constraints", name)
+def parse_bound(where: str, name: str, text: str) -> Constraint:
+    """Reads a bound such as ">= 0.97 * baseline".
+
+    Args:
+        where: the mapping that it stands in, for the error message.
+        name: of the metric.
+        text: the bound.
+
+    Raises:
+        ConfigError: there is no such metric, or the text is no bound.
+    """
+    _check_metric(where, name)
     match = BOUND.fullmatch(text)
     if match is None:
         raise ConfigError(
-            f'search.constraints.{name} must be such as ">= 0.97 * baseline", "<= 10e6" or '
+            f'{where}.{name} must be such as ">= 0.97 * baseline", "<= 10e6" or '
             f'">= baseline - 0.01", got {text!r}'
         )
     least = match["sign"] == ">="
@@ -208,7 +221,7 @@ def _constraint(name: str, text: str) -> Constraint:
 
 def _check_metric(where: str, name: object) -> None:
     if name not in METRICS:
-        raise ConfigError(f"search.{where} must be among {', '.join(METRICS)}; got {name}")
+        raise ConfigError(f"{where} must be among {', '.join(METRICS)}; got {name}")
 
 
 def _better(direction: Direction) -> Literal["higher", "lower"]:
