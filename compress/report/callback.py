@@ -24,6 +24,8 @@ class ReportAfterMultirun(Callback):
         """
         # Imported here: Hydra builds callbacks before it composes the config, even for --help.
         from compress.cli import track_sweep
+        from compress.report.experiment import experiment_tables
+        from compress.report.experiment_page import show_tables
         from compress.report.screen import show
         from compress.report.terminal import open_console
         from compress.report.write import write_report
@@ -32,7 +34,10 @@ class ReportAfterMultirun(Callback):
         if not folder.is_dir():
             return  # nothing was begun
         report = write_report([folder], folder)
-        show(report, open_console())
+        console = open_console()
+        show(report, console)
+        if config.get("experiment") is not None and report.collection.runs:
+            show_tables(experiment_tables(report.collection), console)
         untracked = track_sweep(config, folder)
         for reason in dict.fromkeys(untracked):
             log.error("the sweep is whole, but not all of it is tracked: %s", reason)
