@@ -42,15 +42,16 @@ class Distillation(Settings):
     """Training on the teacher's logits, on the labels, or on both.
 
     Attributes:
-        temperature: T, softens both distributions; > 0.
+        temperature: T, softens both distributions; > 0. Changes nothing where the teacher says one
+            number and no distribution.
         alpha: weight of the soft loss, in [0, 1]: 0 is plain fine-tuning on the labels.
         epochs: passes over the train split; 0 trains nothing.
         learning_rate: the peak.
         batch_size: rows per step.
         warmup_fraction: share of the steps that the rate rises for.
         patience: epochs without a better validation loss to stop after; null never stops.
-        label_smoothing: share of each label spread over all classes, in [0, 1); 0 for none. The
-            teacher's distribution is left as it is.
+        label_smoothing: share of each label spread over all classes, or over yes and no, in [0, 1);
+            0 for none, which numbers must have. The teacher's distribution is left as it is.
     """
 
     temperature: float

@@ -31,7 +31,7 @@ class Score:
     Attributes:
         metric: what the task is judged by first, a name in `compress.scores`.
         value: of that metric.
-        low: lower end of its 95 % interval: Wilson's of a share, else a bootstrap's over rows.
+        low: lower end of its 95 % interval; `compress.problem` says which kind of one.
         high: upper end of it.
         samples: rows that were scored.
         batch_size: rows per batch while scoring, sorted by length and padded to the longest.

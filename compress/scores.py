@@ -43,7 +43,7 @@ SCORES: Mapping[str, ScoreKind] = {
         "accuracy", "fraction", "higher", "share of the evaluation rows that the model has right"
     ),
     "f1_macro": ScoreKind(
-        "macro F1", "fraction", "higher", "F1 averaged over the classes with equal weight"
+        "macro F1", "fraction", "higher", "F1 averaged over the classes or labels with equal weight"
     ),
     "f1": ScoreKind(
         "F1", "fraction", "higher", "F1 of the second class, where the task is judged by it"
@@ -55,5 +55,35 @@ SCORES: Mapping[str, ScoreKind] = {
     "top5": ScoreKind(
         "top-5 accuracy", "fraction", "higher",
         "share of images whose class is among the five likeliest",
+    ),
+    "spearman": ScoreKind(
+        "Spearman correlation", "correlation", "higher",
+        "correlation of the ranks of predicted numbers and of right ones",
+    ),
+    "pearson": ScoreKind(
+        "Pearson correlation", "correlation", "higher",
+        "correlation of predicted numbers and of right ones",
+    ),
+    "root_mean_squared_error": ScoreKind(
+        "root mean squared error", "as labels", "lower",
+        "root of the mean squared difference of predicted numbers and right ones", _negative,
+    ),
+    "f1_micro": ScoreKind(
+        "micro F1", "fraction", "higher", "F1 over all labels of all rows at once"
+    ),
+    "f1_weighted": ScoreKind(
+        "weighted F1", "fraction", "higher",
+        "F1 averaged over the labels with the rows that have each as its weight",
+    ),
+    "f1_by_weight": ScoreKind(
+        "F1 by label weight", "fraction", "higher",
+        "F1 averaged over the labels with their weights in the loss",
+    ),
+    "hamming_loss": ScoreKind(
+        "Hamming loss", "fraction", "lower",
+        "share of all answers, one for each row and label, that are wrong", _negative,
+    ),
+    "exact_match": ScoreKind(
+        "exact match", "fraction", "higher", "share of rows of which every label is right"
     ),
 }  # fmt: skip
