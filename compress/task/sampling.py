@@ -20,6 +20,7 @@ from compress.settings import (
     check_positive,
 )
 from compress.sources import first_line
+from compress.task.strata import strata
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -59,7 +60,7 @@ class SampledTask(Task, ABC):
         Args:
             role: "train", "validation", "evaluation" or "calibration".
             name: which rows these are, in words.
-            rows: with a column `label`: of class indices, where rows are classified.
+            rows: with a column `label`: class indices, numbers, or tuples of 0 and 1.
         """
 
     @final
@@ -136,11 +137,15 @@ def check_reads(task: Task, model: PreTrainedModel, wanted: str) -> None:
 def stratified_sample(rows: pd.DataFrame, limit: int | None, seed: int) -> pd.DataFrame:
     """At most `limit` rows, each class in its share of the whole; all rows for None.
 
+    Rows without classes are in the shares of their `strata`.
+
     Raises:
         UserError: the limit is below the number of classes.
     """
     if limit is None or limit >= len(rows):
         return rows
+    if not pd.api.types.is_integer_dtype(rows[LABEL]):
+        return split_off(rows, limit, seed)[1]
     classes = rows[LABEL].nunique()
     if limit < classes:
         raise UserError(f"limit must be at least the {classes} classes, got {limit}")
@@ -160,9 +165,12 @@ def split_off(
     """
     from sklearn.model_selection import train_test_split
 
-    labels = rows[LABEL]
+    # So many in a group are one in the smaller of the two parts.
+    part_rows = size if isinstance(size, int) else math.ceil(size * len(rows))
+    least = max(2, math.ceil(len(rows) / max(1, min(part_rows, len(rows) - part_rows))))
+    groups = strata(rows[LABEL], least)
     try:
-        rest, part = train_test_split(rows, test_size=size, stratify=labels, random_state=seed)
+        rest, part = train_test_split(rows, test_size=size, stratify=groups, random_state=seed)
     except ValueError as error:
         raise UserError(f"{len(rows)} rows cannot be split: {first_line(error)}") from error
     return rest, part
@@ -175,13 +183,13 @@ def hold_out(
     class_names: Sequence[str],
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Cuts splits off, one after the other, each with the classes' shares kept.
+    """Cuts splits off, one after the other, each with the classes' shares kept; see `strata`.
 
     Args:
         where: names the rows in errors.
-        rows: with class indices.
+        rows: with labels.
         shares: of all the rows, by the split's name.
-        class_names: in the order of the class indices.
+        class_names: in the order of the class indices; none where rows have no classes.
         seed: of the draws.
 
     Returns:
@@ -194,12 +202,24 @@ def hold_out(
     rest = rows
     for role, share in shares.items():
         size = math.ceil(share * len(rows))
-        counts = np.bincount(rest[LABEL], minlength=len(class_names))
-        if counts.min() < 2 or min(size, len(rest) - size) < len(class_names):
-            raise UserError(
-                f"{where}: {len(rows)} rows are too few to cut {share:.0%} of them for {role} with "
-                f"each of {len(class_names)} classes in it: {counts.min()} of "
-                f"{class_names[int(counts.argmin())]!r}"
-            )
+        words = f"{where}: {len(rows)} rows are too few to cut {share:.0%} of them for {role}"
+        if class_names:
+            _check_counts(words, rest, size, class_names)
+        elif size >= len(rest):
+            raise UserError(words)
         rest, splits[role] = split_off(rest, size, seed)
     return {**splits, "train": rest}
+
+
+def _check_counts(words: str, rows: pd.DataFrame, size: int, class_names: Sequence[str]) -> None:
+    """Refuses rows that cannot be cut with each class on both sides.
+
+    Raises:
+        UserError: they are such.
+    """
+    counts = np.bincount(rows[LABEL], minlength=len(class_names))
+    if counts.min() < 2 or min(size, len(rows) - size) < len(class_names):
+        raise UserError(
+            f"{words} with each of {len(class_names)} classes in it: {counts.min()} of "
+            f"{class_names[int(counts.argmin())]!r}"
+        )
