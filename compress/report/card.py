@@ -110,7 +110,7 @@ def _figures(record: RunRecord) -> str:
         ("", "this model", "teacher"),
         (f"accuracy, n = {ours.score.samples}", _accuracy(ours.score), _accuracy(theirs.score)),
         *[
-            (name, f"{value:.4f}", f"{theirs.score.others[name]:.4f}")
+            (plain_text(name), f"{value:.4f}", f"{theirs.score.others[name]:.4f}")
             for name, value in ours.score.others.items()
         ],
         ("runs on", ours.runtime, theirs.runtime),
@@ -149,11 +149,13 @@ def _sentences(record: RunRecord) -> list[str]:
     words = plain_words(record)
     if found is not None:
         verdict = "a real change" if significant(found) else "no more than chance"
-        words.append(
+        same = (
             f"It predicts as its teacher does in {found.agreement:.1%} of the rows; "
-            f"{found.lost} that the teacher has right it has wrong, {found.won} the other way "
-            f"round: {verdict} (McNemar's exact test, {p_words(found)})."
+            f"{found.lost} that the teacher has right it has wrong, {found.won} the other way round"
+            if found.agreement is not None
+            else "How its score differs from its teacher's"
         )
+        words.append(f"{same}: {verdict} ({found.test}, {p_words(found)}).")
     if any(speed.difference is False for speed in record.speedup):
         words.append(
             "No difference: not further from 1 than the teacher is from itself when it is timed "
