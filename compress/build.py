@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from compress.construct import construct
+from compress.distillation import Distillation
 from compress.metrics import check_objectives
 from compress.pipeline import Run
-from compress.settings import ConfigError, Settings, UserError
+from compress.settings import ConfigError, Settings, UserError, within
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -53,6 +54,7 @@ def check_run(run: Run) -> None:
     run.device.runtime.check(run.quantizer, run.device)
     run.task.check()
     check_objectives(run.objectives, run.task.scores())
+    check_smoothing(run)
     run.teacher.check()
     skeleton = run.teacher.skeleton(run.task.head)
     run.task.check_model(skeleton)
@@ -75,6 +77,23 @@ def check_shapes(device: Device, teacher: PreTrainedModel) -> None:
         raise ConfigError(
             f"device.benchmark.shapes has length {longest}, the teacher takes at most {limit}"
         )
+
+
+def check_smoothing(run: Run) -> None:
+    """Checks that labels are smoothed only where a share of one can be spread over others.
+
+    Raises:
+        ConfigError: labels are numbers, and a training smooths them.
+    """
+    if run.task.smooths_labels():
+        return
+    for stage in (run.student, run.pruner, run.quantizer):
+        for training in within(stage, Distillation):
+            if training.label_smoothing:
+                raise ConfigError(
+                    f"label_smoothing of {type(stage).__name__} must be 0, as the labels of "
+                    f"{type(run.task).__name__} are numbers; got {training.label_smoothing}"
+                )
 
 
 def _objectives(cfg: DictConfig) -> tuple[str, ...]:

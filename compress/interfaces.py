@@ -125,6 +125,10 @@ class Task(Settings, ABC):
     def scores(self) -> tuple[str, ...]:
         """What its rows are judged by, names in `compress.scores`, the one that counts first."""
 
+    def smooths_labels(self) -> bool:
+        """Whether a share of a label can be spread over others; not of numbers."""
+        return True
+
     def each_fold(self) -> tuple[Task, ...]:
         """The task with each fold of a cross-validation, from `fold=1` on; else itself alone."""
         return (self,)

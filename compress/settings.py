@@ -6,8 +6,11 @@ import dataclasses
 import re
 import types
 import typing
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+S = TypeVar("S", bound="Settings")
 
 
 class UserError(Exception):
@@ -58,6 +61,26 @@ class Settings:
         so that the stage cache notices when they change.
         """
         return ""
+
+
+def within(value: Any, kind: type[S]) -> Iterator[S]:
+    """The settings of a kind among these, however deep; these themselves too.
+
+    Args:
+        value: of a field, or settings as a whole.
+        kind: a class of settings.
+    """
+    if isinstance(value, kind):
+        yield value
+    inner: Iterable[Any] = ()
+    if isinstance(value, Settings):
+        inner = (getattr(value, field.name) for field in dataclasses.fields(value))
+    elif isinstance(value, dict):
+        inner = value.values()
+    elif isinstance(value, tuple):
+        inner = value
+    for each in inner:
+        yield from within(each, kind)
 
 
 def check_fraction(settings: Settings, name: str, *, closed: bool = False) -> None:

@@ -13,6 +13,7 @@ from compress.interfaces import CompressedModel
 from compress.settings import UserError
 from tests.conftest import compose_config, tiny_image_model
 
+STSB = "task=stsb task.path={tmp}/stsb objectives=[quality]"
 # Overrides → what the line must say. {tmp} is a folder with the files that `files` writes.
 TABLE = [
     ("pruner=wandaa", "Could not find 'pruner/wandaa' Available options in 'pruner': chain"),
@@ -72,7 +73,7 @@ TABLE = [
     ("task.max_length=long", "Reviews.max_length must be an integer, got 'long'"),
     ("task.max_length=513", "task.max_length must be at most the 512 tokens that BertFor"),
     ("task.seed=-1", "Reviews.seed must be >= 0, got -1"),
-    ("task=rte task.corpus=stsb", "Glue.corpus must be one of sst2, cola, mrpc, qqp, rte, qnli"),
+    ("task=rte task.corpus=snli", "Glue.corpus must be one of sst2, cola, mrpc, qqp, rte, qnli"),
     ("task=sst2 task.path={tmp}/empty", "train.tsv does not exist; expected train.tsv and dev.tsv"),
     ("task=sst2 task.path={tmp}/csv", "has columns text,label; expected sentence, label"),
     ("task=csv", "task: Missing mandatory value: task.path"),
@@ -86,6 +87,21 @@ TABLE = [
         "Csv.folds and evaluation_path exclude each other, got 5 and ",
     ),
     ("task=csv task.path={tmp}/mine.csv task.drop=[all]", "among empty, unlabelled, duplicates"),
+    ("task=csv task.path={tmp}/mine.csv task.problem=ranking", "one of classification, regression"),
+    ("task=csv task.path={tmp}/mine.csv task.label=[a,b]", "column 'a' is not among its columns"),
+    ("task=csv task.path={tmp}/mine.csv task.label=[a]", "or a list of two or more, got a list of"),
+    ("task=csv task.path={tmp}/mine.csv task.class_weights=even", "must be balanced, a list of nu"),
+    ("task=stsb task.path={tmp}/csv", "has columns text,label; expected sentence1, sentence2, sc"),
+    (STSB + " objectives=[accuracy]", "but the task's scores are spearman, pearson, root_mean_"),
+    (
+        STSB + " student=layers student.distillation.label_smoothing=0.1",
+        "of LayersStudent must be 0",
+    ),
+    (
+        STSB + " pruner=wanda pruner.recovery.label_smoothing=0.1",
+        "label_smoothing of Wanda must be",
+    ),
+    (STSB + " pruner=chain pruner.recovery.label_smoothing=0.1", "the labels of Glue are numbers;"),
     ("task=digits", "the task Digits has images, but BertForSequenceClassification reads texts"),
     ("task=cifar10 task.path={tmp}/c.npz", "c.npz does not exist, or is no file"),
     ("task=imagefolder task.path={tmp}/none", "none is no folder"),
@@ -111,8 +127,10 @@ def files(tmp_path: Path, teacher: CompressedModel) -> Path:
     tiny_image_model("vit").module.config.save_pretrained(tmp_path / "vit")
     (tmp_path / "vit" / "model.safetensors").write_bytes(b"")
     (tmp_path / "mine.csv").write_text("text,label\na,1\n")
+    (tmp_path / "stsb").mkdir()
     for name in ("train.tsv", "dev.tsv"):
         (tmp_path / "csv" / name).write_text("text,label\na,1\n")
+        (tmp_path / "stsb" / name).write_text("sentence1\tsentence2\tscore\n")
     return tmp_path
 
 

@@ -14,6 +14,7 @@ from compress.settings import (
     check_not_negative,
     check_positive,
     parse_pattern,
+    within,
 )
 
 
@@ -65,6 +66,14 @@ def test_integers_are_numbers_and_lists_become_tuples() -> None:
     assert made.share == 1.0
     assert isinstance(made.share, float)
     assert made.shapes == ((1, 2), (3, 4))
+
+
+def test_settings_are_found_however_deep() -> None:
+    inner, other = Inner(word="b"), Inner(word="c")
+    made = Outer(inner=inner, named={"x": other})
+    assert list(within(made, Inner)) == [inner, other]
+    assert list(within((made, {"y": made}), Outer)) == [made, made]
+    assert list(within(inner, Outer)) == []
 
 
 def test_describe_tells_class_version_and_all_fields() -> None:

@@ -1,13 +1,15 @@
-"""From what a user's files hold to rows of known classes: counted, dropped if asked, or refused."""
+"""From what a user's files hold to rows with labels: counted, dropped if asked, or refused."""
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
 from compress.settings import UserError
 from compress.task.sampling import LABEL
@@ -18,26 +20,24 @@ SHOWN = 40  # characters of what was got
 
 
 def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.DataFrame, str]:
-    """The rows with texts as text and labels as names, and what was done to them, in words.
+    """The rows that have texts and labels, and what was done to them, in words.
 
     Args:
         where: names the file in errors.
-        table: the columns `text`, `second` if there is one, and `label`; the index counts rows.
+        table: the columns `text`, `second` if there is one, and `label`, which is None where there
+            is none; the index counts rows.
         drop: which of `DROPPABLE` are left out, where they would otherwise be refused (empty
             texts, missing labels) or kept (texts that stand there before).
 
     Raises:
-        UserError: a row has no text or no label and is not to be dropped, or a text or a label is
-            of a wrong kind.
+        UserError: a row has no text or no label and is not to be dropped, or a text is no text.
     """
     texts = text_columns(table)
     for column in texts:
         _check_kinds(where, table[column], "text", str)
-    _check_kinds(where, table[LABEL], "label", str | int | float)
-    table = table.assign(label=_names(where, table[LABEL]))
-    blank = table[texts].map(lambda text: _missing(text) or not text.strip()).any(axis="columns")
+    blank = table[texts].map(is_missing).any(axis="columns")
     table, words = _without(where, table, blank, EMPTY, "an empty text", drop)
-    table, more = _without(where, table, table[LABEL] == "", UNLABELLED, "no label", drop)
+    table, more = _without(where, table, table[LABEL].isna(), UNLABELLED, "no label", drop)
     words += more
     labels = table.groupby(texts, sort=False)[LABEL].nunique()
     if conflicts := int((labels > 1).sum()):
@@ -47,6 +47,44 @@ def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.
         table = table[~again]
         words.append(f"{again.sum()} duplicate texts dropped")
     return table, "".join(f", {each}" for each in words)
+
+
+def class_labels(where: str, labels: pd.Series) -> list[str | None]:
+    """Labels as names, whole numbers written without a fraction; None for a missing one.
+
+    Raises:
+        UserError: one is of a wrong kind, or all are numbers and one of them is not whole.
+    """
+    _check_kinds(where, labels, "label", str | int | float)
+    names = [None if is_missing(label) else _name(label) for label in labels]
+    numbers = {name: _number(name) for name in set(names) if name is not None}
+    if None in numbers.values():
+        return names
+    whole = {
+        name: f"{number.to_integral_value():f}"
+        for name, number in numbers.items()
+        if number is not None and number == number.to_integral_value()
+    }
+    for row, name in zip(labels.index, names, strict=True):
+        if name is not None and name not in whole:
+            raise UserError(
+                f"{where}: row {row} has label {name[:SHOWN]!r}, expected names or whole "
+                "numbers: classes, not quantities, for which there is task.problem=regression"
+            )
+    return [None if name is None else whole[name] for name in names]
+
+
+def number_labels(where: str, labels: pd.Series) -> list[float | None]:
+    """Labels as numbers, as precise as a float32; None for a missing one.
+
+    Args:
+        where: names the file in errors.
+        labels: named as errors are to call it; its index counts rows.
+
+    Raises:
+        UserError: one is no finite number.
+    """
+    return [_quantity(where, str(labels.name), row, label) for row, label in labels.items()]
 
 
 def sorted_classes(names: Collection[str]) -> tuple[str, ...]:
@@ -114,38 +152,13 @@ def _without(
 def _check_kinds(where: str, fields: pd.Series, what: str, kind: type | types.UnionType) -> None:
     expected = "text" if kind is str else "text or a whole number"
     for row, field in fields.items():
-        if not (_missing(field) or isinstance(field, kind)):
+        if not (is_missing(field) or isinstance(field, kind)):
             got = repr(field)[:SHOWN]
             raise UserError(f"{where}: row {row} has {what} {got}, expected {expected}")
 
 
-def _names(where: str, labels: pd.Series) -> list[str]:
-    """Labels as text; "" for a missing one. Whole numbers are written without a fraction.
-
-    Raises:
-        UserError: all labels are numbers, and one of them is not whole.
-    """
-    names = [_name(label) for label in labels]
-    numbers = {name: _number(name) for name in set(names) - {""}}
-    whole = {"": ""}
-    for name, number in numbers.items():
-        if number is None:
-            return names
-        whole[name] = f"{number.to_integral_value():f}"
-    for row, name in zip(labels.index, names, strict=True):
-        number = numbers.get(name)
-        if number is not None and number != number.to_integral_value():
-            raise UserError(
-                f"{where}: row {row} has label {name[:SHOWN]!r}, expected names or whole "
-                "numbers: classes, not quantities"
-            )
-    return [whole[name] for name in names]
-
-
 def _name(label: Any) -> str:
-    if isinstance(label, bool):
-        return str(label).lower()
-    return "" if _missing(label) else str(label).strip()
+    return str(label).lower() if isinstance(label, bool) else str(label).strip()
 
 
 def _number(name: str) -> Decimal | None:
@@ -156,6 +169,23 @@ def _number(name: str) -> Decimal | None:
     return number if number.is_finite() else None
 
 
-def _missing(field: Any) -> bool:
-    """Whether there is nothing: an absent value, or the NaN that tables write for one."""
+def _quantity(where: str, name: str, row: Any, label: Any) -> float | None:
+    if is_missing(label):
+        return None
+    try:
+        # Python takes true for 1 and 1_000 for a thousand.
+        plain = not isinstance(label, bool) and "_" not in str(label)
+        number = Tensor([float(label)]).item() if plain else math.nan
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        got = str(label)[:SHOWN]
+        raise UserError(f"{where}: row {row} has {name} {got!r}, expected a finite number")
+    return number
+
+
+def is_missing(field: Any) -> bool:
+    """Whether there is nothing: an absent value, the NaN that tables write for one, or a blank."""
+    if isinstance(field, str):
+        return not field.strip()
     return field is None or (isinstance(field, float) and field != field)

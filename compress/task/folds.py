@@ -17,6 +17,7 @@ from jaxtyping import Int
 
 from compress.settings import ConfigError, UserError
 from compress.task.sampling import LABEL, SampledTask, hold_out
+from compress.task.strata import strata
 
 Numbers = Int[np.ndarray, " rows"]
 
@@ -66,10 +67,10 @@ class FoldedTask(SampledTask, ABC):
 
         Args:
             where: names the rows in errors.
-            rows: with class indices.
+            rows: with labels.
             shares: by the split's name, of all the rows; where there are folds, of those outside
                 the fold, and that of evaluation plays no part.
-            class_names: in the order of the class indices.
+            class_names: in the order of the class indices; none where rows have no classes.
             units: rows with equal numbers stay in one fold; None for each row by itself.
 
         Returns:
@@ -84,7 +85,7 @@ class FoldedTask(SampledTask, ABC):
             raise ConfigError(
                 f"only run.py goes through task.folds={self.folds}; here, name one with task.fold=1"
             )
-        labels = rows[LABEL].to_numpy()
+        labels = strata(rows[LABEL], self.folds)
         units = np.arange(len(rows)) if units is None else units
         numbers = deal(labels, units, self.folds, self.seed)
         self._check(where, labels, units, numbers, class_names)
@@ -116,7 +117,7 @@ class FoldedTask(SampledTask, ABC):
         numbers: Numbers,
         class_names: Sequence[str],
     ) -> None:
-        """Refuses folds of which one lacks a class.
+        """Refuses folds of which one lacks a class, or all rows.
 
         Raises:
             UserError: one does.
@@ -128,6 +129,8 @@ class FoldedTask(SampledTask, ABC):
                     f"{where}: {len(np.unique(units[of_class]))} different rows of class {name!r} "
                     f"are too few to have some in each of {self.folds} folds"
                 )
+        if (found := len(np.unique(units))) < (self.folds or 0):
+            raise UserError(f"{where}: {found} different rows are too few for {self.folds} folds")
 
 
 def deal(labels: Numbers, units: Numbers, folds: int, seed: int) -> Numbers:
@@ -139,7 +142,7 @@ def deal(labels: Numbers, units: Numbers, folds: int, seed: int) -> Numbers:
     than one row.
 
     Args:
-        labels: class indices.
+        labels: class indices, or other groups from 0; see `strata`.
         units: numbers that are equal for rows that stay together.
         folds: how many.
         seed: of the order.

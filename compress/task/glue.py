@@ -1,9 +1,9 @@
-"""The classification tasks of GLUE: single sentences and sentence pairs.
+"""The tasks of GLUE: single sentences and sentence pairs.
 
 Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for Natural Language
 Understanding", arXiv:1804.07461. The labels of the test splits are not public, so the published dev
 split is the evaluation split, as in the literature, and a validation part is cut from train: the
-evaluation split chooses nothing. STS-B is no classification and is not here.
+evaluation split chooses nothing.
 
 Deviations: QQP's files have rows that lack a question, which are dropped, as the hub's loader drops
 those that lack a field; the number is in the record. MRPC's `msr_paraphrase_train.txt` holds the
@@ -12,115 +12,28 @@ rows of dev.tsv too, which are taken out of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from compress.interfaces import TaskData
-from compress.problem.classification import Classification
 from compress.settings import UserError, check_choice
 from compress.sources import load_hub_dataset
+from compress.task.corpora import CORPORA, ClassNames, Corpus
 from compress.task.delimited import as_table, decoded, read_text, split_fields
 from compress.task.sampling import LABEL, split_off
-from compress.task.text import SECOND, TEXT, TextTask, check_rows, text_columns
+from compress.task.text import SECOND, TEXT, TextTask, check_texts, text_columns
 
 HUB_ID = "nyu-mll/glue"
 VALIDATION_ROWS = 872  # as many as SST-2's dev split has
 ENCODING = "utf-8-sig"  # MRPC's files begin with a byte order mark
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """One task of the benchmark.
-
-    Attributes:
-        name: as the benchmark writes it.
-        class_names: in the order of the hub's class indices.
-        texts: the hub's columns of the one sentence or of the two.
-        columns: those of the files: the sentences, then the label.
-        labels: how the files spell the classes, in their order.
-        metrics: what the benchmark judges by, beside accuracy.
-        train: what the train file may be called; the first that exists is read.
-        dev: the dev file.
-        hub_dev: what the hub calls that split.
-        header: the columns of files that have no first line with them.
-        gaps: whether the published files have rows that lack a sentence.
-    """
-
-    name: str
-    class_names: tuple[str, ...]
-    texts: tuple[str, ...]
-    columns: tuple[str, ...]
-    labels: tuple[str, ...]
-    metrics: tuple[str, ...] = ()
-    train: tuple[str, ...] = ("train.tsv",)
-    dev: str = "dev.tsv"
-    hub_dev: str = "validation"
-    header: tuple[str, ...] = ()
-    gaps: bool = False
-
-
-PAIR = ("sentence1", "sentence2")
-ENTAILMENT = ("entailment", "not_entailment")
-THREE_WAY = ("entailment", "neutral", "contradiction")
-
-CORPORA: Mapping[str, Corpus] = {
-    "sst2": Corpus(
-        "SST-2", ("negative", "positive"), ("sentence",), ("sentence", "label"), ("0", "1")
-    ),
-    "cola": Corpus(
-        "CoLA",
-        ("unacceptable", "acceptable"),
-        ("sentence",),
-        ("sentence", "label"),
-        ("0", "1"),
-        metrics=("matthews",),
-        header=("source", "label", "star", "sentence"),
-    ),
-    "mrpc": Corpus(
-        "MRPC",
-        ("not_equivalent", "equivalent"),
-        PAIR,
-        ("#1 String", "#2 String", "Quality"),
-        ("0", "1"),
-        metrics=("f1",),
-        train=("train.tsv", "msr_paraphrase_train.txt"),
-    ),
-    "qqp": Corpus(
-        "QQP",
-        ("not_duplicate", "duplicate"),
-        ("question1", "question2"),
-        ("question1", "question2", "is_duplicate"),
-        ("0", "1"),
-        metrics=("f1",),
-        gaps=True,
-    ),
-    "rte": Corpus("RTE", ENTAILMENT, PAIR, (*PAIR, "label"), ENTAILMENT),
-    "qnli": Corpus(
-        "QNLI",
-        ENTAILMENT,
-        ("question", "sentence"),
-        ("question", "sentence", "label"),
-        ENTAILMENT,
-    ),
-    "mnli": Corpus(
-        "MNLI",
-        THREE_WAY,
-        ("premise", "hypothesis"),
-        (*PAIR, "gold_label"),
-        THREE_WAY,
-        dev="dev_matched.tsv",
-        hub_dev="validation_matched",
-    ),
-    "wnli": Corpus("WNLI", ("not_entailment", "entailment"), PAIR, (*PAIR, "label"), ("0", "1")),
-}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Glue(TextTask):
-    """One classification task of GLUE.
+    """One task of GLUE.
 
     Attributes:
         corpus: one of `CORPORA`.
@@ -144,8 +57,12 @@ class Glue(TextTask):
         return CORPORA[self.corpus]
 
     def scores(self) -> tuple[str, ...]:
-        """Those of the benchmark, and macro F1."""
-        return ("accuracy", "f1_macro", *self._corpus.metrics)
+        """Those of the benchmark; of classes, accuracy and macro F1 too."""
+        return self._corpus.labels.scores()
+
+    def smooths_labels(self) -> bool:
+        """Of classes."""
+        return isinstance(self._corpus.labels, ClassNames)
 
     def check(self) -> None:
         """Raises a UserError if the folder lacks a file or a file lacks a column."""
@@ -167,7 +84,7 @@ class Glue(TextTask):
                 "validation": (f"{size} rows cut from the {cut}", validation),
                 "evaluation": ("published dev split", dev),
             },
-            Classification(self._corpus.class_names, self.scores()[1:]),
+            self._corpus.labels.problem(),
             f"{self._corpus.name} from {source}",
         )
 
@@ -225,8 +142,8 @@ class Glue(TextTask):
         table = as_table(str(file), header, [rows[number] for number in numbers]).iloc[:, places]
         table.columns = pd.Index([*(TEXT, SECOND)[: len(places) - 1], LABEL])
         table.index = pd.Index(numbers)
-        check_rows(str(file), table, self._corpus.labels)
-        table[LABEL] = table[LABEL].map(self._corpus.labels.index).astype(int)
+        check_texts(str(file), table)
+        table[LABEL] = self._corpus.labels.read(str(file), table[LABEL])
         return table.reset_index(drop=True), len(rows) - len(numbers)
 
     def _hub(self) -> tuple[pd.DataFrame, pd.DataFrame, str]:

@@ -1,4 +1,4 @@
-"""Labelled texts, or pairs of them: their encoding, shared by every text classification task."""
+"""Labelled texts, or pairs of them: their encoding, shared by every task on texts."""
 
 from __future__ import annotations
 
@@ -134,8 +134,8 @@ def text_columns(rows: pd.DataFrame) -> list[str]:
     return [column for column in (TEXT, SECOND) if column in rows]
 
 
-def check_rows(where: str, rows: pd.DataFrame, allowed: Sequence[str]) -> None:
-    """Checks that every row has its texts, and a label among the allowed ones.
+def check_texts(where: str, rows: pd.DataFrame) -> None:
+    """Checks that every row has its texts.
 
     Raises:
         UserError: a row has not; says which.
@@ -144,8 +144,3 @@ def check_rows(where: str, rows: pd.DataFrame, allowed: Sequence[str]) -> None:
         empty = rows.index[rows[column].isna() | (rows[column].astype(str).str.strip() == "")]
         if len(empty):
             raise UserError(f"{where}: row {empty[0] + 1} has no {column} ({len(empty)} such rows)")
-    wrong = rows.index[~rows[LABEL].isin(allowed)]
-    if len(wrong):
-        got = rows[LABEL].loc[wrong[0]]
-        choices = ", ".join(allowed)
-        raise UserError(f"{where}: row {wrong[0] + 1} has label {got!r}, allowed: {choices}")

@@ -20,6 +20,11 @@ from compress.task.imagefolder import ImageFolder
 from tests.conftest import settings_of
 
 GOOD = "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(40))
+NUMBERS = "".join(f"text {i},{i / 8}\n" for i in range(40))
+TWO = "".join(f"text {i},{i % 2},{i % 3 // 2}\n" for i in range(40))
+AB = "text,a,b\n"
+BOTH: dict[str, Any] = {"label": ("a", "b")}
+NUMBER = {"problem": "regression"}
 PAIRS = "".join(f"one {i}\ttwo {i}\t{'ab'[i % 2]}\n" for i in range(40))
 
 
@@ -69,9 +74,26 @@ CSV = [
     ("a.jsonl", lines({"text": None, "label": 1}), {}, "row 41 has an empty text"),
     ("a.jsonl", lines({"text": 5, "label": 1}), {}, "row 41 has text 5, expected text"),
     ("a.jsonl", lines({"text": "x", "label": [1]}), {}, "row 41 has label [1], expected text or"),
+    ("a.csv", csv("x,1\ny,1.5\n"), {}, "quantities, for which there is task.problem=regression"),
+    ("a.csv", csv(NUMBERS + "x,abc\n"), NUMBER, "row 41 has label 'abc', expected a finite"),
+    ("a.csv", csv(NUMBERS + "x,nan\n"), NUMBER, "row 41 has label 'nan', expected a finite"),
+    ("a.csv", csv(NUMBERS + "x,-inf\n"), NUMBER, "row 41 has label '-inf', expected a finite"),
+    ("a.csv", csv(NUMBERS + "x,\n"), NUMBER, "row 41 has no label (1 such rows); mend it, or"),
+    ("a.csv", csv("x,2\ny,2.0\n"), NUMBER, "all 2 rows have label 2, expected different numbers"),
+    ("a.csv", csv("x,2\ny,1\n"), NUMBER, "2 rows are too few to cut"),
+    ("a.jsonl", lines({"text": "x", "label": True}), NUMBER, "row 41 has label 'True', expected a"),
+    ("a.csv", csv(TWO + "x,1,maybe\n", AB), BOTH, "row 41 has b 'maybe', expected one of"),
+    ("a.csv", csv(TWO + "x,2,0\n", AB), BOTH, "row 41 has a '2', expected one of 0, 1, f"),
+    ("a.csv", csv(TWO + "x,0.5,0\n", AB), BOTH, "row 41 has a '0.5', expected one of 0, 1"),
+    ("a.csv", csv(TWO + "x,1,\n", AB), BOTH, "row 41 has no label (1 such rows); mend it"),
+    ("a.csv", csv(TWO, "text,a,c\n"), BOTH, "column 'b' is not among its columns: text, a, c"),
+    ("a.csv", csv(TWO.replace(",1\n", ",0\n"), AB), BOTH, "none of the 28 train rows have la"),
+    ("a.csv", csv(TWO.replace(",0\n", ",1\n"), AB), BOTH, "all of the 28 train rows have"),
+    ("a.csv", csv("x,1,0\n", AB), BOTH, "1 rows are too few to cut 20% of them for eval"),
     ("a.parquet", b"PAR1 but not really", {}, "is no Parquet file"),
 ]  # fmt: skip
 
+SCORED = "sentence1\tsentence2\tscore\n"
 GLUE = [
     ("sst2", "", "train.tsv has columns ; expected sentence, label"),
     ("sst2", "sentence\tlabel\n", "train.tsv has no rows"),
@@ -86,6 +108,13 @@ GLUE = [
     ("rte", "sentence1\tsentence2\tlabel\na\tb\t1\n", "allowed: entailment, not_entailment"),
     ("cola", "sentence\tlabel\n", "has 2 columns, expected 4 without a header: source"),
     ("cola", "a\t1\t\tgood\nb\t0\n", "row 2 has 2 fields, expected 4"),
+    ("stsb", "sentence1\tsentence2\tlabel\n", "expected sentence1, sentence2, score"),
+    ("stsb", SCORED + "a\tb\t5\na\tb\tabc\n", "row 2 has score 'abc', expected"),
+    ("stsb", SCORED + "a\tb\tnan\n", "score 'nan', expected a finite number"),
+    ("stsb", SCORED + "a\tb\tinf\n", "row 1 has score 'inf', expected a finite"),
+    ("stsb", SCORED + "a\tb\t5.1\n", "score '5.1', expected a number from 0 to"),
+    ("stsb", SCORED + "a\tb\t\n", "row 1 has score '', expected a number"),
+    ("stsb", SCORED + "\tb\t1\n", "row 1 has no text"),
     ("mrpc", "sentence1\tsentence2\n", "expected #1 String, #2 String, Quality"),
 ]  # fmt: skip
 
@@ -156,6 +185,24 @@ def test_bad_tables(
     assert told.startswith(str(tmp_path / name))
     assert said in told
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+WEIGHTS = [
+    ((1.0, 2.0, 3.0), "task.class_weights has 3 numbers, expected one for each of 2: a, b"),
+    ({"a": 1.0}, "task.class_weights is of a; expected a number for each of a, b"),
+    ({"a": 1.0, "c": 1.0}, "task.class_weights is of a, c; expected a number for each of a, b"),
+]
+
+
+@pytest.mark.parametrize(("weights", "said"), WEIGHTS)
+@pytest.mark.parametrize("several", [False, True])
+def test_weights_of_other_classes(
+    weights: Any, said: str, several: bool, tmp_path: Path, base: Csv
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(csv(TWO, AB) if several else csv(GOOD))
+    changes = BOTH if several else {}
+    assert said in refusal(replace(base, path=str(path), class_weights=weights, **changes))
 
 
 @pytest.mark.parametrize(("corpus", "content", "said"), GLUE)

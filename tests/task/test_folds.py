@@ -124,6 +124,24 @@ def test_a_validation_file_serves_every_fold(tmp_path: Path) -> None:
     assert validation == [[("new",)], [("new",), ("text 0",)]], "evaluation keeps its texts"
 
 
+def test_numbers_and_sets_of_labels_are_dealt_evenly(tmp_path: Path) -> None:
+    rows = [f"text {i},{i / 4},{i % 2},{i % 3 // 2}" for i in range(60)]
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(["text,size,a,b", *rows]))
+    numbers = each_fold(task(path, folds=3, label="size", problem="regression"))
+    check_folds(numbers, Counter((f"text {i}",) for i in range(60)))
+    tenths = [Counter((data.evaluation.labels * 4 // 6).int().tolist()) for data in numbers]
+    assert tenths == [dict.fromkeys(range(10), 2)] * 3
+    several = each_fold(task(path, folds=3, label=("a", "b")))
+    sets = [Counter(map(tuple, data.evaluation.labels.tolist())) for data in several]
+    whole = {(0, 0): 20, (1, 0): 20, (0, 1): 10, (1, 1): 10}
+    assert sum(sets, Counter()) == whole
+    for each, count in whole.items():
+        assert {found[each] for found in sets} <= {count // 3, count // 3 + 1}
+    with pytest.raises(UserError, match="60 different rows are too few for 61 folds"):
+        task(path, folds=61, fold=1, label="size", problem="regression").load()
+
+
 def test_images_are_dealt_too(tmp_path: Path) -> None:
     for name, shade in (("dark", 0), ("bright", 100)):
         for i in range(12):

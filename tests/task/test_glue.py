@@ -2,11 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from compress.problem.classification import Classification
+from compress.problem.regression import Regression
 from compress.settings import UserError
-from compress.task.glue import CORPORA, Glue
+from compress.task.corpora import CORPORA
+from compress.task.glue import Glue
 from compress.task.text import TextSplit
 from tests.conftest import SHARED, settings_of, yaml_names
 
@@ -79,8 +84,20 @@ LAYOUTS = {
         ["entailment", "neutral", "contradiction"],
     ),
     "wnli": ("index\tsentence1\tsentence2\tlabel", "0\t{a}\t{b}\t{label}", ["0", "1"]),
+    "stsb": (
+        "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore",
+        "0\tnews\tx\t2012\t1\tnone\tnone\t{a}\t{b}\t{label}",
+        ["0.000", "2.400", "5.000"],
+    ),
 }
 SINGLE = ("sst2", "cola")
+
+
+def hub_labels(corpus: str, count: int) -> list[float]:
+    """As the hub has those that `LAYOUTS` spell."""
+    found = LAYOUTS[corpus][2]
+    values = [float(each) for each in found] if corpus == "stsb" else range(len(found))
+    return [list(values)[i % len(found)] for i in range(count)]
 
 
 def write_corpus(folder: Path, corpus: str) -> None:
@@ -98,11 +115,17 @@ def test_the_files_of_each_corpus_are_read(corpus: str, tmp_path: Path) -> None:
     data = task.load()
     texts = [[f'a "{i}' for i in range(6)], [f"b {i}" for i in range(6)]]
     assert columns(data.evaluation) == texts[: 1 if corpus in SINGLE else 2]
-    classes = len(data.training.problem.names)
-    assert data.evaluation.labels.tolist() == [i % classes for i in range(6)]
+    assert data.evaluation.labels.tolist() == torch.tensor(hub_labels(corpus, 6)).tolist()
     assert len(data.training.train) + len(data.training.validation) == 30
+    if corpus == "stsb":
+        assert data.training.problem == Regression("score")
+        assert task.scores() == ("spearman", "pearson", "root_mean_squared_error")
+        return
     extra = {"cola": ("matthews",), "mrpc": ("f1",), "qqp": ("f1",)}.get(corpus, ())
+    assert isinstance(data.training.problem, Classification)
+    assert len(data.training.problem.names) == len(LAYOUTS[corpus][2])
     assert data.training.problem.others == ("f1_macro", *extra)
+    assert task.scores() == ("accuracy", "f1_macro", *extra)
 
 
 class Published(dict[str, pd.DataFrame]):
@@ -122,8 +145,9 @@ def test_the_hub_has_the_same_rows_as_the_files(
     frames = {}
     for split, count in (("train", 30), (found.hub_dev, 6)):
         texts = zip(found.texts, ([f'a "{i}' for i in range(30)], [f"b {i}" for i in range(30)]))  # noqa: B905
-        rows = {**dict(texts), "label": [i % len(found.labels) for i in range(30)]}
-        frames[split] = pd.DataFrame({**rows, "idx": range(30)})[:count]
+        labels = np.array(hub_labels(corpus, 30))
+        labels = labels.astype("float32") if corpus == "stsb" else labels
+        frames[split] = pd.DataFrame({**dict(texts), "label": labels, "idx": range(30)})[:count]
     asked = []
 
     def published(*names: object) -> Published:

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from compress.task.weights import Weights, class_weights, weights_words
+
+NAMES, BALANCED = ("0", "sad"), (0.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("weights", "found", "words"),
+    [
+        (None, None, ""),
+        (
+            "balanced",
+            (0.5, 2.0),
+            "balanced on the train rows: 0 0.5, sad 2",
+        ),
+        ((1.0, 3.0), (1.0, 3.0), "as given: 0 1, sad 3"),
+        # As Hydra reads {sad: 3, 0: 1}.
+        ({"sad": 3.0, 0: 1.0}, (1.0, 3.0), "as given: 0 1, sad 3"),
+    ],
+)
+def test_weights_follow_the_classes(
+    weights: Weights, found: tuple[float, ...] | None, words: str
+) -> None:
+    made = class_weights(weights, NAMES, BALANCED)
+    assert made == found
+    told = f"; weighted in the loss, {words}" if words else ""
+    assert weights_words(weights, NAMES, made) == told
+
+
+def test_many_weights_are_not_all_told() -> None:
+    names = [f"class {i}" for i in range(77)]
+    words = weights_words((1.0,) * 77, names, (1.0,) * 77)
+    assert words.endswith("class 11 1 and 65 more")
