@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from compress.records import ModelMetrics, RunRecord, Score
+from compress.report.quality import at_most_words
 from compress.report.words import SIGNIFICANT, measured
+from compress.scores import SCORES
 
 Split: TypeAlias = Literal["validation", "evaluation"]
 
+# What may be lost of the quality: see `compress.scores`.
+LITTLE, MORE = 0.01, 0.03
 # Differences of shares are not exact: 0.86 - 0.85 is a little more than 0.01.
 ROUNDING = 1e-9
 
@@ -20,8 +24,8 @@ class Candidate:
     """One version of a model.
 
     Attributes:
-        change: of accuracy against the baseline, negative where it is lower.
-        p_value: how likely a difference like it is by chance (McNemar); null if that is not known.
+        change: of quality against the baseline, negative where it is worse.
+        p_value: how likely a difference like it is by chance; null if that is not known.
         latency_ms: at the shape that counts.
     """
 
@@ -37,7 +41,7 @@ class Budget:
     """What may be lost.
 
     Attributes:
-        most: of accuracy; null for nothing that can be told from chance, and nothing at all where
+        most: of quality; null for nothing that can be told from chance, and nothing at all where
             that is not known.
     """
 
@@ -72,14 +76,17 @@ class Winner:
         return {kind: each for kind, each in found.items() if each is not None}
 
 
-BUDGETS = (
-    Budget("no measurable loss", None),
-    Budget("at most 1 % of accuracy lost", 0.01),
-    Budget("at most 3 % of accuracy lost", 0.03),
-)
+def budgets_of(metric: str) -> tuple[Budget, Budget, Budget]:
+    """The budgets, named for the score that is to be kept; the strictest one first."""
+    kind = SCORES[metric]
+    return (
+        Budget("no measurable loss", None),
+        Budget(at_most_words(kind, LITTLE), LITTLE),
+        Budget(at_most_words(kind, MORE), MORE),
+    )
 
 
-def winners(candidates: Sequence[Candidate], budgets: Sequence[Budget] = BUDGETS) -> list[Winner]:
+def winners(candidates: Sequence[Candidate], budgets: Sequence[Budget]) -> list[Winner]:
     """The fastest and the smallest candidate within each budget.
 
     Of two that are equally fast the smaller one wins, of two equally small ones the faster one.

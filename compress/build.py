@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from compress.construct import construct
 from compress.distillation import Distillation
-from compress.metrics import check_objectives
+from compress.metrics import check_objectives, check_scores
 from compress.pipeline import Run
 from compress.settings import ConfigError, Settings, UserError, within
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from compress.interfaces import Device
+
+
+# What a search asks of each of its runs.
+SEARCHED = ("search.objectives", "search.constraints")
 
 
 def build_run(cfg: DictConfig) -> Run:
@@ -40,6 +44,8 @@ def build_run(cfg: DictConfig) -> Run:
         raise ConfigError("; ".join(errors))
     run = Run(**parts, seed=_seed(cfg), objectives=_objectives(cfg), interim=_interim(cfg))
     check_run(run)
+    for key in SEARCHED:
+        check_scores(key, OmegaConf.select(cfg, key) or (), run.task.scores())
     return run
 
 

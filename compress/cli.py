@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from compress.metrics import objective_values
 from compress.monitor import Rejected
 from compress.records import FILE, SCHEMA, RunRecord, read_record, write_record
+from compress.report.quality import kind_of, value_words
 from compress.settings import UserError
 from compress.tracking import Tracker
 
@@ -262,10 +263,11 @@ def _log_summary(record: RunRecord, folder: Path) -> None:
     assert record.metrics is not None
     assert record.baseline is not None
     ours, theirs, speed = record.metrics, record.baseline, record.speedup[0]
+    kind = kind_of(ours.score)
     log.info(
-        "accuracy %.4f (teacher %.4f), %.1f MB (%.1f), %.2f ms (%.2f, %.2fx [%.2f, %.2f]) → %s",
-        ours.score.value,
-        theirs.score.value,
+        "%s %s (teacher %s), %.1f MB (%.1f), %.2f ms (%.2f, %.2fx [%.2f, %.2f]) → %s",
+        kind.words,
+        *(value_words(kind, score.value, 4) for score in (ours.score, theirs.score)),
         ours.size_bytes / 1e6,
         theirs.size_bytes / 1e6,
         ours.latency[0].median_ms,

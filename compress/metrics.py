@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,10 +83,24 @@ def check_objectives(names: tuple[str, ...], scores: tuple[str, ...]) -> None:
     if unknown or not names:
         got = ", ".join(unknown) or "none"
         raise ConfigError(f"objectives must be among {', '.join(METRICS)}; got {got}")
+    check_scores("objectives", names, scores)
+
+
+def check_scores(key: str, names: Iterable[str], scores: tuple[str, ...]) -> None:
+    """Checks that the task has what a setting names.
+
+    Args:
+        key: the setting.
+        names: figures; only those that are scores are asked after.
+        scores: what the task is judged by.
+
+    Raises:
+        ConfigError: it does not.
+    """
     absent = [name for name in names if name in SCORES and name not in scores]
     if absent:
         has = ", ".join(scores)
-        raise ConfigError(f"objectives has {', '.join(absent)}, but the task's scores are {has}")
+        raise ConfigError(f"{key} has {', '.join(absent)}, but the task's scores are {has}")
 
 
 def objective_values(record: RunRecord, names: tuple[str, ...]) -> list[float]:

@@ -5,6 +5,7 @@ Units are in the names; fractions lie in [0, 1]; what could not be measured is n
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from dataclasses import asdict, dataclass, field
@@ -307,6 +308,17 @@ def record_schema() -> TypeAdapter[RunRecord]:
     return TypeAdapter(RunRecord)
 
 
+def parse_record(raw: dict[str, Any]) -> RunRecord:
+    """A record from the values of its JSON, which may be of any schema that is read.
+
+    Raises:
+        ValidationError: they do not fit the schema.
+    """
+    made = copy.deepcopy(raw)
+    _migrate_(made)
+    return record_schema().validate_python(made)
+
+
 def read_record(path: Path) -> RunRecord:
     """Reads a metrics.json; what an older schema lacks is null or empty.
 
@@ -321,9 +333,8 @@ def read_record(path: Path) -> RunRecord:
     if schema not in READ:
         allowed = ", ".join(map(str, READ))
         raise UserError(f"{path} has schema {schema}, this version reads {allowed}")
-    _migrate_(raw)
     try:
-        return record_schema().validate_python(raw)
+        return parse_record(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

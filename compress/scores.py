@@ -37,6 +37,17 @@ class ScoreKind:
     meaning: str
     quality: Callable[[float], float] = _itself
 
+    @property
+    def relative(self) -> bool:
+        """Whether qualities are logarithms, so that a change is told as a share of the value."""
+        return self.quality is _log_likelihood
+
+    def moved(self, value: float, change: float) -> float:
+        """What a value becomes when its quality changes by so much."""
+        if self.relative:
+            return value * math.exp(-change)
+        return value + change if self.better == "higher" else value - change
+
 
 SCORES: Mapping[str, ScoreKind] = {
     "accuracy": ScoreKind(
@@ -85,5 +96,10 @@ SCORES: Mapping[str, ScoreKind] = {
     ),
     "exact_match": ScoreKind(
         "exact match", "fraction", "higher", "share of rows of which every label is right"
+    ),
+    "perplexity": ScoreKind(
+        "perplexity", "perplexity", "lower",
+        "exponential of what a token costs in nats on average; 1 if every token were certain",
+        _log_likelihood,
     ),
 }  # fmt: skip

@@ -4,26 +4,28 @@ from dataclasses import replace
 
 import pytest
 
-from compress.budgets import BUDGETS, Budget, Candidate, candidate, titles, winners
+from compress.budgets import Budget, Candidate, budgets_of, candidate, titles, winners
 from compress.records import Comparison
 from tests.search.records import record_of
+from tests.test_records import judged_by
 
 FLOAT = Candidate("float", 0.0, 1.0, 90, 10.0)
 INT8 = Candidate("int8", -0.002, 0.4, 60, 4.0)
 STATIC = Candidate("static", -0.01, 0.03, 23, 2.0)
 INT4 = Candidate("int4", -0.025, 0.001, 13, 12.0)
 BROKEN = Candidate("broken", -0.4, 0.0, 5, 1.0)
+BUDGETS = budgets_of("accuracy")
 ALL = (FLOAT, INT8, STATIC, INT4, BROKEN)
 
 
 def test_the_fastest_and_the_smallest_of_each_budget() -> None:
-    found = [(w.fastest, w.smallest) for w in winners(ALL)]
+    found = [(w.fastest, w.smallest) for w in winners(ALL, BUDGETS)]
     assert found == [(INT8, INT8), (STATIC, STATIC), (STATIC, INT4)]
 
 
 def test_a_gain_is_no_loss_however_sure() -> None:
     better = Candidate("better", 0.02, 0.001, 50, 3.0)
-    assert winners([better, FLOAT])[0].fastest == better
+    assert winners([better, FLOAT], BUDGETS)[0].fastest == better
 
 
 @pytest.mark.parametrize(
@@ -55,14 +57,14 @@ def test_equal_speed_goes_to_the_smaller_and_equal_size_to_the_faster() -> None:
 
 
 def test_nothing_within_a_budget_is_said_so() -> None:
-    winner = winners([BROKEN])[0]
+    winner = winners([BROKEN], BUDGETS)[0]
     assert winner.fastest is None
     assert winner.smallest is None
-    assert winners([])[2].fastest is None
+    assert winners([], BUDGETS)[2].fastest is None
 
 
 def test_titles_name_each_winner_once_with_all_that_it_won() -> None:
-    assert titles(winners(ALL)) == {
+    assert titles(winners(ALL, BUDGETS)) == {
         "int8": ["smallest, fastest, balanced: no measurable loss"],
         "static": [
             "smallest, fastest, balanced: at most 1 % of accuracy lost",
@@ -70,8 +72,8 @@ def test_titles_name_each_winner_once_with_all_that_it_won() -> None:
         ],
         "int4": ["smallest: at most 3 % of accuracy lost"],
     }
-    assert titles(winners([BROKEN])) == {}
-    assert titles(winners([FLOAT])) == {
+    assert titles(winners([BROKEN], BUDGETS)) == {}
+    assert titles(winners([FLOAT], BUDGETS)) == {
         "float": [f"smallest, fastest, balanced: {', '.join(each.name for each in BUDGETS)}"]
     }
 
@@ -88,3 +90,28 @@ def test_a_run_is_judged_on_the_rows_that_are_named() -> None:
     assert candidate("a", record, "validation", 2.0) == Candidate("a", change[1], 0.01, 60, 2.0)
     before = replace(record, validation_comparison=None)
     assert candidate("a", before, "validation", 2.0).p_value is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "worse", "allowed"),
+    [
+        ("spearman", 0.891, [True, True]),  # the baseline has 0.9
+        ("spearman", 0.88, [False, True]),
+        ("spearman", 0.86, [False, False]),
+        ("perplexity", 0.5, [True, True]),  # lower is better
+        ("perplexity", 0.9 * 1.009, [True, True]),
+        ("perplexity", 0.9 * 1.02, [False, True]),
+        ("perplexity", 0.9 * 1.04, [False, False]),
+    ],
+)
+def test_what_may_be_lost_of_other_scores(metric: str, worse: float, allowed: list[bool]) -> None:
+    one = candidate("x", judged_by(metric, worse, 0.9), "evaluation", 1.0)
+    assert [budget.allows(one) for budget in budgets_of(metric)[1:]] == allowed
+
+
+def test_titles_name_the_score() -> None:
+    record = judged_by("perplexity", 20.4, 20.0, comparison=Comparison(0.9, None, None, 0.001))
+    one = candidate("x", record, "evaluation", 1.0)
+    assert titles(winners([one], budgets_of("perplexity"))) == {
+        "x": ["smallest, fastest, balanced: perplexity at most 3 % higher"]
+    }

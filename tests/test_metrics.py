@@ -10,13 +10,14 @@ from compress.problem import classification
 from compress.records import read_record, write_record
 from compress.scores import SCORES
 from compress.settings import ConfigError
-from tests.test_records import FAILED, make_old, make_record
+from tests.test_records import FAILED, absent_scores, judged_by, make_old, make_record
 
 
 def test_every_metric_reads_a_finite_number() -> None:
-    values = {name: metric.read(make_record()) for name, metric in METRICS.items()}
+    record = make_record()
+    values = {name: metric.read(record) for name, metric in METRICS.items()}
     unknown = {name for name, value in values.items() if not math.isfinite(value)}
-    assert unknown == set(SCORES) - {"accuracy", "f1_macro", "f1", "matthews", "top5"}
+    assert unknown == absent_scores(record)
     assert values["latency_ms"] == 5.0
     assert values["speedup"] == 2.0
     assert values["zipped_bytes"] == 750
@@ -28,11 +29,20 @@ def test_every_metric_reads_a_finite_number() -> None:
 def test_what_was_not_measured_is_nan(tmp_path: Path) -> None:
     path = write_record(make_record(), tmp_path)
     make_old(path)
-    values = {name: metric.read(read_record(path)) for name, metric in METRICS.items()}
+    record = read_record(path)
+    values = {name: metric.read(record) for name, metric in METRICS.items()}
     unknown = {name for name, value in values.items() if math.isnan(value)}
-    assert unknown == set(SCORES) - {"accuracy", "f1_macro"} | {
+    assert {"f1", "matthews", "top5"} <= absent_scores(record)
+    assert unknown == absent_scores(record) | {
         "agreement", "bitmask_bytes", "resident_bytes", "tokens_per_second", "zipped_bytes",
     }  # fmt: skip
+
+
+def test_quality_is_higher_where_a_model_is_better() -> None:
+    for metric, better, worse in (("spearman", 0.9, 0.8), ("perplexity", 20.0, 21.0)):
+        values = [METRICS["quality"].read(judged_by(metric, each, 1.0)) for each in (better, worse)]
+        assert values[0] > values[1]
+        assert METRICS[metric].read(judged_by(metric, better, 1.0)) == better
 
 
 def test_objectives_in_order_and_nan_for_failures() -> None:

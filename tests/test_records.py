@@ -23,6 +23,7 @@ from compress.records import (
     read_record,
     write_record,
 )
+from compress.scores import SCORES
 from compress.settings import UserError
 
 
@@ -71,6 +72,25 @@ def make_record(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0, **chan
     return replace(record, **changes)  # type: ignore[arg-type]
 
 
+def judged_by(metric: str, value: float, teacher: float, **changes: object):  # type: ignore[no-untyped-def]
+    """A run of a task that is not judged by accuracy; intervals are of ± 5 % of the value."""
+    record = make_record(**changes)
+    scores = {
+        part: Score(metric, each, 0.95 * each, 1.05 * each, 100, 32, "test")
+        for part, each in (("metrics", value), ("baseline", teacher))
+    }
+    return replace(
+        record,
+        **{part: replace(getattr(record, part), score=score) for part, score in scores.items()},
+    )
+
+
+def absent_scores(record: RunRecord) -> set[str]:
+    """What the record's task is not judged by."""
+    assert record.metrics is not None
+    return SCORES.keys() - record.metrics.score.by_name().keys()
+
+
 KEPT = ("runtime", "precision", "zipped_bytes", "bitmask_bytes", "resident_bytes", "layers")
 # What records did not have before, by where it is.
 SINCE = {
@@ -117,6 +137,7 @@ def test_a_record_of_before_reads_with_what_it_lacks_unknown(tmp_path: Path) -> 
     record = read_record(path)
     assert record.metrics is not None
     assert (record.metrics.runtime, record.metrics.precision) == ("torch", None)
+    # Records then had no other score than macro F1.
     assert record.metrics.score == replace(make_metrics().score, others={"f1_macro": 0.9})
     assert record.metrics.zipped_bytes is record.comparison is record.speedup[0].difference is None
 

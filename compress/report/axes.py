@@ -12,11 +12,12 @@ from compress.records import RunRecord
 from compress.report.points import (
     Figure,
     Shape,
-    accuracy_figure,
     latency_figure,
+    score_figure,
     size_figure,
     teacher_ms,
 )
+from compress.report.quality import axis_words, is_logarithmic, kind_of
 from compress.report.words import measured
 
 
@@ -27,12 +28,14 @@ class Axis:
     Attributes:
         exact: whether it has no sampling error, so that no bar is drawn.
         baseline: the teacher's own.
+        logarithmic: whether its scale is.
     """
 
     title: str
     figure: Figure
     exact: bool
     baseline: float
+    logarithmic: bool = False
 
     @property
     def values(self) -> Float[np.ndarray, " points"]:
@@ -46,10 +49,13 @@ class Axis:
         return np.maximum([self.values - self.figure.low, self.figure.high - self.values], 0)
 
 
-def accuracy_axis(records: Sequence[RunRecord]) -> Axis:
-    """Accuracy on the evaluation rows."""
-    baseline = measured(records[0])[1].score.value
-    return Axis("accuracy on held-out rows", accuracy_figure(records), False, baseline)
+def score_axis(records: Sequence[RunRecord]) -> Axis:
+    """The score on the evaluation rows."""
+    baseline = measured(records[0])[1].score
+    kind, found = kind_of(baseline), score_figure(records)
+    title = axis_words(kind, "on held-out rows")
+    wide = is_logarithmic(kind, [baseline.value, *found.values])
+    return Axis(title, found, False, baseline.value, wide)
 
 
 def size_axis(records: Sequence[RunRecord]) -> Axis:

@@ -11,8 +11,9 @@ import shlex
 from typing import Any
 
 from compress.curve import CURVE
-from compress.records import RunRecord, Score
+from compress.records import Comparison, RunRecord, Score
 from compress.report.markdown import plain_text
+from compress.report.quality import kind_of, score_words, value_words
 from compress.report.table import STAGES, recipe
 from compress.report.words import (
     asked_sparsity,
@@ -21,12 +22,15 @@ from compress.report.words import (
     p_words,
     plain_words,
     saved_words,
+    shape_words,
     significant,
     speedup_words,
 )
+from compress.scores import SCORES
 
 CARD = "README.md"
 STEERING = ("search.", "experiment.cross=")  # of many runs
+DIGITS = 4  # of scores
 
 PLAIN = """```python
 from transformers import {processor}, {architecture}
@@ -108,11 +112,7 @@ def _figures(record: RunRecord) -> str:
     asked = asked_sparsity(record)
     rows = [
         ("", "this model", "teacher"),
-        (f"accuracy, n = {ours.score.samples}", _accuracy(ours.score), _accuracy(theirs.score)),
-        *[
-            (plain_text(name), f"{value:.4f}", f"{theirs.score.others[name]:.4f}")
-            for name, value in ours.score.others.items()
-        ],
+        *_scores(ours.score, theirs.score),
         ("runs on", ours.runtime, theirs.runtime),
         ("computes in", ours.precision or "–", theirs.precision or "–"),
         ("parameters", f"{ours.parameters:,}", f"{theirs.parameters:,}"),
@@ -126,7 +126,7 @@ def _figures(record: RunRecord) -> str:
         ("its peak while it runs", *_megabytes(record, "peak_memory_bytes")),
     ]
     for speed, mine, other in zip(record.speedup, ours.latency, theirs.latency, strict=True):
-        shape = f"{speed.batch} × {speed.length} tokens"
+        shape = shape_words(mine)
         medians = f"{mine.median_ms:.2f} ms", f"{other.median_ms:.2f} ms"
         rows.append((f"median latency, {shape}", *medians))
         rows.append((f"speed-up, {shape}", speedup_words(speed), "1"))
@@ -134,6 +134,26 @@ def _figures(record: RunRecord) -> str:
     told = [row for row in rows if row[1:] != ("–", "–")]
     lines = [f"| {' | '.join(row)} |" for row in told]
     return "\n".join([lines[0], "| --- | --- | --- |", *lines[1:]])
+
+
+def _scores(ours: Score, theirs: Score) -> list[tuple[str, str, str]]:
+    """What counts, with its intervals, and then what the task is judged by beside it."""
+    name = f"{kind_of(ours).words}, n = {ours.samples}"
+    mine, other = (score_words(each, DIGITS, DIGITS) for each in (ours, theirs))
+    return [(name, mine, other), *(_other(name, ours, theirs) for name in ours.others)]
+
+
+def _other(name: str, ours: Score, theirs: Score) -> tuple[str, str, str]:
+    """A score by its name; one of a label of the user's is no other task's, and has no words."""
+    known = SCORES.get(name)
+    values = [score.others.get(name) for score in (ours, theirs)]
+    mine, other = (
+        "–" if value is None
+        else value_words(known, value, DIGITS) if known
+        else f"{value:.{DIGITS}f}"
+        for value in values
+    )  # fmt: skip
+    return (plain_text(name) if known is None else known.words), mine, other
 
 
 def _megabytes(record: RunRecord, figure: str) -> tuple[str, str]:
@@ -148,14 +168,7 @@ def _sentences(record: RunRecord) -> list[str]:
     found = record.comparison
     words = plain_words(record)
     if found is not None:
-        verdict = "a real change" if significant(found) else "no more than chance"
-        same = (
-            f"It predicts as its teacher does in {found.agreement:.1%} of the rows; "
-            f"{found.lost} that the teacher has right it has wrong, {found.won} the other way round"
-            if found.agreement is not None
-            else "How its score differs from its teacher's"
-        )
-        words.append(f"{same}: {verdict} ({found.test}, {p_words(found)}).")
+        words.append(_against_teacher(found, kind_of(measured(record)[0].score).words))
     if any(speed.difference is False for speed in record.speedup):
         words.append(
             "No difference: not further from 1 than the teacher is from itself when it is timed "
@@ -164,8 +177,21 @@ def _sentences(record: RunRecord) -> list[str]:
     return words
 
 
-def _accuracy(score: Score) -> str:
-    return f"{score.value:.4f} ({score.low:.4f} to {score.high:.4f})"
+def _against_teacher(found: Comparison, score: str) -> str:
+    """How far predictions and scores differ; of quantities there are no equal predictions."""
+    verdict = "a real change" if significant(found) else "no more than chance"
+    proof = f"{verdict} ({found.test}, {p_words(found)})"
+    if found.agreement is not None and found.lost is not None:
+        return (
+            f"It predicts as its teacher does in {found.agreement:.1%} of the rows; "
+            f"{found.lost} that the teacher has right it has wrong, {found.won} the other way "
+            f"round: {proof}."
+        )
+    same = (
+        "" if found.agreement is None
+        else f"It predicts as its teacher does {found.agreement:.1%} of the time. "
+    )  # fmt: skip
+    return f"{same}How its {score} differs from its teacher's is {proof}."
 
 
 def _machine(record: RunRecord) -> str:

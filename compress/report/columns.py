@@ -13,7 +13,7 @@ from compress.scores import SCORES
 
 Kind = Literal["text", "number", "integer", "boolean"]
 FRACTION, RATIO, BYTES, MS, COUNT, SECONDS = "fraction", "ratio", "bytes", "ms", "count", "s"
-NO_UNIT = "–"
+NO_UNIT, DEPENDS = "–", "depends"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ METRIC_MEANINGS = {
     "bitmask_bytes": "what the files would take with one bit a weight and only the weights that "
     "are not zero, wherever that is less",
     "tokens_per_second": "at the first timed shape; empty for images",
-    "agreement": "share of the evaluation rows on which model and baseline predict the same class",
+    "agreement": "share of the evaluation rows, or of their tokens, of which model and baseline "
+    "say the same; empty where they say quantities",
 }
 
 
@@ -117,19 +118,25 @@ MEASURED = (
     Column("runtime", "text", NO_UNIT, "what ran the model", lambda r: measured(r)[0].runtime),
     Column("precision", "text", NO_UNIT, "what it computed in", lambda r: measured(r)[0].precision),
     Column(
-        "accuracy_low", "number", FRACTION, "lower end of accuracy's 95 % Wilson interval",
+        "metric", "text", NO_UNIT, "what the task is judged by first: the name of that column",
+        lambda r: measured(r)[0].score.metric,
+    ),
+    Column(
+        "score_low", "number", DEPENDS, "lower end of its 95 % interval",
         lambda r: measured(r)[0].score.low,
     ),
     Column(
-        "accuracy_high", "number", FRACTION, "upper end of it",
+        "score_high", "number", DEPENDS, "upper end of it",
         lambda r: measured(r)[0].score.high,
     ),
     Column(
-        "baseline_accuracy", "number", FRACTION, "accuracy of the model that it was made from",
+        "baseline_score", "number", DEPENDS, "that of the model that it was made from",
         lambda r: measured(r)[1].score.value,
     ),
     Column(
-        "lost", "integer", COUNT, "rows that the baseline has right and the model wrong",
+        "lost", "integer", COUNT,
+        "rows that the baseline has right and the model wrong; empty where rows are not simply "
+        "right or wrong",
         lambda r: r.comparison and r.comparison.lost,
     ),
     Column(
@@ -138,8 +145,12 @@ MEASURED = (
     ),
     Column(
         "p_value", "number", "probability",
-        "McNemar's exact test of these: below 0.05 the difference in accuracy is no chance",
+        "how likely a difference at least as large is if neither model is better: below 0.05 the "
+        "difference in score is no chance",
         lambda r: r.comparison and r.comparison.p_value,
+    ),
+    Column(
+        "test", "text", NO_UNIT, "what gives it", lambda r: r.comparison and r.comparison.test
     ),
     Column(
         "samples", "integer", COUNT, "evaluation rows", lambda r: measured(r)[0].score.samples

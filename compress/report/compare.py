@@ -12,6 +12,7 @@ from typing import Any
 from compress.measure.speedup import outside
 from compress.records import RunRecord, Score, Speedup
 from compress.report.collect import Collection
+from compress.report.quality import difference_words, kind_of, value_words
 from compress.report.table import recipe
 from compress.report.words import environment_of, measured, megabytes, speedup_words
 
@@ -60,7 +61,7 @@ class Change:
     """One figure of two runs, in words.
 
     Attributes:
-        kind: accuracy, size, speed-up or memory.
+        kind: the score's, size, speed-up or memory.
         change: from left to right, with its 95 % interval where there is one.
         verdict: whether that is more than noise.
     """
@@ -144,10 +145,14 @@ def cautions(pair: Pair) -> dict[str, str]:
     found: dict[str, str] = {}
     if not _both_ok(pair):
         return found
+    ours, theirs = (measured(record)[0].score for record in (left, right))
+    score = _names(ours, theirs)
     if left.choices["task"] != right.choices["task"]:
-        found["accuracy"] = f"tasks differ: {left.choices['task']}, {right.choices['task']}"
+        found[score] = f"tasks differ: {left.choices['task']}, {right.choices['task']}"
+    elif ours.metric != theirs.metric:
+        found[score] = "they are judged by different scores"
     elif _digest(left) != _digest(right):
-        found["accuracy"] = "rows differ: the digests of the data are not the same"
+        found[score] = "rows differ: the digests of the data are not the same"
     here, there = (f"{env.machine}, {env.device}" for env in map(environment_of, (left, right)))
     if here != there:
         found["speed-up"] = found["memory"] = f"machines differ: {here}; {there}"
@@ -171,7 +176,7 @@ def changes(pair: Pair) -> list[Change]:
     (_, left), (_, right) = pair.left, pair.right
     (ours, _), (theirs, _) = measured(left), measured(right)
     found = [
-        _accuracy(ours.score, theirs.score),
+        _score(ours.score, theirs.score),
         _size(ours.size_bytes, theirs.size_bytes),
         *_speeds(left, right),
         _memory("resident memory, MB", ours.resident_bytes, theirs.resident_bytes),
@@ -181,21 +186,31 @@ def changes(pair: Pair) -> list[Change]:
     return [replace(c, verdict=INCOMPARABLE) if c.kind in warned else c for c in found]
 
 
-def accuracy_difference(left: Score, right: Score) -> tuple[float, float, float]:
-    """The right accuracy less the left one, with its 95 % interval.
+def quality_difference(left: Score, right: Score) -> tuple[float, float, float]:
+    """The right quality less the left one, with its 95 % interval; both of one metric.
 
-    Of the two Wilson intervals, as if the rows had been drawn twice (Newcombe, "Interval estimation
-    for the difference between independent proportions", Statistics in Medicine 17:873, 1998, method
-    10). Records hold no predictions, so what two models get wrong on the same row cannot be set
+    Of the two models' own intervals, as if the rows had been drawn twice: of accuracies Newcombe's
+    ("Interval estimation for the difference between independent proportions", Statistics in
+    Medicine 17:873, 1998, method 10), of other scores the same construction (Zou & Donner,
+    "Construction of confidence intervals about effect measures", Statistics in Medicine 27:1693,
+    2008). Records hold no predictions, so what two models get wrong on the same row cannot be set
     against each other; where the rows are the same, the interval is wider than it need be.
 
     Returns:
         Difference, lower and upper end.
     """
-    difference = right.value - left.value
-    low = math.hypot(right.value - right.low, left.high - left.value)
-    high = math.hypot(right.high - right.value, left.value - left.low)
+    ours, our_low, our_high = _quality_interval(left)
+    theirs, their_low, their_high = _quality_interval(right)
+    difference = theirs - ours
+    low = math.hypot(theirs - their_low, our_high - ours)
+    high = math.hypot(their_high - theirs, ours - our_low)
     return difference, difference - low, difference + high
+
+
+def _quality_interval(score: Score) -> tuple[float, float, float]:
+    """The quality with the lower and the upper end of its interval."""
+    low, high = sorted(map(kind_of(score).quality, (score.low, score.high)))
+    return score.quality, low, high
 
 
 def speedup_ratio(left: Speedup, right: Speedup) -> tuple[float, float, float, bool]:
@@ -212,17 +227,30 @@ def speedup_ratio(left: Speedup, right: Speedup) -> tuple[float, float, float, b
     return right.ratio / left.ratio, low, high, outside(low, high, floor)
 
 
-def _accuracy(left: Score, right: Score) -> Change:
-    difference, low, high = accuracy_difference(left, right)
-    sure = low > 0 or high < 0
-    return Change(
-        "accuracy",
-        "accuracy",
-        f"{left.value:.4f} (n = {left.samples})",
-        f"{right.value:.4f} (n = {right.samples})",
-        f"{difference:+.4f} ({low:+.4f} to {high:+.4f})",
-        _verdict(difference, sure, "higher", "lower", "may be chance"),
-    )
+def _score(left: Score, right: Score) -> Change:
+    kinds = kind_of(left), kind_of(right)
+    name = _names(left, right)
+    shown = [
+        f"{value_words(kind, score.value, 4)} (n = {score.samples})"
+        for kind, score in zip(kinds, (left, right), strict=True)
+    ]
+    if left.metric != right.metric:
+        return Change(name, name, shown[0], shown[1], ABSENT, INCOMPARABLE)
+    difference, low, high = quality_difference(left, right)
+    rising = kinds[0].better == "higher"
+    words = [
+        difference_words(kinds[0], each)
+        for each in (difference, *((low, high) if rising else (high, low)))
+    ]
+    more, less = ("higher", "lower") if rising else ("better", "worse")
+    verdict = _verdict(difference, low > 0 or high < 0, more, less, "may be chance")
+    change = f"{words[0]} ({words[1]} to {words[2]})"
+    return Change(name, name, shown[0], shown[1], change, verdict)
+
+
+def _names(left: Score, right: Score) -> str:
+    """What two models are judged by."""
+    return ", ".join(dict.fromkeys(kind_of(score).words for score in (left, right)))
 
 
 def _size(left: int, right: int) -> Change:

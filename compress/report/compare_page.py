@@ -25,14 +25,14 @@ from compress.report.compare import (
 )
 from compress.report.markdown import plain_text
 from compress.report.table import recipe
+from compress.scores import SCORES
 from compress.settings import UserError
 
+NEWCOMBE = "Newcombe's (1998, method 10) of the two Wilson intervals"
+ZOU_DONNER = "Zou and Donner's (2008) of the two intervals"
 EXPLAINED = (
-    "Accuracy: the interval of the difference is Newcombe's (1998, method 10) of the two Wilson "
-    "intervals, as if the rows had been drawn twice; records hold no predictions to compare row by "
-    "row.",
     "Speed-up: more than noise if the ratio of the two, with the intervals of both, lies outside "
-    "the larger noise floor. Size is exact. Memory repeats to a few percent.",
+    "the larger noise floor. Size is exact. Memory repeats to a few percent."
 )
 DIFFERENT, FIGURES = ("what differs", "A", "B"), ("figure", "A", "B", "change", "more than noise?")
 
@@ -91,7 +91,7 @@ def show_comparison(compared: Compared, console: Console) -> None:
             console.print(_table(None, DIFFERENT, map(_cells, own)))
         if found := changes(pair):
             console.print(_table(None, FIGURES, map(_figure_cells, found)))
-    for words in EXPLAINED:
+    for words in _explained(compared):
         console.print(f"[dim]{escape(words)}[/]")
 
 
@@ -111,7 +111,7 @@ def comparison_markdown(compared: Compared) -> str:
         own, found = compared.own(pair), changes(pair)
         parts += [_rows(DIFFERENT, map(_cells, own))] if own else []
         parts += [_rows(FIGURES, map(_figure_cells, found))] if found else []
-    parts += [[plain_text(words)] for words in EXPLAINED]
+    parts += [[plain_text(words)] for words in _explained(compared)]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
@@ -136,6 +136,18 @@ def _warnings(pair: Pair) -> Iterator[str]:
         reasons.setdefault(reason, []).append(kind)
     for reason, kinds in reasons.items():
         yield f"These do not compare: {', '.join(kinds)}; {reason}."
+
+
+def _explained(compared: Compared) -> Iterator[str]:
+    """How it is told what is more than noise."""
+    both = (side for pair in compared.matching.pairs for _, side in (pair.left, pair.right))
+    for metric in dict.fromkeys(each.metrics.score.metric for each in both if each.metrics):
+        words, how = SCORES[metric].words, NEWCOMBE if metric == "accuracy" else ZOU_DONNER
+        yield (
+            f"{words[0].upper()}{words[1:]}: the interval of the difference is {how}, as if the "
+            "rows had been drawn twice; records hold no predictions to compare row by row."
+        )
+    yield EXPLAINED
 
 
 def _name(compared: Compared, pair: Pair) -> str:

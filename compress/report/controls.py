@@ -22,7 +22,7 @@ from bokeh.plotting import figure
 from compress.records import RunRecord
 from compress.report.panel import FONT_SIZE
 from compress.report.plotted import FILTERS, shape_columns, stairs_columns, teacher_columns
-from compress.report.points import Shape
+from compress.report.points import Shape, shape_name
 from compress.report.views import Drawn, latency_title
 
 ROW, HEADER, TALLEST = 28, 32, 424  # pixels of the table
@@ -75,7 +75,7 @@ def shape_choice(
         drawn: what changes.
         plots: by their places.
     """
-    fixed = {name: drawn.source.data[name] for name in ("mb", "accuracy")}
+    fixed = {name: drawn.source.data[name] for name in ("mb", "score")}
     timed = [shape_columns(records, shape) for shape in shapes]
     swaps = [
         (drawn.source, [ColumnDataSource(each) for each in timed]),
@@ -90,7 +90,7 @@ def shape_choice(
     shared = {
         "swaps": swaps,
         "axes": [plots["place_latency"].xaxis[0], plots["place_cost"].yaxis[0]],
-        "labels": [latency_title(shape) for shape in shapes],
+        "labels": [latency_title(shape_name(records, shape)) for shape in shapes],
     }
     choice.js_on_change("value", CustomJS(args=shared, code=SWAP))
     return choice
@@ -98,10 +98,11 @@ def shape_choice(
 
 def run_table(drawn: Drawn) -> DataTable:
     """All runs; what is selected in it is selected in the plots."""
+    places = "0,0.00" if drawn.kind.relative else "0.000"
     columns = [
         TableColumn(field="run", title="run", width=80),
         TableColumn(field="recipe", title="recipe", width=430),
-        TableColumn(field="accuracy", title="accuracy", formatter=_number("0.000"), width=75),
+        TableColumn(field="score", title=drawn.kind.words, formatter=_number(places), width=75),
         TableColumn(field="change", title="change against the teacher", width=270),
         TableColumn(field="mb", title="MB", formatter=_number("0.0"), width=60),
         TableColumn(field="latency", title="ms", formatter=_number("0.00"), width=65),

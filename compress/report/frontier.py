@@ -24,7 +24,7 @@ from compress.report.plotted import (
     stairs_columns,
     teacher_columns,
 )
-from compress.report.points import shapes_of
+from compress.report.points import shape_name, shapes_of
 from compress.report.recommend import Advice
 from compress.report.views import Drawn, pareto_view
 
@@ -37,7 +37,7 @@ class Frontier:
         filters: by what they filter by; only what the runs differ in.
         count: how many runs are shown.
         shape: chooses the shape whose times are drawn; null where there is only one.
-        plots: accuracy by size, accuracy by latency, latency by size.
+        plots: score by size, score by latency, latency by size.
         table: all runs, linked with the plots.
     """
 
@@ -65,13 +65,15 @@ def frontier(advice: Advice, root: Path) -> Frontier:
     records = [record for _, record in advice.section.runs]
     columns = {**run_columns(advice, root), **shape_columns(records, advice.shape)}
     drawn = Drawn(
+        advice.section.kind,
         ColumnDataSource(columns),
         ColumnDataSource(teacher_columns(records, advice.shape)),
         {place: ColumnDataSource(stairs_columns(columns, place)) for place in PLACES},
         BooleanFilter([True] * len(records)),
         tuple(i for i, name in enumerate(columns["run"]) if name == advice.ship),
     )
-    plots = {place: pareto_view(drawn, place, advice.shape) for place in PLACES}
+    timed = shape_name(records, advice.shape)
+    plots = {place: pareto_view(drawn, place, timed) for place in PLACES}
     count = Div(text=f"{len(records)} of {len(records)} runs shown", **readable())
     shapes = shapes_of(records)
     choice = shape_choice(records, shapes, drawn, plots) if len(shapes) > 1 else None

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.records import RunRecord
+from compress.records import Comparison, RunRecord
 from compress.report.collect import Collection
 from compress.report.points import Shape, run_name, shapes_of, speedup_at
+from compress.report.quality import kind_of, value_words
 from compress.report.recommend import Advice
 from compress.report.words import environment_of, measured, shared_words, warnings
 
@@ -54,7 +55,7 @@ def facts(advice: Advice) -> Iterator[tuple[str, str]]:
         f"{first.data.source}: {first.data.train:,} to train on, {first.data.validation:,} to "
         f"validate, {first.data.evaluation:,} to test",
     )
-    yield "accuracy", _accuracy(records)
+    yield section.kind.words, _score(records)
     yield "measured", _when(records)
     for shape in shapes_of(records):
         yield f"times at {shape[0]} × {shape[1]}", " ".join(_times(records, shape))
@@ -108,14 +109,21 @@ def _versions(records: Sequence[RunRecord]) -> str:
     return ", ".join(f"{name} {' or '.join(versions)}" for name, versions in found.items())
 
 
-def _accuracy(records: Sequence[RunRecord]) -> str:
+def _score(records: Sequence[RunRecord]) -> str:
+    """How sure the scores are."""
     scores = [measured(record)[0].score for record in records]
     samples = sorted({score.samples for score in scores})
-    widest = max((score.high - score.low) / 2 for score in scores)
-    return (
-        f"on {' or '.join(f'{n:,}' for n in samples)} test rows: 95 % Wilson intervals of up to "
-        f"± {widest:.3f}; against the teacher by McNemar's exact test, row by row"
+    kind, widest = kind_of(scores[0]), max((score.high - score.low) / 2 for score in scores)
+    intervals = "Wilson intervals" if scores[0].metric == "accuracy" else "intervals"
+    words = (
+        f"on {' or '.join(f'{n:,}' for n in samples)} test rows: 95 % {intervals} of up to "
+        f"± {value_words(kind, widest, 3)}"
     )
+    tests = dict.fromkeys(each.comparison.test for each in records if each.comparison)
+    if not tests:
+        return words
+    rows = ", row by row" if Comparison.test in tests else ""
+    return f"{words}; against the teacher by {' or '.join(tests)}{rows}"
 
 
 def _when(records: Sequence[RunRecord]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from compress.records import ModelMetrics, RunRecord, Score
+from compress.records import Comparison, ModelMetrics, RunRecord
+from compress.report.quality import score_words
 from compress.report.sections import Section
 from compress.report.table import recipe
 from compress.report.words import NO_DIFFERENCE, measured, megabytes, p_words
@@ -14,7 +15,6 @@ HEADER = (
     "% Made by compress; needs \\usepackage{array,booktabs}.\n"
     "% Intervals are of 95 %: Wilson's of accuracy, a bootstrap's of speed-up."
 )
-TITLES = ("Recipe", "Accuracy", "MB", "Speed-up", "p")
 # What pdflatex would take for a command, for another sign, or for an argument of the row before.
 ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "&": r"\&", "%": r"\%",
@@ -61,7 +61,8 @@ def _table(section: Section, number: int) -> Iterator[str]:
     yield r"  \centering"
     yield r"  \begin{tabular}{>{\raggedright\arraybackslash}p{0.42\linewidth}rrrr}"
     yield r"    \toprule"
-    yield _row(TITLES)
+    words = section.kind.words
+    yield _row(("Recipe", words[0].upper() + words[1:], "MB", "Speed-up", "p"))
     yield r"    \midrule"
     yield _row((escaped(f"teacher {first.choices['teacher']}"), *_figures(baseline), "1", "--"))
     yield r"    \midrule"
@@ -74,10 +75,13 @@ def _table(section: Section, number: int) -> Iterator[str]:
 
 def _caption(section: Section) -> str:
     timed = section.baseline.latency[0]
+    found = (record.comparison for _, record in section.runs)
+    tests = " or ".join(dict.fromkeys(each.test for each in found if each)) or Comparison.test
+    direction = "" if section.kind.better == "higher" else f" Lower {section.kind.words} is better."
     words = (
         f"{section.task}, n = {section.baseline.score.samples}, on {section.machine}; "
         f"{section.device}. Speed-up over the teacher at {timed.batch} × {timed.length}; "
-        "intervals of 95 %; p: McNemar's exact test of the change in accuracy."
+        f"intervals of 95 %; p: {tests} of the change in {section.kind.words}.{direction}"
     )
     return escaped(words)
 
@@ -98,11 +102,7 @@ def _cells(run: tuple[Path, RunRecord]) -> tuple[str, ...]:
 
 
 def _figures(metrics: ModelMetrics) -> tuple[str, str]:
-    return _accuracy(metrics.score), megabytes(metrics.size_bytes)
-
-
-def _accuracy(score: Score) -> str:
-    return f"{score.value:.3f} ({score.low:.3f}--{score.high:.3f})"
+    return score_words(metrics.score, 3, to="--"), megabytes(metrics.size_bytes)
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from compress.report.honesty import excluded, facts
 from compress.report.panel import Panel
 from compress.report.panels import panels
 from compress.report.points import speedup_at, teacher_ms
+from compress.report.quality import score_words
 from compress.report.recommend import Advice, Pick
 from compress.report.table import recipe
 from compress.report.words import change_words, measured, megabytes, speedup_words
@@ -96,13 +97,12 @@ def render_page(collection: Collection, advice: Sequence[Advice], root: Path, su
 
 
 def pick_row(advice: Advice, pick: Pick) -> tuple[str, ...]:
-    """The figures of a pick as words: accuracy, change, size, latency, speed-up."""
+    """The figures of a pick as words: score, change, size, latency, speed-up."""
     ours, _ = measured(pick.record)
     speed = speedup_at(pick.record, advice.shape)
     assert speed is not None, "picks were timed at the shape that counts"
-    score = ours.score
     return (
-        f"{score.value:.4f} ({score.low:.3f} to {score.high:.3f})",
+        score_words(ours.score),
         change_words(pick.record),
         f"{megabytes(ours.size_bytes)} MB",
         f"{pick.latency_ms:.2f} ms",
@@ -113,11 +113,10 @@ def pick_row(advice: Advice, pick: Pick) -> tuple[str, ...]:
 def teacher_row(advice: Advice) -> tuple[str, ...]:
     """The teacher's figures, as `pick_row` has those of a pick."""
     records = [record for _, record in advice.section.runs]
-    # Teachers of other seeds have other accuracies: this is the one of the run that is named first.
+    # Teachers of other seeds have other scores: this is the one of the run that is named first.
     _, theirs = measured(advice.picks[0].record)
-    score = theirs.score
     return (
-        f"{score.value:.4f} ({score.low:.3f} to {score.high:.3f})",
+        score_words(theirs.score),
         "",
         f"{megabytes(theirs.size_bytes)} MB",
         f"{teacher_ms(records, advice.shape):.2f} ms",

@@ -1,4 +1,4 @@
-"""Pareto plots for print: accuracy, size and latency, one figure a task and machine."""
+"""Pareto plots for print: score, size and latency, one figure a task and machine."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ import matplotlib
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis as AnyAxis
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_hex
+from matplotlib.colors import LogNorm, Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from compress.files import write_atomically
 from compress.records import RunRecord
-from compress.report.axes import Axis, accuracy_axis, latency_axis, size_axis
+from compress.report.axes import Axis, latency_axis, score_axis, size_axis
+from compress.report.caption import condition_lines, front_lines
 from compress.report.labels import place_labels
-from compress.report.points import AS_GOOD, Shape, places, shapes_of, speedup_at
+from compress.report.points import AS_GOOD, places, shapes_of, speedup_at
 from compress.report.points import FRONT as ON_FRONT
-from compress.report.table import recipe
-from compress.report.words import NO_DIFFERENCE, environment_of, measured, megabytes, warnings
+from compress.report.quality import kind_of, most_words
+from compress.report.words import measured
 
 # Okabe & Ito 2008: told apart by colour-blind readers.
 FRONT, BASELINE, GREY = "#0072B2", "#D55E00", "#8A8A8A"
-COLOURS = "cividis_r"  # dark is accurate; even in lightness, so it survives a grey printer too
+# By which values are better. Dark is good; even in lightness, so it survives a grey printer too.
+COLOURS = {"higher": "cividis_r", "lower": "cividis"}
 WIDTH, PANELS_HEIGHT = 7.2, 6.0  # inches: a page's width, so that type is printed as large as it is
 FONT = 8.5  # points; nothing is smaller than 8
 SMALL = 8.0
 LINE = 0.147  # inches of height that a line of small type takes
-CAPTION = 118  # characters of small type in the figure's width
-LEGEND = 36  # and those beside a panel
+LEGEND = 36  # characters of small type beside a panel
 LISTED = 24  # front points named below the panels; the table has them all
 MANY = 60  # points from which on bars are drawn of the front alone
 DOT: dict[str, Any] = {
@@ -91,17 +94,18 @@ def plot_pareto(runs: Sequence[tuple[Path, RunRecord]], path: Path) -> None:
     shape = shapes_of(record for _, record in runs)[0]
     runs = [run for run in runs if speedup_at(run[1], shape) is not None]
     records = [record for _, record in runs]
-    accuracy, size = accuracy_axis(records), size_axis(records)
+    score, size = score_axis(records), size_axis(records)
     latency = latency_axis(records, shape)
     panels = [
-        *(Plane(x, accuracy, *_marks([accuracy, x])) for x in (size, latency)),
-        Plane(size, latency, *_marks([accuracy, size, latency])),
+        *(Plane(x, score, *_marks([score, x])) for x in (size, latency)),
+        Plane(size, latency, *_marks([score, size, latency])),
     ]
-    order = _by_accuracy(panels, accuracy)
+    order = _best_first(panels, records)
     named = {row: str(number) for number, row in enumerate(order[:LISTED], start=1)}
-    left_out = f"Of {len(order)} runs on these fronts the {LISTED} most accurate are numbered."
+    most = most_words(kind_of(measured(records[0])[0].score))
+    left_out = f"Of {len(order)} runs on these fronts the {LISTED} {most} are numbered."
     extra = [left_out] if len(order) > LISTED else []
-    caption = [*_caption(runs, shape, named), *extra, "", *_conditions(runs)]
+    caption = [*front_lines(runs, shape, named), *extra, "", *condition_lines(runs)]
     with matplotlib.rc_context(STYLE):
         height = PANELS_HEIGHT + LINE * len(caption)
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -127,10 +131,10 @@ def _marks(axes: Sequence[Axis]) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarra
     return found == ON_FRONT, found == AS_GOOD
 
 
-def _by_accuracy(panels: Sequence[Plane], accuracy: Axis) -> list[int]:
-    """The runs on some panel's front, the most accurate one first."""
+def _best_first(panels: Sequence[Plane], records: Sequence[RunRecord]) -> list[int]:
+    """The runs on some panel's front, the one of the best score first."""
     on_some = np.flatnonzero(np.any([panel.front for panel in panels], axis=0))
-    return sorted(map(int, on_some), key=lambda row: -accuracy.values[row])
+    return sorted(map(int, on_some), key=lambda row: -measured(records[row])[0].score.quality)
 
 
 def _draw(figure: Figure, panels: Sequence[Plane], record: RunRecord) -> list[Axes]:
@@ -151,15 +155,29 @@ def _draw(figure: Figure, panels: Sequence[Plane], record: RunRecord) -> list[Ax
         ax.set_xlim(0, 1.08 * max(panel.x.baseline, panel.x.values.max()))
         ax.grid(alpha=0.25)
     third.set_ylim(0, 1.08 * max(panels[2].y.baseline, panels[2].y.values.max()))
-    title = f"{record.choices['task']}: what accuracy costs"
+    kind = kind_of(measured(record)[1].score)
+    wanted = kind.words if kind.better == "higher" else f"low {kind.words}"
+    title = f"{record.choices['task']}: what {wanted} costs"
     figure.suptitle(title, fontweight="bold", ha="left", x=0.01)
     corner = figure.add_subplot(grid[1, 1])
     corner.axis("off")
     teacher = textwrap.fill(f"teacher ({record.choices['teacher']})", LEGEND)
-    corner.legend(handles=_legend(teacher, panels[0]), loc="lower left", frameon=False)
+    handles = _legend(teacher, panels[0], kind.words)
+    corner.legend(handles=handles, loc="lower left", frameon=False)
     bar = corner.inset_axes((0.06, 0.94, 0.9, 0.05))
-    figure.colorbar(colours, cax=bar, orientation="horizontal", label="left: accuracy")
+    figure.colorbar(colours, cax=bar, orientation="horizontal", label=f"left: {kind.words}")
+    if panels[0].y.logarithmic:
+        first.set_yscale("log")
+        _plain_marks(first.yaxis)
+        _plain_marks(bar.xaxis)
     return drawn
+
+
+def _plain_marks(axis: AnyAxis) -> None:
+    """Numbers along a logarithmic axis: its own marks are formulas, which text is not read for."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.6g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _points(ax: Axes, panel: Plane) -> None:
@@ -178,7 +196,8 @@ def _points(ax: Axes, panel: Plane) -> None:
 
 def _coloured_points(ax: Axes, panel: Plane, shade: Axis) -> ScalarMappable:
     """The runs by a third figure's colour: rings where not told apart, dark edges on the front."""
-    colours = ScalarMappable(Normalize(*_range(shade.values)), COLOURS)
+    scale = LogNorm if shade.logarithmic else Normalize
+    colours = ScalarMappable(scale(*_range(shade.values)), COLOURS[shade.figure.better])
     for row in np.argsort(panel.front, kind="stable"):
         own = to_hex(tuple(colours.to_rgba(shade.values[row])))
         _bars(ax, panel, np.arange(len(panel.front)) == row, own, 0)
@@ -237,7 +256,7 @@ def _label(ax: Axes, panel: Plane, named: dict[int, str]) -> None:
         )  # fmt: skip
 
 
-def _legend(teacher: str, panel: Plane) -> list[Line2D]:
+def _legend(teacher: str, panel: Plane, score: str) -> list[Line2D]:
     bars = "95 % interval" if panel.barred.all() else "95 % interval, of front points only"
     return [
         Line2D([], [], **DOT, markeredgecolor="white", markerfacecolor=FRONT,
@@ -250,40 +269,5 @@ def _legend(teacher: str, panel: Plane) -> list[Line2D]:
         Line2D([], [], **STAR, label=teacher),
         Line2D([], [], color=GREY, linewidth=0.7, label=bars),
         Line2D([], [], **DOT, markeredgecolor="black", markerfacecolor="none",
-               label="left: no run beats it in\naccuracy, size and latency at once"),
+               label=f"left: no run beats it in\n{score}, size and latency at once"),
     ]  # fmt: skip
-
-
-def _caption(
-    runs: Sequence[tuple[Path, RunRecord]], shape: Shape, named: dict[int, str]
-) -> list[str]:
-    """The recipes of the numbered runs."""
-    lines = []
-    for row, number in named.items():
-        folder, record = runs[row]
-        ours, _ = measured(record)
-        words = (
-            f"{number}  run {folder.name}, {recipe(record)}: accuracy {ours.score.value:.3f}, "
-            f"{megabytes(ours.size_bytes)} MB, {_speed(record, shape)}"
-        )
-        lines += textwrap.wrap(words, CAPTION, subsequent_indent="     ")
-    return lines
-
-
-def _speed(record: RunRecord, shape: Shape) -> str:
-    speed = speedup_at(record, shape)
-    assert speed is not None, "the others were left out"
-    if speed.difference is False:
-        return f"speed-up: {NO_DIFFERENCE}"
-    return f"speed-up {speed.ratio:.2f}"
-
-
-def _conditions(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
-    """What the figures were measured on, and with."""
-    _, record = runs[0]
-    assert record.data is not None
-    env, score = environment_of(record), measured(record)[0].score
-    used = sorted({"torch", *(measured(each)[0].runtime for _, each in runs)})
-    versions = ", ".join(f"{name} {env.versions[name]}" for name in used if name in env.versions)
-    what = f"{env.machine}; {env.device}; {versions}. {record.data.source} (n = {score.samples})."
-    return [line for words in (what, *warnings(runs)) for line in textwrap.wrap(words, CAPTION)]

@@ -11,14 +11,15 @@ import numpy as np
 from compress.records import RunRecord, Speedup
 from compress.report.points import (
     Shape,
-    accuracy_figure,
     latency_figure,
     places,
     run_name,
+    score_figure,
     size_figure,
     speedup_at,
     teacher_ms,
 )
+from compress.report.quality import kind_of, score_words, value_words
 from compress.report.recommend import Advice
 from compress.report.table import recipe
 from compress.report.words import change_words, measured, megabytes, speedup_words
@@ -27,15 +28,15 @@ Columns = Mapping[str, Any]
 # What the runs of one section may differ in, and a reader may filter by.
 FILTERS = ("student", "pruner", "quantizer", "runtime", "device")
 # By plot, the column with each point's place, and the two columns that are drawn.
-PLACES = {"place_size": ("mb", "accuracy"), "place_latency": ("latency", "accuracy"),
+PLACES = {"place_size": ("mb", "score"), "place_latency": ("latency", "score"),
           "place_cost": ("mb", "latency")}  # fmt: skip
 
 
 def run_columns(advice: Advice, root: Path) -> Columns:
-    """What does not depend on the shape: names, choices, accuracy, bytes."""
+    """What does not depend on the shape: names, choices, scores, bytes."""
     runs = advice.section.runs
     records = [record for _, record in runs]
-    accuracy, size = accuracy_figure(records), size_figure(records)
+    score, size = score_figure(records), size_figure(records)
     wins = {pick.name: "; ".join(pick.wins) for pick in advice.picks}
     names = [run_name(folder, root) for folder, _ in runs]
     scores = [measured(record)[0].score for record in records]
@@ -43,24 +44,22 @@ def run_columns(advice: Advice, root: Path) -> Columns:
         "run": names,
         "recipe": [recipe(record) for record in records],
         **{name: [choice_of(record, name) for record in records] for name in FILTERS},
-        "accuracy": accuracy.values,
-        "accuracy_low": accuracy.low,
-        "accuracy_high": accuracy.high,
-        "accuracy_words": [
-            f"{s.value:.4f} ({s.low:.3f} to {s.high:.3f}), n = {s.samples}" for s in scores
-        ],
+        "score": score.values,
+        "score_low": score.low,
+        "score_high": score.high,
+        "score_words": [f"{score_words(each)}, n = {each.samples}" for each in scores],
         "change": [change_words(record) for record in records],
         "mb": size.values,
         "size_words": [_size(record) for record in records],
         "computes": [_computes(record) for record in records],
         "wins": [wins.get(name, "") for name in names],
-        "place_size": places([accuracy, size]),
+        "place_size": places([score, size]),
     }
 
 
 def shape_columns(records: Sequence[RunRecord], shape: Shape) -> Columns:
     """What was timed at a shape; NaN and a dash for the runs that were not."""
-    accuracy, size = accuracy_figure(records), size_figure(records)
+    score, size = score_figure(records), size_figure(records)
     latency = latency_figure(records, shape)
     speeds = [speedup_at(record, shape) for record in records]
     return {
@@ -70,7 +69,7 @@ def shape_columns(records: Sequence[RunRecord], shape: Shape) -> Columns:
         "speedup": np.array([np.nan if each is None else each.ratio for each in speeds]),
         "speedup_words": [_speed(each) for each in speeds],
         "measured": [_milliseconds(record, shape) for record in records],
-        "place_latency": places([accuracy, latency]),
+        "place_latency": places([score, latency]),
         "place_cost": places([size, latency]),
     }
 
@@ -84,7 +83,7 @@ def stairs_columns(columns: Columns, place: str) -> Columns:
 
 
 def teacher_columns(records: Sequence[RunRecord], shape: Shape) -> Columns:
-    """The teachers, each once: those of other seeds have other accuracies."""
+    """The teachers, each once: those of other seeds have other scores."""
     found = {}
     for record in records:
         _, theirs = measured(record)
@@ -92,7 +91,10 @@ def teacher_columns(records: Sequence[RunRecord], shape: Shape) -> Columns:
     rows = [(record, measured(record)[1]) for record in found.values()]
     return {
         "run": [f"teacher {record.choices['teacher']}" for record, _ in rows],
-        "accuracy": [theirs.score.value for _, theirs in rows],
+        "score": [theirs.score.value for _, theirs in rows],
+        "score_words": [
+            value_words(kind_of(theirs.score), theirs.score.value, 4) for _, theirs in rows
+        ],
         "mb": [theirs.size_bytes / 1e6 for _, theirs in rows],
         "latency": [teacher_ms(records, shape)] * len(rows),
     }

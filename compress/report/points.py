@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float
 
 from compress.pareto import Direction, pareto_front
 from compress.records import RunRecord, Speedup
-from compress.report.words import SAME_BYTES, measured
+from compress.report.quality import kind_of
+from compress.report.words import SAME_BYTES, measured, shape_words
 
 Shape: TypeAlias = tuple[int, int]
 Place: TypeAlias = Literal["front", "as good", "beaten"]
@@ -54,6 +55,16 @@ def speedup_at(record: RunRecord, shape: Shape) -> Speedup | None:
     return next(found, None)
 
 
+def shape_name(records: Iterable[RunRecord], shape: Shape) -> str:
+    """What was timed at a shape that one of the runs timed: "1 × 32 tokens"."""
+    return next(
+        shape_words(each)
+        for record in records
+        for each in measured(record)[0].latency
+        if (each.batch, each.length) == shape
+    )
+
+
 def teacher_ms(records: Iterable[RunRecord], shape: Shape) -> float:
     """Median over the runs of the teacher's median time at a shape that one of them timed."""
     times = [
@@ -65,11 +76,11 @@ def teacher_ms(records: Iterable[RunRecord], shape: Shape) -> float:
     return float(np.median(times))
 
 
-def accuracy_figure(records: Sequence[RunRecord]) -> Figure:
-    """Accuracy on the evaluation rows, with its 95 % interval."""
+def score_figure(records: Sequence[RunRecord]) -> Figure:
+    """The score on the evaluation rows, with its 95 % interval; of runs of one section."""
     scores = [measured(record)[0].score for record in records]
     return Figure(
-        "higher",
+        kind_of(scores[0]).better,
         np.array([score.value for score in scores]),
         np.array([score.low for score in scores]),
         np.array([score.high for score in scores]),

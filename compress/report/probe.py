@@ -15,10 +15,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from compress.budgets import Candidate, Winner, candidate, winners
+from compress.budgets import Candidate, Winner, budgets_of, candidate, winners
 from compress.files import write_atomically
 from compress.records import Latency, RunRecord, Speedup
+from compress.report.quality import difference_words, is_share, kind_of, value_words
 from compress.report.words import measured, megabytes, p_words, speedup_words
+from compress.scores import SCORES, ScoreKind
 from compress.settings import ConfigError
 
 Shape = tuple[int, int]
@@ -46,6 +48,11 @@ class Probe:
         return {each.name: found[each.name] for each in order}
 
     @property
+    def metric(self) -> str:
+        """What the model is judged by; there is something that bears figures."""
+        return measured(next(iter(self.ok.values())))[0].score.metric
+
+    @property
     def failed(self) -> dict[str, str]:
         """Why the others have none."""
         records = self.results.items()
@@ -53,7 +60,7 @@ class Probe:
 
     def winners(self) -> list[Winner]:
         """The best within each budget."""
-        return winners(candidates(self.ok, self.shape))
+        return winners(candidates(self.ok, self.shape), budgets_of(self.metric))
 
 
 def choose_shape(asked: str | None, shapes: Sequence[Shape]) -> Shape:
@@ -90,10 +97,15 @@ def candidates(records: Mapping[str, RunRecord], shape: Shape) -> list[Candidate
     return found
 
 
-def accuracy_change(record: RunRecord) -> float:
-    """Accuracy less the baseline's, in [-1, 1]."""
-    ours, theirs = measured(record)
-    return ours.score.value - theirs.score.value
+def change_cell(kind: ScoreKind, change: float) -> str:
+    """A change of quality: in points of what is a share of the rows."""
+    return f"{100 * change:+.1f}" if is_share(kind) else difference_words(kind, change)
+
+
+def changed(kind: ScoreKind, change: float) -> str:
+    """The same in a sentence."""
+    unit = " points" if is_share(kind) else ""
+    return f"{change_cell(kind, change)}{unit}"
 
 
 def speedup_at(record: RunRecord, shape: Shape) -> Speedup:
@@ -129,6 +141,7 @@ def show_probe(probe: Probe, console: Console) -> None:
 
 def winner_lines(probe: Probe) -> Iterator[str]:
     """One sentence a budget."""
+    kind = SCORES[probe.metric]
     for winner in probe.winners():
         fastest, smallest = winner.fastest, winner.smallest
         if fastest is None or smallest is None:
@@ -137,8 +150,8 @@ def winner_lines(probe: Probe) -> Iterator[str]:
         speed = speedup_words(speedup_at(probe.ok[fastest.name], probe.shape))
         yield (
             f"{winner.budget.name}: fastest {fastest.name} (speed-up {speed}, "
-            f"{100 * fastest.change:+.1f} points), smallest {smallest.name} "
-            f"({megabytes(smallest.size_bytes)} MB, {100 * smallest.change:+.1f} points)"
+            f"{changed(kind, fastest.change)}), smallest {smallest.name} "
+            f"({megabytes(smallest.size_bytes)} MB, {changed(kind, smallest.change)})"
         )
 
 
@@ -146,7 +159,7 @@ def _screen(probe: Probe) -> Table:
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     # What gives way on a narrow screen: names, and the interval, which goes below the ratio.
     table.add_column("format", overflow="fold")
-    for title in ("accuracy", "points", "p", "MB", f"ms\n{_name(probe.shape, '×')}"):
+    for title in (*_titles(probe), "p", "MB", f"ms\n{_name(probe.shape, '×')}"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("speed-up", justify="right", min_width=len("(99.99–99.99)"))
     for name, record in probe.ok.items():
@@ -162,7 +175,7 @@ def _markdown(probe: Probe) -> Iterator[str]:
     if probe.ok:
         yield from ("", *_setting(probe), "")
         shapes = [(each.batch, each.length) for each in next(iter(probe.ok.values())).speedup]
-        titles = ["format", "runtime", "precision", "accuracy", "points", "p", "MB"]
+        titles = ["format", "runtime", "precision", *_titles(probe), "p", "MB"]
         for shape in shapes:
             titles += [f"ms {_name(shape, '×')}", "speed-up"]
         yield f"| {' | '.join(titles)} |"
@@ -187,22 +200,38 @@ def _markdown(probe: Probe) -> Iterator[str]:
 def _setting(probe: Probe) -> Iterator[str]:
     """What all rows share."""
     record = next(iter(probe.ok.values()))
-    (_, baseline), env = measured(record), record.environment
+    (_, baseline), env, found = measured(record), record.environment, record.comparison
     assert env is not None
+    assert found is not None
+    kind = kind_of(baseline.score)
+    change = (
+        f"Points are its {kind.words}'s change in percent of the rows"
+        if is_share(kind)
+        else f"The change is of its {kind.words}, of which {kind.better} is better"
+    )
+    test = found.test.replace("exact ", "")
     yield (
-        f"{record.choices['task']}: the model has accuracy {baseline.score.value:.4f} "
+        f"{record.choices['task']}: the model has {kind.words} "
+        f"{value_words(kind, baseline.score.value, 4)} "
         f"(n = {baseline.score.samples}) and {megabytes(baseline.size_bytes)} MB in eager float32 "
-        "torch. Points are its accuracy's change in percent of the rows; p is McNemar's test of "
-        f"that. {env.machine}; {env.device}; torch {env.versions['torch']}."
+        f"torch. {change}; p is {test} of that. {env.machine}; {env.device}; "
+        f"torch {env.versions['torch']}."
     )
 
 
+def _titles(probe: Probe) -> tuple[str, str]:
+    """Of the columns with the score and its change."""
+    kind = SCORES[probe.metric]
+    return kind.words, "points" if is_share(kind) else "change"
+
+
 def _quality(record: RunRecord) -> tuple[str, str, str, str]:
-    ours, _ = measured(record)
+    ours, theirs = measured(record)
     assert record.comparison is not None
+    kind = kind_of(ours.score)
     return (
-        f"{ours.score.value:.4f}",
-        f"{100 * accuracy_change(record):+.1f}",
+        value_words(kind, ours.score.value, 4),
+        change_cell(kind, ours.score.quality - theirs.score.quality),
         p_words(record.comparison).removeprefix("p ").removeprefix("= "),
         megabytes(ours.size_bytes),
     )
@@ -215,15 +244,15 @@ def _speed(record: RunRecord, shape: Shape) -> tuple[str, str]:
 
 def _row(name: str, record: RunRecord) -> dict[str, Any]:
     """One line of the CSV file; units are in the column names."""
-    ours, _ = measured(record)
+    ours, theirs = measured(record)
     assert record.comparison is not None
     row: dict[str, Any] = {
         "format": name,
         "status": record.status,
         "runtime": ours.runtime,
         "precision": ours.precision,
-        "accuracy": ours.score.value,
-        "accuracy_change": accuracy_change(record),
+        ours.score.metric: ours.score.value,
+        f"{ours.score.metric}_change": ours.score.value - theirs.score.value,
         "p_value": record.comparison.p_value,
         "agreement": record.comparison.agreement,
         "size_bytes": ours.size_bytes,

@@ -6,24 +6,30 @@ of the evaluation rows, which chose nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from compress.budgets import BUDGETS, Budget, Candidate, Split, Winner, candidate, titles, winners
+from compress.budgets import MORE, Budget, Candidate, Split, titles
 from compress.pareto import knee
 from compress.records import RunRecord, Speedup
+from compress.report.contest import Contest, chosen_of, contest_of
 from compress.report.points import (
     Shape,
-    accuracy_figure,
     alike,
     latency_figure,
-    run_name,
-    shapes_of,
+    score_figure,
     size_figure,
     speedup_at,
+)
+from compress.report.quality import (
+    difference_words,
+    kind_of,
+    more_than_words,
+    score_words,
+    value_words,
 )
 from compress.report.sections import Section
 from compress.report.words import (
@@ -34,12 +40,6 @@ from compress.report.words import (
     named_runs,
 )
 
-# In this order for the one run that is named first. A budget of chance comes last: the fewer rows,
-# the more it allows.
-FIRST = (BUDGETS[1], BUDGETS[2], BUDGETS[0])
-# A gain below it is no reason to ship another model: a model timed against itself is up to 3 %
-# faster by chance (docs/noise.md).
-WORTH = 1.05
 NO_WORSE = "neither larger nor slower than the teacher"
 
 
@@ -48,7 +48,7 @@ class Pick:
     """A run that is the best at something.
 
     Attributes:
-        change: of accuracy against the teacher on the rows that chose.
+        change: of quality against the teacher on the rows that chose.
         latency_ms: at the shape that counts, comparable between the runs of the section.
         wins: what it is the best at: "smallest, balanced: no measurable loss".
     """
@@ -81,26 +81,6 @@ class Advice:
     ship: str | None
 
 
-@dataclass(frozen=True)
-class Contest:
-    """The runs of a section that can be compared at a shape.
-
-    Attributes:
-        runs: by name, folder and record.
-        candidates: in the same order.
-    """
-
-    shape: Shape
-    split: Split
-    runs: Mapping[str, tuple[Path, RunRecord]]
-    candidates: tuple[Candidate, ...]
-
-    @property
-    def best(self) -> list[Winner]:
-        """The best within each budget."""
-        return winners(self.candidates)
-
-
 def advise(section: Section, root: Path) -> Advice:
     """The recommendation for a section.
 
@@ -109,7 +89,7 @@ def advise(section: Section, root: Path) -> Advice:
         root: runs are named by their folders below it.
     """
     contest = contest_of(section, root)
-    chosen = _chosen(contest)
+    chosen = chosen_of(contest)
     won = titles(contest.best)
     ship = None if chosen is None else chosen[0].name
     if ship is not None:
@@ -129,38 +109,6 @@ def advise(section: Section, root: Path) -> Advice:
     return Advice(section, contest.shape, contest.split, picks, words, ship)
 
 
-def contest_of(section: Section, root: Path) -> Contest:
-    """The runs of a section that were timed at the shape that most of them were timed at."""
-    records = [record for _, record in section.runs]
-    shape = shapes_of(records)[0]
-    split = deciding_split(records)
-    latencies = latency_figure(records, shape).values
-    runs, candidates = {}, []
-    for (folder, record), latency in zip(section.runs, latencies, strict=True):
-        if not np.isnan(latency):
-            name = run_name(folder, root)
-            runs[name] = (folder, record)
-            candidates.append(candidate(name, record, split, float(latency)))
-    return Contest(shape, split, runs, tuple(candidates))
-
-
-def deciding_split(records: Sequence[RunRecord]) -> Split:
-    """Validation where every run and its teacher were scored on it; two splits never mix."""
-    scored = all(m.validation is not None for record in records for m in measured(record))
-    return "validation" if scored else "evaluation"
-
-
-def _chosen(contest: Contest) -> tuple[Candidate, Budget] | None:
-    """The balanced one of the runs worth shipping, within the first budget that one is within."""
-    worth = [each for each in contest.candidates if _gains(contest, each)]
-    found = {winner.budget: winner.balanced for winner in winners(worth)}
-    for budget in FIRST:
-        balanced = found[budget]
-        if balanced is not None:
-            return balanced, budget
-    return None
-
-
 def _verdict(contest: Contest, chosen: tuple[Candidate, Budget] | None) -> Iterator[str]:
     if chosen is not None:
         best, budget = chosen
@@ -169,8 +117,8 @@ def _verdict(contest: Contest, chosen: tuple[Candidate, Budget] | None) -> Itera
         yield from _reasons(contest, best, budget)
     elif any(winner.kinds() for winner in contest.best):
         yield (
-            "Keep the teacher as it is: no run that is near enough to its accuracy saves bytes or "
-            "time without costing the other."
+            f"Keep the teacher as it is: no run that is near enough to its {contest.kind.words} "
+            "saves bytes or time without costing the other."
         )
         yield _judged_by(contest)
     else:
@@ -183,10 +131,10 @@ def _nothing(contest: Contest) -> str:
     _, record = contest.runs[nearest.name]
     ours, theirs = measured(record)
     return (
-        "Ship none of these runs: each loses more than 3 % of accuracy. The nearest to the "
-        f"teacher is run {nearest.name}, at {_accuracy(record)} where the teacher has "
-        f"{theirs.score.value:.3f}, and {megabytes(ours.size_bytes)} MB instead of "
-        f"{megabytes(theirs.size_bytes)}."
+        f"Ship none of these runs: each {more_than_words(contest.kind, MORE)}. The nearest to the "
+        f"teacher is run {nearest.name}, at {score_words(ours.score, 3)} where the teacher has "
+        f"{value_words(contest.kind, theirs.score.value, 3)}, and {megabytes(ours.size_bytes)} MB "
+        f"instead of {megabytes(theirs.size_bytes)}."
     )
 
 
@@ -194,7 +142,10 @@ def _reasons(contest: Contest, best: Candidate, budget: Budget) -> Iterator[str]
     _, record = contest.runs[best.name]
     on_rows = f"On the test rows: {change_words(record)}."
     if contest.split == "validation":
-        on_rows = f"On the validation rows its accuracy changes by {best.change:+.4f}. {on_rows}"
+        on_rows = (
+            f"On the validation rows its {contest.kind.words} changes by "
+            f"{difference_words(contest.kind, best.change)}. {on_rows}"
+        )
     yield (
         f"With {budget.name} it is the balanced one, of the least product of size and time, of the "
         f"runs that are {NO_WORSE}. {on_rows}"
@@ -211,30 +162,33 @@ def _rivals(contest: Contest, best: Candidate) -> Iterator[str]:
     records = [record for _, record in contest.runs.values()]
     names = list(contest.runs)
     itself = np.array([name == best.name for name in names])
-    accuracy = accuracy_figure(records)
-    every = [accuracy, size_figure(records), latency_figure(records, contest.shape)]
-    overlapping = int((alike([accuracy], itself) & ~itself).sum())
+    score = score_figure(records)
+    every = [score, size_figure(records), latency_figure(records, contest.shape)]
+    overlapping = int((alike([score], itself) & ~itself).sum())
     if overlapping:
         rows, others = measured(records[0])[0].score.samples, len(names) - 1
         some = "any" if overlapping == others else f"{overlapping}"
         whom = "the other run" if others == 1 else f"{some} of the {others} other runs"
-        yield f"By accuracy alone {rows} test rows cannot tell it from {whom}."
+        yield f"By {contest.kind.words} alone {rows} test rows cannot tell it from {whom}."
     same = alike(every, itself) & ~itself
     twins = [name for name, like in zip(names, same, strict=True) if like]
     if twins:
         yield (
-            f"It cannot be told from {named_runs(twins)}: the intervals of accuracy and of "
-            "speed-up overlap, and the sizes differ by at most 1 %."
+            f"It cannot be told from {named_runs(twins)}: the intervals of {contest.kind.words} "
+            "and of speed-up overlap, and the sizes differ by at most 1 %."
         )
 
 
 def _knee(contest: Contest, best: Candidate) -> Iterator[str]:
-    """Where accuracy, size and time are nearest to the best of each, whatever the budgets say."""
+    """Where quality, size and time are nearest to the best of each, whatever the budgets say."""
     every = contest.candidates
     points = np.array([[each.change, each.size_bytes, each.latency_ms] for each in every])
     bend = knee(points, ("higher", "lower", "lower"))
     if bend is not None and every[bend].name != best.name:
-        yield f"Without a budget, the knee of accuracy, size and time is run {every[bend].name}."
+        yield (
+            f"Without a budget, the knee of {contest.kind.words}, size and time is run "
+            f"{every[bend].name}."
+        )
 
 
 def _judged_by(contest: Contest) -> str:
@@ -264,26 +218,16 @@ def _left_out(section: Section, contest: Contest) -> Iterator[str]:
         yield f"{missing} of {len(section.runs)} runs were not timed at {shape} and take no part."
 
 
-def _gains(contest: Contest, one: Candidate) -> bool:
-    """Whether a run is clearly smaller or faster than its teacher, and not the contrary of one."""
-    _, record = contest.runs[one.name]
-    ours, theirs = measured(record)
-    speed = speedup_at(record, contest.shape)
-    assert speed is not None, "runs of a contest were timed at its shape"
-    ratio = 1.0 if speed.difference is False else speed.ratio
-    smaller = theirs.size_bytes / ours.size_bytes
-    return min(smaller, ratio) * WORTH > 1 and max(smaller, ratio) > WORTH
-
-
 def cost_words(record: RunRecord, shape: Shape) -> str:
-    """What a model is beside its teacher: bytes, time, accuracy."""
+    """What a model is beside its teacher: bytes, time, score."""
     ours, theirs = measured(record)
     speed = speedup_at(record, shape)
     assert speed is not None, "runs of a contest were timed at its shape"
+    kind = kind_of(ours.score)
     return (
         f"{megabytes(ours.size_bytes)} MB instead of {megabytes(theirs.size_bytes)}, "
-        f"{fast_words(speed)}, accuracy {_accuracy(record)} where the teacher has "
-        f"{theirs.score.value:.3f}"
+        f"{fast_words(speed)}, {kind.words} {score_words(ours.score, 3)} where the teacher has "
+        f"{value_words(kind, theirs.score.value, 3)}"
     )
 
 
@@ -296,8 +240,3 @@ def fast_words(speed: Speedup) -> str:
         if speed.ratio > 2
         else f"{speed.ratio:.2f} times as fast"
     )
-
-
-def _accuracy(record: RunRecord) -> str:
-    score = measured(record)[0].score
-    return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"

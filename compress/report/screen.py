@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from compress.metrics import METRICS
 from compress.records import ModelMetrics, RunRecord, Speedup
+from compress.report.quality import kind_of, most_words, value_words
 from compress.report.table import recipe
 from compress.report.words import (
     NO_DIFFERENCE,
     SIGNIFICANT,
+    by_score,
+    measured,
     p_words,
     shared_words,
     speedup_words,
     warnings,
 )
 from compress.report.write import Report
+from compress.scores import ScoreKind
 
 ROWS = 20
 SECTIONS = 4
-CHANGE = f"change: of accuracy against the teacher; p of {SIGNIFICANT} or more may be chance"
 
 
 def show(report: Report, console: Console) -> None:
-    """Prints the best rows by accuracy, what failed and why, what to ship, where the files are."""
+    """Prints the best rows by score, what failed and why, what to ship, where the files are."""
     runs = report.collection.ok
     for words in warnings(runs):
         console.print(f"[yellow]{escape(words)}[/]")
-    if runs:
-        console.print(_table(report))
+    for which in by_score(runs):
+        console.print(_table(which))
     for words in shared_words(runs):
         console.print(escape(words))
     for folder, record in report.collection.failed:
@@ -59,15 +62,17 @@ def verdicts(report: Report) -> Iterator[str]:
         yield f"… and {len(report.advice) - SECTIONS} more sections"
 
 
-def _table(report: Report) -> Table:
-    runs = sorted(report.collection.ok, key=lambda run: -METRICS["accuracy"].read(run[1]))
+def _table(found: Sequence[tuple[Path, RunRecord]]) -> Table:
+    """The best of some runs that are judged by one score."""
+    runs = sorted(found, key=lambda run: -measured(run[1])[0].score.quality)
+    kind = kind_of(measured(runs[0][1])[0].score)
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     # These two are what gives way on a narrow screen: words can be broken, figures must stay whole.
     table.add_column("run", overflow="fold")
     table.add_column("recipe", overflow="fold")
     shape = runs[0][1].speedup[0]
     milliseconds = f"ms\n{shape.batch}×{shape.length}"
-    for column in ("accuracy", "change", "MB", milliseconds, "speed-up"):
+    for column in (_title(kind.words), "change", "MB", milliseconds, "speed-up"):
         table.add_column(column, justify="right", no_wrap=True)
     # Teachers of different tasks or machines are different rows.
     teachers: dict[tuple[str, str, int], ModelMetrics] = {}
@@ -84,16 +89,29 @@ def _table(report: Report) -> Table:
         figures = _figures(record.metrics, _change(record))
         ratio = _speedup(record.speedup[0])
         table.add_row(escape(folder.name), escape(recipe(record)), *figures, ratio)
-    table.caption = CHANGE if any(record.comparison for _, record in runs) else None
-    if len(runs) > ROWS:
-        table.caption = (
-            f"{table.caption or ''}\nthe {ROWS} most accurate of {len(runs)} runs".strip()
-        )
+    table.caption = "\n".join(_captions(runs, kind))
     return table
 
 
+def _captions(runs: Sequence[tuple[Path, RunRecord]], kind: ScoreKind) -> Iterator[str]:
+    """What is below a table."""
+    if any(record.comparison for _, record in runs):
+        yield (
+            f"change: of {kind.words} against the teacher; p of {SIGNIFICANT} or more may be chance"
+        )
+    if kind.better == "lower":
+        yield f"{kind.words}: lower is better"
+    if len(runs) > ROWS:
+        yield f"the {ROWS} {most_words(kind)} of {len(runs)} runs"
+
+
+def _title(words: str) -> str:
+    """A narrow column's: what does not fit goes on below."""
+    return words.replace(" ", "\n")
+
+
 def _change(record: RunRecord) -> str:
-    """Whether accuracy differs from the teacher's, as short as can be."""
+    """Whether the score differs from the teacher's, as short as can be."""
     return "" if record.comparison is None else p_words(record.comparison)
 
 
@@ -103,7 +121,7 @@ def _speedup(speed: Speedup) -> str:
 
 def _figures(metrics: ModelMetrics, change: str) -> tuple[str, str, str, str]:
     return (
-        f"{metrics.score.value:.3f}",
+        value_words(kind_of(metrics.score), metrics.score.value, 3),
         change,
         f"{metrics.size_bytes / 1e6:.1f}",
         f"{metrics.latency[0].median_ms:.1f}",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from compress.records import ModelMetrics, RunRecord
 from compress.report.words import environment_of, measured
+from compress.scores import SCORES, ScoreKind
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,19 @@ class Section:
         """The first run's baseline: every run times its own anew, the rest is the same."""
         return measured(self.runs[0][1])[1]
 
+    @property
+    def metric(self) -> str:
+        """What all of them are judged by first, a name in `compress.scores`."""
+        return self.baseline.score.metric
+
+    @property
+    def kind(self) -> ScoreKind:
+        """What that is."""
+        return SCORES[self.metric]
+
 
 def sections(runs: Iterable[tuple[Path, RunRecord]]) -> list[Section]:
-    """The runs by task, rows, teacher, machine and threads.
+    """The runs by task, rows, score, teacher, machine and threads.
 
     Args:
         runs: folder and record of each, all with figures.
@@ -55,6 +66,7 @@ def _place(run: tuple[Path, RunRecord]) -> tuple[str, ...]:
     return (
         record.choices["task"],
         record.data.digest,
+        measured(record)[0].score.metric,
         teacher,
         baseline,
         found.machine,

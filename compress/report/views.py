@@ -20,34 +20,23 @@ from bokeh.models import (
 )
 from bokeh.palettes import Cividis256
 from bokeh.plotting import figure
-from bokeh.transform import linear_cmap
+from bokeh.transform import linear_cmap, log_cmap
 
 from compress.report.panel import BLACK, BLUE, FONT_SIZE, GREY, VERMILION, plain_figure
 from compress.report.plotted import PLACES
-from compress.report.points import AS_GOOD, BEATEN, FRONT, Place, Shape
+from compress.report.points import AS_GOOD, BEATEN, FRONT, Place
+from compress.report.quality import axis_words, is_logarithmic
+from compress.scores import ScoreKind
 
 MANY = 150  # more points than this are drawn smaller, or they hide each other
-NARROWEST = 0.01  # accuracies that the colours span
-TITLES = {"mb": "size (MB)", "accuracy": "accuracy on the test rows"}
-RANGED = ("accuracy", "latency")
+NARROWEST = 0.01  # scores that the colours span
+RANGED = ("score", "latency")
 # Marker, size, fill and edge, the last place on top; page.html has the legend.
 LOOKS: dict[Place, tuple[str, int, str, str]] = {
     BEATEN: ("circle", 8, GREY, GREY),
     AS_GOOD: ("diamond", 13, "white", BLUE),
     FRONT: ("circle", 10, BLUE, BLUE),
 }
-HOVER = (
-    ("run", "@run"),
-    ("recipe", "@recipe"),
-    ("accuracy", "@accuracy_words"),
-    ("change", "@change"),
-    ("size", "@size_words"),
-    ("speed-up", "@speedup_words"),
-    ("latency", "@latency{0.00} ms"),
-    ("the clock said", "@measured"),
-    ("computes in", "@computes"),
-    ("best at", "@wins"),
-)
 
 
 @dataclass(frozen=True)
@@ -55,31 +44,43 @@ class Drawn:
     """What all parts of a section's drawing share.
 
     Attributes:
+        kind: of score.
         stairs: by plot, the front's corners.
         keep: which runs the filters let through.
         ship: index of the run to ship, for a ring around it.
     """
 
+    kind: ScoreKind
     source: ColumnDataSource
     teachers: ColumnDataSource
     stairs: dict[str, ColumnDataSource]
     keep: BooleanFilter
     ship: tuple[int, ...]
 
+    @property
+    def logarithmic(self) -> bool:
+        """Whether the scores need a logarithmic scale."""
+        return is_logarithmic(self.kind, [*self.source.data["score"], *self.teachers.data["score"]])
 
-def pareto_view(drawn: Drawn, place: str, shape: Shape) -> figure:
+
+def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
     """One plot.
 
     Args:
         drawn: what to draw.
         place: which plot, one of `PLACES`.
-        shape: whose times the source has.
+        timed: the shape whose times the source has, in words.
     """
     x, y = PLACES[place]
-    titles = {**TITLES, "latency": latency_title(shape)}
+    titles = {
+        "mb": "size (MB)",
+        "score": axis_words(drawn.kind, "on the test rows"),
+        "latency": latency_title(timed),
+    }
     plot = plain_figure(
         x_axis_label=titles[x],
         y_axis_label=titles[y],
+        y_axis_type="log" if y == "score" and drawn.logarithmic else "linear",
         x_range=DataRange1d(start=0),
         y_range=DataRange1d(**({"start": 0} if y == "latency" else {})),
         sizing_mode="stretch_width",
@@ -91,16 +92,32 @@ def pareto_view(drawn: Drawn, place: str, shape: Shape) -> figure:
     _teacher(plot, drawn, x, y)
     _ring(plot, drawn, x, y)
     box = BoxSelectTool(renderers=dots)
-    hover = HoverTool(renderers=dots, tooltips=list(HOVER), limit=4)
+    hover = HoverTool(renderers=dots, tooltips=hover_of(drawn.kind), limit=4)
     plot.add_tools(hover, TapTool(renderers=dots), box)
     # A drag selects; the wheel scrolls the page until its tool is switched on.
     plot.toolbar.active_drag = box
     return plot
 
 
-def latency_title(shape: Shape) -> str:
+def hover_of(kind: ScoreKind) -> list[tuple[str, str]]:
+    """What is told of the run that the pointer is on."""
+    return [
+        ("run", "@run"),
+        ("recipe", "@recipe"),
+        (kind.words, "@score_words"),
+        ("change", "@change"),
+        ("size", "@size_words"),
+        ("speed-up", "@speedup_words"),
+        ("latency", "@latency{0.00} ms"),
+        ("the clock said", "@measured"),
+        ("computes in", "@computes"),
+        ("best at", "@wins"),
+    ]
+
+
+def latency_title(timed: str) -> str:
     """What an axis of latencies says."""
-    return f"latency (ms) at {shape[0]} × {shape[1]} tokens"
+    return f"latency (ms) at {timed}"
 
 
 def _error_bars(plot: figure, drawn: Drawn, x: str, y: str) -> None:
@@ -119,18 +136,15 @@ def _error_bars(plot: figure, drawn: Drawn, x: str, y: str) -> None:
 
 
 def _dots(plot: figure, drawn: Drawn, place: str, where: Place) -> GlyphRenderer:
-    """The points of one place, in the plot of the two costs coloured by accuracy."""
+    """The points of one place, in the plot of the two costs coloured by the score."""
     x, y = PLACES[place]
     marker, size, fill, edge = LOOKS[where]
     looks: dict[str, Any] = {"fill_color": fill, "line_color": edge}
     if place == "place_cost":
-        accuracy = drawn.source.data["accuracy"]
-        # One accuracy alone has no span to be coloured by.
-        low, high = min(accuracy), max(*accuracy, min(accuracy) + NARROWEST)
-        colour = linear_cmap("accuracy", Cividis256[::-1], low, high)
+        colour = _colours(drawn)
         looks = {"fill_color": colour, "line_color": BLACK if where == FRONT else edge}
         if where == FRONT:
-            _colour_bar(plot, colour["transform"])
+            _colour_bar(plot, colour["transform"], drawn.kind.words)
     if where == BEATEN and len(drawn.source.data[x]) > MANY:
         size //= 2
     view = CDSView(filter=drawn.keep & GroupFilter(column_name=place, group=where))
@@ -140,8 +154,18 @@ def _dots(plot: figure, drawn: Drawn, place: str, where: Place) -> GlyphRenderer
     )  # fmt: skip
 
 
-def _colour_bar(plot: figure, mapper: object) -> None:
-    bar = ColorBar(color_mapper=mapper, title="accuracy", width=12)
+def _colours(drawn: Drawn) -> Any:
+    """Dark is good."""
+    scores = drawn.source.data["score"]
+    # One score alone has no span to be coloured by.
+    low, high = min(scores), max(*scores, min(scores) + NARROWEST)
+    palette = Cividis256[::-1] if drawn.kind.better == "higher" else Cividis256
+    scale = log_cmap if drawn.logarithmic else linear_cmap
+    return scale("score", palette, low, high)
+
+
+def _colour_bar(plot: figure, mapper: object, title: str) -> None:
+    bar = ColorBar(color_mapper=mapper, title=title, width=12)
     bar.title_text_font_style = "normal"
     bar.major_label_text_font_size = bar.title_text_font_size = FONT_SIZE
     plot.add_layout(bar, "right")
@@ -149,7 +173,7 @@ def _colour_bar(plot: figure, mapper: object) -> None:
 
 def _teacher(plot: figure, drawn: Drawn, x: str, y: str) -> None:
     star = plot.scatter(x, y, source=drawn.teachers, marker="star", size=20, color=VERMILION)
-    tips = [("", "@run"), ("accuracy", "@accuracy{0.0000}"), ("size", "@mb{0.0} MB")]
+    tips = [("", "@run"), (drawn.kind.words, "@score_words"), ("size", "@mb{0.0} MB")]
     plot.add_tools(HoverTool(renderers=[star], tooltips=tips, visible=False))
 
 

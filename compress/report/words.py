@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from compress.records import Comparison, Environment, ModelMetrics, RunRecord, Speedup
+from compress.records import Comparison, Environment, Latency, ModelMetrics, RunRecord, Speedup
+from compress.report.quality import difference_words, kind_of
 
 SIGNIFICANT = 0.05
 NO_DIFFERENCE = "no difference"
@@ -30,9 +31,9 @@ def speedup_words(speed: Speedup) -> str:
 
 
 def change_words(record: RunRecord) -> str:
-    """How accuracy differs from the baseline's: "-0.0340 (p < 0.001)", "no significant change"."""
+    """How the score differs from the baseline's: "-0.0340 (p < 0.001)", "no significant change"."""
     ours, theirs = measured(record)
-    change = f"{ours.score.value - theirs.score.value:+.4f}"
+    change = difference_words(kind_of(ours.score), ours.score.quality - theirs.score.quality)
     found = record.comparison
     if found is None:
         return change
@@ -42,13 +43,19 @@ def change_words(record: RunRecord) -> str:
 
 
 def significant(found: Comparison) -> bool:
-    """Whether the accuracies differ by more than chance."""
+    """Whether the scores differ by more than chance."""
     return found.p_value < SIGNIFICANT
 
 
 def p_words(found: Comparison) -> str:
     """The p-value with the digits that matter."""
     return "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.2g}"
+
+
+def shape_words(timed: Latency) -> str:
+    """What was timed: "1 × 32 tokens"; of images, whose length means nothing, "1 × 32"."""
+    shape = f"{timed.batch} × {timed.length}"
+    return shape if timed.tokens_per_second is None else f"{shape} tokens"
 
 
 def saved_words(record: RunRecord) -> str:
@@ -97,6 +104,14 @@ def shared_words(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
         for words in plain_words(record):
             said.setdefault(words, []).append(folder.name)
     return [f"{named_runs(which, 'Run')}: {words}" for words, which in said.items()]
+
+
+def by_score(runs: Sequence[tuple[Path, RunRecord]]) -> list[list[tuple[Path, RunRecord]]]:
+    """The runs apart by what they are judged by first: one column cannot hold two scores."""
+    found: dict[str, list[tuple[Path, RunRecord]]] = {}
+    for run in runs:
+        found.setdefault(measured(run[1])[0].score.metric, []).append(run)
+    return list(found.values())
 
 
 def measured(record: RunRecord) -> tuple[ModelMetrics, ModelMetrics]:

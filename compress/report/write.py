@@ -15,11 +15,13 @@ from compress.report.collect import Collection, collect
 from compress.report.latex import latex_tables
 from compress.report.page import PAGE, render_page
 from compress.report.plot import plot_pareto
+from compress.report.quality import axis_words, kind_of, score_words, value_words
 from compress.report.recommend import Advice, advise
 from compress.report.sections import Section, sections
 from compress.report.table import recipe, results_table
 from compress.report.words import (
     asked_sparsity,
+    by_score,
     change_words,
     measured,
     megabytes,
@@ -98,7 +100,8 @@ def _markdown(report: Report) -> str:
     """The tables for reading: the figures that matter, failed runs with their reasons."""
     found = report.collection
     parts = [[f"# Results: {report.summary()}"], [f"**{_cell(w)}**" for w in warnings(found.ok)]]
-    parts += [_rows(COLUMNS, [figures(*run) for run in found.ok])]
+    for runs in by_score(found.ok):
+        parts += [_rows(columns_of(runs), [figures(*run) for run in runs])]
     words = [f"- {_cell(line)}" for line in shared_words(found.ok)]
     parts += _section("In plain words", words)
     if found.ok:
@@ -114,27 +117,32 @@ def _section(title: str, lines: list[str]) -> list[list[str]]:
     return [[f"## {title}"], lines] if lines else []
 
 
-COLUMNS = (
-    "run", "task", "recipe", "computes in", "accuracy", "teacher", "change", "MB", "saved",
-    "shape", "ms", "teacher ms", "speed-up",
-)  # fmt: skip
 BYTES = (
     "run", "recipe", "zeros asked", "zeros found", "files", "teacher's files", "zipped", "bitmask",
     "resident memory", "peak memory",
 )  # fmt: skip
 
 
+def columns_of(runs: Sequence[tuple[Path, RunRecord]]) -> tuple[str, ...]:
+    """The titles of a table of runs that are judged by one score."""
+    words = axis_words(kind_of(measured(runs[0][1])[0].score))
+    return (
+        "run", "task", "recipe", "computes in", words, "teacher", "change", "MB", "saved", "shape",
+        "ms", "teacher ms", "speed-up",
+    )  # fmt: skip
+
+
 def figures(folder: Path, record: RunRecord) -> tuple[str, ...]:
-    """One run's figures as words, in the order of `COLUMNS`."""
+    """One run's figures as words, in the order of `columns_of`."""
     ours, theirs = measured(record)
-    score, latency = ours.score, ours.latency[0]
+    latency = ours.latency[0]
     return (
         folder.name,
         record.choices["task"],
         recipe(record),
         ours.precision or "–",
-        f"{score.value:.4f} ({score.low:.3f} to {score.high:.3f})",
-        f"{theirs.score.value:.4f}",
+        score_words(ours.score),
+        value_words(kind_of(theirs.score), theirs.score.value, 4),
         change_words(record),
         megabytes(ours.size_bytes),
         saved_words(record),

@@ -16,19 +16,18 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from compress.budgets import BUDGETS, Winner, candidate, titles, winners
+from compress.budgets import Winner, budgets_of, candidate, titles, winners
 from compress.files import write_atomically
 from compress.metrics import METRICS
-from compress.records import FILE, RunRecord, read_record, record_schema, write_record
+from compress.records import FILE, RunRecord, parse_record, read_record, write_record
 from compress.report.card import remake_command
+from compress.report.quality import kind_of, value_words
 from compress.report.table import recipe
+from compress.report.words import measured
 from compress.search.goals import Goals
 from compress.search.ledger import Ledger
 from compress.search.limits import FRONT
 from compress.search.trials import FOLDER, RECORD
-
-# The first budget is the wider the fewer rows there are; what a search keeps should not be.
-PICKED = BUDGETS[1:]
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Front:
         found = self.found()
         best = self.best(found)
         picks = self.picks(found)
-        picked = [*best, *(each for pick in picks for each in pick.values())]
+        picked = [*best, *(each for pick in picks.values() for each in pick.values())]
         if self.keep == FRONT:
             numbers = {each.number for each in picked}
             for each in found:
@@ -79,8 +78,8 @@ class Front:
             "hypervolume": self.volume(best),
             "front": rows,
             "picks": [
-                {"within": budget.name, **{k: self._row(v) for k, v in pick.items()}}
-                for budget, pick in zip(PICKED, picks, strict=True)
+                {"within": budget, **{kind: self._row(each) for kind, each in pick.items()}}
+                for budget, pick in picks.items()
             ],
         }
         write_atomically(self.folder / "front.json", json.dumps(page, indent=1) + "\n")
@@ -105,13 +104,15 @@ class Front:
         """Their hypervolume; see `Goals.volume`."""
         return self.goals.volume([each.record for each in found])
 
-    def picks(self, found: list[Found]) -> list[dict[str, Found]]:
-        """For each budget of accuracy, the smallest, the fastest and the balanced trial."""
+    def picks(self, found: list[Found]) -> dict[str, dict[str, Found]]:
+        """For each budget, by name, the smallest, the fastest and the balanced trial."""
         by_name = {str(each.number): each for each in found}
-        return [
-            {kind: by_name[chosen.name] for kind, chosen in winner.kinds().items()}
+        return {
+            winner.budget.name: {
+                kind: by_name[chosen.name] for kind, chosen in winner.kinds().items()
+            }
             for winner in self._winners(found)
-        ]
+        }
 
     def pick_lines(self, found: list[Found]) -> Iterator[str]:
         """The picks in words, each once, with its folder and what remakes it."""
@@ -121,34 +122,43 @@ class Front:
         for name, words in titles(best).items():
             row = self._row(by_name[name])
             yield "; ".join(words)
+            score = measured(by_name[name].record)[0].score
+            kind = kind_of(score)
             yield (
-                f"  trial {name}, {row['recipe']}: accuracy {row['accuracy']:.4f}, "
-                f"{row['size_bytes'] / 1e6:.1f} MB, {row['speedup']:.2f} times as fast"
+                f"  trial {name}, {row['recipe']}: {kind.words} "
+                f"{value_words(kind, score.value, 4)}, {row['size_bytes'] / 1e6:.1f} MB, "
+                f"{row['speedup']:.2f} times as fast"
             )
             yield f"  {row['command']}"
             yield f"  {row['folder']}"
 
     def _winners(self, found: list[Found]) -> list[Winner]:
-        """The best within each budget, by a latency that is a share of the baseline's."""
+        """The best within each budget, by a latency that is a share of the baseline's.
+
+        What a budget is of, the trials say: without any there is none.
+        """
+        if not found:
+            return []
+        metric = measured(found[0].record)[0].score.metric
         candidates = [
             candidate(
                 str(each.number), each.record, self.goals.split, 1 / each.record.speedup[0].ratio
             )
             for each in found
         ]
-        return winners(candidates, PICKED)
+        # The first budget is the wider the fewer rows there are; what is kept should not be.
+        return winners(candidates, budgets_of(metric)[1:])
 
     def _row(self, found: Found) -> dict[str, Any]:
         judged = self.goals.judged(found.record)
-        metrics = found.record.metrics
-        assert metrics is not None
+        metrics, _ = measured(found.record)
         return {
             "trial": found.number,
             "recipe": recipe(found.record),
             **{f"objective_{name}": METRICS[name].read(judged) for name in self.goals.objectives},
-            "accuracy": metrics.score.value,
-            "accuracy_low": metrics.score.low,
-            "accuracy_high": metrics.score.high,
+            metrics.score.metric: metrics.score.value,
+            "score_low": metrics.score.low,
+            "score_high": metrics.score.high,
             "size_bytes": metrics.size_bytes,
             "speedup": found.record.speedup[0].ratio,
             "speedup_low": found.record.speedup[0].low,
@@ -196,7 +206,7 @@ def _write_again(record: RunRecord, folder: Path) -> None:
 
 
 def _found(trial: FrozenTrial) -> Found:
-    record = record_schema().validate_python(trial.user_attrs[RECORD])
+    record = parse_record(trial.user_attrs[RECORD])
     return Found(trial.number, Path(trial.user_attrs[FOLDER]), record)
 
 

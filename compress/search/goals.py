@@ -13,11 +13,14 @@ import numpy as np
 from compress.budgets import Split, judged_score
 from compress.metrics import METRICS
 from compress.pareto import hypervolume, pareto_front
-from compress.records import RunRecord
+from compress.records import Comparison, RunRecord
+from compress.scores import SCORES, ScoreKind
 from compress.settings import ConfigError
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
 DIRECTIONS: Mapping[str, Direction] = {"maximize": "maximize", "minimize": "minimize"}
+DIRECTION_OF: Mapping[str, Direction] = {"higher": "maximize", "lower": "minimize"}
+QUALITY = "quality"
 SPLITS: Mapping[str, Split] = {"validation": "validation", "evaluation": "evaluation"}
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -105,12 +108,13 @@ class Goals:
         """The record with the scores that the search looks at in the place of the evaluation's."""
         if self.split == "evaluation":
             return record
-        scores = {}
+        # What compares predictions, such as `agreement`, is of these rows as well.
+        changed: dict[str, Any] = {"comparison": record.validation_comparison}
         for part in ("metrics", "baseline"):
             metrics = getattr(record, part)
             assert metrics is not None, "only runs that succeeded are judged"
-            scores[part] = replace(metrics, score=judged_score(metrics, self.split))
-        return replace(record, **scores)
+            changed[part] = replace(metrics, score=judged_score(metrics, self.split))
+        return replace(record, **changed)
 
     def front(self, records: Sequence[RunRecord]) -> list[bool]:
         """For each run, whether no other one is better in every objective."""
@@ -125,22 +129,27 @@ class Goals:
 
         What should be low counts as the share saved (1 − value / baseline), a ratio that should be
         high as the share of time saved (1 − 1 / ratio), and what else should be high as the share
-        kept (value / baseline). So the best corner is near 1 everywhere, and 0 is to save nothing.
+        kept (value / baseline). A score that should be low, such as perplexity, is kept as well
+        (baseline / value): what is compressed has nothing to save there. So the best corner is near
+        1 everywhere, and 0 is to save nothing.
         """
         shares = [self.shares(record) for record in records]
         return hypervolume(np.array(shares).reshape(len(records), len(self.objectives)))
 
     def shares(self, record: RunRecord) -> list[float]:
         """A run's objectives as `volume` takes them: none negative, higher is better."""
-        return [
-            _share(name, direction, ours, theirs)
-            for (name, direction), ours, theirs in zip(
-                self.objectives.items(),
-                self.values(record),
-                self.values(baseline_of(record)),
-                strict=True,
-            )
-        ]
+        seen, baseline = self.judged(record), self.judged(baseline_of(record))
+        assert seen.metrics is not None, "only runs that succeeded are judged"
+        metric = seen.metrics.score.metric
+        found = []
+        for objective, direction in self.objectives.items():
+            # A quality may be a logarithm: the share is one of what it is a logarithm of.
+            is_quality = objective == QUALITY and direction == "maximize"
+            name = metric if is_quality else objective
+            ours, theirs = (float(METRICS[name].read(each)) for each in (seen, baseline))
+            way = DIRECTION_OF[METRICS[name].better] if is_quality else direction
+            found.append(_share(name, way, ours, theirs))
+        return found
 
     def describe(self) -> dict[str, str]:
         """In words, to tell two searches apart."""
@@ -155,10 +164,26 @@ def baseline_of(record: RunRecord) -> RunRecord:
     """A record in which the baseline has the candidate's place: its own figures and no gain."""
     assert record.baseline is not None
     even = tuple(replace(each, ratio=1.0, low=1.0, high=1.0) for each in record.speedup)
-    same = record.comparison and replace(
-        record.comparison, agreement=1.0, lost=0, won=0, p_value=1.0
+    return replace(
+        record,
+        metrics=record.baseline,
+        speedup=even,
+        comparison=_with_itself(record.comparison),
+        validation_comparison=_with_itself(record.validation_comparison),
     )
-    return replace(record, metrics=record.baseline, speedup=even, comparison=same)
+
+
+def _with_itself(found: Comparison | None) -> Comparison | None:
+    """What a comparison says of a model and itself; of what it says nothing, it still does not."""
+    if found is None:
+        return None
+    return replace(
+        found,
+        agreement=None if found.agreement is None else 1.0,
+        lost=None if found.lost is None else 0,
+        won=None if found.won is None else 0,
+        p_value=1.0,
+    )
 
 
 def parse_goals(objectives: Any, constraints: Any, split: Any) -> Goals:
@@ -213,6 +238,11 @@ def parse_bound(where: str, name: str, text: str) -> Constraint:
             f'">= baseline - 0.01", got {text!r}'
         )
     least = match["sign"] == ">="
+    if name == QUALITY and match["factor"] is not None:
+        raise ConfigError(
+            'search.constraints.quality must be such as ">= baseline - 0.05": a quality may be a '
+            f"logarithm, of which there are no shares; got {text!r}"
+        )
     if match["absolute"] is not None:
         return Constraint(name, least, 0.0, float(match["absolute"]))
     offset = float(f"{match['way'] or '+'}{match['offset'] or '0'}")
@@ -229,8 +259,21 @@ def _better(direction: Direction) -> Literal["higher", "lower"]:
 
 
 def _share(name: str, direction: Direction, ours: float, theirs: float) -> float:
+    kind = SCORES.get(name)
+    if kind is not None and kind.better == _better(direction):
+        return _kept(kind, ours, theirs)
     if direction == "minimize":
         return max(0.0, 1 - ours / theirs) if theirs else 0.0
     if METRICS[name].unit == "ratio":
         return max(0.0, 1 - theirs / ours)
     return max(0.0, ours / theirs) if theirs else ours
+
+
+def _kept(kind: ScoreKind, ours: float, theirs: float) -> float:
+    """How much of a score is left; 1 where it is the baseline's, and never below 0."""
+    if kind.relative:
+        return theirs / ours
+    if theirs <= 0:
+        return max(0.0, ours) if kind.better == "higher" else float(ours <= theirs)
+    share = ours / theirs
+    return max(0.0, share if kind.better == "higher" else 2 - share)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
@@ -23,7 +22,7 @@ from compress.cli import one_line
 from compress.monitor import Forecast, Monitor, Rejected, Stopped, watched
 from compress.records import FILE
 from compress.scores import SCORES
-from compress.search.goals import Constraint
+from compress.search.goals import QUALITY, Constraint
 from compress.search.limits import EarlyLook
 
 OUTPUT = "output.log"
@@ -151,24 +150,20 @@ class Reporter(Monitor):
         if asked is None or self._seen or self._stage not in LOOKED or done < asked.after * steps:
             return
         self._seen = True
-        bounds = [
-            each
-            for each in self._order.constraints
-            if each.least and each.metric in (*SCORES, "quality") and self._knows(each)
-        ]
+        bounds = [each for each in self._order.constraints if _of_score(each) and self._knows(each)]
         if not bounds:
             return
         found = scores()
         broken: dict[str, float] = {}
         words = []
-        for each in bounds:
-            baseline = self._order.baseline.get(each.metric, 0.0)
-            value = found.get(each.metric, math.nan)
-            if each.excess(value + asked.margin, baseline) > 0:
+        # A score that is not taken in training is judged at the end alone.
+        for each in (each for each in bounds if each.metric in found):
+            baseline, value = self._order.baseline.get(each.metric, 0.0), found[each.metric]
+            if each.excess(_hoped(each.metric, value, asked.margin), baseline) > 0:
                 broken[f"{each.metric} {each}"] = each.excess(value, baseline)
                 words.append(f"{each.metric} is {value:.3f}, too far from {each}")
-        when = f"after {done} of {steps} steps in the {self._stage} stage "
-        self._reject(broken, when + " and ".join(words))
+        where = f"after {done} of {steps} steps in the {self._stage} stage "
+        self._reject(broken, where + " and ".join(words))
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
@@ -194,6 +189,19 @@ class Reporter(Monitor):
     def _obey(self, word: object) -> None:
         if word == "stop":
             raise Stopped
+
+
+def _of_score(bound: Constraint) -> bool:
+    """Whether it says how bad a score may be."""
+    kind = SCORES.get(bound.metric)
+    if kind is None:
+        return bound.metric == QUALITY and bound.least
+    return bound.least == (kind.better == "higher")
+
+
+def _hoped(metric: str, value: float, margin: float) -> float:
+    """A score with its quality better by a margin."""
+    return value + margin if metric == QUALITY else SCORES[metric].moved(value, margin)
 
 
 def serve(connection: Connection, setup: Setup, place: int) -> None:

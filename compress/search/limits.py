@@ -16,8 +16,9 @@ class EarlyLook(Settings):
 
     Attributes:
         after: share of a training's steps, in [0, 1).
-        margin: a trial is given up if its accuracy on the validation rows is then further than this
-            below what a constraint asks for.
+        margin: a trial is given up if its score on the validation rows is then worse than what a
+            constraint asks for by more than this, in quality (see `compress.scores`): in accuracy
+            itself, in perplexity a share of it.
     """
 
     after: float

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compress.records import RunRecord, Speedup
-from compress.report.axes import Axis, accuracy_axis, latency_axis, size_axis
+from compress.report.axes import Axis, latency_axis, score_axis, size_axis
 from compress.report.points import Figure
 from tests.test_records import make_metrics, make_record
 
@@ -29,7 +29,7 @@ def test_latencies_are_those_of_one_teacher() -> None:
 
 def test_sizes_are_exact_and_accuracies_are_not() -> None:
     records = [run(0.9, 1_500_000, 2.0), run(0.8, 500_000, 2.0)]
-    size, accuracy = size_axis(records), accuracy_axis(records)
+    size, accuracy = size_axis(records), score_axis(records)
     assert size.values.tolist() == [1.5, 0.5]
     assert size.baseline == 2.0
     assert not size.bars().any()

@@ -29,7 +29,7 @@ def test_the_card_says_figures_recipe_and_command() -> None:
     card = model_card(record, "BertForSequenceClassification", plain=True)
     assert "BertForSequenceClassification.from_pretrained" in card
     assert "| accuracy, n = 100 | 0.8000 (0.7500 to 0.8500) | 0.9100 (0.8600 to 0.9600) |" in card
-    assert "| matthews | 0.4000 | 0.4000 |" in card
+    assert "| Matthews correlation | 0.4000 | 0.4000 |" in card
     assert "| size | 1.5 MB | 0.0 MB |" in card
     assert "| bytes saved | -74900 % | – |" in card
     assert "| size as a zip file | 1.1 MB | 0.0 MB |" in card

@@ -20,11 +20,11 @@ from compress.report.compare import (
     Change,
     Difference,
     Pair,
-    accuracy_difference,
     cautions,
     changes,
     differences,
     match,
+    quality_difference,
     speedup_ratio,
 )
 from compress.report.compare_page import compare_folders, comparison_markdown, show_comparison
@@ -68,10 +68,10 @@ def test_newcombes_interval_as_published(
     first: tuple[int, int], second: tuple[int, int], low: float, high: float
 ) -> None:
     one, other = score_of(*first), score_of(*second)
-    assert accuracy_difference(other, one) == pytest.approx(
+    assert quality_difference(other, one) == pytest.approx(
         (one.value - other.value, low, high), abs=6e-5
     )
-    back, back_low, back_high = accuracy_difference(one, other)
+    back, back_low, back_high = quality_difference(one, other)
     assert (back_low, back_high) == pytest.approx((-high, -low), abs=6e-5)
     assert back == other.value - one.value
 

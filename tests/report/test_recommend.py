@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from compress.records import Comparison, RunRecord, Speedup
-from compress.report.recommend import Advice, advise, deciding_split, fast_words
+from compress.report.contest import deciding_split
+from compress.report.recommend import Advice, advise, fast_words
 from compress.report.sections import sections
 from tests.report.test_points import at_shapes
 from tests.test_records import make_metrics, make_record

@@ -6,15 +6,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bokeh.models import ColorBar, ColumnDataSource, HoverTool, LinearColorMapper, Range1d
+from bokeh.models import (
+    ColorBar,
+    ColumnDataSource,
+    HoverTool,
+    LinearColorMapper,
+    LogColorMapper,
+    Range1d,
+)
 from bokeh.palettes import Cividis256
 from bokeh.plotting import figure
 
 from compress.effects import level_order
 from compress.metrics import METRICS
+from compress.records import Score
 from compress.report.panel import GREY, Panel, plain_figure
 from compress.report.panels.labels import short
+from compress.report.quality import is_logarithmic, kind_of, most_words, wanted_words
 from compress.report.table import recipe
+from compress.report.words import measured
 from compress.search.past import PastSearch, PastTrial
 
 MOST, MOST_AXES = 400, 14  # lines and axes that are drawn
@@ -48,17 +58,18 @@ def coordinates(search: PastSearch, remark: str) -> Panel | None:
     """
     if len(search.trials) < 2 or not search.keys:
         return None
-    accurate = sorted(search.trials, key=lambda trial: -_accuracy(search, trial))
+    ordered = sorted(search.trials, key=lambda trial: -_score(search, trial).quality)
     # The best come last, on top of the others.
-    trials = accurate[:MOST][::-1]
+    trials = ordered[:MOST][::-1]
+    kind = kind_of(_score(search, trials[0]))
     axes = _axes(search, trials)
     words = (
         "Each line is a trial, from what it was set to on the left to what came of it on the "
-        f"right; dark is accurate, on the {search.goals.split} rows. Faint lines break a "
-        "constraint. A click on a line shows it alone."
+        f"right; dark is {wanted_words(kind)}, on the {search.goals.split} rows. Faint lines "
+        "break a constraint. A click on a line shows it alone."
     )
     if len(trials) < len(search.trials):
-        words += f" Drawn are the {MOST} most accurate of {len(search.trials)} trials."
+        words += f" Drawn are the {MOST} {most_words(kind)} of {len(search.trials)} trials."
     hidden = len(search.keys) + len(search.goals.objectives) - len(axes)
     if hidden:
         words += f" {hidden} settings have no axis: there is room for {MOST_AXES} in all."
@@ -136,8 +147,11 @@ def _chart(search: PastSearch, trials: Sequence[PastTrial], axes: Sequence[Axis]
     chart.axis.visible = False
     chart.grid.visible = False
     chart.outline_line_color = None
-    colours = [_accuracy(search, trial) for trial in trials]
-    mapper = LinearColorMapper(Cividis256[::-1], low=min(colours), high=max(colours))
+    scores = [_score(search, trial) for trial in trials]
+    kind, colours = kind_of(scores[0]), [score.value for score in scores]
+    palette = Cividis256[::-1] if kind.better == "higher" else Cividis256
+    scale = LogColorMapper if is_logarithmic(kind, colours) else LinearColorMapper
+    mapper = scale(palette, low=min(colours), high=max(colours))
     strong = min(0.9, max(0.35, CLEAR / len(trials)))
     source = ColumnDataSource(
         {
@@ -156,7 +170,7 @@ def _chart(search: PastSearch, trials: Sequence[PastTrial], axes: Sequence[Axis]
     )  # fmt: skip
     tips = [("trial", "@trial"), ("recipe", "@recipe"), ("", "@told")]
     chart.add_tools(HoverTool(renderers=[lines], tooltips=tips))
-    chart.add_layout(ColorBar(color_mapper=mapper, title="accuracy", width=14), "right")
+    chart.add_layout(ColorBar(color_mapper=mapper, title=kind.words, width=14), "right")
     for x, axis in enumerate(axes):
         _draw_axis(chart, x, axis)
     return chart
@@ -175,8 +189,8 @@ def _draw_axis(chart: figure, x: int, axis: Axis) -> None:
     )  # fmt: skip
 
 
-def _accuracy(search: PastSearch, trial: PastTrial) -> float:
-    return METRICS["accuracy"].read(search.goals.judged(trial.record))
+def _score(search: PastSearch, trial: PastTrial) -> Score:
+    return measured(search.goals.judged(trial.record))[0].score
 
 
 def _told(search: PastSearch, trial: PastTrial) -> str:

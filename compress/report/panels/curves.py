@@ -14,7 +14,7 @@ from compress.curve import CurvePoint
 from compress.curve import curves as recorded_curves
 from compress.report.panel import PALETTE, Panel, plain_figure, side_by_side
 from compress.report.panels.front import Run, front_first
-from compress.report.panels.labels import run_name, short
+from compress.report.panels.labels import run_sign, short
 from compress.report.sections import Section
 
 MOST = 8  # curves that are drawn: more colours are not told apart
@@ -71,7 +71,7 @@ def trainings(runs: Iterable[Run]) -> list[Training]:
     """The trainings of some runs, each once, in the order in which they are met."""
     sharing: dict[tuple[str, tuple[CurvePoint, ...]], dict[str, None]] = {}
     for folder, record in runs:
-        name = run_name(folder)
+        name = run_sign(folder)
         try:
             found = list(recorded_curves(record.history))
         except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What each choice of a sweep does to accuracy, size and speed, all else equal."""
+"""What each choice of a sweep does to score, size and speed, all else equal."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from compress.effects import Change, Effect, effects
 from compress.records import RunRecord
 from compress.report.panel import BLUE, GREY, Panel, named_ticks, plain_figure
 from compress.report.panels.labels import short
+from compress.report.quality import kind_of
 from compress.report.sections import Section
-from compress.report.words import measured
+from compress.report.words import measured, shape_words
+from compress.scores import ScoreKind
 
 MOST = 30  # levels that are drawn
 CHART, NAMES, ROW, FRAME = 190, 320, 26, 90  # pixels: all three are to fit into 900
@@ -43,11 +45,14 @@ class Outcome:
         return math.exp(value) if self.ratio else value
 
 
-OUTCOMES = (
-    Outcome("accuracy", "change of accuracy", ratio=False),
-    Outcome("size", "size, as a factor", ratio=True),
-    Outcome("speed", "speed, as a factor", ratio=True),
-)
+def outcomes_of(kind: ScoreKind) -> tuple[Outcome, ...]:
+    """The charts, the score's first."""
+    words = f"{kind.words}, as a factor" if kind.relative else f"change of {kind.words}"
+    return (
+        Outcome("score", words, ratio=kind.relative),
+        Outcome("size", "size, as a factor", ratio=True),
+        Outcome("speed", "speed, as a factor", ratio=True),
+    )
 
 
 def effects_panel(section: Section) -> Panel | None:
@@ -59,18 +64,23 @@ def effects_panel(section: Section) -> Panel | None:
     # Of many levels those that most is known of, in the order in which they were.
     kept = sorted(range(len(found)), key=lambda i: (-found[i].pairs, i))[:MOST]
     drawn = [found[i] for i in sorted(kept)]
-    shape, pairs = records[0].speedup[0], sum(effect.pairs for effect in found)
+    shape = measured(records[0])[0].latency[0]
+    pairs = sum(effect.pairs for effect in found)
     words = (
         "Each row holds one setting against another in pairs of runs that are equal in everything "
         "else; the dot is the mean over the n pairs, the line its 95 % interval (none for a single "
         "pair), which may go on beyond the edge. A line that does not cross the grey one is a "
         "change that the pairs agree on. "
         f"Among {len(records)} runs there are {pairs} such pair{'s' if pairs > 1 else ''}. "
-        f"Speed is that of {shape.batch} × {shape.length} tokens."
+        f"Speed is that of {shape_words(shape)}."
     )
+    if section.kind.better == "lower":
+        words += f" Of {section.kind.words} less is better."
     if len(drawn) < len(found):
         words += f" Drawn are the {len(drawn)} of {len(found)} rows with the most pairs."
-    charts = [_chart(outcome, drawn, first=i == 0) for i, outcome in enumerate(OUTCOMES)]
+    charts = [
+        _chart(outcome, drawn, first=i == 0) for i, outcome in enumerate(outcomes_of(section.kind))
+    ]
     return Panel("What each choice does", words, Row(children=charts))
 
 
@@ -100,10 +110,11 @@ def _entry(config: Any, name: str) -> Any:
 
 
 def _outcomes(records: Sequence[RunRecord]) -> dict[str, list[float]]:
-    """In the order of `OUTCOMES`."""
+    """In the order of `outcomes_of`."""
     ours = [measured(record)[0] for record in records]
+    values = [metrics.score.value for metrics in ours]
     return {
-        "accuracy": [metrics.score.value for metrics in ours],
+        "score": [*map(math.log, values)] if kind_of(ours[0].score).relative else values,
         "size": [math.log(metrics.size_bytes) for metrics in ours],
         "speed": [math.log(record.speedup[0].ratio) for record in records],
     }

@@ -19,7 +19,7 @@ BETTER: tuple[Direction, ...] = ("higher", "lower", "higher")
 
 
 def front_runs(runs: Sequence[Run]) -> list[Run]:
-    """The Pareto front of accuracy, size and speed-up at the first shape, most accurate first.
+    """The Pareto front of score, size and speed-up at the first shape, the best score first.
 
     Args:
         runs: of one section; none of them gives none.
@@ -28,7 +28,7 @@ def front_runs(runs: Sequence[Run]) -> list[Run]:
         return []
     points = np.array([_figures(record) for _, record in runs])
     front = [run for run, best in zip(runs, pareto_front(points, BETTER), strict=True) if best]
-    return sorted(front, key=lambda run: -measured(run[1])[0].score.value)
+    return sorted(front, key=lambda run: -measured(run[1])[0].score.quality)
 
 
 def spread(items: Sequence[Item], most: int) -> list[Item]:
@@ -57,4 +57,4 @@ def baseline_ms(section: Section) -> float:
 
 def _figures(record: RunRecord) -> tuple[float, float, float]:
     ours, _ = measured(record)
-    return ours.score.value, float(ours.size_bytes), record.speedup[0].ratio
+    return ours.score.quality, float(ours.size_bytes), record.speedup[0].ratio

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from compress.records import RunRecord
+from compress.report.points import run_name
 from compress.report.table import recipe
 
 # What Bokeh would typeset as a formula if a pair of them stood in a label.
@@ -28,11 +29,12 @@ def short(text: str, most: int) -> str:
     return f"{line[:front]}…{line[len(line) - (most - 1 - front) :]}"
 
 
-def run_name(folder: Path) -> str:
-    """As the plots name a run: "#3", or the folder's name where that is no number."""
-    return f"#{folder.name}" if folder.name.isdecimal() else folder.name
+def run_sign(folder: Path) -> str:
+    """A run in the least space: "#3", or its folder's name where that is no number."""
+    name = run_name(folder, folder.parent)
+    return f"#{name}" if name.isdecimal() else name
 
 
 def run_label(folder: Path, record: RunRecord, most: int = LONGEST) -> str:
     """A run's name and recipe: "#3 wanda sparsity=0.5 + int8_dynamic"."""
-    return short(f"{run_name(folder)} {recipe(record)}", most)
+    return short(f"{run_sign(folder)} {recipe(record)}", most)

@@ -21,7 +21,7 @@ from compress.report.panel import (
 from compress.report.panels.front import front_runs, spread
 from compress.report.panels.labels import run_label
 from compress.report.sections import Section
-from compress.report.words import measured
+from compress.report.words import measured, shape_words
 
 MOST = 8  # boxes of a figure, the baseline's among them
 QUANTILES = 21  # 0, 5, … 100 %
@@ -60,7 +60,7 @@ def latency(section: Section) -> Panel | None:
             Box(name, metrics.latency[place].quantiles_ms, metrics.latency[place].samples)
             for name, metrics in models
         ]
-        figures.append(_figure(f"{shape.batch} × {shape.length} tokens", boxes))
+        figures.append(_figure(shape_words(shape), boxes))
     words = (
         "Times of single forward passes of the models on the Pareto front, each measured in its "
         "own run: the line is the median, the box holds the middle half, and nine of ten passes "

@@ -1,4 +1,4 @@
-"""What each stage did to accuracy, size and latency, run by run."""
+"""What each stage did to score, size and latency, run by run."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ from compress.report.panel import (
 )
 from compress.report.panels.front import Run, baseline_ms, front_first
 from compress.report.panels.labels import run_label, short
+from compress.report.quality import axis_words
 from compress.report.sections import Section
-from compress.report.words import measured
+from compress.report.words import measured, shape_words
+from compress.scores import ScoreKind
 
 MOST = 6  # runs that are drawn
 WIDTH, HEIGHT, LABELS = 380, 170, 90
@@ -42,29 +44,29 @@ class Level:
     """
 
     stage: str
-    accuracy: Interval
+    score: Interval
     megabytes: float
     latency_ms: Interval
 
 
 def waterfall(section: Section) -> Panel | None:
-    """Accuracy, size and latency after each stage; None if no run measured them between stages."""
+    """Score, size and latency after each stage; None if no run measured them between stages."""
     told = [run for run in section.runs if run[1].interim]
     if not told:
         return None
     drawn = front_first(told, MOST)
-    shape = section.runs[0][1].speedup[0]
+    shape = shape_words(section.baseline.latency[0])
     words = (
         "The model after each stage, from the teacher on the left to what was saved on the right; "
         "numbers are changes over the stage before. Vertical lines are 95 % intervals: where two "
         "overlap, the stage may have changed nothing. Latency is the teacher's median divided by "
-        f"the speed-up, for {shape.batch} × {shape.length} tokens. Before the last stage models "
+        f"the speed-up, for {shape}. Before the last stage models "
         "are stored without a numeric format."
     )
     if len(drawn) < len(told):
         words += f" Drawn are {len(drawn)} of {len(told)} runs, those of the Pareto front first."
     baseline = baseline_ms(section)
-    charts = [_run(run, levels(run[1], baseline)) for run in drawn]
+    charts = [_run(run, section.kind, levels(run[1], baseline)) for run in drawn]
     return Panel("What each stage did", words, side_by_side(charts))
 
 
@@ -96,12 +98,19 @@ def _level(stage: str, metrics: ModelMetrics, speed: Speedup, baseline_ms: float
     )
 
 
-def _run(run: Run, stages: Sequence[Level]) -> LayoutDOM:
+def _run(run: Run, kind: ScoreKind, stages: Sequence[Level]) -> LayoutDOM:
     """Three charts below one another, with the stages' names under the last."""
+    scores = [each.score for each in stages]
+    sizes = [(each.megabytes,) * 3 for each in stages]
     charts = (
-        _chart("accuracy", [each.accuracy for each in stages], "{:+.3f}", bars=False),
-        _chart("size (MB)", [(each.megabytes,) * 3 for each in stages], "{:+.0%}", bars=True),
-        _chart("latency (ms)", [each.latency_ms for each in stages], "{:+.0%}", bars=True),
+        _chart(axis_words(kind), scores, _steps(scores, "{:+.1%}" if kind.relative else "")),
+        _chart("size (MB)", sizes, _steps(sizes, "{:+.0%}"), bars=True),
+        _chart(
+            "latency (ms)",
+            [each.latency_ms for each in stages],
+            _steps([each.latency_ms for each in stages], "{:+.0%}"),
+            bars=True,
+        ),
     )
     charts[0].title.text = run_label(*run, most=40)
     charts[0].title.text_font_size = "13px"
@@ -113,13 +122,21 @@ def _run(run: Run, stages: Sequence[Level]) -> LayoutDOM:
     return Column(children=list(charts))
 
 
-def _chart(title: str, values: Sequence[Interval], form: str, *, bars: bool) -> figure:
+def _steps(values: Sequence[Interval], share: str) -> list[str]:
+    """The changes over the stage before: as shares in this form, or where it is empty as such."""
+    pairs = itertools.pairwise(middle for middle, _, _ in values)
+    return [share.format(now / was - 1) if share else f"{now - was:+.3f}" for was, now in pairs]
+
+
+def _chart(
+    title: str, values: Sequence[Interval], changes: Sequence[str], *, bars: bool = False
+) -> figure:
     """One figure by stage.
 
     Args:
         title: of the y axis.
         values: with their intervals.
-        form: of the change over the stage before: a share of it where bars show the whole.
+        changes: over the stage before, in words.
         bars: from zero, or points, where zero is far away.
     """
     places = list(range(len(values)))
@@ -144,10 +161,8 @@ def _chart(title: str, values: Sequence[Interval], form: str, *, bars: bool) -> 
         chart.line(places, middle, color=GREY, line_dash="dotted")
         chart.scatter(places, middle, size=9, color=BLUE)
     chart.segment(places, low, places, high, color=BLACK if bars else BLUE, line_width=2)
-    steps = itertools.pairwise(middle)
-    changes = [form.format(now / was - 1 if bars else now - was) for was, now in steps]
     chart.text(
-        places[1:], high[1:], text=changes, text_align="center", text_baseline="bottom",
+        places[1:], high[1:], text=list(changes), text_align="center", text_baseline="bottom",
         y_offset=-3, text_font_size="13px",
     )  # fmt: skip
     return chart

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.report.panels.labels import run_label, run_name, short
+from compress.report.panels.labels import run_label, run_sign, short
 from tests.report.records import plain
 
 
@@ -27,6 +27,6 @@ def test_labels_are_one_line_that_fits_and_no_formula(text: str, most: int, labe
 
 
 def test_runs_are_named_as_in_the_plots() -> None:
-    assert run_name(Path("sweep/3")) == "#3"
-    assert run_name(Path("mine")) == "mine"
+    assert run_sign(Path("sweep/3")) == "#3"
+    assert run_sign(Path("mine")) == "mine"
     assert run_label(Path("sweep/3"), plain()) == "#3 wanda sparsity=0.5"

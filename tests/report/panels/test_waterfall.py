@@ -13,7 +13,7 @@ def test_levels_run_from_the_teacher_to_what_was_saved() -> None:
     record = with_interim(plain(0.8, 500, 4.0), "student", "pruner")
     found = levels(record, baseline_ms=12.0)
     assert [each.stage for each in found] == ["teacher", "student", "pruner", "saved"]
-    assert [each.accuracy[0] for each in found] == pytest.approx([0.91, 0.9, 0.89, 0.8])
+    assert [each.score[0] for each in found] == pytest.approx([0.91, 0.9, 0.89, 0.8])
     assert [each.megabytes for each in found] == pytest.approx([2e-3, 1.8e-3, 1.6e-3, 5e-4])
     assert [each.latency_ms[0] for each in found] == pytest.approx([12, 10, 12 / 1.4, 3])
     assert found[0].latency_ms == (12, 12, 12), "the teacher is as fast as itself"
