@@ -58,6 +58,10 @@ TABLE = [
     ("objectives=[beauty]", "objectives must be among quality, accuracy,"),
     ("objectives=[]", "got none"),
     ("objectives=[matthews]", "has matthews, but the task's scores are accuracy, f1_macro"),
+    (
+        "+search.objectives.perplexity=minimize",
+        "search.objectives has perplexity, but the task's scores are accuracy",
+    ),
     ("objectives=accuracy", "objectives must be a list such as"),
     ("interim=maybe", "interim must be true or false, got 'maybe'"),
     ("seed=-1", "seed must be an integer >= 0, got -1"),

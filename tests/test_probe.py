@@ -22,7 +22,7 @@ from compress.settings import ConfigError, UserError
 from scripts.probe import CONF, probe
 from tests.conftest import TINY, torch_export
 from tests.test_rebench import Sweep, quick, sweep
-from tests.test_records import make_metrics, make_record
+from tests.test_records import judged_by, make_metrics, make_record
 
 __all__ = ["quick", "sweep"]  # fixtures
 
@@ -190,3 +190,44 @@ def test_shapes_by_name() -> None:
     assert (choose_shape(None, shapes), choose_shape("8x64", shapes)) == ((1, 32), (8, 64))
     with pytest.raises(ConfigError, match="1x32, 8x64; got 8×64"):
         choose_shape("8×64", shapes)
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "shown", "page"),
+    [
+        (
+            "spearman", (0.9, 0.895),
+            "at most 0.01 of Spearman correlation lost: fastest b (speed-up 3.00 (2.90 to 3.10), "
+            "-0.0050), smallest b (0.0 MB, -0.0050)",
+            "The change is of its Spearman correlation, of which higher is better; p is a test",
+        ),
+        (
+            "perplexity", (20.0, 20.1),
+            "perplexity at most 1 % higher: fastest b (speed-up 3.00 (2.90 to 3.10), +0.5 %), "
+            "smallest b (0.0 MB, +0.5 %)",
+            "The change is of its perplexity, of which lower is better; p is a test of that",
+        ),
+    ],
+)  # fmt: skip
+def test_a_probe_by_another_score(
+    metric: str, values: tuple[float, float], shown: str, page: str, tmp_path: Path
+) -> None:
+    records = {}
+    for name, value, ratio in (("a", values[0], 2.0), ("b", values[1], 3.0)):
+        timed, judged = result("cpu", 10.0, ratio), judged_by(metric, value, values[0])
+        scores = {
+            part: replace(getattr(timed, part), score=getattr(judged, part).score)
+            for part in ("metrics", "baseline")
+        }
+        comparison = Comparison(None, None, None, 0.5, "a test")
+        records[name] = replace(timed, **scores, comparison=comparison)
+    found = Probe(records, {}, (1, 32))
+    out = io.StringIO()
+    show_probe(found, Console(file=out, width=200))
+    assert shown in out.getvalue()
+    table, text = write_probe(found, tmp_path)
+    assert page in text.read_text()
+    assert "accuracy" not in out.getvalue() + text.read_text() + table.read_text()
+    row = pd.read_csv(table).set_index("format").loc["b"]
+    assert row[metric] == values[1]
+    assert row[f"{metric}_change"] == pytest.approx(values[1] - values[0])

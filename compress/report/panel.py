@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bokeh.models import Axis, FixedTicker, LayoutDOM, Row
+from bokeh.models import (
+    Axis,
+    FixedTicker,
+    LayoutDOM,
+    LogTicker,
+    NumeralTickFormatter,
+    Row,
+    Ticker,
+    TickFormatter,
+)
 from bokeh.plotting import figure
 
 # Okabe & Ito 2008, "Color universal design": told apart by colour-blind readers.
@@ -50,6 +59,12 @@ def plain_figure(**settings: object) -> figure:
     made.grid.grid_line_alpha = 0.4
     made.title.text_font_size = FONT_SIZE
     return made
+
+
+def decimal_marks() -> dict[str, Ticker | TickFormatter]:
+    """Ticker and formatter of a logarithmic axis: at 1, 2, 5, 10 and so on, in plain numbers."""
+    ticker = LogTicker(mantissas=[1, 2, 5])
+    return {"ticker": ticker, "formatter": NumeralTickFormatter(format="0,0.[00]")}
 
 
 def named_ticks(axis: Axis, names: Sequence[str]) -> None:

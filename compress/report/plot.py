@@ -40,6 +40,7 @@ FONT = 8.5  # points; nothing is smaller than 8
 SMALL = 8.0
 LINE = 0.147  # inches of height that a line of small type takes
 LEGEND = 36  # characters of small type beside a panel
+TITLE = 34  # and those beside a vertical axis
 LISTED = 24  # front points named below the panels; the table has them all
 MANY = 60  # points from which on bars are drawn of the front alone
 DOT: dict[str, Any] = {
@@ -151,7 +152,7 @@ def _draw(figure: Figure, panels: Sequence[Plane], record: RunRecord) -> list[Ax
     for ax, panel in zip(drawn, panels, strict=True):
         ax.plot(panel.x.baseline, panel.y.baseline, **STAR, zorder=6)
         ax.set_xlabel(panel.x.title)
-        ax.set_ylabel(panel.y.title)
+        ax.set_ylabel(textwrap.fill(panel.y.title, TITLE))
         ax.set_xlim(0, 1.08 * max(panel.x.baseline, panel.x.values.max()))
         ax.grid(alpha=0.25)
     third.set_ylim(0, 1.08 * max(panels[2].y.baseline, panels[2].y.values.max()))

@@ -86,8 +86,9 @@ def more_than_words(kind: ScoreKind, amount: float) -> str:
 
 def axis_words(kind: ScoreKind, where: str = "") -> str:
     """What an axis says: "accuracy on held-out rows", "perplexity (lower is better)"."""
-    words = f"{kind.words} {where}".strip()
-    return words if kind.better == "higher" else f"{words} (lower is better)"
+    if kind.better == "lower":
+        return f"{kind.words} (lower is better)"
+    return f"{kind.words} {where}".strip()
 
 
 def wanted_words(kind: ScoreKind) -> str:

@@ -22,7 +22,15 @@ from bokeh.palettes import Cividis256
 from bokeh.plotting import figure
 from bokeh.transform import linear_cmap, log_cmap
 
-from compress.report.panel import BLACK, BLUE, FONT_SIZE, GREY, VERMILION, plain_figure
+from compress.report.panel import (
+    BLACK,
+    BLUE,
+    FONT_SIZE,
+    GREY,
+    VERMILION,
+    decimal_marks,
+    plain_figure,
+)
 from compress.report.plotted import PLACES
 from compress.report.points import AS_GOOD, BEATEN, FRONT, Place
 from compress.report.quality import axis_words, is_logarithmic
@@ -77,14 +85,17 @@ def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
         "score": axis_words(drawn.kind, "on the test rows"),
         "latency": latency_title(timed),
     }
+    logarithmic = y == "score" and drawn.logarithmic
     plot = plain_figure(
         x_axis_label=titles[x],
         y_axis_label=titles[y],
-        y_axis_type="log" if y == "score" and drawn.logarithmic else "linear",
+        y_axis_type="log" if logarithmic else "linear",
         x_range=DataRange1d(start=0),
         y_range=DataRange1d(**({"start": 0} if y == "latency" else {})),
         sizing_mode="stretch_width",
     )
+    if logarithmic:
+        plot.yaxis.update(**decimal_marks())
     stairs = {"line_color": BLUE, "line_alpha": 0.6, "line_width": 1.5}
     plot.step("x", "y", source=drawn.stairs[place], mode="after", **stairs)
     _error_bars(plot, drawn, x, y)
@@ -144,7 +155,7 @@ def _dots(plot: figure, drawn: Drawn, place: str, where: Place) -> GlyphRenderer
         colour = _colours(drawn)
         looks = {"fill_color": colour, "line_color": BLACK if where == FRONT else edge}
         if where == FRONT:
-            _colour_bar(plot, colour["transform"], drawn.kind.words)
+            _colour_bar(plot, colour["transform"], drawn)
     if where == BEATEN and len(drawn.source.data[x]) > MANY:
         size //= 2
     view = CDSView(filter=drawn.keep & GroupFilter(column_name=place, group=where))
@@ -164,8 +175,9 @@ def _colours(drawn: Drawn) -> Any:
     return scale("score", palette, low, high)
 
 
-def _colour_bar(plot: figure, mapper: object, title: str) -> None:
-    bar = ColorBar(color_mapper=mapper, title=title, width=12)
+def _colour_bar(plot: figure, mapper: object, drawn: Drawn) -> None:
+    marks = decimal_marks() if drawn.logarithmic else {}
+    bar = ColorBar(color_mapper=mapper, title=drawn.kind.words, width=12, **marks)
     bar.title_text_font_style = "normal"
     bar.major_label_text_font_size = bar.title_text_font_size = FONT_SIZE
     plot.add_layout(bar, "right")

@@ -6,7 +6,7 @@ import pytest
 from compress.records import RunRecord, Speedup
 from compress.report.axes import Axis, latency_axis, score_axis, size_axis
 from compress.report.points import Figure
-from tests.test_records import make_metrics, make_record
+from tests.test_records import judged_by, make_metrics, make_record
 
 
 def run(accuracy: float, size: int, ratio: float, baseline_ms: float = 10.0) -> RunRecord:
@@ -41,3 +41,22 @@ def test_an_interval_beside_its_value_has_no_negative_bar() -> None:
     """matplotlib refuses one; a bootstrap of old records may have such an end."""
     beside = Figure("lower", np.array([5.0]), np.array([5.5]), np.array([6.0]))
     assert Axis("", beside, False, 0.0).bars().tolist() == [[0.0], [1.0]]
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "title", "logarithmic"),
+    [
+        ("accuracy", (0.9, 0.8), "accuracy on held-out rows", False),
+        ("spearman", (0.9, 0.8), "Spearman correlation on held-out rows", False),
+        ("perplexity", (20.0, 30.0), "perplexity (lower is better)", False),
+        ("perplexity", (20.0, 300.0), "perplexity (lower is better)", True),
+    ],
+)
+def test_scores_are_shown_as_they_are_with_the_better_end_named(
+    metric: str, values: tuple[float, float], title: str, logarithmic: bool
+) -> None:
+    found = score_axis([judged_by(metric, value, values[0]) for value in values])
+    assert (found.title, found.logarithmic) == (title, logarithmic)
+    assert found.values.tolist() == list(values)
+    assert found.baseline == values[0]
+    assert found.bars() == pytest.approx(0.05 * np.array([values, values]))

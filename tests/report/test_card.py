@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from compress.artifact import folder_bytes, read_manifest
-from compress.records import RunRecord, Speedup, read_record, write_record
+from compress.records import Comparison, RunRecord, Speedup, read_record, write_record
 from compress.report.card import model_card, remake_command
 from tests.conftest import ROOT
-from tests.test_records import make_old, make_record
+from tests.test_records import judged_by, make_old, make_record
 
 
 def front_matter(card: str) -> dict[str, object]:
@@ -163,3 +163,48 @@ def test_export_refuses_in_one_line(
     assert done.returncode == 1
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+PAIRED = "a paired bootstrap over rows"
+
+
+@pytest.mark.parametrize(
+    ("metric", "agreement", "shown"),
+    [
+        ("spearman", None, (
+            "| Spearman correlation, n = 100 | 0.8000 (0.7600 to 0.8400) | "
+            "1.0000 (0.9500 to 1.0500) |",
+            "\n\nHow its Spearman correlation differs from its teacher's is a real change "
+            f"({PAIRED}, p = 0.01).",
+        )),
+        ("perplexity", 0.9, (
+            "| perplexity, n = 100 | 0.800 (0.760 to 0.840) | 1.000 (0.950 to 1.050) |",
+            "It predicts as its teacher does 90.0% of the time. How its perplexity differs",
+        )),
+    ],
+)  # fmt: skip
+def test_a_card_tells_of_what_the_task_is_judged_by(
+    metric: str, agreement: float | None, shown: tuple[str, ...]
+) -> None:
+    found = Comparison(agreement, None, None, 0.01, PAIRED)
+    card = model_card(judged_by(metric, 0.8, 1.0, comparison=found), "X", plain=True)
+    assert all(words in card for words in shown)
+    assert "accuracy" not in card
+    assert "None" not in card
+    assert "McNemar" not in card
+
+
+def test_a_score_of_a_users_label_is_shown_as_it_is_and_is_no_markup() -> None:
+    record = make_record()
+    assert record.metrics is not None
+    assert record.baseline is not None
+    score = replace(record.metrics.score, others={"top5": 0.99, "f1_<b>|x": 0.5})
+    theirs = replace(record.baseline.score, others={"top5": 0.98})
+    record = replace(
+        record,
+        metrics=replace(record.metrics, score=score),
+        baseline=replace(record.baseline, score=theirs),
+    )
+    card = model_card(record, "X", plain=True)
+    assert "| top-5 accuracy | 0.9900 | 0.9800 |" in card
+    assert "| f1\\_&lt;b&gt;\\|x | 0.5000 | – |" in card

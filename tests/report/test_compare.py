@@ -28,9 +28,10 @@ from compress.report.compare import (
     speedup_ratio,
 )
 from compress.report.compare_page import compare_folders, comparison_markdown, show_comparison
+from compress.scores import SCORES
 from tests.conftest import ROOT
 from tests.report.test_report import put
-from tests.test_records import FAILED, make_metrics, make_old, make_record
+from tests.test_records import FAILED, judged_by, make_metrics, make_old, make_record
 
 
 def score_of(right: int, rows: int) -> Score:
@@ -292,3 +293,39 @@ def test_what_holds_for_every_pair_is_said_once(tmp_path: Path) -> None:
     assert {"0.9000", "2.00", "2.20)", "(-0.0707", "+0.0707)", "1.22)"} <= set(
         shown.getvalue().split()
     )
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "change", "verdict"),
+    [
+        # Of ± 5 % each: 0.05 · √(0.8² + 0.9²) = 0.0602.
+        ("spearman", (0.8, 0.9), "+0.1000 (+0.0398 to +0.1602)", "higher"),
+        ("spearman", (0.8, 0.81), "+0.0100 (-0.0469 to +0.0669)", "may be chance"),
+        # log 1.2 less and more √(log² 0.95 + log² 1.05) = 0.0708; the ends as values.
+        ("perplexity", (20.0, 24.0), "+20.0 % (+11.8 % to +28.8 %)", "worse"),
+        ("perplexity", (24.0, 20.0), "-16.7 % (-22.4 % to -10.6 %)", "better"),
+        ("perplexity", (20.0, 20.5), "+2.5 % (-4.5 % to +10.0 %)", "may be chance"),
+        ("perplexity", (20.0, 2000.0), "× 100.0 (× 93.2 to × 107.3)", "worse"),
+    ],
+)
+def test_other_scores_side_by_side(
+    metric: str, values: tuple[float, float], change: str, verdict: str
+) -> None:
+    row = next(iter(found(*(judged_by(metric, value, 1.0) for value in values)).values()))
+    assert row.kind == row.figure == SCORES[metric].words
+    assert (row.change, row.verdict) == (change, verdict)
+
+
+def test_two_scores_do_not_compare_and_are_shown_all_the_same(tmp_path: Path) -> None:
+    accurate, perplexed = make_record(0.9), judged_by("perplexity", 20.0, 19.0)
+    assert cautions(pair_of(accurate, perplexed)) == {
+        "accuracy, perplexity": "they are judged by different scores"
+    }
+    row = found(accurate, perplexed)["accuracy, perplexity"]
+    assert (row.left, row.right, row.change, row.verdict) == (
+        "0.9000 (n = 100)", "20.000 (n = 100)", "–", "does not compare",
+    )  # fmt: skip
+    a, b = put(tmp_path / "a", r0=accurate), put(tmp_path / "b", r0=perplexed)
+    page = comparison_markdown(compare_folders(a, b, (collect([a]), collect([b]))))
+    assert "Accuracy: the interval of the difference is Newcombe's" in page
+    assert "Perplexity: the interval of the difference is Zou and Donner's" in page

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from compress.records import Environment, RunRecord, Speedup
+from compress.records import Comparison, Environment, RunRecord, Speedup
 from compress.report.collect import Collection
 from compress.report.honesty import LONGEST, excluded, facts
 from compress.report.recommend import advise
 from compress.report.sections import sections
-from tests.test_records import FAILED, make_record
+from compress.scores import SCORES
+from tests.test_records import FAILED, judged_by, make_record
 
 ROOT = Path("sweep")
 BASE = make_record()
@@ -80,3 +81,23 @@ def test_runs_without_figures_are_listed_by_reason() -> None:
     assert found[2].reasons[0][1] == ("6",)
     assert found[3].reasons[0][0] == "5/metrics.json is no JSON"
     assert excluded(Collection(runs[:1], (), ()), ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "test", "words"),
+    [
+        ("spearman", "a paired bootstrap",
+         "on 100 test rows: 95 % intervals of up to ± 0.040; against the teacher by a paired "
+         "bootstrap"),
+        ("perplexity", "a paired bootstrap",
+         "on 100 test rows: 95 % intervals of up to ± 0.04; against the teacher by a paired "
+         "bootstrap"),
+    ],
+)  # fmt: skip
+def test_how_sure_another_score_is(metric: str, test: str, words: str) -> None:
+    found = Comparison(None, None, None, 0.5, test)
+    said = told(judged_by(metric, 0.8, 1.0, comparison=found))
+    assert said[SCORES[metric].words] == words
+    assert "accuracy" not in said
+    unknown = told(judged_by(metric, 0.8, 1.0, comparison=None))
+    assert "against" not in unknown[SCORES[metric].words]

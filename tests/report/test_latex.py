@@ -13,7 +13,7 @@ from compress.report.latex import LETTERS, escaped, latex_tables
 from compress.report.sections import sections
 from compress.report.write import write_report
 from tests.report.test_report import put
-from tests.test_records import FAILED, make_old, make_record
+from tests.test_records import FAILED, judged_by, make_old, make_record
 
 EVIL = r"_&%$#{}~^\ <b> [x] *y --z `q` ×± 表 😀 é"
 
@@ -109,3 +109,21 @@ def test_the_file_is_there_whatever_was_found(tmp_path: Path) -> None:
     make_old(tmp_path / "1" / "metrics.json")
     write_report([tmp_path], tmp_path)
     assert rows((tmp_path / "results.tex").read_text())[1][-1] == "--", "no test was made then"
+
+
+@pytest.mark.parametrize(
+    ("metric", "header", "figures", "caption"),
+    [
+        ("spearman", "Recipe & Spearman correlation & MB", "0.800 (0.760--0.840)",
+         "p: a paired test of the change in Spearman correlation."),
+        ("perplexity", "Recipe & Perplexity & MB", "0.80 (0.76--0.84)",
+         "p: a paired test of the change in perplexity. Lower perplexity is better."),
+    ],
+)  # fmt: skip
+def test_a_table_of_another_score(metric: str, header: str, figures: str, caption: str) -> None:
+    found = Comparison(None, None, None, 0.01, "a paired test")
+    page = tables_of(judged_by(metric, 0.8, 1.0, comparison=found))
+    assert header in page
+    assert figures in page
+    assert f"{caption}}}" in page
+    assert "accuracy" not in page.partition(r"\begin{table}")[2]

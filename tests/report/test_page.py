@@ -14,8 +14,9 @@ from compress.report.collect import Collection
 from compress.report.page import render_page
 from compress.report.recommend import advise
 from compress.report.sections import sections
+from compress.scores import SCORES
 from tests.report.test_points import at_shapes
-from tests.test_records import FAILED, make_record
+from tests.test_records import FAILED, judged_by, make_record
 
 ROOT = Path("sweep")
 HOSTILE = (
@@ -213,3 +214,18 @@ def test_a_thousand_runs_are_less_than_five_megabytes() -> None:
         for i in range(1000)
     }  # fmt: skip
     assert len(page_of(**runs).encode()) < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "header"),
+    [
+        ("spearman", (0.9, 0.8), "Spearman correlation (95 %) and change<"),
+        ("perplexity", (20.0, 2000.0), "perplexity (95 %) and change; lower is better<"),
+    ],
+)
+def test_a_page_of_another_score(metric: str, values: tuple[float, ...], header: str) -> None:
+    page = page_of(**{f"r{i}": judged_by(metric, v, values[0]) for i, v in enumerate(values)})
+    assert header in page
+    assert "accuracy" not in Markup(page).text
+    assert '"title":"accuracy"' not in page
+    assert f'"title":"{SCORES[metric].words}"' in page

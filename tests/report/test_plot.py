@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from compress.records import RunRecord, Speedup
 from compress.report import plot
 from compress.report.plot import LISTED, SMALL, WIDTH, plot_pareto
-from tests.test_records import make_record
+from tests.test_records import judged_by, make_record
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -108,3 +108,27 @@ def test_equal_runs_have_a_scale_of_colours_all_the_same(tmp_path: Path) -> None
     speed = replace(base.speedup[0], low=2.5, high=3.0)  # its ratio lies outside
     plot_pareto(numbered(base, base, replace(base, speedup=(speed,))), tmp_path / "pareto.png")
     assert (tmp_path / "pareto.svg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "expected"),
+    [
+        ("spearman", (0.9, 0.8), ("what Spearman correlation costs", "Spearman correlation 0.900",
+                                  "on held-out rows", "left: Spearman correlation")),
+        ("perplexity", (20.0, 2000.0), ("what low perplexity costs", "perplexity 20.00, ",
+                                        "perplexity 2,000, ", "perplexity (lower is better)",
+                                        "left: perplexity", "1,000 ")),
+    ],
+)  # fmt: skip
+def test_another_score_is_drawn_in_its_own_unit(
+    metric: str, values: tuple[float, ...], expected: tuple[str, ...], tmp_path: Path,
+    texts: list[str],
+) -> None:  # fmt: skip
+    best, worst = (judged_by(metric, value, values[0]) for value in values)
+    smaller = replace(worst, metrics=worst.metrics and replace(worst.metrics, size_bytes=500))
+    plot_pareto(numbered(smaller, best), tmp_path / "pareto.png")
+    said = words(texts)
+    assert all(each in said for each in expected)
+    assert "1 run 1, " in said, "the best comes first"
+    assert "accuracy" not in said
+    assert "mathdefault" not in said

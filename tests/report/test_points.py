@@ -18,12 +18,14 @@ from compress.report.points import (
     latency_figure,
     places,
     run_name,
+    score_figure,
+    shape_name,
     shapes_of,
     size_figure,
     speedup_at,
     teacher_ms,
 )
-from tests.test_records import make_record
+from tests.test_records import judged_by, make_record
 
 NAN = float("nan")
 
@@ -120,3 +122,31 @@ def test_sizes_within_a_hundredth_are_alike(size: int, same: bool) -> None:
 )
 def test_run_names(folder: str, root: str, name: str) -> None:
     assert run_name(Path(folder), Path(root)) == name
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "expected"),
+    [
+        ("spearman", (0.9, 0.5, 0.4), [FRONT, FRONT, BEATEN]),
+        ("perplexity", (20.0, 40.0, 60.0), [FRONT, FRONT, BEATEN]),
+        ("perplexity", (60.0, 40.0, 20.0), [BEATEN, FRONT, FRONT]),
+    ],
+)
+def test_the_front_hugs_the_better_corner(
+    metric: str, values: tuple[float, ...], expected: list[str]
+) -> None:
+    """The sizes of the first and the last are equal, the one between is smaller."""
+    sizes = (1000, 500, 1000)
+    records = [judged_by(metric, v, v, size=s) for v, s in zip(values, sizes, strict=True)]
+    assert places([score_figure(records), size_figure(records)]) == expected
+
+
+def test_of_images_no_tokens_are_told() -> None:
+    texts = make_record()
+    assert texts.metrics is not None
+    (timed,) = texts.metrics.latency
+    images = replace(
+        texts, metrics=replace(texts.metrics, latency=(replace(timed, tokens_per_second=None),))
+    )
+    assert shape_name([texts], (1, 32)) == "1 × 32 tokens"
+    assert shape_name([images], (1, 32)) == "1 × 32"

@@ -90,7 +90,7 @@ def test_budgets_in_words(metric: str, within: str, beyond: str) -> None:
         ("f1_micro", "micro F1 on rows", "high in micro F1", "highest in micro F1"),
         (
             "perplexity",
-            "perplexity on rows (lower is better)",
+            "perplexity (lower is better)",
             "low in perplexity",
             "lowest in perplexity",
         ),

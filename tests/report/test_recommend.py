@@ -10,7 +10,7 @@ from compress.report.contest import deciding_split
 from compress.report.recommend import Advice, advise, fast_words
 from compress.report.sections import sections
 from tests.report.test_points import at_shapes
-from tests.test_records import make_metrics, make_record
+from tests.test_records import judged_by, make_metrics, make_record
 
 ROOT = Path("sweep")
 
@@ -181,3 +181,65 @@ def test_two_splits_never_mix() -> None:
 )
 def test_speed_in_words(ratio: float, difference: bool | None, words: str) -> None:
     assert fast_words(Speedup(1, 32, ratio, ratio, ratio, 1.02, difference)) == words
+
+
+@pytest.mark.parametrize(
+    ("metric", "teacher", "near", "far", "verdict", "reason"),
+    [
+        (
+            "spearman", 0.9, 0.895, 0.8,
+            "Ship run near: 0.0 MB instead of 0.0, 2.0 times as fast, Spearman correlation 0.895 "
+            "(0.850 to 0.940) where the teacher has 0.900.",
+            "With at most 0.01 of Spearman correlation lost it is the balanced one",
+        ),
+        (
+            "perplexity", 20.0, 20.1, 25.0,
+            "Ship run near: 0.0 MB instead of 0.0, 2.0 times as fast, perplexity 20.10 "
+            "(19.09 to 21.11) where the teacher has 20.00.",
+            "With perplexity at most 1 % higher it is the balanced one",
+        ),
+    ],
+)  # fmt: skip
+def test_the_verdict_is_about_the_score_of_the_task(
+    metric: str, teacher: float, near: float, far: float, verdict: str, reason: str
+) -> None:
+    found = advice_on(
+        near=judged_by(metric, near, teacher, size=1000),
+        far=judged_by(metric, far, teacher, size=500, comparison=Comparison(None, None, None, 0.0)),
+    )
+    assert found.ship == "near"
+    assert found.words[0] == verdict.replace("2.0 times", "2.00 times")
+    assert found.words[1].startswith(reason)
+    assert not any("accuracy" in words for words in found.words)
+
+
+@pytest.mark.parametrize(
+    ("metric", "teacher", "values", "words"),
+    [
+        ("spearman", 0.9, (0.5, 0.8), "each loses more than 0.03 of Spearman correlation. The "
+         "nearest to the teacher is run b, at 0.800 (0.760 to 0.840) where the teacher has 0.900"),
+        ("perplexity", 20.0, (40.0, 25.0), "each has a perplexity more than 3 % higher. The "
+         "nearest to the teacher is run b, at 25.00 (23.75 to 26.25) where the teacher has 20.00"),
+    ],
+)  # fmt: skip
+def test_nothing_within_a_budget_of_another_score(
+    metric: str, teacher: float, values: tuple[float, float], words: str
+) -> None:
+    worse = Comparison(None, None, None, 1e-8)
+    a, b = (judged_by(metric, value, teacher, comparison=worse) for value in values)
+    assert words in advice_on(a=a, b=b).words[0]
+
+
+def test_the_change_on_the_rows_that_chose_is_told_in_the_scores_unit() -> None:
+    record = judged_by("perplexity", 20.4, 20.0)
+    assert record.metrics is not None
+    assert record.baseline is not None
+    ours, theirs = (replace(record.baseline.score, value=each) for each in (20.1, 20.0))
+    both = replace(
+        record,
+        metrics=replace(record.metrics, validation=ours),
+        baseline=replace(record.baseline, validation=theirs),
+    )
+    reasons = advice_on(a=both).words[1]
+    assert "On the validation rows its perplexity changes by +0.5 %. On the test rows: " in reasons
+    assert "+2.0 %, no significant change (p = 1)" in reasons

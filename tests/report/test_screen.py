@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -13,8 +15,9 @@ from compress.records import Comparison, RunRecord, Speedup
 from compress.report.screen import show
 from compress.report.terminal import PIPED, open_console
 from compress.report.write import write_report
+from compress.scores import SCORES
 from tests.report.test_report import put, screen
-from tests.test_records import make_record
+from tests.test_records import judged_by, make_record
 
 CHAIN = {"lowrank": {"ratio": 0.75}, "heads": {"sparsity": 0.25}, "neurons": {"sparsity": 0.125}}
 
@@ -94,3 +97,42 @@ def test_text_that_is_piped_is_what_was_printed(tmp_path: Path) -> None:
     out = io.StringIO()
     show(write_report([tmp_path], tmp_path), Console(file=out, width=PIPED))
     assert "\x1b" not in out.getvalue(), "no colours in a file"
+
+
+@pytest.mark.parametrize(
+    ("metric", "best", "worst", "shown", "said"),
+    [
+        ("spearman", 0.9, 0.4, ("0.900", "0.400"), ()),
+        ("perplexity", 20.0, 2000.0, ("20.00", "2,000"), ("perplexity: lower is better",)),
+    ],
+)
+def test_the_best_of_another_score_comes_first(
+    metric: str, best: float, worst: float, shown: tuple[str, str], said: tuple[str, ...],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    put(tmp_path, **{f"r{n}": judged_by(metric, v, best) for n, v in enumerate((worst, best))})
+    text = screen(tmp_path, width=80)
+    assert text.index("\n 1 ") < text.index("\n 0 ")
+    assert all(each in text for each in (*shown, *said))
+    assert f"of {SCORES[metric].words} against the teacher" in " ".join(text.split())
+    assert "accuracy" not in text
+    assert max(map(len, text.partition("change: of")[0].splitlines())) <= 80
+
+
+def test_two_scores_are_two_tables(tmp_path: Path) -> None:
+    put(tmp_path, r0=make_record(0.9), r1=judged_by("perplexity", 20.0, 19.0))
+    text = screen(tmp_path)
+    assert text.index("accuracy") < text.index("0.900") < text.index("perplexity")
+    assert text.index("perplexity") < text.index("20.00")
+    page = (tmp_path / "results.md").read_text()
+    assert "| computes in | accuracy | teacher |" in page
+    assert "| computes in | perplexity (lower is better) | teacher |" in page
+    assert "| 20.000 (19.00 to 21.00) | 19.000 | +5.3 %, no significant change (p = 1) |" in page
+    assert len(list(tmp_path.glob("results.*"))) == 4
+    table = pd.read_csv(tmp_path / "results.csv")
+    assert table["metric"].tolist() == ["accuracy", "perplexity"]
+    assert table["accuracy"].isna().tolist() == [False, True]
+    assert table["perplexity"].isna().tolist() == [True, False]
+    assert table["score_low"].tolist() == pytest.approx([0.85, 19.0])
+    assert table["baseline_score"].tolist() == pytest.approx([0.91, 19.0])
+    assert table["quality"].tolist() == pytest.approx([0.9, -math.log(20)])

@@ -15,15 +15,29 @@ def record_of(
     size: int = 100,
     speedup: float = 1.0,
     overrides: tuple[str, ...] = (),
+    metric: str = "accuracy",
+    baseline: float = 0.8,
 ) -> RunRecord:
     """A run that succeeded; its baseline has 0.8 accuracy on both splits and 100 bytes."""
-    return replace(
+    made = replace(
         blank_record(),
         status="ok",
         overrides=overrides,
         metrics=_metrics(accuracy, validation, size, 10.0 / speedup),
         baseline=_metrics(0.8, 0.8, 100, 10.0),
         speedup=(Speedup(1, 8, speedup, speedup, speedup),),
+    )
+    values = {"metrics": (accuracy, validation), "baseline": (baseline, baseline)}
+    judged = {part: _judged(getattr(made, part), metric, *both) for part, both in values.items()}
+    return replace(made, **judged)
+
+
+def _judged(metrics: ModelMetrics, metric: str, value: float, validation: float) -> ModelMetrics:
+    """By a score of another name."""
+    return replace(
+        metrics,
+        score=replace(_score(value, "evaluation"), metric=metric),
+        validation=replace(_score(validation, "validation"), metric=metric),
     )
 
 

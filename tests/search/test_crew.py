@@ -142,3 +142,30 @@ def test_it_is_not_looked_at_before_the_baseline_is_known() -> None:
     made = reporter({}, LOOK, accuracy=">= 0.9 * baseline")
     made.stage("student")
     made.look(50, 100, pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "bound", "ended"),
+    [
+        # 1.05 of 20 is 21; 10 % more is what the margin still hopes to win.
+        ("perplexity", 23.0, "<= 1.05 * baseline", False),
+        ("perplexity", 23.5, "<= 1.05 * baseline", True),
+        ("perplexity", 30.0, ">= 0.5 * baseline", False),  # says nothing of how bad it may be
+        ("quality", -3.1, ">= -3", False),
+        ("quality", -3.11, ">= -3", True),
+    ],
+)
+def test_an_early_look_knows_which_way_a_score_is_better(
+    metric: str, value: float, bound: str, ended: bool
+) -> None:
+    made = reporter({"perplexity": 20.0}, LOOK, **{metric: bound})
+    made.stage("student")
+    if not ended:
+        made.look(50, 100, lambda: {metric: value})
+        return
+    with pytest.raises(Rejected, match=f"in the student stage {metric} is .*, too far from"):
+        made.look(50, 100, lambda: {metric: value})
+    assert made.rejection is not None
+    # Named as it is for every trial: the sampler tells constraints apart by their names.
+    assert [name.partition(" ")[0] for name in made.rejection.excesses] == [metric]
+    assert str(value) not in next(iter(made.rejection.excesses))

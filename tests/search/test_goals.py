@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from compress.records import Comparison
 from compress.search.goals import parse_goals
 from compress.settings import ConfigError
 from tests.search.records import record_of
@@ -89,3 +90,93 @@ def test_what_is_no_goal_is_refused(
 def test_the_baseline_is_no_better_than_itself() -> None:
     goals = parse_goals(OBJECTIVES, {"speedup": ">= 2 * baseline"}, "validation")
     assert goals.baseline(replace(record_of(speedup=5.0))) == {"speedup": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("metric", "objective", "way", "best"),
+    [
+        ("perplexity", "perplexity", "minimize", 20.0),
+        ("perplexity", "quality", "maximize", 20.0),
+        ("spearman", "spearman", "maximize", 40.0),
+        ("spearman", "quality", "maximize", 40.0),
+    ],
+)
+def test_other_scores_have_their_directions(
+    metric: str, objective: str, way: str, best: float
+) -> None:
+    goals = parse_goals({objective: way}, {}, "validation")
+    records = [record_of(validation=each, metric=metric) for each in (20.0, 40.0)]
+    values = [record.metrics and record.metrics.validation for record in records]
+    front = [
+        score and score.value for score, on in zip(values, goals.front(records), strict=True) if on
+    ]
+    assert front == [best]
+
+
+@pytest.mark.parametrize(
+    ("metric", "objectives", "ours", "share"),
+    [
+        ("perplexity", {"perplexity": "minimize"}, 25.0, 0.8),
+        ("perplexity", {"perplexity": "minimize"}, 10.0, 2.0),
+        ("perplexity", {"quality": "maximize"}, 25.0, 0.8),  # not the ratio of two logarithms
+        ("spearman", {"spearman": "maximize"}, 10.0, 0.5),
+        ("accuracy", {"quality": "maximize"}, 10.0, 0.5),
+        ("spearman", {"spearman": "maximize"}, -1.0, 0.0),
+    ],
+)
+def test_what_is_kept_of_a_score_is_a_share_of_the_baselines(
+    metric: str, objectives: dict[str, str], ours: float, share: float
+) -> None:
+    record = record_of(validation=ours, metric=metric, baseline=20.0)
+    assert parse_goals(objectives, {}, "validation").shares(record) == pytest.approx([share])
+
+
+@pytest.mark.parametrize("ours", [-0.2, 0.0, 0.3])
+def test_a_baseline_without_any_correlation_leaves_a_volume(ours: float) -> None:
+    record = record_of(validation=ours, metric="matthews", baseline=0.0)
+    goals = parse_goals({"matthews": "maximize"}, {}, "validation")
+    assert goals.volume([record]) == max(0.0, ours)
+
+
+@pytest.mark.parametrize(
+    ("text", "ours", "meets"),
+    [
+        (">= baseline - 0.05", 20.9, True),  # log(20.9 / 20) = 0.044
+        (">= baseline - 0.05", 21.1, False),
+        (">= -3", 20.0, True),  # log(20) = 2.996
+        (">= -3", 20.2, False),
+    ],
+)
+def test_a_bound_of_quality_is_a_difference(text: str, ours: float, meets: bool) -> None:
+    goals = parse_goals({"quality": "maximize"}, {"quality": text}, "validation")
+    record = record_of(validation=ours, metric="perplexity", baseline=20.0)
+    assert all(excess <= 0 for excess in goals.excesses(record).values()) == meets
+
+
+def test_a_bound_of_perplexity_is_one_from_above() -> None:
+    goals = parse_goals(
+        {"perplexity": "minimize"}, {"perplexity": "<= 1.05 * baseline"}, "validation"
+    )
+    for ours, meets in ((20.9, True), (21.1, False)):
+        record = record_of(validation=ours, metric="perplexity", baseline=20.0)
+        assert all(excess <= 0 for excess in goals.excesses(record).values()) == meets
+
+
+def test_a_share_of_a_quality_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"there are no shares; got '>= 0.95 \* baseline'"):
+        parse_goals({"quality": "maximize"}, {"quality": ">= 0.95 * baseline"}, "validation")
+
+
+def test_predictions_are_compared_on_the_rows_that_are_judged() -> None:
+    record = replace(
+        record_of(),
+        comparison=Comparison(0.9, 1, 1, 1.0),
+        validation_comparison=Comparison(0.7, 1, 1, 1.0),
+    )
+    for split, expected in (("validation", 0.7), ("evaluation", 0.9)):
+        goals = parse_goals({"agreement": "maximize"}, {"agreement": ">= 0.5 * baseline"}, split)
+        assert goals.values(record) == [expected]
+        assert goals.baseline(record) == {"agreement": 1.0}
+    nothing = replace(record, comparison=Comparison(None, None, None, 1.0))
+    agreement = parse_goals({"agreement": "maximize"}, {"agreement": ">= 0.5"}, "evaluation")
+    assert math.isnan(agreement.baseline(nothing)["agreement"])

@@ -20,7 +20,7 @@ from bokeh.plotting import figure
 from compress.effects import level_order
 from compress.metrics import METRICS
 from compress.records import Score
-from compress.report.panel import GREY, Panel, plain_figure
+from compress.report.panel import GREY, Panel, decimal_marks, plain_figure
 from compress.report.panels.labels import short
 from compress.report.quality import is_logarithmic, kind_of, most_words, wanted_words
 from compress.report.table import recipe
@@ -170,7 +170,9 @@ def _chart(search: PastSearch, trials: Sequence[PastTrial], axes: Sequence[Axis]
     )  # fmt: skip
     tips = [("trial", "@trial"), ("recipe", "@recipe"), ("", "@told")]
     chart.add_tools(HoverTool(renderers=[lines], tooltips=tips))
-    chart.add_layout(ColorBar(color_mapper=mapper, title=kind.words, width=14), "right")
+    marks = decimal_marks() if scale is LogColorMapper else {}
+    bar = ColorBar(color_mapper=mapper, title=kind.words, width=14, **marks)
+    chart.add_layout(bar, "right")
     for x, axis in enumerate(axes):
         _draw_axis(chart, x, axis)
     return chart

@@ -25,6 +25,7 @@ CHART, NAMES, ROW, FRAME = 190, 320, 26, 90  # pixels: all three are to fit into
 # Held equal in a pair, but no choices between models: what they do is not asked.
 MATCHED = frozenset({"seed", "search", "cache", "tracker"})
 LEAST = 0.01  # of a change that an axis shows
+NEAR = 2.0  # factors that far apart, or less, are on a linear axis
 MISSING = object()
 
 
@@ -122,15 +123,17 @@ def _outcomes(records: Sequence[RunRecord]) -> dict[str, list[float]]:
 
 def _chart(outcome: Outcome, drawn: Sequence[Effect], *, first: bool) -> figure:
     """Dots and whiskers, the first row on top; the first chart names the rows of all."""
-    changes = [effect.changes[outcome.name] for effect in drawn]
+    shown = _range(outcome, [effect.changes[outcome.name] for effect in drawn])
+    # Nearer ends have hardly a mark of a logarithmic axis between them.
+    logarithmic = outcome.ratio and shown.end > NEAR * shown.start
     chart = plain_figure(
         width=CHART + (NAMES if first else 0),
         height=ROW * len(drawn) + FRAME,
         tools="",
         toolbar_location=None,
         x_axis_label=outcome.title,
-        x_axis_type="log" if outcome.ratio else "linear",
-        x_range=_range(outcome, changes),
+        x_axis_type="log" if logarithmic else "linear",
+        x_range=shown,
         y_range=Range1d(len(drawn) - 0.4, -0.6),
     )
     nothing = outcome.shown(0.0)

@@ -3,11 +3,13 @@ from __future__ import annotations
 import math
 
 import pytest
+from bokeh.models import LogScale
 
 from compress.records import RunRecord
 from compress.report.panels.effects import MOST, effects_panel, settings_of
 from tests.report.panels.drawn import columns, plots, ticks
 from tests.report.records import plain, section_of
+from tests.test_records import judged_by
 
 
 def run(
@@ -80,3 +82,27 @@ def test_of_many_rows_those_with_the_most_pairs_are_drawn() -> None:
     assert len(rows) == MOST
     assert "pruner: wanda vs none (n = 2)" in rows
     assert f"Drawn are the {MOST} of {MOST + 7} rows with the most pairs." in panel.words
+
+
+@pytest.mark.parametrize(
+    ("metric", "none", "wanda", "title", "mean", "shown"),
+    [
+        ("spearman", 0.9, 0.8, "change of Spearman correlation", -0.1, "linear"),
+        ("perplexity", 20.0, 25.0, "perplexity, as a factor", 1.25, "linear"),
+        ("perplexity", 20.0, 200.0, "perplexity, as a factor", 10.0, "log"),
+    ],
+)
+def test_another_score_changes_in_its_own_way(
+    metric: str, none: float, wanda: float, title: str, mean: float, shown: str
+) -> None:
+    runs = [
+        judged_by(metric, value, 1.0, choices=each.choices, config=each.config, overrides=())
+        for value, each in ((none, GRID[0]), (wanda, GRID[1]))
+    ]
+    panel = effects_panel(section_of(*runs))
+    assert panel is not None
+    chart = plots(panel)[0]
+    assert chart.xaxis[0].axis_label == title
+    assert columns(chart, "mean")[0] == pytest.approx([mean])
+    assert isinstance(chart.x_scale, LogScale) == (shown == "log")
+    assert ("Of perplexity less is better." in panel.words) == (metric == "perplexity")

@@ -4,14 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bokeh.models import ColorBar
+from bokeh.palettes import Cividis256
 
 from compress.records import RunRecord
 from compress.report.panel import Panel
 from compress.report.panels.coordinates import MOST, NOT_SET, setting_axis
 from compress.report.panels.searches import search_panels
 from compress.report.sections import Section
+from compress.scores import SCORES
 from tests.report.panels.drawn import columns, legend, plots, texts, ticks
 from tests.report.records import plain
+from tests.search.records import record_of
 from tests.search.test_past import lay, trial
 
 
@@ -116,3 +120,30 @@ def test_axes_of_settings(
     assert axis.places == pytest.approx(places)
     assert [label for _, label in axis.ticks] == [label for _, label in marks]
     assert [place for place, _ in axis.ticks] == pytest.approx([place for place, _ in marks])
+
+
+@pytest.mark.parametrize(
+    ("metric", "way", "values", "order", "dark"),
+    [
+        ("spearman", "maximize", (0.5, 0.9), [0, 1], "dark is high in Spearman correlation"),
+        ("perplexity", "minimize", (20.0, 40.0), [1, 0], "dark is low in perplexity"),
+    ],
+)
+def test_lines_of_another_score_are_dark_where_it_is_good(
+    metric: str, way: str, values: tuple[float, float], order: list[int], dark: str, tmp_path: Path
+) -> None:
+    trials = {}
+    for number, value in enumerate(values):
+        found = trial(value, 50, f"a={number}", objectives={metric: way}, constraints={})
+        judged = record_of(validation=value, metric=metric, baseline=1.0)
+        trials[f"t{number}"] = replace(found, metrics=judged.metrics, baseline=judged.baseline)
+    panel = drawn(tmp_path, **trials)["All trials"]
+    assert dark in panel.words
+    [plot] = plots(panel)
+    numbers, colours = columns(plot, "trial", "colour")
+    assert (numbers, sorted(colours)) == (order, sorted(values)), "the best is on top"
+    [bar] = plot.select(ColorBar)
+    ends = [bar.color_mapper.palette[end] for end in (0, -1)]
+    best_colour = ends[0] if way == "minimize" else ends[1]
+    assert best_colour == Cividis256[0], "the darkest"
+    assert bar.title == SCORES[metric].words

@@ -7,6 +7,7 @@ import pytest
 from compress.report.panels.waterfall import MOST, levels, waterfall
 from tests.report.panels.drawn import plots, texts, ticks
 from tests.report.records import plain, section_of, with_interim
+from tests.test_records import judged_by
 
 
 def test_levels_run_from_the_teacher_to_what_was_saved() -> None:
@@ -52,3 +53,16 @@ def test_of_many_runs_the_front_is_drawn_and_it_is_said() -> None:
     assert len(plots(panel)) == 3 * MOST
     assert plots(panel)[0].title.text.startswith(f"#{MOST + 3} "), "the front's comes first"
     assert f"Drawn are {MOST} of {MOST + 4} runs" in panel.words
+
+
+def test_changes_of_perplexity_are_shares() -> None:
+    record = judged_by("perplexity", 22.0, 20.0)
+    between = judged_by("perplexity", 21.0, 20.0)
+    assert between.metrics is not None
+    interim = with_interim(plain(), "student").interim[0]
+    record = replace(record, interim=(replace(interim, metrics=between.metrics),))
+    panel = waterfall(section_of(record))
+    assert panel is not None
+    score, *_ = plots(panel)
+    assert texts(score) == ["+5.0%", "+4.8%"]
+    assert score.yaxis[0].axis_label == "perplexity (lower is better)"
