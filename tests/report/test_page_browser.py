@@ -172,7 +172,7 @@ def test_pointing_at_a_run_says_all_of_it_as_text(browser: Any) -> None:
         const box = view.canvas_view.el.getBoundingClientRect();
         const frame = view.frame;
         return [box.left + frame.x_scale.compute(source.data.mb[i]),
-                box.top + frame.y_scale.compute(source.data.accuracy[i])];""",
+                box.top + frame.y_scale.compute(source.data.score[i])];""",
         NAME,
     )
     actions = ActionChains(browser)

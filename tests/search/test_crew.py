@@ -169,3 +169,10 @@ def test_an_early_look_knows_which_way_a_score_is_better(
     # Named as it is for every trial: the sampler tells constraints apart by their names.
     assert [name.partition(" ")[0] for name in made.rejection.excesses] == [metric]
     assert str(value) not in next(iter(made.rejection.excesses))
+
+
+def test_a_score_that_is_not_taken_in_training_is_left_to_the_end() -> None:
+    made = reporter({"perplexity": 20.0}, LOOK, matthews=">= 0.5")
+    made.stage("student")
+    made.look(50, 100, lambda: {"perplexity": 900.0})
+    assert made.rejection is None
