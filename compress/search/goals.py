@@ -240,7 +240,7 @@ def parse_bound(where: str, name: str, text: str) -> Constraint:
     least = match["sign"] == ">="
     if name == QUALITY and match["factor"] is not None:
         raise ConfigError(
-            'search.constraints.quality must be such as ">= baseline - 0.05": a quality may be a '
+            f'{where}.quality must be such as ">= baseline - 0.05": a quality may be a '
             f"logarithm, of which there are no shares; got {text!r}"
         )
     if match["absolute"] is not None:
