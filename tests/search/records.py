@@ -1,11 +1,16 @@
-"""Records with figures that were made up, for tests of what is done with them."""
+"""Records with figures that were made up, for tests of what is done with them.
+
+The jobs of searches in tests make some, in many processes: nothing that is slow to import here.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from omegaconf import OmegaConf
+
+from compress.cli import blank_record
 from compress.records import Latency, ModelMetrics, RunRecord, Score, Speedup
-from tests.conftest import blank_record
 
 
 def record_of(
@@ -20,9 +25,8 @@ def record_of(
 ) -> RunRecord:
     """A run that succeeded; its baseline has 0.8 accuracy on both splits and 100 bytes."""
     made = replace(
-        blank_record(),
+        blank_record(OmegaConf.create({"seed": 0}), {}, overrides),
         status="ok",
-        overrides=overrides,
         metrics=_metrics(accuracy, validation, size, 10.0 / speedup),
         baseline=_metrics(0.8, 0.8, 100, 10.0),
         speedup=(Speedup(1, 8, speedup, speedup, speedup),),

@@ -44,21 +44,32 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not alive
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_driver_that_is_killed_is_carried_on(tmp_path: Path, kills: int) -> None:
-    options = ("budget=12", "workers=2", "fixed=[seconds=0.2]")
-    chance = random.Random(0)
-    for _ in range(kills):
+@pytest.mark.parametrize(
+    ("budget", "instants"),
+    [
+        (8, [0.3]),
+        pytest.param(
+            40, [random.Random(i).uniform(0, 3) for i in range(20)], marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_driver_that_is_killed_is_carried_on(
+    tmp_path: Path, budget: int, instants: list[float]
+) -> None:
+    options = (f"budget={budget}", "workers=2", "fixed=[seconds=0.2]")
+    for seconds in instants:
         process = start(tmp_path, *options)
-        time.sleep(chance.uniform(1.5, 4.5))
+        wait_for(tmp_path, 3)
+        time.sleep(seconds)
         family = below(process)
         process.kill()
         process.communicate()
         assert gone(family)
+    assert sum(trial.state == TrialState.COMPLETE for trial in trials(tmp_path)) < budget
     process = start(tmp_path, *options)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
-    check_finished(tmp_path, 12)
+    check_finished(tmp_path, budget)
 
 
 def test_ctrl_c_stops_before_the_next_stage(tmp_path: Path) -> None:
