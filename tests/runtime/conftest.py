@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
+import transformers
 from transformers import PreTrainedModel
 
+from compress.device.cpu import Cpu
 from compress.interfaces import (
     CompressedModel,
     Split,
+    TrainingData,
 )
 from compress.onnx_export import export_graph
-from tests.runtime.openvino_models import Teachers
+from tests.conftest import tiny_teacher
+from tests.runtime.openvino_models import Teachers, with_noise
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def graphs() -> dict[str, Any]:
     """Graphs that were exported before, by their weights: most of a test's time goes there."""
     return {}
@@ -27,6 +29,8 @@ def graphs() -> dict[str, Any]:
 
 @pytest.fixture
 def export_once(graphs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports a model to ONNX once, whatever runtime and format it is for."""
+
     def export(module: PreTrainedModel, tokenizer: Any, rows: Split) -> Any:
         state = hashlib.sha256()
         for name, tensor in module.state_dict().items():
@@ -34,18 +38,30 @@ def export_once(graphs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None
         key = state.hexdigest()
         if key not in graphs:
             graphs[key] = export_graph(module, tokenizer, rows)
-        return graphs[key]
+        return copy.deepcopy(graphs[key])
 
-    monkeypatch.setattr("compress.runtime.openvino.export_graph", export)
+    for runtime in ("openvino", "onnxruntime"):
+        monkeypatch.setattr(f"compress.runtime.{runtime}.export_graph", export)
+
+
+def loaded(architecture: str, layers: int, data: TrainingData, device: Cpu) -> CompressedModel:
+    transformers.set_seed(0)
+    return tiny_teacher(architecture, layers).load(data, device, 0)
 
 
 @pytest.fixture
-def biased(teachers: Teachers) -> CompressedModel:
-    """A tiny BERT no two parameters of which are equal, as in a trained one."""
-    teacher = teachers("bert")
-    module = copy.deepcopy(teacher.module)
-    noise = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=noise)
-    return replace(teacher, module=module)
+def teacher(data: TrainingData, device: Cpu) -> CompressedModel:
+    """A BERT of two blocks: to export one takes a second."""
+    return loaded("bert", 2, data, device)
+
+
+@pytest.fixture
+def biased(teacher: CompressedModel) -> CompressedModel:
+    """One no two parameters of which are equal, as in a trained one."""
+    return with_noise(teacher)
+
+
+@pytest.fixture
+def shallow(data: TrainingData, device: Cpu) -> Teachers:
+    """Models of a single block."""
+    return lambda architecture: loaded(architecture, 1, data, device)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,6 +26,16 @@ Teachers = Callable[[str], CompressedModel]
 
 
 Contexts = Callable[[CompressedModel], StageContext]
+
+
+def with_noise(model: CompressedModel) -> CompressedModel:
+    """A copy no two parameters of which are equal."""
+    module = copy.deepcopy(model.module)
+    noise = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=noise)
+    return replace(model, module=module)
 
 
 def quantizer_of(name: str, *overrides: str) -> Quantizer:

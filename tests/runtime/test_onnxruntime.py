@@ -9,9 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import onnx
 import pytest
 import torch
 
@@ -33,28 +31,9 @@ from tests.test_onnx_export import cut_
 Exports = Callable[..., Exported]
 
 
-@pytest.fixture(scope="session")
-def graphs() -> dict[int, onnx.ModelProto]:
-    """Float graphs by the model that they were made of: exporting takes seconds."""
-    return {}
-
-
 @pytest.fixture
-def export(
-    graphs: dict[str, onnx.ModelProto],
-    context: Callable[[CompressedModel], StageContext],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Exports:
+def export(export_once: None, context: Callable[[CompressedModel], StageContext]) -> Exports:
     """Writes a model folder for ONNX Runtime."""
-    from compress.onnx_export import export_graph
-
-    def kept(module: Any, *arguments: Any) -> onnx.ModelProto:
-        key = "".join(str(value.double().sum().item()) for value in module.parameters())
-        if key not in graphs:
-            graphs[key] = export_graph(module, *arguments)
-        return copy.deepcopy(graphs[key])
-
-    monkeypatch.setattr("compress.runtime.onnxruntime.export_graph", kept)
 
     def write(model: CompressedModel, folder: Path, name: str, *overrides: str) -> Exported:
         quantizer = settings_of("quantizer", name, *overrides)
@@ -109,11 +88,12 @@ def test_a_pruned_model_comes_back_with_its_logits_and_its_zeros(
 
 
 def test_a_model_cut_everywhere_runs_in_int8(
-    teacher: CompressedModel,
+    teachers: Callable[[str], CompressedModel],
     export: Exports,
     context: Callable[[CompressedModel], StageContext],
     tmp_path: Path,
 ) -> None:
+    teacher = teachers("bert")
     data = context(teacher).data
     pruned = settings_of("pruner", "vocabulary").prune(teacher, context(teacher))  # type: ignore[attr-defined]
     model = pruned.then(cut_(copy.deepcopy(pruned.module)), pruned.history[-1])

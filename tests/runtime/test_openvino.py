@@ -21,7 +21,7 @@ from compress.interfaces import (
 from compress.quantizer.none import NoQuantizer
 from compress.runtime.openvino import OpenVino, OpenVinoModel
 from compress.settings import UserError
-from tests.conftest import ROOT
+from tests.conftest import IMAGE_ARCHITECTURES, ROOT
 from tests.runtime.openvino_models import Contexts, Teachers, same, write
 
 pytest.importorskip("openvino")
@@ -81,9 +81,9 @@ def test_batch_and_length_are_open_up_to_the_positions(
 
 @pytest.mark.parametrize("architecture", ["roberta", "gpt2", "vit"])
 def test_other_architectures(
-    architecture: str, teachers: Teachers, context: Contexts, tmp_path: Path
+    architecture: str, shallow: Teachers, teachers: Teachers, context: Contexts, tmp_path: Path
 ) -> None:
-    teacher = teachers(architecture)
+    teacher = (teachers if architecture in IMAGE_ARCHITECTURES else shallow)(architecture)
     model, error = write(teacher, NoQuantizer(), context(teacher), tmp_path)
     assert error < 1e-5
     names = {f"{name}.weight" for name, _ in teacher.module.named_modules()}
