@@ -14,6 +14,7 @@ import yaml
 from compress.artifact import folder_bytes, read_manifest
 from compress.records import Comparison, RunRecord, Speedup, read_record, write_record
 from compress.report.card import model_card, remake_command
+from scripts.export import main
 from tests.conftest import ROOT
 from tests.test_records import judged_by, make_old, make_record
 
@@ -153,16 +154,19 @@ def test_export_refuses_in_one_line(
     said: str,
     run_config: Callable[..., RunRecord],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run, out = tmp_path / "run", tmp_path / "out"
     out.mkdir()
     write_record(run_config("pruner=none", folder=run), run)
     prepare(run, out)
-    export = [sys.executable, ROOT / "scripts/export.py", run, out]
-    done = subprocess.run(export, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert said in done.stderr
-    assert done.stderr.count("\n") == 1
+    monkeypatch.setattr(sys, "argv", ["export.py", str(run), str(out)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    line = str(ended.value)
+    assert line.startswith("error: ")
+    assert said in line
+    assert "\n" not in line
 
 
 PAIRED = "a paired bootstrap over rows"

@@ -19,6 +19,12 @@ from tests.test_records import FAILED, make_old, make_record
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take most of a report's time, and are empty here."""
+    monkeypatch.setattr("compress.report.write.plot_pareto", lambda _, path: path.write_bytes(b""))
+
+
 def put(root: Path, **records: RunRecord) -> Path:
     for name, record in records.items():
         folder = root / name.lstrip("r")
@@ -83,6 +89,7 @@ def test_tasks_data_and_machines_never_share_a_plot(tmp_path: Path) -> None:
     assert {p.name.rpartition("-")[2] for p in report.plots} == {"rt.png", "imdb.png"}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_broken_and_unfinished_runs_are_named_and_skipped(tmp_path: Path) -> None:
     put(tmp_path, r0=make_record())
     (tmp_path / "1" / ".hydra").mkdir(parents=True)
@@ -94,6 +101,7 @@ def test_broken_and_unfinished_runs_are_named_and_skipped(tmp_path: Path) -> Non
     assert "unreadable" in screen(tmp_path)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_records_of_other_versions_are_read_or_named(tmp_path: Path) -> None:
     """An old record is a row like any other; what cannot be read is counted and says why."""
     put(tmp_path, r0=make_record(), r1=make_record(0.8), r2=make_record(), r3=make_record(**FAILED))
@@ -132,12 +140,14 @@ def test_old_plots_do_not_stay_behind(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.glob("pareto*")} == {"pareto.png", "pareto.svg"}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_run_ten_comes_after_run_nine(tmp_path: Path) -> None:
     put(tmp_path, **{f"r{i}": make_record() for i in range(11)})
     runs = write_report([tmp_path], tmp_path).collection.runs
     assert [folder.name for folder, _ in runs] == [str(i) for i in range(11)]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script> | [bold]x[/bold]\nnext"
     record = make_record(**FAILED, choices={"pruner": evil, "task": evil})
@@ -220,6 +230,7 @@ def test_recipes(
     assert recipe(make_record(choices=choices, config=config, overrides=overrides)) == words
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_screen_has_the_best_run_first_and_ends_with_what_to_ship(tmp_path: Path) -> None:
     put(tmp_path, r0=make_record(0.7), r1=make_record(0.9, 500, 2.5))
     shown = screen(tmp_path)
@@ -230,10 +241,8 @@ def test_screen_has_the_best_run_first_and_ends_with_what_to_ship(tmp_path: Path
     assert page == f"Report: {tmp_path / 'report.html'}", "whole, however narrow the screen is"
 
 
-def test_each_section_has_its_verdict_on_the_screen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("compress.report.write.plot_pareto", lambda _, path: path.write_bytes(b""))
+@pytest.mark.usefixtures("undrawn")
+def test_each_section_has_its_verdict_on_the_screen(tmp_path: Path) -> None:
     base = make_record()
     tasks = {f"r{i}": replace(base, choices=base.choices | {"task": f"t{i}"}) for i in range(6)}
     put(tmp_path, **tasks)
@@ -252,6 +261,7 @@ def test_a_recipe_names_the_runtime_that_ran_it_or_was_to() -> None:
     assert recipe(failed) == "teacher as it is on onnxruntime"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_records_of_before_can_be_shown(tmp_path: Path) -> None:
     put(tmp_path, r0=make_record())
     make_old(tmp_path / "0" / "metrics.json")
@@ -261,6 +271,7 @@ def test_records_of_before_can_be_shown(tmp_path: Path) -> None:
     assert "| 0.500 | 0.500 | 0.0 | 0.0 | – | – | – | 0.0 |" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_warnings_stand_above_the_table_and_words_below_it(tmp_path: Path) -> None:
     base = make_record()
     assert base.environment is not None
@@ -275,6 +286,7 @@ def test_warnings_stand_above_the_table_and_words_below_it(tmp_path: Path) -> No
         assert busy_at < said.index("recipe") < words_at
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_screen_tells_chance_and_noise_apart_from_change(tmp_path: Path) -> None:
     same = Speedup(1, 32, 1.01, 0.98, 1.03, 1.02, False)
     worse = make_record(0.7, comparison=Comparison(0.7, 30, 2, 1e-6))
