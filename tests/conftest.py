@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,8 @@ import torch
 import transformers
 from datasets import Dataset
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from compress.build import build_run
@@ -27,6 +34,7 @@ from compress.interfaces import (
     TrainingData,
 )
 from compress.measure.benchmark import Benchmark
+from compress.measure.timed import Inputs
 from compress.pipeline import execute
 from compress.problem.classification import Classification
 from compress.pruner.none import NoPruner
@@ -59,8 +67,25 @@ NO_TRAINING = Training(
 )
 
 
+# What sets a key within a group, which Hydra does when all files are composed.
+SETTING = re.compile(r"[a-z]\w*(\.\w+)+=")
+
+
 def compose_config(*overrides: str) -> DictConfig:
-    """The config that these overrides compose."""
+    """The config that these overrides compose.
+
+    Files take Hydra most of a tenth of a second, values little: what is composed of files is kept.
+    """
+    values = [override for override in overrides if SETTING.match(override)]
+    cfg = copy.deepcopy(_of_files(tuple(o for o in overrides if o not in values)))
+    ConfigLoaderImpl._apply_overrides_to_config(
+        OverridesParser.create().parse_overrides(values), cfg
+    )
+    return cfg
+
+
+@functools.cache
+def _of_files(overrides: tuple[str, ...]) -> DictConfig:
     with initialize_config_dir(str(ROOT / "conf")):
         return compose("config", list(overrides))
 
@@ -93,9 +118,31 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+Runs = Callable[..., RunRecord]
+
+
+class StillPair:
+    """Stands in for the two processes in which models are timed: a pass takes a millisecond."""
+
+    def wake(self, which: int) -> StillPair:
+        return self
+
+    def prepare(self, inputs: Inputs, seconds: float) -> float:
+        return 1.0
+
+    def time_block(self, passes: int) -> list[float]:
+        return [1.0] * passes
+
+    def resident_memory(self, inputs: Inputs) -> int:
+        return 1000
+
+    def peak_memory(self, inputs: Inputs) -> int:
+        return 2000
+
+
 @pytest.fixture
-def run_config(tmp_path: Path, cache_dir: Path) -> Callable[..., RunRecord]:
-    """Executes tiny configs, sharing one stage cache."""
+def run_apart(tmp_path: Path, cache_dir: Path) -> Runs:
+    """Executes tiny configs, sharing one stage cache, and really times their models."""
 
     def run(*overrides: str, folder: Path | None = None, cache: Path = cache_dir) -> RunRecord:
         cfg = compose_config(*TINY, f"cache.dir={cache}", *overrides)
@@ -104,6 +151,16 @@ def run_config(tmp_path: Path, cache_dir: Path) -> Callable[..., RunRecord]:
         return execute(build_run(cfg), folder, folder, blank_record(cfg))
 
     return run
+
+
+@pytest.fixture
+def run_config(run_apart: Runs, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """Executes tiny configs with made-up times: starting processes takes most of a tiny run."""
+    monkeypatch.setattr(
+        "compress.measure.latency.open_pair", lambda *_: contextlib.nullcontext(StillPair())
+    )
+    monkeypatch.setattr("compress.measure.environment.WINDOW_SECONDS", 0.01)
+    return run_apart
 
 
 @pytest.fixture(scope="session")
@@ -194,16 +251,20 @@ def tiny_image_model(architecture: str) -> CompressedModel:
 def teachers(
     data: TrainingData, device: Cpu, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], CompressedModel]:
-    """A stored tiny teacher of an architecture."""
-    folder = tmp_path_factory.mktemp("teachers")
+    """A stored tiny teacher of an architecture, in a copy that may be changed."""
+    store = StageStore(tmp_path_factory.mktemp("teachers"), device, seed=0)
 
-    def get(architecture: str = "bert") -> CompressedModel:
-        store = StageStore(folder, device, seed=0)
+    @functools.cache
+    def stored(architecture: str) -> CompressedModel:
         if architecture in IMAGE_ARCHITECTURES:
             made, inputs = NoPruner(), {"images": architecture}
             return store.model("teacher", made, inputs, lambda: tiny_image_model(architecture))
         settings = tiny_teacher(architecture)
         return store.model("teacher", settings, {}, lambda: settings.load(data, device, 0))
+
+    def get(architecture: str = "bert") -> CompressedModel:
+        found = stored(architecture)
+        return replace(found, module=copy.deepcopy(found.module))
 
     return get
 

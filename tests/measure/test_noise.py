@@ -55,10 +55,10 @@ def test_it_is_measured_once_for_what_it_depends_on(
     assert len(calls) == 5
 
 
-def test_a_sweep_shares_it(run_config: Callable[..., RunRecord], tmp_path: Path) -> None:
+def test_a_sweep_shares_it(run_apart: Callable[..., RunRecord], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     noisy = ("device.benchmark.noise_floor=true", "device.benchmark.sittings=2")
-    record = run_config(*noisy, folder=folder)
+    record = run_apart(*noisy, folder=folder)
     (path,) = folder.glob("noise_floor-*.json")
     for speedup in record.speedup:
         assert speedup.floor is not None
@@ -66,5 +66,5 @@ def test_a_sweep_shares_it(run_config: Callable[..., RunRecord], tmp_path: Path)
         inside = speedup.low <= speedup.floor and speedup.high >= 1 / speedup.floor
         assert speedup.difference == (not inside)
     path.write_text(path.read_text().replace('"floors": [', '"floors": [1000, 1000], "were": ['))
-    again = run_config(*noisy, "quantizer=int8_dynamic", folder=folder)
+    again = run_apart(*noisy, "quantizer=int8_dynamic", folder=folder)
     assert [(s.floor, s.difference) for s in again.speedup] == [(1000, False)] * 2
