@@ -44,8 +44,9 @@ def walk_blocks(
     alone, so padding never enters a statistic.
     """
     prefix, blocks = find_blocks(module)
-    inputs = calibration_rows(module, tokenizer, rows)
-    calls = [_first_call(module, blocks[0], row) for row in inputs]
+    with _without_cache(module):
+        inputs = calibration_rows(module, tokenizer, rows)
+        calls = [_first_call(module, blocks[0], row) for row in inputs]
     for index, block in enumerate(blocks):
         visit(f"{prefix}.{index}", block, partial(_run, block, calls))
         for number, call in enumerate(calls):
@@ -129,6 +130,23 @@ def _run(block: nn.Module, calls: list[_Call]) -> Iterator[None]:
     for positional, named in calls:
         block(*positional, **named)
         yield
+
+
+@contextmanager
+def _without_cache(module: PreTrainedModel) -> Iterator[None]:
+    """Within it a decoder keeps no keys and values.
+
+    A block that runs again would find those of its first run, from before it was pruned.
+    """
+    facts = vars(module.config)
+    before = facts.get("use_cache")
+    if before is not None:
+        module.config.use_cache = False
+    try:
+        yield
+    finally:
+        if before is not None:
+            module.config.use_cache = before
 
 
 def _first_call(module: nn.Module, first: nn.Module, row: dict[str, Tensor]) -> _Call:

@@ -70,6 +70,8 @@ class LowRank(Reducer):
         damping: added to the weighting's statistic, as a share of its mean.
     """
 
+    version = 2  # decoders pass on what the factorised blocks put out
+
     scope: str
     layers: tuple[int, ...] | None
     rank: str

@@ -43,7 +43,7 @@ class SparseGpt(MaskPruner):
         damping: added to the Hessian's diagonal, as a share of its mean (0.01 in the paper).
     """
 
-    version = 2  # sums the Hessian in place
+    version = 3  # decoders pass on what the pruned blocks put out
 
     block_size: int
     damping: float
