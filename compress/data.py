@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Shaped
@@ -16,7 +16,7 @@ from compress.problem.problem import Problem
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from compress.interfaces import Processor
+    from compress.interfaces import CompressedModel, Processor, TensorStore
 
 
 class Split(ABC):
@@ -51,6 +51,19 @@ class Split(ABC):
         """The share of rows that are cut to fit; None where nothing is ever cut, as in images."""
         return None
 
+    def cut(self, model: CompressedModel, store: TensorStore | None = None) -> Split:
+        """The rows as this model's tokenizer and positions make them; mostly they do not.
+
+        Args:
+            model: the teacher.
+            store: where tokens are kept for other runs.
+        """
+        return self
+
+    def fitting_batch(self, asked: int) -> int:
+        """At most so many rows a batch as there is memory for their logits."""
+        return asked
+
     def __len__(self) -> int:
         """How many rows there are."""
         return len(self.labels)
@@ -68,6 +81,11 @@ class TrainingData:
     validation: Split
     calibration: Split
     problem: Problem
+
+    def cut(self, model: CompressedModel, store: TensorStore | None = None) -> TrainingData:
+        """The rows as the teacher makes them; see `Split.cut`."""
+        names = ("train", "validation", "calibration")
+        return replace(self, **{name: getattr(self, name).cut(model, store) for name in names})
 
     @property
     def digest(self) -> str:
@@ -87,3 +105,8 @@ class TaskData:
     training: TrainingData
     evaluation: Split
     source: str
+
+    def cut(self, model: CompressedModel, store: TensorStore | None = None) -> TaskData:
+        """The rows as the teacher makes them; see `Split.cut`."""
+        training, evaluation = self.training.cut(model, store), self.evaluation.cut(model, store)
+        return replace(self, training=training, evaluation=evaluation)

@@ -82,7 +82,8 @@ def check_objectives(names: tuple[str, ...], scores: tuple[str, ...]) -> None:
     unknown = [name for name in names if name not in METRICS]
     if unknown or not names:
         got = ", ".join(unknown) or "none"
-        raise ConfigError(f"objectives must be among {', '.join(METRICS)}; got {got}")
+        allowed = ", ".join(name for name in METRICS if name not in SCORES or name in scores)
+        raise ConfigError(f"objectives must be among {allowed}; got {got}")
     check_scores("objectives", names, scores)
 
 

@@ -118,6 +118,7 @@ def _execute_one(run: Run, folder: Path, shared: Path, record: RunRecord) -> Run
             record = replace(record, environment=environment(run.device))
         data = run.task.load()
         model, ctx = compress(run, data.training, store)
+        data = data.cut(ctx.teacher, store)
         exported = write(model, run.quantizer, ctx, folder / MODEL_FOLDER)
         kept = keep_baseline(ctx.teacher, shared)
         with measuring:

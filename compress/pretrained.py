@@ -106,12 +106,32 @@ def head_of(module: PreTrainedModel) -> Head:
 
 
 def auto_class(config: PreTrainedConfig, head: Head) -> Any:
-    """The class that puts this head on this architecture."""
+    """The class that puts this head on this architecture.
+
+    Raises:
+        UserError: the task needs a language model and this is none.
+    """
     if head == "language_model":
+        if not _is_decoder(config):
+            raise UserError(
+                f"the task needs a language model that goes by the tokens before, got "
+                f"{config.model_type}; allowed are decoders such as gpt2, llama, opt, gpt_neox"
+            )
         return transformers.AutoModelForCausalLM
     if _reads_images(config):
         return transformers.AutoModelForImageClassification
     return transformers.AutoModelForSequenceClassification
+
+
+def _is_decoder(config: PreTrainedConfig) -> bool:
+    """Whether a model sees no token that it has to foretell.
+
+    Encoders have a class for it too, which sees them all unless its config says otherwise.
+    """
+    fills_gaps = type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING
+    return type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING and not (
+        fills_gaps and not config.is_decoder
+    )
 
 
 def _check_loaded(
@@ -125,6 +145,10 @@ def _check_loaded(
     if body:
         raise UserError(
             f"{folder} lacks {len(body)} weights of {type(module).__name__}, such as {min(body)}"
+        )
+    if missing and head_of(module) == "language_model":
+        raise UserError(
+            f"{folder} has no head that foretells tokens ({', '.join(sorted(missing))})"
         )
     if missing and not fresh_head:
         raise UserError(

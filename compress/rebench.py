@@ -17,7 +17,7 @@ from compress.artifact import MANIFEST, read_architecture, read_manifest, read_s
 from compress.build import check_shapes
 from compress.cli import now, recorded
 from compress.construct import construct
-from compress.interfaces import Device, Task, TaskData
+from compress.interfaces import CompressedModel, Device, Task, TaskData
 from compress.measure.environment import environment
 from compress.measure.run import measure
 from compress.measure.sparsity import check_claims
@@ -131,6 +131,8 @@ class Bench:
             check_claims(read_manifest(saved.model).history, candidate.model.weights())
             digest = file_digest(saved.baseline / MANIFEST)
             baseline = read_subject(saved.baseline, device, digest)
+            shape = read_architecture(saved.baseline)
+            data = data.cut(CompressedModel(shape, baseline.model.tokenizer, ()))
             measured = measure(
                 candidate,
                 baseline,

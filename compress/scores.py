@@ -98,8 +98,15 @@ SCORES: Mapping[str, ScoreKind] = {
         "exact match", "fraction", "higher", "share of rows of which every label is right"
     ),
     "perplexity": ScoreKind(
-        "perplexity", "perplexity", "lower",
-        "exponential of what a token costs in nats on average; 1 if every token were certain",
+        "perplexity", "per token", "lower",
+        "exp of the mean negative log-likelihood of a token; only of models with one tokenizer",
         _log_likelihood,
+    ),
+    "bits_per_byte": ScoreKind(
+        "bits per byte", "bits", "lower",
+        "negative log-likelihood of the text over its UTF-8 bytes; of any tokenizer", _negative,
+    ),
+    "token_accuracy": ScoreKind(
+        "token accuracy", "fraction", "higher", "share of the tokens that the model likes best"
     ),
 }  # fmt: skip

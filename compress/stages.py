@@ -34,7 +34,7 @@ def begin(run: Run, training: TrainingData, store: StageStore) -> StageContext:
         {"rows": training.digest},
         lambda: run.teacher.load(training, run.device, run.seed),
     )
-    return StageContext(teacher, training, run.device, run.seed, store)
+    return StageContext(teacher, training.cut(teacher, store), run.device, run.seed, store)
 
 
 def distilled(run: Run, ctx: StageContext, store: StageStore) -> CompressedModel:

@@ -247,7 +247,8 @@ def _scores(
     """Those on the validation rows in the middle of a training, which then goes on."""
     module.eval()
     model = TorchModel(module, tokenizer, device.torch_device)
-    rows, batch_size = data.validation, training.batch_size
+    rows = data.validation
+    batch_size = rows.fitting_batch(training.batch_size)
     kept = predict_all(model, rows, batch_size, data.problem.kept)
     found = score(kept, rows, batch_size, data.problem)
     module.train()

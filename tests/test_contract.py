@@ -39,6 +39,7 @@ NEEDED = {
     ("teacher", "artifact"): ["teacher.folder=somewhere"],
     ("task", "csv"): ["task.path=somewhere"],
     ("task", "imagefolder"): ["task.path=somewhere"],
+    ("task", "textfile"): ["task.path=somewhere"],
     ("student", "pretrained"): ["student.path=somewhere"],
     ("student", "layers"): [*SHORT],
     ("student", "scratch"): [

@@ -14,6 +14,7 @@ from compress.settings import UserError
 from tests.conftest import compose_config, tiny_image_model
 
 STSB = "task=stsb task.path={tmp}/stsb objectives=[quality]"
+LLAMA = "teacher.architecture=llama"
 # Overrides → what the line must say. {tmp} is a folder with the files that `files` writes.
 TABLE = [
     ("pruner=wandaa", "Could not find 'pruner/wandaa' Available options in 'pruner': chain"),
@@ -109,6 +110,21 @@ TABLE = [
     ("task=digits", "the task Digits has images, but BertForSequenceClassification reads texts"),
     ("task=cifar10 task.path={tmp}/c.npz", "c.npz does not exist, or is no file"),
     ("task=imagefolder task.path={tmp}/none", "none is no folder"),
+    ("task=wikitext2", "must be one of gpt2, llama for a language model, got bert"),
+    ("task=wikitext2 {llama} task.path={tmp}", "train.txt does not exist, or is no file"),
+    ("task=wikitext2 {llama} task.context=1", "WikiText2.context must be at least 2, got 1"),
+    ("task=wikitext2 {llama} task.limit=1", "WikiText2.limit must be at least 2, got 1"),
+    ("task=wikitext2 {llama} task.context=8 task.stride=9", "must be at most context=8, got 9"),
+    (
+        "task=wikitext2 {llama} task.context=513",
+        "task.context must be at most the 512 tokens that LlamaForC",
+    ),
+    ("task=wikitext2 {llama} objectives=[accuracy]", "the task's scores are perplexity, bits_per"),
+    ("task=textfile {llama}", "task: Missing mandatory value: task.path"),
+    ("task=textfile {llama} task.path={tmp}/none.txt", "none.txt does not exist, or is no file"),
+    ("task=textfile {llama} task.path=[]", "TextFile.path must be a file or several, got none"),
+    ("task=textfile {llama} task.path=a task.evaluation_fraction=0.95", "must leave text to train"),
+    ("task=wikitext2 teacher=vit_scratch", "classifies images, the task needs a language_model"),
     ("teacher=vit_scratch", "the task Reviews has texts, but ViTForImageClassification reads ima"),
     ("teacher=vit_base", "google/vit-base-patch16-224 not found"),
     ("cache=maybe", "Could not find 'cache/maybe'"),
@@ -147,8 +163,9 @@ def test_one_line_before_any_weight(
 
     for reader in ("safetensors.safe_open", "safetensors.torch.load_file", "torch.load"):
         monkeypatch.setattr(reader, forbidden)
+    words = overrides.format(tmp=files, llama=LLAMA).split()
     with pytest.raises((UserError, HydraException)) as caught:
-        build_run(compose_config("teacher=tiny_random", *overrides.format(tmp=files).split()))
+        build_run(compose_config("teacher=tiny_random", *words))
     line = one_line(caught.value)
     assert said in line
     assert "\n" not in line

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Sequence
 
 Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
@@ -36,3 +38,33 @@ def mcnemar_p_value(lost: int, won: int) -> float:
     tail = sum(math.comb(tosses, heads) for heads in range(min(lost, won) + 1))
     both: float = 2 * tail / 2**tosses
     return min(1.0, both)  # the middle counts twice where the two are equal
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % confidence interval of a mean, by Student's t (Biometrika 6:1, 1908).
+
+    Args:
+        values: two or more, taken for independent.
+    """
+    # Imported here and below: scipy.stats takes long, and config errors should not.
+    from scipy import stats
+
+    mean = statistics.fmean(values)
+    spread = statistics.stdev(values) / math.sqrt(len(values))
+    reach = float(stats.t.ppf(0.975, len(values) - 1)) * spread
+    return mean - reach, mean + reach
+
+
+def paired_t_p_value(differences: Sequence[float]) -> float:
+    """Student's two-sided test of whether differences have a mean of 0; 1 where all are 0.
+
+    Args:
+        differences: two or more, taken for independent.
+    """
+    from scipy import stats
+
+    spread = statistics.stdev(differences) / math.sqrt(len(differences))
+    mean = statistics.fmean(differences)
+    if spread == 0:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stats.t.sf(abs(mean) / spread, len(differences) - 1))

@@ -104,7 +104,7 @@ def measure(
         store: where the baseline's logits and its zipped size are kept.
         shared: the folder of the sweep, for what is measured once per sweep.
     """
-    batch_size = device.benchmark.scoring_batch
+    batch_size = data.evaluation.fitting_batch(device.benchmark.scoring_batch)
     scores, comparisons = _compare_scores(candidate, baseline, data, batch_size, store)
     zipped = zipped_bytes(needed_files(candidate.folder)), _kept_zipped_bytes(baseline, store)
     rows, shapes = data.training.calibration, device.benchmark.shapes

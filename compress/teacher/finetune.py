@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compress.curve import curve_notes
+from compress.curve import CurvePoint, curve_notes
 from compress.distillation import label_loss, on_logits
 from compress.interfaces import CompressedModel, Device, Step, Teacher, TrainingData
 from compress.train import Objective, Training, train_
@@ -25,7 +25,10 @@ def finetuned(
     seed: int,
 ) -> CompressedModel:
     """Trains the module in place on the train split's labels; the first step of its history."""
-    objective = Objective(on_logits(label_loss(data)))
-    curve = train_(module, tokenizer, data, training, objective, device=device, seed=seed)
+    curve: tuple[CurvePoint, ...] = ()
+    if training.epochs > 0:
+        data = data.cut(CompressedModel(module, tokenizer, ()))
+        objective = Objective(on_logits(label_loss(data)))
+        curve = train_(module, tokenizer, data, training, objective, device=device, seed=seed)
     step = Step("teacher", teacher.describe(), notes=curve_notes(curve))
     return CompressedModel(module, tokenizer, (step,))

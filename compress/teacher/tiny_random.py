@@ -16,6 +16,7 @@ from compress.interfaces import CompressedModel, Device, Head, Teacher, Training
 from compress.pretrained import auto_class
 from compress.settings import ConfigError, UserError, check_choice, check_positive
 from compress.task.text import TextSplit
+from compress.task.windows import TextWindows
 from compress.teacher.finetune import finetuned
 from compress.train import Training
 
@@ -113,7 +114,7 @@ class TinyRandomTeacher(Teacher):
 
 def _tokenizer(data: TrainingData) -> PreTrainedTokenizerFast:
     """A word-piece tokenizer of the words in the train split."""
-    if not isinstance(data.train, TextSplit):
+    if not isinstance(data.train, (TextSplit, TextWindows)):
         raise UserError("teacher=tiny_random reads texts; this task has none")
     normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
     counts: Counter[str] = Counter()

@@ -31,6 +31,11 @@ def test_zero_epochs_take_the_model_as_it_is(
     assert made.module.dtype == torch.float32
 
 
+def test_an_encoder_is_no_language_model(local: PretrainedTeacher) -> None:
+    with pytest.raises(UserError, match="that goes by the tokens before, got bert; allowed are"):
+        local.skeleton("language_model")
+
+
 def test_a_folder_with_an_image_model_is_read_with_its_processor(
     images: TrainingData, device: Cpu, tmp_path: Path
 ) -> None:
