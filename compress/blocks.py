@@ -101,7 +101,9 @@ class Block:
         layout, count = self.layout, self.key_value_heads
         width = self.heads * self.head_size
         queries = torch.arange(width).view(count, -1)
-        if layout.key == layout.query:
+        if layout.by_head:
+            rows = {layout.query: torch.arange(3 * width).view(count, -1)}
+        elif layout.key == layout.query:
             rows = {layout.query: torch.cat([queries + i * width for i in range(3)], dim=1)}
         else:
             keys = torch.arange(count * self.head_size).view(count, -1)

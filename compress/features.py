@@ -212,8 +212,8 @@ def split_heads(vectors: Float[Tensor, "B L width"], heads: int) -> Float[Tensor
 def attention_vectors(block: Block, seen: Seen, relation_heads: int | None) -> dict[str, Tensor]:
     """Queries, keys and values of a block as [B heads L d]."""
     parts = [_tensor(seen[part]) for part in _projections(block)]
-    if len(parts) == 1:  # one projection makes all three, one after the other
-        parts = list(parts[0].chunk(3, dim=-1))
+    if len(parts) == 1:  # one projection makes all three
+        parts = _thirds(parts[0], block)
     named = dict(zip(("query", "key", "value"), parts, strict=True))
     if relation_heads is not None:
         return {name: split_heads(part, relation_heads) for name, part in named.items()}
@@ -224,6 +224,14 @@ def attention_vectors(block: Block, seen: Seen, relation_heads: int | None) -> d
         name: part.repeat_interleave(block.heads // counts[name], dim=1)
         for name, part in each.items()
     }
+
+
+def _thirds(fused: Float[Tensor, "B L 3*width"], block: Block) -> list[Float[Tensor, "B L width"]]:
+    """Queries, keys and values of what one projection makes."""
+    if not block.layout.by_head:
+        return list(fused.chunk(3, dim=-1))
+    by_head = fused.view(*fused.shape[:-1], block.heads, 3, block.head_size)
+    return [part.flatten(-2) for part in by_head.unbind(-2)]
 
 
 def _projections(block: Block) -> list[nn.Module]:

@@ -23,6 +23,8 @@ class Layout:
             (heads times head size) by attribute name. Kept true when heads go.
         neurons: the config's name for the width of the feed-forward.
         shared_positions: whether one bias per head is shared by all blocks.
+        by_head: whether one projection makes query, key and value of the first head, then those of
+            the second, and so on; else all queries come first.
     """
 
     families: str
@@ -36,6 +38,7 @@ class Layout:
     attributes: tuple[tuple[str, str], ...] = ()
     neurons: str = "intermediate_size"
     shared_positions: bool = False
+    by_head: bool = False
 
     @property
     def projections(self) -> tuple[str, ...]:
@@ -126,5 +129,28 @@ LAYOUTS = (
         up=("mlp.gate_proj", "mlp.up_proj"),
         down="mlp.down_proj",
         head_size="head_dim",
+    ),
+    Layout(
+        families="OPT",
+        query="self_attn.q_proj",
+        key="self_attn.k_proj",
+        value="self_attn.v_proj",
+        output="self_attn.out_proj",
+        up=("fc1",),
+        down="fc2",
+        head_size="head_dim",
+        attributes=(("num_heads", "heads"),),
+        neurons="ffn_dim",
+    ),
+    Layout(
+        families="GPT-NeoX, Pythia",
+        query="attention.query_key_value",
+        key="attention.query_key_value",
+        value="attention.query_key_value",
+        output="attention.dense",
+        up=("mlp.dense_h_to_4h",),
+        down="mlp.dense_4h_to_h",
+        head_size="head_size",
+        by_head=True,
     ),
 )

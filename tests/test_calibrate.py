@@ -11,7 +11,7 @@ from compress.calibrate import calibration_rows, walk_blocks
 from compress.interfaces import CompressedModel, StageContext
 
 
-@pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama", "opt", "gpt_neox"])
 @torch.no_grad()
 def test_a_block_gets_what_the_changed_blocks_before_it_put_out(
     architecture: str,

@@ -29,7 +29,9 @@ from tests.conftest import (
 )
 
 TEXT_ARCHITECTURES = ("bert", "distilbert", "roberta", "electra", "mpnet", "gpt2", "llama")
-ARCHITECTURES = (*TEXT_ARCHITECTURES, *IMAGE_ARCHITECTURES)
+# What is theirs alone is where their projections sit: tests/pruner/test_heads.py looks at that.
+MORE = [pytest.param(name, marks=pytest.mark.slow) for name in ("opt", "gpt_neox")]
+ARCHITECTURES = (*TEXT_ARCHITECTURES, *IMAGE_ARCHITECTURES, *MORE)
 GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "cache", "tracker")
 # One epoch of three steps: the first has no rate yet, the others learn.
 SHORT = ("student.distillation.epochs=1", "student.distillation.batch_size=8")

@@ -29,8 +29,10 @@ SPECIAL_TOKENS = {
     "cls_token": "[CLS]",
     "sep_token": "[SEP]",
 }
-ARCHITECTURES = ("bert", "distilbert", "roberta", "electra", "mpnet", "gpt2", "llama")
-DECODERS = ("gpt2", "llama")
+DECODERS = ("gpt2", "llama", "opt", "gpt_neox")
+ARCHITECTURES = ("bert", "distilbert", "roberta", "electra", "mpnet", *DECODERS)
+# Some configs give the feed-forward width a name of their own.
+WIDTHS = {"distilbert": "hidden_dim", "gpt2": "n_inner", "opt": "ffn_dim"}
 VOCABULARY = 1000
 POSITIONS = 512
 
@@ -102,10 +104,9 @@ class TinyRandomTeacher(Teacher):
         }
         if self.architecture == "llama":
             sizes["num_key_value_heads"] = self.heads // 2
-        # Some configs give the feed-forward width a name of their own.
-        width = {"distilbert": "hidden_dim", "gpt2": "n_inner"}.get(
-            self.architecture, "intermediate_size"
-        )
+        if self.architecture == "opt":
+            sizes["word_embed_proj_dim"] = self.hidden
+        width = WIDTHS.get(self.architecture, "intermediate_size")
         config = transformers.AutoConfig.for_model(
             self.architecture, **sizes, **{width: 2 * self.hidden}
         )

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from compress.blocks import known_blocks
+from compress.blocks import known_blocks, weight_matrix
 from compress.interfaces import CompressedModel
 from compress.settings import ConfigError
 from tests.pruner.test_structured import Contexts, Teachers, unit_pruner
@@ -56,3 +56,22 @@ def test_blocks_that_share_position_biases_are_refused(teachers: Teachers) -> No
     skeleton = copy.deepcopy(teachers("mpnet").module).to("meta")
     with pytest.raises(ConfigError, match="MPNet: its blocks share one position bias per head"):
         unit_pruner("heads").check(skeleton)
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "opt", "gpt_neox"])
+@torch.no_grad()
+def test_a_decoder_without_a_head_says_what_it_says_when_nothing_reads_that_head(
+    architecture: str, teachers: Teachers, context: Contexts
+) -> None:
+    """Wherever a projection keeps queries, keys and values of a head, these are what goes."""
+    teacher = teachers(architecture)
+    pruned = unit_pruner("heads", importance="random").prune(teacher, context(teacher))
+    deaf = copy.deepcopy(teacher.module)
+    kept = pruned.history[-1].notes["heads_kept_indices"]
+    for block, (stays,) in zip(known_blocks(deaf), kept, strict=True):
+        units = block.head_units()
+        weight_matrix(block.projection(units.reader))[:, units.columns[1 - stays]] = 0
+    ids = torch.randint(4, 60, (2, 9), generator=torch.Generator().manual_seed(0))
+    ours, theirs = (module(input_ids=ids).logits for module in (pruned.module, deaf))
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    assert not torch.allclose(ours, teacher.module(input_ids=ids).logits, atol=1e-6)
