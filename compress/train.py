@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # Clipping and decay as in BERT's fine-tuning recipe (Devlin et al. 2019, appendix A.2 and code).
 MAX_GRADIENT_NORM = 1.0
 WEIGHT_DECAY = 0.01
+EVALUATION_BATCH = 8  # rows; Trainer's own
 
 # model, inputs of a batch, row numbers [B] → mean loss
 Loss = Callable[[nn.Module, dict[str, Tensor], Tensor], Tensor]
@@ -37,7 +39,8 @@ class Training(Settings):
     Attributes:
         epochs: passes over the train split; 0 trains nothing.
         learning_rate: the peak.
-        batch_size: rows per step, grouped by length and padded to the longest.
+        batch_size: rows per step, grouped by length and padded to the longest. Where memory has no
+            room for the logits of so many, the step is the sum of smaller batches.
         warmup_fraction: share of the steps that the rate rises for, in [0, 1).
         patience: null trains all epochs and keeps the last weights. A number stops after that many
             epochs without a better loss on the validation split, and keeps the best epoch's.
@@ -114,7 +117,7 @@ def train_(
     with tempfile.TemporaryDirectory() as scratch:
         trainer = _trainer_class()(
             model=module,
-            args=_arguments(scratch, training, device, seed),
+            args=_arguments(scratch, training, data.train, device, seed),
             train_dataset=rows["train"],
             eval_dataset=rows.get("validation"),
             data_collator=_collator(data.train, tokenizer),
@@ -126,6 +129,8 @@ def train_(
             ),
         )
         trainer.objective, trainer.curve = objective.loss, curve
+        # The mean over a batch is that of its parts, which Trainer leaves to models that could.
+        trainer.model_accepts_loss_kwargs = False
         trainer.problem, trainer.validation_labels = data.problem, data.validation.labels
         optimizer = trainer.create_optimizer()
         for group in objective.parameters:
@@ -176,7 +181,11 @@ def _rows(split: Split, tokenizer: Processor) -> Any:
     return split.encode(tokenizer).add_column("labels", list(range(len(split))))
 
 
-def _arguments(scratch: str, training: Training, device: Device, seed: int) -> TrainingArguments:
+def _arguments(
+    scratch: str, training: Training, rows: Split, device: Device, seed: int
+) -> TrainingArguments:
+    # A batch whose logits memory has no room for is added up of parts.
+    parts = math.ceil(training.batch_size / rows.fitting_batch(training.batch_size))
     stop: dict[str, Any] = {"save_strategy": "no"}
     if training.patience:
         stop = {
@@ -193,7 +202,9 @@ def _arguments(scratch: str, training: Training, device: Device, seed: int) -> T
         output_dir=scratch,
         num_train_epochs=training.epochs,
         learning_rate=training.learning_rate,
-        per_device_train_batch_size=training.batch_size,
+        per_device_train_batch_size=math.ceil(training.batch_size / parts),
+        per_device_eval_batch_size=rows.fitting_batch(EVALUATION_BATCH),
+        gradient_accumulation_steps=parts,
         train_sampling_strategy="group_by_length",
         warmup_steps=training.warmup_fraction,  # below 1 Trainer takes it as a share
         weight_decay=WEIGHT_DECAY,

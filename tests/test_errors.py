@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hydra.errors import HydraException
+from transformers import LlamaConfig
 
 from compress.build import build_run
 from compress.cli import cross_choices, one_line
@@ -50,6 +51,7 @@ TABLE = [
     ("teacher=local teacher.path={tmp}/empty", "holds no model: it has no config.json"),
     ("teacher=local teacher.path={tmp}/pickled", "holds no *.safetensors weights"),
     ("teacher=local teacher.path={tmp}/strange", "has no usable config"),
+    ("teacher=local teacher.path={tmp}/none.gguf", "none.gguf does not exist, or is no file"),
     ("teacher=artifact", "teacher: Missing mandatory value: teacher.folder"),
     ("teacher=artifact teacher.folder=''", "must be a model folder of ours, got nothing"),
     ("teacher=artifact teacher.folder={tmp}/empty", "is no model folder of ours: it has no manif"),
@@ -110,7 +112,7 @@ TABLE = [
     ("task=digits", "the task Digits has images, but BertForSequenceClassification reads texts"),
     ("task=cifar10 task.path={tmp}/c.npz", "c.npz does not exist, or is no file"),
     ("task=imagefolder task.path={tmp}/none", "none is no folder"),
-    ("task=wikitext2", "must be one of gpt2, llama for a language model, got bert"),
+    ("task=wikitext2", "must be one of gpt2, llama, opt, gpt_neox for a language model, got bert"),
     ("task=wikitext2 {llama} task.path={tmp}", "train.txt does not exist, or is no file"),
     ("task=wikitext2 {llama} task.context=1", "WikiText2.context must be at least 2, got 1"),
     ("task=wikitext2 {llama} task.limit=1", "WikiText2.limit must be at least 2, got 1"),
@@ -124,6 +126,14 @@ TABLE = [
     ("task=textfile {llama} task.path={tmp}/none.txt", "none.txt does not exist, or is no file"),
     ("task=textfile {llama} task.path=[]", "TextFile.path must be a file or several, got none"),
     ("task=textfile {llama} task.path=a task.evaluation_fraction=0.95", "must leave text to train"),
+    (
+        "task=wikitext2 {llama} task.path={tmp}/wiki pruner=vocabulary",
+        "foretells other tokens than",
+    ),
+    (
+        "task=wikitext2 {llama} task.path={tmp}/wiki student=pretrained student.path={tmp}/lm",
+        "a student that is a language model needs the teacher's tokens, got 50 of them over 1000",
+    ),
     ("task=wikitext2 teacher=vit_scratch", "classifies images, the task needs a language_model"),
     ("teacher=vit_scratch", "the task Reviews has texts, but ViTForImageClassification reads ima"),
     ("teacher=vit_base", "google/vit-base-patch16-224 not found"),
@@ -146,6 +156,12 @@ def files(tmp_path: Path, teacher: CompressedModel) -> Path:
     (tmp_path / "vit").mkdir()
     tiny_image_model("vit").module.config.save_pretrained(tmp_path / "vit")
     (tmp_path / "vit" / "model.safetensors").write_bytes(b"")
+    (tmp_path / "wiki").mkdir()
+    for name in ("train", "valid", "test"):
+        (tmp_path / "wiki" / f"{name}.txt").write_text("text")
+    (tmp_path / "lm").mkdir()
+    LlamaConfig(vocab_size=50).save_pretrained(tmp_path / "lm")
+    (tmp_path / "lm" / "model.safetensors").write_bytes(b"")
     (tmp_path / "mine.csv").write_text("text,label\na,1\n")
     (tmp_path / "stsb").mkdir()
     for name in ("train.tsv", "dev.tsv"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from compress.curve import CurveRecorder, curve_notes
 from compress.device.cpu import Cpu
@@ -44,6 +45,33 @@ def test_training_learns_and_repeats_exactly(
     module.load_state_dict(first)
     logits = predict_all(TorchModel(module, teacher.tokenizer, "cpu"), data.validation, 8)
     assert logits.argmax(dim=1).tolist() == data.validation.labels.tolist()
+
+
+def test_a_batch_that_does_not_fit_is_learned_in_parts(
+    teachers: Callable[[str], CompressedModel],
+    data: TrainingData,
+    device: Cpu,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As many steps, and about as much lost in each: a llama has no dropout."""
+    teacher = teachers("llama")
+    objective, batches = on_labels(data), []
+
+    def loss(model: nn.Module, inputs: dict[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+        batches.append(len(rows))
+        return objective.loss(model, inputs, rows)
+
+    def curve() -> list[float]:
+        module = copy.deepcopy(teacher.module)
+        points = train_(
+            module, teacher.tokenizer, data, TRAINING, Objective(loss), device=device, seed=0
+        )
+        return [point.loss for point in points]
+
+    whole = curve()
+    monkeypatch.setattr(type(data.train), "fitting_batch", lambda *_: 4)
+    assert curve() == pytest.approx(whole, rel=0.1)
+    assert batches == [8] * 18 + [4] * 36
 
 
 class Looking(Unwatched):

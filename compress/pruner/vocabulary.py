@@ -33,6 +33,7 @@ from torch import nn
 
 from compress.artifact import read_tokenizer
 from compress.interfaces import StageContext
+from compress.pretrained import head_of
 from compress.pruner.reducer import Reducer, Workpiece
 from compress.settings import ConfigError, UserError, check_not_negative, check_positive
 from compress.sources import file_digest, first_line
@@ -90,9 +91,14 @@ class Vocabulary(Reducer):
         """The same skeleton: which tokens stay is known once the rows are read.
 
         Raises:
-            ConfigError: the model reads no tokens, has fewer than `general`, or the list of words
-                cannot be read or is empty.
+            ConfigError: the model reads no tokens, or foretells them, has fewer than `general`, or
+                the list of words cannot be read or is empty.
         """
+        if head_of(skeleton) == "language_model":
+            raise ConfigError(
+                f"with pruner=vocabulary a {type(skeleton).__name__} foretells other tokens than "
+                "the teacher, and perplexities of different tokens do not compare"
+            )
         embeddings = skeleton.get_input_embeddings()
         if not isinstance(embeddings, nn.Embedding):
             raise ConfigError(

@@ -52,8 +52,19 @@ class PretrainedStudent(Learner):
         return model_digest(self._folder)
 
     def skeleton(self, teacher: PreTrainedModel) -> PreTrainedModel:
-        """The student's own skeleton."""
-        return load_skeleton(self._folder, head_of(teacher))
+        """The student's own skeleton.
+
+        Raises:
+            UserError: it has no such head as the teacher, or foretells other tokens.
+        """
+        student = load_skeleton(self._folder, head_of(teacher))
+        sizes = [model.config.vocab_size for model in (teacher, student)]
+        if head_of(teacher) == "language_model" and sizes[0] != sizes[1]:
+            raise ConfigError(
+                f"a student that is a language model needs the teacher's tokens, got {sizes[1]} of "
+                f"them over {sizes[0]}"
+            )
+        return student
 
     def start(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
         """The pretrained weights; the head is drawn at random where they have none."""
