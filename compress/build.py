@@ -12,6 +12,7 @@ from compress.construct import construct
 from compress.distillation import Distillation
 from compress.metrics import check_objectives, check_scores
 from compress.pipeline import Run
+from compress.pretrained import head_of
 from compress.settings import ConfigError, Settings, UserError, within
 
 if TYPE_CHECKING:
@@ -75,13 +76,21 @@ def check_shapes(device: Device, teacher: PreTrainedModel) -> None:
     """Checks that the teacher takes texts as long as those that are timed.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: it does not, or a language model could not write as much as is timed.
     """
     limit = getattr(teacher.config, "max_position_embeddings", None)
     longest = max(length for _, length in device.benchmark.shapes)
     if limit is not None and longest > limit:
         raise ConfigError(
             f"device.benchmark.shapes has length {longest}, the teacher takes at most {limit}"
+        )
+    text = device.benchmark.generation
+    if text is None or limit is None or head_of(teacher) != "language_model":
+        return
+    if text.prompt + text.new_tokens > limit:
+        raise ConfigError(
+            f"device.benchmark.generation has {text.prompt} + {text.new_tokens} tokens, the "
+            f"teacher takes at most {limit}"
         )
 
 

@@ -218,14 +218,25 @@ class Runnable(ABC):
 
     Attributes:
         precision: what it computes in, whatever it is stored in: "float32", "bfloat16", "int8".
+        decodes: whether `decode` works.
     """
 
     tokenizer: Processor
     precision: str
+    decodes: bool = False
 
     @abstractmethod
     def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B ..."]:
         """Logits of one padded batch: B × outputs, or B × L × vocabulary of a language model."""
+
+    def decode(self, tokens: Int[Tensor, "1 L"], count: int) -> Iterator[Int[Tensor, "1 1"]]:
+        """The likeliest tokens behind a text, one by one, with keys and values kept for the next.
+
+        Args:
+            tokens: the text.
+            count: how many; none of them ends it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} keeps no keys and values")
 
     @abstractmethod
     def weights(self) -> Iterator[tuple[str, Tensor]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from compress.records import ModelMetrics, RunRecord
+from compress.records import Generation, ModelMetrics, RunRecord
 from compress.scores import SCORES
 from compress.settings import ConfigError
 
@@ -48,6 +48,11 @@ def _score(name: str) -> Callable[[RunRecord], float]:
     return _model(lambda metrics: metrics.score.by_name().get(name, math.nan))
 
 
+def _generation(read: Callable[[Generation], float]) -> Callable[[RunRecord], float]:
+    """A figure of what language models write; NaN for others."""
+    return _model(lambda m: math.nan if m.generation is None else read(m.generation))
+
+
 METRICS = {
     "quality": Metric("depends", "higher", _model(lambda m: m.score.quality)),
     **{name: Metric(kind.unit, kind.better, _score(name)) for name, kind in SCORES.items()},
@@ -64,6 +69,12 @@ METRICS = {
     "bitmask_bytes": Metric("bytes", "lower", _model(lambda m: _known(m.bitmask_bytes))),
     "tokens_per_second": Metric(
         "per second", "higher", _model(lambda m: _known(m.latency[0].tokens_per_second))
+    ),
+    "generated_tokens_per_second": Metric(
+        "per second", "higher", _generation(lambda g: g.tokens_per_second)
+    ),
+    "time_to_first_token_ms": Metric(
+        "ms", "lower", _generation(lambda g: g.time_to_first_token_ms)
     ),
     "agreement": Metric("fraction", "higher", _agreement),
 }

@@ -107,6 +107,31 @@ class Speedup:
 
 
 @dataclass(frozen=True)
+class Generation:
+    """Speed of a language model that writes one text, with keys and values kept.
+
+    Attributes:
+        prompt: tokens that it was given.
+        new_tokens: tokens that it wrote.
+        samples: timed texts.
+        time_to_first_token_ms: the median.
+        tokens_per_second: behind the first, by the median text.
+        speedup: baseline's time for these over the model's, timed in turns; null for the baseline.
+        speedup_low: lower end of its 95 % bootstrap interval.
+        speedup_high: upper end of it.
+    """
+
+    prompt: int
+    new_tokens: int
+    samples: int
+    time_to_first_token_ms: float
+    tokens_per_second: float
+    speedup: float | None = None
+    speedup_low: float | None = None
+    speedup_high: float | None = None
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Predictions of the candidate against those of the baseline, row by row.
 
@@ -160,6 +185,7 @@ class ModelMetrics:
         zipped_bytes: what a zip file of the same files would take.
         bitmask_bytes: likewise, with a bit per weight and only what is not zero where that is less.
         resident_bytes: as peak_memory_bytes, but once it has run the first timed shape.
+        generation: of language models; null where they, or the runtime, write nothing.
     """
 
     score: Score
@@ -177,6 +203,7 @@ class ModelMetrics:
     resident_bytes: int | None = None
     validation: Score | None = None
     layers: tuple[LayerWeights, ...] = ()
+    generation: Generation | None = None
 
 
 Outcome = Literal["made", "cached", "passed through"]

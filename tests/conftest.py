@@ -55,6 +55,8 @@ TINY = (
     "device.benchmark.shapes=[[1,8],[4,16]]",
     "device.benchmark.sittings=1",
     "device.benchmark.noise_floor=false",
+    "device.benchmark.generation.prompt=6",
+    "device.benchmark.generation.new_tokens=3",
 )
 
 ROWS = {"train": 24, "validation": 8, "calibration": 6}

@@ -134,6 +134,11 @@ TABLE = [
         "task=wikitext2 {llama} task.path={tmp}/wiki student=pretrained student.path={tmp}/lm",
         "a student that is a language model needs the teacher's tokens, got 50 of them over 1000",
     ),
+    (
+        "task=wikitext2 {llama} task.path={tmp}/wiki device.benchmark.generation.prompt=500",
+        "device.benchmark.generation has 500 + 64 tokens, the teacher takes at most 512",
+    ),
+    ("device.benchmark.generation.new_tokens=1", "GenerationLength.new_tokens must be at least 2"),
     ("task=wikitext2 teacher=vit_scratch", "classifies images, the task needs a language_model"),
     ("teacher=vit_scratch", "the task Reviews has texts, but ViTForImageClassification reads ima"),
     ("teacher=vit_base", "google/vit-base-patch16-224 not found"),

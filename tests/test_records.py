@@ -91,7 +91,10 @@ def absent_scores(record: RunRecord) -> set[str]:
     return SCORES.keys() - record.metrics.score.by_name().keys()
 
 
-KEPT = ("runtime", "precision", "zipped_bytes", "bitmask_bytes", "resident_bytes", "layers")
+KEPT = (
+    "runtime", "precision", "zipped_bytes", "bitmask_bytes", "resident_bytes", "layers",
+    "generation",
+)  # fmt: skip
 # What records did not have before, by where it is.
 SINCE = {
     (): ("comparison", "baseline_model", "interim", "measuring_seconds", "validation_comparison"),

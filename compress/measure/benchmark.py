@@ -8,6 +8,30 @@ from compress.settings import ConfigError, Settings, check_positive
 
 
 @dataclass(frozen=True, kw_only=True)
+class GenerationLength(Settings):
+    """How much a language model writes while it is timed.
+
+    Attributes:
+        prompt: tokens that it is given; at least 3, as in any shape.
+        new_tokens: that it writes; at least 2, for the first one is timed apart.
+    """
+
+    prompt: int
+    new_tokens: int
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is too small.
+        """
+        super().__post_init__()
+        for name, least in (("prompt", 3), ("new_tokens", 2)):
+            if (got := getattr(self, name)) < least:
+                raise ConfigError(f"GenerationLength.{name} must be at least {least}, got {got}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Benchmark(Settings):
     """The shapes that are timed and scored on a device.
 
@@ -23,6 +47,8 @@ class Benchmark(Settings):
         noise_floor: whether the baseline is timed against itself as well, once per sweep.
         scoring_batch: batch size at which accuracy is computed; a dynamically quantised model's
             accuracy depends on it.
+        generation: what language models write while they are timed, for up to `seconds`; null for
+            nothing. Other models, and runtimes that keep no keys and values, write nothing.
     """
 
     shapes: tuple[tuple[int, int], ...]
@@ -31,6 +57,7 @@ class Benchmark(Settings):
     sittings: int
     noise_floor: bool
     scoring_batch: int
+    generation: GenerationLength | None = None
 
     def __post_init__(self) -> None:
         """Checks the shapes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from compress.artifact import folder_bytes, needed_files, read_spec
 from compress.interfaces import Device, Exported, Problem, Runnable, Split, TaskData, TensorStore
+from compress.measure.generation import measure_generation
 from compress.measure.latency import (
     BASELINE,
     CANDIDATE,
@@ -115,11 +116,19 @@ def measure(
     with monitor().quiet():
         floors = noise_floors(theirs, device, seed, shared)
         timings = measure_latency(ours, theirs, device, seed)
+        models, folders = (candidate.model, baseline.model), (candidate.folder, baseline.folder)
+        written = measure_generation(models, folders, rows, device, seed)
     latencies = [timings.latencies(which) for which in (CANDIDATE, BASELINE)]
     memory = timings.memory
     return Measured(
-        metrics=_model_metrics(candidate, scores[0], latencies[0], memory[0], zipped[0]),
-        baseline=_model_metrics(baseline, scores[1], latencies[1], memory[1], zipped[1]),
+        metrics=replace(
+            _model_metrics(candidate, scores[0], latencies[0], memory[0], zipped[0]),
+            generation=written[CANDIDATE],
+        ),
+        baseline=replace(
+            _model_metrics(baseline, scores[1], latencies[1], memory[1], zipped[1]),
+            generation=written[BASELINE],
+        ),
         speedup=tuple(t.speedup(seed, f) for t, f in zip(timings.shapes, floors, strict=True)),
         comparison=comparisons[0],
         validation_comparison=comparisons[1],

@@ -101,6 +101,21 @@ class TimedModel:
             self._run(1)
         return [1000 * seconds for seconds in self._run(passes)]
 
+    def generate(self, tokens: Shaped[np.ndarray, "1 L"], count: int) -> tuple[float, float]:
+        """Milliseconds to the first token of a text, and of each behind it on average."""
+        import torch
+
+        prompt = torch.from_numpy(tokens)
+        ends = []
+        gc.disable()
+        self._model.synchronize()
+        started = time.perf_counter()
+        for _ in self._model.decode(prompt, count):
+            self._model.synchronize()
+            ends.append(time.perf_counter())
+        gc.enable()
+        return 1000 * (ends[0] - started), 1000 * (ends[-1] - ends[0]) / (count - 1)
+
     def resident_memory(self, inputs: Inputs) -> int | None:
         """Weighs the model once it has run: weights may stay on the disk until they are read."""
         self._warm_up(inputs)
@@ -138,6 +153,7 @@ REQUESTS: Mapping[str, Callable[..., Any]] = {
     "meet": TimedModel.meet,
     "prepare": TimedModel.prepare,
     "time_block": TimedModel.time_block,
+    "generate": TimedModel.generate,
     "resident_memory": TimedModel.resident_memory,
     "peak_memory": TimedModel.peak_memory,
 }

@@ -15,7 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
+from jaxtyping import Int
 
 from compress.measure.timed import Failure, Inputs, serve
 from compress.processes import process_context
@@ -81,6 +83,11 @@ class Worker:
         """Milliseconds of each of some consecutive passes over the batch that was prepared."""
         times: list[float] = self._ask("time_block", passes)
         return times
+
+    def generate(self, tokens: Int[np.ndarray, "1 L"], count: int) -> tuple[float, float]:
+        """Milliseconds to the first of `count` tokens, and of each behind it on average."""
+        written: tuple[float, float] = self._ask("generate", tokens, count)
+        return written
 
     def resident_memory(self, inputs: Inputs) -> int | None:
         """Bytes that the model takes once it has run a batch; None where the system hides them."""

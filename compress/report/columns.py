@@ -80,6 +80,9 @@ METRIC_MEANINGS = {
     "bitmask_bytes": "what the files would take with one bit a weight and only the weights that "
     "are not zero, wherever that is less",
     "tokens_per_second": "at the first timed shape; empty for images",
+    "generated_tokens_per_second": "tokens that a language model writes behind the first, one "
+    "text at a time; empty for others",
+    "time_to_first_token_ms": "median time that it takes to read the prompt and write one token",
     "agreement": "share of the evaluation rows, or of their tokens, of which model and baseline "
     "say the same; empty where they say quantities",
 }

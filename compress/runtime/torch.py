@@ -28,6 +28,7 @@ from compress.interfaces import (
 )
 from compress.modules import StoredModule, code_bits, named_weights
 from compress.positions import check_length, position_count
+from compress.pretrained import head_of
 from compress.runtime.pairs import check_pair
 from compress.settings import ConfigError, UserError
 
@@ -153,6 +154,8 @@ class TorchModel(Runnable):
         self._device = torch_device
         self._positions = position_count(module)
         self._forward = _compiled(self.module) if compiled else self.module
+        # Compiled kernels would be made anew for every length of what is kept.
+        self.decodes = head_of(module) == "language_model" and not compiled
 
     @torch.inference_mode()
     def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
@@ -165,6 +168,17 @@ class TorchModel(Runnable):
         moved = {name: tensor.to(self._device) for name, tensor in batch.items()}
         logits: Tensor = self._forward(**moved).logits
         return logits
+
+    @torch.inference_mode()
+    def decode(self, tokens: Int[Tensor, "1 L"], count: int) -> Iterator[Int[Tensor, "1 1"]]:
+        """The likeliest tokens behind a text, one by one."""
+        following, kept = tokens.to(self._device), None
+        for _ in range(count):
+            said = self.module(
+                input_ids=following, past_key_values=kept, use_cache=True, logits_to_keep=1
+            )
+            following, kept = said.logits.argmax(dim=-1), said.past_key_values
+            yield following
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Parameters, and what modules that stand in for plain ones have instead."""

@@ -1,0 +1,113 @@
+"""Speed of writing: time to the first token, and tokens a second behind it, in turns.
+
+Greedy decoding of one text with the keys and values of all tokens so far kept, and no end but the
+number of tokens: the loop is the runtime's own and does nothing else. As for forward passes, each
+model has a process of its own and only one of the two is awake; a round is a text each in the order
+A B B A. Texts take long, so there are fewer sittings and rounds; the interval says what that costs.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from compress.interfaces import Device, Runnable, Split
+from compress.measure.benchmark import GenerationLength
+from compress.measure.latency import BASELINE, CANDIDATE, fill_shape
+from compress.measure.speedup import speedup_interval
+from compress.measure.worker import Pair, open_pair
+from compress.records import Generation
+
+SITTINGS = 3  # at most: a sitting begins by loading both models
+WARM_UP = 1  # texts of each model in each sitting that are not counted
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What was timed.
+
+    Attributes:
+        first_ms: to the first token, of every text, the candidate's and the baseline's.
+        token_ms: of a token behind the first, as a mean of each text, likewise.
+        sittings: of each, the logarithms of its rounds' speed-ups in tokens behind the first.
+    """
+
+    length: GenerationLength
+    first_ms: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
+    token_ms: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
+    sittings: list[list[float]] = field(default_factory=list)
+
+    def of(self, which: int, seed: int) -> Generation:
+        """What there is to say of the candidate (0) or the baseline (1)."""
+        ratio = low = high = None
+        if which == CANDIDATE:
+            rounds = [np.array(sitting) for sitting in self.sittings]
+            ratio, low, high = speedup_interval(rounds, seed)
+        return Generation(
+            prompt=self.length.prompt,
+            new_tokens=self.length.new_tokens,
+            samples=len(self.first_ms[which]),
+            time_to_first_token_ms=float(np.median(self.first_ms[which])),
+            tokens_per_second=1000 / float(np.median(self.token_ms[which])),
+            speedup=ratio,
+            speedup_low=low,
+            speedup_high=high,
+        )
+
+
+def measure_generation(
+    models: tuple[Runnable, Runnable],
+    folders: tuple[Path, Path],
+    rows: Split,
+    device: Device,
+    seed: int,
+) -> tuple[Generation | None, Generation | None]:
+    """Times candidate and baseline as they write; None for both where one of them cannot.
+
+    Args:
+        models: whose tokenizers make the prompt.
+        folders: theirs.
+        rows: give the prompt's text.
+        device: what to time on, and how much is written.
+        seed: of the bootstrap.
+
+    Raises:
+        WorkerError: the process of one failed or died.
+    """
+    length = device.benchmark.generation
+    if length is None or not all(model.decodes for model in models):
+        return None, None
+    prompts = [fill_shape(model, rows, 1, length.prompt)["input_ids"].numpy() for model in models]
+    writing = Writing(length)
+    sittings = min(SITTINGS, device.benchmark.sittings)
+    for _ in range(sittings):
+        with open_pair(folders, device.torch_device, device.thread_count()) as pair:
+            _write_in_turns(pair, prompts, device.benchmark.seconds / sittings, writing)
+    return writing.of(CANDIDATE, seed), writing.of(BASELINE, seed)
+
+
+def _write_in_turns(
+    pair: Pair, prompts: Sequence[Int[np.ndarray, "1 L"]], seconds: float, writing: Writing
+) -> None:
+    """One sitting: at least one round, and more while there is time."""
+    for which in (CANDIDATE, BASELINE):
+        for _ in range(WARM_UP):
+            pair.wake(which).generate(prompts[which], writing.length.new_tokens)
+    rounds: list[float] = []
+    writing.sittings.append(rounds)
+    deadline = time.perf_counter() + seconds
+    while not rounds or time.perf_counter() < deadline:
+        outer = len(rounds) % 2
+        logs: tuple[list[float], list[float]] = ([], [])
+        for which in (outer, 1 - outer, 1 - outer, outer):
+            written = pair.wake(which).generate(prompts[which], writing.length.new_tokens)
+            writing.first_ms[which].append(written[0])
+            writing.token_ms[which].append(written[1])
+            logs[which].append(math.log(written[1]))
+        rounds.append(float(np.mean(logs[BASELINE]) - np.mean(logs[CANDIDATE])))
