@@ -12,9 +12,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from jaxtyping import Float, Int
 
@@ -22,7 +22,8 @@ from compress.data import Split as Split
 from compress.data import TaskData as TaskData
 from compress.data import TrainingData as TrainingData
 from compress.measure.benchmark import Benchmark
-from compress.on_demand import OnDemand
+from compress.model import CompressedModel as CompressedModel
+from compress.model import Step as Step
 from compress.problem.problem import Head as Head
 from compress.problem.problem import Problem as Problem
 from compress.settings import Settings
@@ -30,54 +31,9 @@ from compress.settings import Settings
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-    from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
-    # What turns a row into model inputs. It is called `tokenizer` throughout, images included.
-    Processor: TypeAlias = PreTrainedTokenizerBase | BaseImageProcessor
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one stage did to a model; the history of a model is the list of these.
-
-    Attributes:
-        stage: teacher, student, pruner or quantizer.
-        settings: the stage's own `describe()`.
-        claimed_zeros: for each weight that the stage pruned, how many zeros it must hold from
-            now on. The pipeline counts them after the stage and again in the reloaded artifact.
-        claimed_shapes: for each weight that the stage cut to size, its shape from now on; null
-            if it is gone. Ends what earlier steps claimed of that weight.
-        notes: facts worth keeping, such as the layers that were kept.
-    """
-
-    stage: str
-    settings: Mapping[str, Any]
-    claimed_zeros: Mapping[str, int] = field(default_factory=dict)
-    claimed_shapes: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)
-    notes: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class CompressedModel:
-    """A model on its way through the stages. A stage returns a new one and leaves its input alone.
-
-    Attributes:
-        module: like the tokenizer, read from the disk when a stage first wants it.
-        digest: identifies how the model was made; two models with one digest have equal weights.
-        folder: where the stage store keeps it.
-    """
-
-    module: OnDemand[PreTrainedModel] = OnDemand()  # noqa: RUF009
-    tokenizer: OnDemand[Processor] = OnDemand()  # noqa: RUF009
-    # Mypy takes the descriptors for defaults.
-    history: tuple[Step, ...]  # type: ignore[misc]
-    digest: str = ""
-    folder: Path | None = None
-
-    def then(self, module: PreTrainedModel, step: Step) -> CompressedModel:
-        """The model that a stage made out of this one, not yet stored."""
-        history = (*self.history, step)
-        return replace(self, module=module, history=history, digest="", folder=None)
+    from compress.model import Processor as Processor
 
 
 class TensorStore(Protocol):
