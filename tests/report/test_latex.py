@@ -1,8 +1,10 @@
-"""No TeX is needed for these: what pdflatex would trip over is looked for by hand."""
+"""Most need no TeX: what pdflatex would trip over is looked for by hand."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,3 +129,24 @@ def test_a_table_of_another_score(metric: str, header: str, figures: str, captio
     assert figures in page
     assert f"{caption}}}" in page
     assert "accuracy" not in page.partition(r"\begin{table}")[2]
+
+
+PAGE = r"""\documentclass{article}
+\usepackage{array,booktabs}
+\begin{document}
+\input{results.tex}
+\end{document}
+"""
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_makes_a_page_of_it(tmp_path: Path) -> None:
+    evil = make_record(choices={"teacher": EVIL, "pruner": EVIL, "task": EVIL})
+    (tmp_path / "results.tex").write_text(tables_of(evil, make_record(0.8)))
+    (tmp_path / "page.tex").write_text(PAGE)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape"]
+    done = subprocess.run(
+        [*command, "page.tex"], cwd=tmp_path, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
