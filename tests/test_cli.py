@@ -1,4 +1,4 @@
-"""The commands as a user types them, in processes of their own."""
+"""The commands as a user types them, most in processes of their own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from scripts.aggregate import main
+from tests.commands import run_here
 from tests.conftest import ROOT, TINY
 
 
@@ -69,11 +71,15 @@ def test_aggregate_gives_the_same_table_again(
     assert (tmp_path / "pareto.png").exists()
 
 
-def test_aggregate_refuses_nothing(tmp_path: Path) -> None:
-    assert command("scripts/aggregate.py", str(tmp_path / "nothing")).returncode == 1
-    done = command("scripts/aggregate.py", str(tmp_path))
-    assert done.returncode == 1
-    assert "0 ok, 0 failed" in done.stdout
+def test_aggregate_refuses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["aggregate.py", str(tmp_path / "nothing")])
+    with pytest.raises(SystemExit, match=r"error: .*nothing"):
+        main()
+    monkeypatch.setattr(sys, "argv", ["aggregate.py", str(tmp_path)])
+    assert main() == 1
+    assert "0 ok, 0 failed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -104,12 +110,11 @@ def test_a_tracker_that_fails_costs_no_figures_and_is_told_of(tmp_path: Path) ->
 
 
 def test_the_stock_optuna_sweeper_works_as_it_is(tmp_path: Path) -> None:
-    done = command(
-        "run.py", "-m", "+search=optuna_stock", *TINY, "hydra.sweeper.n_trials=2",
+    run_here(
+        "-m", "+search=optuna_stock", *TINY, "hydra.sweeper.n_trials=2",
         "student.distillation.epochs=0.1", "hydra/sweeper/sampler=tpe",
         f"hydra.sweep.dir={tmp_path}", f"cache.dir={tmp_path / 'cache'}",
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
     table = pd.read_csv(tmp_path / "results.csv")
     assert table["status"].tolist() == ["ok"] * 2
     assert (tmp_path / "optimization_results.yaml").exists()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import random
-import runpy
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
@@ -19,6 +16,7 @@ import pytest
 from optuna.trial import TrialState
 
 from compress import load
+from tests.commands import refusal
 from tests.conftest import ROOT, TINY
 
 SEARCH = (
@@ -50,26 +48,12 @@ def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.fixture
-def refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """What `run.py` ends with in this process, for what ends before there is a worker."""
-    handlers, level = list(logging.root.handlers), logging.root.level
-
-    def last_line(*arguments: str) -> str:
-        folders = (f"hydra.sweep.dir={tmp_path / 'search'}", f"cache.dir={tmp_path / 'cache'}")
-        monkeypatch.setattr(sys, "argv", ["run.py", *arguments, *folders])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
-        return str(ended.value)
-
-    # Hydra's own, which the command sets for its process.
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    yield last_line
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
+def refused(folder: Path, *arguments: str) -> str:
+    """What a search is refused with, in this process: no worker has started by then."""
+    return refusal(*arguments, f"hydra.sweep.dir={folder / 'search'}")
 
 
-def test_a_search_from_the_command_line(tmp_path: Path, refused: Callable[..., str]) -> None:
+def test_a_search_from_the_command_line(tmp_path: Path) -> None:
     space = ("pruner=none,heads", "pruner.sparsity=range(0.5,0.9,step=0.25)")
     arguments = (*SEARCH, *space, "search.constraints=null", "search.keep_artifacts=all")
     done = run(tmp_path, *arguments, "hydra.sweeper.n_trials=10")
@@ -96,7 +80,7 @@ def test_a_search_from_the_command_line(tmp_path: Path, refused: Callable[..., s
     # The same command carries on, with another number of workers too; another space is refused.
     again = run(tmp_path, *arguments, "hydra.sweeper.n_trials=10", "search.workers=2")
     assert again.returncode == 0, again.stderr
-    other = refused(*arguments, "quantizer=none,bf16", "hydra.sweeper.n_trials=10")
+    other = refused(tmp_path, *arguments, "quantizer=none,bf16", "hydra.sweeper.n_trials=10")
     assert "search.space.quantizer: not there before, choice(none, bf16) now" in other
 
 
@@ -124,10 +108,8 @@ def test_a_size_that_cannot_be_met_costs_no_training(tmp_path: Path) -> None:
         ((), "search.space has no dimension"),
     ],
 )
-def test_mistakes_are_one_line(
-    refused: Callable[..., str], arguments: tuple[str, ...], words: str
-) -> None:
-    line = refused(*SEARCH, *arguments)
+def test_mistakes_are_one_line(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    line = refused(tmp_path, *SEARCH, *arguments)
     assert line.startswith("error: ")
     assert words in line
     assert "\n" not in line

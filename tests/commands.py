@@ -1,0 +1,35 @@
+"""`python run.py …` in this process, for what needs none of its own."""
+
+from __future__ import annotations
+
+import logging
+import runpy
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def run_here(*arguments: str) -> None:
+    """Runs a command, and sets back what it sets for a process that is its own.
+
+    Raises:
+        SystemExit: it ends with something else than success.
+    """
+    handlers, level = list(logging.root.handlers), logging.root.level
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["run.py", *arguments])
+        patch.setenv("HYDRA_FULL_ERROR", "1")
+        try:
+            runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
+        finally:
+            logging.root.handlers[:] = handlers
+            logging.root.setLevel(level)
+
+
+def refusal(*arguments: str) -> str:
+    """What a command that fails says."""
+    with pytest.raises(SystemExit) as ended:
+        run_here(*arguments)
+    return str(ended.value)
