@@ -170,7 +170,7 @@ def test_fused_projections_are_taken_apart(teachers: Callable[[str], CompressedM
 def test_projections_are_seeded_and_only_where_widths_differ(teacher: CompressedModel) -> None:
     wide = tiny_teacher()
     narrow = type(wide)(architecture="bert", layers=2, hidden=8, heads=2, finetune=wide.finetune)
-    student = narrow._module(("a", "b"))
+    student = narrow._module("classifier", {})
     first, again, other = (
         HiddenStates(teacher.module, student, [1, 3], seed, "cpu").parameters for seed in (0, 0, 1)
     )
@@ -184,7 +184,7 @@ def test_projections_are_seeded_and_only_where_widths_differ(teacher: Compressed
 def test_unequal_heads_are_refused_where_heads_are_compared(teacher: CompressedModel) -> None:
     wide = tiny_teacher()
     other = type(wide)(architecture="bert", layers=2, hidden=16, heads=4, finetune=wide.finetune)
-    student = other._module(("a", "b"))
+    student = other._module("classifier", {})
     pair = (teacher.module, student, [1, 3])
     with pytest.raises(ConfigError, match=r"attention=maps needs equal .* got 4 .* and 2"):
         AttentionMaps(*pair)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -39,7 +39,7 @@ def matching(*overrides: str) -> Matching:
     return student(*(f"matching.{override}" for override in overrides)).matching
 
 
-def same_for_all(logits: Tensor, rows: Tensor) -> Tensor:
+def same_for_all(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
     """A loss on logits that is 5 and pulls nowhere."""
     return 5 + 0 * logits.sum()
 
@@ -142,7 +142,7 @@ def test_multi_level_is_the_weighted_sum(
     attention: str, teachers: Teachers, context: Contexts
 ) -> None:
     ctx = context(teachers("bert"))
-    module = tiny_teacher(layers=2)._module(("a", "b"))
+    module = tiny_teacher(layers=2)._module("classifier", {})
     weights = ["hidden_weight=3", "attention_weight=7", f"attention={attention}"]
     plain, hidden, attended, both = (
         losses(ctx, module, [f"method={method}", *weights])[0] for method in METHODS
@@ -156,7 +156,7 @@ def test_multi_level_is_the_weighted_sum(
 def test_the_objective_by_hand(teachers: Teachers, context: Contexts) -> None:
     """The teacher's layers 1 and 2 against both of the student's, over real tokens."""
     ctx = context(teachers("bert"))
-    module = tiny_teacher(layers=2)._module(("a", "b")).eval()
+    module = tiny_teacher(layers=2)._module("classifier", {}).eval()
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
     inputs = {"input_ids": torch.tensor([[5, 6, 7, 8], [9, 10, 0, 0]]), "attention_mask": mask}
     made, _ = losses(ctx, module, ["method=hidden", "layer_map=[1,2]"], **inputs)
@@ -180,7 +180,7 @@ def test_the_objective_by_hand(teachers: Teachers, context: Contexts) -> None:
 def test_gradients_reach_what_is_matched_and_nothing_after(
     overrides: list[str], below: str, outside: str, teachers: Teachers, context: Contexts
 ) -> None:
-    module = tiny_teacher(layers=2)._module(("a", "b"))
+    module = tiny_teacher(layers=2)._module("classifier", {})
     _, gradients = losses(context(teachers("bert")), module, overrides)
     last = {name: g for name, g in gradients.items() if "layer.1." in name or "classifier" in name}
     assert any(below in name and float(g.abs().max()) > 0 for name, g in last.items())
@@ -224,7 +224,7 @@ def test_training_brings_the_inside_to_the_teacher(
     """A student with weights of its own, and nothing said of logits."""
     ctx = context(teacher)
     torch.manual_seed(1)
-    module = tiny_teacher(layers=2)._module(("a", "b"))
+    module = tiny_teacher(layers=2)._module("classifier", {})
     # Untrained attention is all but uniform: make something of it.
     for model in (module, teacher.module):
         for block in known_blocks(model):
@@ -243,7 +243,7 @@ def test_training_brings_the_inside_to_the_teacher(
 def test_projections_learn_beside_the_student(teacher: CompressedModel, context: Contexts) -> None:
     ctx = context(teacher)
     tiny = replace(tiny_teacher(layers=2), hidden=8)
-    module = tiny._module(("a", "b"))
+    module = tiny._module("classifier", {})
     training = Training(
         epochs=1, learning_rate=0.01, batch_size=8, warmup_fraction=0.0, patience=None
     )

@@ -85,6 +85,10 @@ def judged_by(metric: str, value: float, teacher: float, **changes: object):  # 
     )
 
 
+# Language models alone have these.
+WRITING = {"generated_tokens_per_second", "time_to_first_token_ms"}
+
+
 def absent_scores(record: RunRecord) -> set[str]:
     """What the record's task is not judged by."""
     assert record.metrics is not None
