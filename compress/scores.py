@@ -109,4 +109,8 @@ SCORES: Mapping[str, ScoreKind] = {
     "token_accuracy": ScoreKind(
         "token accuracy", "fraction", "higher", "share of the tokens that the model likes best"
     ),
+    "cloze_accuracy": ScoreKind(
+        "cloze accuracy", "fraction", "higher",
+        "share of the tokens that the model likes better than three others of the same window",
+    ),
 }  # fmt: skip

@@ -24,7 +24,9 @@ from compress.records import Comparison
 IGNORED = -100  # torch's own number for a target that counts for nothing
 LARGEST_EXACT = 2**24  # whole numbers up to here are exact in float32
 PLACES = 256  # of a row that are scored at once: a copy of all logits would double the memory
-NLL, GUESS, HIT = range(3)  # what is kept of a token
+NLL, GUESS, HIT, CHOSEN = range(4)  # what is kept of a token
+# Where in a window, as shares of its length behind a token, the other three of a choice stand.
+DISTANCES = (0.29, 0.53, 0.71)
 
 
 @final
@@ -87,18 +89,20 @@ class LanguageModelling(Problem):
 
     def kept(
         self, logits: Float[Tensor, "B L V"], inputs: Mapping[str, Tensor]
-    ) -> Float[Tensor, "B L-1 3"]:
+    ) -> Float[Tensor, "B L-1 4"]:
         """Of each token but the first: its negative log-likelihood, the likeliest token, a hit.
 
-        For padding 0, -1 and 0.
+        And whether it is found the likeliest of four, see `choices`; -1 where two of them are the
+        same token. For padding 0, -1, 0 and -1.
         """
         assert logits.shape[-1] <= LARGEST_EXACT, "tokens are kept as float32"
         targets = next_tokens(inputs)[:, :-1]
-        pairs = (torch.split(each, PLACES, dim=1) for each in (logits[:, :-1], targets))
-        return torch.cat([_said(*pair) for pair in zip(*pairs, strict=True)], dim=1)
+        parts = (logits[:, :-1], targets, choices(targets))
+        split = (torch.split(each, PLACES, dim=1) for each in parts)
+        return torch.cat([_said(*each) for each in zip(*split, strict=True)], dim=1)
 
-    def judge(self, kept: Float[Tensor, "rows L-1 3"], labels: Int[Tensor, " rows"]) -> Quality:
-        """Perplexity; and the share of tokens that are guessed, and bits a byte of text."""
+    def judge(self, kept: Float[Tensor, "rows L-1 4"], labels: Int[Tensor, " rows"]) -> Quality:
+        """Perplexity; and bits a byte of text, the share of tokens guessed, and of choices made."""
         counted = self._counted(kept)
         tokens = int(_real(counted).sum())
         lost = counted[..., NLL].double()
@@ -107,13 +111,14 @@ class LanguageModelling(Problem):
         others = {
             "bits_per_byte": float(lost.sum()) / math.log(2) / int(labels.sum()),
             "token_accuracy": float(counted[..., HIT].double().sum()) / tokens,
+            "cloze_accuracy": _share(counted[..., CHOSEN]),
         }
         return Quality("perplexity", math.exp(mean), math.exp(low), math.exp(high), others)
 
     def compare(
         self,
-        candidate: Float[Tensor, "rows L-1 3"],
-        baseline: Float[Tensor, "rows L-1 3"],
+        candidate: Float[Tensor, "rows L-1 4"],
+        baseline: Float[Tensor, "rows L-1 4"],
         labels: Int[Tensor, " rows"],
     ) -> Comparison:
         """How many tokens both guess alike, and whether one foretells the windows better."""
@@ -129,7 +134,7 @@ class LanguageModelling(Problem):
             test="paired t-test of the log-likelihood over windows",
         )
 
-    def _counted(self, kept: Float[Tensor, "rows L-1 3"]) -> Float[Tensor, "rows counted 3"]:
+    def _counted(self, kept: Float[Tensor, "rows L-1 4"]) -> Float[Tensor, "rows counted 4"]:
         """Those tokens that count."""
         return kept if self.scored is None else kept[:, -self.scored :]
 
@@ -142,22 +147,45 @@ def next_tokens(inputs: Mapping[str, Tensor]) -> Int[Tensor, "B L"]:
     return functional.pad(tokens[:, 1:], (0, 1), value=IGNORED)
 
 
-def window_means(counted: Float[Tensor, "rows counted 3"]) -> Float[Tensor, " rows"]:
+def choices(targets: Int[Tensor, "B L"]) -> Int[Tensor, "B L 3"]:
+    """For each token three others of its window: what it has to be told from.
+
+    A cloze test with four answers (Taylor, "Cloze procedure", Journalism Quarterly 30:415, 1953),
+    of which the wrong ones stand elsewhere in the same passage. So all four are drawn from what the
+    passage is made of: to know its subject, or which words are frequent, gives one right in four
+    and no more; what gives more is to know what comes here.
+    """
+    length = targets.shape[1]
+    return torch.stack([targets.roll(-round(d * length), dims=1) for d in DISTANCES], dim=-1)
+
+
+def window_means(counted: Float[Tensor, "rows counted 4"]) -> Float[Tensor, " rows"]:
     """The mean negative log-likelihood of each window's tokens."""
     return counted[..., NLL].double().sum(dim=1) / _real(counted).sum(dim=1)
 
 
-def _real(counted: Float[Tensor, "rows counted 3"]) -> Tensor:
+def _real(counted: Float[Tensor, "rows counted 4"]) -> Tensor:
     """Which tokens are no padding."""
     return counted[..., GUESS] >= 0
 
 
 def _said(
-    logits: Float[Tensor, "B places V"], targets: Int[Tensor, "B places"]
-) -> Float[Tensor, "B places 3"]:
+    logits: Float[Tensor, "B places V"],
+    targets: Int[Tensor, "B places"],
+    others: Int[Tensor, "B places 3"],
+) -> Float[Tensor, "B places 4"]:
     """What is kept of some tokens."""
     guesses, real = logits.argmax(dim=-1), targets != IGNORED
     wanted = logits.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
     lost = logits.logsumexp(dim=-1) - wanted
-    found = torch.stack([lost, guesses.float(), (guesses == targets).float()], dim=-1)
-    return torch.where(real[..., None], found, found.new_tensor([0.0, -1.0, 0.0]))
+    rivals = logits.gather(-1, others.clamp(min=0)).amax(dim=-1)
+    four = torch.cat([targets[..., None], others], dim=-1).sort(dim=-1).values
+    asked = (four[..., 0] != IGNORED) & (four[..., 1:] != four[..., :-1]).all(dim=-1)
+    chosen = torch.where(asked, (wanted > rivals).float(), -1.0)
+    found = torch.stack([lost, guesses.float(), (guesses == targets).float(), chosen], dim=-1)
+    return torch.where(real[..., None], found, found.new_tensor([0.0, -1.0, 0.0, -1.0]))
+
+
+def _share(chosen: Float[Tensor, "rows counted"]) -> float:
+    """Of the choices that there were; NaN for none."""
+    return float(chosen[chosen >= 0].double().mean())

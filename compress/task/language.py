@@ -86,7 +86,7 @@ class LanguageTask(Task, ABC):
     @final
     def scores(self) -> tuple[str, ...]:
         """Perplexity, and what can be had beside it."""
-        return ("perplexity", "bits_per_byte", "token_accuracy")
+        return ("perplexity", "bits_per_byte", "token_accuracy", "cloze_accuracy")
 
     @final
     def check_model(self, model: PreTrainedModel) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from compress.problem.language import IGNORED, LanguageModelling, next_tokens
+from compress.problem.language import IGNORED, LanguageModelling, choices, next_tokens
 
 LM = LanguageModelling()
 LN2 = math.log(2)
@@ -24,7 +24,7 @@ def ids(*rows: list[int]) -> dict[str, torch.Tensor]:
 def test_a_model_that_knows_nothing_has_the_vocabularys_size_as_its_perplexity() -> None:
     inputs = {"input_ids": torch.randint(0, 7, (3, 600))}
     kept = LM.kept(torch.zeros(3, 600, 7), inputs)
-    assert kept.shape == (3, 599, 3)
+    assert kept.shape == (3, 599, 4)
     found = LM.judge(kept, torch.tensor([599] * 3))
     assert found.metric == "perplexity"
     assert [found.value, found.low, found.high] == pytest.approx([7.0] * 3, rel=1e-5)
@@ -49,6 +49,36 @@ def test_perplexity_by_hand() -> None:
     assert [found.low, found.high] == pytest.approx([2 ** (2 - reach), 2 ** (2 + reach)])
 
 
+def test_choices_are_of_the_window_and_equal_tokens_are_none() -> None:
+    """Of ten tokens the others stand 3, 5 and 7 places behind, round the end."""
+    targets = torch.arange(10)[None]
+    assert choices(targets)[0, 0].tolist() == [3, 5, 7]
+    assert choices(targets)[0, 6].tolist() == [9, 1, 3]
+    inputs = {"input_ids": torch.arange(11)[None] - 1}
+    inputs["input_ids"][0, 0] = 0
+    likes = torch.zeros(1, 11, 10)
+    likes[0, :5] = torch.eye(10)[:5]  # the first five tokens are known, the others all the same
+    kept = LM.kept(likes, inputs)
+    assert kept[0, :, 3].tolist() == [1, 1, 1, 1, 1, 0, 0, 0, 0, 0]
+    found = LM.judge(torch.cat([kept, kept]), torch.tensor([10, 10]))
+    assert found.others["cloze_accuracy"] == 0.5
+    inputs["input_ids"][0, 4] = 0  # what the first token would have to be told from is the same
+    assert LM.kept(likes, inputs)[0, 0, 3] == -1
+    inputs["input_ids"][0, 4] = 5  # two of the others are
+    assert LM.kept(likes, inputs)[0, 0, 3] == -1
+
+
+def test_to_know_what_is_frequent_gives_one_choice_in_four() -> None:
+    """A text of tokens without order, of which some are much more frequent, and are liked so."""
+    generator = torch.Generator().manual_seed(0)
+    odds_of = 1.0 / torch.arange(1, 201)
+    tokens = torch.multinomial(odds_of.expand(40, -1), 500, replacement=True, generator=generator)
+    kept = LM.kept(odds_of.log().expand(40, 500, 200), {"input_ids": tokens})
+    found = LM.judge(kept, torch.tensor([499] * 40)).others
+    assert found["token_accuracy"] > 0.15
+    assert found["cloze_accuracy"] == pytest.approx(0.25, abs=0.01)
+
+
 def test_only_the_last_tokens_count_where_windows_overlap() -> None:
     logits = torch.cat([odds([1, 1], [1, 3], [1, 9]), odds([3, 1], [7, 1], [1, 9])])
     kept = LM.kept(logits, ids([1, 1, 0], [0, 1, 1]))
@@ -64,7 +94,7 @@ def test_padding_is_ignored() -> None:
     losses = [2 * LN2, LN2, math.log(8 / 7)]
     assert float(LM.loss(logits, targets)) == pytest.approx(sum(losses) / 3)
     kept = LM.kept(logits, inputs)
-    assert kept[1, 1].tolist() == [0.0, -1.0, 0.0]
+    assert kept[1, 1].tolist() == [0.0, -1.0, 0.0, -1.0]
     assert LM.judge(kept, torch.tensor([2, 1])).value == pytest.approx(math.exp(sum(losses) / 3))
     other = logits.clone()
     other[1, 1:] = torch.tensor([5.0, -5.0])
@@ -83,7 +113,8 @@ def test_soft_loss_by_hand() -> None:
 def test_models_are_compared_window_by_window() -> None:
     def kept(losses: list[float], guesses: list[int]) -> torch.Tensor:
         zeros = torch.zeros(len(losses))
-        return torch.stack([torch.tensor(losses), torch.tensor(guesses).float(), zeros], 1)[:, None]
+        found = [torch.tensor(losses), torch.tensor(guesses).float(), zeros, zeros]
+        return torch.stack(found, 1)[:, None]
 
     labels = torch.ones(4, dtype=torch.long)
     theirs, ours = kept([1, 2, 3, 4], [5, 6, 7, 8]), kept([1.5, 2.5, 4, 4], [5, 6, 0, 0])

@@ -44,7 +44,7 @@ def test_a_teacher_learns_the_text(run_config: Callable[..., RunRecord], text: P
     assert score.metric == "perplexity"
     assert score.low < score.value < score.high < 900
     assert score.quality == pytest.approx(-math.log(score.value))
-    assert set(score.others) == {"bits_per_byte", "token_accuracy"}
+    assert set(score.others) == {"bits_per_byte", "token_accuracy", "cloze_accuracy"}
     assert score.samples == 16
     assert score.split == "16 windows of 16 tokens (stride 16) of the last 30% of text.txt"
     assert record.data is not None
