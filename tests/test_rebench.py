@@ -151,6 +151,7 @@ def test_the_same_figures_from_a_sweep_that_moved(
     assert again(out, out=tmp_path / "third")[0] == 0
 
 
+@pytest.mark.slow
 def test_really_measured_again(sweep: Sweep) -> None:
     folder = sweep(("pruner=heads", "quantizer=int8_dynamic")) / "0"
     old = read_record(folder / "metrics.json")

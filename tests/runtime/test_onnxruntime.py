@@ -87,6 +87,7 @@ def test_a_pruned_model_comes_back_with_its_logits_and_its_zeros(
     assert reloaded.precision == ("float32" if name == "none" else "int8")
 
 
+@pytest.mark.slow
 def test_a_model_cut_everywhere_runs_in_int8(
     teachers: Callable[[str], CompressedModel],
     export: Exports,

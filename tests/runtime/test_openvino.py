@@ -79,6 +79,7 @@ def test_batch_and_length_are_open_up_to_the_positions(
         model.predict(long)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["roberta", "gpt2", "vit"])
 def test_other_architectures(
     architecture: str, shallow: Teachers, teachers: Teachers, context: Contexts, tmp_path: Path

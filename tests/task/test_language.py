@@ -30,6 +30,7 @@ def run(
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_teacher_learns_the_text(run_config: Callable[..., RunRecord], text: Path) -> None:
     """One that knows nothing of its 1,000 tokens has a perplexity of about 1,000."""
     record = run(
