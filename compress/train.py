@@ -173,6 +173,12 @@ def _trainer_class() -> type[Any]:
             loss = self.problem.loss(outputs.logits.float(), targets)
             return (loss, outputs) if return_outputs else loss
 
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            """By length. Trainer's looks into a lazy column, which makes the row of each length."""
+            sampler = super()._get_train_sampler(train_dataset)
+            sampler.lengths = self.train_dataset.with_format(None)["length"][:]
+            return sampler
+
     return OwnLossTrainer
 
 
