@@ -44,7 +44,10 @@ class Split(ABC):
         """Encoded rows, without `length`, as one batch."""
 
     def training_view(self, seed: int) -> Split:
-        """The rows as a training sees them: these, or with changes drawn whenever one is read."""
+        """The rows as a training sees them: these, or with changes drawn whenever one is read.
+
+        Two views of one seed show the same when a row is read for the nth time.
+        """
         return self
 
     def truncated(self, tokenizer: Processor) -> float | None:

@@ -159,15 +159,25 @@ def on_logits(row_loss: RowLoss) -> Loss:
 def teacher_outputs(ctx: StageContext) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
     """The teacher's logits of a batch, given its inputs and row numbers.
 
-    Looked up where they can be kept; else computed then and there, in evaluation mode.
+    Looked up where they can be kept. Else computed then and there, in evaluation mode: where they
+    would take too much room, and where training sees a row otherwise each time. The teacher then
+    sees what the student sees (Beyer et al., "Knowledge distillation: A good teacher is patient and
+    consistent", arXiv:2106.05237, section 3), encoded in its own way.
     """
-    if ctx.data.problem.keeps_logits:
+    split = ctx.data.train
+    view = split.training_view(ctx.seed)
+    varies = view is not split
+    if ctx.data.problem.keeps_logits and not varies:
         kept = teacher_logits(ctx)
         return lambda inputs, rows: kept[rows.cpu()]
     teacher = copy.deepcopy(ctx.teacher.module).to(ctx.device.torch_device).eval()
+    encoded = view.encode(ctx.teacher.tokenizer).remove_columns("length") if varies else None
 
     @torch.no_grad()
     def computed(inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        if encoded is not None:
+            seen = view.collate(ctx.teacher.tokenizer, [encoded[row] for row in rows.tolist()])
+            inputs = {name: value.to(teacher.device) for name, value in seen.items()}
         logits: Tensor = teacher(**inputs).logits
         return logits.float()
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from compress.interfaces import Processor
 
 IMAGE = "image"
+DRAWN = "by row and reading"  # how variations are drawn: part of what identifies varying rows
 LIKELY = 5  # classes; with no more of them every image is among the five likeliest
 
 Pixels = UInt8[np.ndarray, "height width 3"]
@@ -138,8 +139,10 @@ class ImageSplit(Split):
         labels: list[int] = rows[LABEL].tolist()
         self._labels = torch.tensor(labels)
         self._variation = variation
-        self._random: np.random.Generator | None = None
-        content = hashlib.sha256(repr(variation).encode())
+        self._seed: int | None = None
+        self._reads: list[int] = []
+        drawn = None if variation is None else (DRAWN, variation)
+        content = hashlib.sha256(repr(drawn).encode())
         for picture, label in zip(self._pictures, labels, strict=True):
             content.update(picture.digest() + f"{label}\x1e".encode())
         self.digest = content.hexdigest()[:16]
@@ -151,8 +154,10 @@ class ImageSplit(Split):
 
     def training_view(self, seed: int) -> ImageSplit:
         """The rows with the variation, drawn anew whenever one is read."""
+        if self._variation is None:
+            return self
         view = copy.copy(self)
-        view._random = np.random.default_rng(seed)
+        view._seed, view._reads = seed, [0] * len(self)
         return view
 
     def encode(self, tokenizer: Processor) -> Dataset:
@@ -170,9 +175,10 @@ class ImageSplit(Split):
     def pixels(self, row: int) -> Pixels:
         """An image; in a training view as it is seen this time."""
         pixels = self._pictures[row].pixels()
-        if self._variation is None or self._random is None:
+        if self._variation is None or self._seed is None:
             return pixels
-        return self._variation(pixels, self._random)
+        self._reads[row] += 1
+        return self._variation(pixels, np.random.default_rng((self._seed, row, self._reads[row])))
 
 
 class _Encoding:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import transformers
 from PIL import Image
 
 from compress.device.cpu import Cpu
+from compress.distillation import Distillation, distill_, teacher_outputs
+from compress.interfaces import CompressedModel, StageContext
 from compress.settings import ConfigError, UserError
 from compress.task.digits import Digits
 from compress.task.image import HeldImage, ImageFile, ImageSplit, Pixels, Variation, held_images
@@ -79,7 +83,21 @@ def test_only_a_training_view_varies_and_its_seed_decides() -> None:
     assert first != other
     assert read(split) == plain
     unvaried = images(8)
-    assert read(unvaried.training_view(0)) == read(unvaried)
+    assert unvaried.training_view(0) is unvaried
+
+
+def test_two_views_of_a_seed_see_each_reading_of_a_row_alike_in_any_order() -> None:
+    split = images(8, Variation(0.25, True))
+    one, other = split.training_view(0), split.training_view(0)
+
+    def readings(view: ImageSplit, order: tuple[int, ...]) -> list[Pixels]:
+        seen = [(row, view.pixels(row)) for row in order]
+        return [pixels for row, pixels in seen if row == 0]
+
+    assert isinstance(one, ImageSplit)
+    mine, theirs = readings(one, (0, 1, 2, 0, 0)), readings(other, (2, 0, 0, 1, 0))
+    assert np.array_equal(mine, theirs)
+    assert len({pixels.tobytes() for pixels in mine}) > 1
 
 
 def test_digests_follow_pixels_labels_and_variation() -> None:
@@ -109,6 +127,51 @@ def test_training_sees_the_variation_and_repeats(device: Cpu) -> None:
 
     assert torch.equal(trained(0.125), trained(0.125))
     assert not torch.equal(trained(0.125), trained(0.0))
+
+
+Contexts = Callable[[CompressedModel], StageContext]
+
+
+def varied(teacher: CompressedModel, context: Contexts) -> StageContext:
+    """A teacher with rows that differ each time that training reads them."""
+    ctx = context(teacher)
+    noise = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), np.uint8)
+    rows = held_images(noise, [i % 2 for i in range(24)])
+    return replace(ctx, data=replace(ctx.data, train=ImageSplit("x", rows, Variation(0.5, True))))
+
+
+def test_a_student_sees_what_its_teacher_is_asked_about(
+    teachers: Callable[[str], CompressedModel], context: Contexts
+) -> None:
+    """A copy of the teacher has nothing to learn, however images vary in two epochs."""
+    processor = transformers.ViTImageProcessorPil(size={"height": 8, "width": 8})
+    ctx = varied(replace(teachers("vit"), tokenizer=processor), context)
+    settings = Distillation(
+        temperature=1, alpha=1, epochs=2, learning_rate=1e-12, batch_size=5, warmup_fraction=0,
+        patience=None, label_smoothing=0,
+    )  # fmt: skip
+    curve = distill_(copy.deepcopy(ctx.teacher.module), processor, settings, ctx)
+    losses = [point.loss for point in curve]
+    assert len(losses) == 10
+    assert losses == pytest.approx([0] * 10, abs=1e-7)
+
+
+def test_a_teacher_sees_varied_images_in_its_own_way(
+    teachers: Callable[[str], CompressedModel], context: Contexts
+) -> None:
+    """The second reading of rows 3 and 0, by a processor that is not the student's."""
+    theirs = transformers.ViTImageProcessorPil(size={"height": 8, "width": 8}, image_mean=[0.1] * 3)
+    ctx = varied(replace(teachers("vit"), tokenizer=theirs), context)
+    outputs = teacher_outputs(ctx)
+    found = [outputs({}, torch.tensor([3, 0])) for _ in range(2)]
+    view = ctx.data.train.training_view(ctx.seed)
+    assert isinstance(view, ImageSplit)
+    seen = [[view.pixels(row) for row in (3, 0)] for _ in range(2)]
+    for logits, pixels in zip(found, seen, strict=True):
+        with torch.no_grad():
+            expected = ctx.teacher.module(**theirs(pixels, return_tensors="pt")).logits
+        assert torch.allclose(logits, expected, atol=1e-6)
+    assert not torch.allclose(*found, atol=1e-4)
 
 
 def test_files_are_read_as_red_green_and_blue(tmp_path: Path) -> None:
