@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.configs import ROOT
 
 
 def run_here(*arguments: str) -> None:

@@ -14,7 +14,8 @@ from compress.interfaces import CompressedModel, Quantizer, Runnable, Step
 from compress.quantizer.none import NoQuantizer
 from compress.settings import UserError
 from compress.sources import file_digest
-from tests.conftest import settings_of, torch_export
+from tests.configs import settings_of
+from tests.tiny import torch_export
 
 
 @pytest.fixture

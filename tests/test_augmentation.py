@@ -12,7 +12,8 @@ from compress.interfaces import CompressedModel, StageContext
 from compress.settings import UserError
 from compress.student.layers import LayersStudent
 from compress.task.text import TextSplit
-from tests.conftest import ImageSplit, make_split, settings_of
+from tests.configs import settings_of
+from tests.tiny import ImageSplit, make_split
 
 ON = "+student/augmentation=word_noise"
 

@@ -15,7 +15,7 @@ from compress.baseline import keep_baseline
 from compress.build import build_run
 from compress.interfaces import CompressedModel
 from compress.pipeline import execute
-from tests.conftest import TINY, blank_record, compose_config
+from tests.configs import TINY, blank_record, compose_config
 from tests.test_rebench import quick_measure
 
 WEIGHTS = "model.safetensors"

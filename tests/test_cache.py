@@ -20,7 +20,8 @@ from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
 from compress.records import RunRecord
 from compress.teacher.tiny_random import TinyRandomTeacher
-from tests.conftest import ROOT, TINY, tiny_teacher
+from tests.configs import ROOT, TINY
+from tests.tiny import tiny_teacher
 
 Runs = Callable[..., RunRecord]
 

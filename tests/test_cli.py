@@ -12,7 +12,7 @@ import pytest
 
 from scripts.aggregate import main
 from tests.commands import run_here
-from tests.conftest import ROOT, TINY
+from tests.configs import ROOT, TINY
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
-from tests.conftest import ROOT, TINY, compose_config
+from tests.configs import ROOT, TINY, compose_config
 
 
 @pytest.mark.parametrize(

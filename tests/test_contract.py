@@ -19,14 +19,8 @@ from compress.runtime.onnxruntime import OnnxRuntime
 from compress.runtime.pairs import every_quantizer
 from compress.runtime.torch import TorchFormat, TorchModel
 from compress.settings import ConfigError, Settings, UserError
-from tests.conftest import (
-    IMAGE_ARCHITECTURES,
-    ROOT,
-    compose_config,
-    settings_of,
-    torch_export,
-    yaml_names,
-)
+from tests.configs import ROOT, compose_config, settings_of, yaml_names
+from tests.tiny import IMAGE_ARCHITECTURES, torch_export
 
 TEXT_ARCHITECTURES = ("bert", "distilbert", "roberta", "electra", "mpnet", "gpt2", "llama")
 # What is theirs alone is where their projections sit: tests/pruner/test_heads.py looks at that.

@@ -19,7 +19,7 @@ from compress.measure.score import predict_all
 from compress.problem.classification import Classification
 from compress.runtime.torch import TorchModel
 from compress.student.layers import LayersStudent
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 LN2 = math.log(2)
 TWO = Classification(("a", "b"))

@@ -12,7 +12,8 @@ from compress.build import build_run
 from compress.cli import cross_choices, one_line
 from compress.interfaces import CompressedModel
 from compress.settings import UserError
-from tests.conftest import compose_config, tiny_image_model
+from tests.configs import compose_config
+from tests.tiny import tiny_image_model
 
 STSB = "task=stsb task.path={tmp}/stsb objectives=[quality]"
 LLAMA = "teacher.architecture=llama"

@@ -23,7 +23,7 @@ from compress.features import (
 from compress.interfaces import CompressedModel
 from compress.matching import watching
 from compress.settings import ConfigError
-from tests.conftest import tiny_teacher
+from tests.tiny import tiny_teacher
 
 # One row of three tokens, the last of them padding.
 MASK = torch.tensor([[True, True, False]])

@@ -7,7 +7,7 @@ import pytest
 from compress.build import build_run
 from compress.forecast import forecast
 from compress.records import RunRecord
-from tests.conftest import TINY, compose_config
+from tests.configs import TINY, compose_config
 
 
 @pytest.mark.parametrize(

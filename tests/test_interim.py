@@ -9,7 +9,7 @@ import pytest
 
 from compress.interfaces import Pruner
 from compress.records import RunRecord
-from tests.conftest import compose_config, settings_of
+from tests.configs import compose_config, settings_of
 
 Runs = Callable[..., RunRecord]
 CHAIN = (

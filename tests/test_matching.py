@@ -21,7 +21,8 @@ from compress.matching import (
 from compress.settings import ConfigError
 from compress.student.layers import LayersStudent
 from compress.train import Training, train_
-from tests.conftest import make_split, settings_of, tiny_teacher
+from tests.configs import settings_of
+from tests.tiny import make_split, tiny_teacher
 
 Contexts = Callable[[CompressedModel], StageContext]
 Teachers = Callable[[str], CompressedModel]

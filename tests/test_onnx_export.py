@@ -18,7 +18,8 @@ from compress.modules import LowRankLinear
 from compress.onnx_export import export_graph, initializer_names, initializers
 from compress.settings import UserError
 from compress.surgery import keep_units_, replace_linear_
-from tests.conftest import IMAGE_ARCHITECTURES, settings_of, tiny_image_model, tiny_teacher
+from tests.configs import settings_of
+from tests.tiny import IMAGE_ARCHITECTURES, tiny_image_model, tiny_teacher
 
 # The others differ from these in names alone.
 DIFFERENT = ("bert", "roberta", "mpnet", "gpt2", "llama", "vit")

@@ -18,7 +18,8 @@ from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext
 from compress.records import RunRecord
 from compress.runtime.torch import TorchModel
 from compress.stages import read_subject
-from tests.conftest import settings_of, torch_export
+from tests.configs import settings_of
+from tests.tiny import torch_export
 
 Runs = Callable[..., RunRecord]
 TIMES = {"latency", "speedup", "seconds", "measuring_seconds", "environment", "stages", "started"}

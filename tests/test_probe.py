@@ -20,9 +20,10 @@ from compress.records import Comparison, Environment, Latency, RunRecord, Speedu
 from compress.report.probe import Probe, candidates, choose_shape, show_probe, write_probe
 from compress.settings import ConfigError, UserError
 from scripts.probe import CONF, probe
-from tests.conftest import TINY, torch_export
+from tests.configs import TINY
 from tests.test_rebench import Sweep, quick, sweep
 from tests.test_records import judged_by, make_metrics, make_record
+from tests.tiny import torch_export
 
 __all__ = ["quick", "sweep"]  # fixtures
 

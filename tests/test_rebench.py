@@ -25,8 +25,8 @@ from compress.report.collect import collect
 from compress.runtime.torch import TorchRuntime
 from compress.settings import UserError
 from scripts.rebench import rebench
-from tests.conftest import TINY, compose_config
-from tests.task.test_csv import write
+from tests.configs import TINY, compose_config
+from tests.task.tables import write
 from tests.test_pipeline import without_times
 
 Sweep = Callable[..., Path]

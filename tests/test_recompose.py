@@ -17,7 +17,7 @@ from compress.recompose import (
     settings_in,
 )
 from compress.settings import ConfigError
-from tests.conftest import ROOT, compose_config
+from tests.configs import ROOT, compose_config
 
 CONF = ROOT / "conf"
 

@@ -29,7 +29,7 @@ from compress.tokenizers import (
     token_ids,
     with_parts,
 )
-from tests.conftest import ROOT
+from tests.configs import ROOT
 
 LINES = [line for line in (ROOT / "CONTRIBUTING.md").read_text().splitlines() if line]
 TRAIN, OTHERS = LINES[::2], LINES[1::2]

@@ -14,7 +14,7 @@ from compress.curve import CurvePoint
 from compress.monitor import Unwatched
 from compress.records import write_record
 from compress.tracking import LiveCurves
-from tests.conftest import compose_config
+from tests.configs import compose_config
 from tests.test_records import make_record
 
 POINT = CurvePoint(1, 1.0, 0.5, None)

@@ -6,7 +6,7 @@ import torch
 from compress.device.cuda import Cuda
 from compress.records import RunRecord
 from compress.settings import UserError
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 
 def cuda() -> Cuda:

@@ -15,7 +15,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
 from compress.experiment.sweeper import RowsSweeper
-from tests.conftest import ROOT
+from tests.configs import ROOT
 
 
 class Listing(Launcher):

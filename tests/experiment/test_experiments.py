@@ -18,7 +18,7 @@ from compress.experiment.definition import check_row, parse_experiment
 from compress.records import RunRecord, write_record
 from compress.report.collect import collect
 from compress.report.experiment import experiment_tables
-from tests.conftest import ROOT, TINY, compose_config, yaml_names
+from tests.configs import ROOT, TINY, compose_config, yaml_names
 from tests.experiment.sweeps import sweep
 
 SMALL_STUDENT = "experiment.options.student=['student=layers','student.keep=2']"

@@ -13,7 +13,7 @@ from compress.interfaces import CompressedModel, Runnable
 from compress.measure.benchmark import GenerationLength
 from compress.measure.generation import Writing, measure_generation, write_in_turns
 from compress.runtime.torch import TorchModel
-from tests.conftest import tiny_teacher
+from tests.tiny import tiny_teacher
 
 LENGTH = GenerationLength(prompt=5, new_tokens=8)
 

@@ -24,7 +24,7 @@ from compress.measure.latency import (
 )
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError
-from tests.conftest import make_split
+from tests.tiny import make_split
 
 ONES = {"input_ids": np.ones((2, 8), dtype=np.int64)}
 

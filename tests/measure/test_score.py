@@ -7,7 +7,7 @@ from compress.interfaces import CompressedModel
 from compress.measure.score import predict_all, score
 from compress.problem.classification import Classification
 from compress.runtime.torch import TorchModel
-from tests.conftest import make_split
+from tests.tiny import make_split
 
 
 def test_score_by_hand() -> None:

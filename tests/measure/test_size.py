@@ -11,7 +11,8 @@ from torch import Tensor
 from compress.artifact import folder_bytes, load
 from compress.interfaces import CompressedModel
 from compress.measure.size import PIECE_BYTES, bitmask_bytes, zipped_bytes
-from tests.conftest import settings_of, torch_export
+from tests.configs import settings_of
+from tests.tiny import torch_export
 
 
 def zip_file(files: list[Path], target: Path) -> int:

@@ -18,7 +18,8 @@ from compress.problem.regression import Regression
 from compress.records import ModelMetrics, RunRecord, read_record, write_record
 from compress.settings import UserError
 from compress.teacher.artifact import ArtifactTeacher
-from tests.conftest import settings_of, tiny_teacher, torch_export
+from tests.configs import settings_of
+from tests.tiny import tiny_teacher, torch_export
 
 Runs = Callable[..., RunRecord]
 HOSTILE = 'a|b\n"<script>'

@@ -20,7 +20,8 @@ from compress.measure.sparsity import check_claims, live_zeros
 from compress.modules import LowRankLinear
 from compress.pruner.chain import Chain
 from compress.settings import ConfigError, ConfigTypeError, UserError
-from tests.conftest import settings_of, torch_export
+from tests.configs import settings_of
+from tests.tiny import torch_export
 
 Contexts = Callable[[CompressedModel], StageContext]
 

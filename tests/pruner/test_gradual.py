@@ -16,7 +16,7 @@ from compress.measure.sparsity import check_claims
 from compress.pruner.gradual import Gradual
 from compress.pruner.magnitude import Magnitude
 from compress.settings import ConfigError
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 Contexts = Callable[[CompressedModel], StageContext]
 # 24 rows in batches of 8: 3 steps. The rate is high so that weights change order.

@@ -15,7 +15,7 @@ from compress.pruner.hidden import Hidden, activation_sum, l1_sum
 from compress.pruner.reducer import held_masks
 from compress.residual import residual_axes, residual_norms
 from compress.settings import ConfigError
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 Teachers = Callable[[str], CompressedModel]
 Contexts = Callable[[CompressedModel], StageContext]

@@ -17,7 +17,7 @@ from compress.pruner.wanda import Wanda
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, ConfigTypeError
 from compress.surgery import keep_blocks_
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 Teachers = Callable[[str], CompressedModel]
 Contexts = Callable[[CompressedModel], StageContext]

@@ -22,7 +22,8 @@ from compress.pruner.lowrank import LowRank, balanced
 from compress.pruner.rank import break_even, energy_rank, ratio_rank, saves
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
-from tests.conftest import settings_of, torch_export
+from tests.configs import settings_of
+from tests.tiny import torch_export
 
 Contexts = Callable[[CompressedModel], StageContext]
 Teachers = Callable[[str], CompressedModel]

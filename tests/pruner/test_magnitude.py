@@ -10,7 +10,7 @@ from compress.interfaces import CompressedModel, StageContext
 from compress.pruner.magnitude import Magnitude, magnitude_score
 from compress.pruner.masks import keep_highest
 from compress.settings import ConfigError
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 
 def magnitude(*overrides: str) -> Magnitude:

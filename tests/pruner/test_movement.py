@@ -19,7 +19,7 @@ from compress.pruner.magnitude import Magnitude, magnitude_score
 from compress.pruner.masks import keep_highest
 from compress.pruner.movement import LearntMask, Movement, keep_with_ties
 from compress.settings import ConfigError, UserError
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 Contexts = Callable[[CompressedModel], StageContext]
 # 24 rows in batches of 8: 3 steps; the rate is 0 in the first.

@@ -13,7 +13,7 @@ from compress.interfaces import CompressedModel, Pruner, StageContext
 from compress.measure.sparsity import check_claims, live_zeros
 from compress.pruner.reducer import PEAK_MEMORY, Reducer, Workpiece, held_masks
 from compress.settings import ConfigError
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 Contexts = Callable[[CompressedModel], StageContext]
 

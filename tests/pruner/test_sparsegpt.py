@@ -12,7 +12,8 @@ from compress.interfaces import CompressedModel, StageContext
 from compress.pruner.masks import keep_highest
 from compress.pruner.sparsegpt import SparseGpt, inverse_factor_, prune_columns
 from compress.settings import ConfigError, UserError
-from tests.conftest import make_split, settings_of
+from tests.configs import settings_of
+from tests.tiny import make_split
 
 
 def sparsegpt(*overrides: str) -> SparseGpt:

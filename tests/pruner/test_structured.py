@@ -25,7 +25,7 @@ from compress.pruner.structured import UnitPruner, global_kept, highest, uniform
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
 from compress.surgery import keep_units_, replace_linear_
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 Teachers = Callable[[str], CompressedModel]
 Contexts = Callable[[CompressedModel], StageContext]

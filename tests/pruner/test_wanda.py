@@ -13,7 +13,7 @@ from compress.interfaces import CompressedModel, StageContext
 from compress.pruner.masks import keep_highest_per_row, keep_pattern
 from compress.pruner.wanda import Wanda, wanda_score
 from compress.settings import ConfigError
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 # Worked by hand: W, ‖X‖, the scores, and the mask at 50 % per row.
 WEIGHT = torch.tensor([[4.0, 0.0, 1.0, -1.0], [3.0, -2.0, -1.0, -3.0], [-3.0, 1.0, 0.0, 2.0]])

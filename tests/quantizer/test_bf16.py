@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification
 from compress import load
 from compress.interfaces import CompressedModel
 from compress.quantizer.bf16 import Bf16
-from tests.conftest import torch_export
+from tests.tiny import torch_export
 
 
 def test_half_the_bytes_on_disk_and_plain_transformers_loads_them(

@@ -22,7 +22,8 @@ from compress.quantizer.embeddings import (
 from compress.quantizer.int8_weight_only import Int8WeightOnly
 from compress.quantizer.linears import LinearFormat
 from compress.settings import ConfigError, UserError
-from tests.conftest import compose_config, settings_of, torch_export
+from tests.configs import compose_config, settings_of
+from tests.tiny import torch_export
 
 FORMATS = ("int8_dynamic", "int8_weight_only", "int4_weight_only", "nf4")
 Teachers = Callable[[str], CompressedModel]

@@ -11,7 +11,7 @@ from compress import load
 from compress.interfaces import CompressedModel
 from compress.quantizer.fp16 import Fp16
 from compress.settings import UserError
-from tests.conftest import torch_export
+from tests.tiny import torch_export
 
 
 def test_half_the_bytes_on_disk_and_plain_transformers_loads_them(

@@ -14,7 +14,8 @@ from compress.interfaces import CompressedModel
 from compress.quantizer.int4_weight_only import Int4WeightOnly, Int4WeightOnlyLinear
 from compress.quantizer.int8_weight_only import Int8WeightOnlyLinear
 from compress.settings import ConfigError, ConfigTypeError
-from tests.conftest import settings_of, torch_export
+from tests.configs import settings_of
+from tests.tiny import torch_export
 
 
 def matrix(layer: nn.Module, columns: int) -> Tensor:

@@ -15,7 +15,8 @@ from compress.interfaces import CompressedModel
 from compress.quantizer.int8_dynamic import Int8Dynamic, Int8DynamicLinear
 from compress.quantizer.packing import quantize_per_channel
 from compress.settings import UserError
-from tests.conftest import compose_config, torch_export
+from tests.configs import compose_config
+from tests.tiny import torch_export
 
 
 def test_by_hand() -> None:

@@ -15,7 +15,8 @@ from compress.interfaces import CompressedModel, StageContext
 from compress.onnx_quantize import calibrate, quantize_statically
 from compress.quantizer.int8_static import Int8Static
 from compress.settings import ConfigError, UserError
-from tests.conftest import compose_config, make_split, settings_of
+from tests.configs import compose_config, settings_of
+from tests.tiny import make_split
 
 WEIGHT = [[1.27, 0.0], [-0.635, 0.0], [0.0, -2.54]]
 

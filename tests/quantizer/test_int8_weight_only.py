@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 from compress.interfaces import CompressedModel
 from compress.quantizer.int8_dynamic import Int8DynamicLinear
 from compress.quantizer.int8_weight_only import Int8WeightOnly, Int8WeightOnlyLinear
-from tests.conftest import torch_export
+from tests.tiny import torch_export
 
 
 def test_by_hand() -> None:

@@ -14,7 +14,8 @@ from compress.modules import LowRankLinear
 from compress.quantizer.linears import LinearFormat
 from compress.settings import ConfigError
 from compress.surgery import keep_units_
-from tests.conftest import settings_of, torch_export
+from tests.configs import settings_of
+from tests.tiny import torch_export
 
 FORMATS = ("int8_dynamic", "int8_weight_only", "int4_weight_only", "nf4")
 Teachers = Callable[[str], CompressedModel]

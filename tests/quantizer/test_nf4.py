@@ -15,7 +15,7 @@ from compress.build import build_run
 from compress.quantizer.int4_weight_only import Int4WeightOnlyLinear
 from compress.quantizer.nf4 import Nf4Linear
 from compress.settings import UserError
-from tests.conftest import compose_config
+from tests.configs import compose_config
 
 
 def normal_float_levels() -> Tensor:

@@ -15,7 +15,7 @@ from compress.artifact import folder_bytes, read_manifest
 from compress.records import Comparison, RunRecord, Speedup, read_record, write_record
 from compress.report.card import model_card, remake_command
 from scripts.export import main
-from tests.conftest import ROOT
+from tests.configs import ROOT
 from tests.test_records import judged_by, make_old, make_record
 
 

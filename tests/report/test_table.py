@@ -10,7 +10,7 @@ import pytest
 from compress.records import RunRecord
 from compress.report.table import columns_page, results_table
 from compress.report.write import write_report
-from tests.conftest import ROOT
+from tests.configs import ROOT
 from tests.report.test_report import put
 from tests.test_records import FAILED, make_old, make_record
 

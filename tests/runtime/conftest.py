@@ -17,8 +17,8 @@ from compress.interfaces import (
     TrainingData,
 )
 from compress.onnx_export import export_graph
-from tests.conftest import tiny_teacher
 from tests.runtime.openvino_models import Teachers, with_noise
+from tests.tiny import tiny_teacher
 
 
 @pytest.fixture(scope="session")

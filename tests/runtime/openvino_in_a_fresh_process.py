@@ -26,7 +26,8 @@ def main(folder: Path) -> None:
 
     from compress.interfaces import StageContext, TrainingData
     from compress.problem.classification import Classification
-    from tests.conftest import ROWS, make_split, settings_of, tiny_teacher
+    from tests.configs import settings_of
+    from tests.tiny import ROWS, make_split, tiny_teacher
 
     splits = {name: make_split(count, name) for name, count in ROWS.items()}
     data = TrainingData(problem=Classification(("sad", "glad")), **splits)

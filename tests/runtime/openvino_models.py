@@ -20,7 +20,7 @@ from compress.interfaces import (
 from compress.measure.run import check_reload
 from compress.measure.score import predict_all
 from compress.runtime.openvino import OpenVino
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 Teachers = Callable[[str], CompressedModel]
 

@@ -25,7 +25,7 @@ from compress.runtime.onnxruntime import PACKAGES, OnnxRuntime
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
 from compress.sources import file_digest
-from tests.conftest import ROOT, compose_config, settings_of
+from tests.configs import ROOT, compose_config, settings_of
 from tests.test_onnx_export import cut_
 
 Exports = Callable[..., Exported]

@@ -21,8 +21,9 @@ from compress.interfaces import (
 from compress.quantizer.none import NoQuantizer
 from compress.runtime.openvino import OpenVino, OpenVinoModel
 from compress.settings import UserError
-from tests.conftest import IMAGE_ARCHITECTURES, ROOT
+from tests.configs import ROOT
 from tests.runtime.openvino_models import Contexts, Teachers, same, write
+from tests.tiny import IMAGE_ARCHITECTURES
 
 pytest.importorskip("openvino")
 pytestmark = pytest.mark.usefixtures("export_once")

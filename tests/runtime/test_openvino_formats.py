@@ -20,7 +20,7 @@ from compress.interfaces import (
 from compress.measure.sparsity import check_claims, count_weights
 from compress.runtime.openvino import OpenVino, linear_types
 from compress.settings import UserError
-from tests.conftest import compose_config, make_split, settings_of
+from tests.configs import compose_config, settings_of
 from tests.runtime.openvino_models import (
     Contexts,
     Teachers,
@@ -29,6 +29,7 @@ from tests.runtime.openvino_models import (
     with_noise,
     write,
 )
+from tests.tiny import make_split
 
 pytest.importorskip("openvino")
 pytestmark = pytest.mark.usefixtures("export_once")

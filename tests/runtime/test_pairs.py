@@ -5,7 +5,7 @@ import pytest
 from compress.build import build_run
 from compress.runtime.pairs import every_quantizer, every_runtime
 from compress.settings import ConfigError
-from tests.conftest import compose_config, yaml_names
+from tests.configs import compose_config, yaml_names
 
 
 def test_every_format_and_every_runtime_is_found_under_its_name() -> None:

@@ -15,7 +15,8 @@ from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.quantizer.none import NoQuantizer
 from compress.runtime.torch import TorchRuntime
 from compress.settings import ConfigError, UserError
-from tests.conftest import compose_config, tiny_teacher
+from tests.configs import compose_config
+from tests.tiny import tiny_teacher
 
 Contexts = Callable[[CompressedModel], StageContext]
 COMPILED = ("teacher=tiny_random", "device.runtime.compile=true")

@@ -15,7 +15,7 @@ import pytest
 from optuna.trial import TrialState
 
 from compress.search.run import run_search
-from tests.conftest import ROOT
+from tests.configs import ROOT
 from tests.search.engine import search_of
 from tests.search.outcomes import check_finished, reasons, trials
 

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from compress import load
 from tests.commands import refusal
-from tests.conftest import ROOT, TINY
+from tests.configs import ROOT, TINY
 
 SEARCH = (
     "-m",

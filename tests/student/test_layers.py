@@ -9,7 +9,7 @@ from compress.blocks import find_blocks
 from compress.interfaces import CompressedModel, StageContext
 from compress.settings import ConfigError
 from compress.student.layers import LayersStudent, evenly_spaced
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 
 def layers(*overrides: str) -> LayersStudent:

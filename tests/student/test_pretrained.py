@@ -9,7 +9,7 @@ import pytest
 from compress.interfaces import CompressedModel, StageContext
 from compress.settings import UserError
 from compress.student.pretrained import PretrainedStudent
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 
 def pretrained(path: object, *overrides: str) -> PretrainedStudent:

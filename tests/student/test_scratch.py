@@ -10,7 +10,7 @@ from compress.blocks import known_blocks
 from compress.interfaces import CompressedModel, StageContext
 from compress.settings import ConfigError
 from compress.student.scratch import ScratchStudent
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 SMALL = ("layers=2", "hidden=8", "heads=2", "neurons=null", "distillation.epochs=0.5")
 Teachers = Callable[[str], CompressedModel]

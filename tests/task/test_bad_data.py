@@ -17,7 +17,7 @@ from compress.task.cifar10 import Cifar10
 from compress.task.csv import Csv
 from compress.task.glue import Glue
 from compress.task.imagefolder import ImageFolder
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 GOOD = "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(40))
 NUMBERS = "".join(f"text {i},{i / 8}\n" for i in range(40))

@@ -8,7 +8,7 @@ from PIL import Image
 
 from compress.task.cifar10 import Cifar10
 from compress.task.image import ImageSplit
-from tests.conftest import SHARED, settings_of
+from tests.configs import SHARED, settings_of
 
 
 def cifar10(path: Path | None, *overrides: str) -> Cifar10:

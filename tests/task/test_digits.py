@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from compress.task.digits import Digits
 from compress.task.image import ImageSplit
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 
 def test_every_image_is_in_one_split() -> None:

@@ -11,8 +11,8 @@ from compress.settings import ConfigError, UserError
 from compress.task.folds import deal
 from compress.task.image import ImageSplit
 from compress.task.text import TextSplit
-from tests.conftest import SHARED, settings_of
-from tests.task.test_csv import TABLE, parts, task, write
+from tests.configs import SHARED, settings_of
+from tests.task.tables import TABLE, parts, task, write
 from tests.task.test_imagefolder import draw
 
 

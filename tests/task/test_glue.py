@@ -13,7 +13,7 @@ from compress.settings import UserError
 from compress.task.corpora import CORPORA
 from compress.task.glue import Glue
 from compress.task.text import TextSplit
-from tests.conftest import SHARED, settings_of, yaml_names
+from tests.configs import SHARED, settings_of, yaml_names
 
 
 def glue(corpus: str, path: Path | None, *overrides: str) -> Glue:

@@ -18,7 +18,7 @@ from compress.settings import ConfigError, UserError
 from compress.task.digits import Digits
 from compress.task.image import HeldImage, ImageFile, ImageSplit, Pixels, Variation, held_images
 from compress.teacher.vit_scratch import ScratchVitTeacher
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 PROCESSOR = transformers.ViTImageProcessorPil(size={"height": 4, "width": 4})
 

@@ -10,7 +10,7 @@ from compress.interfaces import TaskData
 from compress.settings import ConfigError
 from compress.task.image import ImageSplit
 from compress.task.imagefolder import ImageFolder
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 
 def draw(folder: Path, count: int, shade: int) -> None:

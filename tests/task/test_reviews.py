@@ -6,7 +6,7 @@ import pytest
 from compress.settings import UserError
 from compress.task.reviews import Reviews
 from compress.task.text import TextSplit
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 
 def reviews(name: str, *overrides: str) -> Reviews:

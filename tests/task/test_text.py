@@ -7,7 +7,7 @@ import torch
 from compress.interfaces import CompressedModel
 from compress.settings import UserError
 from compress.task.text import TextSplit, check_texts
-from tests.conftest import make_split
+from tests.tiny import make_split
 
 
 def test_digest_follows_content_and_length() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from compress.settings import UserError
 from compress.task.textfile import TextFile, line_end
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 
 def task(*paths: Path) -> TextFile:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from compress.task.wikitext2 import WikiText2, joined_lines
-from tests.conftest import settings_of
+from tests.configs import settings_of
 
 LINES = " \n = A title = \n \n Some text , in words . \n"
 

@@ -17,7 +17,8 @@ from compress.problem.classification import Classification
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
 from compress.teacher.artifact import ArtifactTeacher
-from tests.conftest import settings_of, torch_export, yaml_names
+from tests.configs import settings_of, yaml_names
+from tests.tiny import torch_export
 
 Contexts = Callable[[CompressedModel], StageContext]
 QUANTISED = [

@@ -15,7 +15,7 @@ from compress.problem.classification import Classification
 from compress.problem.language import LanguageModelling
 from compress.settings import UserError
 from compress.teacher.pretrained import PretrainedTeacher
-from tests.conftest import NO_TRAINING, tiny_image_model
+from tests.tiny import NO_TRAINING, tiny_image_model
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
-from tests.conftest import tiny_teacher
+from tests.tiny import tiny_teacher
 
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta"])

@@ -9,7 +9,8 @@ from compress.device.cpu import Cpu
 from compress.interfaces import TrainingData
 from compress.settings import ConfigError
 from compress.teacher.vit_scratch import ScratchVitTeacher
-from tests.conftest import NO_TRAINING, settings_of
+from tests.configs import settings_of
+from tests.tiny import NO_TRAINING
 
 
 def teacher(*overrides: str) -> ScratchVitTeacher:

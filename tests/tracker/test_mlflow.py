@@ -14,7 +14,7 @@ from compress.records import RunRecord, write_record
 from compress.settings import ConfigError, UserError
 from compress.tracker.figures import figures
 from compress.tracker.mlflow import MlflowTracker, clean_params, shortened
-from tests.conftest import ROOT
+from tests.configs import ROOT
 from tests.test_records import FAILED, make_record
 
 # SQLAlchemy 2.1 on the way in which MLflow 3.17 sets up its tables.

@@ -16,7 +16,7 @@ from compress.records import RunRecord
 from compress.settings import UserError
 from compress.tracker.figures import figures
 from compress.tracker.tensorboard import TensorBoardTracker
-from tests.conftest import settings_of
+from tests.configs import settings_of
 from tests.test_records import FAILED, make_record
 
 POINTS = [CurvePoint(1, 0.5, 0.75, None), CurvePoint(2, 1.0, None, 0.625)]

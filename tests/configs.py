@@ -1,0 +1,90 @@
+"""Configs as a command composes them, small enough for a test, and what they construct."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from compress.records import SCHEMA, RunRecord
+from compress.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+SHARED = ROOT.parent / "shared"
+
+TINY = (
+    "teacher=tiny_random",
+    "task.limit=64",
+    "device.threads=1",
+    "device.benchmark.seconds=0.02",
+    "device.benchmark.shapes=[[1,8],[4,16]]",
+    "device.benchmark.sittings=1",
+    "device.benchmark.noise_floor=false",
+    "device.benchmark.generation.prompt=6",
+    "device.benchmark.generation.new_tokens=3",
+)
+
+
+# What sets a key within a group, which Hydra does when all files are composed.
+SETTING = re.compile(r"[a-z]\w*(\.\w+)+=")
+
+
+def compose_config(*overrides: str) -> DictConfig:
+    """The config that these overrides compose.
+
+    Files take Hydra most of a tenth of a second, values little: what is composed of files is kept.
+    """
+    values = [override for override in overrides if SETTING.match(override)]
+    cfg = copy.deepcopy(_of_files(tuple(o for o in overrides if o not in values)))
+    ConfigLoaderImpl._apply_overrides_to_config(
+        OverridesParser.create().parse_overrides(values), cfg
+    )
+    return cfg
+
+
+@functools.cache
+def _of_files(overrides: tuple[str, ...]) -> DictConfig:
+    with initialize_config_dir(str(ROOT / "conf")):
+        return compose("config", list(overrides))
+
+
+def blank_record(cfg: DictConfig | None = None) -> RunRecord:
+    """A record of a run that has not begun."""
+    groups = cfg or {}
+    return RunRecord(
+        schema=SCHEMA,
+        status="failed",
+        error=None,
+        started="2026-01-01T00:00:00+00:00",
+        seconds=0.0,
+        seed=0,
+        choices={str(name): "tiny" for name in groups},
+        overrides=(),
+        config={},
+    )
+
+
+def settings_of(group: str, name: str, *overrides: str) -> Settings:
+    """The object that a yaml constructs."""
+    from hydra.utils import instantiate
+
+    from compress.cli import TRUSTED_TARGETS
+
+    choice = f"{group}={name}"
+    cfg = compose_config("teacher=tiny_random", choice, *overrides)
+    made = instantiate(cfg[group], _convert_="all", _execution_whitelist_=TRUSTED_TARGETS)
+    assert isinstance(made, Settings)
+    return made
+
+
+def yaml_names(group: str) -> Sequence[str]:
+    """Every choice of a config group, found by glob."""
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
