@@ -29,7 +29,7 @@ def sweep(
     folder = tmp_path_factory.mktemp("sweep")
     done = command(
         "run.py", "-m", *TINY, "pruner=wanda", "pruner.sparsity=0.25,1.5,0.5",
-        "quantizer=none,int8_dynamic", f"hydra.sweep.dir={folder / 'out'}",
+        "quantizer=int8_dynamic", f"hydra.sweep.dir={folder / 'out'}",
         f"cache.dir={folder / 'cache'}",
     )  # fmt: skip
     return folder / "out", done
@@ -39,16 +39,16 @@ def test_one_failing_run_loses_no_other(
     sweep: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, done = sweep
-    records = [json.loads((folder / str(i) / "metrics.json").read_text()) for i in range(6)]
-    assert [r["status"] for r in records] == ["ok", "ok", "failed", "failed", "ok", "ok"]
-    assert records[2]["error"] == "Wanda.sparsity must be in [0, 1), got 1.5"
+    records = [json.loads((folder / str(i) / "metrics.json").read_text()) for i in range(3)]
+    assert [r["status"] for r in records] == ["ok", "failed", "ok"]
+    assert records[1]["error"] == "Wanda.sparsity must be in [0, 1), got 1.5"
     assert done.returncode == 1, "a sweep with a failed run says so"
-    assert "4 ok, 2 failed" in done.stdout
+    assert "2 ok, 1 failed" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     groups = {"teacher", "student", "pruner", "quantizer", "task", "device", "cache", "tracker"}
     assert set(records[0]["choices"]) == groups
     outcomes = [s["outcome"] for r in records for s in r["stages"] if s["name"] == "teacher"]
-    assert outcomes == ["made", "cached", "cached", "cached"]
+    assert outcomes == ["made", "cached"]
 
 
 def test_the_sweep_ends_with_its_report(
@@ -57,7 +57,7 @@ def test_the_sweep_ends_with_its_report(
     folder, done = sweep
     assert done.stdout.rstrip().endswith(str(folder / "report.html"))
     table = pd.read_csv(folder / "results.csv")
-    assert table["status"].tolist() == ["ok", "ok", "failed", "failed", "ok", "ok"]
+    assert table["status"].tolist() == ["ok", "failed", "ok"]
     assert table["sparsity"].dropna().round(2).between(0.25, 0.56).all()
 
 

@@ -57,7 +57,7 @@ def test_it_is_measured_once_for_what_it_depends_on(
 
 def test_a_sweep_shares_it(run_apart: Callable[..., RunRecord], tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    noisy = ("device.benchmark.noise_floor=true", "device.benchmark.sittings=2")
+    noisy = ("device.benchmark.noise_floor=true",)
     record = run_apart(*noisy, folder=folder)
     (path,) = folder.glob("noise_floor-*.json")
     for speedup in record.speedup:

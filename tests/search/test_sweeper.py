@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import TrialState
 
 from compress import load
-from tests.commands import refusal
+from tests.commands import refusal, run_here
 from tests.configs import ROOT, TINY
 
 SEARCH = (
@@ -35,10 +35,8 @@ def run(folder: Path, *arguments: str, timeout: float = 240) -> subprocess.Compl
 
 
 def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "run.py", *arguments, f"hydra.sweep.dir={folder / 'search'}"]
-    command.append(f"cache.dir={folder / 'cache'}")
     return subprocess.Popen(
-        command,
+        [sys.executable, "run.py", *arguments, *folders(folder)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -48,9 +46,18 @@ def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def here(folder: Path, *arguments: str) -> None:
+    """The same in this process, which has imported everything."""
+    run_here(*arguments, *folders(folder))
+
+
 def refused(folder: Path, *arguments: str) -> str:
-    """What a search is refused with, in this process: no worker has started by then."""
-    return refusal(*arguments, f"hydra.sweep.dir={folder / 'search'}")
+    """What a search is refused with."""
+    return refusal(*arguments, *folders(folder))
+
+
+def folders(folder: Path) -> list[str]:
+    return [f"hydra.sweep.dir={folder / 'search'}", f"cache.dir={folder / 'cache'}"]
 
 
 def test_a_search_from_the_command_line(tmp_path: Path) -> None:
@@ -78,17 +85,19 @@ def test_a_search_from_the_command_line(tmp_path: Path) -> None:
     command = front["front"][0]["command"].split()
     assert command[:3] == ["python", "run.py", "+search=pareto"]
     # The same command carries on, with another number of workers too; another space is refused.
-    again = run(tmp_path, *arguments, "hydra.sweeper.n_trials=10", "search.workers=2")
-    assert again.returncode == 0, again.stderr
+    here(tmp_path, *arguments, "hydra.sweeper.n_trials=10", "search.workers=2")
+    assert json.loads((tmp_path / "search" / "front.json").read_text())["complete"] == 3
     other = refused(tmp_path, *arguments, "quantizer=none,bf16", "hydra.sweeper.n_trials=10")
     assert "search.space.quantizer: not there before, choice(none, bf16) now" in other
 
 
-def test_a_size_that_cannot_be_met_costs_no_training(tmp_path: Path) -> None:
+def test_a_size_that_cannot_be_met_costs_no_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = (*SEARCH, "quantizer=none,int8_dynamic", "pruner=none")
     bound = "+search.constraints.size_bytes='<= 1'"
-    done = run(tmp_path, *arguments, bound, "hydra.sweeper.n_trials=2")
-    assert "2 trials: 0 finished, 2 infeasible, 0 failed" in done.stdout, done.stdout + done.stderr
+    here(tmp_path, *arguments, bound, "hydra.sweeper.n_trials=2")
+    assert "2 trials: 0 finished, 2 infeasible, 0 failed" in capsys.readouterr().out
     assert not (tmp_path / "cache").exists()
 
 
