@@ -126,8 +126,9 @@ def _reads_images(config: PreTrainedConfig) -> bool:
 
 def head_of(module: PreTrainedModel) -> Head:
     """What a model, or its skeleton, has on top."""
-    causal = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.values()
-    return "language_model" if type(module) in causal else "classifier"
+    # Of this architecture alone: all values of the mapping are a module to import each.
+    causal = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(type(module.config), None)
+    return "language_model" if type(module) is causal else "classifier"
 
 
 def auto_class(config: PreTrainedConfig, head: Head) -> Any:

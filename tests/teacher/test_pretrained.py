@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
-from compress.pretrained import load_pretrained
+from compress.pretrained import head_of, load_pretrained
 from compress.problem.classification import Classification
 from compress.problem.language import LanguageModelling
 from compress.settings import UserError
@@ -37,6 +38,23 @@ def test_zero_epochs_take_the_model_as_it_is(
 def test_an_encoder_is_no_language_model(local: PretrainedTeacher) -> None:
     with pytest.raises(UserError, match="that goes by the tokens before, got bert; allowed are"):
         local.skeleton("language_model")
+
+
+def test_a_head_is_known_without_importing_every_architecture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are 180 modules, which took seconds of every run and of every timed process."""
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("imports all")
+
+    mapping = type(transformers.MODEL_FOR_CAUSAL_LM_MAPPING)
+    for everything in ("values", "items", "__iter__"):
+        monkeypatch.setattr(mapping, everything, forbidden)
+    config = transformers.GPT2Config(n_layer=1, n_head=1, n_embd=8, vocab_size=8)
+    assert head_of(transformers.GPT2ForSequenceClassification(config)) == "classifier"
+    assert head_of(transformers.GPT2LMHeadModel(config)) == "language_model"
+    assert head_of(tiny_image_model("vit").module) == "classifier"
 
 
 def test_a_folder_with_an_image_model_is_read_with_its_processor(
