@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,12 @@ from tests.tiny import (
 
 # Tiny tensors gain nothing from threads, and two test processes share the cores.
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """Takes what was imported out of every search for garbage, of which each training makes one."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
