@@ -6,8 +6,10 @@ import contextlib
 import copy
 import functools
 import gc
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -24,12 +26,15 @@ from compress.interfaces import (
 )
 from compress.measure.benchmark import Benchmark
 from compress.measure.timed import Inputs
+from compress.measure.worker import PRELOADED
 from compress.pipeline import execute
 from compress.problem.classification import Classification
+from compress.processes import process_context
 from compress.pruner.none import NoPruner
 from compress.records import RunRecord
 from compress.runtime.torch import TorchRuntime
 from tests.configs import TINY, blank_record, compose_config
+from tests.search.engine import PRELOAD
 from tests.tiny import (
     IMAGE_ARCHITECTURES,
     ROWS,
@@ -44,9 +49,17 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_finish() -> None:
-    """Takes what was imported out of every search for garbage, of which each training makes one."""
+    """Readies a process of several for all tests.
+
+    What was imported is taken out of every search for garbage, of which each training makes one.
+    And the server that processes are forked from has what all of them need: it imports what the
+    first caller names, after which those of others would import the rest one by one.
+    """
     gc.collect()
     gc.freeze()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        process_context([*PRELOADED, *PRELOAD])
+        forkserver.ensure_running()
 
 
 @pytest.fixture(autouse=True)

@@ -62,11 +62,13 @@ def test_the_sweep_ends_with_its_report(
 
 
 def test_aggregate_gives_the_same_table_again(
-    sweep: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+    sweep: tuple[Path, subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder, _ = sweep
-    done = command("scripts/aggregate.py", str(folder), "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, "argv", ["aggregate.py", str(folder), "--out", str(tmp_path)])
+    assert main() == 0
     assert (tmp_path / "results.csv").read_text() == (folder / "results.csv").read_text()
     assert (tmp_path / "pareto.png").exists()
 

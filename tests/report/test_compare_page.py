@@ -14,6 +14,7 @@ from rich.console import Console
 
 from compress.report.collect import collect
 from compress.report.compare_page import compare_folders, comparison_markdown, show_comparison
+from scripts.compare import main
 from tests.configs import ROOT
 from tests.report.test_compare import HERE, with_sparsity
 from tests.report.test_report import put
@@ -58,14 +59,17 @@ def test_two_sweeps_from_the_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("prepared", ["nothing", "empty"])
-def test_what_cannot_be_compared_is_one_line(prepared: str, tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_one_line(
+    prepared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     a, b = put(tmp_path / "a", r0=make_record()), tmp_path / "b"
     if prepared == "empty":
         b.mkdir()
-    done = compare(a, b)
-    assert done.returncode == 1
+    monkeypatch.setattr(sys, "argv", ["compare.py", str(a), str(b)])
+    with pytest.raises(SystemExit) as ended:
+        main()
     expected = "is no folder" if prepared == "nothing" else "holds no run that can be read"
-    assert done.stderr == f"error: {b} {expected}\n"
+    assert ended.value.code == f"error: {b} {expected}"
 
 
 def test_what_holds_for_every_pair_is_said_once(tmp_path: Path) -> None:
