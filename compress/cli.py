@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from compress.metrics import objective_values
 from compress.monitor import Rejected
+from compress.processes import start_server
 from compress.records import FILE, SCHEMA, RunRecord, read_record, write_record
 from compress.report.quality import kind_of, value_words
 from compress.settings import UserError
@@ -52,10 +53,13 @@ def run_job(cfg: DictConfig) -> float | list[float]:
         # Imported here: torch and transformers take seconds, and --help needs neither.
         from compress.build import build_run
         from compress.experiment.definition import check_row
+        from compress.measure.worker import PRELOADED
         from compress.pipeline import execute
 
         check_row(record.config.get("experiment"), record.overrides)
-        return execute(build_run(cfg), folder, _shared_folder(folder), record)
+        run = build_run(cfg)
+        start_server(PRELOADED)
+        return execute(run, folder, _shared_folder(folder), record)
 
     hydra = HydraConfig.get()
     blank = blank_record(cfg, dict(hydra.runtime.choices), tuple(hydra.overrides.task))

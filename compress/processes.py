@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Sequence
+from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 
 import psutil
@@ -26,6 +27,12 @@ def process_context(preloaded: Sequence[str]) -> BaseContext:
     joblib = multiprocessing.get_start_method(allow_none=True) == "loky"
     context.set_forkserver_preload([*preloaded, *([LOKY] if joblib else [])])
     return context
+
+
+def start_server(preloaded: Sequence[str]) -> None:
+    """Has the server import its modules, which takes seconds, while something else is done."""
+    if process_context(preloaded).get_start_method() == "forkserver":
+        forkserver.ensure_running()
 
 
 def physical_cores() -> int:

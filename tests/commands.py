@@ -24,6 +24,8 @@ def run_here(*arguments: str) -> None:
         try:
             runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
         finally:
+            for added in set(logging.root.handlers) - set(handlers):
+                added.close()
             logging.root.handlers[:] = handlers
             logging.root.setLevel(level)
 

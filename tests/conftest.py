@@ -9,7 +9,6 @@ import gc
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ from compress.measure.timed import Inputs
 from compress.measure.worker import PRELOADED
 from compress.pipeline import execute
 from compress.problem.classification import Classification
-from compress.processes import process_context
+from compress.processes import start_server
 from compress.pruner.none import NoPruner
 from compress.records import RunRecord
 from compress.runtime.torch import TorchRuntime
@@ -58,8 +57,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        process_context([*PRELOADED, *PRELOAD])
-        forkserver.ensure_running()
+        start_server([*PRELOADED, *PRELOAD])
 
 
 @pytest.fixture(autouse=True)
