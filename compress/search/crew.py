@@ -18,7 +18,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from compress.processes import process_context
-from compress.search.job import Order, Outcome, Setup, serve
+from compress.search.job import Outcome, Setup, serve
+from compress.search.reporter import Order
 from compress.search.trials import Claim
 
 JOIN_SECONDS = 5.0

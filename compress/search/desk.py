@@ -16,9 +16,9 @@ from typing import Protocol
 
 from compress.records import FILE, RunRecord, read_record
 from compress.search.goals import Goals
-from compress.search.job import Rejection
 from compress.search.ledger import Ledger
 from compress.search.limits import Limits
+from compress.search.reporter import Rejection
 from compress.search.trials import Claim
 from compress.settings import UserError
 

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from compress.search.crew import Crew, Died, Worker
 from compress.search.desk import Desk, Interrupted, Interrupts
-from compress.search.job import Order, Outcome
+from compress.search.job import Outcome
+from compress.search.reporter import Order
 from compress.search.space import overrides_of
 from compress.settings import UserError
 

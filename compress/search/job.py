@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,11 +17,9 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from compress.cli import one_line
-from compress.monitor import Forecast, Monitor, Rejected, Stopped, watched
+from compress.monitor import Stopped, watched
 from compress.records import FILE
-from compress.scores import SCORES
-from compress.search.goals import QUALITY, Constraint
-from compress.search.limits import EarlyLook
+from compress.search.reporter import Order, Rejection, Reporter
 
 OUTPUT = "output.log"
 PRELOAD = (
@@ -33,13 +29,6 @@ PRELOAD = (
     "compress.search.job",
     "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper",  # Hydra looks at all of its plugins
 )
-LOOKED = ("student", "pruner")  # the stages in which an early look says something
-STEP_SECONDS = 0.2  # between two reports of steps
-# What a forecast says of a metric: exactly that, or at least that.
-FORESEEN: Mapping[str, Callable[[Forecast], int | None]] = {
-    "parameters": lambda forecast: forecast.parameters,
-    "size_bytes": lambda forecast: forecast.least_bytes,
-}
 
 
 @dataclass(frozen=True)
@@ -61,33 +50,6 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Order:
-    """A trial to run.
-
-    Attributes:
-        number: the trial's, and its folder's name.
-        overrides: what the job is composed of.
-        constraints: that a forecast can break.
-        baseline: its figures by metric, as far as they are known by now.
-        look: at models in training; null for none.
-    """
-
-    number: int
-    overrides: tuple[str, ...]
-    constraints: tuple[Constraint, ...]
-    baseline: Mapping[str, float]
-    look: EarlyLook | None = None
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """Why a trial was not finished, and how far it would have been beyond which constraints."""
-
-    reason: str
-    excesses: Mapping[str, float]
-
-
-@dataclass(frozen=True)
 class Outcome:
     """How a job ended, beside what its record says.
 
@@ -99,109 +61,6 @@ class Outcome:
     error: str | None = None
     rejection: Rejection | None = None
     stopped: bool = False
-
-
-class Reporter(Monitor):
-    """Tells the driver of a run, and asks it for quiet."""
-
-    def __init__(self, connection: Connection, order: Order) -> None:
-        """Reports on one trial."""
-        self._connection, self._order = connection, order
-        self._reported = 0.0
-        self._stage, self._seen = "", False
-        self.rejection: Rejection | None = None
-
-    def forecast(self, forecast: Callable[[], Forecast]) -> None:
-        """Rejects what is sure to break a constraint."""
-        broken: dict[str, float] = {}
-        words = []
-        foreseen = None
-        for each in self._order.constraints:
-            # A bound from above is broken for sure by what the model has at least.
-            if each.least or each.metric not in FORESEEN:
-                continue
-            if not self._knows(each):
-                continue
-            foreseen = foreseen or forecast()
-            least = FORESEEN[each.metric](foreseen)
-            baseline = self._order.baseline.get(each.metric, 0.0)
-            if least is not None and (excess := each.excess(least, baseline)) > 0:
-                broken[f"{each.metric} {each}"] = excess
-                words.append(f"{each.metric} would be {least:,} or more, allowed is {each}")
-        self._reject(broken, "; ".join(words))
-
-    def stage(self, name: str) -> None:
-        """Reports it, and ends the run if the driver wants that."""
-        self._stage, self._seen = name, False
-        self._connection.send(("stage", name))
-        while self._connection.poll():
-            self._obey(self._connection.recv())
-
-    def step(self, done: int, steps: int) -> None:
-        """Reports it now and then."""
-        now = time.monotonic()
-        if now - self._reported > STEP_SECONDS or done == steps:
-            self._reported = now
-            self._connection.send(("step", (done, steps)))
-
-    def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
-        """Ends a trial whose score is too far from what is asked for; looks once a stage."""
-        asked = self._order.look
-        if asked is None or self._seen or self._stage not in LOOKED or done < asked.after * steps:
-            return
-        self._seen = True
-        bounds = [each for each in self._order.constraints if _of_score(each) and self._knows(each)]
-        if not bounds:
-            return
-        found = scores()
-        broken: dict[str, float] = {}
-        words = []
-        # A score that is not taken in training is judged at the end alone.
-        for each in (each for each in bounds if each.metric in found):
-            baseline, value = self._order.baseline.get(each.metric, 0.0), found[each.metric]
-            if each.excess(_hoped(each.metric, value, asked.margin), baseline) > 0:
-                broken[f"{each.metric} {each}"] = each.excess(value, baseline)
-                words.append(f"{each.metric} is {value:.3f}, too far from {each}")
-        where = f"after {done} of {steps} steps in the {self._stage} stage "
-        self._reject(broken, where + " and ".join(words))
-
-    @contextmanager
-    def quiet(self) -> Iterator[None]:
-        """Waits until the driver holds the other workers."""
-        self._connection.send(("quiet", None))
-        while (word := self._connection.recv()) != "go":
-            self._obey(word)
-        try:
-            yield
-        finally:
-            self._connection.send(("loud", None))
-
-    def _knows(self, bound: Constraint) -> bool:
-        """Whether it is known by now what the bound is."""
-        return not bound.factor or bound.metric in self._order.baseline
-
-    def _reject(self, broken: Mapping[str, float], reason: str) -> None:
-        """Ends the run if a bound is broken."""
-        if broken:
-            self.rejection = Rejection(reason, broken)
-            raise Rejected(reason, broken)
-
-    def _obey(self, word: object) -> None:
-        if word == "stop":
-            raise Stopped
-
-
-def _of_score(bound: Constraint) -> bool:
-    """Whether it says how bad a score may be."""
-    kind = SCORES.get(bound.metric)
-    if kind is None:
-        return bound.metric == QUALITY and bound.least
-    return bound.least == (kind.better == "higher")
-
-
-def _hoped(metric: str, value: float, margin: float) -> float:
-    """A score with its quality better by a margin."""
-    return value + margin if metric == QUALITY else SCORES[metric].moved(value, margin)
 
 
 def serve(connection: Connection, setup: Setup, place: int) -> None:
