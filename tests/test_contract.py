@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,8 +25,15 @@ from tests.tiny import IMAGE_ARCHITECTURES, torch_export
 
 TEXT_ARCHITECTURES = ("bert", "distilbert", "roberta", "electra", "mpnet", "gpt2", "llama")
 # What is theirs alone is where their projections sit: tests/pruner/test_heads.py looks at that.
-MORE = [pytest.param(name, marks=pytest.mark.slow) for name in ("opt", "gpt_neox")]
+MORE = ("opt", "gpt_neox")
 ARCHITECTURES = (*TEXT_ARCHITECTURES, *IMAGE_ARCHITECTURES, *MORE)
+
+
+def params(*quick: str) -> list[Any]:
+    """Every architecture; those that are not named here are for the slow tests."""
+    return [a if a in quick else pytest.param(a, marks=pytest.mark.slow) for a in ARCHITECTURES]
+
+
 GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "cache", "tracker")
 # One epoch of three steps: the first has no rate yet, the others learn.
 SHORT = ("student.distillation.epochs=1", "student.distillation.batch_size=8")
@@ -78,7 +86,7 @@ def test_every_search_composes_and_builds(name: str) -> None:
     assert len(run.objectives) >= 2
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", params(*TEXT_ARCHITECTURES, *IMAGE_ARCHITECTURES))
 @pytest.mark.parametrize("name", yaml_names("pruner"))
 def test_pruner_keeps_the_contract(
     name: str, architecture: str, teachers: Teachers, context: Contexts, tmp_path: Path
@@ -125,7 +133,7 @@ def test_recovery_trains_and_holds_zeros_and_shapes(
         assert torch.equal(*zeros)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", params(*TEXT_ARCHITECTURES, *IMAGE_ARCHITECTURES))
 @pytest.mark.parametrize("name", [n for n in yaml_names("student") if n != "pretrained"])
 def test_student_keeps_the_contract(
     name: str, architecture: str, teachers: Teachers, context: Contexts
@@ -142,7 +150,7 @@ def test_student_keeps_the_contract(
     _check_result(teacher, made, name, context)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", params(*TEXT_ARCHITECTURES, *IMAGE_ARCHITECTURES))
 @pytest.mark.parametrize("name", TORCH_FORMATS)
 def test_quantizer_reloads_what_it_wrote(
     name: str, architecture: str, teachers: Teachers, context: Contexts, tmp_path: Path
@@ -155,10 +163,7 @@ def test_quantizer_reloads_what_it_wrote(
 
 
 # Exporting takes seconds, so only one model of each input here.
-@pytest.mark.parametrize(
-    "architecture",
-    [a if a in ("bert", "vit") else pytest.param(a, marks=pytest.mark.slow) for a in ARCHITECTURES],
-)
+@pytest.mark.parametrize("architecture", params("bert", "vit"))
 @pytest.mark.parametrize("name", [n for n in yaml_names("quantizer") if n not in TORCH_FORMATS])
 def test_a_format_that_torch_lacks_reloads_from_onnx_runtime(
     name: str, architecture: str, teachers: Teachers, context: Contexts, tmp_path: Path
