@@ -48,6 +48,17 @@ def test_a_second_run_fine_tunes_and_distils_nothing(run_config: Runs, tmp_path:
     assert set(outcomes(third).values()) == {"cached", "passed through"}
 
 
+def test_what_is_kept_of_a_baseline_otherwise_is_made_anew(
+    run_config: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "own"
+    cache.mkdir()
+    run_config(cache=cache)
+    assert outcomes(run_config(cache=cache))["baseline_logits"] == "cached"
+    monkeypatch.setattr("compress.problem.classification.Classification.kept_version", 7)
+    assert outcomes(run_config(cache=cache))["baseline_logits"] == "made"
+
+
 def test_teacher_logits_are_shared_by_students(run_config: Runs, tmp_path: Path) -> None:
     cache = tmp_path / "own"
     cache.mkdir()

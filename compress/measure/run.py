@@ -143,6 +143,7 @@ def _compare_scores(
     problem = data.training.problem
     for rows in (data.evaluation, data.training.validation):
         key = {"model": baseline.digest, "rows": rows.digest, "batch_size": batch_size}
+        key["kept"] = problem.kept_version
         kept = store.tensors(
             "baseline_logits",
             key,

@@ -44,6 +44,7 @@ class LanguageModelling(Problem):
 
     head: ClassVar[Head] = "language_model"
     keeps_logits: ClassVar[bool] = False
+    kept_version: ClassVar[int] = 2  # a fourth figure of each token: the choice among four
 
     scored: int | None = None
 

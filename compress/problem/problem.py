@@ -43,10 +43,13 @@ class Problem(ABC):
         head: what the model needs on top.
         keeps_logits: whether a teacher's logits of all rows are small enough to be kept. Where they
             are not, the teacher runs beside the student in every step.
+        kept_version: raised whenever `kept` keeps something else than before, so that what the
+            cache has of a baseline is not read as that.
     """
 
     head: ClassVar[Head]
     keeps_logits: ClassVar[bool] = True
+    kept_version: ClassVar[int] = 1
 
     @property
     def digest(self) -> str:
