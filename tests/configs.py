@@ -17,9 +17,7 @@ from compress.records import SCHEMA, RunRecord
 from compress.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-
 SHARED = ROOT.parent / "shared"
-
 TINY = (
     "teacher=tiny_random",
     "task.limit=64",
@@ -31,8 +29,6 @@ TINY = (
     "device.benchmark.generation.prompt=6",
     "device.benchmark.generation.new_tokens=3",
 )
-
-
 # What sets a key within a group, which Hydra does when all files are composed.
 SETTING = re.compile(r"[a-z]\w*(\.\w+)+=")
 

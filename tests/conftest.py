@@ -18,11 +18,7 @@ import transformers
 from compress.build import build_run
 from compress.cache import StageStore
 from compress.device.cpu import Cpu
-from compress.interfaces import (
-    CompressedModel,
-    StageContext,
-    TrainingData,
-)
+from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.measure.benchmark import Benchmark
 from compress.measure.timed import Inputs
 from compress.measure.worker import PRELOADED
@@ -43,7 +39,7 @@ from tests.tiny import (
     tiny_teacher,
 )
 
-# Tiny tensors gain nothing from threads, and two test processes share the cores.
+# Tiny tensors gain nothing from threads, and several test processes share the cores.
 torch.set_num_threads(1)
 
 

@@ -11,14 +11,7 @@ import torch
 import transformers
 from datasets import Dataset
 
-from compress.interfaces import (
-    CompressedModel,
-    Quantizer,
-    Runnable,
-    Split,
-    StageContext,
-    Step,
-)
+from compress.interfaces import CompressedModel, Quantizer, Runnable, Split, StageContext, Step
 from compress.runtime.torch import TorchRuntime
 from compress.task.text import TextSplit
 from compress.teacher.tiny_random import TinyRandomTeacher
@@ -26,9 +19,7 @@ from compress.train import Training
 from tests.configs import settings_of
 
 ROWS = {"train": 24, "validation": 8, "calibration": 6}
-
 IMAGE_ARCHITECTURES = ("vit", "deit")
-
 NO_TRAINING = Training(
     epochs=0, learning_rate=1e-3, batch_size=8, warmup_fraction=0.0, patience=None
 )

@@ -17,11 +17,7 @@ from compress.interfaces import CompressedModel, StageContext
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims
 from compress.modules import LowRankLinear
-from compress.quantizer.qat_int8 import (
-    FakeQuantLinear,
-    QatInt8,
-    fake_quantized,
-)
+from compress.quantizer.qat_int8 import FakeQuantLinear, QatInt8, fake_quantized
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
 from compress.surgery import plain_config

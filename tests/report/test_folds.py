@@ -9,11 +9,7 @@ from statistics import stdev
 import pandas as pd
 import pytest
 
-from compress.records import (
-    RunRecord,
-    read_record,
-    write_record,
-)
+from compress.records import RunRecord, read_record, write_record
 from compress.report.collect import collect
 from compress.report.write import write_report
 from compress.search.front import discard_model
