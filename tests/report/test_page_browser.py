@@ -72,6 +72,9 @@ def browser(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[An
     for argument in (
         "--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1400,1400",
         f"--user-data-dir={profile}", "--disable-dev-shm-usage",
+        # Else it looks for updates and its maker's services, on a page that needs no network.
+        "--no-first-run", "--disable-background-networking", "--disable-component-update",
+        "--disable-sync", "--disable-quic",
     ):  # fmt: skip
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
