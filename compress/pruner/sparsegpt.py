@@ -2,12 +2,14 @@
 
 Frantar & Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot",
 arXiv:2301.00774, algorithm 1. As in the reference implementation: H = XᵀX over the calibration
-tokens plus a damping on its diagonal; the mask is chosen anew for every block of columns; layers
-are pruned in order, each on the outputs of the pruned ones before it, with one layer's Hessians in
-memory at a time. Deviations: the number of zeros in a block of columns is the nearest whole number
-instead of the one below; a feature that no calibration token uses keeps a Hessian of its damping
-alone, instead of having its weights zeroed outside the asked sparsity; each calibration row is a
-text of the task at its own length instead of 2,048 tokens.
+tokens plus a damping on its diagonal; the mask is chosen anew for every block of columns or, under
+an N:M pattern, for every group of M columns, on the weights as the columns before it left them (the
+paper's "Extension to Semi-Structured Sparsity"); layers are pruned in order, each on the outputs of
+the pruned ones before it, with one layer's Hessians in memory at a time. Deviations: the number of
+zeros in a block of columns is the nearest whole number instead of the one below; a feature that no
+calibration token uses keeps a Hessian of its damping alone, instead of having its weights zeroed
+outside the asked sparsity; each calibration row is a text of the task at its own length instead of
+2,048 tokens.
 """
 
 from __future__ import annotations
@@ -38,12 +40,13 @@ class SparseGpt(MaskPruner):
     """Zeroes the weights that cost least, and moves the others to make up for them.
 
     Attributes:
-        block_size: columns whose mask is chosen together (128 in the paper); with a pattern a
-            multiple of M. The asked sparsity holds in each such block.
+        block_size: columns whose updates reach the columns to the right of them in one product
+            (128 in the paper). Without a pattern their mask is chosen together, so that the asked
+            sparsity holds in each such block; with one it is a multiple of M and changes no mask.
         damping: added to the Hessian's diagonal, as a share of its mean (0.01 in the paper).
     """
 
-    version = 3  # decoders pass on what the pruned blocks put out
+    version = 4  # the mask of a pattern is chosen group by group, and claimed
 
     block_size: int
     damping: float
@@ -82,7 +85,9 @@ class SparseGpt(MaskPruner):
                     continue
                 weight = weight_matrix(linear)
                 inverse = self._inverse_factor(f"{name}.{part}", moment)
-                updated, mask = prune_columns(weight, inverse, self.block_size, self._mask)
+                updated, mask = prune_columns(
+                    weight, inverse, self.block_size, self._chosen_columns, self._mask
+                )
                 weight.copy_(updated)
                 work.mask_(f"{name}.{part}", linear, mask)
 
@@ -96,6 +101,13 @@ class SparseGpt(MaskPruner):
                 f"the Hessian of {name} is singular with pruner.damping={self.damping:g}; raise "
                 "it, say to 0.1, or raise task.calibration_samples"
             ) from error
+
+    @property
+    def _chosen_columns(self) -> int:
+        """How many columns' mask is chosen together."""
+        if self.pattern is None:
+            return self.block_size
+        return parse_pattern("SparseGpt.pattern", self.pattern)[1]
 
     def _mask(self, score: Float[Tensor, "out columns"]) -> Bool[Tensor, "out columns"]:
         if self.pattern is None:
@@ -126,6 +138,7 @@ def prune_columns(
     weight: Float[Tensor, "out in"],
     factor: Float[Tensor, "in in"],
     block_size: int,
+    chosen_columns: int,
     choose: Callable[[Float[Tensor, "out columns"]], Bool[Tensor, "out columns"]],
 ) -> tuple[Float[Tensor, "out in"], Bool[Tensor, "out in"]]:
     """Algorithm 1: the updated weights, and the mask of those that stay.
@@ -133,20 +146,21 @@ def prune_columns(
     Args:
         weight: stays as it is.
         factor: from `inverse_factor_`.
-        block_size: columns whose mask is chosen together.
-        choose: from the scores w² / [H⁻¹]_ii of a block's columns to its mask.
+        block_size: B, columns whose updates reach those behind the block in one product.
+        chosen_columns: B_s, columns whose mask is chosen together; divides `block_size`.
+        choose: from the scores w² / [H⁻¹]_ii of these columns to their mask.
     """
     left = weight.clone()
     mask = torch.ones_like(weight, dtype=torch.bool)
     for start in range(0, weight.shape[1], block_size):
         end = min(start + block_size, weight.shape[1])
-        inner = factor[start:end, start:end]
-        mask[:, start:end] = choose((left[:, start:end] / inner.diagonal()) ** 2)
         errors = torch.zeros_like(left[:, start:end])
-        for i in range(end - start):
-            column = left[:, start + i]
-            error = torch.where(mask[:, start + i], 0.0, column / inner[i, i])
-            left[:, start + i : end] -= torch.outer(error, inner[i, i:])
-            errors[:, i] = error
+        for i in range(start, end):
+            if (i - start) % chosen_columns == 0:
+                group = slice(i, min(i + chosen_columns, end))
+                mask[:, group] = choose((left[:, group] / factor.diagonal()[group]) ** 2)
+            error = torch.where(mask[:, i], 0.0, left[:, i] / factor[i, i])
+            left[:, i:end] -= torch.outer(error, factor[i, i:end])
+            errors[:, i - start] = error
         left[:, end:] -= errors @ factor[start:end, end:]
     return left * mask, mask

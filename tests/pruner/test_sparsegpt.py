@@ -2,14 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from compress.blocks import block_linears
 from compress.interfaces import CompressedModel, StageContext
-from compress.pruner.masks import keep_highest
+from compress.pruner.masks import keep_highest, keep_pattern
 from compress.pruner.sparsegpt import SparseGpt, inverse_factor_, prune_columns
 from compress.settings import ConfigError, UserError
 from tests.configs import settings_of
@@ -31,7 +33,7 @@ def test_two_columns_by_hand() -> None:
     factor = inverse_factor_(torch.tensor([[2.0, 1.0], [1.0, 2.0]]), damping=0.0)
     # H⁻¹ = [[2, -1], [-1, 2]] / 3 and its Cholesky factor
     assert torch.allclose(factor, torch.tensor([[(2 / 3) ** 0.5, -1 / 6**0.5], [0, 0.5**0.5]]))
-    updated, mask = prune_columns(torch.tensor([[3.0, 5.0]]), factor, 2, fixed([[0, 1]]))
+    updated, mask = prune_columns(torch.tensor([[3.0, 5.0]]), factor, 2, 2, fixed([[0, 1]]))
     assert torch.allclose(updated, torch.tensor([[0.0, 6.5]]))
     assert mask.tolist() == [[False, True]]
 
@@ -45,7 +47,7 @@ def test_scores_are_the_losses_of_optimal_brain_surgeon() -> None:
         seen.append(score.clone())
         return torch.ones_like(score, dtype=torch.bool)
 
-    prune_columns(torch.tensor([[3.0, 5.0]]), factor, 2, choose)
+    prune_columns(torch.tensor([[3.0, 5.0]]), factor, 2, 2, choose)
     assert torch.allclose(seen[0], torch.tensor([[13.5, 50.0]]))
 
 
@@ -64,7 +66,7 @@ def test_first_columns_pruned_is_least_squares(block_size: int) -> None:
         return (columns > max(gone)).expand_as(score)
 
     choose.start = 0  # type: ignore[attr-defined]
-    updated, _ = prune_columns(weight, factor, block_size, choose)
+    updated, _ = prune_columns(weight, factor, block_size, block_size, choose)
     best = torch.linalg.lstsq(inputs[:, 3:], inputs @ weight.T).solution.T
     assert torch.allclose(updated[:, 3:], best)
     assert (updated[:, :3] == 0).all()
@@ -75,7 +77,7 @@ def test_it_loses_less_output_than_magnitude_at_the_same_sparsity() -> None:
     inputs = torch.randn(200, 16, generator=rng) @ torch.randn(16, 16, generator=rng)
     weight = torch.randn(8, 16, generator=rng)
     updated, mask = prune_columns(
-        weight, inverse_factor_(inputs.T @ inputs, 0.01), 8, lambda s: keep_highest(s, 0.5)
+        weight, inverse_factor_(inputs.T @ inputs, 0.01), 8, 8, lambda s: keep_highest(s, 0.5)
     )
     candidates = (updated, weight * mask, weight * keep_highest(weight.abs(), 0.5))
     ours, uncompensated, magnitude = (
@@ -84,6 +86,78 @@ def test_it_loses_less_output_than_magnitude_at_the_same_sparsity() -> None:
     assert ours < uncompensated
     assert ours < magnitude
     assert (~mask).sum() == (updated == 0).sum() == 64
+
+
+def one_weight_at_a_time(
+    weight: Tensor, hessian: Tensor, together: int, sparsity: float, *, by_row: bool
+) -> list[list[float]]:
+    """Algorithm 1 in plain loops, with an explicit inverse for every column and no block.
+
+    Args:
+        weight: of one layer.
+        hessian: of its columns.
+        together: columns whose mask is chosen together, on the weights as they are by then.
+        sparsity: share of the weights that goes at each such choice.
+        by_row: whether it is that of each row, or of all rows together.
+    """
+    left = weight.numpy().copy()
+    rows, columns = range(left.shape[0]), range(left.shape[1])
+    inverses = [np.linalg.inv(hessian.numpy()[column:, column:]) for column in columns]
+    gone: set[tuple[int, int]] = set()
+    for column in columns:
+        if column % together == 0:
+            group = columns[column : column + together]
+            places = [(row, place) for row in rows for place in group]
+            for pool in (
+                [[p for p in places if p[0] == row] for row in rows] if by_row else [places]
+            ):
+                cost = {p: left[p] ** 2 / inverses[p[1]][0, 0] for p in pool}
+                gone |= set(sorted(pool, key=cost.__getitem__)[: round(sparsity * len(pool))])
+        inverse = inverses[column]
+        for row in rows:
+            if (row, column) in gone:
+                error = left[row, column] / inverse[0, 0]
+                for place in columns[column:]:
+                    left[row, place] -= error * inverse[0, place - column]
+                left[row, column] = 0.0
+    return left.tolist()
+
+
+def problem(columns: int = 16) -> tuple[Tensor, Tensor]:
+    """A weight and the Hessian of correlated inputs."""
+    rng = torch.Generator().manual_seed(3)
+    draw = partial(torch.randn, generator=rng, dtype=torch.float64)
+    inputs = draw(80, columns) @ draw(columns, columns)
+    return draw(5, columns), inputs.T @ inputs
+
+
+@pytest.mark.parametrize("block_size", [4, 8, 12, 16, 128])
+@pytest.mark.parametrize("sparsity", [0.5, 0.25])
+def test_without_a_pattern_it_is_the_papers_algorithm(sparsity: float, block_size: int) -> None:
+    weight, hessian = problem()
+    choose = partial(keep_highest, sparsity=sparsity)
+    factor = inverse_factor_(hessian.clone(), 0.0)
+    updated, _ = prune_columns(weight, factor, block_size, block_size, choose)
+    expected = one_weight_at_a_time(weight, hessian, block_size, sparsity, by_row=False)
+    assert torch.allclose(updated, torch.tensor(expected, dtype=torch.float64), atol=1e-6)
+    assert int((updated == 0).sum()) == sparsity * 80
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3, 64])
+@pytest.mark.parametrize(("kept", "group"), [(2, 4), (1, 4), (4, 8), (1, 2), (3, 4)])
+def test_a_pattern_is_chosen_group_by_group_on_updated_weights(
+    kept: int, group: int, blocks: int
+) -> None:
+    """Whatever the block size: a mask that was chosen for a whole block beforehand is another."""
+    weight, hessian = problem(24)
+    choose = partial(keep_pattern, kept=kept, group=group)
+    factor = inverse_factor_(hessian.clone(), 0.0)
+    updated, mask = prune_columns(weight, factor, blocks * group, group, choose)
+    expected = one_weight_at_a_time(weight, hessian, group, 1 - kept / group, by_row=True)
+    assert torch.allclose(updated, torch.tensor(expected, dtype=torch.float64), atol=1e-6)
+    assert ((updated == 0) == ~mask).all()
+    beforehand = prune_columns(weight, factor, 24, 24, choose)[1]
+    assert not torch.equal(mask, beforehand)
 
 
 def test_each_block_of_columns_loses_the_asked_fraction(
