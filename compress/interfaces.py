@@ -198,7 +198,8 @@ class Runnable(ABC):
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every weight by its name, one entry each, shared ones once; codes for packed ones.
 
-        In the type that they have on disk, as far as torch has it; see `packed_bits`.
+        Those of Linear layers as [out, in], however they are stored. In the type that they have on
+        disk, as far as torch has it; see `packed_bits`.
         """
 
     def packed_bits(self) -> Mapping[str, int]:

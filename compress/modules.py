@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 
 class StoredModule(nn.Module, ABC):
@@ -59,7 +60,10 @@ class LowRankLinear(StoredModule):
 
 
 def named_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Every weight of a model by its name, shared ones once; see `StoredModule.weights`."""
+    """Every weight of a model by its name, shared ones once; see `StoredModule.weights`.
+
+    Those of Linear layers are [out, in], of GPT-2's Conv1D too, which stores them transposed.
+    """
     seen: set[int] = set()
     for prefix, part in module.named_modules():
         stored = isinstance(part, StoredModule)
@@ -68,7 +72,8 @@ def named_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
             # Codes are made on the fly; only parameters can be shared.
             if not isinstance(tensor, nn.Parameter) or id(tensor) not in seen:
                 seen.add(id(tensor))
-                yield f"{prefix}.{name}" if prefix else name, tensor
+                matrix = tensor.T if isinstance(part, Conv1D) and name == "weight" else tensor
+                yield f"{prefix}.{name}" if prefix else name, matrix
 
 
 def code_bits(module: nn.Module) -> dict[str, int]:

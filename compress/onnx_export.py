@@ -128,6 +128,28 @@ def initializers(graph: onnx.ModelProto) -> Iterator[tuple[str, np.ndarray[Any, 
         yield each.name, numpy_helper.to_array(each)
 
 
+def transposed_initializers(graph: onnx.ModelProto) -> set[str]:
+    """The names of the weights that a product reads as [in, out].
+
+    Found from the products, in whatever format their weights are: the exporter and ONNX Runtime's
+    quantizers fold transpositions into some weights and leave them to `Gemm` at others.
+    """
+    held = {each.name for each in graph.graph.initializer}
+    makers = {name: node for node in graph.graph.node for name in node.output}
+    found = set()
+    for node in graph.graph.node:
+        if node.op_type not in ("MatMul", "MatMulInteger", "Gemm"):
+            continue
+        name = node.input[1]
+        transposed = not any(each.name == "transB" and each.i for each in node.attribute)
+        while name in makers and makers[name].op_type in ("DequantizeLinear", "Transpose"):
+            transposed ^= makers[name].op_type == "Transpose"
+            name = makers[name].input[0]
+        if name in held and transposed:
+            found.add(name)
+    return found
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silences tools that print, log and warn of their progress and their own internals."""

@@ -144,6 +144,24 @@ def name_weights_(graph: Any, readers: Mapping[str, tuple[str, int]]) -> dict[st
     return named
 
 
+def transposed_constants(graph: Any) -> set[str]:
+    """The names of the weights that a product reads as [in, out], in whatever format they are."""
+    found = set()
+    for node in graph.get_ops():
+        if node.get_type_name() != "MatMul":
+            continue
+        source, transposed = (
+            node.input_value(1).get_node(),
+            not node.get_attributes()["transpose_b"],
+        )
+        while source.get_type_name() in (*DEQUANTIZATION, "Transpose"):
+            transposed ^= source.get_type_name() == "Transpose"
+            source = source.input_value(0).get_node()
+        if source.get_type_name() == "Constant" and transposed:
+            found.add(source.get_friendly_name())
+    return found
+
+
 def weight_tensor(constant: Any) -> Tensor:
     """A weight as it is stored: float, or its codes counted from their zero points."""
     kind = constant.get_element_type().get_type_name()

@@ -20,6 +20,7 @@ from compress.interfaces import (
 )
 from compress.measure.run import Subject, check_reload
 from compress.measure.sparsity import check_claims
+from compress.modules import named_weights
 from compress.monitor import monitor
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def pruned(
     """The student as the pruner leaves it."""
     inputs = _inputs(ctx, student=student)
     made = store.model("pruner", pruner, inputs, lambda: pruner.prune(student, ctx))
-    check_claims(made.history, made.module.named_parameters())
+    check_claims(made.history, named_weights(made.module))
     return made
 
 
@@ -63,7 +64,7 @@ def compress(
     made = store.model(
         "quantizer", run.quantizer, inputs, lambda: run.quantizer.prepare(small, ctx)
     )
-    check_claims(made.history, made.module.named_parameters())
+    check_claims(made.history, named_weights(made.module))
     return made, ctx
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from jaxtyping import Shaped
 from torch import Tensor
 
 from compress.interfaces import Step
@@ -51,7 +52,7 @@ def count_weights(weights: Iterable[tuple[str, Tensor]], compressible: set[str])
 def live_zeros(history: Iterable[Step]) -> dict[str, int]:
     """The zeros that each weight must hold: the last claim on it counts."""
     claimed: dict[str, int] = {}
-    for step in history:
+    for step in _of_one_model(history):
         claimed = {n: zeros for n, zeros in claimed.items() if n not in step.claimed_shapes}
         claimed.update(step.claimed_zeros)
     return claimed
@@ -60,14 +61,45 @@ def live_zeros(history: Iterable[Step]) -> dict[str, int]:
 def live_shapes(history: Iterable[Step]) -> dict[str, tuple[int, ...] | None]:
     """The shape that each weight must have, None for one that is gone."""
     claimed: dict[str, tuple[int, ...] | None] = {}
-    for step in history:
+    for step in _of_one_model(history):
         for name, shape in step.claimed_shapes.items():
             claimed[name] = None if shape is None else tuple(shape)
     return claimed
 
 
+def live_patterns(history: Iterable[Step]) -> dict[str, tuple[int, int]]:
+    """The N:M pattern that each weight must hold; see `Step.claimed_patterns`."""
+    claimed: dict[str, tuple[int, int]] = {}
+    for step in _of_one_model(history):
+        ended = {*step.claimed_zeros, *step.claimed_shapes}
+        claimed = {name: pattern for name, pattern in claimed.items() if name not in ended}
+        claimed.update({name: (n, m) for name, (n, m) in step.claimed_patterns.items()})
+    return claimed
+
+
+def broken_groups(weight: Shaped[Tensor, "... out in"], kept: int, group: int) -> int | None:
+    """How many groups of a matrix have more weights than an N:M pattern allows.
+
+    Args:
+        weight: floats, or codes that are zero where the weight is zero.
+        kept: N, weights that a group may have.
+        group: M, consecutive weights of a row that make a group.
+
+    Returns:
+        None if the rows do not divide into groups.
+    """
+    if weight.shape[-1] % group:
+        return None
+    counts = (weight != 0).reshape(-1, group).sum(dim=1)
+    return int((counts > kept).sum())
+
+
 def check_claims(history: Iterable[Step], weights: Iterable[tuple[str, Tensor]]) -> None:
-    """Checks that every weight holds the zeros, and has the shape, that was claimed for it last.
+    """Checks that every weight holds what was claimed of it last: zeros, shape, N:M pattern.
+
+    Args:
+        history: of the model.
+        weights: by name; those of Linear layers as [out, in], as `named_weights` has them.
 
     Raises:
         AssertionError: a claim is broken. That is a bug of a stage or a runtime, not of the user.
@@ -84,3 +116,17 @@ def check_claims(history: Iterable[Step], weights: Iterable[tuple[str, Tensor]])
         counted = found[name].numel() - int(found[name].count_nonzero())
         if counted < zeros:
             raise AssertionError(f"{name} has {counted} zeros, {zeros} were claimed")
+    for name, (most, group) in live_patterns(steps).items():
+        if name not in found:
+            raise AssertionError(f"{name} was pruned as {most}:{group} and is gone from the model")
+        broken = broken_groups(found[name], most, group)
+        if broken != 0:
+            words = "no whole groups" if broken is None else f"{broken} groups with more"
+            raise AssertionError(f"{name} has {words}, the pattern {most}:{group} was claimed")
+
+
+def _of_one_model(history: Iterable[Step]) -> list[Step]:
+    """The steps from the last student on: what was claimed of its teacher does not hold of it."""
+    steps = list(history)
+    starts = [number for number, step in enumerate(steps) if step.stage == "student"]
+    return steps[starts[-1] :] if starts else steps

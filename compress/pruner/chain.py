@@ -16,6 +16,7 @@ from compress.curve import curve_notes
 from compress.distillation import Distillation, distill_
 from compress.interfaces import CompressedModel, Pruner, StageContext, Step
 from compress.measure.sparsity import check_claims
+from compress.modules import named_weights
 from compress.pruner.none import NoPruner
 from compress.pruner.reducer import held_masks
 from compress.settings import ConfigError, UserError
@@ -98,7 +99,7 @@ class Chain(Pruner):
             with _named(name):
                 step.check(copy.deepcopy(model.module).to("meta"))
                 model = step.prune(model, ctx)
-                check_claims(model.history, model.module.named_parameters())
+                check_claims(model.history, named_weights(model.module))
         if self.recovery.epochs == 0:
             return model
         curve = distill_(model.module, model.tokenizer, self.recovery, ctx, held_masks(model))

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from compress.blocks import find_blocks
 from compress.calibrate import calibration_rows
 from compress.interfaces import StageContext
-from compress.measure.sparsity import live_zeros
+from compress.measure.sparsity import live_patterns, live_zeros
 from compress.pruner.reducer import Reducer, Workpiece
 from compress.settings import ConfigError, check_choice
 from compress.student.layers import evenly_spaced
@@ -91,10 +91,13 @@ class Layers(Reducer):
         work.claim_shapes([f"{prefix}.{index}" for index in range(len(kept))])
         present = {name for name, _ in work.module.named_parameters()}
         work.shapes.update({name: None for name in before if name not in present})
-        for name, zeros in live_zeros(work.history).items():
-            for new, old in enumerate(kept):
+        zeros, patterns = live_zeros(work.history), live_patterns(work.history)
+        for new, old in enumerate(kept):
+            for name in (*zeros, *patterns):
                 if name.startswith(f"{prefix}.{old}."):
-                    work.zeros[name.replace(f"{prefix}.{old}.", f"{prefix}.{new}.", 1)] = zeros
+                    renamed = name.replace(f"{prefix}.{old}.", f"{prefix}.{new}.", 1)
+                    work.zeros.update({renamed: zeros[name]} if name in zeros else {})
+                    work.patterns.update({renamed: patterns[name]} if name in patterns else {})
 
     def _kept(self, influences: Sequence[float]) -> tuple[int, ...]:
         """The layers that stay, given the influence of every one."""

@@ -30,6 +30,8 @@ class Magnitude(MaskPruner):
             scope together, which needs the scores of all of them in memory.
     """
 
+    version = 2  # the history claims the pattern
+
     threshold: str
 
     def __post_init__(self) -> None:

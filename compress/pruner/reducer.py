@@ -18,9 +18,10 @@ from compress.curve import curve_notes
 from compress.distillation import Distillation, distill_
 from compress.interfaces import CompressedModel, Pruner, StageContext, Step
 from compress.measure.memory import LiveTensors
-from compress.measure.sparsity import live_zeros
+from compress.measure.sparsity import broken_groups, live_patterns, live_zeros
+from compress.modules import named_weights
 from compress.pruner.masks import check_pattern, check_pattern_fits
-from compress.settings import check_fraction
+from compress.settings import check_fraction, parse_pattern
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,6 +42,7 @@ class Workpiece:
         history: of the model so far.
         zeros: claims, by weight name: see `Step.claimed_zeros`.
         shapes: claims, by weight name: see `Step.claimed_shapes`.
+        patterns: claims, by weight name: see `Step.claimed_patterns`.
         notes: facts for the record.
     """
 
@@ -49,6 +51,7 @@ class Workpiece:
     history: tuple[Step, ...]
     zeros: dict[str, int] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
+    patterns: dict[str, tuple[int, int]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
     @torch.no_grad()
@@ -87,6 +90,10 @@ class Reducer(Pruner, ABC):
     def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
         """Takes weights away from `work.module`, in place, and says in `work` what was done."""
 
+    def promised_patterns(self, module: PreTrainedModel) -> dict[str, tuple[int, int]]:
+        """N and M by weight name, of all weights that the settings want in an N:M pattern."""
+        return {}
+
     @final
     def parts(self) -> list[tuple[str, Pruner]]:
         """Itself without recovery, then itself."""
@@ -108,10 +115,11 @@ class Reducer(Pruner, ABC):
             work = Workpiece(module, model.tokenizer, model.history)
             self.reduce_(work, ctx)
             _own_(module, model.module)
+        work.patterns |= self.promised_patterns(work.module)
         if live is not None:
             work.notes[PEAK_MEMORY] = live.peak
         _claim_again(work)
-        step = Step("pruner", self.describe(), work.zeros, work.shapes, work.notes)
+        step = Step("pruner", self.describe(), work.zeros, work.shapes, work.patterns, work.notes)
         pruned = replace(model.then(work.module.to("cpu"), step), tokenizer=work.tokenizer)
         if self.recovery.epochs == 0:
             return pruned
@@ -151,12 +159,20 @@ class MaskPruner(Reducer, ABC):
         check_pattern_fits(self.pattern, scoped_linears(skeleton, self.scope))
         return skeleton
 
+    @final
+    def promised_patterns(self, module: PreTrainedModel) -> dict[str, tuple[int, int]]:
+        """The pattern for every layer in scope, whatever the method did to it."""
+        if self.pattern is None:
+            return {}
+        pattern = parse_pattern(f"{type(self).__name__}.pattern", self.pattern)
+        return {f"{name}.weight": pattern for name in scoped_linears(module, self.scope)}
+
 
 def held_masks(model: CompressedModel) -> dict[str, Bool[Tensor, ...]]:
     """For every weight that a pruner left zeros in: True where it is not zero."""
-    claimed = live_zeros(model.history)
+    zeros = {name: count for name, count in live_zeros(model.history).items() if count}
     parameters = dict(model.module.named_parameters())
-    return {name: parameters[name].detach() != 0 for name, zeros in claimed.items() if zeros}
+    return {n: parameters[n].detach() != 0 for n in {**zeros, **live_patterns(model.history)}}
 
 
 def _embeddings_of(module: PreTrainedModel) -> dict[int, Any]:
@@ -178,14 +194,20 @@ def _own_(module: PreTrainedModel, original: PreTrainedModel) -> None:
 
 
 def _claim_again(work: Workpiece) -> None:
-    """Counts anew the zeros of weights that earlier stages pruned and this one cut or moved."""
-    earlier = live_zeros(work.history)
-    present = dict(work.module.named_parameters())
-    if not work.shapes:
-        return
-    for name in earlier:
+    """Counts anew what earlier stages claimed of weights that this one pruned, cut or moved."""
+    present = {name: weight.detach() for name, weight in named_weights(work.module)}
+    zeros, patterns = live_zeros(work.history), live_patterns(work.history)
+    for name in {**zeros, **patterns} if work.shapes else ():
         if name not in present:
             work.shapes[name] = None
-        elif name not in work.zeros:
-            weight = present[name].detach()
-            work.zeros[name] = weight.numel() - int(weight.count_nonzero())
+        elif name in zeros and name not in work.zeros:
+            work.zeros[name] = present[name].numel() - int(present[name].count_nonzero())
+    changed = {*work.zeros, *work.shapes}
+    for name in patterns:
+        anew = name in changed and name in present and name not in work.patterns
+        # What was cut or masked anew may still be in the pattern, such as with whole groups out.
+        if anew and broken_groups(present[name], *patterns[name]) == 0:
+            work.patterns[name] = patterns[name]
+    if patterns or work.patterns:
+        kept = {*(name for name in patterns if name not in changed), *work.patterns}
+        work.notes["weights_in_pattern"] = len(kept)

@@ -27,7 +27,7 @@ from compress.settings import parse_pattern
 class Wanda(MaskPruner):
     """Zeroes, in each output row, the weights whose score is smallest."""
 
-    version = 2  # decoders pass on what the pruned blocks put out
+    version = 3  # the history claims the pattern
 
     def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
         """Masks the layers in scope, block by block, each behind the pruned ones before it."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -29,7 +28,12 @@ from compress.interfaces import (
     StageContext,
     Step,
 )
-from compress.onnx_export import export_graph, initializer_names, initializers
+from compress.onnx_export import (
+    export_graph,
+    initializer_names,
+    initializers,
+    transposed_initializers,
+)
 from compress.onnx_quantize import CODES
 from compress.positions import check_length, position_count
 from compress.runtime.pairs import check_pair, require
@@ -163,19 +167,18 @@ class OnnxModel(Runnable):
         return torch.from_numpy(self._session.run(["logits"], inputs)[0])
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Every parameter by its name in torch: float, or symmetric codes; some transposed."""
-        held = self._held()
+        """Every parameter by its name in torch: float, or symmetric codes."""
+        import onnx
+
+        graph = onnx.load(str(self._path))
+        held, transposed = dict(initializers(graph)), transposed_initializers(graph)
         for parameter, name in self._spec.weights.items():
-            yield parameter, torch.from_numpy(held[name])
+            # Copied: torch wants memory that it may write to.
+            weight = torch.from_numpy(held[name].copy())
+            yield parameter, weight.T if name in transposed else weight
 
     def synchronize(self) -> None:
         """Nothing: a prediction is there when `predict` returns."""
-
-    def _held(self) -> dict[str, np.ndarray[Any, Any]]:
-        import onnx
-
-        # Copied: torch wants memory that it may write to.
-        return {name: value.copy() for name, value in initializers(onnx.load(str(self._path)))}
 
 
 def _session(path: Path, threads: int | None) -> Any:

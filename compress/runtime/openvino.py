@@ -37,6 +37,7 @@ from compress.openvino_graph import (
     import_openvino,
     name_weights_,
     read_graph,
+    transposed_constants,
     weight_bits,
     weight_readers,
     weight_tensor,
@@ -217,9 +218,10 @@ class OpenVinoModel(Runnable):
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter by its name in torch: float, or codes counted from their zero points."""
         graph = read_graph(self._folder / GRAPH)  # its nodes know their readers while it lives
-        held = constants(graph)
+        held, transposed = constants(graph), transposed_constants(graph)
         for parameter, name in self._spec.weights.items():
-            yield parameter, weight_tensor(held[name])
+            weight = weight_tensor(held[name])
+            yield parameter, weight.T if name in transposed else weight
 
     def packed_bits(self) -> Mapping[str, int]:
         """Those of the int4 codes."""
