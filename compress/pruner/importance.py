@@ -5,9 +5,16 @@
   unit count as well as those that make it, because both go. Biases do not count.
 - random: the control.
 - taylor: Michel, Levy, Neubig, "Are Sixteen Heads Really Better than One?", arXiv:1905.10650,
-  equation 2: E_x |∂L/∂ξ| for a gate ξ = 1 that a unit's output is multiplied with. The paper does
-  so for heads; for neurons it is the gate of Molchanov et al., "Importance Estimation for Neural
-  Network Pruning", arXiv:1906.10771. Deviation from the latter: absolute values instead of squares.
+  equation 2: E_x |∂L(x)/∂ξ| for a gate ξ = 1 that a unit's output is multiplied with, where x is a
+  row. A row's gradient is the sum over its tokens, so tokens may cancel and rows may not: absolute
+  values are taken per row and averaged over rows. The code in circulation computes other scores,
+  which can rank heads differently. That of the paper's authors (BERT and fairseq) takes absolute
+  values per token, Σ_x Σ_t |A_t · ∂L/∂A_t| / tokens, so that nothing cancels and long rows count
+  more. The example of transformers (run_bertology.py) takes them per batch, of the mean loss of its
+  rows, so that rows cancel unless the batch is one row, and divides by tokens. The paper does so
+  for heads; for neurons it is the gate of Molchanov et al., "Importance Estimation for Neural
+  Network Pruning", arXiv:1906.10771. Deviation from the latter: absolute values instead of squares,
+  per row as in its variant with full gradients (FG).
 - activation: ‖X_u · W_uᵀ‖, the size of what a unit adds to the residual stream over all calibration
   tokens. For one neuron it is ‖X_j‖₂ · ‖W_:j‖₂, Wanda's score (arXiv:2306.11695) of its whole
   column. Minitron (arXiv:2407.14679) ranks by the size of X_u alone; here W_u counts as well.
@@ -57,6 +64,8 @@ def random_importance(work: Workpiece, sites: Sites, ctx: StageContext) -> Score
 
 def taylor_importance(work: Workpiece, sites: Sites, ctx: StageContext) -> Scores:
     """Mean over rows of |∂L/∂ξ|, with L what is lost on the row against its label.
+
+    Not what the authors' code computes, which takes absolute values per token; see the module.
 
     The gates are all that learns: no gradient of a weight is ever held.
     """

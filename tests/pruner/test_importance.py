@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from compress.blocks import known_blocks, weight_matrix
+from compress.blocks import Units, known_blocks, weight_matrix
 from compress.interfaces import CompressedModel, StageContext
 from compress.modules import LowRankLinear
 from compress.pruner.importance import (
@@ -49,6 +51,42 @@ def test_slopes_of_one_gate_add_up_before_their_size_counts() -> None:
     slope = torch.tensor([3.0, -3.0, 1.0, -2.0])
     assert gate_saliency(slope, torch.tensor([[0, 1], [2, 3]])).tolist() == [0.0, 1.0]
     assert gate_saliency(slope, torch.arange(4)[:, None]).tolist() == [3.0, 3.0, 1.0, 2.0]
+
+
+def test_taylor_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows of two tokens, which add 3, -1 and -4, 1 to the loss through the one unit.
+
+    Equation 2 is (|3 - 1| + |-4 + 1|) / 2 = 2.5. Per token, as in the authors' code, it would be
+    (3 + 1 + 4 + 1) / 4 = 2.25; of one batch of both rows, |2 - 3| / 2 = 0.5.
+    """
+    rows = [
+        {"tokens": torch.tensor([[[3.0], [-1.0]]])},
+        {"tokens": torch.tensor([[[-4.0], [1.0]]])},
+    ]
+
+    class OneUnit(nn.Module):
+        device = torch.device("cpu")
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.reader = nn.Linear(1, 1, bias=False)
+            nn.init.ones_(self.reader.weight)
+
+        def forward(self, tokens: Tensor) -> SimpleNamespace:
+            return SimpleNamespace(logits=self.reader(tokens).sum())
+
+    model = OneUnit()
+    monkeypatch.setattr("compress.pruner.importance.calibration_rows", lambda *_: rows)
+
+    class Rows(list[Any]):
+        labels = torch.zeros(2)
+
+    problem = SimpleNamespace(loss=lambda logits, _: logits, targets=lambda *_: None)
+    ctx: Any = SimpleNamespace(data=SimpleNamespace(calibration=Rows(rows), problem=problem))
+    work: Any = SimpleNamespace(module=model, tokenizer=None)
+    block: Any = SimpleNamespace(projection=lambda _: model.reader)
+    units = Units(1, {}, torch.tensor([[0]]), "reader")
+    assert IMPORTANCES["taylor"](work, [(block, units)], ctx)[0].tolist() == [2.5]
 
 
 def test_contribution_by_hand() -> None:
