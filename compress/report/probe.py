@@ -18,6 +18,7 @@ from rich.table import Table
 from compress.budgets import Candidate, Winner, budgets_of, candidate, winners
 from compress.files import write_atomically
 from compress.records import Latency, RunRecord, Speedup
+from compress.report.csv_text import csv_text
 from compress.report.quality import difference_words, is_share, kind_of, value_words
 from compress.report.words import measured, megabytes, p_words, speedup_words
 from compress.scores import SCORES, ScoreKind
@@ -121,7 +122,7 @@ def write_probe(probe: Probe, out: Path) -> tuple[Path, Path]:
         for status, reasons in (("failed", probe.failed), ("not tried", probe.refused))
         for name, reason in reasons.items()
     ]
-    write_atomically(out / "probe.csv", pd.DataFrame(rows).to_csv(index=False))
+    write_atomically(out / "probe.csv", csv_text(pd.DataFrame(rows)))
     write_atomically(out / "probe.md", "\n".join(_markdown(probe)) + "\n")
     return out / "probe.csv", out / "probe.md"
 

@@ -12,6 +12,7 @@ import pandas as pd
 from compress.files import write_atomically
 from compress.records import RunRecord
 from compress.report.collect import Collection, collect
+from compress.report.csv_text import csv_text
 from compress.report.latex import latex_tables
 from compress.report.page import PAGE, render_page
 from compress.report.plot import plot_pareto
@@ -76,7 +77,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Report:
     parts = sections(collection.ok)
     advice = tuple(advise(part, root) for part in parts)
     report = Report(collection, table, out, tuple(_plots(parts, out)), advice, out / PAGE)
-    write_atomically(out / "results.csv", table.to_csv(index=False))
+    write_atomically(out / "results.csv", csv_text(table))
     # pyarrow is what `datasets` keeps its rows in, so it is there.
     write_atomically(out / "results.parquet", table.to_parquet(engine="pyarrow", index=False))
     write_atomically(out / "results.tex", latex_tables(parts))

@@ -21,6 +21,7 @@ from compress.files import write_atomically
 from compress.metrics import METRICS
 from compress.records import FILE, RunRecord, parse_record, read_record, write_record
 from compress.report.card import remake_command
+from compress.report.csv_text import csv_text
 from compress.report.quality import kind_of, value_words
 from compress.report.table import recipe
 from compress.report.words import measured
@@ -83,7 +84,7 @@ class Front:
             ],
         }
         write_atomically(self.folder / "front.json", json.dumps(page, indent=1) + "\n")
-        write_atomically(self.folder / "front.csv", pd.DataFrame(rows).to_csv(index=False))
+        write_atomically(self.folder / "front.csv", csv_text(pd.DataFrame(rows)))
 
     def found(self) -> list[Found]:
         """All trials that were finished and meet the constraints, by number."""
