@@ -7,6 +7,7 @@ is the evaluation split; a validation part is cut from train.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import pandas as pd
 from compress.interfaces import TaskData
 from compress.settings import UserError
 from compress.sources import first_line, load_hub_dataset
+from compress.task.delimited import listed
 from compress.task.image import ImageTask, held_images
 from compress.task.sampling import hold_out
 
@@ -29,6 +31,11 @@ CLASSES = (
 SHAPE = (32, 32, 3)
 VALIDATION = 0.1  # of the train split
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+# Cut off, encrypted, packed in a way that Python has not, or of a size that there is no memory for.
+DAMAGED = (
+    OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError,
+    MemoryError,
+)  # fmt: skip
 
 
 @final
@@ -50,7 +57,7 @@ class Cifar10(ImageTask):
                 absent = [name for name in ARRAYS if name not in arrays.files]
                 if absent:
                     raise UserError(
-                        f"{self.path} has the arrays {', '.join(arrays.files)[:200] or 'none'}; "
+                        f"{self.path} has the arrays {listed(arrays.files) or 'none'}; "
                         f"expected {', '.join(ARRAYS)}"
                     )
 
@@ -78,7 +85,7 @@ class Cifar10(ImageTask):
         with _opened(path) as arrays:
             try:
                 found = {name: arrays[name] for name in ARRAYS}
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            except DAMAGED as error:
                 raise UserError(f"{path} is damaged: {first_line(error)}") from error
         for split in ("train", "test"):
             _check_arrays(path, split, found[f"x_{split}"], found[f"y_{split}"])
@@ -106,7 +113,7 @@ def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     with path.open("rb") as file:
         try:
             found = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise UserError(f"task.path: {path} is no npz file: {first_line(error)}") from error
         if not isinstance(found, np.lib.npyio.NpzFile):
             raise UserError(f"task.path: {path} is one array, expected an npz file of four")

@@ -11,7 +11,6 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -22,8 +21,8 @@ from torch import Tensor
 
 from compress.interfaces import Split
 from compress.problem.classification import Classification
-from compress.settings import UserError, check_fraction
-from compress.sources import file_digest, first_line
+from compress.settings import check_fraction
+from compress.task.picture import HeldImage, Picture, Pixels
 from compress.task.sampling import LABEL, SampledTask, check_reads
 
 if TYPE_CHECKING:
@@ -35,64 +34,6 @@ if TYPE_CHECKING:
 IMAGE = "image"
 DRAWN = "by row and reading"  # how variations are drawn: part of what identifies varying rows
 LIKELY = 5  # classes; with no more of them every image is among the five likeliest
-
-Pixels = UInt8[np.ndarray, "height width 3"]
-
-
-class Picture(ABC):
-    """One image, wherever it is kept."""
-
-    @abstractmethod
-    def pixels(self) -> Pixels:
-        """Red, green and blue."""
-
-    @abstractmethod
-    def digest(self) -> bytes:
-        """Identifies the image; a UserError if it cannot be read."""
-
-
-@final
-@dataclass(frozen=True)
-class HeldImage(Picture):
-    """An image in memory."""
-
-    content: Pixels
-
-    def pixels(self) -> Pixels:
-        """The content."""
-        return self.content
-
-    def digest(self) -> bytes:
-        """Of shape and content."""
-        shape = repr(self.content.shape).encode()
-        return hashlib.sha256(shape + self.content.tobytes()).digest()
-
-
-@final
-@dataclass(frozen=True)
-class ImageFile(Picture):
-    """An image file, read each time that it is looked at."""
-
-    path: Path
-
-    def pixels(self) -> Pixels:
-        """What is in the file, as red, green and blue.
-
-        Raises:
-            UserError: the file is damaged or no image.
-        """
-        from PIL import Image
-
-        try:
-            with Image.open(self.path) as image:
-                return np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise UserError(f"{self.path} is no whole image: {first_line(error)}") from error
-
-    def digest(self) -> bytes:
-        """Of the file, once it has been read without an error."""
-        self.pixels()
-        return bytes.fromhex(file_digest(self.path))
 
 
 @dataclass(frozen=True)

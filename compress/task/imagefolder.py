@@ -11,8 +11,10 @@ import pandas as pd
 
 from compress.interfaces import TaskData
 from compress.settings import UserError
+from compress.task.delimited import is_unicode, listed
 from compress.task.folds import FoldedTask
-from compress.task.image import IMAGE, ImageFile, ImageTask
+from compress.task.image import IMAGE, ImageTask
+from compress.task.picture import ImageFile
 from compress.task.sampling import LABEL, check_held_out
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
@@ -58,7 +60,7 @@ class ImageFolder(FoldedTask, ImageTask):
                 if name not in names:
                     raise UserError(
                         f"{folder / name}: no train image is of this class; expected "
-                        f"{', '.join(names)[:200]}"
+                        f"{listed(names)}"
                     )
                 for file in _files(folder / name):
                     if file.suffix.lower() not in SUFFIXES:
@@ -78,6 +80,8 @@ class ImageFolder(FoldedTask, ImageTask):
                 "them"
             )
         for name in names:
+            if not is_unicode(name):
+                raise UserError(f"{folder}: the folder name {listed([name])} is no UTF-8")
             if next(_files(folder / name), None) is None:
                 raise UserError(f"{folder / name} has no images")
         return names
@@ -112,7 +116,7 @@ class ImageFolder(FoldedTask, ImageTask):
             return {"train": whole}
         if not {"train", "test"} <= found <= set(FOLDERS):
             raise UserError(
-                f"{whole} has the folders {', '.join(sorted(found))[:200]}; expected train and "
+                f"{whole} has the folders {listed(sorted(found))}; expected train and "
                 "test, and validation if there is one, or folders of classes alone"
             )
         if self.folds is not None:

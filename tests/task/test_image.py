@@ -16,7 +16,8 @@ from compress.distillation import Distillation, distill_, teacher_outputs
 from compress.interfaces import CompressedModel, StageContext
 from compress.settings import ConfigError, UserError
 from compress.task.digits import Digits
-from compress.task.image import HeldImage, ImageFile, ImageSplit, Pixels, Variation, held_images
+from compress.task.image import ImageSplit, Variation, held_images
+from compress.task.picture import HeldImage, ImageFile, Pixels
 from compress.teacher.vit_scratch import ScratchVitTeacher
 from tests.configs import settings_of
 
