@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import types
+import re
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -12,11 +12,13 @@ import pandas as pd
 from torch import Tensor
 
 from compress.settings import UserError
+from compress.task.delimited import is_unicode, listed
 from compress.task.sampling import LABEL
 from compress.task.text import text_columns
 
 EMPTY, UNLABELLED, DUPLICATES = DROPPABLE = ("empty", "unlabelled", "duplicates")
 SHOWN = 40  # characters of what was got
+WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
 
 
 def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.DataFrame, str]:
@@ -34,7 +36,7 @@ def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.
     """
     texts = text_columns(table)
     for column in texts:
-        _check_kinds(where, table[column], "text", str)
+        _check_texts(where, table[column])
     blank = table[texts].map(is_missing).any(axis="columns")
     table, words = _without(where, table, blank, EMPTY, "an empty text", drop)
     table, more = _without(where, table, table[LABEL].isna(), UNLABELLED, "no label", drop)
@@ -50,28 +52,43 @@ def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.
 
 
 def class_labels(where: str, labels: pd.Series) -> list[str | None]:
-    """Labels as names, whole numbers written without a fraction; None for a missing one.
+    """Labels as names, as the file spells them; None for a missing one.
+
+    Whole numbers have no fraction, which tables add where labels are missing: 1 for 1.0. But for
+    blanks around it nothing else is changed, so 01 is another name than 1; a file with both is
+    refused.
 
     Raises:
-        UserError: one is of a wrong kind, or all are numbers and one of them is not whole.
+        UserError: one is of a wrong kind; all are numbers and one of them is not whole; or two
+            spell one number in two ways.
     """
-    _check_kinds(where, labels, "label", str | int | float)
-    names = [None if is_missing(label) else _name(label) for label in labels]
-    numbers = {name: _number(name) for name in set(names) if name is not None}
-    if None in numbers.values():
-        return names
-    whole = {
-        name: f"{number.to_integral_value():f}"
-        for name, number in numbers.items()
-        if number is not None and number == number.to_integral_value()
-    }
-    for row, name in zip(labels.index, names, strict=True):
-        if name is not None and name not in whole:
+    for row, label in labels.items():
+        if not (is_missing(label) or _can_be_named(label)):
             raise UserError(
-                f"{where}: row {row} has label {name[:SHOWN]!r}, expected names or whole "
+                f"{where}: row {row} has label {repr(label)[:SHOWN]}, expected text or a whole "
+                "number"
+            )
+    spelt = [None if is_missing(label) else _spelt(label) for label in labels]
+    rows: dict[str, Any] = {}  # the first of each spelling
+    for row, name in zip(labels.index, spelt, strict=True):
+        if name is not None:
+            rows.setdefault(name, row)
+    numbers = {name: _number(name) for name in rows}
+    if None in numbers.values():
+        return spelt
+    first: dict[Decimal | None, str] = {}
+    for name, number in numbers.items():
+        if not WHOLE.fullmatch(name):
+            raise UserError(
+                f"{where}: row {rows[name]} has label {name[:SHOWN]!r}, expected names or whole "
                 "numbers: classes, not quantities, for which there is task.problem=regression"
             )
-    return [None if name is None else whole[name] for name in names]
+        if (other := first.setdefault(number, name)) != name:
+            raise UserError(
+                f"{where}: row {rows[name]} has label {name[:SHOWN]!r} and row {rows[other]} "
+                f"{other[:SHOWN]!r}, one number in two spellings; write each class in one way"
+            )
+    return [None if name is None else name.partition(".")[0] for name in spelt]
 
 
 def number_labels(where: str, labels: pd.Series) -> list[float | None]:
@@ -88,11 +105,10 @@ def number_labels(where: str, labels: pd.Series) -> list[float | None]:
 
 
 def sorted_classes(names: Collection[str]) -> tuple[str, ...]:
-    """Names in order: as numbers if all of them are, else as text."""
-    try:
-        return tuple(sorted(names, key=int))
-    except ValueError:
-        return tuple(sorted(names))
+    """Names in order: as numbers if all of them are whole ones, else as text."""
+    if all(WHOLE.fullmatch(name) for name in names):
+        return tuple(sorted(names, key=Decimal))  # int() takes no more than 4,300 digits
+    return tuple(sorted(names))
 
 
 def with_indices(where: str, table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
@@ -101,13 +117,14 @@ def with_indices(where: str, table: pd.DataFrame, classes: Sequence[str]) -> pd.
     Raises:
         UserError: a label is none of the classes.
     """
+    places = {name: place for place, name in enumerate(classes)}
     for row, name in table[LABEL].items():
-        if name not in classes:
+        if name not in places:
             raise UserError(
                 f"{where}: row {row} has label {name[:SHOWN]!r}, which no train row has; expected "
-                f"{', '.join(classes)[:200]}"
+                f"{listed(classes)}"
             )
-    return table.assign(label=table[LABEL].map(list(classes).index).astype(int))
+    return table.assign(label=table[LABEL].map(places).astype(int))
 
 
 def without_shared(
@@ -149,19 +166,34 @@ def _without(
     return table[~bad], [f"{bad.sum()} rows with {what} dropped"]
 
 
-def _check_kinds(where: str, fields: pd.Series, what: str, kind: type | types.UnionType) -> None:
-    expected = "text" if kind is str else "text or a whole number"
+def _check_texts(where: str, fields: pd.Series) -> None:
     for row, field in fields.items():
-        if not (is_missing(field) or isinstance(field, kind)):
-            got = repr(field)[:SHOWN]
-            raise UserError(f"{where}: row {row} has {what} {got}, expected {expected}")
+        if not (is_missing(field) or isinstance(field, str)):
+            raise UserError(f"{where}: row {row} has text {repr(field)[:SHOWN]}, expected text")
+        if isinstance(field, str) and not is_unicode(field):
+            raise UserError(
+                f"{where}: row {row} has text with half of a surrogate pair, which is no character"
+            )
 
 
-def _name(label: Any) -> str:
-    return str(label).lower() if isinstance(label, bool) else str(label).strip()
+def _can_be_named(label: Any) -> bool:
+    """Whether it is text, true or false, or a finite number."""
+    if isinstance(label, str):
+        return is_unicode(label)
+    return isinstance(label, int) or (isinstance(label, float) and math.isfinite(label))
+
+
+def _spelt(label: Any) -> str:
+    """A label as text; numbers of a file that has numbers have one spelling."""
+    if isinstance(label, bool):
+        return str(label).lower()
+    if isinstance(label, float) and label.is_integer():
+        return str(int(label))
+    return str(label).strip()
 
 
 def _number(name: str) -> Decimal | None:
+    """The finite number that a name spells, however long its exponent is: no digit is added."""
     try:
         number = Decimal(name)
     except InvalidOperation:

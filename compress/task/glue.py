@@ -22,7 +22,7 @@ from compress.interfaces import TaskData
 from compress.settings import UserError, check_choice
 from compress.sources import load_hub_dataset
 from compress.task.corpora import CORPORA, ClassNames, Corpus
-from compress.task.delimited import as_table, decoded, read_text, split_fields
+from compress.task.delimited import as_table, decoded, listed, read_text, split_fields
 from compress.task.sampling import LABEL, split_off
 from compress.task.text import SECOND, TEXT, TextTask, check_texts, text_columns
 
@@ -113,7 +113,7 @@ class Glue(TextTask):
             )
         if not header and not set(self._corpus.columns) <= set(found):
             expected = ", ".join(self._corpus.columns)
-            raise UserError(f"{file} has columns {', '.join(found)[:200]}; expected {expected}")
+            raise UserError(f"{file} has columns {listed(found)}; expected {expected}")
 
     def _folder(self, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, str]:
         files = self._files(folder)

@@ -7,19 +7,27 @@ and what was expected. Rows are counted from 1, a header not among them.
 from __future__ import annotations
 
 import codecs
-import csv
-import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import pandas as pd
 
 from compress.settings import UserError
 from compress.sources import first_line
-from compress.task.delimited import as_table, decoded, split_fields
+from compress.task.delimited import (
+    BYTE_ORDER_MARK,
+    LINE_END,
+    as_table,
+    decoded,
+    first_fields,
+    first_record,
+    listed,
+    read_bytes,
+    split_fields,
+)
+from compress.task.json_rows import json_row
 
 AUTO = "auto"
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
@@ -31,7 +39,6 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
     codecs.BOM_UTF8: "utf-8-sig",
 }
-HEAD = 1 << 16  # characters that hold a header
 
 
 @dataclass(frozen=True)
@@ -93,8 +100,7 @@ def check_columns(request: Request) -> None:
         if names.count(column) != 1:
             found = "twice" if column in names else "not"
             raise UserError(
-                f"{request.where}: column {column!r} is {found} among its columns: "
-                f"{', '.join(names)[:200]}"
+                f"{request.where}: column {column!r} is {found} among its columns: {listed(names)}"
             )
 
 
@@ -133,18 +139,20 @@ def _encoding(request: Request, content: bytes) -> str:
 
 def _beginning(request: Request, read: Callable[[TextIO], str]) -> str:
     """What `read` takes of a file; a byte that does not fit is named when all of it is read."""
-    with request.path.open("rb") as file:
-        encoding = _encoding(request, file.read(len(codecs.BOM_UTF32_LE)))
-    with request.path.open(encoding=encoding, errors="ignore", newline="") as text:
-        try:
-            return read(text)
-        except UnicodeError as error:
-            raise UserError(f"{request.where} is no {encoding}: {first_line(error)}") from error
+    try:
+        with request.path.open("rb") as file:
+            encoding = _encoding(request, file.read(len(codecs.BOM_UTF32_LE)))
+        with request.path.open(encoding=encoding, errors="ignore", newline="") as text:
+            return read(text).removeprefix(BYTE_ORDER_MARK)
+    except UnicodeError as error:
+        raise UserError(f"{request.where} is no {encoding}: {first_line(error)}") from error
+    except OSError as error:
+        raise UserError(f"{request.where} cannot be read: {error.strerror}") from error
 
 
 def _text(request: Request) -> tuple[str, str]:
     """What is in a file, and its encoding."""
-    content = request.path.read_bytes()
+    content = read_bytes(request.path)
     encoding = _encoding(request, content)
     try:
         text = decoded(request.where, content, encoding)
@@ -159,10 +167,6 @@ def _text(request: Request) -> tuple[str, str]:
     return text, encoding
 
 
-def _header(text: str, delimiter: str) -> list[str]:
-    return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
-
-
 def _delimiter(request: Request, text: str) -> str:
     """The one that was asked for, or the one that gives a header with the wanted columns.
 
@@ -170,14 +174,14 @@ def _delimiter(request: Request, text: str) -> str:
     """
     if request.delimiter != AUTO:
         return request.delimiter
-    headers = {delimiter: _header(text, delimiter) for delimiter in DELIMITERS}
+    headers = {delimiter: first_fields(text, delimiter) for delimiter in DELIMITERS}
     fitting = [each for each in headers if set(request.columns) <= set(headers[each])]
     return max(fitting or headers, key=lambda each: len(headers[each]))
 
 
 def _names_delimited(request: Request) -> list[str]:
-    text = _beginning(request, lambda file: file.read(HEAD))
-    return _header(text, _delimiter(request, text))
+    text = _beginning(request, first_record)
+    return first_fields(text, _delimiter(request, text))
 
 
 def _read_delimited(request: Request) -> Rows:
@@ -214,27 +218,17 @@ def _fields(where: str, text: str, delimiter: str) -> tuple[list[list[str]], boo
 
 def _names_json(request: Request) -> list[str]:
     line = _beginning(request, lambda file: next((each for each in file if each.strip()), ""))
-    return list(_json_row(request.where, 1, line))
+    return list(json_row(request.where, 1, line))
 
 
 def _read_json(request: Request) -> Rows:
     text, encoding = _text(request)
-    lines = [line for line in text.split("\n") if line.strip()]
+    lines = [line for line in LINE_END.split(text) if line.strip()]
     columns = list(request.columns)
-    found = [_json_row(request.where, number, line) for number, line in enumerate(lines, start=1)]
+    found = [json_row(request.where, number, line) for number, line in enumerate(lines, start=1)]
     rows = [[row.get(column) for column in columns] for row in found]
     table = pd.DataFrame(rows, columns=columns, dtype=object)
     return Rows(_numbered(table), f"JSON lines, {encoding}")
-
-
-def _json_row(where: str, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise UserError(f"{where}: row {number} is no JSON: {first_line(error)}") from error
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: row {number} is {line[:40]}, expected a JSON object")
-    return row
 
 
 def _names_parquet(request: Request) -> list[str]:
@@ -242,7 +236,7 @@ def _names_parquet(request: Request) -> list[str]:
 
     try:
         names: list[str] = pyarrow.parquet.read_schema(request.path).names
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise UserError(f"{request.where} is no Parquet file: {first_line(error)}") from error
     return names
 
@@ -254,8 +248,9 @@ def _read_parquet(request: Request) -> Rows:
     try:
         with pyarrow.parquet.ParquetFile(request.path) as file:
             fields = file.read(columns=columns).to_pydict()
-    except (OSError, ValueError) as error:
-        raise UserError(f"{request.where} is damaged: {first_line(error)}") from error
+    except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:
+        # Such as a date that Python has none for.
+        raise UserError(f"{request.where} cannot be read: {first_line(error)}") from error
     return Rows(_numbered(pd.DataFrame(fields, dtype=object)[columns]), "Parquet")
 
 

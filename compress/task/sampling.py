@@ -84,7 +84,7 @@ class SampledTask(Task, ABC):
             made[role] = (words, sampled)
         name, train = made["train"]
         count = min(self.calibration_samples, len(train))
-        calibration = stratified_sample(train, count, self.seed)
+        calibration = stratified_sample(train, count, self.seed, "task.calibration_samples")
         made["calibration"] = (f"{len(calibration)} rows of {name}", calibration)
         parts = {role: self.make_split(role, *pair) for role, pair in made.items()}
         evaluation = parts.pop("evaluation")
@@ -134,10 +134,18 @@ def check_reads(task: Task, model: PreTrainedModel, wanted: str) -> None:
         )
 
 
-def stratified_sample(rows: pd.DataFrame, limit: int | None, seed: int) -> pd.DataFrame:
+def stratified_sample(
+    rows: pd.DataFrame, limit: int | None, seed: int, setting: str = "task.limit"
+) -> pd.DataFrame:
     """At most `limit` rows, each class in its share of the whole; all rows for None.
 
     Rows without classes are in the shares of their `strata`.
+
+    Args:
+        rows: with labels.
+        limit: how many.
+        seed: of the draw.
+        setting: that the limit is of, for the error.
 
     Raises:
         UserError: the limit is below the number of classes.
@@ -148,7 +156,7 @@ def stratified_sample(rows: pd.DataFrame, limit: int | None, seed: int) -> pd.Da
         return split_off(rows, limit, seed)[1]
     classes = rows[LABEL].nunique()
     if limit < classes:
-        raise UserError(f"limit must be at least the {classes} classes, got {limit}")
+        raise UserError(f"{setting} must be at least the {classes} classes, got {limit}")
     if len(rows) - limit < classes:
         # Too few would be left over to stratify; of nearly all rows the shares are right anyway.
         return rows.sample(limit, random_state=seed)

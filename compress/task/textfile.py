@@ -38,6 +38,12 @@ class TextFile(LanguageTask):
         check_held_out(self, "text")
         if not self._paths:
             raise ConfigError("TextFile.path must be a file or several, got none")
+        if len(set(self._paths)) < len(self._paths):
+            names = ", ".join(map(str, self._paths))
+            raise ConfigError(
+                f"TextFile.path must name each file once, got {names}: what is trained on would be "
+                "evaluated on"
+            )
 
     @property
     def _paths(self) -> list[Path]:

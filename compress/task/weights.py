@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
+import numpy as np
+
 from compress.settings import ConfigError, UserError
+from compress.task.delimited import listed
 
 BALANCED = "balanced"
 LISTED = 12  # weights told in the record
+SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 Weights: TypeAlias = str | tuple[float, ...] | dict[str | int, float] | None
 
@@ -30,8 +33,8 @@ def check_weights(where: str, weights: Weights) -> None:
             f"{weights!r}"
         )
     for weight in _numbers(weights):
-        if not 0 < weight < math.inf:
-            raise ConfigError(f"{where} must be > 0 each, got {weight}")
+        if not SMALLEST <= weight <= LARGEST:
+            raise ConfigError(f"{where} must be > 0 and finite as float32 each, got {weight}")
 
 
 def class_weights(
@@ -90,4 +93,4 @@ def _numbers(weights: Weights) -> Collection[float]:
 
 
 def _listed(names: Collection[str]) -> str:
-    return ", ".join(names)[:200] or "nothing"
+    return listed(names) or "nothing"

@@ -61,7 +61,7 @@ def test_shared_texts_stay_in_the_first_split() -> None:
     ("labels", "names"),
     [
         ([" b ", True, None, " "], ["b", "true", None, None]),
-        ([1.0, "02", float("nan")], ["1", "2", None]),
+        ([1.0, "02", float("nan")], ["1", "02", None]),
         ([1.5, "x"], ["1.5", "x"]),
     ],
 )
