@@ -18,17 +18,29 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 from pydantic import TypeAdapter, ValidationError
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 from torch import nn
 
+from compress import processors
 from compress.files import write_atomically
-from compress.interfaces import CompressedModel, Runnable, Runtime, Step
+from compress.interfaces import CompressedModel, Runnable, Runtime
+from compress.manifest import (
+    MANIFEST,
+    PACKED_WEIGHTS,
+    PLAIN_WEIGHTS,
+    RUNTIME,
+    SCHEMA,
+    Manifest,
+    model_files,
+    read_manifest,
+)
 from compress.modules import StoredModule
-from compress.pretrained import quiet_bars, read_image_processor
+from compress.pretrained import quiet_bars, quiet_reading
+from compress.processors import IMAGE_CONFIGS, read_image_processor, write_processor
 from compress.report.card import CARD, model_card
 from compress.settings import UserError
-from compress.sources import file_digest, first_line, synced_digests
+from compress.sources import first_line, synced_digests
 from compress.surgery import place_stored_, plain_config
 
 if TYPE_CHECKING:
@@ -37,11 +49,6 @@ if TYPE_CHECKING:
     from compress.interfaces import Processor
     from compress.records import RunRecord
 
-SCHEMA = 1
-MANIFEST = "manifest.json"
-RUNTIME = "runtime.json"
-PLAIN_WEIGHTS = "model.safetensors"
-PACKED_WEIGHTS = "weights.safetensors"
 HALVES = {"F16": torch.float16, "BF16": torch.bfloat16}  # by their names in safetensors
 
 
@@ -70,20 +77,6 @@ class RunSpec:
     modules: dict[str, StoredModuleSpec] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What was done to the model in a folder: the content of `manifest.json`.
-
-    Attributes:
-        history: every stage's settings, claims and notes.
-        files: SHA-256 of each other file in the folder.
-    """
-
-    schema: int
-    history: tuple[Step, ...]
-    files: dict[str, str]
 
 
 def write_model(
@@ -129,39 +122,10 @@ def seal(model: CompressedModel, folder: Path, spec: RunSpec) -> None:
 
     The manifest comes last, so its existence means complete.
     """
-    backend = getattr(model.tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        # A fast tokenizer remembers how it was last called and would write that down as well.
-        backend.no_truncation()
-        backend.no_padding()
-    model.tokenizer.save_pretrained(folder)
+    write_processor(model.tokenizer, folder)
     (folder / RUNTIME).write_text(json.dumps(asdict(spec)))
     manifest = Manifest(SCHEMA, model.history, synced_digests(folder))
     write_atomically(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
-
-
-def read_manifest(folder: str | Path) -> Manifest:
-    """The manifest of a model folder whose files are all there and undamaged.
-
-    Raises:
-        UserError: there is no manifest, it is of another schema, or a file is missing or damaged.
-    """
-    folder = Path(folder)
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise UserError(f"{folder} is no model folder of ours: it has no {MANIFEST}")
-    try:
-        manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise UserError(f"{path} is damaged: {error.errors()[0]['msg']}") from error
-    if manifest.schema != SCHEMA:
-        raise UserError(f"{path} has schema {manifest.schema}, this version reads {SCHEMA}")
-    for name, expected in manifest.files.items():
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name} is missing")
-        if file_digest(folder / name) != expected:
-            raise UserError(f"{folder / name} is damaged: its SHA-256 is not the manifest's")
-    return manifest
 
 
 def read_spec(folder: Path) -> RunSpec:
@@ -177,17 +141,22 @@ def read_spec(folder: Path) -> RunSpec:
 
 
 def read_model(folder: Path) -> PreTrainedModel:
-    """The torch modules in a verified folder, with weights, in eval mode."""
+    """The torch modules in a verified folder, with weights, in eval mode.
+
+    Raises:
+        UserError: the weights in the folder are not those of the modules that it describes.
+    """
     if (folder / PLAIN_WEIGHTS).is_file():
-        architecture = getattr(transformers, read_spec(folder).architecture)
-        with quiet_bars():
-            module = architecture.from_pretrained(folder, dtype="auto", use_safetensors=True)
-        return module.eval()
+        return _read_plain(folder).eval()
     # The constructor draws initial weights that are overwritten next; the caller's random
     # numbers must not depend on that.
     with torch.random.fork_rng(devices=[]):
         module = _unfilled(folder)
-    load_model(module, str(folder / PACKED_WEIGHTS))
+    try:
+        load_model(module, str(folder / PACKED_WEIGHTS))
+    except (RuntimeError, SafetensorError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"{folder / PACKED_WEIGHTS} does not fit the model: {said}") from error
     return module.eval()
 
 
@@ -208,9 +177,9 @@ def read_architecture(folder: Path) -> PreTrainedModel:
 
 def read_tokenizer(folder: Path) -> Processor:
     """The tokenizer, or the image processor, in a model folder."""
-    if (folder / "preprocessor_config.json").is_file():
+    if any((folder / name).is_file() for name in IMAGE_CONFIGS):
         return read_image_processor(folder)
-    return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return processors.read_tokenizer(folder)
 
 
 def load(folder: str | Path, torch_device: str = "cpu", threads: int | None = None) -> Runnable:
@@ -226,13 +195,7 @@ def load(folder: str | Path, torch_device: str = "cpu", threads: int | None = No
 
 def folder_bytes(folder: Path) -> int:
     """Bytes of the files that are needed to run a model."""
-    return sum(path.stat().st_size for path in needed_files(folder))
-
-
-def needed_files(folder: Path) -> list[Path]:
-    """The files that are needed to run a model: all but its manifest and its card."""
-    told = (MANIFEST, CARD)
-    return sorted(path for path in folder.iterdir() if path.name not in told)
+    return sum(path.stat().st_size for path in model_files(folder))
 
 
 def write_card(record: RunRecord, folder: Path) -> None:
@@ -240,6 +203,38 @@ def write_card(record: RunRecord, folder: Path) -> None:
     plain = (folder / PLAIN_WEIGHTS).is_file()
     text = model_card(record, read_spec(folder).architecture, plain=plain)
     write_atomically(folder / CARD, text)
+
+
+def _read_plain(folder: Path) -> PreTrainedModel:
+    """The model whose weights plain transformers can load, once none lacks and none is left over.
+
+    transformers would draw at random what lacks.
+    """
+    architecture = getattr(transformers, read_spec(folder).architecture)
+    try:
+        with quiet_reading():
+            module, info = architecture.from_pretrained(
+                folder,
+                dtype="auto",
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"{folder} cannot be read: {first_line(error)}") from error
+    other = {str(key) for key, *_ in info["mismatched_keys"]}
+    for what, names in (
+        ("lacks", info["missing_keys"]),
+        ("has, and the model does not,", info["unexpected_keys"]),
+        ("has in another shape", other),
+    ):
+        if names:
+            raise UserError(
+                f"{folder / PLAIN_WEIGHTS} {what} {len(names)} weights of "
+                f"{architecture.__name__}, such as {min(names)}"
+            )
+    loaded: PreTrainedModel = module
+    return loaded
 
 
 def _stored_modules(module: nn.Module) -> Iterator[tuple[str, StoredModule]]:

@@ -11,9 +11,9 @@ import os
 import shutil
 from pathlib import Path
 
-from compress.artifact import read_manifest
 from compress.files import whole_folder
 from compress.interfaces import CompressedModel
+from compress.manifest import read_manifest
 from compress.settings import UserError
 
 log = logging.getLogger(__name__)

@@ -26,9 +26,10 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from compress.artifact import read_manifest, read_model, read_tokenizer, write_model
+from compress.artifact import read_model, read_tokenizer, write_model
 from compress.files import whole_folder
 from compress.interfaces import CompressedModel, Device
+from compress.manifest import read_manifest
 from compress.monitor import monitor
 from compress.on_demand import Later
 from compress.records import Outcome, StageRecord

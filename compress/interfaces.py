@@ -117,6 +117,12 @@ class Student(Settings, ABC):
     def check(self, teacher: PreTrainedModel) -> PreTrainedModel:
         """The student's skeleton, given the teacher's; a UserError if it cannot be made."""
 
+    def check_rows(self, data: TrainingData) -> None:
+        """Raises a UserError if the student cannot read the rows; called before any training.
+
+        One that is made of the teacher reads what the teacher does.
+        """
+
     @abstractmethod
     def distill(self, ctx: StageContext) -> CompressedModel:
         """The trained student."""

@@ -15,19 +15,27 @@ if TYPE_CHECKING:
 
 
 def position_count(module: PreTrainedModel) -> int | None:
-    """The most tokens of one text; None where the config names no limit, as for images.
+    """The most tokens of one text; None where the config names no limit, as for images and XLNet.
 
     RoBERTa and MPNet count positions from behind the padding's row.
     """
     limit: int | None = getattr(module.config, "max_position_embeddings", None)
-    paddings = [
+    if limit is None or limit < 0:
+        return None
+    padding = padding_position(module)
+    return limit if padding is None else limit - padding - 1
+
+
+def padding_position(module: PreTrainedModel) -> int | None:
+    """The number of the padding token that positions are counted from; None if from 0."""
+    paddings = (
         part.padding_idx
         for name, part in module.named_modules()
         if name.endswith("position_embeddings")
         and isinstance(part, (nn.Embedding, QuantizedEmbedding))
         and part.padding_idx is not None
-    ]
-    return limit - paddings[0] - 1 if limit is not None and paddings else limit
+    )
+    return next(paddings, None)
 
 
 def check_length(batch: Mapping[str, Tensor], limit: int | None) -> None:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 
+from compress.checkpoint_files import GGUF
+from compress.processors import read_processor
 from compress.settings import UserError
-from compress.sources import GGUF, first_line
+from compress.sources import first_line
 
 if TYPE_CHECKING:
-    from transformers import BaseImageProcessor, PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
     from compress.interfaces import Head, Problem, Processor
+
+PLAIN_OUTPUTS = {"return_dict": True, "output_hidden_states": False, "output_attentions": False}
+# The name of a weight of a block: of the list, and the number in it.
+NUMBERED = re.compile(r"(.+?)\.(\d+)\.")
 
 
 def load_pretrained(
@@ -37,46 +43,67 @@ def load_pretrained(
         UserError: the architecture has no such head, or weights are missing that training will
             not supply.
     """
+    config = read_config(folder)
+    for name, value in problem.config().items():
+        setattr(config, name, value)
     options: dict[str, Any] = {
-        **problem.config(),
+        "config": config,
         "dtype": torch.float32,
         "use_safetensors": True,
         "ignore_mismatched_sizes": True,
         "output_loading_info": True,
     }
     place, file = _place(folder)
+    kind = auto_class(config, problem.head)
     try:
-        config = transformers.AutoConfig.from_pretrained(place, **file)
-        with _quiet(), quiet_bars():
-            module, info = auto_class(config, problem.head).from_pretrained(
-                place, **options, **file
-            )
-        tokenizer = (
-            read_image_processor(folder)
-            if _reads_images(config)
-            else transformers.AutoTokenizer.from_pretrained(place, **file)
-        )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        with quiet_reading():
+            module, info = kind.from_pretrained(place, **options, **file)
+    except Exception as error:
+        # Damaged weights, and whatever a wrong value in the config makes the modules raise.
         raise UserError(f"{folder} cannot be read: {first_line(error)}") from error
     _check_loaded(folder, module, info, fresh_head)
     if folder.suffix == GGUF:
         module = _unpacked(module)
-    return module.eval(), tokenizer
+    return module.eval(), read_processor(folder, module)
+
+
+def read_config(folder: Path) -> PreTrainedConfig:
+    """The config of a folder or GGUF file, without what it says of the form of outputs.
+
+    That can be a tuple, or all hidden states, for one program that the model was saved by.
+
+    Raises:
+        UserError: it is damaged, or of an unknown architecture.
+    """
+    place, file = _place(folder)
+    try:
+        config = transformers.AutoConfig.from_pretrained(place, **file)
+        for name, value in PLAIN_OUTPUTS.items():
+            setattr(config, name, value)
+    except Exception as error:
+        # Whatever a wrong value makes the constructor raise.
+        raise UserError(f"{folder} has no usable config: {first_line(error)}") from error
+    return config
 
 
 def load_skeleton(folder: Path, head: Head) -> PreTrainedModel:
     """The model's modules on the meta device, from the config alone.
 
     Raises:
-        UserError: the config is damaged, or its architecture has no such head.
+        UserError: the config is damaged, its architecture has no such head, or the folder has no
+            tokenizer or image processor that goes with it.
     """
-    place, file = _place(folder)
+    config = read_config(folder)
+    kind = auto_class(config, head)
     try:
-        config = transformers.AutoConfig.from_pretrained(place, **file)
         with torch.device("meta"):
-            return auto_class(config, head).from_config(config)
-    except (OSError, ValueError, KeyError) as error:
+            module: PreTrainedModel = kind.from_config(config)
+    except Exception as error:
+        # Whatever a wrong value makes the modules raise.
         raise UserError(f"{folder} has no usable config: {first_line(error)}") from error
+    if folder.suffix != GGUF:  # one file has both; to unpack its tokenizer takes seconds
+        read_processor(folder, module)
+    return module
 
 
 def _place(path: Path) -> tuple[Path, dict[str, Any]]:
@@ -97,16 +124,6 @@ def _unpacked(module: PreTrainedModel) -> PreTrainedModel:
     return plain
 
 
-def read_image_processor(folder: Path) -> BaseImageProcessor:
-    """The image processor of a folder.
-
-    It computes with Pillow, also where torchvision is installed, which resizes to other numbers.
-    """
-    return transformers.AutoImageProcessor.from_pretrained(
-        folder, trust_remote_code=False, backend="pil"
-    )
-
-
 @contextmanager
 def quiet_bars() -> Iterator[None]:
     """Hides the progress bars of reading and writing weights, which take a moment."""
@@ -118,6 +135,18 @@ def quiet_bars() -> Iterator[None]:
     finally:
         if shown:
             bars.enable_progress_bar()
+
+
+@contextmanager
+def quiet_reading() -> Iterator[None]:
+    """Hides the bars, and the report on weights that were not found: the caller judges them."""
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        with quiet_bars():
+            yield
+    finally:
+        transformers.logging.set_verbosity(level)
 
 
 def _reads_images(config: PreTrainedConfig) -> bool:
@@ -172,6 +201,11 @@ def _check_loaded(
         raise UserError(
             f"{folder} lacks {len(body)} weights of {type(module).__name__}, such as {min(body)}"
         )
+    surplus = sorted(key for key in info["unexpected_keys"] if _is_of_a_lacking_block(module, key))
+    if surplus:
+        raise UserError(
+            f"{folder} has weights of more blocks than its config.json says, such as {surplus[0]}"
+        )
     if missing and head_of(module) == "language_model":
         raise UserError(
             f"{folder} has no head that foretells tokens ({', '.join(sorted(missing))})"
@@ -183,12 +217,19 @@ def _check_loaded(
         )
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences the report on weights that were not found: `_check_loaded` judges them."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(level)
+def _is_of_a_lacking_block(module: PreTrainedModel, key: str) -> bool:
+    """Whether a weight is of a block beyond those that there are: not of a head that is left out.
+
+    Args:
+        module: the model.
+        key: of a weight that it has no use for; with the prefix of the body or without.
+    """
+    for name in (key, f"{module.base_model_prefix}.{key}"):
+        found = NUMBERED.match(name)
+        if found is None:
+            continue
+        with suppress(AttributeError):
+            blocks = module.get_submodule(found[1])
+            if isinstance(blocks, torch.nn.ModuleList) and int(found[2]) >= len(blocks):
+                return True
+    return False

@@ -13,11 +13,12 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from compress.artifact import MANIFEST, read_architecture, read_manifest, read_spec
+from compress.artifact import read_architecture, read_spec
 from compress.build import check_shapes
 from compress.cli import now, recorded
 from compress.construct import construct
 from compress.interfaces import CompressedModel, Device, Task, TaskData
+from compress.manifest import MANIFEST, read_manifest
 from compress.measure.environment import environment
 from compress.measure.run import measure
 from compress.measure.sparsity import check_claims

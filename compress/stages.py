@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
 def begin(run: Run, training: TrainingData, store: StageStore) -> StageContext:
     """The teacher, and all that the other stages may use."""
-    teacher = store.model(
-        "teacher",
-        run.teacher,
-        {"rows": training.digest},
-        lambda: run.teacher.load(training, run.device, run.seed),
-    )
+
+    def make() -> CompressedModel:
+        # A student that does not go with the rows would else be refused once the teacher is made.
+        run.student.check_rows(training)
+        return run.teacher.load(training, run.device, run.seed)
+
+    teacher = store.model("teacher", run.teacher, {"rows": training.digest}, make)
     return StageContext(teacher, training.cut(teacher, store), run.device, run.seed, store)
 
 

@@ -7,7 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from compress.artifact import folder_bytes, read_manifest
+from compress.artifact import folder_bytes
+from compress.manifest import read_manifest
 from compress.records import FILE, read_record
 from compress.settings import UserError
 

@@ -9,8 +9,9 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from compress import load
-from compress.artifact import folder_bytes, read_manifest, read_spec
+from compress.artifact import folder_bytes, read_spec
 from compress.interfaces import CompressedModel, Quantizer, Runnable, Step
+from compress.manifest import read_manifest
 from compress.quantizer.none import NoQuantizer
 from compress.settings import UserError
 from compress.sources import file_digest

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from compress.artifact import read_manifest
 from compress.baseline import keep_baseline
 from compress.build import build_run
 from compress.interfaces import CompressedModel
+from compress.manifest import read_manifest
 from compress.pipeline import execute
 from tests.configs import TINY, blank_record, compose_config
 from tests.test_rebench import quick_measure

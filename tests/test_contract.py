@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from compress import load
-from compress.artifact import read_manifest
 from compress.build import build_run
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, Student
+from compress.manifest import read_manifest
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_zeros
 from compress.runtime.onnxruntime import OnnxRuntime

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from compress.artifact import read_manifest
 from compress.interfaces import CompressedModel
+from compress.manifest import read_manifest
 from compress.probe import Pair, find_pairs, make_plan
 from compress.quantizer.int8_dynamic import Int8Dynamic
 from compress.quantizer.none import NoQuantizer

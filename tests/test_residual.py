@@ -12,9 +12,10 @@ import torch
 import transformers
 from transformers.pytorch_utils import Conv1D
 
-from compress.artifact import PLAIN_WEIGHTS, read_model, write_model
+from compress.artifact import read_model, write_model
 from compress.blocks import block_linears, known_blocks
 from compress.interfaces import CompressedModel, StageContext
+from compress.manifest import PLAIN_WEIGHTS
 from compress.measure.score import predict_all
 from compress.modules import LowRankLinear
 from compress.residual import (

@@ -2,22 +2,18 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from compress.checkpoint_files import OFFLINE_MODELS, find_model
 from compress.interfaces import CompressedModel
 from compress.pretrained import load_pretrained, load_skeleton
 from compress.problem.classification import Classification
 from compress.settings import UserError
-from compress.sources import (
-    MOVIE_REVIEWS,
-    OFFLINE_MODELS,
-    file_digest,
-    find_model,
-    load_hub_dataset,
-)
+from compress.sources import MOVIE_REVIEWS, file_digest, load_hub_dataset
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -56,12 +52,26 @@ def test_a_file_is_read_again_once_it_has_changed(tmp_path: Path) -> None:
 def test_a_file_that_has_not_changed_is_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("compress.sources.SETTLED_NS", -1)
     path = tmp_path / "weights"
     path.write_bytes(b"one")
-    os.utime(path, (1, 1))
     first = file_digest(path)
     monkeypatch.setattr("hashlib.file_digest", None)
     assert file_digest(path) == first
+
+
+def test_an_edit_that_keeps_size_and_time_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"one")
+    os.utime(path, (1, 1))
+    monkeypatch.setattr("compress.sources.SETTLED_NS", -1)
+    first = file_digest(path)
+    time.sleep(0.02)  # a tick of the file system's clock
+    path.write_bytes(b"two")
+    os.utime(path, (1, 1))
+    assert file_digest(path) != first
 
 
 @pytest.mark.parametrize("change", [{"name": "no-such-package"}, {"version": "9.9"}])

@@ -11,9 +11,10 @@ import pytest
 import torch
 import transformers
 
-from compress.artifact import PACKED_WEIGHTS, PLAIN_WEIGHTS, read_model, write_model
+from compress.artifact import read_model, write_model
 from compress.blocks import Block, Units, known_blocks, weight_matrix
 from compress.interfaces import CompressedModel, StageContext
+from compress.manifest import PACKED_WEIGHTS, PLAIN_WEIGHTS
 from compress.measure.score import predict_all
 from compress.runtime.torch import TorchModel
 from compress.surgery import keep_blocks_, keep_units_, plain_config

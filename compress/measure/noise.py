@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from compress.artifact import MANIFEST
 from compress.files import write_atomically
 from compress.interfaces import Device
+from compress.manifest import MANIFEST
 from compress.measure.environment import machine
 from compress.measure.latency import Contender, measure_latency
 from compress.measure.speedup import noise_floor

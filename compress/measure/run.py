@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from compress.artifact import folder_bytes, needed_files, read_spec
+from compress.artifact import folder_bytes, read_spec
 from compress.interfaces import Device, Exported, Problem, Runnable, Split, TaskData, TensorStore
+from compress.manifest import model_files
 from compress.measure.generation import measure_generation
 from compress.measure.latency import (
     BASELINE,
@@ -107,7 +108,7 @@ def measure(
     """
     batch_size = data.evaluation.fitting_batch(device.benchmark.scoring_batch)
     scores, comparisons = _compare_scores(candidate, baseline, data, batch_size, store)
-    zipped = zipped_bytes(needed_files(candidate.folder)), _kept_zipped_bytes(baseline, store)
+    zipped = zipped_bytes(model_files(candidate.folder)), _kept_zipped_bytes(baseline, store)
     rows, shapes = data.training.calibration, device.benchmark.shapes
     ours, theirs = (
         Contender(subject.folder, fill_shapes(subject.model, rows, shapes))
@@ -174,7 +175,7 @@ def _named_logits(
 
 def _kept_zipped_bytes(subject: Subject, store: TensorStore) -> int:
     """Those of a model that the stage store made: computed once, seconds for a large one."""
-    files = needed_files(subject.folder)
+    files = model_files(subject.folder)
     made = store.tensors(
         "zipped_bytes",
         {"model": subject.digest},

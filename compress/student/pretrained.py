@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from compress.interfaces import StageContext
-from compress.pretrained import head_of, load_pretrained, load_skeleton
+import torch
+
+from compress.checkpoint import read_checkpoint
+from compress.checkpoint_files import find_model, model_digest
+from compress.interfaces import StageContext, TrainingData
+from compress.pretrained import head_of, load_skeleton
 from compress.settings import ConfigError
-from compress.sources import find_model, model_digest
 from compress.student.learner import Learner
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ class PretrainedStudent(Learner):
     Attributes:
         path: a folder or a hub id.
     """
+
+    version: ClassVar[int] = 2
 
     path: str
 
@@ -67,8 +72,16 @@ class PretrainedStudent(Learner):
                 )
         return student
 
+    def check_rows(self, data: TrainingData) -> None:
+        """Reads the checkpoint and holds it against the rows.
+
+        Raises:
+            UserError: it does not go with them.
+        """
+        # A head may be drawn at random, on which what follows must not depend.
+        with torch.random.fork_rng(devices=[]):
+            read_checkpoint(self._folder, data, trained=self.distillation.epochs > 0)
+
     def start(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
         """The pretrained weights; the head is drawn at random where they have none."""
-        fresh_head = self.distillation.epochs > 0
-        module, tokenizer = load_pretrained(self._folder, ctx.data.problem, fresh_head=fresh_head)
-        return module, tokenizer, {}
+        return read_checkpoint(self._folder, ctx.data, trained=self.distillation.epochs > 0)

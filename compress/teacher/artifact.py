@@ -8,22 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from safetensors import safe_open
 
-from compress.artifact import (
-    MANIFEST,
-    PACKED_WEIGHTS,
-    read_manifest,
-    read_model,
-    read_skeleton,
-    read_spec,
-    read_tokenizer,
-)
+from compress.artifact import read_model, read_skeleton, read_spec, read_tokenizer
+from compress.checkpoint import check_classes, fit_to_rows_
 from compress.interfaces import CompressedModel, Device, Head, Step, Teacher, TrainingData
-from compress.pretrained import head_of
+from compress.manifest import MANIFEST, PACKED_WEIGHTS, read_manifest
+from compress.pretrained import head_of, read_config
 from compress.runtime.torch import TorchRuntime
 from compress.settings import ConfigError, UserError
 from compress.sources import file_digest
@@ -42,6 +36,8 @@ class ArtifactTeacher(Teacher):
     Attributes:
         folder: such as a run's `model`.
     """
+
+    version: ClassVar[int] = 2
 
     folder: str
 
@@ -85,19 +81,21 @@ class ArtifactTeacher(Teacher):
         return made
 
     def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
-        """Reads the weights.
+        """Reads the weights; its outputs go into the order of the task's classes.
 
         Raises:
-            UserError: the model's classes are not the task's.
+            UserError: the model's classes are not the task's, or it cannot read the rows.
         """
         folder = Path(self.folder)
+        config = read_config(folder)
+        check_classes(self.folder, config, data)
         module = read_model(folder).to(torch.float32)
-        wanted = data.problem.config().get("id2label", module.config.id2label)
-        if module.config.id2label != wanted:
-            theirs, ours = (", ".join(each.values()) for each in (module.config.id2label, wanted))
-            raise UserError(f"{folder} tells apart {theirs}; the task has the classes {ours}")
-        history = (*read_manifest(folder).history, Step("teacher", self.describe()))
-        return CompressedModel(module, read_tokenizer(folder), history)
+        tokenizer = read_tokenizer(folder)
+        for name, value in data.problem.config().items():
+            setattr(module.config, name, value)
+        notes = fit_to_rows_(self.folder, module, tokenizer, config, data, trained=False)
+        history = (*read_manifest(folder).history, Step("teacher", self.describe(), notes=notes))
+        return CompressedModel(module, tokenizer, history)
 
 
 def _integer_weights(folder: Path) -> list[str]:

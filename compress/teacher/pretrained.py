@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from compress.checkpoint import read_checkpoint
+from compress.checkpoint_files import find_model, model_digest
 from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
-from compress.pretrained import load_pretrained, load_skeleton
+from compress.pretrained import load_skeleton
 from compress.settings import ConfigError
-from compress.sources import find_model, model_digest
 from compress.teacher.finetune import finetuned
 from compress.train import Training
 
@@ -25,8 +26,10 @@ class PretrainedTeacher(Teacher):
     Attributes:
         path: a folder or a hub id; or a GGUF file, whose weights become float32.
         finetune: training on the task; with `epochs=0` the model is taken as it is, and must
-            have a head for the task.
+            have a head for the task's classes, in whatever order.
     """
+
+    version: ClassVar[int] = 2
 
     path: str
     finetune: Training
@@ -58,7 +61,12 @@ class PretrainedTeacher(Teacher):
         return load_skeleton(self._folder, head)
 
     def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
-        """Reads the weights, gives them a head for the task, and fine-tunes."""
-        fresh_head = self.finetune.epochs > 0
-        module, tokenizer = load_pretrained(self._folder, data.problem, fresh_head=fresh_head)
-        return finetuned(self, module, tokenizer, self.finetune, data, device, seed)
+        """Reads the weights, gives them a head for the task, and fine-tunes.
+
+        Raises:
+            UserError: the checkpoint does not go with the rows, which is said before any training.
+        """
+        module, tokenizer, notes = read_checkpoint(
+            self._folder, data, trained=self.finetune.epochs > 0
+        )
+        return finetuned(self, module, tokenizer, self.finetune, data, device, seed, notes)

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from compress import load
-from compress.artifact import read_manifest
 from compress.blocks import block_linears, known_blocks
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext
+from compress.manifest import read_manifest
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_zeros
 from compress.modules import LowRankLinear

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from compress import load
-from compress.artifact import read_manifest
 from compress.blocks import block_linears, scoped_linears, shape_of, weight_matrix
 from compress.interfaces import CompressedModel, Quantizer, StageContext
+from compress.manifest import read_manifest
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims
 from compress.modules import LowRankLinear

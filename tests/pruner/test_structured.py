@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compress.artifact import PACKED_WEIGHTS, read_model, write_model
+from compress.artifact import read_model, write_model
 from compress.blocks import known_blocks, weight_matrix
 from compress.interfaces import CompressedModel, StageContext
+from compress.manifest import PACKED_WEIGHTS
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims
 from compress.modules import LowRankLinear

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from compress import load
-from compress.artifact import read_manifest
 from compress.blocks import every_linear, weight_matrix
 from compress.build import build_run
 from compress.cache import StageStore
 from compress.interfaces import CompressedModel, StageContext
+from compress.manifest import read_manifest
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims
 from compress.modules import LowRankLinear

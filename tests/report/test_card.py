@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from compress.artifact import folder_bytes, read_manifest
+from compress.artifact import folder_bytes
+from compress.manifest import read_manifest
 from compress.records import Comparison, RunRecord, Speedup, read_record, write_record
 from compress.report.card import model_card, remake_command
 from scripts.export import main

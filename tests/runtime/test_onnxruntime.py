@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from compress import load
-from compress.artifact import read_manifest, read_spec
+from compress.artifact import read_spec
 from compress.build import build_run
 from compress.files import write_atomically
 from compress.interfaces import CompressedModel, Exported, Quantizer, StageContext
+from compress.manifest import read_manifest
 from compress.measure.run import check_reload
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, count_weights

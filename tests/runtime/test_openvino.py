@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress.artifact import MANIFEST, load, read_spec
+from compress.artifact import load, read_spec
 from compress.device.cpu import Cpu
 from compress.interfaces import (
     CompressedModel,
 )
+from compress.manifest import MANIFEST
 from compress.quantizer.none import NoQuantizer
 from compress.runtime.openvino import OpenVino, OpenVinoModel
 from compress.settings import UserError

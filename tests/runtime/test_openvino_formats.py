@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from compress.artifact import read_manifest
 from compress.build import build_run
 from compress.interfaces import (
     CompressedModel,
@@ -17,6 +16,7 @@ from compress.interfaces import (
     StageContext,
     TrainingData,
 )
+from compress.manifest import read_manifest
 from compress.measure.sparsity import check_claims, count_weights
 from compress.runtime.openvino import OpenVino, linear_types
 from compress.settings import UserError

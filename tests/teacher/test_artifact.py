@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress.artifact import RunSpec, new_folder, read_manifest, read_model, seal
+from compress.artifact import RunSpec, new_folder, read_model, seal
 from compress.cache import StageStore
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, TrainingData
+from compress.manifest import read_manifest
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_shapes, live_zeros
 from compress.problem.classification import Classification
