@@ -95,15 +95,11 @@ def read_tokenizer(path: Path, **changes: Any) -> PreTrainedTokenizerBase:
             said = first_line(error)
             raise UserError(f"{path} has a damaged tokenizer: {said}") from error
         raise _none_in(folder) from error
-    configs = (TOKENIZER, TOKENIZER_CONFIG)
-    needed = [name for name in made.vocab_files_names.values() if name not in configs]
-    if gguf or (folder / TOKENIZER).is_file() or not made.vocab_files_names:
-        return made
-    lacking = [name for name in needed if not (folder / name).is_file()]
-    if not needed or len(lacking) == len(needed):
+    # Classes that read bytes have none of their own.
+    vocabularies = set(made.vocab_files_names.values()) - {TOKENIZER_CONFIG}
+    found = any((folder / name).is_file() for name in (TOKENIZER, *vocabularies))
+    if vocabularies and not (gguf or found):
         raise _none_in(folder)
-    if lacking:
-        raise UserError(f"{folder} has half a tokenizer: {', '.join(lacking)} is missing")
     return made
 
 

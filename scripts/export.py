@@ -28,7 +28,10 @@ def export(run: Path, target: Path) -> Path:
     if target.exists() and any(target.iterdir()):
         raise UserError(f"{target} is not empty")
     read_manifest(run / record.model)
-    shutil.copytree(run / record.model, target, dirs_exist_ok=True)
+    # The manifest passes over names that begin with a dot.
+    shutil.copytree(
+        run / record.model, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*")
+    )
     read_manifest(target)
     return target
 

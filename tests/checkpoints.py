@@ -15,9 +15,6 @@ NAMES = ("sad", "glad")  # of the classes of the fixture `data`
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 NUMBERS = tuple(str(number) for number in range(24))
 WORDS = ("a", "sad", "dull", "film", "glad", "bright", "with", "good", "end", "number", *NUMBERS)
-    *["a", "sad", "dull", "film", "glad", "bright", "with", "good", "end", "number"],
-    *map(str, range(24)),
-)
 E = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
     "max_position_embeddings": 64,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from compress import load
@@ -71,6 +72,113 @@ def test_a_missing_file_is_found(folder: Path) -> None:
     (folder / "config.json").unlink()
     with pytest.raises(UserError, match=r"config\.json is missing"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "vocab.txt", "adapter_config.json", "pytorch_model.bin", "sub"]
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_that_is_not_listed_is_refused(
+    packed: bool, name: str, teacher: CompressedModel, tmp_path: Path
+) -> None:
+    """A loader might run it: `model.safetensors` beside packed weights was."""
+    torch_export(teacher, int8() if packed else NoQuantizer(), tmp_path)
+    if name == "model.safetensors" and not packed:
+        name = "weights.safetensors"
+    if name == "sub":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_bytes(b"another model's")
+    with pytest.raises(UserError, match=rf"{name} is not in manifest\.json"):
+        load(tmp_path)
+
+
+def test_the_card_and_what_hubs_leave_are_no_part_of_the_model(folder: Path) -> None:
+    before = folder_bytes(folder)
+    for name in ("README.md", ".gitattributes", ".DS_Store"):
+        (folder / name).write_text("words")
+    (folder / ".git").mkdir()
+    load(folder)
+    assert folder_bytes(folder) == before
+
+
+def rewrite_manifest(folder: Path, files: dict[str, str]) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "files": files}))
+
+
+@pytest.mark.parametrize("gone", ["config.json", "runtime.json", "model.safetensors", None])
+def test_a_manifest_that_lists_no_whole_model_is_refused(folder: Path, gone: str | None) -> None:
+    files = read_manifest(folder).files
+    kept = {} if gone is None else {name: d for name, d in files.items() if name != gone}
+    rewrite_manifest(folder, kept)
+    with pytest.raises(UserError, match=r"manifest\.json lists no whole model: .+ not among them"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["../a.json", "/etc/hostname", "sub/a.json", "..", "", "a\\b"])
+def test_a_manifest_lists_plain_names(folder: Path, name: str) -> None:
+    (folder.parent / "a.json").write_text("{}")
+    rewrite_manifest(folder, {**read_manifest(folder).files, name: "0" * 64})
+    with pytest.raises(UserError, match="expected names of files beside it"):
+        load(folder)
+
+
+def test_a_manifest_lists_one_set_of_weights(folder: Path) -> None:
+    (folder / "weights.safetensors").write_bytes(b"more")
+    other = {"weights.safetensors": file_digest(folder / "weights.safetensors")}
+    rewrite_manifest(folder, {**read_files(folder), **other})
+    with pytest.raises(UserError, match=r"lists model\.safetensors and weights\.safetensors, exp"):
+        load(folder)
+
+
+def change_weights(
+    folder: Path, name: str, change: Callable[[dict[str, torch.Tensor]], object]
+) -> None:
+    """As a stranger would who can compute checksums."""
+    tensors = load_file(folder / name)
+    change(tensors)
+    save_file(tensors, folder / name, metadata={"format": "pt"})
+    rewrite_manifest(folder, {**read_files(folder), name: file_digest(folder / name)})
+
+
+def read_files(folder: Path) -> dict[str, str]:
+    found: dict[str, str] = json.loads((folder / "manifest.json").read_text())["files"]
+    return found
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda tensors: tensors.pop("classifier.bias"), "lacks 1 weights|Missing key.*classifier"),
+        (
+            lambda tensors: tensors.update({"bert.more": torch.zeros(2)}),
+            "has, and the model does not, 1 weights|Unexpected key.*bert.more",
+        ),
+        (
+            lambda tensors: tensors.update({"classifier.bias": torch.zeros(3)}),
+            "has in another shape 1 weights|size mismatch for classifier",
+        ),
+    ],
+)
+def test_tensors_that_lack_or_are_left_over_are_refused(
+    packed: bool, change: Callable[[dict[str, torch.Tensor]], object], reason: str,
+    teacher: CompressedModel, tmp_path: Path,
+) -> None:  # fmt: skip
+    """transformers draws what lacks at random, and passes over what is left."""
+    torch_export(teacher, int8() if packed else NoQuantizer(), tmp_path)
+    change_weights(tmp_path, "weights.safetensors" if packed else "model.safetensors", change)
+    with pytest.raises(UserError, match=reason) as caught:
+        load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_artifact_does_not_tell_where_it_was_made(folder: Path) -> None:
+    for path in folder.glob("*.json"):
+        assert not {"is_local", "local_files_only", "name_or_path"} & set(
+            json.loads(path.read_text())
+        )
 
 
 @pytest.mark.parametrize(

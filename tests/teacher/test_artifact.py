@@ -100,6 +100,7 @@ def test_codes_are_refused_before_any_weight_is_read(
 
 def test_another_runtimes_folder_is_refused(teacher: CompressedModel, tmp_path: Path) -> None:
     new_folder(tmp_path / "model")
+    teacher.module.save_pretrained(tmp_path / "model")
     seal(teacher, tmp_path / "model", RunSpec("compress.runtime.other.Other", "BertModel"))
     with pytest.raises(UserError, match=r"exported for compress\.runtime\.other\.Other, expected"):
         ArtifactTeacher(folder=str(tmp_path / "model")).check()
@@ -119,9 +120,27 @@ def test_other_classes_are_refused(
     teacher: CompressedModel, data: TrainingData, device: Cpu, tmp_path: Path
 ) -> None:
     settings = ArtifactTeacher(folder=str(write(teacher, tmp_path / "model", "none")))
-    other = replace(data, problem=Classification(("glad", "sad")))
-    with pytest.raises(UserError, match="tells apart sad, glad; the task has the classes glad, sa"):
+    other = replace(data, problem=Classification(("glad", "bad")))
+    with pytest.raises(UserError, match="has other classes than the task: sad, glad instead of gl"):
         settings.load(other, device, seed=0)
+
+
+@pytest.mark.parametrize("pruner", ["none", "lowrank"])
+def test_classes_in_another_order_are_put_in_order(
+    pruner: str, teacher: CompressedModel, context: Contexts, data: TrainingData, device: Cpu,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    model = pruned(pruner, teacher, context)
+    settings = ArtifactTeacher(folder=str(write(model, tmp_path / "model", "none")))
+    other = replace(data, problem=Classification(("Glad", "Sad")))
+    made = settings.load(other, device, seed=0)
+    ours, theirs = (
+        predict_all(TorchModel(m.module, m.tokenizer, "cpu"), data.validation, 4)
+        for m in (made, model)
+    )
+    torch.testing.assert_close(ours, theirs.flip(1))
+    assert made.module.config.id2label == {0: "Glad", 1: "Sad"}
+    assert made.history[-1].notes == {"class_order": [1, 0]}
 
 
 def test_digest_follows_the_content_and_not_the_path(
