@@ -22,7 +22,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from compress import processors
 from compress.files import write_atomically
 from compress.interfaces import CompressedModel, Runnable, Runtime
 from compress.manifest import (
@@ -37,7 +36,7 @@ from compress.manifest import (
 )
 from compress.modules import StoredModule
 from compress.pretrained import quiet_bars, quiet_reading
-from compress.processors import IMAGE_CONFIGS, read_image_processor, write_processor
+from compress.processors import write_processor
 from compress.report.card import CARD, model_card
 from compress.settings import UserError
 from compress.sources import first_line, synced_digests
@@ -46,7 +45,6 @@ from compress.surgery import place_stored_, plain_config
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from compress.interfaces import Processor
     from compress.records import RunRecord
 
 HALVES = {"F16": torch.float16, "BF16": torch.bfloat16}  # by their names in safetensors
@@ -175,13 +173,6 @@ def read_architecture(folder: Path) -> PreTrainedModel:
         return _plain(folder)
 
 
-def read_tokenizer(folder: Path) -> Processor:
-    """The tokenizer, or the image processor, in a model folder."""
-    if any((folder / name).is_file() for name in IMAGE_CONFIGS):
-        return read_image_processor(folder)
-    return processors.read_tokenizer(folder)
-
-
 def load(folder: str | Path, torch_device: str = "cpu", threads: int | None = None) -> Runnable:
     """A model folder as something to run, whatever its runtime and format; see `compress.load`."""
     folder = Path(folder)
@@ -210,7 +201,7 @@ def _read_plain(folder: Path) -> PreTrainedModel:
 
     transformers would draw at random what lacks.
     """
-    architecture = getattr(transformers, read_spec(folder).architecture)
+    architecture = _architecture(folder)
     try:
         with quiet_reading():
             module, info = architecture.from_pretrained(
@@ -244,8 +235,17 @@ def _stored_modules(module: nn.Module) -> Iterator[tuple[str, StoredModule]]:
             yield name, part
 
 
+def _architecture(folder: Path) -> Any:
+    """The transformers class that a folder names; it can name nothing else of that package."""
+    name = read_spec(folder).architecture
+    found = getattr(transformers, name, None)
+    if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
+        raise UserError(f"{folder / RUNTIME} names {name}, which is no model of transformers")
+    return found
+
+
 def _plain(folder: Path) -> PreTrainedModel:
-    architecture = getattr(transformers, read_spec(folder).architecture)
+    architecture = _architecture(folder)
     return architecture(architecture.config_class.from_pretrained(folder))
 
 

@@ -26,12 +26,13 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from compress.artifact import read_model, read_tokenizer, write_model
+from compress.artifact import read_model, write_model
 from compress.files import whole_folder
 from compress.interfaces import CompressedModel, Device
 from compress.manifest import read_manifest
 from compress.monitor import monitor
 from compress.on_demand import Later
+from compress.processors import read_written_processor
 from compress.records import Outcome, StageRecord
 from compress.settings import Settings, UserError
 from compress.sources import file_digest
@@ -187,7 +188,10 @@ def _read(folder: Path, key: str) -> CompressedModel | None:
         shutil.rmtree(folder)
         return None
     os.utime(folder)  # its age counts from the last use
-    module, tokenizer = Later(lambda: _read_module(folder)), Later(lambda: read_tokenizer(folder))
+    module, tokenizer = (
+        Later(lambda: _read_module(folder)),
+        Later(lambda: read_written_processor(folder)),
+    )
     return CompressedModel(module, tokenizer, manifest.history, digest=key, folder=folder)
 
 

@@ -53,6 +53,13 @@ def read_processor(path: Path, module: PreTrainedModel) -> Processor:
     return tokenizer
 
 
+def read_written_processor(folder: Path) -> Processor:
+    """The tokenizer, or the image processor, in a folder that `write_processor` wrote to."""
+    if any((folder / name).is_file() for name in IMAGE_CONFIGS):
+        return read_image_processor(folder)
+    return read_tokenizer(folder)
+
+
 def read_image_processor(folder: Path) -> BaseImageProcessor:
     """The image processor of a folder.
 

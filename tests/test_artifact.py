@@ -229,6 +229,14 @@ def test_a_hostile_or_foreign_runtime_is_refused(
         load(folder)
 
 
+@pytest.mark.parametrize("name", ["NoSuchModel", "pipeline", "AutoConfig", "BertConfig", "utils"])
+def test_a_folder_names_a_model_of_transformers(folder: Path, name: str) -> None:
+    raw = json.loads((folder / "runtime.json").read_text())
+    rewrite_spec(folder, raw | {"architecture": name})
+    with pytest.raises(UserError, match=f"names {name}, which is no model of transformers"):
+        load(folder)
+
+
 def test_a_folder_cannot_build_foreign_modules(teacher: CompressedModel, tmp_path: Path) -> None:
     torch_export(teacher, int8(), tmp_path)
     raw = json.loads((tmp_path / "runtime.json").read_text())

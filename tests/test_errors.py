@@ -12,6 +12,7 @@ from compress.build import build_run
 from compress.cli import cross_choices, one_line
 from compress.interfaces import CompressedModel
 from compress.settings import UserError
+from tests.checkpoints import small_tokenizer
 from tests.configs import compose_config
 from tests.tiny import tiny_image_model
 
@@ -52,6 +53,8 @@ TABLE = [
     ("teacher=local teacher.path={tmp}/empty", "holds no model: it has no config.json"),
     ("teacher=local teacher.path={tmp}/pickled", "holds no *.safetensors weights"),
     ("teacher=local teacher.path={tmp}/strange", "has no usable config"),
+    ("teacher=local teacher.path={tmp}/untold", "untold holds no tokenizer (tokenizer.json, vocab"),
+    ("student=pretrained student.path={tmp}/untold", "untold holds no tokenizer (tokenizer.json"),
     ("teacher=local teacher.path={tmp}/none.gguf", "none.gguf does not exist, or is no file"),
     ("teacher=artifact", "teacher: Missing mandatory value: teacher.folder"),
     ("teacher=artifact teacher.folder=''", "must be a model folder of ours, got nothing"),
@@ -160,13 +163,19 @@ def files(tmp_path: Path, teacher: CompressedModel) -> Path:
     (tmp_path / "strange" / "config.json").write_text('{"model_type": "abacus"}')
     (tmp_path / "strange" / "model.safetensors").write_bytes(b"")
     (tmp_path / "vit").mkdir()
-    tiny_image_model("vit").module.config.save_pretrained(tmp_path / "vit")
+    images = tiny_image_model("vit")
+    images.module.config.save_pretrained(tmp_path / "vit")
+    images.tokenizer.save_pretrained(tmp_path / "vit")
     (tmp_path / "vit" / "model.safetensors").write_bytes(b"")
     (tmp_path / "wiki").mkdir()
     for name in ("train", "valid", "test"):
         (tmp_path / "wiki" / f"{name}.txt").write_text("text")
     (tmp_path / "lm").mkdir()
     LlamaConfig(vocab_size=50).save_pretrained(tmp_path / "lm")
+    small_tokenizer(frame=False).save_pretrained(tmp_path / "lm")
+    (tmp_path / "untold").mkdir()
+    teacher.module.config.save_pretrained(tmp_path / "untold")
+    (tmp_path / "untold" / "model.safetensors").write_bytes(b"")
     (tmp_path / "lm" / "model.safetensors").write_bytes(b"")
     (tmp_path / "mine.csv").write_text("text,label\na,1\n")
     (tmp_path / "stsb").mkdir()

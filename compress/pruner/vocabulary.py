@@ -31,9 +31,9 @@ import torch
 import transformers
 from torch import nn
 
-from compress.artifact import read_tokenizer
 from compress.interfaces import StageContext
 from compress.pretrained import head_of
+from compress.processors import read_written_processor
 from compress.pruner.reducer import Reducer, Workpiece
 from compress.settings import ConfigError, UserError, check_not_negative, check_positive
 from compress.sources import file_digest, first_line
@@ -230,7 +230,7 @@ def shrunken(tokenizer: Processor, state: State, new_ids: Mapping[int, int]) -> 
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         (Path(folder) / "tokenizer.json").write_text(json.dumps(smaller), encoding="utf-8")
-        made = read_tokenizer(Path(folder))
+        made = read_written_processor(Path(folder))
     if json.loads(made.backend_tokenizer.to_str()) != smaller:
         raise UserError(f"{type(tokenizer).__name__} does not take a smaller vocabulary as it is")
     return made

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from compress.artifact import RunSpec, new_folder, read_spec, read_tokenizer, seal
+from compress.artifact import RunSpec, new_folder, read_spec, seal
 from compress.interfaces import (
     CompressedModel,
     Device,
@@ -36,6 +36,7 @@ from compress.onnx_export import (
 )
 from compress.onnx_quantize import CODES
 from compress.positions import check_length, position_count
+from compress.processors import read_written_processor
 from compress.runtime.pairs import check_pair, require
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
@@ -150,7 +151,7 @@ class OnnxModel(Runnable):
                 the model is not held twice.
             threads: to compute with; null for ONNX Runtime's own choice.
         """
-        self.tokenizer = read_tokenizer(folder)
+        self.tokenizer = read_written_processor(folder)
         self._path, self._spec = folder / GRAPH, read_spec(folder)
         self.precision = self._spec.options["precision"]
         self._session = _session(self._path, threads)

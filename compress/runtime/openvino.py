@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from compress.artifact import RunSpec, new_folder, read_spec, read_tokenizer, seal
+from compress.artifact import RunSpec, new_folder, read_spec, seal
 from compress.blocks import every_linear
 from compress.interfaces import (
     CompressedModel,
@@ -43,6 +43,7 @@ from compress.openvino_graph import (
     weight_tensor,
 )
 from compress.positions import check_length, position_count
+from compress.processors import read_written_processor
 from compress.runtime.pairs import check_pair, require
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
@@ -167,7 +168,7 @@ class OpenVinoModel(Runnable):
                 the model is not held twice.
             threads: to compute with; null for OpenVINO's own choice.
         """
-        self.tokenizer = read_tokenizer(folder)
+        self.tokenizer = read_written_processor(folder)
         self._folder, self._spec = folder, read_spec(folder)
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",

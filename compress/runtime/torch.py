@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from compress.artifact import read_model, read_spec, read_tokenizer, write_model
+from compress.artifact import read_model, read_spec, write_model
 from compress.interfaces import (
     CompressedModel,
     Device,
@@ -29,6 +29,7 @@ from compress.interfaces import (
 from compress.modules import StoredModule, code_bits, named_weights
 from compress.positions import check_length, position_count
 from compress.pretrained import head_of
+from compress.processors import read_written_processor
 from compress.runtime.pairs import check_pair
 from compress.settings import ConfigError, UserError
 
@@ -129,7 +130,7 @@ class TorchRuntime(Runtime):
         module = read_model(folder)
         # A stage's model is written without options: it is not deployed.
         compiled = bool(read_spec(folder).options.get(COMPILE, False))
-        return TorchModel(module, read_tokenizer(folder), torch_device, compiled=compiled)
+        return TorchModel(module, read_written_processor(folder), torch_device, compiled=compiled)
 
 
 class TorchModel(Runnable):

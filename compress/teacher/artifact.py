@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from safetensors import safe_open
 
-from compress.artifact import read_model, read_skeleton, read_spec, read_tokenizer
+from compress.artifact import read_model, read_skeleton, read_spec
 from compress.checkpoint import check_classes, fit_to_rows_
 from compress.interfaces import CompressedModel, Device, Head, Step, Teacher, TrainingData
 from compress.manifest import MANIFEST, PACKED_WEIGHTS, read_manifest
 from compress.pretrained import head_of, read_config
+from compress.processors import read_written_processor
 from compress.runtime.torch import TorchRuntime
 from compress.settings import ConfigError, UserError
 from compress.sources import file_digest
@@ -90,7 +91,7 @@ class ArtifactTeacher(Teacher):
         config = read_config(folder)
         check_classes(self.folder, config, data)
         module = read_model(folder).to(torch.float32)
-        tokenizer = read_tokenizer(folder)
+        tokenizer = read_written_processor(folder)
         for name, value in data.problem.config().items():
             setattr(module.config, name, value)
         notes = fit_to_rows_(self.folder, module, tokenizer, config, data, trained=False)
