@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 
 def position_count(module: PreTrainedModel) -> int | None:
-    """The most tokens of one text; None where the config names no limit, as for images and XLNet.
+    """The most tokens of one text; None where there is no limit, as for images.
 
-    RoBERTa and MPNet count positions from behind the padding's row.
+    RoBERTa and MPNet count positions from behind the padding's row. XLNet says -1 for none; what
+    the config of DeBERTa says is no limit where it has relative positions alone.
     """
-    limit: int | None = getattr(module.config, "max_position_embeddings", None)
-    if limit is None or limit < 0:
+    config = module.config
+    limit: int | None = getattr(config, "max_position_embeddings", None)
+    relative_alone = getattr(config, "position_biased_input", True) is False
+    if relative_alone or limit is None or limit <= 0:
         return None
     padding = padding_position(module)
     return limit if padding is None else limit - padding - 1

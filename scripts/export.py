@@ -28,10 +28,7 @@ def export(run: Path, target: Path) -> Path:
     if target.exists() and any(target.iterdir()):
         raise UserError(f"{target} is not empty")
     read_manifest(run / record.model)
-    # The manifest passes over names that begin with a dot.
-    shutil.copytree(
-        run / record.model, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*")
-    )
+    shutil.copytree(run / record.model, target, dirs_exist_ok=True)
     read_manifest(target)
     return target
 
