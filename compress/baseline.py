@@ -11,7 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
-from compress.files import whole_folder
+from compress.files import temporary_name, whole_folder
 from compress.interfaces import CompressedModel
 from compress.manifest import read_manifest
 from compress.settings import UserError
@@ -35,7 +35,7 @@ def keep_baseline(model: CompressedModel, shared: Path) -> Path:
     kept = shared / f"baseline-{model.digest[:DIGEST_LETTERS]}"
     files = sorted(model.folder.iterdir())
     if not kept.exists():
-        with whole_folder(kept) as temporary:
+        with whole_folder(kept, equal=True) as temporary:
             for path in files:
                 _put(path, temporary / path.name)
         return kept
@@ -51,11 +51,11 @@ def keep_baseline(model: CompressedModel, shared: Path) -> Path:
 
 def _put(source: Path, target: Path) -> None:
     """Gives a file a second name, at once; a copy where the file system has no second names."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = temporary_name(target)
     try:
         os.link(source, temporary)
     except OSError:
-        shutil.copy2(source, temporary)
+        shutil.copyfile(source, temporary)
     temporary.replace(target)
     # To replace one name of a file by another of the same file does nothing at all.
     temporary.unlink(missing_ok=True)

@@ -11,7 +11,6 @@ on such a processor, see `compress.runtime.onnxruntime`.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 
 from compress.calibrate import calibration_rows
+from compress.files import scratch_folder
 from compress.onnx_export import initializer_names, quiet
 from compress.quantizer.embeddings import embedding_tables
 from compress.quantizer.packing import quantize_per_channel
@@ -74,8 +74,8 @@ def quantize_dynamically(graph: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with int8 Linear layers that measure their inputs in every call."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with quiet(), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
+    with quiet(), scratch_folder() as folder:
+        path = folder / "model.onnx"
         quantize_dynamic(
             graph,
             path,
@@ -142,13 +142,13 @@ def calibrate(
         "entropy": {"num_bins": ENTROPY_BINS, "num_quantized_bins": ENTROPY_CODES},
         "percentile": {"percentile": percentile, "symmetric": False},
     }
-    with quiet(), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
+    with quiet(), scratch_folder() as folder:
+        path = folder / "model.onnx"
         path.write_bytes(graph.SerializeToString())
         calibrator = create_calibrator(
             path,
             OPERATORS,
-            str(Path(folder) / "watched.onnx"),
+            str(folder / "watched.onnx"),
             CalibrationMethod[CALIBRATIONS[method]],
             extra_options=options[method],
         )

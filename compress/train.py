@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import transformers  # its classes load on first use, which keeps config errors 
 from torch import Tensor, nn
 
 from compress.curve import CurvePoint, CurveRecorder
+from compress.files import scratch_folder
 from compress.measure.score import predict_all, score
 from compress.monitor import monitor
 from compress.runtime.torch import TorchModel
@@ -114,10 +114,10 @@ def train_(
     if training.patience:
         rows["validation"] = _rows(data.validation, tokenizer)
     curve = CurveRecorder(monitor().training())
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         trainer = _trainer_class()(
             model=module,
-            args=_arguments(scratch, training, data.train, device, seed),
+            args=_arguments(str(scratch), training, data.train, device, seed),
             train_dataset=rows["train"],
             eval_dataset=rows.get("validation"),
             data_collator=_collator(data.train, tokenizer),

@@ -19,7 +19,6 @@ together with others. The rows whose pieces differ are counted in the notes.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ import torch
 import transformers
 from torch import nn
 
+from compress.files import scratch_folder
 from compress.interfaces import StageContext
 from compress.pretrained import head_of
 from compress.processors import read_written_processor
@@ -227,10 +227,10 @@ def shrunken(tokenizer: Processor, state: State, new_ids: Mapping[int, int]) -> 
         UserError: its class does not take the smaller vocabulary as it is.
     """
     smaller = shrink(state, new_ids)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         tokenizer.save_pretrained(folder)
-        (Path(folder) / "tokenizer.json").write_text(json.dumps(smaller), encoding="utf-8")
-        made = read_written_processor(Path(folder))
+        (folder / "tokenizer.json").write_text(json.dumps(smaller), encoding="utf-8")
+        made = read_written_processor(folder)
     if json.loads(made.backend_tokenizer.to_str()) != smaller:
         raise UserError(f"{type(tokenizer).__name__} does not take a smaller vocabulary as it is")
     return made

@@ -17,6 +17,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
+from compress.files import new_sqlite_url
 from compress.search.goals import Goals
 from compress.search.sampler import NumberedSampler
 from compress.settings import UserError
@@ -46,7 +47,7 @@ def open_storage(where: str, folder: Path) -> BaseStorage:
             f"search.storage must be {SQLITE}, {JOURNAL} or a URL such as "
             f"postgresql+psycopg://user@host/name, got {where}"
         )
-    url = f"sqlite:///{(folder / 'study.db').absolute()}" if where == SQLITE else where
+    url = new_sqlite_url(folder / "study.db") if where == SQLITE else where
     options: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("sqlite"):
         options = {"connect_args": {"timeout": LOCK_SECONDS}}

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from compress.curve import curves
-from compress.files import write_atomically
+from compress.files import new_sqlite_url, write_atomically
 from compress.records import FILE, RunRecord
 from compress.report.table import recipe
 from compress.settings import ConfigError
@@ -126,7 +126,7 @@ class MlflowTracker(Tracker):
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         from mlflow import MlflowClient
 
-        return MlflowClient(self.uri or f"sqlite:///{self._folder() / 'mlflow.db'}")
+        return MlflowClient(self.uri or new_sqlite_url(self._folder() / "mlflow.db"))
 
     def _folder(self) -> Path:
         return Path(self.dir).absolute()
