@@ -21,11 +21,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from compress.claims import check_cache, check_inputs, own_folder, shared_folder
 from compress.metrics import objective_values
 from compress.monitor import Rejected
 from compress.processes import start_server
 from compress.records import FILE, SCHEMA, RunRecord, read_record, write_record
 from compress.report.quality import kind_of, value_words
+from compress.run_folder import holds_result
 from compress.settings import UserError
 from compress.tracking import Tracker
 
@@ -47,8 +49,11 @@ def run_job(cfg: DictConfig) -> float | list[float]:
     Returns:
         The objectives in the order of `cfg.objectives`; a bare number if there is one.
     """
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    with own_folder() as folder:
+        return _run_in(folder, cfg)
 
+
+def _run_in(folder: Path, cfg: DictConfig) -> float | list[float]:
     def work(record: RunRecord) -> RunRecord:
         # Imported here: torch and transformers take seconds, and --help needs neither.
         from compress.build import build_run
@@ -57,16 +62,18 @@ def run_job(cfg: DictConfig) -> float | list[float]:
         from compress.pipeline import execute
 
         check_row(record.config.get("experiment"), record.overrides)
+        check_inputs(cfg, folder)
+        check_cache(cfg, folder)
         run = build_run(cfg)
         start_server(PRELOADED)
-        return execute(run, folder, _shared_folder(folder), record)
+        return execute(run, folder, shared_folder(folder), record)
 
     hydra = HydraConfig.get()
     blank = blank_record(cfg, dict(hydra.runtime.choices), tuple(hydra.overrides.task))
     record, error = recorded(blank, folder, work)
     # Whoever stopped the run does not want to wait for a server.
     ended = error is None or isinstance(error, Exception)
-    reason = track(cfg, record, folder, _shared_folder(folder)) if ended else None
+    reason = track(cfg, record, folder, shared_folder(folder)) if ended else None
     if error is None:
         _log_summary(record, folder)
         if record.folds is not None:
@@ -90,11 +97,9 @@ def recorded(
         work: returns the record with all figures.
 
     Returns:
-        The record that was written, and what went wrong.
+        The record, and what went wrong.
     """
     started = time.perf_counter()
-    # In a folder that is used again, an old record must not pass for this run's.
-    (folder / FILE).unlink(missing_ok=True)
     failure: BaseException | None = None
     try:
         record = work(record)
@@ -103,7 +108,10 @@ def recorded(
     except BaseException as error:
         record, failure = replace(record, error=one_line(error)), error
     record = replace(record, seconds=time.perf_counter() - started)
-    write_record(record, folder)
+    # A run that was refused before it began has not cleared its folder: what an earlier one has
+    # found is still there, and stays.
+    if failure is None or not holds_result(folder):
+        write_record(record, folder)
     return record, failure
 
 
@@ -238,12 +246,6 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OmegaConfBaseException | UserError):
         return words
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
-
-
-def _shared_folder(folder: Path) -> Path:
-    """The folder of the sweep that a run belongs to; its own if it runs alone."""
-    hydra = HydraConfig.get()
-    return folder if hydra.mode == RunMode.RUN else Path(hydra.sweep.dir)
 
 
 def _report(error: BaseException) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from compress.cache import StageStore
+from compress.files import temporary_folder
 from compress.interfaces import CompressedModel, StageContext, TaskData
 from compress.measure.run import Subject, measure
 from compress.quantizer.none import NoQuantizer
@@ -36,9 +36,10 @@ def measure_interim(
         kept: the folder of the sweep, for what is measured once per sweep.
     """
     for stage, model in _between(run, ctx, store):
-        with TemporaryDirectory(prefix="interim-", dir=kept) as folder:
-            exported = write(model, NoQuantizer(), ctx, Path(folder))
-            subject = read_back(exported, model, ctx, Path(folder))
+        with temporary_folder(kept / "interim") as temporary:
+            folder = temporary / "model"
+            exported = write(model, NoQuantizer(), ctx, folder)
+            subject = read_back(exported, model, ctx, folder)
             found = measure(subject, baseline, data, run.device, run.seed, store, kept)
         yield Interim(stage, found.metrics, found.speedup, found.comparison)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,14 +21,12 @@ from compress.measure.run import measure
 from compress.measure.stopwatch import Stopwatch
 from compress.monitor import monitor
 from compress.records import Data, RunRecord, write_record
+from compress.run_folder import MODEL_FOLDER, clear_run, make_fold
 from compress.stages import compress, read_back, read_subject, write
 from compress.tracking import Tracker
 
 if TYPE_CHECKING:
     from compress.interfaces import Processor
-
-MODEL_FOLDER = "model"
-FOLD_FOLDER = "fold-{}"
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +60,7 @@ def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecor
 
     Args:
         run: what to do.
-        folder: the run's own folder, which exists.
+        folder: the run's own folder, which exists. What an earlier run left there is deleted.
         shared: the folder of the sweep that the run belongs to; its own if to none.
         record: what is known about the run before it starts.
 
@@ -71,9 +68,7 @@ def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecor
         The record with all figures.
     """
     monitor().forecast(lambda: forecast(run))
-    # A folder that is used again may hold those of an earlier run.
-    for old in folder.glob(FOLD_FOLDER.format("*")):
-        shutil.rmtree(old)
+    clear_run(folder)
     tasks = run.task.each_fold()
     if len(tasks) == 1:
         return _execute_one(run, folder, shared, record)
@@ -84,15 +79,14 @@ def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecor
 def _execute_folds(runs: Sequence[Run], folder: Path, shared: Path, record: RunRecord) -> RunRecord:
     """Compresses and measures the model of each fold; the record of them all."""
     found = {}
-    for number, run in enumerate(runs, start=1):
-        name = FOLD_FOLDER.format(number)
-        (folder / name).mkdir()
+    folders = [make_fold(folder, number) for number in range(1, len(runs) + 1)]
+    for number, (run, own) in enumerate(zip(runs, folders, strict=True), start=1):
         log.info("fold %d of %d", number, len(runs))
         took = Stopwatch()
         with took:
-            each = _execute_one(run, folder / name, shared, _fold_record(record, number))
-        found[name] = replace(each, seconds=took.seconds)
-        write_record(found[name], folder / name)
+            each = _execute_one(run, own, shared, _fold_record(record, number))
+        found[own.name] = replace(each, seconds=took.seconds)
+        write_record(found[own.name], own)
     return over_folds(record, found)
 
 

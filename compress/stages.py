@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.artifact import load, read_architecture
 from compress.blocks import block_linears
 from compress.cache import StageStore
+from compress.files import whole_folder
 from compress.interfaces import (
     CompressedModel,
     Device,
@@ -72,11 +72,10 @@ def compress(
 def write(
     model: CompressedModel, quantizer: Quantizer, ctx: StageContext, folder: Path
 ) -> Exported:
-    """Writes the artifact."""
-    # A folder that is used again may hold the model of an earlier run.
-    shutil.rmtree(folder, ignore_errors=True)
+    """Writes the artifact into a folder that does not exist yet."""
     monitor().stage("export")
-    return ctx.device.runtime.export(model, quantizer, folder, ctx)
+    with whole_folder(folder) as temporary:
+        return ctx.device.runtime.export(model, quantizer, temporary, ctx)
 
 
 def read_back(

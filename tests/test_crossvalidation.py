@@ -21,6 +21,7 @@ from compress.records import (
     write_record,
 )
 from compress.report.write import write_report
+from compress.run_folder import make_fold
 from compress.spread import Spread, spread
 from tests.configs import SHARED, blank_record
 from tests.task.tables import write
@@ -188,7 +189,8 @@ def test_a_run_has_a_model_for_each_fold(
     path = write(tmp_path / "mine.csv", ROWS)
     chosen = ["task=csv", f"task.path={path}", "task.folds=2", "pruner=wanda"]
     folder = tmp_path / "run"
-    (folder / "fold-7").mkdir(parents=True)
+    folder.mkdir()
+    make_fold(folder, 7)
     with monkeypatch.context() as killed:
         killed.setattr("compress.pipeline.over_folds", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):

@@ -43,7 +43,7 @@ def test_every_model_between_the_teacher_and_the_last_is_measured_once(
     folder = tmp_path / "run"
     record = run_config("interim=true", *overrides, folder=folder)
     assert [each.stage for each in record.interim] == stages
-    assert not list(folder.glob("interim-*"))
+    assert not list(folder.glob(".new-*"))
     assert record.measuring_seconds is not None
     assert record.measuring_seconds > 0
 

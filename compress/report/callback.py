@@ -9,11 +9,22 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from compress.run_folder import RUN
+from compress.settings import UserError
+
 log = logging.getLogger(__name__)
 
 
 class ReportAfterMultirun(Callback):
     """Writes the sweep's report, shows the short table, tracks both, exits with 1 on failures."""
+
+    def __init__(self) -> None:
+        """Waits for a sweep to begin."""
+        self._begun = False
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra, after the callback that may refuse the folder."""
+        self._begun = True
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra once all jobs are done.
@@ -31,9 +42,14 @@ class ReportAfterMultirun(Callback):
         from compress.report.write import write_report
 
         folder = Path(config.hydra.sweep.dir)
-        if not folder.is_dir():
-            return  # nothing was begun
-        report = write_report([folder], folder)
+        # A folder that was refused is not ours to write into.
+        if not self._begun or not any(folder.rglob(RUN)):
+            return
+        try:
+            report = write_report([folder], folder)
+        except UserError as error:
+            # Hydra only warns of an Exception here.
+            raise SystemExit(f"error: {error}") from error
         console = open_console()
         show(report, console)
         if config.get("experiment") is not None and report.collection.runs:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from compress.records import FILE, RunRecord, read_record
+from compress.run_folder import FOLD_NAME
 from compress.settings import UserError
 
 # Where scripts/rebench.py puts new records of a sweep's models. They are a sweep of their own, and
 # count only where their folder, or one inside it, is asked for.
 REBENCH = "rebench"
-# The folders of a run's folds. The run's own record tells of them; they count as runs only where
-# their folder is asked for.
-FOLD = re.compile(r"fold-\d+")
 HYDRA = ".hydra"  # Hydra leaves this folder in every run's folder before the run begins
 
 
@@ -79,9 +76,12 @@ def collect(folders: Iterable[Path]) -> Collection:
 
 
 def _is_fold(folder: Path) -> bool:
-    """Whether the folder is of a fold of a run, whatever became of the run."""
+    """Whether the folder is of a fold of a run, whatever became of the run.
+
+    The run's own record tells of it; it counts as a run only where its folder is asked for.
+    """
     run = folder.parent
-    return FOLD.fullmatch(folder.name) is not None and any(
+    return FOLD_NAME.fullmatch(folder.name) is not None and any(
         (run / name).exists() for name in (FILE, HYDRA)
     )
 

@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from compress.claims import HOW
 from compress.dotted import dotted
 from compress.processes import physical_cores
 from compress.search.goals import Goals, parse_goals
@@ -19,8 +20,6 @@ from compress.search.sampler import SamplerSettings
 from compress.search.space import Space
 from compress.settings import ConfigError, Settings, check_choice, check_positive
 
-# Settings of how a search is run, not of what it searches: they may differ when it is carried on.
-FREE = ("search", "cache", "tracker", "hydra")
 # What is searched; the rest of `search` says how.
 WHAT = {"space", "objectives", "constraints", "split"}
 
@@ -125,7 +124,7 @@ def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str
     if not entries:
         raise ConfigError("search.space has no dimension")
     space = parse_space(entries).bound(lambda *which: _has_key(config, context, fixed, *which))
-    shared = OmegaConf.masked_copy(config, [str(key) for key in config if key not in FREE])
+    shared = OmegaConf.masked_copy(config, [str(key) for key in config if key not in HOW])
     definition = {
         **{f"search.space.{key}": words for key, words in space.describe().items()},
         **{f"search.{key}": words for key, words in goals.describe().items()},

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOLDER = "tensorboard"
+FOLDER, EVENTS = "tensorboard", "events.out.tfevents.*"
 LOSS, VALIDATION = "loss", "validation_loss"
 
 
@@ -49,8 +48,9 @@ class TensorBoardTracker(Tracker):
     @contextmanager
     def watching(self, folder: Path) -> Iterator[None]:
         """Within it, each point of a curve is on the disk as soon as there is one."""
-        # Of a run that this folder held before.
-        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        # Of a run that this folder held before. What else lies there was not written by it.
+        for old in (folder / FOLDER).glob(EVENTS):
+            old.unlink()
         writer = _writer(folder)
 
         def tell(training: str, point: CurvePoint) -> None:
@@ -106,7 +106,7 @@ def _tags(folder: Path) -> set[str]:
     """What a run's event files tell of by now."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-    files = sorted((folder / FOLDER).glob("events.*"))
+    files = sorted((folder / FOLDER).glob(EVENTS))
     events = (event for file in files for event in EventFileLoader(str(file)).Load())
     return {value.tag for event in events for value in event.summary.value}
 
