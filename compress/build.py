@@ -56,6 +56,7 @@ def check_run(run: Run) -> None:
     Raises:
         UserError: something cannot work.
     """
+    run.cache.check()
     run.tracker.check()
     run.device.check()
     run.device.runtime.check(run.quantizer, run.device)

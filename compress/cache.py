@@ -12,7 +12,6 @@ import importlib.metadata
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from compress.artifact import read_model, write_model
+from compress.cache_root import KEY_LETTERS, check_root, delete_entry, delete_root, open_root
 from compress.files import whole_folder
 from compress.interfaces import CompressedModel, Device
 from compress.manifest import read_manifest
@@ -46,6 +46,7 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "datasets")
 RUNTIME = "compress.runtime.torch.TorchRuntime"
 TENSORS, CHECKSUM = "tensors.safetensors", "sha256"
 LOCK = ".lock-{}"
+OWN_FOLDER = "stages"  # in the folder of a run without a cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,24 +62,39 @@ class Cache(Settings):
     dir: str
     reuse: bool
 
+    def check(self) -> None:
+        """Checks that the folder can be a cache.
+
+        Raises:
+            UserError: it holds something else.
+        """
+        if self.reuse:
+            check_root(Path(self.dir))
+
     @contextmanager
     def open(self, run_folder: Path, device: Device, seed: int) -> Iterator[StageStore]:
         """The store for one run."""
         if self.reuse:
             yield StageStore(Path(self.dir), device, seed)
             return
-        own = run_folder / "stages"
+        own = run_folder / OWN_FOLDER
+        delete_root(own)  # of a run that was killed
         try:
             yield StageStore(own, device, seed)
         finally:
-            shutil.rmtree(own, ignore_errors=True)
+            delete_root(own)
 
 
 class StageStore:
     """Looks stages up, has them made when they are missing, and notes what each one took."""
 
     def __init__(self, folder: Path, device: Device, seed: int) -> None:
-        """Opens the store; `device` and `seed` become part of every key."""
+        """Opens the store, whose folder is made on first use; keys have `device` and `seed`.
+
+        Raises:
+            UserError: the folder holds something else than a cache.
+        """
+        check_root(folder)
         versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
         arithmetic = [device.torch_device, str(device.training_dtype())]
         self._common = {"seed": seed, "versions": versions, "arithmetic": arithmetic}
@@ -114,7 +130,7 @@ class StageStore:
                 # The stage returned a model that is stored already: its own input.
                 self._note(stage, started, "passed through")
                 return made
-            with whole_folder(folder) as temporary:
+            with whole_folder(folder, equal=True) as temporary:
                 write_model(made, temporary, RUNTIME)
             self._note(stage, started, "made")
             # Read back, so that the next stage gets the same whether this one ran or not.
@@ -134,7 +150,7 @@ class StageStore:
                 self._note(name, started, "cached")
                 return found
             made = make()
-            with whole_folder(folder) as temporary:
+            with whole_folder(folder, equal=True) as temporary:
                 save_file(made, temporary / TENSORS)
                 (temporary / CHECKSUM).write_text(file_digest(temporary / TENSORS))
             self._note(name, started, "made")
@@ -142,7 +158,7 @@ class StageStore:
 
     def _key(self, name: str, inputs: Mapping[str, Any]) -> str:
         text = json.dumps({"name": name, **inputs, **self._common}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return hashlib.sha256(text.encode()).hexdigest()[:KEY_LETTERS]
 
     def _note(self, name: str, started: float, outcome: Outcome) -> None:
         seconds = time.perf_counter() - started
@@ -156,7 +172,8 @@ def _only_one(folder: Path) -> Iterator[None]:
 
     The lock is the operating system's and goes with the process that holds it.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    open_root(folder.parent.parent)
+    folder.parent.mkdir(exist_ok=True)
     with FileLock(lock_of(folder)):
         yield
 
@@ -185,7 +202,7 @@ def _read(folder: Path, key: str) -> CompressedModel | None:
         manifest = read_manifest(folder)
     except UserError as error:
         log.warning("cache entry is made again: %s", error)
-        shutil.rmtree(folder)
+        delete_entry(folder)
         return None
     os.utime(folder)  # its age counts from the last use
     module, tokenizer = (
@@ -209,7 +226,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor] | None:
         os.utime(folder)
         return load_file(folder / TENSORS)
     log.warning("cache entry is made again: %s is damaged", folder)
-    shutil.rmtree(folder)
+    delete_entry(folder)
     return None
 
 

@@ -1,9 +1,11 @@
-"""The entries of a stage cache as files: found, checked, and chosen to be deleted."""
+"""The entries of a stage cache as files: found, checked, and chosen to be deleted.
+
+Whatever else lies in the folder of a cache is not looked at and stays.
+"""
 
 from __future__ import annotations
 
 import datetime
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from compress.cache import entry_damage, lock_of
+from compress.cache_root import TAG, delete_entry, is_entry, is_root
 from compress.settings import UserError
 
 SECONDS_A_DAY = 86_400
@@ -34,10 +37,12 @@ def find_entries(cache: Path) -> list[Entry]:
     """All entries, by stage and name.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: it is not the folder of a cache.
     """
     if not cache.is_dir():
-        raise UserError(f"{cache} is no folder")
+        raise UserError(f"{cache} is not a directory")
+    if not is_root(cache):
+        raise UserError(f"{cache} is not a stage cache: it has no {TAG} of compress")
     folders = (folder for stage in sorted(cache.iterdir()) for folder in _folders(stage))
     return [_entry(folder) for folder in folders]
 
@@ -73,7 +78,7 @@ def delete(entry: Entry) -> bool:
     lock = lock_of(entry.folder)
     try:
         with FileLock(lock, timeout=0):
-            shutil.rmtree(entry.folder)
+            delete_entry(entry.folder)
     except Timeout:
         return False
     lock.unlink(missing_ok=True)
@@ -83,7 +88,7 @@ def delete(entry: Entry) -> bool:
 def _folders(stage: Path) -> list[Path]:
     if not stage.is_dir():
         return []
-    return [each for each in sorted(stage.iterdir()) if each.is_dir() and each.name[0] != "."]
+    return [each for each in sorted(stage.iterdir()) if is_entry(each)]
 
 
 def _entry(folder: Path) -> Entry:

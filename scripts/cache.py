@@ -1,15 +1,17 @@
 """The stage cache: what it holds, whether it is whole, and making it smaller.
 
     python scripts/cache.py list
-    python scripts/cache.py verify
+    python scripts/cache.py verify --delete
     python scripts/cache.py prune --older-than 30 --larger-than 20
 
-Deleted stages are made again when a run needs them.
+Deleted stages are made again when a run needs them. `prune` also deletes what killed runs left: in
+the cache, in the folders of runs below --runs, and in the system's temporary folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -17,10 +19,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from compress.leftovers import LOCK_FILE, Leftover, delete_leftover, find_leftovers
 from compress.settings import UserError
 from compress.stored import Entry, damage, delete, excess, find_entries
 
 DEFAULT = Path("outputs/cache")
+RUNS = Path("outputs")
 
 
 def main() -> None:
@@ -32,15 +36,11 @@ def main() -> None:
         match arguments.command:
             case "list":
                 console.print(_table(entries))
+                _list_leftovers(_leftovers(arguments), console)
             case "verify":
-                sys.exit(_verify(entries, console))
+                sys.exit(_verify(entries, console, delete_damaged=arguments.delete))
             case "prune":
-                old, large = arguments.older_than, arguments.larger_than
-                chosen = excess(entries, days=old, gigabytes=large)
-                for entry in chosen if not arguments.dry_run else ():
-                    delete(entry)
-                verb = "would delete" if arguments.dry_run else "deleted"
-                console.print(f"{verb} {_words(chosen)}; {_words(set(entries) - set(chosen))} left")
+                _prune(entries, arguments, console)
     except UserError as error:
         sys.exit(f"error: {error}")
 
@@ -51,16 +51,55 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--dir", type=Path, default=DEFAULT, help=f"the cache ({DEFAULT})")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="what each stage takes")
-    commands.add_parser("verify", help="check every checksum; damaged entries are deleted")
+    listed = commands.add_parser("list", help="what each stage takes, and what killed runs left")
+    verify = commands.add_parser("verify", help="check every checksum; 1 if an entry is damaged")
+    verify.add_argument("--delete", action="store_true", help="delete damaged entries")
     prune = commands.add_parser("prune", help="delete what was not used for long, or is too much")
-    prune.add_argument("--older-than", type=float, metavar="DAYS", help="since the last use")
-    prune.add_argument("--larger-than", type=float, metavar="GB", help="what may stay in all")
+    prune.add_argument("--older-than", type=_limit, metavar="DAYS", help="since the last use")
+    prune.add_argument("--larger-than", type=_limit, metavar="GB", help="what may stay in all")
     prune.add_argument("--dry-run", action="store_true", help="only say what would go")
-    found = parser.parse_args()
-    if found.command == "prune" and found.older_than is None and found.larger_than is None:
-        parser.error("prune needs --older-than or --larger-than")
-    return found
+    for command in (listed, prune):
+        words = f"where the folders of runs lie, at any depth ({RUNS})"
+        command.add_argument("--runs", type=Path, default=RUNS, help=words)
+    return parser.parse_args()
+
+
+def _limit(words: str) -> float:
+    value = float(words)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be >= 0, got {words}")
+    return value
+
+
+def _leftovers(arguments: argparse.Namespace) -> list[Leftover]:
+    runs: Path = arguments.runs
+    if runs != RUNS and not runs.is_dir():
+        raise UserError(f"{runs} is not a directory")
+    return find_leftovers(arguments.dir, runs if runs.is_dir() else None)
+
+
+def _list_leftovers(leftovers: list[Leftover], console: Console) -> None:
+    locks = [each for each in leftovers if each.kind == LOCK_FILE]
+    for each in leftovers:
+        if each not in locks:
+            size = f"{each.size_bytes / 1e6:.1f} MB"
+            where = escape(str(each.path))
+            console.print(f"left by a killed run: {each.kind}, {size}, {where}", soft_wrap=True)
+    if locks:
+        console.print(f"lock files that nobody holds: {len(locks)}")
+
+
+def _prune(entries: list[Entry], arguments: argparse.Namespace, console: Console) -> None:
+    chosen = excess(entries, days=arguments.older_than, gigabytes=arguments.larger_than)
+    leftovers = _leftovers(arguments)
+    if not arguments.dry_run:
+        chosen = [entry for entry in chosen if delete(entry)]
+        for each in leftovers:
+            delete_leftover(each)
+    _list_leftovers(leftovers, console)
+    verb = "would delete" if arguments.dry_run else "deleted"
+    console.print(f"{verb} {_words(chosen)} and {len(leftovers)} leftovers of other runs")
+    console.print(f"{_words(set(entries) - set(chosen))} left")
 
 
 def _table(entries: list[Entry]) -> Table:
@@ -76,13 +115,13 @@ def _table(entries: list[Entry]) -> Table:
     return table
 
 
-def _verify(entries: list[Entry], console: Console) -> int:
+def _verify(entries: list[Entry], console: Console, *, delete_damaged: bool) -> int:
     damaged = 0
     for entry in entries:
         if (reason := damage(entry)) is not None:
             damaged += 1
-            console.print(f"[red]damaged[/], deleted: {escape(reason)}")
-            delete(entry)
+            gone = delete_damaged and delete(entry)
+            console.print(f"[red]damaged[/]{', deleted' if gone else ''}: {escape(reason)}")
     console.print(f"{len(entries) - damaged} whole, {damaged} damaged")
     return 1 if damaged else 0
 

@@ -32,7 +32,7 @@ def test_entries_are_found_without_locks_and_halves(cache: Path) -> None:
     assert [entry.stage for entry in found] == ["numbers", "numbers"]
     assert all(entry.size_bytes > 400 for entry in found)
     assert [damage(entry) for entry in found] == [None, None]
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a directory"):
         find_entries(cache / "nowhere")
 
 
@@ -79,10 +79,15 @@ def test_an_entry_that_is_read_is_young_again(cache: Path, device: Device) -> No
 
 
 def test_the_script_lists_verifies_and_prunes(
-    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cache: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     def script(*arguments: str) -> tuple[object, str]:
         monkeypatch.setattr("sys.argv", ["cache.py", "--dir", str(cache), *arguments])
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        monkeypatch.setattr("scripts.cache.RUNS", tmp_path / "runs")
         code: object = 0
         try:
             main()
@@ -93,11 +98,17 @@ def test_the_script_lists_verifies_and_prunes(
     assert "numbers" in script("list")[1]
     assert script("verify") == (0, "2 whole, 0 damaged")
     (find_entries(cache)[0].folder / "sha256").write_text("nonsense")
-    code, words = script("verify")
-    assert code == 1
-    assert "1 whole, 1 damaged" in words
+    for _ in range(2):
+        code, words = script("verify")
+        assert code == 1, "and nothing is deleted"
+        assert words.startswith("damaged: ")
+        assert "1 whole, 1 damaged" in words
+    code, words = script("verify", "--delete")
+    assert (code, words.startswith("damaged, deleted: ")) == (1, True)
+    assert script("verify") == (0, "1 whole, 0 damaged")
     assert "would delete 1 entries" in script("prune", "--larger-than", "0", "--dry-run")[1]
     assert "0 entries of 0.0 MB left" in script("prune", "--older-than", "0")[1]
-    assert script("prune")[0] == 2
+    for limit in ("-1", "nan", "inf", "x"):
+        assert script("prune", "--older-than", limit)[0] == 2
     shutil.rmtree(cache)
-    assert "is no folder" in str(script("list")[0])
+    assert "is not a directory" in str(script("list")[0])
