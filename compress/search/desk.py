@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Protocol
 
 from compress.records import FILE, RunRecord, read_record
+from compress.run_folder import RUN, is_marked
 from compress.search.goals import Goals
 from compress.search.ledger import Ledger
 from compress.search.limits import Limits
@@ -70,6 +71,7 @@ class Desk:
             records = ((readable(folder), folder) for folder in folders)
             made = next(((record, folder) for record, folder in records if record), None)
             if made is None:
+                self._check_new(claim)
                 return claim
             self._conclude(claim, *made)
         return None
@@ -105,7 +107,9 @@ class Desk:
     def release(self, claim: Claim) -> None:
         """Puts a trial back; what it left is of no use but for the stage cache."""
         self.ledger.release(claim)
-        shutil.rmtree(self.folder / str(claim.number), ignore_errors=True)
+        folder = self.folder / str(claim.number)
+        if is_marked(folder, RUN):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def keep_up(self) -> None:
         """Says that the driver is alive, and now and then looks for trials that were lost."""
@@ -130,6 +134,20 @@ class Desk:
         """Whether trials are left that others run, and may lose, or that wait to be run."""
         tally = self.ledger.tally()
         return tally.running + tally.lost > 0 and tally.finished < self.ledger.budget
+
+    def _check_new(self, claim: Claim) -> None:
+        """Puts a trial back whose folder is there already, and ends the search.
+
+        Raises:
+            UserError: so it was. Its content must not count as the trial's.
+        """
+        folder = self.folder / str(claim.number)
+        if folder.exists() or folder.is_symlink():
+            self.ledger.release(claim)
+            raise UserError(
+                f"{folder} is there before trial {claim.number} has begun: it is of another study; "
+                "give the search another name or folder (search.name, hydra.sweep.dir)"
+            )
 
     def _conclude(self, claim: Claim, record: RunRecord, folder: Path) -> None:
         """Ends a trial with the record of its run."""

@@ -7,7 +7,7 @@ trials that are not on it, nor picked for a budget, are deleted unless all are t
 from __future__ import annotations
 
 import json
-import shutil
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,10 +25,14 @@ from compress.report.csv_text import csv_text
 from compress.report.quality import kind_of, value_words
 from compress.report.table import recipe
 from compress.report.words import measured
+from compress.run_folder import delete_model, is_plain_name, model_files
 from compress.search.goals import Goals
 from compress.search.ledger import Ledger
 from compress.search.limits import FRONT
 from compress.search.trials import FOLDER, RECORD
+from compress.settings import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -175,12 +179,16 @@ class Front:
                 self._discard(self._known.setdefault(trial.number, _found(trial)))
 
     def _discard(self, each: Found) -> None:
-        record = discard_model(each.folder, each.record)
+        # Not where the study says: it may be one that was moved, or of another machine.
+        record = discard_model(self.folder / str(each.number), each.record)
         self._known[each.number] = replace(each, record=record)
 
 
 def discard_model(folder: Path, record: RunRecord) -> RunRecord:
     """Deletes a run's model, or those of its folds, and says in its record that there is none.
+
+    Only a model in the run's own folder, under a plain name: a record is read from a file or a
+    database, and must not have anything else deleted.
 
     Returns:
         The record as it is now.
@@ -188,15 +196,23 @@ def discard_model(folder: Path, record: RunRecord) -> RunRecord:
     if record.folds is not None and record.folds.kept:
         gone = replace(record, folds=replace(record.folds, kept=False))
         _write_again(gone, folder)
-        for each in record.folds.folders:
+        for each in filter(is_plain_name, record.folds.folders):
             if (folder / each / FILE).is_file():
                 discard_model(folder / each, read_record(folder / each / FILE))
         return gone
-    if record.model is None or not (folder / record.model).is_dir():
+    if record.model is None or not is_plain_name(record.model):
+        return record
+    model = folder / record.model
+    if not model.is_dir():
+        return record
+    try:
+        model_files(model)
+    except UserError as error:
+        log.warning("a model that is not among the best is kept: %s", error)
         return record
     gone = replace(record, model=None)
     _write_again(gone, folder)
-    shutil.rmtree(folder / record.model, ignore_errors=True)
+    delete_model(model)
     return gone
 
 

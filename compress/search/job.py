@@ -19,6 +19,7 @@ from omegaconf import DictConfig, open_dict
 from compress.cli import one_line
 from compress.monitor import Stopped, watched
 from compress.records import FILE
+from compress.run_folder import RUN, locked_folder
 from compress.search.reporter import Order, Rejection, Reporter
 
 OUTPUT = "output.log"
@@ -115,9 +116,9 @@ def _run(order: Order, setup: Setup, connection: Connection) -> Outcome:
     try:
         config = _job_config(order, setup)
         folder = Path(config.hydra.sweep.dir) / str(order.number)
-        folder.mkdir(parents=True, exist_ok=True)
-        _redirect(folder / OUTPUT)
-        with watched(reporter):
+        folder.mkdir(parents=True)
+        with locked_folder(folder, RUN), watched(reporter):
+            _redirect(folder / OUTPUT)
             done = run_job(
                 hydra_context=setup.context,
                 task_function=setup.task,
@@ -148,7 +149,7 @@ def _redirect(path: Path) -> None:
     """Has all that the process prints go to a file: the terminal is the driver's."""
     sys.stdout.flush()
     sys.stderr.flush()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     os.close(descriptor)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
+from compress.records import FILE
 from compress.search.batches import Batches
 from compress.search.crew import open_crew
 from compress.search.desk import Desk, Interrupted
@@ -95,7 +96,22 @@ def open_ledger(search: Search) -> Ledger:
         grid=settings.sampler.name == GRID,
     )
     ledger.beat()
+    if not study.trials:
+        _check_new(search.folder)
     return ledger
+
+
+def _check_new(folder: Path) -> None:
+    """Checks that the folder of a new study has no trials of another one.
+
+    Raises:
+        UserError: it has.
+    """
+    if any(path.parent.name.isdecimal() for path in folder.glob(f"*/{FILE}")):
+        raise UserError(
+            f"{folder} holds trials of a study that is gone or has another name; give the search "
+            "another name or folder (search.name, hydra.sweep.dir)"
+        )
 
 
 def _drive(search: Search, ledger: Ledger, front: Front, console: Console) -> str:

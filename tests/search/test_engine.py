@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import optuna
 import psutil
 import pytest
 from optuna.trial import TrialState
@@ -13,7 +14,9 @@ from compress.records import read_record
 from compress.search.crew import Crew
 from compress.search.limits import EarlyLook, Limits
 from compress.search.run import run_search
+from compress.search.storage import open_storage
 from compress.settings import UserError
+from tests.folders import contents
 from tests.search.engine import search_of
 from tests.search.outcomes import check_finished, is_gone, reasons, trials
 
@@ -158,3 +161,46 @@ def _broken_fill(self: Crew) -> None:
 
 def _exit(*_: object) -> None:
     sys.exit(7)
+
+
+def test_a_folder_with_trials_of_another_study_is_refused(tmp_path: Path) -> None:
+    run_search(search_of(tmp_path, budget=2))
+    trials_folder = tmp_path / "trials"
+    (trials_folder / "study.db").rename(tmp_path / "kept.db")
+    before = contents(trials_folder)
+    with pytest.raises(UserError, match="holds trials of a study that is gone or has another name"):
+        run_search(search_of(tmp_path, budget=4))
+    after = contents(trials_folder)
+    assert after.pop("study.db")
+    assert after == before
+    (tmp_path / "kept.db").replace(trials_folder / "study.db")
+    run_search(search_of(tmp_path, budget=4))
+    check_finished(tmp_path, 4)
+
+
+def test_the_folder_of_a_trial_that_is_there_beforehand_is_left(tmp_path: Path) -> None:
+    run_search(search_of(tmp_path, budget=1))
+    mine = tmp_path / "trials" / "1"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="is there before trial 1 has begun"):
+        run_search(search_of(tmp_path, budget=2))
+    assert contents(mine) == {"notes.txt": b"mine"}
+    # The trial was put back, so that nothing of the budget is lost.
+    run_search(search_of(tmp_path, budget=2))
+    check_finished(tmp_path, 2)
+
+
+@pytest.mark.parametrize("storage", ["sqlite", "journal"])
+@pytest.mark.parametrize("name", ["what?x=1", "{SCHEMA_VERSION}", "100%", "a#b", "it's"])
+def test_a_study_lies_in_its_folder_whatever_that_is_called(
+    name: str, storage: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    for _ in range(2):
+        opened = open_storage(storage, folder)
+        optuna.create_study(storage=opened, study_name="test", load_if_exists=True).ask()
+    assert len(optuna.load_study(storage=opened, study_name="test").trials) == 2
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert list(folder.glob("study.*"))

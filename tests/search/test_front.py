@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 
-from compress.search.front import Found, Front
+from compress.records import RunRecord, read_record, write_record
+from compress.search.front import Found, Front, discard_model
 from compress.search.goals import parse_goals
 from compress.search.ledger import Ledger
+from compress.spread import Folds
+from tests.folders import contents
+from tests.search.ledgers import GOALS
 from tests.search.records import record_of
+from tests.test_run_folder import SPOILT, write_model
 
 
 def front_of(metric: str, way: str) -> Front:
@@ -58,3 +65,56 @@ def test_without_a_trial_there_is_nothing_to_pick() -> None:
     front = front_of("accuracy", "maximize")
     assert front.picks([]) == {}
     assert list(front.pick_lines([])) == []
+
+
+def write_trial(folder: Path, model: str = "model") -> RunRecord:
+    """A trial's folder with its record, which may name another model, and its model."""
+    write_model(folder / "model")
+    record = replace(record_of(), model=model)
+    write_record(record, folder)
+    return record
+
+
+def test_a_model_is_deleted_and_its_record_says_so(tmp_path: Path) -> None:
+    record = write_trial(tmp_path / "3")
+    gone = discard_model(tmp_path / "3", record)
+    assert gone.model is None
+    assert read_record(tmp_path / "3" / "metrics.json") == gone
+    assert [path.name for path in (tmp_path / "3").iterdir()] == ["metrics.json"]
+
+
+@pytest.mark.parametrize(
+    "model", ["../4/model", "../..", "..", ".", "", "./model", "model/", "model/..", "{}/4/model"]
+)
+def test_a_record_leads_to_no_other_folder(model: str, tmp_path: Path) -> None:
+    write_trial(tmp_path / "4")
+    record = write_trial(tmp_path / "3", model=model.format(tmp_path))
+    before = contents(tmp_path)
+    assert discard_model(tmp_path / "3", record) == record
+    folds = Folds(folders=(model.format(tmp_path), "../4"))
+    discard_model(tmp_path / "3", replace(record, folds=folds))
+    after = contents(tmp_path)
+    assert before.pop("3/metrics.json") != after.pop("3/metrics.json")
+    assert after == before
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_a_model_with_something_of_the_users_is_kept(
+    spoil: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = write_trial(tmp_path / "3")
+    spoil(tmp_path / "3" / "model")
+    before = contents(tmp_path)
+    with caplog.at_level("WARNING", logger="compress.search.front"):
+        assert discard_model(tmp_path / "3", record) == record
+    assert contents(tmp_path) == before
+
+
+def test_a_study_leads_to_no_other_folder(tmp_path: Path) -> None:
+    for place in ("mine/0", "search/0", "search/1"):
+        write_trial(tmp_path / place)
+    front = Front(Mock(spec=Ledger), GOALS, tmp_path / "search", "front")
+    front._discard(Found(0, tmp_path / "mine" / "0", replace(record_of(), model="model")))
+    assert (tmp_path / "mine" / "0" / "model").is_dir()
+    assert not (tmp_path / "search" / "0" / "model").exists()
+    assert (tmp_path / "search" / "1" / "model").is_dir()
