@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,9 @@ from compress.report.words import (
     speedup_words,
     warnings,
 )
+from compress.report.written import replaced_files
+
+CSV, PARQUET, LATEX, MARKDOWN = (f"results.{end}" for end in ("csv", "parquet", "tex", "md"))
 
 
 @dataclass(frozen=True)
@@ -68,33 +71,35 @@ def write_report(folders: Sequence[Path], out: Path) -> Report:
     """Reads every record below the folders and writes tables, plots and a page into `out`.
 
     Raises:
-        UserError: a folder does not exist.
+        UserError: a folder does not exist, or `out` has a file of a report's name that no report
+            has written.
     """
     collection = collect(folders)
     root = folders[0] if len(folders) == 1 else Path.cwd()
     out.mkdir(parents=True, exist_ok=True)
     table = results_table(collection.runs, root)
     parts = sections(collection.ok)
+    plots = {out / name: section for name, section in _plot_names(parts)}
     advice = tuple(advise(part, root) for part in parts)
-    report = Report(collection, table, out, tuple(_plots(parts, out)), advice, out / PAGE)
-    write_atomically(out / "results.csv", csv_text(table))
-    # pyarrow is what `datasets` keeps its rows in, so it is there.
-    write_atomically(out / "results.parquet", table.to_parquet(engine="pyarrow", index=False))
-    write_atomically(out / "results.tex", latex_tables(parts))
-    write_atomically(out / "results.md", _markdown(report))
-    write_atomically(report.page, render_page(collection, advice, root, report.summary()))
+    report = Report(collection, table, out, tuple(plots), advice, out / PAGE)
+    pairs = [path.with_suffix(end).name for path in plots for end in (".png", ".svg")]
+    with replaced_files(out, {CSV, PARQUET, LATEX, MARKDOWN, PAGE, *pairs}):
+        for path, section in plots.items():
+            plot_pareto(section.runs, path)
+        write_atomically(out / CSV, csv_text(table))
+        # pyarrow is what `datasets` keeps its rows in, so it is there.
+        write_atomically(out / PARQUET, table.to_parquet(engine="pyarrow", index=False))
+        write_atomically(out / LATEX, latex_tables(parts))
+        write_atomically(out / MARKDOWN, _markdown(report))
+        write_atomically(report.page, render_page(collection, advice, root, report.summary()))
     return report
 
 
-def _plots(parts: Sequence[Section], out: Path) -> Iterable[Path]:
+def _plot_names(parts: Sequence[Section]) -> Iterator[tuple[str, Section]]:
     """One plot for each section: figures of different ones are not comparable."""
-    for old in (*out.glob("pareto*.png"), *out.glob("pareto*.svg")):
-        old.unlink()
     for number, section in enumerate(parts, start=1):
         task = re.sub(r"[^a-z0-9_]+", "-", section.task.lower())
-        name = "pareto.png" if len(parts) == 1 else f"pareto-{number}-{task}.png"
-        plot_pareto(section.runs, out / name)
-        yield out / name
+        yield "pareto.png" if len(parts) == 1 else f"pareto-{number}-{task}.png", section
 
 
 def _markdown(report: Report) -> str:

@@ -132,14 +132,6 @@ def test_records_of_other_versions_are_read_or_named(tmp_path: Path) -> None:
     assert "2 ok, 1 failed, 4 unreadable; tables in" in shown
 
 
-def test_old_plots_do_not_stay_behind(tmp_path: Path) -> None:
-    for kind in ("png", "svg"):
-        (tmp_path / f"pareto-9-gone.{kind}").write_bytes(b"old")
-    put(tmp_path, r0=make_record())
-    write_report([tmp_path], tmp_path)
-    assert {p.name for p in tmp_path.glob("pareto*")} == {"pareto.png", "pareto.svg"}
-
-
 @pytest.mark.usefixtures("undrawn")
 def test_run_ten_comes_after_run_nine(tmp_path: Path) -> None:
     put(tmp_path, **{f"r{i}": make_record() for i in range(11)})

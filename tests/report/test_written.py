@@ -1,0 +1,79 @@
+"""A report replaces and deletes what reports have written, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compress.report.write import write_report
+from compress.report.written import LIST, replaced_files
+from compress.settings import UserError
+from tests.folders import contents
+
+REPORT = ("report.html", "results.csv", "results.md", "results.parquet", "results.tex")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pareto_final_for_paper.svg", "pareto.png", "pareto.svg", "pareto-2-mine.png",
+        "pareto-1-sst2.png", "results.xlsx", "metrics.json", "notes/pareto.png",
+    ],
+)  # fmt: skip
+def test_what_is_named_like_a_plot_stays(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    for _ in range(2):
+        write_report([tmp_path], tmp_path)
+        assert (tmp_path / name).read_text() == "mine"
+    assert {path.name for path in tmp_path.glob("re*")} >= set(REPORT)
+
+
+@pytest.mark.parametrize("name", REPORT)
+def test_a_file_of_a_reports_name_is_not_replaced(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=rf"{name} was not written by a report"):
+        write_report([tmp_path], tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_files_of_an_earlier_report_go(tmp_path: Path) -> None:
+    def write(*names: str) -> set[str]:
+        with replaced_files(tmp_path, names):
+            for name in names:
+                (tmp_path / name).write_text("report")
+        return {path.name for path in tmp_path.iterdir()} - {LIST}
+
+    first = write("report.html", "pareto-1-a.png", "pareto-2-b.png", "pareto-2-b.svg")
+    assert first == {"report.html", "pareto-1-a.png", "pareto-2-b.png", "pareto-2-b.svg"}
+    assert write("report.html", "pareto.png") == {"report.html", "pareto.png"}
+
+
+def test_a_report_that_breaks_is_the_reports_own(tmp_path: Path) -> None:
+    def write() -> None:
+        with replaced_files(tmp_path, ["pareto.png"]):
+            (tmp_path / "pareto.png").write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
+    with replaced_files(tmp_path, ["pareto-1-a.png"]):
+        (tmp_path / "pareto-1-a.png").write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"pareto-1-a.png", LIST}
+
+
+@pytest.mark.parametrize(
+    "listed",
+    ["../mine.txt", "mine.txt", "/etc/hostname", ".", "..", "", "pareto/../mine.txt", "\xff"],
+)
+def test_a_list_from_elsewhere_deletes_nothing(listed: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for path in (tmp_path / "mine.txt", out / "mine.txt"):
+        path.write_text("mine")
+    (out / LIST).write_bytes(f"{listed}\n".encode("latin-1"))
+    with replaced_files(out, []):
+        pass
+    assert (tmp_path / "mine.txt").read_text() == (out / "mine.txt").read_text() == "mine"
