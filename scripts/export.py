@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 from compress.artifact import folder_bytes
-from compress.manifest import read_manifest
+from compress.manifest import MANIFEST, read_manifest
 from compress.records import FILE, read_record
+from compress.report.card import CARD
+from compress.run_folder import empty_folder
 from compress.settings import UserError
 
 
@@ -25,10 +27,13 @@ def export(run: Path, target: Path) -> Path:
         raise UserError(f"{run} has a model for each fold; export one of its folders {named}")
     if record is None or record.model is None:
         raise UserError(f"{run} is no run that succeeded; expected {FILE} and a model in it")
-    if target.exists() and any(target.iterdir()):
-        raise UserError(f"{target} is not empty")
-    read_manifest(run / record.model)
-    shutil.copytree(run / record.model, target, dirs_exist_ok=True)
+    source = run / record.model
+    if target.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"{target} lies in {source}, which it would be a copy of")
+    names = [*read_manifest(source).files, MANIFEST]
+    empty_folder(target, target.parent)
+    for name in (*names, CARD) if (source / CARD).is_file() else names:
+        shutil.copyfile(source / name, target / name)
     read_manifest(target)
     return target
 

@@ -18,6 +18,7 @@ from compress.pruner.reducer import PEAK_MEMORY
 from compress.records import RunRecord
 from compress.report.collect import collect
 from compress.report.table import recipe
+from compress.run_folder import new_folder
 
 BENCHMARK = (
     "device.benchmark.shapes=[[1,32],[32,32]]",
@@ -103,9 +104,10 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="measure again what is there")
     arguments = parser.parse_args()
     for method in METHODS:
-        folder = arguments.runs / method.name
-        if method.name in arguments.only and (arguments.again or not _complete(folder)):
-            subprocess.run([sys.executable, "run.py", *_arguments(method), _into(folder)])
+        done = _complete(_latest(arguments.runs, method))
+        if method.name in arguments.only and (arguments.again or not done):
+            into = f"hydra.sweep.dir={new_folder(arguments.runs / method.name)}"
+            subprocess.run([sys.executable, "run.py", *_arguments(method), into])
     arguments.table.write_text("\n".join(_page(arguments.runs)) + "\n", encoding="utf-8")
 
 
@@ -113,8 +115,14 @@ def _arguments(method: Method) -> list[str]:
     return ["-m", *shlex.split(method.arguments), *BENCHMARK]
 
 
-def _into(folder: Path) -> str:
-    return f"hydra.sweep.dir={folder}"
+def _latest(runs: Path, method: Method) -> Path:
+    """The folder of a method's last sweep; `new_folder` numbers them."""
+    numbered = {1: runs / method.name}
+    for path in runs.glob(f"{method.name}-*"):
+        number = path.name.removeprefix(f"{method.name}-")
+        if number.isdecimal():
+            numbered[int(number)] = path
+    return numbered[max(numbered)]
 
 
 def _complete(folder: Path) -> bool:
@@ -123,8 +131,8 @@ def _complete(folder: Path) -> bool:
 
 
 def _page(runs: Path) -> Iterator[str]:
-    there = [method for method in METHODS if (runs / method.name).is_dir()]
-    records = {m.name: [record for _, record in collect([runs / m.name]).ok] for m in there}
+    there = [method for method in METHODS if _latest(runs, method).is_dir()]
+    records = {m.name: [record for _, record in collect([_latest(runs, m)]).ok] for m in there}
     yield "# Every method on one task"
     yield ""
     yield "Made by `python scripts/methods.py docs/methods.md`. What to make of it: results.md."

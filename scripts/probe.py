@@ -6,7 +6,6 @@ Tries those that there are on one saved model: `python scripts/probe.py outputs/
 from __future__ import annotations
 
 import argparse
-import datetime
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from compress.cli import one_line
 from compress.probe import find_pairs, make_plan, run_attempts
 from compress.report.probe import Probe, choose_shape, show_probe, write_probe
 from compress.report.terminal import open_console
+from compress.run_folder import empty_folder
 from compress.settings import UserError
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -46,9 +46,6 @@ def probe(arguments: argparse.Namespace, console: Console) -> int:
     Raises:
         UserError: the model cannot be probed as asked.
     """
-    out = arguments.out or OUT / f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}"
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty")
     pairs = find_pairs(CONF, arguments.only)
     plan = make_plan(arguments.folder, CONF, pairs, arguments.overrides)
     refused = {str(pair): reason for pair, reason in plan.refused.items()}
@@ -56,6 +53,7 @@ def probe(arguments: argparse.Namespace, console: Console) -> int:
         show_probe(Probe({}, refused, (0, 0)), console)
         raise UserError("no pair of device and quantizer can be tried")
     shape = choose_shape(arguments.shape, plan.attempts[0].run.device.benchmark.shapes)
+    out = empty_folder(arguments.out, OUT)
     results = {}
     for attempt, record in run_attempts(plan, out):
         results[str(attempt.pair)] = record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from compress.report.collect import REBENCH, collect
 from compress.report.screen import show
 from compress.report.terminal import open_console
 from compress.report.write import write_report
+from compress.run_folder import empty_folder
 from compress.settings import UserError
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -44,9 +44,7 @@ def rebench(folder: Path, overrides: list[str], out: Path | None, console: Conso
     """
     collection = collect([folder])
     runs = find_saved(collection, CONF, overrides)
-    out = out or folder / REBENCH / f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}"
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty")
+    out = empty_folder(out, folder / REBENCH)
     for left_out, record in collection.failed:
         name, reason = escape(str(left_out)), escape(record.error or "")
         console.print(f"[yellow]left out[/] {name}, which failed: {reason}", soft_wrap=True)

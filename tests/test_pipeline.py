@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +17,11 @@ from compress import load
 from compress.blocks import block_linears
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, TrainingData
-from compress.records import RunRecord
+from compress.records import RunRecord, write_record
+from compress.report.write import write_report
 from compress.runtime.torch import TorchModel
 from compress.stages import read_subject
+from scripts.export import export
 from tests.configs import settings_of
 from tests.tiny import torch_export
 
@@ -131,6 +135,27 @@ def test_a_folder_used_again_holds_the_new_model_alone(run_config: Runs, tmp_pat
         assert metrics is not None
         sizes.append(metrics.size_bytes)
     assert sizes[0] == sizes[2] < sizes[1]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002], ids=oct)
+def test_all_that_a_run_writes_follows_the_umask(
+    umask: int, run_config: Runs, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    before = os.umask(umask)
+    try:
+        record = run_config("quantizer=nf4", "interim=true", cache=cache, folder=tmp_path / "run")
+        run_config("cache=off", "pruner=wanda", folder=tmp_path / "off")
+        write_record(record, tmp_path / "run")
+        write_report([tmp_path / "run"], tmp_path / "report")
+        target = export(tmp_path / "run", tmp_path / "export")
+    finally:
+        os.umask(before)
+    assert (target / "weights.safetensors").is_file()
+    found = {path: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert len(found) > 50
+    for path, mode in found.items():
+        assert oct(mode) == oct((0o777 if path.is_dir() else 0o666) & ~umask), path
 
 
 def test_the_seed_matters(run_config: Runs) -> None:
