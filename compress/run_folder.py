@@ -147,7 +147,7 @@ def check_clearable(folder: Path) -> None:
     """
     for each in (folder, *_folds(folder)):
         if os.path.lexists(each / MODEL_FOLDER):
-            model_files(each / MODEL_FOLDER)
+            written_files(each / MODEL_FOLDER)
 
 
 def clear_run(folder: Path) -> None:
@@ -182,7 +182,7 @@ def make_fold(folder: Path, number: int) -> Path:
     return fold
 
 
-def model_files(folder: Path) -> list[Path]:
+def written_files(folder: Path) -> list[Path]:
     """The files of a model folder that a run wrote, the manifest last.
 
     Raises:
@@ -191,8 +191,7 @@ def model_files(folder: Path) -> list[Path]:
     # Imported here: it imports torch, and most new runs have no model to look at.
     from pydantic import TypeAdapter, ValidationError
 
-    from compress.artifact import MANIFEST, Manifest
-    from compress.report.card import CARD
+    from compress.manifest import MANIFEST, TOLD, Manifest
 
     if folder.is_symlink() or not folder.is_dir():
         raise UserError(f"{folder} is not the directory that a run has written; move it away")
@@ -200,7 +199,7 @@ def model_files(folder: Path) -> list[Path]:
         manifest = TypeAdapter(Manifest).validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValidationError) as error:
         raise UserError(f"{folder} is not a model that a run has written; move it away") from error
-    known = {*manifest.files, CARD, MANIFEST}
+    known = {*manifest.files, *TOLD}
     found = {path.name: path for path in folder.iterdir() if not TEMPORARY.fullmatch(path.name)}
     foreign = {name for name, path in found.items() if name not in known or path.is_dir()}
     if foreign:
@@ -214,11 +213,11 @@ def delete_model(folder: Path) -> None:
     """Deletes a model folder that a run wrote, if there is one.
 
     Raises:
-        UserError: see `model_files`. Nothing is deleted then.
+        UserError: see `written_files`. Nothing is deleted then.
     """
     if not os.path.lexists(folder):
         return
-    for path in model_files(folder):
+    for path in written_files(folder):
         path.unlink()
     delete_temporaries(folder)
     folder.rmdir()
@@ -237,11 +236,6 @@ def delete_tree(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def is_plain_name(name: str) -> bool:
-    """Whether a name stands for something directly in a folder: it does not lead out of it."""
-    return name == Path(name).name and name not in ("", "..")
 
 
 def _folds(folder: Path) -> list[Path]:

@@ -24,7 +24,6 @@ from compress.run_folder import (
     empty_folder,
     holds_result,
     is_own,
-    is_plain_name,
     locked_folder,
     make_fold,
     new_folder,
@@ -243,15 +242,3 @@ def test_what_is_no_record_is_no_result(content: str, tmp_path: Path) -> None:
     assert not holds_result(tmp_path)
     (tmp_path / "metrics.json").write_text(content)
     assert not holds_result(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "plain"),
-    [
-        ("model", True), ("baseline-1a2b", True), ("...", True), ("a b", True), ("", False),
-        (".", False), ("..", False), ("../model", False), ("../..", False), ("/", False),
-        ("/etc", False), ("a/b", False), ("model/", False), ("./model", False), ("model/..", False),
-    ],
-)  # fmt: skip
-def test_plain_names_lead_nowhere(name: str, plain: bool) -> None:
-    assert is_plain_name(name) is plain

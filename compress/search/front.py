@@ -17,6 +17,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from compress.budgets import Winner, budgets_of, candidate, titles, winners
+from compress.checkpoint_files import is_plain_name
 from compress.files import write_atomically
 from compress.metrics import METRICS
 from compress.records import FILE, RunRecord, parse_record, read_record, write_record
@@ -25,7 +26,7 @@ from compress.report.csv_text import csv_text
 from compress.report.quality import kind_of, value_words
 from compress.report.table import recipe
 from compress.report.words import measured
-from compress.run_folder import delete_model, is_plain_name, model_files
+from compress.run_folder import delete_model, written_files
 from compress.search.goals import Goals
 from compress.search.ledger import Ledger
 from compress.search.limits import FRONT
@@ -206,7 +207,7 @@ def discard_model(folder: Path, record: RunRecord) -> RunRecord:
     if not model.is_dir():
         return record
     try:
-        model_files(model)
+        written_files(model)
     except UserError as error:
         log.warning("a model that is not among the best is kept: %s", error)
         return record
