@@ -13,7 +13,7 @@ from compress.distillation import Distillation
 from compress.metrics import check_objectives, check_scores
 from compress.pipeline import Run
 from compress.pretrained import head_of
-from compress.settings import ConfigError, Settings, UserError, within
+from compress.settings import ConfigError, Settings, UserError, check_seed, within
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,7 +30,12 @@ def build_run(cfg: DictConfig) -> Run:
 
     Raises:
         UserError: a setting is wrong, or two do not go together. Every wrong group is named.
+        OmegaConfBaseException: a value refers to what there is not.
     """
+    # Also what is in no group: a run whose record cannot say what it was given is none. A sweeper
+    # hands over Hydra's own part as well, which is not whole before the job.
+    own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    OmegaConf.to_container(own, resolve=True)
     hints = typing.get_type_hints(Run)
     parts: dict[str, Any] = {}
     errors: list[str] = []
@@ -132,6 +137,5 @@ def _class_of(hint: Any) -> type:
 
 def _seed(cfg: DictConfig) -> int:
     seed = OmegaConf.select(cfg, "seed")
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ConfigError(f"seed must be an integer >= 0, got {seed!r}")
-    return seed
+    check_seed("seed", seed)
+    return int(seed)

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import datetime
 import logging
-import os
-import sys
+import math
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from compress.claims import check_cache, check_inputs, own_folder, shared_folder
+from compress.construct import construct
+from compress.errors import mistake, one_line
 from compress.metrics import objective_values
 from compress.monitor import Rejected
 from compress.processes import start_server
@@ -49,8 +47,15 @@ def run_job(cfg: DictConfig) -> float | list[float]:
     Returns:
         The objectives in the order of `cfg.objectives`; a bare number if there is one.
     """
-    with own_folder() as folder:
-        return _run_in(folder, cfg)
+    try:
+        with own_folder() as folder:
+            return _run_in(folder, cfg)
+    except Exception as error:
+        words = mistake(error)
+        if words is None or HydraConfig.get().mode != RunMode.RUN:
+            raise
+        # Not an Exception to Hydra, which would print lines of its own about one.
+        raise SystemExit(f"error: {words}") from error
 
 
 def _run_in(folder: Path, cfg: DictConfig) -> float | list[float]:
@@ -69,7 +74,10 @@ def _run_in(folder: Path, cfg: DictConfig) -> float | list[float]:
         return execute(run, folder, shared_folder(folder), record)
 
     hydra = HydraConfig.get()
-    blank = blank_record(cfg, dict(hydra.runtime.choices), tuple(hydra.overrides.task))
+    # As they were given: what an override refers to is not within Hydra's own config.
+    overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    assert isinstance(overrides, list)
+    blank = blank_record(cfg, dict(hydra.runtime.choices), tuple(map(str, overrides)))
     record, error = recorded(blank, folder, work)
     # Whoever stopped the run does not want to wait for a server.
     ended = error is None or isinstance(error, Exception)
@@ -82,8 +90,7 @@ def _run_in(folder: Path, cfg: DictConfig) -> float | list[float]:
         _report(error)
     if reason is not None and hydra.mode == RunMode.RUN:
         raise SystemExit(f"error: the run is whole, but not tracked: {reason}")
-    values = objective_values(record, tuple(cfg.objectives))
-    return values[0] if len(values) == 1 else values
+    return _objectives(record)
 
 
 def recorded(
@@ -99,7 +106,7 @@ def recorded(
     Returns:
         The record, and what went wrong.
     """
-    started = time.perf_counter()
+    started, blank = time.perf_counter(), record
     failure: BaseException | None = None
     try:
         record = work(record)
@@ -107,11 +114,19 @@ def recorded(
         record, failure = replace(record, status="infeasible", error=str(error)), error
     except BaseException as error:
         record, failure = replace(record, error=one_line(error)), error
-    record = replace(record, seconds=time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    record = replace(record, seconds=seconds)
     # A run that was refused before it began has not cleared its folder: what an earlier one has
     # found is still there, and stays.
-    if failure is None or not holds_result(folder):
+    if failure is not None and holds_result(folder):
+        return record, failure
+    try:
         write_record(record, folder)
+    except ValueError as error:
+        # A figure is no number: a bug of ours, and no reason to have no record at all.
+        record = replace(blank, seconds=seconds, error=one_line(error))
+        write_record(record, folder)
+        failure = error
     return record, failure
 
 
@@ -128,9 +143,6 @@ def track(cfg: DictConfig, record: RunRecord, folder: Path, shared: Path) -> str
         Why the tracker did not take it, which is logged and left in the run's folder for
         `track_sweep`; None if it did.
     """
-    # Imported here: it has the trusted targets from this module.
-    from compress.construct import construct
-
     try:
         tracker = construct(cfg, "tracker", Tracker)
         tracker.check()
@@ -154,8 +166,6 @@ def track_sweep(cfg: DictConfig, shared: Path) -> list[str]:
     Returns:
         Why it did not take something; empty if it has everything now.
     """
-    from compress.construct import construct
-
     reasons = [
         track(cfg, read_record(path.parent / FILE), path.parent, shared)
         for path in sorted(shared.rglob(UNTRACKED))
@@ -171,15 +181,19 @@ def blank_record(
     cfg: DictConfig, choices: Mapping[str, object], overrides: tuple[str, ...]
 ) -> RunRecord:
     """What is known of a run before it starts; it counts as failed until it has succeeded."""
-    config = OmegaConf.to_container(cfg, resolve=True)
+    try:
+        config = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException:
+        config = OmegaConf.to_container(cfg)  # the run is about to be refused for it
     assert isinstance(config, dict)
+    seed = config.get("seed")
     return RunRecord(
         schema=SCHEMA,
         status="failed",
         error=None,
         started=now(),
         seconds=0.0,
-        seed=config["seed"] if isinstance(config["seed"], int) else None,
+        seed=seed if type(seed) is int else None,
         # A top-level group has a bare name; "recovery@pruner.recovery" is part of a choice.
         choices={k: str(v) for k, v in choices.items() if not {"/", "@"} & set(k)},
         overrides=overrides,
@@ -192,60 +206,6 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def cross_choices(arguments: list[str]) -> list[str]:
-    """Lets `-m pruner=wanda,magnitude pruner.sparsity=0.5` mean what it says.
-
-    Hydra composes a base config with the default choice of each swept group first, and refuses a
-    key which only the swept choices have. As a sweep of one value it waits for the jobs.
-
-    Args:
-        arguments: of the command line, without the program's name.
-
-    Returns:
-        The same, with `key=value` as `key=choice(value)` where `key` belongs to a swept group.
-    """
-    words = [word for word in arguments if not word.startswith("-")]
-    try:
-        parsed = OverridesParser.create().parse_overrides(words)
-    except HydraException:
-        return arguments  # Hydra is about to say what is wrong with them
-    swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
-    waiting = {}
-    for override in parsed:
-        group = override.key_or_group.partition(".")[0]
-        fixed = not (override.is_sweep_override() or override.is_delete())
-        if fixed and group in swept and override.input_line is not None:
-            key, _, value = override.input_line.partition("=")
-            waiting[override.input_line] = f"{key}=choice({value})"
-    return [waiting.get(word, word) for word in arguments]
-
-
-@contextmanager
-def command_line() -> Iterator[None]:
-    """Shows a mistake in a config as one line and exits with 1; a traceback means a bug of ours."""
-    sys.argv[1:] = cross_choices(sys.argv[1:])
-    # With it Hydra raises instead of printing its own report of several lines.
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    # Hydra looks for plugins in packages of its own alone.
-    from compress.experiment.sweeper import RowsSweeper
-    from compress.search.sweeper import ParetoSweeper
-
-    for sweeper in (ParetoSweeper, RowsSweeper):
-        Plugins.instance().register(sweeper)
-    try:
-        yield
-    except (HydraException, OmegaConfBaseException, UserError) as error:
-        sys.exit(f"error: {one_line(error)}")
-
-
-def one_line(error: BaseException) -> str:
-    """The error's text in one line; its kind before it if it is a bug."""
-    words = " ".join(str(error).split())
-    if isinstance(error, HydraException):
-        return _hydra_words(error)
-    if isinstance(error, OmegaConfBaseException | UserError):
-        return words
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def _report(error: BaseException) -> None:
@@ -256,13 +216,17 @@ def _report(error: BaseException) -> None:
         log.info("infeasible: %s", error)
         return
     if HydraConfig.get().mode == RunMode.RUN:
-        if isinstance(error, UserError):
-            # Not an Exception to Hydra, which would print lines of its own about one.
-            raise SystemExit(f"error: {one_line(error)}") from error
         raise error
-    if not isinstance(error, UserError):
+    if mistake(error) is None:
         log.error("%s", "".join(traceback.format_exception(error)))
     log.error("failed: %s", one_line(error))
+
+
+def _objectives(record: RunRecord) -> float | list[float]:
+    """What the sweeper gets; of a failed run whose config names none, one figure that is none."""
+    names = record.config.get("objectives")
+    values = objective_values(record, tuple(names) if isinstance(names, list) else ())
+    return values if len(values) > 1 else (values or [math.nan])[0]
 
 
 def _log_summary(record: RunRecord, folder: Path) -> None:
@@ -283,16 +247,3 @@ def _log_summary(record: RunRecord, folder: Path) -> None:
         speed.high,
         folder,
     )
-
-
-def _hydra_words(error: HydraException) -> str:
-    """Hydra's message without its search path and its view of the config's inside."""
-    lines = [str(error).partition("Config search path:")[0]]
-    cause = error.__cause__
-    if isinstance(cause, OmegaConfBaseException):
-        lines.append(str(cause).partition("full_key:")[0])
-    words = " ".join(" ".join(lines).split())
-    if "is not in struct" in words:
-        words = words.replace("To append to your config use", "To add a key use")
-        words += "; `python run.py --cfg job` shows every key"
-    return words

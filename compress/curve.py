@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
+from compress.divergence import Diverged
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -25,7 +27,7 @@ class CurvePoint:
         step: of the optimizer, from 1.
         epoch: passes over the train split so far.
         loss: mean of what was minimised, over the steps since the last point that has one; null
-            where it is no finite number, and where only validation was done.
+            where only validation was done.
         validation_loss: mean cross entropy with the labels on the validation split; null unless the
             training stops early by it, which it looks at after each epoch.
     """
@@ -37,7 +39,7 @@ class CurvePoint:
 
 
 class CurveRecorder:
-    """Draws the curve of a training while it runs; changes nothing in it.
+    """Draws the curve of a training while it runs; changes nothing in it, but ends a diverged one.
 
     At most 100 points bear a loss, evenly spaced, one for each step of a short training.
     """
@@ -54,7 +56,7 @@ class CurveRecorder:
         self._steps = 0
 
     def add(self, loss: Tensor) -> None:
-        """Takes the loss of a step's batch, wherever it lies; it is not waited for."""
+        """Takes the loss of a step's batch, or of a part of it, wherever it lies."""
         self._sum = self._sum + loss.detach().float()
         self._steps += 1
 
@@ -65,10 +67,17 @@ class CurveRecorder:
             step: the number of steps done.
             steps: of the whole training.
             epoch: passes over the train split so far.
+
+        Raises:
+            Diverged: a loss is not finite.
         """
+        # Waits for the device after every step, as Trainer does for a test of its own.
+        loss = float(self._sum) / max(self._steps, 1)
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss is {loss}")
         if step % math.ceil(steps / POINTS) and step < steps:
             return
-        point = CurvePoint(step, round(epoch, 4), _finite(float(self._sum) / self._steps), None)
+        point = CurvePoint(step, round(epoch, 4), _finite(loss), None)
         self._sum, self._steps = 0.0, 0
         self.points.append(point)
         self._tell(point)

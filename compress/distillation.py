@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from compress.curve import CurvePoint
 from compress.settings import Settings, check_fraction, check_positive
-from compress.train import Loss, Objective, Training, train_
+from compress.train import Objective, Training, train_
+from compress.trainer import Loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

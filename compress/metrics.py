@@ -88,13 +88,15 @@ def check_objectives(names: tuple[str, ...], scores: tuple[str, ...]) -> None:
         scores: what the task is judged by.
 
     Raises:
-        ConfigError: one is not, or there is none.
+        ConfigError: one is not, or is there twice, or there is none.
     """
     unknown = [name for name in names if name not in METRICS]
     if unknown or not names:
         got = ", ".join(unknown) or "none"
         allowed = ", ".join(name for name in METRICS if name not in SCORES or name in scores)
         raise ConfigError(f"objectives must be among {allowed}; got {got}")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"objectives must differ, got {', '.join(twice)} twice")
     check_scores("objectives", names, scores)
 
 

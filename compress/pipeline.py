@@ -108,9 +108,10 @@ def _execute_one(run: Run, folder: Path, shared: Path, record: RunRecord) -> Run
         run.tracker.watching(folder),
         run.cache.open(folder, run.device, run.seed) as store,
     ):
+        # First: rows that cannot be had are said in one line, and a busy machine is one more.
+        data = run.task.load()
         with measuring:
             record = replace(record, environment=environment(run.device))
-        data = run.task.load()
         model, ctx = compress(run, data.training, store)
         data = data.cut(ctx.teacher, store)
         exported = write(model, run.quantizer, ctx, folder / MODEL_FOLDER)

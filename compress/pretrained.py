@@ -13,9 +13,9 @@ import torch
 import transformers
 
 from compress.checkpoint_files import GGUF
+from compress.config_values import check_values, told
 from compress.processors import read_processor
 from compress.settings import UserError
-from compress.sources import first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -60,7 +60,7 @@ def load_pretrained(
             module, info = kind.from_pretrained(place, **options, **file)
     except Exception as error:
         # Damaged weights, and whatever a wrong value in the config makes the modules raise.
-        raise UserError(f"{folder} cannot be read: {first_line(error)}") from error
+        raise UserError(f"{folder} cannot be read: {told(error)}") from error
     _check_loaded(folder, module, info, fresh_head)
     if folder.suffix == GGUF:
         module = _unpacked(module)
@@ -82,7 +82,8 @@ def read_config(folder: Path) -> PreTrainedConfig:
             setattr(config, name, value)
     except Exception as error:
         # Whatever a wrong value makes the constructor raise.
-        raise UserError(f"{folder} has no usable config: {first_line(error)}") from error
+        raise UserError(f"{folder} has no usable config: {told(error)}") from error
+    check_values(folder, config)
     return config
 
 
@@ -100,7 +101,7 @@ def load_skeleton(folder: Path, head: Head) -> PreTrainedModel:
             module: PreTrainedModel = kind.from_config(config)
     except Exception as error:
         # Whatever a wrong value makes the modules raise.
-        raise UserError(f"{folder} has no usable config: {first_line(error)}") from error
+        raise UserError(f"{folder} has no usable config: {told(error)}") from error
     if folder.suffix != GGUF:  # one file has both; to unpack its tokenizer takes seconds
         read_processor(folder, module)
     return module

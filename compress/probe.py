@@ -15,7 +15,8 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from compress.build import build_run
-from compress.cli import blank_record, one_line, recorded
+from compress.cli import blank_record, recorded
+from compress.errors import one_line
 from compress.interfaces import Quantizer
 from compress.pipeline import Run, execute
 from compress.recompose import (

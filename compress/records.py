@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -133,10 +134,28 @@ class RunRecord:
 
 
 def write_record(record: RunRecord, folder: Path) -> Path:
-    """Writes metrics.json into the run's folder, whole or not at all."""
+    """Writes metrics.json into the run's folder, whole or not at all.
+
+    JSON has no infinity and no NaN. A figure that is one is a bug, but a config may hold them,
+    where they are no setting's: they are written as text.
+
+    Raises:
+        ValueError: a figure is not finite.
+    """
     path = folder / FILE
-    write_atomically(path, json.dumps(asdict(record), indent=1, allow_nan=False) + "\n")
+    raw = {**asdict(record), "config": _json_value(record.config)}
+    write_atomically(path, json.dumps(raw, indent=1, allow_nan=False) + "\n")
     return path
+
+
+def _json_value(value: Any) -> Any:
+    """A value of a config as JSON has it: what JSON has no kind for in words."""
+    if isinstance(value, dict):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    plain = value is None or isinstance(value, str | int)
+    return value if plain or (isinstance(value, float) and math.isfinite(value)) else str(value)
 
 
 def _migrate_(raw: dict[str, Any]) -> None:

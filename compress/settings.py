@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import math
 import re
 import types
 import typing
+from abc import ABCMeta
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 S = TypeVar("S", bound="Settings")
+
+# What random generators take: numpy's legacy one has the narrowest seed, of 32 bits.
+LARGEST_SEED = 2**32 - 1
+# What the libraries behind the settings take: their integers have 64 bits.
+LARGEST_INTEGER = 2**63 - 1
+SHOWN = 80  # characters of a refused value, which may be a page long
 
 
 class UserError(Exception):
@@ -25,8 +34,30 @@ class ConfigTypeError(UserError, TypeError):
     """A setting has a value of the wrong kind."""
 
 
+class Checked(ABCMeta):
+    """Holds a call's arguments against the fields, and the finished object against all of numbers.
+
+    Both are beyond `__post_init__`: it runs when all arguments are there, and that of a subclass,
+    which knows the range of a field and so the better words, runs after that of `Settings`.
+    """
+
+    def __call__(cls, *values: Any, **named: Any) -> Any:
+        """Builds an object.
+
+        Raises:
+            ConfigTypeError: a setting is missing, is not one of the class, or has no name.
+            ConfigError: a number is not finite.
+        """
+        _check_names(cls, values, named)
+        made = super().__call__(**named)
+        for name in named:
+            if not _is_finite(value := getattr(made, name)):
+                raise ConfigError(f"{cls.__name__}.{name} must be finite, got {shown(value)}")
+        return made
+
+
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(metaclass=Checked):
     """Base of everything a yaml can construct. Building one checks the type of every field.
 
     Attributes:
@@ -81,6 +112,22 @@ def within(value: Any, kind: type[S]) -> Iterator[S]:
         inner = value
     for each in inner:
         yield from within(each, kind)
+
+
+def shown(value: Any) -> str:
+    """A value as an error message quotes it: its start is enough to find it."""
+    words = repr(value)
+    return words if len(words) <= SHOWN else f"{words[:SHOWN]}…"
+
+
+def check_seed(where: str, value: Any) -> None:
+    """Checks that a value is a seed.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_SEED:
+        raise ConfigError(f"{where} must be an integer in [0, {LARGEST_SEED}], got {shown(value)}")
 
 
 def check_fraction(settings: Settings, name: str, *, closed: bool = False) -> None:
@@ -166,10 +213,51 @@ def _typed(where: str, value: Any, hint: Any) -> Any:
             for key, item in value.items()
         }
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        return _float(where, value)
+    elif hint is int and isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        raise ConfigError(f"{where} must be an integer of 64 bits, got {shown(value)}")
     elif isinstance(hint, type) and isinstance(value, hint) and not _bool_for_int(value, hint):
         return value
-    raise ConfigTypeError(f"{where} must be {_kind(hint)}, got {value!r}")
+    raise ConfigTypeError(f"{where} must be {_kind(hint)}, got {shown(value)}")
+
+
+def _float(where: str, value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ConfigError(f"{where} must be finite, got {shown(value)}") from error
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether every number in a field's value is; nested settings have seen to theirs."""
+    if isinstance(value, tuple):
+        return all(map(_is_finite, value))
+    if isinstance(value, dict):
+        return all(_is_finite(item) for pair in value.items() for item in pair)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _check_names(cls: type, values: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """Checks that there is a value for each field that needs one, and for nothing else."""
+    if inspect.isabstract(cls):
+        raise ConfigTypeError(
+            f"{cls.__name__} is abstract: it is what choices are made of, not one"
+        )
+    if values:
+        raise ConfigTypeError(f"{cls.__name__} takes settings by name only, got {shown(values)}")
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    if unknown := [name for name in named if name not in fields]:
+        allowed = ", ".join(fields) or "none"
+        raise ConfigTypeError(
+            f"{cls.__name__} has no setting {', '.join(unknown)}; its settings: {allowed}"
+        )
+    missing = [name for name in fields if name not in named and _needed(fields[name])]
+    if missing:
+        raise ConfigTypeError(f"{cls.__name__} lacks a value for {', '.join(missing)}")
+
+
+def _needed(field: dataclasses.Field[Any]) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING
 
 
 def _bool_for_int(value: Any, hint: type) -> bool:

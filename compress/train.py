@@ -9,27 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers  # its classes load on first use, which keeps config errors fast
-from torch import Tensor, nn
+from torch import Tensor
 
 from compress.curve import CurvePoint, CurveRecorder
+from compress.divergence import Diverged, check_logits, check_weights
 from compress.files import scratch_folder
 from compress.measure.score import predict_all, score
 from compress.monitor import monitor
 from compress.runtime.torch import TorchModel
 from compress.settings import Settings, check_fraction, check_not_negative, check_positive
+from compress.trainer import Loss, trainer_class
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainingArguments
 
-    from compress.interfaces import Device, Problem, Processor, Split, TrainingData
+    from compress.interfaces import Device, Processor, Split, TrainingData
 
 # Clipping and decay as in BERT's fine-tuning recipe (Devlin et al. 2019, appendix A.2 and code).
 MAX_GRADIENT_NORM = 1.0
 WEIGHT_DECAY = 0.01
 EVALUATION_BATCH = 8  # rows; Trainer's own
-
-# model, inputs of a batch, row numbers [B] → mean loss
-Loss = Callable[[nn.Module, dict[str, Tensor], Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +105,9 @@ def train_(
 
     Returns:
         How the loss went; empty if nothing was trained.
+
+    Raises:
+        Diverged: a loss, a weight, or what the model says in the end is not finite.
     """
     if training.epochs == 0:
         return ()
@@ -115,7 +117,7 @@ def train_(
         rows["validation"] = _rows(data.validation, tokenizer)
     curve = CurveRecorder(monitor().training())
     with scratch_folder() as scratch:
-        trainer = _trainer_class()(
+        trainer = trainer_class()(
             model=module,
             args=_arguments(str(scratch), training, data.train, device, seed),
             train_dataset=rows["train"],
@@ -137,49 +139,30 @@ def train_(
             optimizer.add_param_group(group)
         if masks:
             _hold(masks, module, optimizer)
-        trainer.train()
-        # Else the model goes on computing in bfloat16, until it is stored and read back.
-        trainer.accelerator.unwrap_model(module, keep_fp32_wrapper=False)
-    module.to("cpu").eval()
+        _run(trainer, module, training.learning_rate)
+    module.to("cpu")
     module.zero_grad(set_to_none=True)
     return tuple(curve.points)
 
 
-def _trainer_class() -> type[Any]:
-    """A Trainer whose loss is ours; made here because importing Trainer takes seconds."""
+def _run(trainer: Any, module: PreTrainedModel, learning_rate: float) -> None:
+    """Trains, and leaves the model in eval mode.
 
-    class OwnLossTrainer(transformers.Trainer):  # type: ignore[misc]
-        objective: Loss
-        curve: CurveRecorder
-        problem: Problem
-        validation_labels: Tensor
-
-        def compute_loss(
-            self,
-            model: nn.Module,
-            inputs: dict[str, Tensor],
-            return_outputs: bool = False,
-            **_: Any,
-        ) -> Any:
-            """The objective in training; in evaluation, what is lost against the labels."""
-            rows = inputs.pop("labels")
-            if model.training:
-                loss = self.objective(model, inputs, rows)
-                self.curve.add(loss)
-                return loss
-            outputs = model(**inputs)
-            labels = self.validation_labels[rows.cpu()].to(rows.device)
-            targets = self.problem.targets(labels, inputs)
-            loss = self.problem.loss(outputs.logits.float(), targets)
-            return (loss, outputs) if return_outputs else loss
-
-        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            """By length. Trainer's looks into a lazy column, which makes the row of each length."""
-            sampler = super()._get_train_sampler(train_dataset)
-            sampler.lengths = self.train_dataset.with_format(None)["length"][:]
-            return sampler
-
-    return OwnLossTrainer
+    Raises:
+        Diverged: a loss, a weight, or what the model says in the end is not finite.
+    """
+    try:
+        trainer.train()
+        # Else the model goes on computing in bfloat16, until it is stored and read back.
+        trainer.accelerator.unwrap_model(module, keep_fp32_wrapper=False)
+        module.eval()
+        check_weights(module)
+        check_logits(module, trainer.seen)
+    except Diverged as error:
+        raise Diverged(
+            f"training diverged at step {trainer.state.global_step} of {trainer.state.max_steps} "
+            f"with learning_rate={learning_rate:g}: {error}"
+        ) from error
 
 
 def _rows(split: Split, tokenizer: Processor) -> Any:

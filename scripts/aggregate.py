@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+from compress.errors import Parser, one_line_ending
 from compress.report.screen import show
 from compress.report.terminal import open_console
 from compress.report.write import write_report
-from compress.settings import UserError
 
 
+@one_line_ending()
 def main() -> int:
     """Writes the report; 1 if a record could not be read or there is none."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, help="runs and sweeps, at any depth")
     parser.add_argument("--out", type=Path, help="default: the folder, if only one is given")
     arguments = parser.parse_args()
     folders: list[Path] = arguments.folders
     if arguments.out is None and len(folders) > 1:
         parser.error("--out is needed for more than one folder")
-    try:
-        report = write_report(folders, arguments.out or folders[0])
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    report = write_report(folders, arguments.out or folders[0])
     show(report, open_console())
     return 1 if report.collection.broken or not report.collection.runs else 0
 

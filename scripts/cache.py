@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from compress.errors import Parser, one_line_ending
 from compress.leftovers import LOCK_FILE, Leftover, delete_leftover, find_leftovers
 from compress.settings import UserError
 from compress.stored import Entry, damage, delete, excess, find_entries
@@ -27,28 +28,24 @@ DEFAULT = Path("outputs/cache")
 RUNS = Path("outputs")
 
 
+@one_line_ending()
 def main() -> None:
     """Does what was asked; `verify` exits with 1 if an entry is damaged."""
     arguments = _arguments()
     console = Console()
-    try:
-        entries = find_entries(arguments.dir)
-        match arguments.command:
-            case "list":
-                console.print(_table(entries))
-                _list_leftovers(_leftovers(arguments), console)
-            case "verify":
-                sys.exit(_verify(entries, console, delete_damaged=arguments.delete))
-            case "prune":
-                _prune(entries, arguments, console)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    entries = find_entries(arguments.dir)
+    match arguments.command:
+        case "list":
+            console.print(_table(entries))
+            _list_leftovers(_leftovers(arguments), console)
+        case "verify":
+            sys.exit(_verify(entries, console, delete_damaged=arguments.delete))
+        case "prune":
+            _prune(entries, arguments, console)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dir", type=Path, default=DEFAULT, help=f"the cache ({DEFAULT})")
     commands = parser.add_subparsers(dest="command", required=True)
     listed = commands.add_parser("list", help="what each stage takes, and what killed runs left")

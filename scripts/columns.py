@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from compress.errors import Parser, one_line_ending
 from compress.files import write_atomically
 from compress.report.table import columns_page
 
 PAGE = Path(__file__).parents[1] / "docs" / "columns.md"
 
 
+@one_line_ending()
 def main() -> None:
     """Writes the page."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    Parser(description=__doc__).parse_args()
     write_atomically(PAGE, columns_page())
 
 

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 from rich.markup import escape
 
+from compress.errors import Parser, one_line_ending
 from compress.files import write_atomically
 from compress.report.collect import collect
 from compress.report.compare_page import compare_folders, comparison_markdown, show_comparison
 from compress.report.terminal import open_console
-from compress.settings import UserError
 
 
+@one_line_ending()
 def main() -> None:
     """Shows what changed in settings, machine and figures, and what of that is more than noise."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("left", type=Path, metavar="A", help="a run or a sweep")
     parser.add_argument("right", type=Path, metavar="B", help="what to compare it with")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="writes it there, too")
     arguments = parser.parse_args()
     console = open_console()
-    try:
-        found = collect([arguments.left]), collect([arguments.right])
-        compared = compare_folders(arguments.left, arguments.right, found)
-        show_comparison(compared, console)
-        if arguments.markdown is not None:
-            write_atomically(arguments.markdown, comparison_markdown(compared))
-            console.print(f"Written: {escape(str(arguments.markdown))}", soft_wrap=True)
-    except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
+    found = collect([arguments.left]), collect([arguments.right])
+    compared = compare_folders(arguments.left, arguments.right, found)
+    show_comparison(compared, console)
+    if arguments.markdown is not None:
+        write_atomically(arguments.markdown, comparison_markdown(compared))
+        console.print(f"Written: {escape(str(arguments.markdown))}", soft_wrap=True)
 
 
 if __name__ == "__main__":

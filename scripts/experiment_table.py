@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from rich.markup import escape
 
+from compress.errors import Parser, one_line_ending
 from compress.files import write_atomically
 from compress.report.collect import collect
 from compress.report.experiment import experiment_tables
 from compress.report.experiment_page import show_tables, tables_markdown
 from compress.report.terminal import open_console
-from compress.settings import UserError
 
 
+@one_line_ending()
 def main() -> int:
     """Shows a table for each experiment; 1 if a row is missing, failed or cannot be read."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, help="sweeps of experiments, at any depth")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="writes it there, too")
     arguments = parser.parse_args()
     console = open_console()
-    try:
-        found = collect(arguments.folders)
-        for reason in found.broken:
-            console.print(f"[red]unreadable[/] {escape(reason)}", soft_wrap=True)
-        tables = experiment_tables(found)
-        show_tables(tables, console)
-        if arguments.markdown is not None:
-            write_atomically(arguments.markdown, tables_markdown(tables))
-            console.print(f"Written: {escape(str(arguments.markdown))}", soft_wrap=True)
-    except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
+    found = collect(arguments.folders)
+    for reason in found.broken:
+        console.print(f"[red]unreadable[/] {escape(reason)}", soft_wrap=True)
+    tables = experiment_tables(found)
+    show_tables(tables, console)
+    if arguments.markdown is not None:
+        write_atomically(arguments.markdown, tables_markdown(tables))
+        console.print(f"Written: {escape(str(arguments.markdown))}", soft_wrap=True)
     return 0 if all(table.whole for table in tables) and not found.broken else 1
 
 

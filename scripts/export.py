@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
-import sys
 from pathlib import Path
 
 from compress.artifact import folder_bytes
+from compress.errors import Parser, one_line_ending
 from compress.manifest import MANIFEST, read_manifest
 from compress.records import FILE, read_record
 from compress.report.card import CARD
@@ -38,16 +37,14 @@ def export(run: Path, target: Path) -> Path:
     return target
 
 
+@one_line_ending()
 def main() -> None:
     """Exports one run."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("run", type=Path, help="a run's folder: it has metrics.json and model/")
     parser.add_argument("target", type=Path, help="a new folder")
     arguments = parser.parse_args()
-    try:
-        folder = export(arguments.run, arguments.target)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    folder = export(arguments.run, arguments.target)
     print(f"{folder}: {folder_bytes(folder) / 1e6:.1f} MB to run, and a model card")  # noqa: T201
 
 

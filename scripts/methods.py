@@ -6,7 +6,6 @@ runs are all there is not run again, and stages come from the cache: stop it and
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from compress.errors import Parser, one_line_ending
 from compress.pruner.reducer import PEAK_MEMORY
 from compress.records import RunRecord
 from compress.report.collect import collect
@@ -95,9 +95,10 @@ METHODS = (
 )
 
 
+@one_line_ending()
 def main() -> None:
     """Runs what is missing, then writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("table", type=Path, help="the Markdown file to write")
     parser.add_argument("--runs", type=Path, default=Path("outputs/methods"))
     parser.add_argument("--only", nargs="*", default=[method.name for method in METHODS])

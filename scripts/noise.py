@@ -7,7 +7,6 @@ its own, so the spread of the ratios is that of two runs of the same command.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -18,17 +17,13 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 from compress.build import build_run
-from compress.cli import one_line
+from compress.errors import Parser, one_line_ending
 from compress.interfaces import Device
 from compress.measure.environment import environment
 from compress.measure.latency import Contender, Timing, fill_shapes, measure_latency
 from compress.pipeline import Run
 from compress.recompose import compose_config
-from compress.settings import UserError
 from compress.stages import compress, read_subject
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -45,19 +40,17 @@ BUSY = (
 Repeat = Sequence[Timing]
 
 
+@one_line_ending()
 def main() -> None:
     """Measures, and writes the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("page", type=Path, help="the Markdown file to write")
     parser.add_argument("overrides", nargs="*", help="such as device.threads=1")
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--busy", action="store_true", help="then again beside a busy process")
     arguments = parser.parse_intermixed_args()
-    try:
-        run = build_run(compose_config(CONF, [*OVERRIDES, *arguments.overrides]))
-        lines = list(measure_noise(run, arguments.repeats, arguments.busy))
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {one_line(error)}")
+    run = build_run(compose_config(CONF, [*OVERRIDES, *arguments.overrides]))
+    lines = list(measure_noise(run, arguments.repeats, arguments.busy))
     command = f"python scripts/noise.py {' '.join(sys.argv[1:])}"
     page = ["# A model against itself", "", f"Made by `{command}`; see measurement.md.", "", *lines]
     arguments.page.write_text("\n".join(page) + "\n", encoding="utf-8")

@@ -9,12 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.markup import escape
 
-from compress.cli import one_line
+from compress.errors import Parser, one_line_ending
 from compress.probe import find_pairs, make_plan, run_attempts
 from compress.report.probe import Probe, choose_shape, show_probe, write_probe
 from compress.report.terminal import open_console
@@ -25,19 +23,17 @@ CONF = Path(__file__).parents[1] / "conf"
 OUT = Path("outputs/probe")
 
 
+@one_line_ending()
 def main() -> int:
     """Measures every pair and names the winners; 1 if one of them broke or none could be had."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("folder", type=Path, help="a model folder of a run: float torch weights")
     parser.add_argument("overrides", nargs="*", help="of task, device, cache and seed")
     parser.add_argument("--only", nargs="+", default=[], help="device/quantizer, such as 'cpu/*'")
     parser.add_argument("--shape", help="BATCHxLENGTH to be fastest at; default: the first one")
     parser.add_argument("--out", type=Path, help=f"default: a new folder in {OUT}")
     arguments = parser.parse_intermixed_args()
-    try:
-        return probe(arguments, open_console())
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {one_line(error)}")
+    return probe(arguments, open_console())
 
 
 def probe(arguments: argparse.Namespace, console: Console) -> int:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.markup import escape
 
-from compress.cli import one_line
+from compress.errors import Parser, one_line_ending
 from compress.rebench import Bench, find_saved
 from compress.report.collect import REBENCH, collect
 from compress.report.screen import show
@@ -23,17 +20,15 @@ from compress.settings import UserError
 CONF = Path(__file__).parents[1] / "conf"
 
 
+@one_line_ending()
 def main() -> int:
     """Writes new records, tables and plots; 1 if a model could not be measured."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("folder", type=Path, help="a sweep or a run")
     parser.add_argument("overrides", nargs="*", help="such as device.threads=1")
     parser.add_argument("--out", type=Path, help=f"default: a new folder in the sweep's {REBENCH}")
     arguments = parser.parse_intermixed_args()
-    try:
-        return rebench(arguments.folder, arguments.overrides, arguments.out, open_console())
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {one_line(error)}")
+    return rebench(arguments.folder, arguments.overrides, arguments.out, open_console())
 
 
 def rebench(folder: Path, overrides: list[str], out: Path | None, console: Console) -> int:

@@ -13,6 +13,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from compress.construct import construct
 from compress.records import SCHEMA, RunRecord
 from compress.settings import Settings
 
@@ -70,14 +71,8 @@ def blank_record(cfg: DictConfig | None = None) -> RunRecord:
 
 def settings_of(group: str, name: str, *overrides: str) -> Settings:
     """The object that a yaml constructs."""
-    from hydra.utils import instantiate
-
-    from compress.cli import TRUSTED_TARGETS
-
-    choice = f"{group}={name}"
-    cfg = compose_config("teacher=tiny_random", choice, *overrides)
-    made = instantiate(cfg[group], _convert_="all", _execution_whitelist_=TRUSTED_TARGETS)
-    assert isinstance(made, Settings)
+    cfg = compose_config("teacher=tiny_random", f"{group}={name}", *overrides)
+    made: Settings = construct(cfg, group, Settings)
     return made
 
 

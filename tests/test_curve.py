@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from compress.curve import CurvePoint, CurveRecorder, curve_notes, curves
+from compress.divergence import Diverged
 
 
 def recorded(losses: list[float], steps: int) -> tuple[CurveRecorder, list[CurvePoint]]:
@@ -36,9 +37,11 @@ def test_a_short_training_has_every_step_and_a_long_one_a_hundred_points(
     assert recorder.points[-1].step == steps
 
 
-def test_a_loss_that_is_no_number_is_null_and_spoils_no_other() -> None:
-    recorder, _ = recorded([1.0, math.nan, math.inf, 2.0], 4)
-    assert [point.loss for point in recorder.points] == [1.0, None, None, 2.0]
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("steps", [4, 1000])  # at a point, and between two
+def test_a_loss_that_is_no_number_ends_the_training_at_its_step(loss: float, steps: int) -> None:
+    with pytest.raises(Diverged, match=f"the loss is {'nan' if math.isnan(loss) else 'inf|-inf'}"):
+        recorded([1.0, 1.0, loss], steps)
 
 
 def test_a_validation_joins_the_point_of_its_step() -> None:

@@ -180,3 +180,36 @@ def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_record(make_record(seconds=math.nan), tmp_path)
     assert (tmp_path / "metrics.json").read_text() == before
+
+
+class Odd:
+    def __str__(self) -> str:
+        return "odd"
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (math.nan, "nan"),
+        (-math.inf, "-inf"),
+        (1e308, 1e308),
+        ([1, math.inf], [1, "inf"]),
+        ((math.nan,), ["nan"]),
+        ({"a": {"b": [math.nan]}}, {"a": {"b": ["nan"]}}),
+        ({math.nan: 1, None: 2, 3: 4}, {"nan": 1, "None": 2, "3": 4}),
+        (10**30, 10**30),
+        (True, True),
+        (None, None),
+        ("nan", "nan"),
+        (b"bytes", "b'bytes'"),
+        (Path("a/b"), "a/b"),
+        (Odd(), "odd"),
+    ],
+)
+def test_a_config_is_recorded_whatever_is_in_it(
+    value: object, written: object, tmp_path: Path
+) -> None:
+    path = write_record(make_record(config={"free": value}), tmp_path)
+    raw = json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert raw["config"] == {"free": written}
+    assert read_record(path).config == {"free": written}

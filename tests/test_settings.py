@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -13,6 +16,7 @@ from compress.settings import (
     check_fraction,
     check_not_negative,
     check_positive,
+    check_seed,
     parse_pattern,
     within,
 )
@@ -32,11 +36,42 @@ class Outer(Settings):
     shapes: tuple[tuple[int, int], ...] = ()
     inner: Inner = Inner()
     named: dict[str, Inner] = field(default_factory=dict)
+    grid: tuple[tuple[float, ...], ...] = ()
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share(Settings):
+    share: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fraction(self, "share")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needy(Settings):
+    a: int
+    b: int
+    c: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bare(Settings):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Half(Settings, ABC):
+    @abstractmethod
+    def rest(self) -> None: ...
 
 
 @pytest.mark.parametrize(
     ("field", "value", "reason"),
     [
+        ("count", math.nan, "Outer.count must be an integer, got nan"),
+        ("count", "x" * 1000, f"Outer.count must be an integer, got '{'x' * 79}…"),
         ("count", 1.5, "Outer.count must be an integer, got 1.5"),
         ("count", True, "Outer.count must be an integer, got True"),
         ("count", "1", "Outer.count must be an integer, got '1'"),
@@ -59,6 +94,60 @@ def test_wrong_types_are_refused(field: str, value: object, reason: str) -> None
     with pytest.raises(ConfigTypeError) as caught:
         Outer(**{field: value})  # type: ignore[arg-type]
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("count", 2**63, "Outer.count must be an integer of 64 bits, got 9223372036854775808"),
+        ("maybe", -(2**63), "Outer.maybe must be an integer of 64 bits, got -922337203685477580"),
+        ("shapes", [[1, 10**30]], "Outer.shapes[0][1] must be an integer of 64 bits"),
+        ("share", 10**400, f"Outer.share must be finite, got 1{'0' * 79}…"),
+        ("share", math.nan, "Outer.share must be finite, got nan"),
+        ("share", -math.inf, "Outer.share must be finite, got -inf"),
+        ("grid", [[0.5], [math.inf]], "Outer.grid must be finite, got ((0.5,), (inf,))"),
+        ("weights", {"a": 1.0, "b": math.nan}, "Outer.weights must be finite, got {'a': 1.0, 'b'"),
+    ],
+)
+def test_numbers_beyond_all_use_are_refused(field: str, value: object, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Outer(**{field: value})  # type: ignore[arg-type]
+    assert reason in str(caught.value)
+
+
+def test_the_range_of_a_field_has_the_first_word() -> None:
+    with pytest.raises(ConfigError, match=r"^Share\.share must be in \[0, 1\), got nan$"):
+        Share(share=math.nan)
+
+
+@pytest.mark.parametrize("value", [0, 1, 2**32 - 1])
+def test_seeds(value: int) -> None:
+    check_seed("seed", value)
+
+
+@pytest.mark.parametrize("value", [-1, 2**32, 10**30, 1.0, math.inf, True, None, "1"])
+def test_no_seeds(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"^x must be an integer in \[0, 4294967295\], got "):
+        check_seed("x", value)
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (lambda: Needy(), "Needy lacks a value for a, b"),
+        (lambda: Needy(a=1), "Needy lacks a value for b"),
+        (lambda: Needy(a=1, b=2, d=3, e=4), "Needy has no setting d, e; its settings: a, b, c"),
+        (lambda: Needy(1, 2), "Needy takes settings by name only, got (1, 2)"),
+        (lambda: replace(Needy(a=1, b=2), d=3), "Needy has no setting d"),
+        (lambda: Bare(a=1), "Bare has no setting a; its settings: none"),
+        (lambda: Half(), "Half is abstract"),
+    ],
+)
+def test_arguments_are_the_fields(build: Callable[[], object], reason: str) -> None:
+    with pytest.raises(ConfigTypeError) as caught:
+        build()
+    assert reason in str(caught.value)
+    assert Needy(a=1, b=2).c == 3
 
 
 def test_integers_are_numbers_and_lists_become_tuples() -> None:
@@ -87,6 +176,8 @@ def test_describe_tells_class_version_and_all_fields() -> None:
         "shapes": [[1, 2]],
         "inner": {"class": "tests.test_settings.Inner", "version": 1, "word": "a"},
         "named": [],
+        "grid": [],
+        "weights": [],
     }
 
 
@@ -110,8 +201,8 @@ def test_a_mapping_is_a_copy() -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 1.5, float("nan"), float("inf")])
 def test_fractions(share: float) -> None:
-    with pytest.raises(ConfigError, match=r"Outer\.share must be in \[0, 1\), got"):
-        check_fraction(Outer(share=share), "share")
+    with pytest.raises(ConfigError, match=r"Share\.share must be in \[0, 1\), got"):
+        Share(share=share)
 
 
 def test_closed_fractions_take_one() -> None:
@@ -120,7 +211,7 @@ def test_closed_fractions_take_one() -> None:
         check_fraction(Outer(share=1.01), "share", closed=True)
 
 
-@pytest.mark.parametrize("share", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("share", [0.0, -1.0])
 def test_positive(share: float) -> None:
     with pytest.raises(ConfigError, match="must be > 0"):
         check_positive(Outer(share=share), "share")

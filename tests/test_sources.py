@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from compress.settings import UserError
-from compress.sources import MOVIE_REVIEWS, file_digest, load_hub_dataset
+from compress.sources import MOVIE_REVIEWS, file_digest
+from compress.task.hub import load_hub_dataset
 
 
 def test_a_package_with_other_bytes_is_refused() -> None:
@@ -61,4 +62,4 @@ def test_an_absent_package_is_none(change: dict[str, str]) -> None:
 
 def test_an_unreachable_hub_has_no_rows() -> None:
     with pytest.raises(UserError, match=r"hub cannot be reached; take task\.source=offline"):
-        load_hub_dataset("some/rows", None, "take task.source=offline")
+        load_hub_dataset("some/rows", None, "take task.source=offline", {})

@@ -82,7 +82,7 @@ def test_a_run_that_is_not_taken_is_whole_and_handed_over_at_the_end(
     broken = compose_config("tracker=mlflow", f"tracker.dir={tmp_path / 'file'}")
     reason = track(broken, make_record(), run, tmp_path)
     assert reason is not None
-    assert "FileExistsError" in reason
+    assert "file: File exists" in reason
     assert (run / UNTRACKED).read_text() == f"{reason}\n"
     assert path.read_text() == before
     assert caplog.record_tuples[-1][1:] == (logging.ERROR, f"not tracked: {reason}")

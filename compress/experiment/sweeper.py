@@ -16,7 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from compress.cli import one_line
+from compress.errors import one_line
 from compress.settings import ConfigError, UserError
 
 if TYPE_CHECKING:

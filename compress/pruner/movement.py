@@ -45,7 +45,8 @@ from compress.settings import (
     check_not_negative,
     check_positive,
 )
-from compress.train import Loss, Objective, train_
+from compress.train import Objective, train_
+from compress.trainer import Loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from hydra.plugins.launcher import Launcher
 
-from compress.cli import one_line
+from compress.errors import one_line
 from compress.search.desk import Desk, Interrupted, Interrupts
 from compress.search.space import overrides_of
 from compress.search.trials import Claim

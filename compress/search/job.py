@@ -16,7 +16,7 @@ from hydra.core.utils import JobRuntime, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from compress.cli import one_line
+from compress.errors import one_line
 from compress.monitor import Stopped, watched
 from compress.records import FILE
 from compress.run_folder import RUN, locked_folder

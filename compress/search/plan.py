@@ -18,7 +18,7 @@ from compress.search.grammar import parse_space
 from compress.search.limits import ALL, FRONT, EarlyLook
 from compress.search.sampler import SamplerSettings
 from compress.search.space import Space
-from compress.settings import ConfigError, Settings, check_choice, check_positive
+from compress.settings import ConfigError, Settings, check_choice, check_positive, shown
 
 # What is searched; the rest of `search` says how.
 WHAT = {"space", "objectives", "constraints", "split"}
@@ -92,7 +92,7 @@ def read_settings(config: DictConfig) -> SearchSettings:
     sampler = search["sampler"]
     if not isinstance(sampler, dict) or set(sampler) != {"name", "seed", "options"}:
         raise ConfigError(f"search.sampler must have name, seed and options, got {sampler}")
-    sampler = SamplerSettings(**{**sampler, "options": dict(sampler["options"] or {})})
+    sampler = SamplerSettings(**{**sampler, "options": sampler["options"] or {}})
     look = search["early_look"]
     if look is not None:
         if not isinstance(look, dict) or set(look) != {"after", "margin"}:
@@ -141,7 +141,9 @@ def thread_share(config: DictConfig, workers: int) -> tuple[str, ...]:
     device = config.device
     if workers == 1 or device.get("training_threads", 1) is not None:
         return ()
-    threads = device.threads or physical_cores()
+    threads = device.get("threads") or physical_cores()
+    if type(threads) is not int:
+        raise ConfigError(f"device.threads must be an integer or null, got {shown(threads)}")
     return (f"device.training_threads={max(1, threads // workers)}",)
 
 

@@ -23,7 +23,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from compress.search.space import Point
-from compress.settings import ConfigError, Settings
+from compress.settings import ConfigError, Settings, check_seed
 
 GRID = "grid"
 SEEDS = 2**31
@@ -140,6 +140,7 @@ class SamplerSettings(Settings):
         Raises:
             ConfigError: there is no such sampler or option, or an option has a wrong value.
         """
+        check_seed("search.sampler.seed", self.seed)
         if self.name not in SAMPLERS:
             raise ConfigError(
                 f"search.sampler.name must be one of {', '.join(SAMPLERS)}; got {self.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from hydra.core.plugins import Plugins
@@ -10,7 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from compress.cli import run_job
-from compress.settings import ConfigError
+from compress.settings import ConfigError, shown
 
 # Where no other launcher is asked for.
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -30,15 +31,19 @@ class ParetoSweeper(Sweeper):
         Raises:
             ConfigError: one is not above zero, or no number.
         """
-        for name, value, least in (
-            ("n_trials", n_trials, 1),
-            ("max_hours", max_hours, 0),
-            ("max_failures", max_failures, 0),
-        ):
+        for name, value, least in (("n_trials", n_trials, 1), ("max_failures", max_failures, 0)):
             if value is None and name != "n_trials":
                 continue
-            if not isinstance(value, int | float) or isinstance(value, bool) or value < least:
-                raise ConfigError(f"hydra.sweeper.{name} must be >= {least}, got {value}")
+            if type(value) is not int or value < least:
+                raise ConfigError(
+                    f"hydra.sweeper.{name} must be an integer >= {least}, got {shown(value)}"
+                )
+        if max_hours is not None:
+            number = type(max_hours) in (int, float)
+            if not number or not 0 <= max_hours < math.inf:
+                raise ConfigError(
+                    f"hydra.sweeper.max_hours must be a number >= 0, got {shown(max_hours)}"
+                )
         self._budget, self._hours, self._failures = n_trials, max_hours, max_failures
 
     def setup(

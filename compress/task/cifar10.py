@@ -19,8 +19,9 @@ import pandas as pd
 
 from compress.interfaces import TaskData
 from compress.settings import UserError
-from compress.sources import first_line, load_hub_dataset
+from compress.sources import first_line
 from compress.task.delimited import listed
+from compress.task.hub import IMAGES, Column, load_hub_dataset
 from compress.task.image import ImageTask, held_images
 from compress.task.sampling import hold_out
 
@@ -95,7 +96,9 @@ class Cifar10(ImageTask):
         }
 
     def _hub(self) -> dict[str, pd.DataFrame]:
-        published = load_hub_dataset(HUB_ID, None, "take task.path=<an npz file>")
+        columns = {"img": IMAGES, "label": Column("number", 0, len(CLASSES) - 1)}
+        needed = dict.fromkeys(("train", "test"), columns)
+        published = load_hub_dataset(HUB_ID, None, "take task.path=<an npz file>", needed)
         return {
             split: held_images(
                 np.stack([np.asarray(image.convert("RGB")) for image in published[split]["img"]]),

@@ -16,6 +16,7 @@ from compress.problem.problem import Problem
 from compress.problem.regression import SCORES_OF_NUMBERS, Regression
 from compress.settings import UserError
 from compress.task.cleaning import number_labels
+from compress.task.hub import Column
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class ClassNames:
     def scores(self) -> tuple[str, ...]:
         """Accuracy first."""
         return ("accuracy", "f1_macro", *self.metrics)
+
+    def column(self) -> Column:
+        """Class indices, as the hub has them."""
+        return Column("number", 0, len(self.names) - 1)
 
     def problem(self) -> Problem:
         """Classification."""
@@ -75,6 +80,10 @@ class Scale:
     def scores(self) -> tuple[str, ...]:
         """Correlations first."""
         return SCORES_OF_NUMBERS
+
+    def column(self) -> Column:
+        """Numbers, as the hub has them."""
+        return Column("number", self.low, self.high)
 
     def problem(self) -> Problem:
         """Regression."""

@@ -20,9 +20,9 @@ import pandas as pd
 
 from compress.interfaces import TaskData
 from compress.settings import UserError, check_choice
-from compress.sources import load_hub_dataset
 from compress.task.corpora import CORPORA, ClassNames, Corpus
 from compress.task.delimited import as_table, decoded, listed, read_text, split_fields
+from compress.task.hub import TEXTS, load_hub_dataset
 from compress.task.sampling import LABEL, split_off
 from compress.task.text import SECOND, TEXT, TextTask, check_texts, text_columns
 
@@ -147,14 +147,16 @@ class Glue(TextTask):
         return table.reset_index(drop=True), len(rows) - len(numbers)
 
     def _hub(self) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+        splits = ("train", self._corpus.hub_dev)
+        columns = {**dict.fromkeys(self._corpus.texts, TEXTS), LABEL: self._corpus.labels.column()}
         published = load_hub_dataset(
-            HUB_ID, self.corpus, "take task.path=<folder in the GLUE layout>"
+            HUB_ID,
+            self.corpus,
+            "take task.path=<folder in the GLUE layout>",
+            dict.fromkeys(splits, columns),
         )
         names = dict(zip(self._corpus.texts, (TEXT, SECOND), strict=False))
-        train, dev = (
-            published[split].to_pandas().rename(columns=names)
-            for split in ("train", self._corpus.hub_dev)
-        )
+        train, dev = (published[split].to_pandas().rename(columns=names) for split in splits)
         return train, dev, HUB_ID
 
 

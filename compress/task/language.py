@@ -14,8 +14,8 @@ from compress.problem.language import LanguageModelling
 from compress.settings import (
     ConfigError,
     UserError,
-    check_not_negative,
     check_positive,
+    check_seed,
 )
 from compress.task.sampling import check_reads
 from compress.task.windows import Cutting, TextWindows
@@ -68,7 +68,7 @@ class LanguageTask(Task, ABC):
         """
         super().__post_init__()
         check_positive(self, "stride", "limit", "calibration_samples")
-        check_not_negative(self, "seed")
+        check_seed(f"{type(self).__name__}.seed", self.seed)
         name = type(self).__name__
         for field, value in (("context", self.context), ("limit", self.limit)):
             if value is not None and value < 2:

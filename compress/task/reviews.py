@@ -16,7 +16,8 @@ import pandas as pd
 from compress.interfaces import TaskData
 from compress.problem.classification import Classification
 from compress.settings import UserError, check_choice
-from compress.sources import MOVIE_REVIEWS, load_hub_dataset
+from compress.sources import MOVIE_REVIEWS
+from compress.task.hub import TEXTS, Column, load_hub_dataset
 from compress.task.sampling import split_off
 from compress.task.text import TextTask, drop_duplicate_texts
 
@@ -24,6 +25,7 @@ HUB_IDS = {
     "rotten_tomatoes": "cornell-movie-review-data/rotten_tomatoes",
     "imdb": "stanfordnlp/imdb",
 }
+VALIDATED = ("rotten_tomatoes",)  # those that are published with a validation split
 HELD_OUT = 0.1  # of the rows, for each part that the source does not have
 
 
@@ -85,9 +87,16 @@ class Reviews(TextTask):
         }
 
     def _hub(self) -> dict[str, tuple[str, pd.DataFrame]]:
-        published = load_hub_dataset(HUB_IDS[self.corpus], None, "take task.source=offline")
+        columns = {"text": TEXTS, "label": Column("number", 0, 1)}
+        splits = ("train", "validation", "test") if self.corpus in VALIDATED else ("train", "test")
+        published = load_hub_dataset(
+            HUB_IDS[self.corpus],
+            None,
+            "take task.source=offline",
+            dict.fromkeys(splits, columns),
+        )
         train = published["train"].to_pandas()
-        if "validation" in published:
+        if "validation" in splits:
             validation = published["validation"].to_pandas()
             names = ("published train split", "published validation split")
         else:

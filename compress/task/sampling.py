@@ -16,8 +16,8 @@ from compress.settings import (
     ConfigError,
     UserError,
     check_fraction,
-    check_not_negative,
     check_positive,
+    check_seed,
 )
 from compress.sources import first_line
 from compress.task.strata import strata
@@ -51,7 +51,7 @@ class SampledTask(Task, ABC):
         """
         super().__post_init__()
         check_positive(self, "limit", "calibration_samples")
-        check_not_negative(self, "seed")
+        check_seed(f"{type(self).__name__}.seed", self.seed)
 
     @abstractmethod
     def make_split(self, role: str, name: str, rows: pd.DataFrame) -> Split:

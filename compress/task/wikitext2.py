@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from compress.sources import load_hub_dataset
 from compress.task.delimited import read_text
+from compress.task.hub import TEXTS, load_hub_dataset
 from compress.task.language import ENCODING, JOIN, LanguageTask, Passage, check_file
 
 HUB_ID, HUB_VERSION = "Salesforce/wikitext", "wikitext-2-raw-v1"
@@ -41,7 +41,10 @@ class WikiText2(LanguageTask):
         """The published splits, lines joined as in the reference implementations."""
         if self.path is None:
             published = load_hub_dataset(
-                HUB_ID, HUB_VERSION, f"take task.path=<folder with {', '.join(FILES.values())}>"
+                HUB_ID,
+                HUB_VERSION,
+                f"take task.path=<folder with {', '.join(FILES.values())}>",
+                {split: {"text": TEXTS} for split in SPLITS.values()},
             )
             texts = {role: JOIN.join(published[split]["text"]) for role, split in SPLITS.items()}
             source = f"{HUB_ID} ({HUB_VERSION})"

@@ -112,7 +112,7 @@ def test_a_size_that_cannot_be_met_costs_no_training(
         (("search.workers=0",), "SearchSettings.workers must be > 0"),
         (("search.keep_artifacts=some",), "keep_artifacts must be one of front, all; got some"),
         (("search.storage=here", "pruner=none,heads"), "search.storage must be sqlite"),
-        (("hydra.sweeper.n_trials=0", "pruner=none,heads"), "hydra.sweeper.n_trials must be >= 1"),
+        (("hydra.sweeper.n_trials=0", "pruner=none,heads"), "n_trials must be an integer >= 1"),
         (("+search.worker=2", "pruner=none,heads"), "has worker, which it cannot have"),
         ((), "search.space has no dimension"),
     ],

@@ -1,0 +1,123 @@
+"""No number of any settings may be infinite or none: found in the code, field by field."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from importlib import import_module
+from pkgutil import walk_packages
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+import compress
+from compress.search.plan import read_settings
+from compress.settings import ConfigError, Settings, UserError, within
+from tests.configs import ROOT, compose_config, settings_of
+
+GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "cache", "tracker")
+# What a yaml leaves to the user.
+NEEDED = {
+    ("teacher", "local"): ("teacher.path=x",),
+    ("teacher", "artifact"): ("teacher.folder=x",),
+    ("student", "pretrained"): ("student.path=x",),
+    ("student", "scratch"): ("student.layers=1", "student.hidden=8", "student.heads=2"),
+    ("task", "csv"): ("task.path=x",),
+    ("task", "imagefolder"): ("task.path=x",),
+    ("task", "textfile"): ("task.path=x",),
+}
+# Settings that no choice has by itself.
+MORE = (
+    ("student", "layers", ("+student/augmentation=word_noise",)),
+    ("device", "cpu_onnxruntime", ()),
+    ("device", "cpu_openvino", ()),
+)
+
+
+def one_of_each() -> list[tuple[str, str]]:
+    """A choice of each class: composing one takes Hydra most of a tenth of a second."""
+    found: dict[str, tuple[str, str]] = {}
+    for group in GROUPS:
+        for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
+            found.setdefault(OmegaConf.load(path)["_target_"], (group, path.stem))
+    return list(found.values())
+
+
+@functools.cache
+def built() -> dict[type[Settings], Settings]:
+    """One object of each class of settings that a config can construct."""
+    search = compose_config("+search=pareto", "search.early_look={after:0.5,margin:0.1}")
+    wholes = [read_settings(search)]
+    for group, name in one_of_each():
+        wholes.append(settings_of(group, name, *NEEDED.get((group, name), ())))
+    wholes += [settings_of(group, name, *overrides) for group, name, overrides in MORE]
+    return {type(part): part for whole in wholes for part in within(whole, Settings)}
+
+
+def every_class() -> set[type[Settings]]:
+    for module in walk_packages(compress.__path__, "compress."):
+        import_module(module.name)
+    found, todo = set(), [Settings]
+    while todo:
+        todo += todo.pop().__subclasses__()
+        found |= {each for each in todo if each.__module__.startswith("compress.")}
+    return {each for each in found if not inspect.isabstract(each) and fields(each)}
+
+
+def with_number(hint: Any, number: float, kinds: tuple[type, ...]) -> Iterator[Any]:
+    """Values of a field's type that have this number in them, one for each place that takes one."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint in kinds:
+        yield number
+    elif origin in (typing.Union, types.UnionType):
+        for option in inner:
+            yield from with_number(option, number, kinds)
+    elif origin is tuple:
+        for value in with_number(inner[0], number, kinds):
+            yield (value,) if inner[-1] is ... else (value, *(1 for _ in inner[1:]))
+    elif origin is dict:
+        for value in with_number(inner[1], number, kinds):
+            yield {"x": value}
+
+
+def test_there_is_an_object_of_every_class() -> None:
+    # Its base has no choice of its own, and no field that it does not hand on.
+    assert {each.__name__ for each in every_class() - set(built())} == set()
+
+
+@pytest.mark.parametrize(
+    ("number", "kinds"),
+    [
+        pytest.param(math.nan, (int, float), id="nan"),
+        pytest.param(math.inf, (int, float), id="inf"),
+        pytest.param(-math.inf, (int, float), id="-inf"),
+        pytest.param(-(10**400), (int, float), id="no float"),
+        pytest.param(10**30, (int,), id="no integer of 64 bits"),
+    ],
+)
+def test_every_number_is_refused_where_it_is_none(number: float, kinds: tuple[type, ...]) -> None:
+    tried = 0
+    for kind, whole in built().items():
+        hints = typing.get_type_hints(kind)
+        for field in fields(kind):
+            hint = hints[field.name]
+            if float not in kinds and "float" in str(hint):
+                continue  # it may be large there
+            for value in with_number(hint, number, kinds):
+                tried += 1
+                with pytest.raises(UserError) as caught:
+                    replace(whole, **{field.name: value})
+                assert field.name in str(caught.value)
+                assert len(str(caught.value)) < 300
+    assert tried > 50
+
+
+def test_the_words_are_those_of_the_range_where_there_is_one() -> None:
+    with pytest.raises(ConfigError, match=r"^Wanda\.sparsity must be in \[0, 1\), got nan$"):
+        settings_of("pruner", "wanda", "pruner.sparsity=nan")
