@@ -10,9 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from compress.construct import construct
 from compress.distillation import Distillation
+from compress.dry_run import check_runs
 from compress.metrics import check_objectives, check_scores
 from compress.pipeline import Run
+from compress.positions import position_count
 from compress.pretrained import head_of
+from compress.rebuilding import check_rebuilds
 from compress.settings import ConfigError, Settings, UserError, within
 
 if TYPE_CHECKING:
@@ -66,10 +69,24 @@ def check_run(run: Run) -> None:
     skeleton = run.teacher.skeleton(run.task.head)
     run.task.check_model(skeleton)
     check_shapes(run.device, skeleton)
+    check_skeleton(skeleton, "teacher")
     student = run.student.check(skeleton)
     run.task.check_model(student)
+    check_skeleton(student, "student")
+    pruned = run.pruner.check(student)
+    check_skeleton(pruned, "pruner")
     # The quantizer comes last: it sees the shapes that the pruner leaves.
-    run.quantizer.check(run.pruner.check(student))
+    run.quantizer.check(pruned)
+
+
+def check_skeleton(module: PreTrainedModel, stage: str) -> None:
+    """Checks that the model of a stage runs, and can be read back from a folder.
+
+    Raises:
+        UserError: it cannot.
+    """
+    check_runs(module, f"the model of the {stage}")
+    check_rebuilds(module, f"the model of the {stage}")
 
 
 def check_shapes(device: Device, teacher: PreTrainedModel) -> None:
@@ -78,7 +95,7 @@ def check_shapes(device: Device, teacher: PreTrainedModel) -> None:
     Raises:
         ConfigError: it does not, or a language model could not write as much as is timed.
     """
-    limit = getattr(teacher.config, "max_position_embeddings", None)
+    limit = position_count(teacher)
     longest = max(length for _, length in device.benchmark.shapes)
     if limit is not None and longest > limit:
         raise ConfigError(

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 
 def position_count(module: PreTrainedModel) -> int | None:
-    """The most tokens of one text; None where the config names no limit, as for images.
+    """The most tokens of one text; None where there is no limit, as for images.
 
-    RoBERTa and MPNet count positions from behind the padding's row.
+    RoBERTa and MPNet count positions from behind the padding's row. XLNet says -1 for none; what
+    the config of DeBERTa says is no limit where it has relative positions alone.
     """
-    limit: int | None = getattr(module.config, "max_position_embeddings", None)
+    config = module.config
+    limit: int | None = getattr(config, "max_position_embeddings", None)
+    relative_alone = getattr(config, "position_biased_input", True) is False
+    if relative_alone or (limit is not None and limit <= 0):
+        return None
     paddings = [
         part.padding_idx
         for name, part in module.named_modules()
