@@ -29,7 +29,7 @@ from compress.pretrained import quiet_bars, read_image_processor
 from compress.report.card import CARD, model_card
 from compress.settings import UserError
 from compress.sources import file_digest, first_line, synced_digests
-from compress.surgery import place_stored_, plain_config
+from compress.surgery import one_type_, place_stored_, plain_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -182,6 +182,7 @@ def read_model(folder: Path) -> PreTrainedModel:
         architecture = getattr(transformers, read_spec(folder).architecture)
         with quiet_bars():
             module = architecture.from_pretrained(folder, dtype="auto", use_safetensors=True)
+        one_type_(module)
         return module.eval()
     # The constructor draws initial weights that are overwritten next; the caller's random
     # numbers must not depend on that.

@@ -17,6 +17,7 @@ from compress.positions import position_count
 from compress.pretrained import head_of
 from compress.rebuilding import check_rebuilds
 from compress.settings import ConfigError, Settings, UserError, within
+from compress.train import Training
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -69,24 +70,29 @@ def check_run(run: Run) -> None:
     skeleton = run.teacher.skeleton(run.task.head)
     run.task.check_model(skeleton)
     check_shapes(run.device, skeleton)
-    check_skeleton(skeleton, "teacher")
+    check_skeleton(skeleton, run.teacher, run.device)
     student = run.student.check(skeleton)
     run.task.check_model(student)
-    check_skeleton(student, "student")
+    check_skeleton(student, run.student, run.device)
     pruned = run.pruner.check(student)
-    check_skeleton(pruned, "pruner")
+    check_skeleton(pruned, run.pruner, run.device)
     # The quantizer comes last: it sees the shapes that the pruner leaves.
     run.quantizer.check(pruned)
 
 
-def check_skeleton(module: PreTrainedModel, stage: str) -> None:
-    """Checks that the model of a stage runs, and can be read back from a folder.
+def check_skeleton(module: PreTrainedModel, stage: Settings, device: Device) -> None:
+    """Checks that the model of a stage runs, as it is trained too, and can be read back.
 
     Raises:
         UserError: it cannot.
     """
-    check_runs(module, f"the model of the {stage}")
-    check_rebuilds(module, f"the model of the {stage}")
+    what = f"the model of {type(stage).__name__}"
+    check_runs(module, what)
+    epochs = [t.epochs for t in within(stage, Training)]
+    epochs += [t.epochs for t in within(stage, Distillation)]
+    if any(epochs):
+        check_runs(module, f"{what} in training", autocast=device.training_dtype())
+    check_rebuilds(module, what)
 
 
 def check_shapes(device: Device, teacher: PreTrainedModel) -> None:

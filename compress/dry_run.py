@@ -33,19 +33,26 @@ def weightless(module: PreTrainedModel, dtype: torch.dtype | None = None) -> Pre
     return made._apply(lambda tensor: _zeros(tensor.shape, tensor.dtype))
 
 
-def check_runs(module: PreTrainedModel, what: str, dtype: torch.dtype | None = None) -> None:
+def check_runs(
+    module: PreTrainedModel,
+    what: str,
+    dtype: torch.dtype | None = None,
+    autocast: torch.dtype = torch.float32,
+) -> None:
     """Checks that a skeleton runs on a batch of texts or an image.
 
     Args:
         module: stays as it is.
         what: names it in the message.
-        dtype: of its weights; null for what they have.
+        dtype: of its weights; None for what they have.
+        autocast: what training mixes in; float32 for nothing.
 
     Raises:
         UserError: it does not; says why in the words of what failed.
     """
     try:
-        with torch.no_grad():
+        mixed = autocast is not torch.float32
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             weightless(module, dtype)(**any_batch(module))
     except Exception as error:  # whatever a model's own code raises
         raise UserError(

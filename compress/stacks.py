@@ -139,6 +139,15 @@ def check_all_linear(module: PreTrainedModel, what: str) -> None:
         )
 
 
+def token_table(module: PreTrainedModel) -> nn.Embedding | None:
+    """The table of token embeddings; None where a model reads no tokens."""
+    try:
+        found = module.get_input_embeddings()
+    except NotImplementedError:  # as transformers says of some convolutional models
+        return None
+    return found if isinstance(found, nn.Embedding) else None
+
+
 def layer_units(module: PreTrainedModel) -> dict[str, nn.Module]:
     """Parts of a model that hold each Linear of `block_linears` once, by full name.
 

@@ -16,8 +16,8 @@ from transformers.pytorch_utils import Conv1D
 
 from compress.blocks import Block, Projection, Units, known_blocks
 from compress.modules import LowRankLinear, StoredModule
-from compress.settings import UserError
-from compress.stacks import Linear, find_stack
+from compress.settings import ConfigError
+from compress.stacks import Linear, find_stack, token_table
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -46,7 +46,11 @@ def keep_blocks_(module: PreTrainedModel, kept: Sequence[int]) -> None:
     # Such as whether each layer's attention is full or sliding, or how wide its window is.
     for name, value in list(vars(module.config).items()):
         if isinstance(value, list) and len(value) == stack.depth:
-            setattr(module.config, name, [value[i] for i in kept])
+            left = [value[i] for i in kept]
+            setattr(module.config, name, left)
+            for part in module.modules():
+                same = [n for n, held in vars(part).items() if held is value]
+                vars(part).update(dict.fromkeys(same, left))
     for part in module.modules():
         if "has_sliding_layers" in vars(part):  # Qwen2's, which also follows from that list
             part.has_sliding_layers = "sliding_attention" in module.config.layer_types
@@ -179,9 +183,21 @@ def fit_shapes_(module: PreTrainedModel, shapes: Mapping[str, Sequence[int]]) ->
             resize_(module.get_submodule(owner), leaf, empty)
             changed = True
     if changed:
-        for block in known_blocks(module):
+        for block in _blocks_if_known(module):
             sync_attention_(block)
         module.tie_weights()
+
+
+def one_type_(module: PreTrainedModel) -> None:
+    """Makes parameters that were read into float32 by mistake of the type of all others.
+
+    Transformers leaves some of DeBERTa's and XLNet's as their constructors make them. What it keeps
+    in float32 on purpose stays.
+    """
+    kept = {*(module._keep_in_fp32_modules or ()), *(module._keep_in_fp32_modules_strict or ())}
+    for name, parameter in module.named_parameters():
+        if parameter.dtype is torch.float32 and not kept & set(name.split(".")):
+            parameter.data = parameter.data.to(module.config.dtype or torch.float32)
 
 
 def plain_config(module: PreTrainedModel) -> PretrainedConfig | None:
@@ -195,9 +211,8 @@ def plain_config(module: PreTrainedModel) -> PretrainedConfig | None:
     if _builds(module, module.config):
         return module.config
     config = copy.deepcopy(module.config)
-    try:
-        blocks = known_blocks(module)
-    except UserError:
+    blocks = _blocks_if_known(module)
+    if not blocks:
         return None
     facts = {
         "num_attention_heads": {block.heads for block in blocks},
@@ -206,8 +221,8 @@ def plain_config(module: PreTrainedModel) -> PretrainedConfig | None:
         "hidden_size": {block.width for block in blocks},
         blocks[0].layout.neurons: {block.neurons for block in blocks},
     }
-    embeddings = module.get_input_embeddings()
-    if isinstance(embeddings, nn.Embedding):
+    embeddings = token_table(module)
+    if embeddings is not None:
         facts["vocab_size"] = {embeddings.num_embeddings}
     for name, values in facts.items():
         # GPT-2's n_inner is null while it is four times the width.
@@ -239,7 +254,12 @@ def _builds(module: PreTrainedModel, config: PretrainedConfig) -> bool:
 
 
 def _head_sizes(module: PreTrainedModel) -> list[int]:
+    return [block.head_size for block in _blocks_if_known(module)]
+
+
+def _blocks_if_known(module: PreTrainedModel) -> tuple[Block, ...]:
+    """The layers of a model whose attention can lose heads; none of another."""
     try:
-        return [block.head_size for block in known_blocks(module)]
-    except UserError:
-        return []
+        return known_blocks(module)
+    except ConfigError:
+        return ()

@@ -40,6 +40,7 @@ from compress.pruner.reducer import Reducer, Workpiece
 from compress.rebuilding import check_rebuilds
 from compress.settings import ConfigError, UserError, check_not_negative, check_positive
 from compress.sources import file_digest, first_line
+from compress.stacks import token_table
 from compress.surgery import keep_rows_, resize_
 from compress.tokenizers import (
     State,
@@ -102,12 +103,11 @@ class Vocabulary(Reducer):
                 f"with pruner=vocabulary a {type(skeleton).__name__} foretells other tokens than "
                 "the teacher, and perplexities of different tokens do not compare"
             )
-        embeddings = skeleton.get_input_embeddings()
-        if not isinstance(embeddings, nn.Embedding):
+        embeddings = token_table(skeleton)
+        if embeddings is None:
             raise ConfigError(
-                f"pruner=vocabulary needs a model that reads tokens, got "
-                f"{type(skeleton).__name__}, whose inputs go through {type(embeddings).__name__}; "
-                "allowed: Embedding"
+                "pruner=vocabulary needs a model that reads tokens, got "
+                f"{type(skeleton).__name__}, which has no table of token embeddings"
             )
         if self.general > embeddings.num_embeddings:
             raise ConfigError(
