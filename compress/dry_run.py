@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
 
 from compress.calibrate import without_cache
 from compress.chains import find_chains
 from compress.settings import ConfigError, UserError
 from compress.sources import first_line
-from compress.stacks import find_stack
+from compress.stacks import LINEARS, Linear, find_stack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,9 +31,19 @@ PIXELS = 64  # of an image, where the model takes any number
 
 
 def weightless(module: PreTrainedModel, dtype: torch.dtype | None = None) -> PreTrainedModel:
-    """A copy that runs on the CPU; its weights are zeros that take next to no memory."""
+    """A copy that runs on the CPU; its weights are zeros that take next to no memory.
+
+    Linear layers and convolutions compute one output of theirs only: all of them would take nearly
+    all of the time.
+    """
     made = copy.deepcopy(module).to("meta", dtype)
-    return made._apply(lambda tensor: _zeros(tensor.shape, tensor.dtype))
+    made._apply(lambda tensor: _zeros(tensor.shape, tensor.dtype))
+    for part in made.modules():
+        if isinstance(part, LINEARS):
+            vars(part)["forward"] = partial(_one_output, part)
+        elif isinstance(part, nn.Conv2d) and part.groups == 1:
+            vars(part)["forward"] = partial(_one_channel, part)
+    return made
 
 
 def check_runs(
@@ -89,6 +102,22 @@ def check_layers_drop(module: PreTrainedModel, kept: Sequence[int], what: str) -
             f"{what}: {type(module).__name__} changes what its layer {fixed[-1] - 1} puts out, so "
             f"layers 0 to {fixed[-1] - 1} must stay; got {list(kept)}"
         )
+
+
+def _one_output(linear: Linear, inputs: Tensor) -> Tensor:
+    """Zeros of the shape and the type that a Linear puts out; fails as it would."""
+    weight = linear.weight.T if isinstance(linear, Conv1D) else linear.weight
+    bias = None if linear.bias is None else linear.bias[:1]
+    made = functional.linear(inputs, weight[:1], bias)
+    return made.new_zeros((*made.shape[:-1], len(weight)))
+
+
+def _one_channel(convolution: nn.Conv2d, inputs: Tensor) -> Tensor:
+    """Zeros as a convolution puts them out."""
+    weight = convolution.weight
+    bias = None if convolution.bias is None else convolution.bias[:1]
+    made: Tensor = convolution._conv_forward(inputs, weight[:1].contiguous(), bias)
+    return made.new_zeros((*made.shape[:-3], len(weight), *made.shape[-2:]))
 
 
 def _zeros(shape: torch.Size, dtype: torch.dtype) -> Tensor:
