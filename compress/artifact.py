@@ -40,7 +40,7 @@ from compress.processors import write_processor
 from compress.report.card import CARD, model_card
 from compress.settings import UserError
 from compress.sources import first_line, synced_digests
-from compress.surgery import place_stored_, plain_config
+from compress.surgery import one_type_, place_stored_, plain_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -145,7 +145,9 @@ def read_model(folder: Path) -> PreTrainedModel:
         UserError: the weights in the folder are not those of the modules that it describes.
     """
     if (folder / PLAIN_WEIGHTS).is_file():
-        return _read_plain(folder).eval()
+        module = _read_plain(folder)
+        one_type_(module)
+        return module.eval()
     # The constructor draws initial weights that are overwritten next; the caller's random
     # numbers must not depend on that.
     with torch.random.fork_rng(devices=[]):

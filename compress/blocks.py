@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from transformers.pytorch_utils import Conv1D
 
 from compress.layouts import LAYOUTS, Layout
 from compress.modules import LowRankLinear
-from compress.settings import ConfigError, UserError
+from compress.settings import ConfigError
+from compress.stacks import LINEARS as LINEARS
+from compress.stacks import Linear as Linear
+from compress.stacks import block_linears as block_linears
+from compress.stacks import check_all_linear, find_stack, other_matrices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-LINEARS = (nn.Linear, Conv1D)  # GPT-2's Conv1D is a Linear whose weight is stored as [in, out]
-Linear: TypeAlias = nn.Linear | Conv1D
 Projection: TypeAlias = nn.Linear | Conv1D | LowRankLinear
 
 
@@ -116,58 +119,18 @@ class Block:
         return Units(self.neurons, dict.fromkeys(self.layout.up, each), each, self.layout.down)
 
 
-def find_blocks(module: PreTrainedModel) -> tuple[str, nn.ModuleList]:
-    """Name and list of the transformer's layers.
-
-    They are the one `ModuleList` that has as many members as the config has hidden layers, all of
-    one class, each with Linear layers inside.
-
-    Raises:
-        UserError: there is none, or more than one.
-    """
-    count = module.config.num_hidden_layers
-    found = [
-        (name, blocks)
-        for name, blocks in module.named_modules()
-        if isinstance(blocks, nn.ModuleList)
-        and len(blocks) == count
-        and len({type(block) for block in blocks}) == 1
-        and any(isinstance(part, LINEARS) for part in blocks[0].modules())
-    ]
-    if len(found) != 1:
-        raise UserError(
-            f"{type(module).__name__} has {len(found)} lists of {count} equal layers with Linear "
-            "layers inside, expected exactly 1; its architecture is not known yet: teach "
-            "compress/blocks.py where its layers sit"
-        )
-    return found[0]
-
-
 def known_blocks(module: PreTrainedModel) -> tuple[Block, ...]:
     """The transformer's layers with their attention and feed-forward found.
 
     Raises:
-        UserError: their projections are those of no known layout.
+        ConfigError: it has several stacks of layers, or their projections are those of no known
+            layout.
     """
-    prefix, blocks = find_blocks(module)
+    stack = find_stack(module)
     return tuple(
-        Block(f"{prefix}.{index}", block, _layout_of(module, block))
-        for index, block in enumerate(blocks)
+        Block(f"{stack.name}.{index}", block, _layout_of(module, block))
+        for index, block in enumerate(stack.blocks)
     )
-
-
-def block_linears(module: PreTrainedModel) -> dict[str, Linear]:
-    """The Linear layers inside the transformer's layers, by full name, in order of execution.
-
-    These hold the compressible weights: embeddings, pooler and classifier are left alone, as in
-    the Wanda and SparseGPT papers. A factorised layer counts as the two that it consists of.
-    """
-    prefix, blocks = find_blocks(module)
-    return {
-        f"{prefix}.{name}": part
-        for name, part in blocks.named_modules()
-        if isinstance(part, LINEARS)
-    }
 
 
 def scoped_linears(module: PreTrainedModel, scope: str) -> dict[str, Linear]:
@@ -178,10 +141,11 @@ def scoped_linears(module: PreTrainedModel, scope: str) -> dict[str, Linear]:
         scope: "all", "attention", "ffn", or a pattern of full names such as "*.0.*".
 
     Raises:
-        ConfigError: the scope names no layer.
+        ConfigError: the scope names no layer; or it is "all" and would leave other matrices alone.
     """
     linears = block_linears(module)
-    if scope == "all":
+    if scope == "all" or not linears:
+        check_all_linear(module, f"scope={scope}")
         return linears
     if scope in ("attention", "ffn"):
         named: set[str] = set()
@@ -228,13 +192,16 @@ def _layout_of(module: PreTrainedModel, block: nn.Module) -> Layout:
     whole = {name for name, part in block.named_modules() if isinstance(part, LowRankLinear)}
     linears = {name for name, _ in every_linear(block)}
     present = whole | {name for name in linears if _parent(name) not in whole}
+    # Nystromformer's layers have those of BERT, and a convolution with a filter for each head.
+    present |= {name for name, part in block.named_modules() if isinstance(part, _ConvNd)}
+    present |= {name.partition(".")[2] for name in other_matrices(nn.ModuleList([block]))}
     for layout in LAYOUTS:
         if present == set(layout.projections):
             return layout
     known = "; ".join(layout.families for layout in LAYOUTS)
     paths = ", ".join(sorted(present))
-    raise UserError(
-        f"the blocks of {type(module).__name__} have Linear layers at {paths}, "
+    raise ConfigError(
+        f"the layers of {type(module).__name__} have weights at {paths}, "
         f"which no known layout has ({known}); add theirs to compress/layouts.py"
     )
 

@@ -10,10 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from compress.construct import construct
 from compress.distillation import Distillation
+from compress.dry_run import check_runs
 from compress.metrics import check_objectives, check_scores
 from compress.pipeline import Run
+from compress.positions import position_count
 from compress.pretrained import head_of
+from compress.rebuilding import check_rebuilds
 from compress.settings import ConfigError, Settings, UserError, check_seed, within
+from compress.train import Training
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -72,10 +76,29 @@ def check_run(run: Run) -> None:
     skeleton = run.teacher.skeleton(run.task.head)
     run.task.check_model(skeleton)
     check_shapes(run.device, skeleton)
+    check_skeleton(skeleton, run.teacher, run.device)
     student = run.student.check(skeleton)
     run.task.check_model(student)
+    check_skeleton(student, run.student, run.device)
+    pruned = run.pruner.check(student)
+    check_skeleton(pruned, run.pruner, run.device)
     # The quantizer comes last: it sees the shapes that the pruner leaves.
-    run.quantizer.check(run.pruner.check(student))
+    run.quantizer.check(pruned)
+
+
+def check_skeleton(module: PreTrainedModel, stage: Settings, device: Device) -> None:
+    """Checks that the model of a stage runs, as it is trained too, and can be read back.
+
+    Raises:
+        UserError: it cannot.
+    """
+    what = f"the model of {type(stage).__name__}"
+    check_runs(module, what)
+    epochs = [t.epochs for t in within(stage, Training)]
+    epochs += [t.epochs for t in within(stage, Distillation)]
+    if any(epochs):
+        check_runs(module, f"{what} in training", autocast=device.training_dtype())
+    check_rebuilds(module, what)
 
 
 def check_shapes(device: Device, teacher: PreTrainedModel) -> None:
@@ -84,7 +107,7 @@ def check_shapes(device: Device, teacher: PreTrainedModel) -> None:
     Raises:
         ConfigError: it does not, or a language model could not write as much as is timed.
     """
-    limit = getattr(teacher.config, "max_position_embeddings", None)
+    limit = position_count(teacher)
     longest = max(length for _, length in device.benchmark.shapes)
     if limit is not None and longest > limit:
         raise ConfigError(

@@ -25,8 +25,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compress.blocks import Block, find_blocks, known_blocks
+from compress.blocks import Block, known_blocks
 from compress.settings import ConfigError
+from compress.stacks import find_stack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -75,8 +76,7 @@ class HiddenStates(Feature):
         torch_device: str,
     ) -> None:
         """Draws the projections, if widths differ; `layers` as `Matching.layers` gives them."""
-        _, theirs = find_blocks(teacher)
-        _, ours = find_blocks(student)
+        theirs, ours = find_stack(teacher).blocks, find_stack(student).blocks
         self._pairs = [(theirs[layer], ours[index]) for index, layer in enumerate(layers)]
         self.watched = [block for pair in self._pairs for block in pair]
         narrow, wide = student.config.hidden_size, teacher.config.hidden_size

@@ -25,6 +25,7 @@ class Layout:
         shared_positions: whether one bias per head is shared by all blocks.
         by_head: whether one projection makes query, key and value of the first head, then those of
             the second, and so on; else all queries come first.
+        norms: paths of norms inside the attention module that are of the residual stream.
     """
 
     families: str
@@ -39,6 +40,7 @@ class Layout:
     neurons: str = "intermediate_size"
     shared_positions: bool = False
     by_head: bool = False
+    norms: tuple[str, ...] = ()
 
     @property
     def projections(self) -> tuple[str, ...]:
@@ -96,6 +98,18 @@ LAYOUTS = (
         head_size="attention_head_size",
         attributes=(("num_attention_heads", "heads"), ("all_head_size", "width")),
         shared_positions=True,
+    ),
+    Layout(
+        families="ALBERT",
+        query="attention.query",
+        key="attention.key",
+        value="attention.value",
+        output="attention.dense",
+        up=("ffn",),
+        down="ffn_output",
+        head_size="attention_head_size",
+        attributes=(("num_attention_heads", "heads"), ("all_head_size", "width")),
+        norms=("attention.LayerNorm",),
     ),
     Layout(
         families="ViT, DeiT",

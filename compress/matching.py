@@ -19,10 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compress.blocks import find_blocks, known_blocks
+from compress.blocks import known_blocks
 from compress.distillation import RowLoss, on_logits
+from compress.dry_run import any_batch, weightless
 from compress.features import AttentionMaps, Feature, HiddenStates, Relations, Seen
 from compress.settings import ConfigError, Settings, check_choice, check_positive
+from compress.sources import first_line
+from compress.stacks import find_stack
 from compress.train import Objective
 
 if TYPE_CHECKING:
@@ -101,7 +104,7 @@ class Matching(Settings):
         """
         if self.looks_inside:
             self._check_inputs(teacher, student)
-            self.features(teacher, student, seed=0, torch_device="cpu")
+            self._try(weightless(teacher), weightless(student))
 
     def layers(self, teacher: PreTrainedModel, student: PreTrainedModel) -> tuple[int, ...]:
         """For each student layer the teacher layer that it learns from.
@@ -109,7 +112,7 @@ class Matching(Settings):
         Raises:
             ConfigError: the student is deeper than the teacher, or the list does not fit the two.
         """
-        depth, limit = (len(find_blocks(module)[1]) for module in (student, teacher))
+        depth, limit = (self._depth(module) for module in (student, teacher))
         if depth > limit:
             raise ConfigError(
                 f"matching.method={self.method} needs a student no deeper than the teacher, got "
@@ -142,6 +145,36 @@ class Matching(Settings):
         }
         chosen = [makers[name] for name in METHODS[self.method]]
         return tuple((weight, make()) for weight, make in chosen)
+
+    def _depth(self, module: PreTrainedModel) -> int:
+        """Layers that can be matched one by one."""
+        stack = find_stack(module)
+        if stack.shared:
+            raise ConfigError(
+                f"matching.method={self.method} needs layers that run once each, that of "
+                f"{type(module).__name__} runs {stack.depth} times; take matching.method=logit"
+            )
+        return stack.depth
+
+    def _try(self, teacher: PreTrainedModel, student: PreTrainedModel) -> None:
+        """Compares both models once, on zeros."""
+        features = [f for _, f in self.features(teacher, student, seed=0, torch_device="cpu")]
+        batch = any_batch(teacher)
+        mask = batch.get("attention_mask")
+        options = {"output_attentions": True} if any(f.needs_maps for f in features) else {}
+        try:
+            with torch.no_grad(), watching([p for f in features for p in f.watched]) as seen:
+                for module in (teacher, student):
+                    with _eager(module):
+                        module(**batch, **options)
+                for feature in features:
+                    feature.loss(seen, None if mask is None else mask.bool())
+        except Exception as error:  # whatever a model's own code raises
+            raise ConfigError(
+                f"matching.method={self.method} cannot compare the layers of "
+                f"{type(teacher).__name__} and {type(student).__name__}: {first_line(error)}; "
+                "take matching.method=logit"
+            ) from error
 
     def _check_inputs(self, teacher: PreTrainedModel, student: PreTrainedModel) -> None:
         for name in SAME_TOKENS[teacher.main_input_name]:

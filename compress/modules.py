@@ -53,6 +53,11 @@ class LowRankLinear(StoredModule):
         sizes = {"in_features": self.down.in_features, "rank": self.down.out_features}
         return {**sizes, "out_features": self.up.out_features, "bias": self.up.bias is not None}
 
+    @property
+    def weight(self) -> Tensor:
+        """V, which meets the input first: T5 asks a Linear's weight for the type that it wants."""
+        return self.down.weight
+
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         """X · Vᵀ · Uᵀ + b."""
         result: Tensor = self.up(self.down(x))

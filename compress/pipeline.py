@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from compress.artifact import write_card
 from compress.baseline import keep_baseline
 from compress.cache import Cache
+from compress.coverage import with_quantizer
 from compress.crossvalidation import over_folds
 from compress.forecast import forecast
 from compress.interfaces import Device, Pruner, Quantizer, Student, Task, TaskData, Teacher
@@ -131,7 +132,10 @@ def _execute_one(run: Run, folder: Path, shared: Path, record: RunRecord) -> Run
             data=data_record(data, ctx.teacher.tokenizer),
             **vars(measured),
             stages=tuple(store.records),
-            history=tuple(asdict(step) for step in model.history),
+            history=tuple(
+                asdict(step)
+                for step in with_quantizer(model, run.quantizer, candidate.model.weights())
+            ),
             interim=interim,
             measuring_seconds=measuring.seconds,
         )

@@ -175,11 +175,13 @@ def _norms(block: Block) -> dict[str, nn.Module]:
 def _beside_attention(block: Block) -> Iterator[tuple[str, nn.Module]]:
     """A block's modules but for its projections and what is inside its attention.
 
-    Norms in there are of queries and keys, whose width can be that of the stream.
+    Norms in there are of queries and keys, whose width can be that of the stream; the layout names
+    those that are not.
     """
     apart = (block.layout.attention, *block.layout.projections)
     for path, part in block.module.named_modules():
-        if not any(f"{path}.".startswith(f"{other}.") for other in apart):
+        inside = any(f"{path}.".startswith(f"{other}.") for other in apart)
+        if path in block.layout.norms or not inside:
             yield path, part
 
 

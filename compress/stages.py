@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.artifact import load, read_architecture
-from compress.blocks import block_linears
 from compress.cache import StageStore
 from compress.divergence import Diverged, check_weights
 from compress.files import whole_folder
@@ -24,6 +23,7 @@ from compress.measure.run import Subject, check_reload
 from compress.measure.sparsity import check_claims
 from compress.modules import named_weights
 from compress.monitor import monitor
+from compress.stacks import block_linears
 
 if TYPE_CHECKING:
     from compress.pipeline import Run

@@ -3,37 +3,78 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Int
 from torch import Tensor, nn
+from transformers.backbone_utils import BackboneConfigMixin
 from transformers.pytorch_utils import Conv1D
 
-from compress.blocks import Block, Linear, Projection, Units, find_blocks, known_blocks
+from compress.blocks import Block, Projection, Units, known_blocks
 from compress.modules import LowRankLinear, StoredModule
-from compress.settings import UserError
+from compress.settings import ConfigError
+from compress.stacks import Linear, find_stack, token_table
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
 def keep_blocks_(module: PreTrainedModel, kept: Sequence[int]) -> None:
-    """Drops every layer but the kept ones, and says so in the config."""
-    prefix, blocks = find_blocks(module)
-    parent_name, _, attribute = prefix.rpartition(".")
-    shorter = nn.ModuleList(blocks[i] for i in kept)
-    for index, block in enumerate(shorter):
-        for part in block.modules():
-            # Decoders index their key-value cache by this number.
-            if "layer_idx" in vars(part):
-                vars(part)["layer_idx"] = index
-    setattr(module.get_submodule(parent_name), attribute, shorter)
-    module.config.num_hidden_layers = len(kept)
-    # Qwen and others list whether each layer's attention is full or sliding.
-    if getattr(module.config, "layer_types", None) is not None:
-        module.config.layer_types = [module.config.layer_types[i] for i in kept]
+    """Drops every layer but the kept ones, and says so in the config.
+
+    Where one layer is shared by all, it runs as often as layers are kept.
+
+    Raises:
+        ConfigError: the model has not exactly one stack of layers.
+    """
+    stack = find_stack(module)
+    if not stack.shared:
+        shorter = nn.ModuleList(stack.blocks[i] for i in kept)
+        for path, attribute in _numberings(stack.blocks):
+            for index, block in enumerate(shorter):
+                vars(block.get_submodule(path))[attribute] = index
+        parent = vars(module.get_submodule(stack.name.rpartition(".")[0]))
+        # DistilBERT's list of layers has its length beside it.
+        lengths = [n for n, value in parent.items() if value == stack.depth and "layer" in n]
+        parent.update(dict.fromkeys(lengths, len(kept)))
+        module.set_submodule(stack.name, shorter)
+    set_depth_(module.config, len(kept))
+    # Such as whether each layer's attention is full or sliding, or how wide its window is.
+    for name, value in list(vars(module.config).items()):
+        if isinstance(value, list) and len(value) == stack.depth:
+            left = [value[i] for i in kept]
+            setattr(module.config, name, left)
+            for part in module.modules():
+                same = [n for n, held in vars(part).items() if held is value]
+                vars(part).update(dict.fromkeys(same, left))
+    for part in module.modules():
+        if "has_sliding_layers" in vars(part):  # Qwen2's, which also follows from that list
+            part.has_sliding_layers = "sliding_attention" in module.config.layer_types
+
+
+def set_depth_(config: PretrainedConfig, depth: int) -> None:
+    """Says in a config how many layers there are, and what follows from it."""
+    config.num_hidden_layers = depth
+    if isinstance(config, BackboneConfigMixin):  # BEiT's and DINOv2's name the layers
+        config.stage_names = ["stem", *(f"stage{number + 1}" for number in range(depth))]
+        config.set_output_features_output_indices(out_features=None, out_indices=None)
+
+
+def _numberings(blocks: nn.ModuleList) -> list[tuple[str, str]]:
+    """Path and attribute of what numbers the layers, by which decoders index their KV cache."""
+    parts = [{path: vars(part) for path, part in block.named_modules()} for block in blocks]
+    return [
+        (path, attribute)
+        for path, facts in parts[0].items()
+        for attribute, value in facts.items()
+        if type(value) is int
+        and not attribute.startswith("_")
+        and [each.get(path, {}).get(attribute) for each in parts] == list(range(len(parts)))
+    ]
 
 
 def keep_units_(block: Block, units: Units, kept: Int[Tensor, " kept"]) -> None:
@@ -142,9 +183,21 @@ def fit_shapes_(module: PreTrainedModel, shapes: Mapping[str, Sequence[int]]) ->
             resize_(module.get_submodule(owner), leaf, empty)
             changed = True
     if changed:
-        for block in known_blocks(module):
+        for block in _blocks_if_known(module):
             sync_attention_(block)
         module.tie_weights()
+
+
+def one_type_(module: PreTrainedModel) -> None:
+    """Makes parameters that were read into float32 by mistake of the type of all others.
+
+    Transformers leaves some of DeBERTa's and XLNet's as their constructors make them. What it keeps
+    in float32 on purpose stays.
+    """
+    kept = {*(module._keep_in_fp32_modules or ()), *(module._keep_in_fp32_modules_strict or ())}
+    for name, parameter in module.named_parameters():
+        if parameter.dtype is torch.float32 and not kept & set(name.split(".")):
+            parameter.data = parameter.data.to(module.config.dtype or torch.float32)
 
 
 def plain_config(module: PreTrainedModel) -> PretrainedConfig | None:
@@ -158,9 +211,8 @@ def plain_config(module: PreTrainedModel) -> PretrainedConfig | None:
     if _builds(module, module.config):
         return module.config
     config = copy.deepcopy(module.config)
-    try:
-        blocks = known_blocks(module)
-    except UserError:
+    blocks = _blocks_if_known(module)
+    if not blocks:
         return None
     facts = {
         "num_attention_heads": {block.heads for block in blocks},
@@ -169,8 +221,8 @@ def plain_config(module: PreTrainedModel) -> PretrainedConfig | None:
         "hidden_size": {block.width for block in blocks},
         blocks[0].layout.neurons: {block.neurons for block in blocks},
     }
-    embeddings = module.get_input_embeddings()
-    if isinstance(embeddings, nn.Embedding):
+    embeddings = token_table(module)
+    if embeddings is not None:
         facts["vocab_size"] = {embeddings.num_embeddings}
     for name, values in facts.items():
         # GPT-2's n_inner is null while it is four times the width.
@@ -180,19 +232,34 @@ def plain_config(module: PreTrainedModel) -> PretrainedConfig | None:
     return config if _builds(module, config) else None
 
 
+def reread(config: PretrainedConfig) -> PretrainedConfig:
+    """A config as it is read back from what is written of it.
+
+    Raises:
+        ValueError: it would be refused.
+        StrictDataclassError: likewise.
+    """
+    return type(config).from_dict(json.loads(config.to_json_string(use_diff=True)))
+
+
 def _builds(module: PreTrainedModel, config: PretrainedConfig) -> bool:
     """Whether a config builds this module's shapes, heads included."""
     try:
         with torch.device("meta"):
-            built = type(module)(copy.deepcopy(config))
-    except (ValueError, RuntimeError):
+            built = type(module)(reread(config))
+    except (ValueError, RuntimeError, StrictDataclassError):
         return False  # such as a width that its heads do not divide
     shapes = [{n: t.shape for n, t in m.state_dict().items()} for m in (built, module)]
     return shapes[0] == shapes[1] and _head_sizes(built) == _head_sizes(module)
 
 
 def _head_sizes(module: PreTrainedModel) -> list[int]:
+    return [block.head_size for block in _blocks_if_known(module)]
+
+
+def _blocks_if_known(module: PreTrainedModel) -> tuple[Block, ...]:
+    """The layers of a model whose attention can lose heads; none of another."""
     try:
-        return [block.head_size for block in known_blocks(module)]
-    except UserError:
-        return []
+        return known_blocks(module)
+    except ConfigError:
+        return ()

@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from compress.blocks import every_linear, find_blocks, known_blocks
+from compress.blocks import every_linear, known_blocks
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.modules import LowRankLinear
 from compress.onnx_export import export_graph, initializer_names, initializers
 from compress.settings import UserError
+from compress.stacks import find_stack
 from compress.surgery import keep_units_, replace_linear_
 from tests.configs import settings_of
 from tests.tiny import IMAGE_ARCHITECTURES, tiny_image_model, tiny_teacher
@@ -96,7 +97,7 @@ def cut_(module: Any) -> Any:
     blocks = known_blocks(module)
     keep_units_(blocks[1], blocks[1].head_units(), torch.tensor([1]))
     keep_units_(blocks[0], blocks[0].neuron_units(), torch.arange(5))
-    name = f"{find_blocks(module)[0]}.2.intermediate.dense"
+    name = f"{find_stack(module).name}.2.intermediate.dense"
     linear = module.get_submodule(name)
     low_rank = LowRankLinear(linear.in_features, 3, linear.out_features, bias=True)
     replace_linear_(module, name, linear, low_rank)

@@ -62,7 +62,9 @@ def test_a_record_has_all_its_figures(run_apart: Runs, tmp_path: Path) -> None:
     assert 0 <= record.data.truncated < 0.5
     assert [(s.batch, s.length) for s in record.speedup] == [(1, 8), (4, 16)]
     assert all(s.low <= s.ratio <= s.high for s in record.speedup)
-    assert [step["stage"] for step in record.history] == ["teacher", "pruner"]
+    assert [step["stage"] for step in record.history] == ["teacher", "pruner", "quantizer"]
+    covered = [step["notes"]["covered_fraction"] for step in record.history[1:]]
+    assert 0 < covered[0] < covered[1] < 1, "the quantizer has the classifier as well"
     assert load(folder / "model").tokenizer("good film")["input_ids"]
     # Each comparison is of its own split: what is won less what is lost is the change on it.
     ours, theirs = record.metrics, record.baseline

@@ -199,7 +199,7 @@ def _model_metrics(
         layers=count.layers,
         parameters=count.total,
         nonzero_parameters=count.total - count.zeros,
-        sparsity=count.compressible_zeros / count.compressible,
+        sparsity=count.sparsity,
         model_sparsity=count.zeros / count.total,
         size_bytes=size,
         latency=latency,

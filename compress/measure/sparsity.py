@@ -35,6 +35,11 @@ class WeightCount:
         """How many of these are zero."""
         return sum(layer.zeros for layer in self.layers)
 
+    @property
+    def sparsity(self) -> float:
+        """Their zeroed share; 0 where a model has no such layers, as convolutional ones."""
+        return self.compressible_zeros / self.compressible if self.compressible else 0.0
+
 
 def count_weights(weights: Iterable[tuple[str, Tensor]], compressible: set[str]) -> WeightCount:
     """Counts entries and zeros, over all weights and over the compressible ones."""

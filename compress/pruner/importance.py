@@ -34,7 +34,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from compress.blocks import Block, Units, shape_of, weight_matrix
-from compress.calibrate import calibration_rows, walk_blocks
+from compress.calibrate import Run, Unit, calibration_rows, walk_layers
 from compress.interfaces import StageContext
 from compress.pruner.reducer import Workpiece
 
@@ -92,13 +92,13 @@ def activation_importance(work: Workpiece, sites: Sites, ctx: StageContext) -> S
     by_name = {block.name: (block, units) for block, units in sites}
     scores: Scores = []
 
-    def visit(name: str, _: nn.Module, run: Callable[[], Iterator[None]]) -> None:
-        block, units = by_name[name]
+    def visit(layer: Unit, run: Run) -> None:
+        block, units = by_name[layer.name]
         reader = block.projection(units.reader)
         moments = unit_moments(reader, units.columns, run)
         scores.append(contribution(weight_matrix(reader), moments, units.columns))
 
-    walk_blocks(work.module, work.tokenizer, ctx.data.calibration, visit)
+    walk_layers(work.module, work.tokenizer, ctx.data.calibration, visit)
     return scores
 
 
@@ -137,7 +137,7 @@ def contribution(
 
 
 def unit_moments(
-    reader: nn.Module, columns: Int[Tensor, "units n"], run: Callable[[], Iterator[None]]
+    reader: nn.Module, columns: Int[Tensor, "units n"], run: Run
 ) -> Float[Tensor, "units n n"]:
     """X_uᵀ X_u of what a projection reads of each unit: no products between units."""
     totals: list[Tensor] = []

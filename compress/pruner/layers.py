@@ -11,21 +11,24 @@ too; that paper drops layers of decoders without training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from compress.blocks import find_blocks
 from compress.calibrate import calibration_rows
+from compress.dry_run import any_batch, check_layers_drop, weightless
 from compress.interfaces import StageContext
 from compress.measure.sparsity import live_patterns, live_zeros
 from compress.pruner.reducer import Reducer, Workpiece
+from compress.rebuilding import check_rebuilds
 from compress.settings import ConfigError, check_choice
+from compress.sources import first_line
+from compress.stacks import find_stack
 from compress.student.layers import evenly_spaced
 from compress.surgery import keep_blocks_
 
@@ -72,30 +75,52 @@ class Layers(Reducer):
         """The skeleton without as many layers; for "importance", the top ones stand in.
 
         Raises:
-            ConfigError: the model has not got these layers, or none would be left.
+            ConfigError: the model has not got these layers, or not one stack of them, or none
+                would be left.
         """
-        keep_blocks_(skeleton, self._kept([0.0] * skeleton.config.num_hidden_layers))
+        depth = find_stack(skeleton).depth
+        kept = self._kept([0.0] * depth)
+        check_layers_drop(skeleton, kept, "pruner.drop")
+        if self.by == "importance" and isinstance(self.drop, int):
+            self._check_importance(skeleton, range(self.drop, depth))
+        keep_blocks_(skeleton, kept)
         return skeleton
+
+    def _check_importance(self, skeleton: PreTrainedModel, last: Sequence[int]) -> None:
+        """Any layers may turn out to matter least, the first ones too."""
+        check_layers_drop(skeleton, last, "pruner.by=importance")
+        dry, smaller = weightless(skeleton), copy.deepcopy(skeleton)
+        try:
+            _influences(dry, [any_batch(dry)])
+        except Exception as error:  # whatever a model's own code raises
+            raise ConfigError(
+                f"pruner.by=importance cannot watch the layers of {type(skeleton).__name__}: "
+                f"{first_line(error)}; take by=top or by=even"
+            ) from error
+        keep_blocks_(smaller, last)
+        check_rebuilds(smaller, "pruner.by=importance")
 
     def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
         """Drops the layers, and lets the claims on the others follow them to their new names."""
-        influences = [0.0] * work.module.config.num_hidden_layers
+        stack = find_stack(work.module)
+        influences = [0.0] * stack.depth
         if self.by == "importance" and isinstance(self.drop, int):
             influences = block_influences(work.module, work.tokenizer, ctx.data.calibration)
             work.notes["block_influences"] = influences
         kept = self._kept(influences)
         before = [name for name, _ in work.module.named_parameters()]
-        prefix, _ = find_blocks(work.module)
         keep_blocks_(work.module, kept)
         work.notes["kept_layers"] = list(kept)
-        work.claim_shapes([f"{prefix}.{index}" for index in range(len(kept))])
+        blocks = find_stack(work.module).blocks
+        work.claim_shapes([f"{stack.name}.{index}" for index in range(len(blocks))])
         present = {name for name, _ in work.module.named_parameters()}
         work.shapes.update({name: None for name in before if name not in present})
         zeros, patterns = live_zeros(work.history), live_patterns(work.history)
-        for new, old in enumerate(kept):
+        for new, old in enumerate((0,) if stack.shared else kept):
             for name in (*zeros, *patterns):
-                if name.startswith(f"{prefix}.{old}."):
-                    renamed = name.replace(f"{prefix}.{old}.", f"{prefix}.{new}.", 1)
+                if name.startswith(f"{stack.name}.{old}."):
+                    moved = f"{stack.name}.{new}."
+                    renamed = name.replace(f"{stack.name}.{old}.", moved, 1)
                     work.zeros.update({renamed: zeros[name]} if name in zeros else {})
                     work.patterns.update({renamed: patterns[name]} if name in patterns else {})
 
@@ -122,27 +147,32 @@ def token_influence(
     return 1 - nn.functional.cosine_similarity(before.float(), after.float(), dim=-1)
 
 
-@torch.no_grad()
 def block_influences(module: PreTrainedModel, tokenizer: Processor, rows: Split) -> list[float]:
-    """Each layer's Block Influence: the mean of `token_influence` over all tokens of all rows."""
-    _, blocks = find_blocks(module)
-    totals, tokens = [0.0] * len(blocks), [0] * len(blocks)
+    """Each layer's Block Influence: the mean of `token_influence` over all tokens of all rows.
 
-    def add(
-        index: int, _: nn.Module, positional: tuple[Any, ...], named: dict[str, Any], output: Any
-    ) -> None:
+    A layer that is shared by all has one for each time that it runs.
+    """
+    return _influences(module, calibration_rows(module, tokenizer, rows))
+
+
+@torch.no_grad()
+def _influences(module: PreTrainedModel, batches: Iterable[dict[str, Tensor]]) -> list[float]:
+    stack = find_stack(module)
+    totals, tokens = [0.0] * stack.depth, [0] * stack.depth
+    runs = 0
+
+    def add(_: nn.Module, positional: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        nonlocal runs
         before = positional[0] if positional else named["hidden_states"]
         influence = token_influence(before, output[0] if isinstance(output, tuple) else output)
-        totals[index] += float(influence.sum())
-        tokens[index] += influence.numel()
+        totals[runs % stack.depth] += float(influence.sum())
+        tokens[runs % stack.depth] += influence.numel()
+        runs += 1
 
-    handles = [
-        block.register_forward_hook(partial(add, index), with_kwargs=True)
-        for index, block in enumerate(blocks)
-    ]
+    handles = [block.register_forward_hook(add, with_kwargs=True) for block in stack.blocks]
     try:
-        for row in calibration_rows(module, tokenizer, rows):
-            module(**row)
+        for batch in batches:
+            module(**batch)
     finally:
         for handle in handles:
             handle.remove()

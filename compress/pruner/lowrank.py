@@ -12,7 +12,7 @@ would cost one more rank to add back, and trained weights have next to none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from compress.blocks import Linear, find_blocks, scoped_linears, shape_of, weight_matrix
+from compress.blocks import scoped_linears, shape_of, weight_matrix
 from compress.interfaces import StageContext
 from compress.modules import LowRankLinear
 from compress.pruner.denoise import DENOISERS, denoised
@@ -35,6 +35,7 @@ from compress.settings import (
     check_not_negative,
     check_positive,
 )
+from compress.stacks import Linear, Stack, find_stack
 from compress.surgery import replace_linear_
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class LowRank(Reducer):
         damping: added to the weighting's statistic, as a share of its mean.
     """
 
-    version = 2  # decoders pass on what the factorised blocks put out
+    version = 3  # every layer is called with its own masks and positions
 
     scope: str
     layers: tuple[int, ...] | None
@@ -179,19 +180,9 @@ class LowRank(Reducer):
         Raises:
             ConfigError: there is none, there are no such blocks, or one is factorised already.
         """
-        prefix, blocks = find_blocks(module)
-        chosen = range(len(blocks)) if self.layers is None else self.layers
-        if self.layers is not None and self.layers[-1] >= len(blocks):
-            raise ConfigError(
-                f"LowRank.layers must be indices from 0 to {len(blocks) - 1}, "
-                f"got {list(self.layers)}"
-            )
-        starts = tuple(f"{prefix}.{index}." for index in chosen)
-        linears = {
-            n: p for n, p in scoped_linears(module, self.scope).items() if n.startswith(starts)
-        }
-        if not linears:
-            raise ConfigError(f"LowRank.scope={self.scope} names no layer in blocks {list(chosen)}")
+        linears = scoped_linears(module, self.scope)
+        if self.layers is not None:
+            linears = self._within(find_stack(module), linears, self.layers)
         for name in linears:
             whole = name.rpartition(".")[0]
             if isinstance(module.get_submodule(whole), LowRankLinear):
@@ -200,6 +191,23 @@ class LowRank(Reducer):
                     "expected a scope or layers without it"
                 )
         return linears
+
+    def _within(
+        self, stack: Stack, linears: Mapping[str, Linear], layers: Sequence[int]
+    ) -> dict[str, Linear]:
+        """Those of the Linear layers that are in these layers of a stack."""
+        count = len(stack.blocks)
+        if layers[-1] >= count:
+            raise ConfigError(
+                f"LowRank.layers must be indices from 0 to {count - 1}, got {list(layers)}"
+            )
+        starts = tuple(f"{stack.name}.{index}." for index in layers)
+        found = {name: part for name, part in linears.items() if name.startswith(starts)}
+        if not found:
+            raise ConfigError(
+                f"LowRank.scope={self.scope} names no Linear layer in layers {list(layers)}"
+            )
+        return found
 
     def _nothing_saved(self, ranks: dict[str, int], shapes: Mapping[str, tuple[int, int]]) -> str:
         name, shape = next(iter(shapes.items()))

@@ -12,7 +12,10 @@ Deviations:
   penalty alone decides how much goes; the notes have what the cut-off alone would have dropped
   (`threshold_sparsity`).
 - While training, weights whose score ties with the lowest that is kept stay: so nothing is masked
-  before scores move. If those of a layer never do, it is refused.
+  before scores move. Where those of no layer ever do, the training is refused as too short. Layers
+  that the loss of no row depends on keep equal scores and lose weights by their place (`unmoved` in
+  the notes), such as the last layer's local queries in a Longformer that classifies by its global
+  token.
 - A weight that is zero, such as one that an earlier pruner took, ranks below every other: its score
   has no gradient, and to keep it keeps nothing. Zeros of earlier pruners are held.
 - Embeddings train as in any other training here; the paper freezes them. Scores are not clipped.
@@ -120,7 +123,7 @@ class Movement(Reducer):
         """Trains weights and scores together, then masks by the scores.
 
         Raises:
-            UserError: the training was too short for the scores of a layer to move.
+            UserError: the training was too short for scores to move.
         """
         held = held_masks(CompressedModel(work.module, work.tokenizer, work.history))
         learnt = LearntMasks(scoped_linears(work.module, self.scope), self)
@@ -232,12 +235,15 @@ class LearntMasks:
 
     def finish_(self, work: Workpiece) -> None:
         """Makes the layers plain again and masks them at the asked sparsity."""
-        for name, part in self.masks.items():
-            if not part.scores.any():
-                raise UserError(
-                    f"no score of {name} moved in training, so there is nothing to choose by; "
-                    f"raise pruner.training.epochs, got {self._settings.training.epochs:g}"
-                )
+        unmoved = [name for name, part in self.masks.items() if not part.scores.any()]
+        if len(unmoved) == len(self.masks):
+            raise UserError(
+                f"no score of {unmoved[0]} or any other layer moved in training, so there is "
+                "nothing to choose by; raise pruner.training.epochs, got "
+                f"{self._settings.training.epochs:g}"
+            )
+        if unmoved:
+            work.notes["unmoved"] = unmoved
         below = [~mask for mask in self._masks(1.0).values()]
         total = sum(mask.numel() for mask in below)
         work.notes["threshold_sparsity"] = sum(int(mask.sum()) for mask in below) / total

@@ -14,6 +14,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from compress.blocks import scoped_linears, weight_matrix
+from compress.coverage import coverage
 from compress.curve import curve_notes
 from compress.distillation import Distillation, distill_
 from compress.interfaces import CompressedModel, Pruner, StageContext, Step
@@ -106,15 +107,18 @@ class Reducer(Pruner, ABC):
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The pruned model; its history has a step for the pruning and one for the recovery.
 
-        The first one has the peak memory of everything but the training.
+        The first one has the peak memory of everything but the training, and which share of the
+        parameters was covered by what is claimed.
         """
         with nullcontext() if self.trains else LiveTensors() as live:
             module = copy.deepcopy(
                 model.module, {} if self.trains else _embeddings_of(model.module)
             ).to(ctx.device.torch_device)
             work = Workpiece(module, model.tokenizer, model.history)
+            sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
             self.reduce_(work, ctx)
             _own_(module, model.module)
+        work.notes |= coverage(sizes, {*work.zeros, *work.shapes})
         work.patterns |= self.promised_patterns(work.module)
         if live is not None:
             work.notes[PEAK_MEMORY] = live.peak

@@ -14,15 +14,15 @@ outside the asked sparsity; each calibration row is a text of the task at its ow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from compress.blocks import scoped_linears, weight_matrix
-from compress.calibrate import input_moments, walk_blocks
+from compress.calibrate import input_moments, walk_linears
 from compress.interfaces import StageContext
 from compress.pruner.masks import keep_highest, keep_pattern
 from compress.pruner.reducer import MaskPruner, Workpiece
@@ -46,7 +46,8 @@ class SparseGpt(MaskPruner):
         damping: added to the Hessian's diagonal, as a share of its mean (0.01 in the paper).
     """
 
-    version = 4  # the mask of a pattern is chosen group by group, and claimed
+    # A pattern's mask is chosen group by group, and claimed; every layer has its own arguments.
+    version = 5
 
     block_size: int
     damping: float
@@ -69,29 +70,24 @@ class SparseGpt(MaskPruner):
                 )
 
     def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
-        """Masks and moves the weights in scope, block by block.
+        """Masks and moves the weights in scope, layer by layer.
 
         Raises:
             UserError: a layer's Hessian is singular; says which, and what damping to raise.
         """
         linears = scoped_linears(work.module, self.scope)
 
-        def visit(name: str, block: nn.Module, run: Callable[[], Iterator[None]]) -> None:
-            moments = input_moments(block, run)
-            for part in list(moments):
-                moment = moments.pop(part)  # freed as soon as its layer is done
-                linear = linears.get(f"{name}.{part}")
-                if linear is None:
-                    continue
-                weight = weight_matrix(linear)
-                inverse = self._inverse_factor(f"{name}.{part}", moment)
-                updated, mask = prune_columns(
-                    weight, inverse, self.block_size, self._chosen_columns, self._mask
-                )
-                weight.copy_(updated)
-                work.mask_(f"{name}.{part}", linear, mask)
+        def mask_(name: str, moment: Float[Tensor, "in in"]) -> None:
+            weight = weight_matrix(linears[name])
+            inverse = self._inverse_factor(name, moment)
+            updated, mask = prune_columns(
+                weight, inverse, self.block_size, self._chosen_columns, self._mask
+            )
+            weight.copy_(updated)
+            work.mask_(name, linears[name], mask)
 
-        walk_blocks(work.module, work.tokenizer, ctx.data.calibration, visit)
+        rows = ctx.data.calibration
+        walk_linears(work.module, work.tokenizer, rows, linears, input_moments, mask_)
 
     def _inverse_factor(self, name: str, moment: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
         try:

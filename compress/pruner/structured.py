@@ -46,6 +46,8 @@ class UnitPruner(Reducer, ABC):
         few: whether a layer's units are few enough to note which of them stay.
     """
 
+    version = 2  # every layer is called with its own masks and positions
+
     noun: ClassVar[str]
     few: ClassVar[bool]
     sparsity: float

@@ -18,6 +18,7 @@ together with others. The rows whose pieces differ are counted in the notes.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,13 +31,16 @@ import torch
 import transformers
 from torch import nn
 
+from compress.dry_run import check_runs
 from compress.files import scratch_folder
 from compress.interfaces import StageContext
 from compress.pretrained import head_of
 from compress.processors import read_written_processor
 from compress.pruner.reducer import Reducer, Workpiece
+from compress.rebuilding import check_rebuilds
 from compress.settings import ConfigError, UserError, check_not_negative, check_positive
 from compress.sources import file_digest, first_line
+from compress.stacks import token_table
 from compress.surgery import keep_rows_, resize_
 from compress.tokenizers import (
     State,
@@ -99,12 +103,11 @@ class Vocabulary(Reducer):
                 f"with pruner=vocabulary a {type(skeleton).__name__} foretells other tokens than "
                 "the teacher, and perplexities of different tokens do not compare"
             )
-        embeddings = skeleton.get_input_embeddings()
-        if not isinstance(embeddings, nn.Embedding):
+        embeddings = token_table(skeleton)
+        if embeddings is None:
             raise ConfigError(
-                f"pruner=vocabulary needs a model that reads tokens, got "
-                f"{type(skeleton).__name__}, whose inputs go through {type(embeddings).__name__}; "
-                "allowed: Embedding"
+                "pruner=vocabulary needs a model that reads tokens, got "
+                f"{type(skeleton).__name__}, which has no table of token embeddings"
             )
         if self.general > embeddings.num_embeddings:
             raise ConfigError(
@@ -112,6 +115,11 @@ class Vocabulary(Reducer):
                 f"there are, got {self.general}"
             )
         self._listed_words()
+        # Whatever tokens go, what has to follow them is the same.
+        smaller, count = copy.deepcopy(skeleton), embeddings.num_embeddings
+        keep_tokens_(smaller, {number: number for number in range(max(count - 1, 1))})
+        check_runs(smaller, "the model with fewer tokens")
+        check_rebuilds(smaller, "the model with fewer tokens")
         return skeleton
 
     def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
@@ -178,7 +186,7 @@ def named_ids(module: PreTrainedModel) -> set[int]:
     found = set(chain.from_iterable(chain.from_iterable(named)))
     for part in module.modules():
         if isinstance(part, nn.Embedding) and part.padding_idx is not None:
-            counted = range(part.padding_idx) if part is not embeddings else ()
+            counted = range(part.padding_idx) if part.weight is not embeddings.weight else ()
             found |= {part.padding_idx, *counted}
     # Configs hold numbers of their architecture's first model that other vocabularies do not have.
     return {number for number in found if 0 <= number < embeddings.num_embeddings}
@@ -202,7 +210,15 @@ def keep_tokens_(module: PreTrainedModel, new_ids: Mapping[int, int]) -> None:
             f"{type(module).__name__} only have {embeddings.num_embeddings} rows"
         )
     rows = torch.tensor(list(new_ids), device=embeddings.weight.device)
+    # Encoder-decoders have the table three times: for both halves, and for itself.
+    tables = [
+        part
+        for part in module.modules()
+        if isinstance(part, nn.Embedding) and part.weight is embeddings.weight
+    ]
     resize_(embeddings, "weight", embeddings.weight.index_select(0, rows))
+    for table in tables:
+        table.weight, table.num_embeddings = embeddings.weight, len(rows)
     if isinstance(output, nn.Linear):
         keep_rows_(output, rows)
         module.tie_weights()

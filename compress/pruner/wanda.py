@@ -9,14 +9,13 @@ instead of 2,048 tokens; pooler and classifier are left alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from compress.blocks import scoped_linears, weight_matrix
-from compress.calibrate import input_norms, walk_blocks
+from compress.calibrate import input_norms, walk_linears
 from compress.interfaces import StageContext
 from compress.pruner.masks import keep_highest_per_row, keep_pattern
 from compress.pruner.reducer import MaskPruner, Workpiece
@@ -27,20 +26,18 @@ from compress.settings import parse_pattern
 class Wanda(MaskPruner):
     """Zeroes, in each output row, the weights whose score is smallest."""
 
-    version = 3  # the history claims the pattern
+    version = 4  # the history claims the pattern; every layer has its own masks and positions
 
     def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
-        """Masks the layers in scope, block by block, each behind the pruned ones before it."""
+        """Masks the layers in scope, first to last, each behind the pruned ones before it."""
         linears = scoped_linears(work.module, self.scope)
 
-        def visit(name: str, block: nn.Module, run: Callable[[], Iterator[None]]) -> None:
-            for part, norm in input_norms(block, run).items():
-                linear = linears.get(f"{name}.{part}")
-                if linear is not None:
-                    mask = self._mask(wanda_score(weight_matrix(linear), norm))
-                    work.mask_(f"{name}.{part}", linear, mask)
+        def mask_(name: str, norm: Float[Tensor, " in"]) -> None:
+            mask = self._mask(wanda_score(weight_matrix(linears[name]), norm))
+            work.mask_(name, linears[name], mask)
 
-        walk_blocks(work.module, work.tokenizer, ctx.data.calibration, visit)
+        rows = ctx.data.calibration
+        walk_linears(work.module, work.tokenizer, rows, linears, input_norms, mask_)
 
     def _mask(self, score: Float[Tensor, "out in"]) -> Bool[Tensor, "out in"]:
         if self.pattern is None:

@@ -12,6 +12,8 @@ tokens stand for means.
 - fisher: Hsu et al., "Language model compression with weighted low-rank factorization" (FWSVD),
   arXiv:2207.00112: `rows` = √Σ_j Fisher_ij, the Fisher information being the squared gradient of
   the label loss of each row. Deviations: a damping; calibration rows, not the whole train split.
+  Of a layer that the loss of no row depends on, such as the last layer's local queries in a
+  Longformer that classifies by its global token, all errors count the same.
 
 Statistics of the inputs are taken behind the blocks that are factorised already, with one block's
 in memory at a time; gradients are those of the intact model, with one weight's in memory at a time.
@@ -28,11 +30,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from compress.blocks import LINEARS, Linear, weight_matrix
-from compress.calibrate import calibration_rows, input_moments, walk_blocks, watch_inputs
+from compress.blocks import weight_matrix
+from compress.calibrate import calibration_rows, input_moments, input_sizes, walk_linears
 from compress.interfaces import StageContext
 from compress.pruner.reducer import Workpiece
 from compress.settings import UserError
+from compress.stacks import LINEARS, Linear
 
 ALPHA = 0.5  # ASVD, section 4.1
 
@@ -136,14 +139,12 @@ def weigh_by_inputs(
 ) -> None:
     """The norm of what each layer puts out on the calibration tokens."""
 
-    def visit(name: str, block: nn.Module, run: Callable[[], Iterator[None]]) -> None:
-        moments = input_moments(block, run)
-        for part in [p for p in moments if f"{name}.{p}" in shapes]:
-            outputs, _ = shapes[f"{name}.{part}"]
-            norm = input_norm(f"{name}.{part}", moments.pop(part), outputs, damping)
-            use(f"{name}.{part}", norm)
+    def weigh(name: str, moment: Float[Tensor, "in in"]) -> None:
+        outputs, _ = shapes[name]
+        use(name, input_norm(name, moment, outputs, damping))
 
-    walk_blocks(work.module, work.tokenizer, ctx.data.calibration, visit)
+    rows = ctx.data.calibration
+    walk_linears(work.module, work.tokenizer, rows, shapes, input_moments, weigh)
 
 
 def weigh_by_activations(
@@ -151,14 +152,13 @@ def weigh_by_activations(
 ) -> None:
     """The norm in which each column counts by the mean size of its input, to the power α."""
 
-    def visit(name: str, block: nn.Module, run: Callable[[], Iterator[None]]) -> None:
-        for part, size in _input_sizes(block, run).items():
-            if f"{name}.{part}" in shapes:
-                columns = damped_importance(f"{name}.{part}", size, damping) ** ALPHA
-                weight = weight_matrix(linear_named(block, part))
-                use(f"{name}.{part}", Norm(plain_norm(weight).rows, columns))
+    def weigh(name: str, size: Float[Tensor, " in"]) -> None:
+        columns = damped_importance(name, size, damping) ** ALPHA
+        weight = weight_matrix(linear_named(work.module, name))
+        use(name, Norm(plain_norm(weight).rows, columns))
 
-    walk_blocks(work.module, work.tokenizer, ctx.data.calibration, visit)
+    rows = ctx.data.calibration
+    walk_linears(work.module, work.tokenizer, rows, shapes, input_sizes, weigh)
 
 
 def weigh_by_fisher(
@@ -167,8 +167,11 @@ def weigh_by_fisher(
     """The norm in which each row counts by its Fisher information, to the power ½."""
     totals = fisher_rows(work, shapes, ctx)
     for name in shapes:
-        rows = damped_importance(name, totals[name], damping).sqrt()
         weight = weight_matrix(linear_named(work.module, name))
+        if not totals[name].any():
+            use(name, plain_norm(weight))  # no error of it counts, so none counts more
+            continue
+        rows = damped_importance(name, totals[name], damping).sqrt()
         use(name, Norm(rows, plain_norm(weight).columns))
 
 
@@ -238,18 +241,3 @@ def _counted(
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _input_sizes(
-    block: nn.Module, run: Callable[[], Iterator[None]]
-) -> dict[str, Float[Tensor, " in"]]:
-    """Σ |X_j| over all calibration tokens, for each Linear by its name inside the block."""
-    totals: dict[str, Tensor] = {}
-
-    def add(name: str, inputs: Float[Tensor, "tokens in"]) -> None:
-        totals[name] = totals.get(name, 0) + inputs.abs().sum(dim=0)
-
-    with watch_inputs(block, add):
-        for _ in run():
-            pass
-    return totals

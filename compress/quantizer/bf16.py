@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from compress.dry_run import check_runs
 from compress.interfaces import Quantizer
 from compress.openvino_graph import import_openvino, store_bfloat16_
 from compress.runtime.openvino import OpenVinoFormat
@@ -31,6 +32,14 @@ class Bf16(Quantizer, TorchFormat, OpenVinoFormat):
     openvino_tolerance = 0.1  # at most 0.02 in MiniLM-L6 on 853 reviews
     openvino_precision = "bf16"
     openvino_linears = ("bf16",)
+
+    def check(self, skeleton: PreTrainedModel) -> None:
+        """Refuses a model that mixes in float32 numbers of its own, as DeBERTa and XLNet do.
+
+        Raises:
+            UserError: so it is.
+        """
+        check_runs(skeleton, "quantizer=bf16", torch.bfloat16)
 
     def table_bits(self) -> int:
         """As of all weights."""

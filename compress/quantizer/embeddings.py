@@ -34,6 +34,7 @@ from compress.quantizer.packing import (
     unpack_codes,
 )
 from compress.settings import ConfigError
+from compress.stacks import token_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -172,8 +173,8 @@ def check_embeddings(skeleton: PreTrainedModel, choice: str) -> None:
 
 def embedding_tables(module: PreTrainedModel) -> dict[str, nn.Embedding]:
     """The table of token embeddings and the tables beside it, by name; empty if there is none."""
-    tokens = module.get_input_embeddings()
-    if not isinstance(tokens, nn.Embedding):
+    tokens = token_table(module)
+    if tokens is None:
         return {}
     name = next(name for name, part in module.named_modules() if part is tokens)
     parent, _, _ = name.rpartition(".")

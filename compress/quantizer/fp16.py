@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from compress.dry_run import check_runs
 from compress.interfaces import Quantizer
 from compress.runtime.torch import TorchFormat
 from compress.settings import UserError
@@ -28,6 +29,14 @@ class Fp16(Quantizer, TorchFormat):
     """Makes every weight float16."""
 
     weight_bits = 16
+
+    def check(self, skeleton: PreTrainedModel) -> None:
+        """Refuses a model that mixes in float32 numbers of its own, as DeBERTa and XLNet do.
+
+        Raises:
+            UserError: so it is.
+        """
+        check_runs(skeleton, "quantizer=fp16", torch.float16)
 
     def table_bits(self) -> int:
         """As of all weights."""

@@ -18,6 +18,7 @@ from compress.quantizer.embeddings import TABLE_BITS, check_embeddings
 from compress.runtime.onnxruntime import OnnxFormat
 from compress.runtime.openvino import OpenVinoFormat
 from compress.settings import ConfigError, check_choice, check_fraction
+from compress.stacks import check_all_linear
 
 if TYPE_CHECKING:
     import onnx
@@ -87,7 +88,12 @@ class Int8Static(Quantizer, OnnxFormat, OpenVinoFormat):
         return TABLE_BITS[self.embeddings]
 
     def check(self, skeleton: PreTrainedModel) -> None:
-        """Refuses embeddings that the model does not have or that cannot be quantised."""
+        """Refuses embeddings that the model does not have or that cannot be quantised.
+
+        Raises:
+            ConfigError: so it is; or the model's layers have weights that are no Linear's.
+        """
+        check_all_linear(skeleton, f"quantizer {type(self).__name__}")
         check_embeddings(skeleton, self.embeddings)
 
     def check_onnx(self, device: Device) -> None:

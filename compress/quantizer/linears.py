@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int8
 from torch import Tensor
 
-from compress.blocks import Linear, every_linear, shape_of, weight_matrix
+from compress.blocks import every_linear, shape_of, weight_matrix
 from compress.interfaces import Quantizer
 from compress.modules import StoredModule
 from compress.quantizer.embeddings import (
@@ -23,6 +23,7 @@ from compress.quantizer.embeddings import (
 from compress.quantizer.packing import quantize_per_channel
 from compress.runtime.torch import TorchFormat
 from compress.settings import check_choice
+from compress.stacks import Linear, check_all_linear
 from compress.surgery import replace_linear_
 
 if TYPE_CHECKING:
@@ -50,7 +51,12 @@ class LinearFormat(Quantizer, TorchFormat):
         check_choice(self, "embeddings", CHOICES)
 
     def check(self, skeleton: PreTrainedModel) -> None:
-        """Refuses embeddings that the model does not have or that cannot be quantised."""
+        """Refuses embeddings that the model does not have or that cannot be quantised.
+
+        Raises:
+            ConfigError: so it is; or the model's layers have weights that are no Linear's.
+        """
+        check_all_linear(skeleton, f"quantizer {type(self).__name__}")
         check_embeddings(skeleton, self.embeddings)
 
     def table_bits(self) -> int:

@@ -11,8 +11,10 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from compress.dry_run import check_layers_drop
 from compress.interfaces import StageContext
 from compress.settings import ConfigError
+from compress.stacks import find_stack
 from compress.student.learner import Learner
 from compress.surgery import keep_blocks_
 
@@ -51,21 +53,23 @@ class LayersStudent(Learner):
         """The teacher's skeleton with fewer layers.
 
         Raises:
-            ConfigError: the teacher has not got that many layers.
+            ConfigError: the teacher has not got that many layers, or not one stack of them.
         """
-        depth = teacher.config.num_hidden_layers
+        depth = find_stack(teacher).depth
         wanted = self.keep if isinstance(self.keep, int) else self.keep[-1] + 1
         if wanted > depth:
             asked = self.keep if isinstance(self.keep, int) else list(self.keep)
             raise ConfigError(f"student.keep={asked}: the teacher has {depth} layers")
+        kept = self._kept(depth)
+        check_layers_drop(teacher, kept, "student.keep")
         student = copy.deepcopy(teacher)
-        keep_blocks_(student, self._kept(depth))
+        keep_blocks_(student, kept)
         return student
 
     def start(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
         """The layers that are kept; embeddings and head start as the teacher's."""
         module = copy.deepcopy(ctx.teacher.module)
-        kept = self._kept(module.config.num_hidden_layers)
+        kept = self._kept(find_stack(module).depth)
         keep_blocks_(module, kept)
         return module, ctx.teacher.tokenizer, {"teacher_layers": list(kept)}
 

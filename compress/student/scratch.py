@@ -17,6 +17,7 @@ from compress.blocks import Block, known_blocks
 from compress.interfaces import StageContext
 from compress.settings import ConfigError, check_positive
 from compress.student.learner import Learner
+from compress.surgery import set_depth_
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -90,7 +91,6 @@ class ScratchStudent(Learner):
         """The teacher's config with every size that follows from ours."""
         block, config = known_blocks(teacher)[0], copy.deepcopy(teacher.config)
         sizes: dict[str, Any] = {
-            "num_hidden_layers": self.layers,
             "hidden_size": self.hidden,
             "num_attention_heads": self.heads,
             block.layout.neurons: self._neurons(block),
@@ -104,6 +104,7 @@ class ScratchStudent(Learner):
             sizes["layer_types"] = self._layer_types(config.layer_types)
         for name, value in sizes.items():
             setattr(config, name, value)
+        set_depth_(config, self.layers)
         return config
 
     def _neurons(self, block: Block) -> int:

@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 
-from compress.blocks import find_blocks, known_blocks
+from compress.blocks import known_blocks
 from compress.calibrate import calibration_rows
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.score import predict_all
@@ -16,6 +16,7 @@ from compress.pruner.layers import Layers, block_influences, token_influence
 from compress.pruner.wanda import Wanda
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, ConfigTypeError
+from compress.stacks import find_stack
 from compress.surgery import keep_blocks_
 from tests.configs import settings_of
 
@@ -66,7 +67,7 @@ def test_influences_are_those_of_the_hidden_states(
         pairs = [(states[i], states[i + 1]) for i in range(3)]
         cosines = [torch.nn.functional.cosine_similarity(x, y, dim=-1).flatten() for x, y in pairs]
         expected.append(1 - torch.stack(cosines))
-    _, blocks = find_blocks(teacher.module)
+    blocks = find_stack(teacher.module).blocks
     hooks = [len(block._forward_hooks) for block in blocks]
     found = block_influences(teacher.module, teacher.tokenizer, rows)
     assert [len(block._forward_hooks) for block in blocks] == hooks, "none is left behind"

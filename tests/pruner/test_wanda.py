@@ -56,8 +56,8 @@ def test_two_of_four_by_hand() -> None:
 def test_input_norms_add_up_over_calls_and_positions() -> None:
     block = nn.Sequential(nn.Linear(2, 3))
     calls = (torch.tensor([[[1.0, 2.0], [2.0, 0.0]]]), torch.tensor([[[2.0, 0.0]]]))
-    norms = input_norms(block, lambda: (block(call) for call in calls))
-    assert norms["0"].tolist() == [3.0, 2.0]  # √(1 + 4 + 4), √(4)
+    norms = input_norms({"first": block[0]}, lambda: (block(call) for call in calls))
+    assert norms["first"].tolist() == [3.0, 2.0]  # √(1 + 4 + 4), √(4)
     assert not block[0]._forward_pre_hooks, "the hook is gone"
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from compress.blocks import find_blocks
 from compress.interfaces import CompressedModel, StageContext
 from compress.settings import ConfigError
+from compress.stacks import find_stack
 from compress.student.layers import LayersStudent, evenly_spaced
 from tests.configs import settings_of
 
@@ -42,8 +42,7 @@ def test_student_starts_with_the_teachers_layers(
     student = layers("student.keep=[0,3]", "student.distillation.epochs=0").distill(
         context(teacher)
     )
-    _, theirs = find_blocks(teacher.module)
-    _, ours = find_blocks(student.module)
+    theirs, ours = find_stack(teacher.module).blocks, find_stack(student.module).blocks
     assert student.module.config.num_hidden_layers == len(ours) == 2
     assert teacher.module.config.num_hidden_layers == len(theirs) == 4
     for kept, index in zip(ours, (0, 3), strict=True):
@@ -63,7 +62,7 @@ def test_students_of_any_depth_learn_from_the_layers_above(
         f"student.keep={depth}", "student.matching.method=hidden",
         "student.matching.layer_map=last", "student.distillation.epochs=0.5",
     ).distill(context(teachers(architecture)))  # fmt: skip
-    assert len(find_blocks(made.module)[1]) == depth
+    assert find_stack(made.module).depth == depth
     assert made.history[-1].notes["layer_map"] == [0, 1, 2, 3][-depth:]
 
 
