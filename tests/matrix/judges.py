@@ -1,0 +1,294 @@
+"""Whether an artifact computes what it should, held against plain transformers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from compress import load
+from compress.artifact import PLAIN_WEIGHTS, read_tokenizer
+from compress.interfaces import Runnable
+from compress.runtime.openvino import GRAPH
+from tests.matrix.models import Model, Row, in_batches, one_by_one, read_plain
+from tests.matrix.references import (
+    LINEARS,
+    graph_matrices,
+    layer_linears,
+    linears,
+    matrix,
+    other_matrices,
+    with_layers_skipped,
+    with_matrices,
+    with_units_zeroed,
+)
+from tests.matrix.stages import Stage, weight_bits
+
+# As a share of the largest logit, or of 1: float32 in another order of summation.
+EQUAL, EQUAL_IN_RUNTIME = 1e-4, 1e-3
+SPARSITY = 0.5  # what every mask pruner's yaml asks for
+# Relative error of a weight in so many bits: int8 per row, and 4 bits in groups of 64 or less of
+# weights of a normal distribution, for which NF4's own error is 0.09 and int4's 0.08.
+WEIGHT_ERROR = {8: 0.01, 4: 0.13}
+# How far activations in a format may take the logits, and their correlation with the float ones.
+ROUNDED = {"bf16": (0.1, 0.99), "fp16": (0.02, 0.999)}
+INTEGERS = (0.35, 0.95)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished run.
+
+    Attributes:
+        model: what it began with.
+        stage: what it did.
+        artifact: the folder that it left.
+        cache: the folder of its stages.
+    """
+
+    model: Model
+    stage: Stage
+    artifact: Path
+    cache: Path
+
+    @cached_property
+    def loaded(self) -> Runnable:
+        """The artifact, read from disk."""
+        return load(self.artifact)
+
+    @property
+    def module(self) -> PreTrainedModel:
+        """Its modules in torch."""
+        module: PreTrainedModel = self.loaded.module  # type: ignore[attr-defined]
+        return module
+
+    @property
+    def left(self) -> PreTrainedModel | None:
+        """As plain transformers reads it; None where only we can."""
+        if not (self.artifact / PLAIN_WEIGHTS).is_file():
+            return None
+        return read_plain(self.artifact, self.model.sees)
+
+    def stored(self, stage: str) -> Path:
+        """What one of its stages left in the cache."""
+        (folder,) = (path for path in (self.cache / stage).iterdir() if path.is_dir())
+        return folder
+
+    def reference(self, plain: PreTrainedModel, rows: Sequence[Row]) -> Tensor:
+        """Logits of a plain model of the teacher's tokens."""
+        return one_by_one(plain, self.model.processor, rows)
+
+
+def same_as(
+    made: Made,
+    plain: PreTrainedModel,
+    *,
+    share: float = EQUAL,
+    correlation: float | None = None,
+    role: str = "evaluation",
+) -> None:
+    """Holds the artifact's logits against a plain model's, row by row alone and in padded batches.
+
+    Raises:
+        ValueError: they are off.
+    """
+    rows = made.model.rows(role)
+    expected = made.reference(plain, rows)
+    processor = read_tokenizer(made.artifact)
+    for size, words in ((1, "of single rows"), (4, "of padded batches")):
+        found = in_batches(made.loaded.predict, processor, rows, size)
+        off = float((found - expected).abs().max()) / max(1.0, float(expected.abs().max()))
+        if not off <= share:
+            raise ValueError(f"logits {words} are off by {off:.2g} of the largest")
+        if correlation is not None:
+            seen = float(torch.corrcoef(torch.stack([found.flatten(), expected.flatten()]))[0, 1])
+            if not seen >= correlation:
+                raise ValueError(f"logits {words} correlate by {seen:.3f} with the float ones")
+
+
+def as_teacher(made: Made) -> None:
+    """The logits are the teacher's."""
+    same_as(made, made.model.plain())
+
+
+def as_other(made: Made) -> None:
+    """The logits are those of the checkpoint that the student is."""
+    same_as(made, made.model.plain(made.model.other))
+    _loads(made)
+
+
+def as_itself(made: Made) -> None:
+    """Plain transformers reads the artifact, and computes the same with it."""
+    same_as(made, _loads(made))
+
+
+def as_itself_if_plain(made: Made) -> None:
+    """The same, where its shapes are such that plain transformers can read it."""
+    left = made.left
+    same_as(made, copy.deepcopy(made.module) if left is None else left)
+
+
+def masked(made: Made) -> None:
+    """Half of the weights of every Linear in the layers are zero, the others are all there."""
+    left = _loads(made)
+    same_as(made, left)
+    weights = {name: matrix(part) for name, part in layer_linears(left).items()}
+    weights |= {name: left.get_parameter(name) for name in other_matrices(left)}
+    for name, weight in weights.items():
+        zeros = float((weight == 0).float().mean())
+        if abs(zeros - SPARSITY) > 1 / weight.shape[-1]:
+            raise ValueError(f"{zeros:.0%} of {name} are zero, asked were {SPARSITY:.0%}")
+
+
+def masked_by_magnitude(made: Made) -> None:
+    """The zeros are where the teacher's weights are smallest."""
+    masked(made)
+    plain = made.model.plain()
+    halves = {}
+    for name, part in layer_linears(plain).items():
+        weight = matrix(part)
+        middle = weight.abs().flatten().kthvalue(round(weight.numel() * SPARSITY)).values
+        halves[name] = torch.where(weight.abs() > middle, weight, 0)
+    same_as(made, with_matrices(plain, halves))
+
+
+def without_units(made: Made) -> None:
+    """The logits are those of the teacher with units at zero, and low ranks in full shape."""
+    same_as(made, with_units_zeroed(made.model.plain(), made.module))
+
+
+def without_layers(made: Made) -> None:
+    """The logits are those of the teacher when layers hand on what they get."""
+    same_as(made, with_layers_skipped(made.model.plain(), made.module))
+
+
+def as_teacher_on_train_rows(made: Made) -> None:
+    """The logits are the teacher's on the rows that say which tokens stay."""
+    same_as(made, made.model.plain(), role="train")
+
+
+def rounded(made: Made) -> None:
+    """The logits are about those of the float model, in half the bytes."""
+    share, correlation = ROUNDED[made.stage.title]
+    same_as(made, made.model.plain(), share=share, correlation=correlation)
+
+
+def weights_in_few_bits(made: Made) -> None:
+    """The logits are those of plain transformers with the weights that the artifact stands for."""
+    same_as(made, _dequantized(made, made.model.plain()))
+
+
+def all_in_few_bits(made: Made) -> None:
+    """The same with activations rounded, which takes the logits further."""
+    trained = made.stage.title.startswith("qat")
+    plain = read_plain(made.stored("quantizer"), made.model.sees) if trained else None
+    dequantized = _dequantized(made, plain or made.model.plain())
+    same_as(made, dequantized, share=INTEGERS[0], correlation=INTEGERS[1])
+
+
+def weights_in_few_bits_of_a_graph(made: Made) -> None:
+    """The same in OpenVINO, whose graph holds what makes the weights float again."""
+    plain = made.model.plain()
+    if left := other_matrices(plain):
+        raise ValueError(f"{left[0]} is left as it was")
+    matrices = graph_matrices(made.artifact / GRAPH, dict(linears(plain)))
+    _check_errors(made, plain, matrices)
+    same_as(made, with_matrices(plain, matrices), share=EQUAL_IN_RUNTIME)
+
+
+def in_runtime(made: Made) -> None:
+    """The logits are the teacher's in another runtime's float32."""
+    same_as(made, made.model.plain(), share=EQUAL_IN_RUNTIME)
+
+
+def rounded_in_runtime(made: Made) -> None:
+    """The logits are near the teacher's in another runtime's integers."""
+    share, correlation = ROUNDED.get(made.stage.title, INTEGERS)
+    same_as(made, made.model.plain(), share=share, correlation=correlation)
+
+
+Judge = Callable[[Made], None]
+JUDGES: dict[str, Judge] = {
+    "student=layers": without_layers,
+    "student=pretrained": as_other,
+    "pruner=gradual": masked,
+    "pruner=movement": masked,
+    "pruner=wanda": masked,
+    "pruner=sparsegpt": masked,
+    "pruner=magnitude": masked_by_magnitude,
+    "pruner=heads": without_units,
+    "pruner=neurons": without_units,
+    "pruner=lowrank": without_units,
+    "pruner=chain": without_units,
+    "pruner=layers": without_layers,
+    "pruner=hidden": as_itself_if_plain,
+    "pruner=vocabulary": as_teacher_on_train_rows,
+    "quantizer=bf16": rounded,
+    "quantizer=fp16": rounded,
+    "quantizer=int8_weight_only": weights_in_few_bits,
+    "quantizer=int4_weight_only": weights_in_few_bits,
+    "quantizer=nf4": weights_in_few_bits,
+    "quantizer=int8_dynamic": all_in_few_bits,
+    "quantizer=qat_int8": all_in_few_bits,
+}
+IN_RUNTIMES: dict[str, Judge] = {
+    "onnxruntime quantizer=none": in_runtime,
+    "openvino quantizer=none": in_runtime,
+    "openvino quantizer=int8_weight_only": weights_in_few_bits_of_a_graph,
+    "openvino quantizer=int4_weight_only": weights_in_few_bits_of_a_graph,
+}
+
+
+def judge_of(stage: Stage) -> Judge:
+    """What holds a stage's artifact against plain transformers."""
+    if stage.runtime != "torch":
+        return IN_RUNTIMES.get(stage.name, rounded_in_runtime)
+    return as_teacher if stage.plain else JUDGES.get(stage.choice, as_itself)
+
+
+def _loads(made: Made) -> PreTrainedModel:
+    """The artifact in plain transformers.
+
+    Raises:
+        ValueError: only we can read it.
+    """
+    left = made.left
+    if left is None:
+        raise ValueError("plain transformers cannot read what should be a plain model")
+    return left
+
+
+def _dequantized(made: Made, plain: PreTrainedModel) -> PreTrainedModel:
+    """The plain model with the weights that the artifact stands for.
+
+    Raises:
+        ValueError: a Linear is left as it was, or its weight is too far from what it was.
+    """
+    parts = {name: made.module.get_submodule(name) for name, _ in linears(plain)}
+    left = [name for name, part in parts.items() if isinstance(part, LINEARS)]
+    left += other_matrices(made.module)
+    if left:
+        raise ValueError(f"{left[0]} is left as it was")
+    matrices = {name: matrix(part) for name, part in parts.items()}
+    _check_errors(made, plain, matrices)
+    return with_matrices(plain, matrices)
+
+
+def _check_errors(made: Made, plain: PreTrainedModel, matrices: Mapping[str, Tensor]) -> None:
+    """Holds the weights that an artifact stands for against those that it was made of.
+
+    Raises:
+        ValueError: one is too far off, or not there.
+    """
+    allowed = WEIGHT_ERROR[weight_bits(made.stage)]
+    for name, part in linears(plain):
+        before = matrix(part)
+        error = float((matrices[name] - before).norm() / before.norm())
+        if not error <= allowed:
+            raise ValueError(f"{name} is off by {error:.2f} of its norm")
