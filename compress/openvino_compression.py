@@ -94,10 +94,12 @@ def compress_weights(
     nncf, graph = import_nncf(), source.graph
     passes: dict[tuple[str, int], list[str]] = {}
     for name, linear in every_linear(source.model.module):
+        if not source.reads(name):
+            continue
         group = fitting_group(name, shape_of(linear)[1], group_size)
         passes.setdefault((linears, group), []).append(name)
     for name, table in embedding_tables(source.model.module).items():
-        if embeddings != "none":
+        if embeddings != "none" and source.reads(name):
             size = INT4_GROUP_SIZE if embeddings == "int4" else None
             group = fitting_group(name, table.embedding_dim, size)
             passes.setdefault((f"{embeddings.upper()}_SYM", group), []).append(name)
@@ -213,7 +215,7 @@ def _rows(source: OpenVinoSource, split: Split) -> Iterator[dict[str, Any]]:
 
 def _readers(source: OpenVinoSource, names: Iterable[str]) -> set[str]:
     """The operators that read the weights of some modules."""
-    return {source.readers[f"{name}.weight"][0] for name in names}
+    return {source.readers[f"{name}.weight"][0] for name in names if source.reads(name)}
 
 
 def _all_but(graph: Any, kept: Collection[str], nncf: Any) -> Any:

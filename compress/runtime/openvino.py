@@ -34,12 +34,14 @@ from compress.onnx_export import export_graph, initializer_names
 from compress.openvino_graph import (
     OpenVinoSource,
     constants,
+    float_weights,
     import_openvino,
     name_weights_,
     read_graph,
     weight_bits,
     weight_readers,
     weight_tensor,
+    with_weights,
 )
 from compress.positions import check_length, position_count
 from compress.runtime.pairs import check_pair, require
@@ -63,12 +65,15 @@ class OpenVinoFormat(ABC):
 
     Attributes:
         openvino_tolerance: how far logits may be from the float model's; see `Exported`.
+        openvino_rounds_weights: whether nothing but weights is rounded. The tolerance is then of
+            the float model with the weights that the graph stands for.
         openvino_precision: what is computed in where nothing is int8: "f32" or "bf16".
         openvino_linears: what the weight of every Linear must be stored as; empty where the format
             may leave some in float32.
     """
 
     openvino_tolerance: ClassVar[float]
+    openvino_rounds_weights: ClassVar[bool] = False
     openvino_precision: ClassVar[str] = "f32"
     openvino_linears: ClassVar[tuple[str, ...]] = ()
 
@@ -122,6 +127,9 @@ class OpenVino(Runtime):
         readers = weight_readers(graph, initializers)
         source = OpenVinoSource(graph, initializers, readers, model, ctx.data)
         graph = quantizer.to_openvino(source)
+        module = model.module
+        if quantizer.openvino_rounds_weights:
+            module = with_weights(module, float_weights(graph, readers))
         weights = name_weights_(graph, readers)
         kinds = _linear_kinds(graph, model.module, weights)
         _check_kinds(quantizer, kinds)
@@ -140,7 +148,7 @@ class OpenVino(Runtime):
         notes = {"linear_weights": dict(Counter(kinds.values()))}
         step = Step("quantizer", quantizer.describe(), notes=notes)
         seal(model.then(model.module, step), folder, spec)
-        reference = TorchModel(model.module, model.tokenizer, ctx.device.torch_device)
+        reference = TorchModel(module, model.tokenizer, ctx.device.torch_device)
         return Exported(reference, quantizer.openvino_tolerance)
 
     @classmethod

@@ -16,7 +16,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tests.architectures import ARCHITECTURES, build, write_tables
+from tests.architectures import build, write_tables
+from tests.sizes import ARCHITECTURES
 
 ROWS = {"train": 24, "validation": 8, "evaluation": 8}
 OTHER_SEED = 1
