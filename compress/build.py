@@ -78,6 +78,7 @@ def check_run(run: Run) -> None:
     check_skeleton(pruned, run.pruner, run.device)
     # The quantizer comes last: it sees the shapes that the pruner leaves.
     run.quantizer.check(pruned)
+    run.device.runtime.check_model(pruned, run.quantizer)
 
 
 def check_skeleton(module: PreTrainedModel, stage: Settings, device: Device) -> None:

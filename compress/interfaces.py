@@ -237,6 +237,9 @@ class Runtime(Settings, ABC):
     def check(self, quantizer: Quantizer, device: Device) -> None:
         """Raises a UserError if this runtime does not have that format on that device."""
 
+    def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
+        """Raises a UserError if this runtime cannot run such a model; gets its skeleton."""
+
     @abstractmethod
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext

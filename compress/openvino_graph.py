@@ -180,9 +180,9 @@ def with_weights(module: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreT
     for name, parameter in made.named_parameters():
         if name in weights:
             value = weights[name].to(parameter)
-            forms = (value, value.mT) if value.dim() == 2 else (value,)
-            forms = tuple(form for form in forms if form.shape == parameter.shape)
-            parameter.copy_(min(forms, key=lambda form: float((form - parameter).norm())))
+            forms = [value, value.mT] if value.dim() == 2 else [value]
+            fitting = [form for form in forms if form.shape == parameter.shape]
+            parameter.copy_(min(fitting, key=lambda form: float((form - parameter).norm())))
     return made
 
 

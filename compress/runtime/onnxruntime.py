@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from compress.artifact import RunSpec, new_folder, read_spec, read_tokenizer, seal
+from compress.exportable import check_exportable
 from compress.interfaces import (
     CompressedModel,
     Device,
@@ -38,6 +39,7 @@ from compress.settings import ConfigError, UserError
 
 if TYPE_CHECKING:
     import onnx
+    from transformers import PreTrainedModel
 
 GRAPH = "model.onnx"
 PACKAGES = ("onnxruntime", "onnx", "onnxscript")
@@ -94,6 +96,14 @@ class OnnxRuntime(Runtime):
             )
         require("onnxruntime", *PACKAGES)
         quantizer.check_onnx(device)
+
+    def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
+        """Refuses an architecture that cannot be exported.
+
+        Raises:
+            UserError: it cannot.
+        """
+        check_exportable(model, "onnxruntime")
 
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from compress.artifact import RunSpec, new_folder, read_spec, read_tokenizer, seal
 from compress.blocks import every_linear
+from compress.exportable import check_exportable
 from compress.interfaces import (
     CompressedModel,
     Device,
@@ -57,6 +58,8 @@ GRAPH = "model.xml"
 HOT_STREAK = 8
 # To export; what was exported needs openvino alone.
 PACKAGES = ("openvino", "nncf", "onnx", "onnxscript")
+# By model type, why not: OpenVINO reads the graph of these and gives other numbers.
+UNSUPPORTED = {"fnet": "its Fourier transform does not give the same numbers there"}
 PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "i8": "int8", "u8": "int8"}
 
 
@@ -79,6 +82,9 @@ class OpenVinoFormat(ABC):
 
     def check_openvino(self) -> None:  # noqa: B027
         """Raises a ConfigError if a setting, or this machine, does not go with OpenVINO."""
+
+    def check_openvino_shapes(self, model: PreTrainedModel) -> None:  # noqa: B027
+        """Raises a ConfigError if a weight's shape does not go with the format there."""
 
     @abstractmethod
     def to_openvino(self, source: OpenVinoSource) -> Any:
@@ -114,6 +120,22 @@ class OpenVino(Runtime):
             raise ConfigError(f"the openvino runtime runs on cpu, got device={device.torch_device}")
         require("openvino", *PACKAGES)
         quantizer.check_openvino()
+
+    def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
+        """Refuses an architecture that cannot be exported, or shapes that do not go with a format.
+
+        Raises:
+            UserError: they do not.
+        """
+        assert isinstance(quantizer, OpenVinoFormat), "check() refused other formats"
+        reason = UNSUPPORTED.get(model.config.model_type)
+        if reason is not None:
+            raise ConfigError(
+                f"{type(model).__name__} is not supported by the openvino runtime: {reason}; "
+                "supported: torch (device=cpu), onnxruntime (device=cpu_onnxruntime)"
+            )
+        check_exportable(model, "openvino")
+        quantizer.check_openvino_shapes(model)
 
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext

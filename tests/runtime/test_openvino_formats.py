@@ -204,3 +204,18 @@ def test_a_layer_that_is_never_run_is_left_out(
     biased.module.spare = nn.Linear(3, 5)
     found, _ = write(biased, quantizer_of(name), context(biased), tmp_path)
     assert not any("spare" in weight for weight, _ in found.weights())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("quantizer=int4_weight_only",), "has 97 columns, quantizer.group_size=64"),
+        (("quantizer=int8_weight_only", "quantizer.embeddings=int4"), "has 97 columns"),
+    ],
+)
+def test_rows_that_no_group_divides_are_refused_before_work(
+    overrides: tuple[str, ...], words: str
+) -> None:
+    shapes = ("teacher=tiny_random", "teacher.hidden=97", "teacher.heads=1")
+    with pytest.raises(UserError, match=words):
+        build_run(compose_config(*shapes, "device=cpu_openvino", *overrides))
