@@ -218,10 +218,15 @@ class Exported:
         reference: a model in memory.
         tolerance: the largest difference between two logits, as a share of the reference's
             largest logit or of 1, whichever is more.
+        rounds_activations: whether what layers read is rounded in the artifact, but not in the
+            reference. How far that takes single logits depends on the model, so that the tolerance
+            is of the differences' root mean square, as a share of that of the logits around their
+            mean or of 1: what gives the same logits whatever it reads is off by 1.
     """
 
     reference: Runnable
     tolerance: float
+    rounds_activations: bool = False
 
 
 class Runtime(Settings, ABC):

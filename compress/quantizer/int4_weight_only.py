@@ -55,7 +55,7 @@ class Int4WeightOnly(LinearFormat, OpenVinoFormat):
 
     weight_bits = 4
     openvino_tolerance = 1e-4  # of sums in another order
-    openvino_rounds_weights = True
+    openvino_rounds_activations = False
     openvino_linears = ("i4", "u4")
 
     group_size: int

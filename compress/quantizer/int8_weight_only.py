@@ -33,7 +33,7 @@ class Int8WeightOnly(LinearFormat, OpenVinoFormat):
 
     weight_bits = 8
     openvino_tolerance = 1e-4  # of sums in another order
-    openvino_rounds_weights = True
+    openvino_rounds_activations = False
     openvino_linears = ("i8",)
 
     def quantized(self, linear: Linear) -> Int8WeightOnlyLinear:

@@ -51,10 +51,12 @@ class OnnxFormat(ABC):
 
     Attributes:
         onnx_tolerance: how far logits may be from the float model's in torch; see `Exported`.
+        onnx_rounds_activations: whether what layers read is rounded as well.
         onnx_precision: what most of it computes in.
     """
 
     onnx_tolerance: ClassVar[float]
+    onnx_rounds_activations: ClassVar[bool] = True
     onnx_precision: ClassVar[str]
 
     def check_onnx(self, device: Device) -> None:  # noqa: B027
@@ -130,7 +132,8 @@ class OnnxRuntime(Runtime):
         )
         seal(model.then(model.module, Step("quantizer", quantizer.describe())), folder, spec)
         reference = TorchModel(model.module, model.tokenizer, ctx.device.torch_device)
-        return Exported(reference, quantizer.onnx_tolerance)
+        rounds = quantizer.onnx_rounds_activations
+        return Exported(reference, quantizer.onnx_tolerance, rounds)
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> OnnxModel:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 GRAPH = "model.xml"
+FLOAT_BITS = 32
 # To compile takes a quarter of a second for a small model: worth it for a shape that comes so often
 # in a row, and never reached while rows of all lengths are scored.
 HOT_STREAK = 8
@@ -68,15 +69,15 @@ class OpenVinoFormat(ABC):
 
     Attributes:
         openvino_tolerance: how far logits may be from the float model's; see `Exported`.
-        openvino_rounds_weights: whether nothing but weights is rounded. The tolerance is then of
-            the float model with the weights that the graph stands for.
+        openvino_rounds_activations: whether what layers read is rounded as well. If not, the
+            tolerance is of the float model with the weights that the graph stands for.
         openvino_precision: what is computed in where nothing is int8: "f32" or "bf16".
         openvino_linears: what the weight of every Linear must be stored as; empty where the format
             may leave some in float32.
     """
 
     openvino_tolerance: ClassVar[float]
-    openvino_rounds_weights: ClassVar[bool] = False
+    openvino_rounds_activations: ClassVar[bool] = True
     openvino_precision: ClassVar[str] = "f32"
     openvino_linears: ClassVar[tuple[str, ...]] = ()
 
@@ -149,8 +150,9 @@ class OpenVino(Runtime):
         readers = weight_readers(graph, initializers)
         source = OpenVinoSource(graph, initializers, readers, model, ctx.data)
         graph = quantizer.to_openvino(source)
+        rounds = quantizer.openvino_rounds_activations
         module = model.module
-        if quantizer.openvino_rounds_weights:
+        if not rounds and quantizer.weight_bits < FLOAT_BITS:
             module = with_weights(module, float_weights(graph, readers))
         weights = name_weights_(graph, readers)
         kinds = _linear_kinds(graph, model.module, weights)
@@ -171,7 +173,7 @@ class OpenVino(Runtime):
         step = Step("quantizer", quantizer.describe(), notes=notes)
         seal(model.then(model.module, step), folder, spec)
         reference = TorchModel(module, model.tokenizer, ctx.device.torch_device)
-        return Exported(reference, quantizer.openvino_tolerance)
+        return Exported(reference, quantizer.openvino_tolerance, rounds)
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> OpenVinoModel:

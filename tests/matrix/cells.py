@@ -103,6 +103,7 @@ def _execute(run: Run, folder: Path, record: RunRecord, *, whole: bool) -> None:
         execute(run, folder, folder, record)
         return
     with (
+        mock.patch("compress.measure.environment.WINDOW_SECONDS", 0.001),
         mock.patch("compress.pipeline.measure", side_effect=_Made),
         contextlib.suppress(_Made),
     ):
