@@ -158,15 +158,27 @@ def _matches(
 def with_layers_skipped(plain: PreTrainedModel, shorter: PreTrainedModel) -> PreTrainedModel:
     """A plain model whose layers that a shorter one lacks hand on what they get.
 
+    Where all layers are one that runs several times, it runs fewer times.
+
     Raises:
         ValueError: nothing is shorter, or a layer of the shorter model is none of the plain one's.
     """
     made = copy.deepcopy(plain)
     skipped = list(_lost(plain, shorter))
     if not skipped:
-        raise ValueError("no list of layers is shorter than it was")
+        return _run_fewer_times(plain, shorter.config.num_hidden_layers)
     for name in skipped:
         made.get_submodule(name).register_forward_hook(_hand_on, with_kwargs=True)
+    return made
+
+
+def _run_fewer_times(plain: PreTrainedModel, times: int) -> PreTrainedModel:
+    config = copy.deepcopy(plain.config)
+    if times >= config.num_hidden_layers:
+        raise ValueError("no list of layers is shorter than it was")
+    config.num_hidden_layers = times
+    made = type(plain)(config).eval()
+    made.load_state_dict(plain.state_dict())
     return made
 
 
