@@ -58,7 +58,7 @@ class Int8Static(Quantizer, OnnxFormat, OpenVinoFormat):
     # entropy 0.53.
     onnx_tolerance = 0.75
     onnx_precision = "int8"
-    # Single logits of MiniLM-L6 on 853 reviews are off by at most 0.12, without SmoothQuant by 0.23.
+    # Single logits of MiniLM-L6 on 853 reviews: at most 0.12, without SmoothQuant 0.23.
     openvino_tolerance = 0.75
 
     def __post_init__(self) -> None:

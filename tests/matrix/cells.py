@@ -20,13 +20,15 @@ from transformers import PreTrainedModel
 
 from compress.build import build_run
 from compress.cli import one_line
+from compress.forecast import forecast
 from compress.interfaces import Split
 from compress.onnx_export import export_graph
 from compress.pipeline import MODEL_FOLDER, Run, execute
 from compress.records import RunRecord
 from compress.settings import UserError
 from tests.configs import blank_record, compose_config
-from tests.matrix.judges import Made, judge_of
+from tests.matrix.judges import as_foreseen, judge_of
+from tests.matrix.made import Made
 from tests.matrix.models import Model
 from tests.matrix.stages import Stage
 
@@ -89,7 +91,10 @@ def _outcome(model: Model, stage: Stage, scratch: Path) -> tuple[str, str]:
         except Exception as error:
             return LATE, _words("in the run", error)
         try:
-            judge_of(stage)(Made(model, stage, folder / MODEL_FOLDER, cache))
+            made = Made(model, stage, folder / MODEL_FOLDER, cache)
+            judge_of(stage)(made)
+            if stage.runtime == "torch":  # elsewhere equal weights are stored once
+                as_foreseen(made, forecast(run))
         except ValueError as error:
             return WRONG, one_line(error).removeprefix("ValueError: ")
         except Exception as error:
