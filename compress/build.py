@@ -65,6 +65,7 @@ def check_run(run: Run) -> None:
     run.device.runtime.check(run.quantizer, run.device)
     run.task.check()
     check_objectives(run.objectives, run.task.scores())
+    run.quantizer.check_scores(run.task.scores())
     check_smoothing(run)
     run.teacher.check()
     skeleton = run.teacher.skeleton(run.task.head)

@@ -164,6 +164,9 @@ class Quantizer(Settings, ABC):
     def check(self, skeleton: PreTrainedModel) -> None:
         """Raises a UserError if a weight's shape does not go with the format; most take any."""
 
+    def check_scores(self, scores: tuple[str, ...]) -> None:
+        """Raises a UserError if a setting does not go with what the task is judged by."""
+
     def prepare(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The model trained for the format; most formats take it as it is."""
         return model
@@ -218,10 +221,8 @@ class Exported:
         reference: a model in memory.
         tolerance: the largest difference between two logits, as a share of the reference's
             largest logit or of 1, whichever is more.
-        rounds_activations: whether what layers read is rounded in the artifact, but not in the
-            reference. How far that takes single logits depends on the model, so that the tolerance
-            is of the differences' root mean square, as a share of that of the logits around their
-            mean or of 1: what gives the same logits whatever it reads is off by 1.
+        rounds_activations: whether the artifact rounds what layers read, which the reference does
+            not. The tolerance is then of `rounding_share` in `compress/measure/run.py`.
     """
 
     reference: Runnable

@@ -75,7 +75,11 @@ def check_reload(exported: Exported, reloaded: Runnable, rows: Split) -> None:
 
 
 def rounding_share(expected: Float[Tensor, "rows ..."], found: Float[Tensor, "rows ..."]) -> float:
-    """Root mean square of the differences, over that of the logits around their mean or 1."""
+    """Root mean square of the differences, over that of the logits around their mean or 1.
+
+    How far rounded activations take single logits depends on the model; what gives the same logits
+    whatever it reads is off by 1.
+    """
     spread = float((expected - expected.mean(dim=0)).square().mean().sqrt())
     return float((found - expected).square().mean().sqrt()) / max(1.0, spread)
 

@@ -96,6 +96,18 @@ class Int8Static(Quantizer, OnnxFormat, OpenVinoFormat):
         check_all_linear(skeleton, f"quantizer {type(self).__name__}")
         check_embeddings(skeleton, self.embeddings)
 
+    def check_scores(self, scores: tuple[str, ...]) -> None:
+        """Refuses to hold accuracy where the task has none.
+
+        Raises:
+            ConfigError: so it is.
+        """
+        if self.accuracy_drop is not None and "accuracy" not in scores:
+            raise ConfigError(
+                "quantizer.accuracy_drop needs rows of one class each, the task is judged by "
+                f"{', '.join(scores)}: set it to null"
+            )
+
     def check_onnx(self, device: Device) -> None:
         """Refuses what ONNX Runtime's quantizer does not have.
 

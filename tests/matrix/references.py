@@ -184,11 +184,10 @@ def _run_fewer_times(plain: PreTrainedModel, times: int) -> PreTrainedModel:
 
 def _lost(plain: PreTrainedModel, shorter: PreTrainedModel) -> Iterator[str]:
     """Names of the layers that are gone, found by comparing the weights of those that stay."""
+    present = dict(shorter.named_modules())
     for name, layers in plain.named_modules():
-        if not isinstance(layers, nn.ModuleList):
-            continue
-        left: Any = shorter.get_submodule(name)
-        if len(left) < len(layers):
+        left: Any = present.get(name)  # lists inside a layer go with it
+        if isinstance(layers, nn.ModuleList) and left is not None and len(left) < len(layers):
             stays = [_same_layer(name, layer, layers) for layer in left]
             if stays != sorted(set(stays)):
                 raise ValueError(f"{name} has its layers in the order {stays}")
