@@ -71,6 +71,7 @@ def check_run(run: Run) -> None:
     run.device.runtime.check(run.quantizer, run.device)
     run.task.check()
     check_objectives(run.objectives, run.task.scores())
+    run.quantizer.check_scores(run.task.scores())
     check_smoothing(run)
     run.teacher.check()
     skeleton = run.teacher.skeleton(run.task.head)
@@ -84,6 +85,7 @@ def check_run(run: Run) -> None:
     check_skeleton(pruned, run.pruner, run.device)
     # The quantizer comes last: it sees the shapes that the pruner leaves.
     run.quantizer.check(pruned)
+    run.device.runtime.check_model(pruned, run.quantizer)
 
 
 def check_skeleton(module: PreTrainedModel, stage: Settings, device: Device) -> None:

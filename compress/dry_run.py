@@ -66,7 +66,7 @@ def check_runs(
     try:
         mixed = autocast is not torch.float32
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-            weightless(module, dtype)(**any_batch(module))
+            weightless(module, dtype)(**any_batch(module, dtype))
     except Exception as error:  # whatever a model's own code raises
         raise UserError(
             f"{what} cannot run: {type(module).__name__} fails on a batch of zeros: "
@@ -126,14 +126,19 @@ def _zeros(shape: torch.Size, dtype: torch.dtype) -> Tensor:
     return torch.zeros(shape[-kept:], dtype=dtype).expand(shape)
 
 
-def any_batch(module: PreTrainedModel) -> dict[str, Tensor]:
-    """An image of zeros, or texts of one token that end as texts of the model end."""
+def any_batch(module: PreTrainedModel, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """An image of zeros, or texts of one token that end as texts of the model end.
+
+    Args:
+        module: reads it.
+        dtype: of an image; None for float32.
+    """
     config = module.config
     if module.main_input_name == "pixel_values":
         config = getattr(config, "vision_config", config)
         size = getattr(config, "image_size", None) or PIXELS
         height, width = (size, size) if isinstance(size, int) else size
-        return {"pixel_values": torch.zeros(1, config.num_channels, height, width)}
+        return {"pixel_values": torch.zeros(1, config.num_channels, height, width, dtype=dtype)}
     tokens = torch.zeros(ROWS, TOKENS, dtype=torch.long)
     # Encoder-decoders classify a text by where it ends.
     end = getattr(config, "eos_token_id", None)

@@ -170,6 +170,9 @@ class Quantizer(Settings, ABC):
     def check(self, skeleton: PreTrainedModel) -> None:
         """Raises a UserError if a weight's shape does not go with the format; most take any."""
 
+    def check_scores(self, scores: tuple[str, ...]) -> None:
+        """Raises a UserError if a setting does not go with what the task is judged by."""
+
     def prepare(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The model trained for the format; most formats take it as it is."""
         return model
@@ -225,10 +228,13 @@ class Exported:
         reference: a model in memory.
         tolerance: the largest difference between two logits, as a share of the reference's
             largest logit or of 1, whichever is more.
+        rounds_activations: whether the artifact rounds what layers read, which the reference does
+            not. The tolerance is then of `rounding_share` in `compress/measure/run.py`.
     """
 
     reference: Runnable
     tolerance: float
+    rounds_activations: bool = False
 
 
 class Runtime(Settings, ABC):
@@ -243,6 +249,9 @@ class Runtime(Settings, ABC):
     @abstractmethod
     def check(self, quantizer: Quantizer, device: Device) -> None:
         """Raises a UserError if this runtime does not have that format on that device."""
+
+    def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
+        """Raises a UserError if this runtime cannot run such a model; gets its skeleton."""
 
     @abstractmethod
     def export(

@@ -12,15 +12,13 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-from compress.settings import UserError
 
 if TYPE_CHECKING:
     import onnx
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
 # torch.export takes a size of 0 or 1 for a constant, and two equal sizes for one.
 EXAMPLE_SHAPE = (3, 7)
 EXAMPLE_PADDING = 2
-# protobuf's own; larger graphs keep their weights in files beside them, which nothing here does.
-LARGEST_GRAPH = 2**31 - 1
 PRODUCTS = ("MatMul", "Gemm", "Conv", "Gather")
 
 
@@ -70,24 +66,34 @@ def export_graph(module: PreTrainedModel, tokenizer: Processor, rows: Split) -> 
         module: plain modules, or stored ones that compute with plain operators; left as it is.
         tokenizer: what it makes of a row is what the graph takes.
         rows: one of them serves as an example; its values leave no trace.
+    """
+    graph, exported = export_program(module, _example(tokenizer, rows))
+    # Shapes of single values, some of them wrong: ONNX Runtime's quantizers trip over them.
+    graph.graph.ClearField("value_info")
+    _forget_origin_(graph)
+    _rename_(graph, exported)
+    return graph
 
-    Raises:
-        UserError: the graph would be larger than ONNX files can be.
+
+def export_program(
+    module: PreTrainedModel, example: Mapping[str, Tensor]
+) -> tuple[onnx.ModelProto, PreTrainedModel]:
+    """The graph as torch's exporter leaves it, and the copy of the model that it was made of.
+
+    Args:
+        module: left as it is.
+        example: a batch; its sizes stay open in the graph.
     """
     exported = copy.deepcopy(module).float().cpu().eval()
     exported.config.use_cache = False
     # Without the guards of scaled_dot_product_attention: fewer nodes, and fused by the runtimes.
     exported.set_attn_implementation("eager")
-    size = sum(4 * parameter.numel() for parameter in exported.parameters())
-    if size >= LARGEST_GRAPH:
-        raise UserError(f"an ONNX file holds less than 2 GB, this model has {size / 1e9:.1f} GB")
-    example = _example(tokenizer, rows)
     open_sizes = {name: _open_sizes(value) for name, value in example.items()}
     with quiet():
         program = torch.onnx.export(
             Classifier(exported),
             (),
-            kwargs=example,
+            kwargs=dict(example),
             dynamo=True,
             dynamic_shapes=open_sizes,
             input_names=list(example),
@@ -96,11 +102,7 @@ def export_graph(module: PreTrainedModel, tokenizer: Processor, rows: Split) -> 
         )
     assert program is not None, "the dynamo exporter returns one"
     graph: onnx.ModelProto = program.model_proto
-    # Shapes of single values, some of them wrong: ONNX Runtime's quantizers trip over them.
-    graph.graph.ClearField("value_info")
-    _forget_origin_(graph)
-    _rename_(graph, exported)
-    return graph
+    return graph, exported
 
 
 def initializer_names(graph: onnx.ModelProto, module: nn.Module) -> dict[str, str]:
@@ -154,9 +156,13 @@ def transposed_initializers(graph: onnx.ModelProto) -> set[str]:
 def quiet() -> Iterator[None]:
     """Silences tools that print, log and warn of their progress and their own internals."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -26,6 +26,8 @@ from compress.runtime.pairs import require
 from compress.settings import UserError
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from compress.interfaces import Split
 
 # Operators that may multiply by a weight or look rows up in one.
@@ -88,19 +90,13 @@ def compress_weights(
         group_size: consecutive weights of a row that share a scale; None for whole rows.
         embeddings: format of the embedding tables: none, int8 or int4.
 
-    Raises:
-        UserError: the group size goes with the length of no row of some layer.
     """
     nncf, graph = import_nncf(), source.graph
     passes: dict[tuple[str, int], list[str]] = {}
-    for name, linear in every_linear(source.model.module):
-        group = fitting_group(name, shape_of(linear)[1], group_size)
-        passes.setdefault((linears, group), []).append(name)
-    for name, table in embedding_tables(source.model.module).items():
-        if embeddings != "none":
-            size = INT4_GROUP_SIZE if embeddings == "int4" else None
-            group = fitting_group(name, table.embedding_dim, size)
-            passes.setdefault((f"{embeddings.upper()}_SYM", group), []).append(name)
+    for name, (table, group) in group_sizes(source.model.module, group_size, embeddings).items():
+        if source.reads(name):
+            mode = f"{embeddings.upper()}_SYM" if table else linears
+            passes.setdefault((mode, group), []).append(name)
     for (mode, group), names in passes.items():
         with _quiet():
             graph = nncf.compress_weights(
@@ -112,6 +108,25 @@ def compress_weights(
                 backup_mode=None if mode.startswith("INT8") else nncf.BackupMode.NONE,
             )
     return graph
+
+
+def group_sizes(
+    model: PreTrainedModel, group_size: int | None, embeddings: str
+) -> dict[str, tuple[bool, int]]:
+    """What `compress_weights` rounds, by name: whether it is a table, and the size of its groups.
+
+    Raises:
+        UserError: groups of about the size asked for divide the rows of some layer or table not.
+    """
+    found = {
+        name: (False, fitting_group(name, shape_of(linear)[1], group_size))
+        for name, linear in every_linear(model)
+    }
+    if embeddings != "none":
+        size = INT4_GROUP_SIZE if embeddings == "int4" else None
+        tables = embedding_tables(model).items()
+        found |= {n: (True, fitting_group(n, each.embedding_dim, size)) for n, each in tables}
+    return found
 
 
 def fitting_group(name: str, columns: int, asked: int | None) -> int:
@@ -213,7 +228,7 @@ def _rows(source: OpenVinoSource, split: Split) -> Iterator[dict[str, Any]]:
 
 def _readers(source: OpenVinoSource, names: Iterable[str]) -> set[str]:
     """The operators that read the weights of some modules."""
-    return {source.readers[f"{name}.weight"][0] for name in names}
+    return {source.readers[f"{name}.weight"][0] for name in names if source.reads(name)}
 
 
 def _all_but(graph: Any, kept: Collection[str], nncf: Any) -> Any:

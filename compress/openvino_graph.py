@@ -6,6 +6,7 @@ with scales and zero points in between, and leave the reader where it was.
 
 from __future__ import annotations
 
+import copy
 import math
 import sys
 import warnings
@@ -23,6 +24,8 @@ from compress.settings import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from transformers import PreTrainedModel
 
     from compress.interfaces import CompressedModel, TrainingData
 
@@ -49,6 +52,10 @@ class OpenVinoSource:
     readers: Mapping[str, tuple[str, int]]
     model: CompressedModel
     data: TrainingData
+
+    def reads(self, name: str) -> bool:
+        """Whether the graph has a module's weight: BigBird's classifier never runs its pooler."""
+        return f"{name}.weight" in self.readers
 
 
 def import_openvino() -> Any:
@@ -160,6 +167,41 @@ def transposed_constants(graph: Any) -> set[str]:
         if source.get_type_name() == "Constant" and transposed:
             found.add(source.get_friendly_name())
     return found
+
+
+def float_weights(graph: Any, readers: Mapping[str, tuple[str, int]]) -> dict[str, Tensor]:
+    """What each operator gets that reads a parameter: codes made float again; some transposed.
+
+    Args:
+        graph: in its format; left as it is.
+        readers: from `weight_readers`, before the format.
+    """
+    openvino = import_openvino()
+    graph = graph.clone()
+    nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
+    outputs = [nodes[reader].input_value(index) for reader, index in readers.values()]
+    part = openvino.Model([openvino.opset13.result(each) for each in outputs], [], "weights")
+    compiled = openvino.Core().compile_model(part, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    values = list(compiled([]).to_tuple())
+    return {name: torch.from_numpy(v.copy()) for name, v in zip(readers, values, strict=True)}
+
+
+@torch.no_grad()
+def with_weights(module: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrainedModel:
+    """A copy of a model in float32 with other weights.
+
+    Args:
+        module: left as it is.
+        weights: by parameter name, near what they replace, as they are or transposed.
+    """
+    made = copy.deepcopy(module).float()
+    for name, parameter in made.named_parameters():
+        if name in weights:
+            value = weights[name].to(parameter)
+            forms = [value, value.mT] if value.dim() == 2 else [value]
+            fitting = [form for form in forms if form.shape == parameter.shape]
+            parameter.copy_(min(fitting, key=lambda form: float((form - parameter).norm())))
+    return made
 
 
 def weight_tensor(constant: Any) -> Tensor:

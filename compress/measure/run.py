@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from compress.artifact import folder_bytes, read_spec
@@ -28,6 +29,7 @@ from compress.measure.size import bitmask_bytes, zipped_bytes
 from compress.measure.sparsity import count_weights
 from compress.monitor import monitor
 from compress.records import Comparison, Latency, ModelMetrics, Score, Speedup
+from compress.settings import UserError
 
 RELOAD_SHAPE = (32, 32)
 
@@ -52,15 +54,35 @@ def check_reload(exported: Exported, reloaded: Runnable, rows: Split) -> None:
 
     Raises:
         AssertionError: it does not. That is a bug of a runtime or a format, not of the user.
+        UserError: rounded activations leave too little of the model.
     """
     batch = fill_shape(reloaded, rows, *RELOAD_SHAPE)
     expected, found = (m.predict(batch).float().cpu() for m in (exported.reference, reloaded))
+    if exported.rounds_activations:
+        share = rounding_share(expected, found)
+        if not share <= exported.tolerance:
+            raise UserError(
+                f"this format takes the logits off by {share:.0%} of their spread, allowed are "
+                f"{exported.tolerance:.0%}: the model's activations do not go with it; take a "
+                "quantizer that rounds weights alone, such as int8_weight_only"
+            )
+        return
     allowed = exported.tolerance * max(1.0, float(expected.abs().max()))
     worst = float((found - expected).abs().max())
     if not worst <= allowed:
         raise AssertionError(
             f"logits of the reloaded model are off by up to {worst:g}, allowed are {allowed:g}"
         )
+
+
+def rounding_share(expected: Float[Tensor, "rows ..."], found: Float[Tensor, "rows ..."]) -> float:
+    """Root mean square of the differences, over that of the logits around their mean or 1.
+
+    How far rounded activations take single logits depends on the model; what gives the same logits
+    whatever it reads is off by 1.
+    """
+    spread = float((expected - expected.mean(dim=0)).square().mean().sqrt())
+    return float((found - expected).square().mean().sqrt()) / max(1.0, spread)
 
 
 @dataclass(frozen=True)

@@ -33,13 +33,13 @@ class Bf16(Quantizer, TorchFormat, OpenVinoFormat):
     openvino_precision = "bf16"
     openvino_linears = ("bf16",)
 
-    def check(self, skeleton: PreTrainedModel) -> None:
+    def check_torch_model(self, model: PreTrainedModel) -> None:
         """Refuses a model that mixes in float32 numbers of its own, as DeBERTa and XLNet do.
 
         Raises:
             UserError: so it is.
         """
-        check_runs(skeleton, "quantizer=bf16", torch.bfloat16)
+        check_runs(model, "quantizer=bf16", torch.bfloat16)
 
     def table_bits(self) -> int:
         """As of all weights."""

@@ -30,13 +30,13 @@ class Fp16(Quantizer, TorchFormat):
 
     weight_bits = 16
 
-    def check(self, skeleton: PreTrainedModel) -> None:
+    def check_torch_model(self, model: PreTrainedModel) -> None:
         """Refuses a model that mixes in float32 numbers of its own, as DeBERTa and XLNet do.
 
         Raises:
             UserError: so it is.
         """
-        check_runs(skeleton, "quantizer=fp16", torch.float16)
+        check_runs(model, "quantizer=fp16", torch.float16)
 
     def table_bits(self) -> int:
         """As of all weights."""

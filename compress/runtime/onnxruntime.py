@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from compress.artifact import RunSpec, new_folder, read_spec, seal
+from compress.exportable import check_exportable
 from compress.interfaces import (
     CompressedModel,
     Device,
@@ -43,6 +44,7 @@ from compress.settings import ConfigError, UserError
 
 if TYPE_CHECKING:
     import onnx
+    from transformers import PreTrainedModel
 
 GRAPH = "model.onnx"
 PACKAGES = ("onnxruntime", "onnx", "onnxscript")
@@ -54,10 +56,12 @@ class OnnxFormat(ABC):
 
     Attributes:
         onnx_tolerance: how far logits may be from the float model's in torch; see `Exported`.
+        onnx_rounds_activations: whether what layers read is rounded as well.
         onnx_precision: what most of it computes in.
     """
 
     onnx_tolerance: ClassVar[float]
+    onnx_rounds_activations: ClassVar[bool] = True
     onnx_precision: ClassVar[str]
 
     def check_onnx(self, device: Device) -> None:  # noqa: B027
@@ -100,6 +104,14 @@ class OnnxRuntime(Runtime):
         require("onnxruntime", *PACKAGES)
         quantizer.check_onnx(device)
 
+    def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
+        """Refuses an architecture that cannot be exported.
+
+        Raises:
+            UserError: it cannot.
+        """
+        check_exportable(model, "onnxruntime")
+
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
     ) -> Exported:
@@ -125,7 +137,8 @@ class OnnxRuntime(Runtime):
         )
         seal(model.then(model.module, Step("quantizer", quantizer.describe())), folder, spec)
         reference = TorchModel(model.module, model.tokenizer, ctx.device.torch_device)
-        return Exported(reference, quantizer.onnx_tolerance)
+        rounds = quantizer.onnx_rounds_activations
+        return Exported(reference, quantizer.onnx_tolerance, rounds)
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> OnnxModel:

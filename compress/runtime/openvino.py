@@ -20,6 +20,7 @@ from torch import Tensor
 
 from compress.artifact import RunSpec, new_folder, read_spec, seal
 from compress.blocks import every_linear
+from compress.exportable import check_exportable
 from compress.interfaces import (
     CompressedModel,
     Device,
@@ -34,6 +35,7 @@ from compress.onnx_export import export_graph, initializer_names
 from compress.openvino_graph import (
     OpenVinoSource,
     constants,
+    float_weights,
     import_openvino,
     name_weights_,
     read_graph,
@@ -41,6 +43,7 @@ from compress.openvino_graph import (
     weight_bits,
     weight_readers,
     weight_tensor,
+    with_weights,
 )
 from compress.positions import check_length, position_count
 from compress.processors import read_written_processor
@@ -52,11 +55,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 GRAPH = "model.xml"
+FLOAT_BITS = 32
 # To compile takes a quarter of a second for a small model: worth it for a shape that comes so often
 # in a row, and never reached while rows of all lengths are scored.
 HOT_STREAK = 8
 # To export; what was exported needs openvino alone.
 PACKAGES = ("openvino", "nncf", "onnx", "onnxscript")
+# By model type, why not: OpenVINO reads the graph of these and gives other numbers.
+UNSUPPORTED = {"fnet": "its Fourier transform does not give the same numbers there"}
 PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "i8": "int8", "u8": "int8"}
 
 
@@ -65,17 +71,23 @@ class OpenVinoFormat(ABC):
 
     Attributes:
         openvino_tolerance: how far logits may be from the float model's; see `Exported`.
+        openvino_rounds_activations: whether what layers read is rounded as well. If not, the
+            tolerance is of the float model with the weights that the graph stands for.
         openvino_precision: what is computed in where nothing is int8: "f32" or "bf16".
         openvino_linears: what the weight of every Linear must be stored as; empty where the format
             may leave some in float32.
     """
 
     openvino_tolerance: ClassVar[float]
+    openvino_rounds_activations: ClassVar[bool] = True
     openvino_precision: ClassVar[str] = "f32"
     openvino_linears: ClassVar[tuple[str, ...]] = ()
 
     def check_openvino(self) -> None:  # noqa: B027
         """Raises a ConfigError if a setting, or this machine, does not go with OpenVINO."""
+
+    def check_openvino_shapes(self, model: PreTrainedModel) -> None:  # noqa: B027
+        """Raises a ConfigError if a weight's shape does not go with the format there."""
 
     @abstractmethod
     def to_openvino(self, source: OpenVinoSource) -> Any:
@@ -112,6 +124,22 @@ class OpenVino(Runtime):
         require("openvino", *PACKAGES)
         quantizer.check_openvino()
 
+    def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
+        """Refuses an architecture that cannot be exported, or shapes that do not go with a format.
+
+        Raises:
+            UserError: they do not.
+        """
+        assert isinstance(quantizer, OpenVinoFormat), "check() refused other formats"
+        reason = UNSUPPORTED.get(model.config.model_type)
+        if reason is not None:
+            raise ConfigError(
+                f"{type(model).__name__} is not supported by the openvino runtime: {reason}; "
+                "supported: torch (device=cpu), onnxruntime (device=cpu_onnxruntime)"
+            )
+        check_exportable(model, "openvino")
+        quantizer.check_openvino_shapes(model)
+
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
     ) -> Exported:
@@ -124,6 +152,10 @@ class OpenVino(Runtime):
         readers = weight_readers(graph, initializers)
         source = OpenVinoSource(graph, initializers, readers, model, ctx.data)
         graph = quantizer.to_openvino(source)
+        rounds = quantizer.openvino_rounds_activations
+        module = model.module
+        if not rounds and quantizer.weight_bits < FLOAT_BITS:
+            module = with_weights(module, float_weights(graph, readers))
         weights = name_weights_(graph, readers)
         kinds = _linear_kinds(graph, model.module, weights)
         _check_kinds(quantizer, kinds)
@@ -142,8 +174,8 @@ class OpenVino(Runtime):
         notes = {"linear_weights": dict(Counter(kinds.values()))}
         step = Step("quantizer", quantizer.describe(), notes=notes)
         seal(model.then(model.module, step), folder, spec)
-        reference = TorchModel(model.module, model.tokenizer, ctx.device.torch_device)
-        return Exported(reference, quantizer.openvino_tolerance)
+        reference = TorchModel(module, model.tokenizer, ctx.device.torch_device)
+        return Exported(reference, quantizer.openvino_tolerance, rounds)
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> OpenVinoModel:

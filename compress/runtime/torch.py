@@ -59,6 +59,9 @@ class TorchFormat(ABC):
     torch_devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     compiles: ClassVar[bool] = True
 
+    def check_torch_model(self, model: PreTrainedModel) -> None:  # noqa: B027
+        """Raises a UserError if a model does not run in the format; gets its skeleton."""
+
     @abstractmethod
     def quantize_torch_(self, module: PreTrainedModel) -> None:
         """Replaces modules, in place, by ones in this format."""
@@ -100,6 +103,15 @@ class TorchRuntime(Runtime):
             )
         if self.compile:
             require_compiler()
+
+    def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
+        """Refuses a model whose own code does not run in the format.
+
+        Raises:
+            UserError: so it is.
+        """
+        assert isinstance(quantizer, TorchFormat), "check() refused other formats"
+        quantizer.check_torch_model(model)
 
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
@@ -166,9 +178,14 @@ class TorchModel(Runnable):
             UserError: it is longer than the model's table of positions.
         """
         check_length(batch, self._positions)
-        moved = {name: tensor.to(self._device) for name, tensor in batch.items()}
+        moved = {name: self._moved(tensor) for name, tensor in batch.items()}
         logits: Tensor = self._forward(**moved).logits
         return logits
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        """An input on the model's device, pixels in the type of its weights."""
+        dtype = self.module.dtype if tensor.is_floating_point() else tensor.dtype
+        return tensor.to(self._device, dtype)
 
     @torch.inference_mode()
     def decode(self, tokens: Int[Tensor, "1 L"], count: int) -> Iterator[Int[Tensor, "1 1"]]:

@@ -104,3 +104,12 @@ def test_calibration_sees_every_row_and_prints_nothing(
     cut = calibrate(linear_graph(), model, make_split(3), "percentile", 60.0)["x"].range_value
     assert -3 < cut[0] < cut[1] < 7
     assert capsys.readouterr().out == ""
+
+
+def test_accuracy_is_held_only_where_the_task_has_one(tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("text,label\n" + "".join(f"a text {i},{i}.5\n" for i in range(20)))
+    words = ("teacher=tiny_random", "task=csv", f"task.path={table}", "task.problem=regression")
+    choices = ("device=cpu_openvino", "quantizer=int8_static", "quantizer.accuracy_drop=0.01")
+    with pytest.raises(UserError, match="needs rows of one class each, the task is judged by"):
+        build_run(compose_config(*words, *choices))

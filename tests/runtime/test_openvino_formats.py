@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from compress.build import build_run
 from compress.interfaces import (
@@ -17,9 +18,12 @@ from compress.interfaces import (
     TrainingData,
 )
 from compress.manifest import read_manifest
+from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, count_weights
 from compress.runtime.openvino import OpenVino, linear_types
+from compress.runtime.torch import TorchModel
 from compress.settings import UserError
+from tests.architectures import lively_
 from tests.configs import compose_config, settings_of
 from tests.runtime.openvino_models import (
     Contexts,
@@ -176,3 +180,42 @@ def test_formats_that_openvino_does_not_have_are_refused(name: str) -> None:
     cfg = compose_config("teacher=tiny_random", "device=cpu_openvino", f"quantizer={name}")
     with pytest.raises(UserError, match="cannot be had in the openvino runtime"):
         build_run(cfg)
+
+
+@pytest.mark.parametrize("name", ["int8_weight_only", "int4_weight_only"])
+def test_rounded_weights_are_held_against_torch_with_the_same_weights(
+    name: str, shallow: Teachers, context: Contexts, tmp_path: Path
+) -> None:
+    model = shallow("llama")
+    # Weights so large that rounding them takes the logits of other rows' classes.
+    lively_(model.module, 0)
+    ctx = context(model)
+    found, error = write(model, quantizer_of(name), ctx, tmp_path)
+    assert error < 1e-4
+    plain = TorchModel(model.module, model.tokenizer, "cpu")
+    pair = [predict_all(each, ctx.data.validation, 4) for each in (plain, found)]
+    assert (pair[0] - pair[1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["none", "int8_weight_only", "int4_weight_only", "int8_static"])
+def test_a_layer_that_is_never_run_is_left_out(
+    name: str, biased: CompressedModel, context: Contexts, tmp_path: Path
+) -> None:
+    biased.module.spare = nn.Linear(3, 5)
+    found, _ = write(biased, quantizer_of(name), context(biased), tmp_path)
+    assert not any("spare" in weight for weight, _ in found.weights())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("quantizer=int4_weight_only",), "has 97 columns, quantizer.group_size=64"),
+        (("quantizer=int8_weight_only", "quantizer.embeddings=int4"), "has 97 columns"),
+    ],
+)
+def test_rows_that_no_group_divides_are_refused_before_work(
+    overrides: tuple[str, ...], words: str
+) -> None:
+    shapes = ("teacher=tiny_random", "teacher.hidden=97", "teacher.heads=1")
+    with pytest.raises(UserError, match=words):
+        build_run(compose_config(*shapes, "device=cpu_openvino", *overrides))

@@ -1,0 +1,86 @@
+"""Tries every architecture with every stage: `python -m benchmarks.architectures PAGE`.
+
+Run from the repository's root: the models and the judgement are those of `tests/matrix`. Without a
+page, or with only some architectures or stages, it prints what is not right and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from compress.files import write_atomically
+from compress.measure.environment import machine
+from tests.matrix.cells import RIGHT, Cell, find_cell
+from tests.matrix.models import Model
+from tests.matrix.page import COMMAND, in_order, page
+from tests.matrix.stages import every_stage
+from tests.sizes import ARCHITECTURES
+
+
+def main() -> None:
+    """Finds the cells and writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("page", type=Path, nargs="?", help="the Markdown file to write")
+    parser.add_argument("--architectures", nargs="*", default=list(ARCHITECTURES))
+    parser.add_argument("--stages", nargs="*", default=[""], help="parts of their names")
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    started = time.perf_counter()
+    cells = find_all(arguments.architectures, arguments.stages, arguments.processes)
+    minutes = (time.perf_counter() - started) / 60
+    for cell in cells:
+        if cell.outcome != RIGHT:
+            print(cell.outcome, cell.architecture, cell.stage, cell.words)  # noqa: T201
+    print(f"{len(cells)} cells in {minutes:.0f} minutes")  # noqa: T201
+    whole = arguments.architectures == list(ARCHITECTURES) and arguments.stages == [""]
+    if arguments.page is not None and whole:
+        told = (
+            f"Made by `{COMMAND}` in {minutes:.0f} minutes with {arguments.processes} processes "
+            f"on {machine()}."
+        )
+        write_atomically(arguments.page, page(cells, every_stage(), told))
+
+
+def find_all(names: Sequence[str], parts: Sequence[str], processes: int) -> list[Cell]:
+    """The cells of some architectures.
+
+    Args:
+        names: of the architectures.
+        parts: a stage is tried if its name has one of these in it.
+        processes: that share the work.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_ready) as pool:
+        found = [pool.submit(find_some, name, tuple(parts)) for name in names]
+        return in_order([cell for each in found for cell in each.result()])
+
+
+def find_some(name: str, parts: Sequence[str]) -> list[Cell]:
+    """The cells of one architecture."""
+    with TemporaryDirectory() as home:
+        model = Model(name, Path(home) / "model")
+        return [
+            find_cell(model, stage, Path(home) / "run")
+            for stage in every_stage()
+            if any(part in stage.name for part in parts)
+        ]
+
+
+def _ready() -> None:
+    """One thread for each process, and no bars."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(1)
+    transformers.utils.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()
+
+
+if __name__ == "__main__":
+    main()

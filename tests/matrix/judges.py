@@ -1,0 +1,231 @@
+"""Whether an artifact computes what it should, held against plain transformers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from compress.artifact import folder_bytes
+from compress.monitor import Forecast
+from compress.runtime.openvino import GRAPH
+from tests.matrix.made import Made, same_as
+from tests.matrix.models import read_plain
+from tests.matrix.references import (
+    LINEARS,
+    graph_matrices,
+    layer_linears,
+    linears,
+    matrix,
+    other_matrices,
+    with_layers_skipped,
+    with_matrices,
+    with_units_zeroed,
+)
+from tests.matrix.stages import Stage, weight_bits
+
+EQUAL_IN_RUNTIME = 1e-3  # of the largest logit, or of 1
+SPARSITY = 0.5  # what every mask pruner's yaml asks for
+# Relative error of a weight in so many bits: int8 per row, and 4 bits in groups of 64 or less of
+# weights of a normal distribution, for which NF4's own error is 0.09 and int4's 0.08.
+WEIGHT_ERROR = {8: 0.01, 4: 0.13}
+# How far activations in a format may take the logits, as a share of their spread, and how they must
+# correlate. In static ranges OpenVINO rounds the products of attention as well.
+ROUNDED = {"bf16": (0.1, 0.99), "fp16": (0.02, 0.999), "int8_static": (0.6, 0.8)}
+INTEGERS = (0.35, 0.93)
+
+
+def as_teacher(made: Made) -> None:
+    """The logits are the teacher's."""
+    same_as(made, made.model.plain())
+
+
+def as_other(made: Made) -> None:
+    """The logits are those of the checkpoint that the student is."""
+    same_as(made, made.model.plain(made.model.other))
+    _loads(made)
+
+
+def as_itself(made: Made) -> None:
+    """Plain transformers reads the artifact, and computes the same with it."""
+    same_as(made, _loads(made))
+
+
+def as_itself_if_plain(made: Made) -> None:
+    """The same, where its shapes are such that plain transformers can read it."""
+    left = made.left
+    same_as(made, copy.deepcopy(made.module) if left is None else left)
+
+
+def masked(made: Made) -> None:
+    """Half of the weights of every Linear in the layers are zero, the others are all there."""
+    left = _loads(made)
+    same_as(made, left)
+    weights = {name: matrix(part) for name, part in layer_linears(left).items()}
+    weights |= {name: left.get_parameter(name) for name in other_matrices(left)}
+    for name, weight in weights.items():
+        zeros = float((weight == 0).float().mean())
+        if abs(zeros - SPARSITY) > 1 / weight.shape[-1]:
+            raise ValueError(f"{zeros:.0%} of {name} are zero, asked were {SPARSITY:.0%}")
+
+
+def masked_by_magnitude(made: Made) -> None:
+    """The zeros are where the teacher's weights are smallest."""
+    masked(made)
+    plain = made.model.plain()
+    halves = {}
+    for name, part in layer_linears(plain).items():
+        weight = matrix(part)
+        middle = weight.abs().flatten().kthvalue(round(weight.numel() * SPARSITY)).values
+        halves[name] = torch.where(weight.abs() > middle, weight, 0)
+    same_as(made, with_matrices(plain, halves))
+
+
+def without_units(made: Made) -> None:
+    """The logits are those of the teacher with units at zero, and low ranks in full shape."""
+    same_as(made, with_units_zeroed(made.model.plain(), made.module))
+
+
+def without_layers(made: Made) -> None:
+    """The logits are those of the teacher when layers hand on what they get."""
+    same_as(made, with_layers_skipped(made.model.plain(), made.module))
+
+
+def as_teacher_on_train_rows(made: Made) -> None:
+    """The logits are the teacher's on the rows that say which tokens stay."""
+    same_as(made, made.model.plain(), role="train")
+
+
+def rounded(made: Made) -> None:
+    """The logits are about those of the float model, in half the bytes."""
+    same_as(made, made.model.plain(), rounds=ROUNDED[made.stage.title])
+
+
+def weights_in_few_bits(made: Made) -> None:
+    """The logits are those of plain transformers with the weights that the artifact stands for."""
+    same_as(made, _dequantized(made, made.model.plain()))
+
+
+def all_in_few_bits(made: Made) -> None:
+    """The same with activations rounded, which takes the logits further."""
+    trained = made.stage.title.startswith("qat")
+    plain = read_plain(made.stored("quantizer"), made.model.sees) if trained else None
+    dequantized = _dequantized(made, plain or made.model.plain())
+    same_as(made, dequantized, rounds=INTEGERS)
+
+
+def weights_in_few_bits_of_a_graph(made: Made) -> None:
+    """The same in OpenVINO, whose graph holds what makes the weights float again."""
+    plain = made.model.plain()
+    if left := other_matrices(plain):
+        raise ValueError(f"{left[0]} is left as it was")
+    matrices = graph_matrices(made.artifact / GRAPH, dict(linears(plain)))
+    _check_errors(made, plain, matrices)
+    same_as(made, with_matrices(plain, matrices), share=EQUAL_IN_RUNTIME)
+
+
+def in_runtime(made: Made) -> None:
+    """The logits are the teacher's in another runtime's float32."""
+    same_as(made, made.model.plain(), share=EQUAL_IN_RUNTIME)
+
+
+def rounded_in_runtime(made: Made) -> None:
+    """The logits are near the teacher's in another runtime's integers."""
+    same_as(made, made.model.plain(), rounds=ROUNDED.get(made.stage.title, INTEGERS))
+
+
+def as_foreseen(made: Made, told: Forecast) -> None:
+    """The artifact has as many parameters as was told before work, and no fewer bytes.
+
+    Raises:
+        ValueError: it has not.
+    """
+    counted = sum(weight.numel() for _, weight in made.loaded.weights())
+    if told.parameters not in (None, counted):
+        raise ValueError(f"{counted} parameters, {told.parameters} were foretold")
+    if told.least_bytes is not None and folder_bytes(made.artifact) < told.least_bytes:
+        raise ValueError(f"fewer bytes than the {told.least_bytes} that were foretold")
+
+
+Judge = Callable[[Made], None]
+JUDGES: dict[str, Judge] = {
+    "student=layers": without_layers,
+    "student=pretrained": as_other,
+    "pruner=gradual": masked,
+    "pruner=movement": masked,
+    "pruner=wanda": masked,
+    "pruner=sparsegpt": masked,
+    "pruner=magnitude": masked_by_magnitude,
+    "pruner=heads": without_units,
+    "pruner=neurons": without_units,
+    "pruner=lowrank": without_units,
+    "pruner=chain": without_units,
+    "pruner=layers": without_layers,
+    "pruner=hidden": as_itself_if_plain,
+    "pruner=vocabulary": as_teacher_on_train_rows,
+    "quantizer=bf16": rounded,
+    "quantizer=fp16": rounded,
+    "quantizer=int8_weight_only": weights_in_few_bits,
+    "quantizer=int4_weight_only": weights_in_few_bits,
+    "quantizer=nf4": weights_in_few_bits,
+    "quantizer=int8_dynamic": all_in_few_bits,
+    "quantizer=qat_int8": all_in_few_bits,
+}
+IN_RUNTIMES: dict[str, Judge] = {
+    "onnxruntime quantizer=none": in_runtime,
+    "openvino quantizer=none": in_runtime,
+    "openvino quantizer=int8_weight_only": weights_in_few_bits_of_a_graph,
+    "openvino quantizer=int4_weight_only": weights_in_few_bits_of_a_graph,
+}
+
+
+def judge_of(stage: Stage) -> Judge:
+    """What holds a stage's artifact against plain transformers."""
+    if stage.runtime != "torch":
+        return IN_RUNTIMES.get(stage.name, rounded_in_runtime)
+    return as_teacher if stage.plain else JUDGES.get(stage.choice, as_itself)
+
+
+def _loads(made: Made) -> PreTrainedModel:
+    """The artifact in plain transformers.
+
+    Raises:
+        ValueError: only we can read it.
+    """
+    left = made.left
+    if left is None:
+        raise ValueError("plain transformers cannot read what should be a plain model")
+    return left
+
+
+def _dequantized(made: Made, plain: PreTrainedModel) -> PreTrainedModel:
+    """The plain model with the weights that the artifact stands for.
+
+    Raises:
+        ValueError: a Linear is left as it was, or its weight is too far from what it was.
+    """
+    parts = {name: made.module.get_submodule(name) for name, _ in linears(plain)}
+    left = [name for name, part in parts.items() if isinstance(part, LINEARS)]
+    left += other_matrices(made.module)
+    if left:
+        raise ValueError(f"{left[0]} is left as it was")
+    matrices = {name: matrix(part) for name, part in parts.items()}
+    _check_errors(made, plain, matrices)
+    return with_matrices(plain, matrices)
+
+
+def _check_errors(made: Made, plain: PreTrainedModel, matrices: Mapping[str, Tensor]) -> None:
+    """Holds the weights that an artifact stands for against those that it was made of.
+
+    Raises:
+        ValueError: one is too far off, or not there.
+    """
+    allowed = WEIGHT_ERROR[weight_bits(made.stage)]
+    for name, part in linears(plain):
+        before = matrix(part)
+        error = float((matrices[name] - before).norm() / before.norm())
+        if not error <= allowed:
+            raise ValueError(f"{name} is off by {error:.2f} of its norm")

@@ -1,0 +1,149 @@
+"""One architecture's model with all that its cells read: checkpoint, rows, overrides."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from sklearn.datasets import load_digits
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tests.architectures import build, write_tables
+from tests.sizes import ARCHITECTURES
+
+ROWS = {"train": 24, "validation": 8, "evaluation": 8}
+OTHER_SEED = 1
+BATCH = 4
+LENGTH = 48
+DARKEST = 16
+SMALL = (
+    *("teacher=local", "teacher.finetune.epochs=0"),
+    *("device.threads=1", "device.benchmark.seconds=0.02", "device.benchmark.shapes=[[1,8]]"),
+    *("device.benchmark.sittings=1", "device.benchmark.noise_floor=false"),
+    "device.benchmark.scoring_batch=4",
+)
+Row = Any  # a text, or the pixels of an image
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint and the rows that it is judged on.
+
+    Attributes:
+        name: of the architecture.
+        home: the folder of everything here.
+        graphs: what it was exported to, by its weights: the same for every format of a runtime.
+    """
+
+    name: str
+    home: Path
+    graphs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sees(self) -> bool:
+        """Whether it reads images."""
+        return ARCHITECTURES[self.name].sees
+
+    @cached_property
+    def folder(self) -> Path:
+        """The checkpoint."""
+        return build(self.name, self.home / "model")
+
+    @cached_property
+    def other(self) -> Path:
+        """A checkpoint of the same architecture with other weights."""
+        return build(self.name, self.home / "other", OTHER_SEED)
+
+    @cached_property
+    def tables(self) -> dict[str, Path]:
+        """The files of the texts."""
+        return write_tables(self.home / "rows", ROWS)
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """Those that every one of its runs begins with."""
+        return (*SMALL, f"teacher.path={self.folder}", *self._task)
+
+    @property
+    def _task(self) -> tuple[str, ...]:
+        if self.sees:
+            return "task=digits", "task.limit=30", "task.calibration_samples=10"
+        paths = {"path" if r == "train" else f"{r}_path": p for r, p in self.tables.items()}
+        files = (f"task.{name}={path}" for name, path in paths.items())
+        return "task=csv", f"task.max_length={LENGTH}", "task.calibration_samples=8", *files
+
+    @cached_property
+    def processor(self) -> Any:
+        """What plain transformers reads the rows with."""
+        reader = transformers.AutoImageProcessor if self.sees else transformers.AutoTokenizer
+        options = {"backend": "pil"} if self.sees else {}
+        return reader.from_pretrained(self.folder, **options)
+
+    def rows(self, role: str) -> list[Row]:
+        """Texts of one of its files, or some images."""
+        if self.sees:
+            shades = load_digits().images[: ROWS[role]] * 255 / DARKEST
+            return list(np.repeat(shades.round().astype(np.uint8)[..., None], 3, axis=-1))
+        with self.tables[role].open(encoding="utf-8") as file:
+            return [row["text"] for row in csv.DictReader(file)]
+
+    def plain(self, folder: Path | None = None) -> PreTrainedModel:
+        """The model as plain transformers reads it, in float32."""
+        return read_plain(self.folder if folder is None else folder, self.sees)
+
+
+def read_plain(folder: Path, sees: bool) -> PreTrainedModel:
+    """A folder as plain transformers reads it, in float32.
+
+    Raises:
+        ValueError: a weight is missing, or one is left over.
+    """
+    reader = (
+        transformers.AutoModelForImageClassification
+        if sees
+        else transformers.AutoModelForSequenceClassification
+    )
+    module, told = reader.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    wrong = {kind: sorted(names) for kind, names in told.items() if names}
+    if wrong:
+        raise ValueError(f"plain transformers finds {wrong}")
+    return module.eval()
+
+
+def batch_of(processor: Any, rows: Sequence[Row]) -> Batch:
+    """Rows as one batch, padded where they are texts."""
+    if isinstance(rows[0], str):
+        made = processor(
+            list(rows),
+            return_tensors="pt",
+            truncation=True,
+            max_length=LENGTH,
+            padding=len(rows) > 1,
+        )
+    else:
+        made = processor(list(rows), return_tensors="pt", input_data_format="channels_last")
+    return dict(made)
+
+
+@torch.no_grad()
+def one_by_one(module: PreTrainedModel, processor: Any, rows: Sequence[Row]) -> Tensor:
+    """Plain logits of each row alone."""
+    return torch.cat([module(**batch_of(processor, [row])).logits.float() for row in rows])
+
+
+def in_batches(
+    predict: Callable[[Batch], Tensor], processor: Any, rows: Sequence[Row], size: int = BATCH
+) -> Tensor:
+    """Logits of all rows, so many at a time."""
+    starts = range(0, len(rows), size)
+    batches = (batch_of(processor, rows[start : start + size]) for start in starts)
+    return torch.cat([predict(batch).float() for batch in batches])

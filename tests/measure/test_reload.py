@@ -1,0 +1,58 @@
+"""What was written against what is read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor
+
+from compress.interfaces import CompressedModel, Exported, TrainingData
+from compress.measure.run import check_reload, rounding_share
+from compress.runtime.torch import TorchModel
+from compress.settings import UserError
+from tests.architectures import lively_
+
+LOGITS = torch.tensor([[3.0, -3.0], [-3.0, 3.0]])
+
+
+class Changed(TorchModel):
+    """A model whose logits are another's, moved towards their mean by a share."""
+
+    share = 0.0
+
+    def predict(self, batch: Mapping[str, Tensor]) -> Tensor:
+        logits = super().predict(batch)
+        return logits + self.share * (logits.mean(dim=0) - logits)
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "share"),
+    [
+        (LOGITS, LOGITS, 0),
+        (LOGITS, LOGITS + 0.3, 0.1),
+        (LOGITS, torch.zeros(2, 2), 1),
+        (LOGITS + 5, torch.full((2, 2), 5.0), 1),  # the same whatever is read
+        (LOGITS / 300, torch.zeros(2, 2), 0.01),  # as a share of 1 where logits are small
+    ],
+)
+def test_a_share_of_the_spread(expected: Tensor, found: Tensor, share: float) -> None:
+    assert rounding_share(expected, found) == pytest.approx(share)
+
+
+def test_rounded_activations_may_take_single_logits_far_but_not_all(
+    teacher: CompressedModel, data: TrainingData
+) -> None:
+    lively_(teacher.module, 0)
+    teacher.module.classifier.weight.data *= 20
+    plain = TorchModel(teacher.module, teacher.tokenizer, "cpu")
+    found = Changed(teacher.module, teacher.tokenizer, "cpu")
+    exported = Exported(plain, 0.5, rounds_activations=True)
+    for found.share in (0.0, 0.4):
+        check_reload(exported, found, data.calibration)
+    found.share = 0.6
+    with pytest.raises(UserError, match=r"takes the logits off by 60% of their spread.*50%"):
+        check_reload(exported, found, data.calibration)
+    with pytest.raises(AssertionError, match="logits of the reloaded model are off by up to"):
+        check_reload(Exported(plain, 1e-5), found, data.calibration)
