@@ -13,6 +13,7 @@ import torch
 
 from compress.interfaces import Quantizer
 from compress.openvino_graph import import_openvino, store_bfloat16_
+from compress.quantizer.rounding import cast_
 from compress.runtime.openvino import OpenVinoFormat
 from compress.runtime.torch import TorchFormat
 from compress.settings import ConfigError
@@ -37,8 +38,12 @@ class Bf16(Quantizer, TorchFormat, OpenVinoFormat):
         return self.weight_bits
 
     def quantize_torch_(self, module: PreTrainedModel) -> None:
-        """Casts the module."""
-        module.to(torch.bfloat16)
+        """Casts the module.
+
+        Raises:
+            UserError: a weight lies outside bfloat16's range; says which.
+        """
+        cast_(module, "bf16", torch.bfloat16, "none")
 
     def check_openvino(self) -> None:
         """Refuses a CPU without bfloat16 arithmetic: OpenVINO would imitate it, or fail.

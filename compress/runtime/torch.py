@@ -58,6 +58,9 @@ class TorchFormat(ABC):
     torch_devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     compiles: ClassVar[bool] = True
 
+    def check_torch(self) -> None:  # noqa: B027
+        """Raises a UserError if torch lacks the format's kernels on this machine; mostly none."""
+
     @abstractmethod
     def quantize_torch_(self, module: PreTrainedModel) -> None:
         """Replaces modules, in place, by ones in this format."""
@@ -91,6 +94,7 @@ class TorchRuntime(Runtime):
                 f"quantizer {name} runs on {allowed} in the torch runtime, got "
                 f"device={device.torch_device}"
             )
+        quantizer.check_torch()
         if self.compile and not quantizer.compiles:
             raise ConfigError(
                 f"device.runtime.compile=true does not go with quantizer {name}: its kernels take "
