@@ -33,6 +33,7 @@ class LazyWeight(Tensor):
         """A tensor without memory.
 
         Args:
+            cls: this class.
             shape: of the matrix.
             dtype: in which the module computes.
             device: of the module.
@@ -45,12 +46,12 @@ class LazyWeight(Tensor):
         return made
 
     @classmethod
-    def __torch_dispatch__(
-        cls, operator: Any, types: Any, arguments: Any = (), keywords: Any = None
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         """Runs an operator on the matrix itself."""
-        plain = tree_map_only(cls, lambda weight: weight._compute(), (arguments, keywords or {}))
-        return operator(*plain[0], **plain[1])
+        args, kwargs = tree_map_only(cls, lambda weight: weight._compute(), (args, kwargs or {}))
+        return func(*args, **kwargs)
 
 
 class StoredModule(nn.Module, ABC):
@@ -99,7 +100,7 @@ class QuantizedModule(StoredModule, ABC):
         """What the codes stand for, in float32."""
 
     @abstractmethod
-    def error_bound(self, weight: Float[Tensor, "rows columns"]) -> Float[Tensor, "..."]:
+    def error_bound(self, weight: Float[Tensor, "rows columns"]) -> Float[Tensor, ...]:
         """How far `matrix` may be from the float weight that it was made of, by the formula."""
 
     @property

@@ -21,6 +21,7 @@ from compress.interfaces import (
 from compress.measure.run import Subject, check_reload
 from compress.measure.sparsity import check_claims
 from compress.monitor import monitor
+from compress.settings import UserError
 
 if TYPE_CHECKING:
     from compress.pipeline import Run
@@ -70,11 +71,30 @@ def compress(
 def write(
     model: CompressedModel, quantizer: Quantizer, ctx: StageContext, folder: Path
 ) -> Exported:
-    """Writes the artifact."""
+    """Writes the artifact.
+
+    Raises:
+        UserError: a weight is not finite, so that no format can stand for it.
+    """
+    check_finite(model)
     # A folder that is used again may hold the model of an earlier run.
     shutil.rmtree(folder, ignore_errors=True)
     monitor().stage("export")
     return ctx.device.runtime.export(model, quantizer, folder, ctx)
+
+
+def check_finite(model: CompressedModel) -> None:
+    """Checks that every weight is a number.
+
+    Raises:
+        UserError: one is not; says which.
+    """
+    for name, weight in model.module.named_parameters():
+        if not bool(weight.isfinite().all()):
+            raise UserError(
+                f"{name} has weights that are NaN or infinite, which no format can store: the "
+                "checkpoint is damaged or a training diverged; lower its learning rate"
+            )
 
 
 def read_back(

@@ -13,7 +13,8 @@ import torch
 
 from compress.interfaces import Quantizer
 from compress.openvino_graph import import_openvino, store_bfloat16_
-from compress.quantizer.rounding import cast_
+from compress.openvino_rounding import check_halves
+from compress.quantizer.rounding import cast_, check_range
 from compress.runtime.openvino import OpenVinoFormat
 from compress.runtime.torch import TorchFormat
 from compress.settings import ConfigError
@@ -59,6 +60,12 @@ class Bf16(Quantizer, TorchFormat, OpenVinoFormat):
             )
 
     def to_openvino(self, source: OpenVinoSource) -> Any:
-        """Stores every parameter as bfloat16."""
+        """Stores every parameter as bfloat16.
+
+        Raises:
+            UserError: a weight lies outside bfloat16's range; says which.
+        """
+        check_range(source.model.module, "bf16", torch.bfloat16, "none")
         store_bfloat16_(source.graph, set(source.initializers.values()))
+        check_halves(source, source.graph, torch.bfloat16)
         return source.graph

@@ -79,7 +79,7 @@ class Int8Dynamic(LinearFormat, OnnxFormat):
     def quantize_onnx(
         self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
     ) -> onnx.ModelProto:
-        """The graph with int8 products; activations have 8 bits, one scale and zero point a call."""
+        """The graph with int8 products; activations have 8 bits and one scale for each call."""
         if self.embeddings == "int8":
             graph = quantize_tables(graph, model)
         return quantize_dynamically(graph)

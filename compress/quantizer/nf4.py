@@ -82,6 +82,8 @@ class Nf4Linear(QuantizedLinear):
         self.absmax: Tensor
         self.absmax_scale: Tensor | None
         self.absmax_offset: Tensor | None
+        self._levels: Tensor
+        self._absmax_levels: Tensor
         # Blocks run on from row to row, as the authors have them.
         entries = out_features * in_features
         blocks = group_count(entries, BLOCK_SIZE)

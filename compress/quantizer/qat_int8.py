@@ -7,8 +7,8 @@ pass takes rounding for the identity (Bengio et al., arXiv:1308.3432). On BERT: 
 `int8_dynamic` and of its kernel. Deviations that follow from it:
 
 - Activations take their scale from each token; both papers keep a moving average of one range.
-- Activations are symmetric as in Q8BERT; Jacob et al. have a zero point. On a processor without VNNI
-  they have 7 bits instead of 8, as there in `int8_dynamic`: train where the model will run.
+- Activations are symmetric as in Q8BERT; Jacob et al. have a zero point. Without VNNI they have 7
+  bits instead of 8, as in `int8_dynamic`: train on a processor like the one that it will run on.
 - Weights are symmetric per output channel; Jacob et al. have one asymmetric range per tensor.
 - Norms, biases and all between the Linear layers stay float32. So do embeddings unless asked, which
   Q8BERT rounds.
