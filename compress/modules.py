@@ -3,12 +3,56 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int8
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 from transformers.pytorch_utils import Conv1D
+
+
+class LazyWeight(Tensor):
+    """The float matrix that a module stands for, computed only when an operator reads it.
+
+    Models ask a Linear for `weight.dtype`, `weight.device` or `weight.shape` in every forward pass:
+    T5 casts what its feed-forward layer reads to the type of that layer's weight. Integer codes
+    would give the wrong answer there, and a float matrix would be computed for nothing.
+    """
+
+    _compute: Callable[[], Tensor]
+
+    @staticmethod
+    def __new__(
+        cls,
+        shape: Sequence[int],
+        dtype: torch.dtype,
+        device: torch.device,
+        compute: Callable[[], Tensor],
+    ) -> LazyWeight:
+        """A tensor without memory.
+
+        Args:
+            cls: this class.
+            shape: of the matrix.
+            dtype: in which the module computes.
+            device: of the module.
+            compute: returns the matrix.
+        """
+        made: LazyWeight = torch.Tensor._make_wrapper_subclass(
+            cls, list(shape), dtype=dtype, device=device
+        )
+        made._compute = compute
+        return made
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Runs an operator on the matrix itself."""
+        args, kwargs = tree_map_only(cls, lambda weight: weight._compute(), (args, kwargs or {}))
+        return func(*args, **kwargs)
 
 
 class StoredModule(nn.Module, ABC):
@@ -29,6 +73,8 @@ class StoredModule(nn.Module, ABC):
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """The weights that it stands for, one entry each, zero where the weight is zero.
 
+        They have the names that a plain module gives them, whatever the state dict calls its own.
+
         A format yields its codes here, without scales: those are bookkeeping of the format.
         Submodules yield their own.
         """
@@ -37,6 +83,36 @@ class StoredModule(nn.Module, ABC):
     def plain_shape(self) -> tuple[int, int] | None:
         """[rows, columns] of the one weight that it stands for; None if it is no such thing."""
         return None
+
+
+class QuantizedModule(StoredModule, ABC):
+    """A module that keeps integer codes for the one weight that it stands for."""
+
+    @abstractmethod
+    def plain_shape(self) -> tuple[int, int]:
+        """[rows, columns] of that weight."""
+
+    @abstractmethod
+    def codes(self) -> Int8[Tensor, "rows columns"]:
+        """The weight as integers, zero where the weight is zero."""
+
+    @abstractmethod
+    def matrix(self) -> Float[Tensor, "rows columns"]:
+        """What the codes stand for, in float32."""
+
+    @abstractmethod
+    def error_bound(self, weight: Float[Tensor, "rows columns"]) -> Float[Tensor, ...]:
+        """How far `matrix` may be from the float weight that it was made of, by the formula."""
+
+    @property
+    def weight(self) -> LazyWeight:
+        """The weight as `matrix` has it."""
+        device = next(self.buffers()).device
+        return LazyWeight(self.plain_shape(), torch.float32, device, self.matrix)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The codes."""
+        yield "weight", self.codes()
 
 
 class LowRankLinear(StoredModule):
@@ -54,9 +130,11 @@ class LowRankLinear(StoredModule):
         return {**sizes, "out_features": self.up.out_features, "bias": self.up.bias is not None}
 
     @property
-    def weight(self) -> Tensor:
-        """V, which meets the input first: T5 asks a Linear's weight for the type that it wants."""
-        return self.down.weight
+    def weight(self) -> LazyWeight:
+        """W = U · V."""
+        up, down = self.up, self.down
+        shape, dtype = (up.out_features, down.in_features), down.weight.dtype
+        return LazyWeight(shape, dtype, down.weight.device, lambda: up.weight @ down.weight)
 
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         """X · Vᵀ · Uᵀ + b."""

@@ -11,17 +11,20 @@ on such a processor, see `compress.runtime.onnxruntime`.
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from compress.calibrate import calibration_rows
 from compress.files import scratch_folder
-from compress.onnx_export import initializer_names, quiet
+from compress.onnx_export import initializer_names, initializers, quiet
 from compress.quantizer.embeddings import embedding_tables
-from compress.quantizer.packing import quantize_per_channel
+from compress.quantizer.packing import INT8_MAX, SMALLEST_SCALE, channel_bound, quantize_per_channel
+from compress.quantizer.rounding import check_rounding
 from compress.settings import UserError
 
 if TYPE_CHECKING:
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
     from compress.interfaces import CompressedModel, Split
 
 OPERATORS = ["MatMul", "Gemm"]
-# What onnxruntime.quantization calls the codes of a tensor, and their scales.
-CODES, SCALES = "_quantized", "_scale"
+# What onnxruntime.quantization calls the codes of a tensor, their scales and their zero points.
+CODES, SCALES, ZERO_POINTS = "_quantized", "_scale", "_zero_point"
 # Of Migacz, "8-bit Inference with TensorRT", GTC 2017, whose algorithm `entropy` is.
 ENTROPY_BINS, ENTROPY_CODES = 512, 128
 CALIBRATIONS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
@@ -74,6 +77,7 @@ def quantize_dynamically(graph: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with int8 Linear layers that measure their inputs in every call."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    weights = _linear_weights(graph)
     with quiet(), scratch_folder() as folder:
         path = folder / "model.onnx"
         quantize_dynamic(
@@ -83,7 +87,9 @@ def quantize_dynamically(graph: onnx.ModelProto) -> onnx.ModelProto:
             per_channel=True,
             weight_type=QuantType.QInt8,
         )
-        return _read(path)
+        made = _read(path)
+    _check_linears(weights, made)
+    return made
 
 
 def quantize_statically(graph: onnx.ModelProto, ranges: TensorsData) -> onnx.ModelProto:
@@ -98,9 +104,8 @@ def quantize_statically(graph: onnx.ModelProto, ranges: TensorsData) -> onnx.Mod
     """
     from onnxruntime.quantization import QDQQuantizer, QuantType
 
-    held = {each.name for each in graph.graph.initializer}
-    nodes = (node for node in graph.graph.node if node.op_type in OPERATORS)
-    linears = [node.name for node in nodes if node.input[1] in held]
+    weights = _linear_weights(graph)
+    linears = [node.name for node in graph.graph.node if _is_linear(node, weights)]
     options = {
         "OpTypesToExcludeOutputQuantization": OPERATORS,
         "QuantizeBias": False,
@@ -112,6 +117,7 @@ def quantize_statically(graph: onnx.ModelProto, ranges: TensorsData) -> onnx.Mod
         )
         quantizer.quantize_model()
     made: onnx.ModelProto = quantizer.model.model
+    _check_linears(weights, made)
     return made
 
 
@@ -158,6 +164,49 @@ def calibrate(
         return calibrator.compute_data()
 
 
+def _is_linear(node: onnx.NodeProto, weights: Container[str]) -> bool:
+    return node.op_type in OPERATORS and node.input[1] in weights
+
+
+def _linear_weights(graph: onnx.ModelProto) -> dict[str, Tensor]:
+    """The weight of every Linear by the name of its initializer, as [out, in]."""
+    held = dict(initializers(graph))
+    found = {}
+    for node in graph.graph.node:
+        if _is_linear(node, held):
+            weight = torch.from_numpy(held[node.input[1]].copy())
+            as_stored = any(each.name == "transB" and each.i for each in node.attribute)
+            found[node.input[1]] = weight if as_stored else weight.T
+    return found
+
+
+def _check_linears(weights: Mapping[str, Tensor], made: onnx.ModelProto) -> None:
+    """Checks the codes in a graph against the float weights; see `check_rounding`.
+
+    Args:
+        weights: from `_linear_weights`, before the format.
+        made: the graph in its format. An integer product reads [in, out]; where a node makes codes
+            float, that one says which axis the channels are.
+    """
+    held = dict(initializers(made))
+    axes = {
+        node.input[0]: next((each.i for each in node.attribute if each.name == "axis"), 1)
+        for node in made.graph.node
+        if node.op_type == "DequantizeLinear"
+    }
+    for name, weight in weights.items():
+        codes = torch.from_numpy(held[f"{name}{CODES}"].astype(np.float32))
+        codes = codes if axes.get(f"{name}{CODES}", 1) == 0 else codes.T
+        scale, zero = (
+            torch.from_numpy(np.atleast_1d(held[f"{name}{part}"]).astype(np.float32))
+            for part in (SCALES, ZERO_POINTS)
+        )
+        restored = (codes - zero[:, None]) * scale[:, None]
+        # A scale that would be below the smallest normal number is 1 there.
+        bound = channel_bound(weight) + INT8_MAX * SMALLEST_SCALE
+        check_rounding(name.removesuffix(".weight"), weight, restored, bound)
+
+
 class _OneRow:
     """What the calibrator takes its inputs from."""
 
@@ -174,6 +223,7 @@ def _coded(table: onnx.TensorProto) -> list[onnx.TensorProto]:
 
     weight = torch.from_numpy(numpy_helper.to_array(table).copy())
     codes, scale = quantize_per_channel(weight)
+    check_rounding(table.name, weight, codes * scale[:, None], channel_bound(weight))
     pair = {CODES: codes, SCALES: scale[:, None]}
     return [
         numpy_helper.from_array(value.numpy(), f"{table.name}{suffix}")

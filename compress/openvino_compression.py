@@ -20,6 +20,12 @@ import numpy as np
 
 from compress.blocks import every_linear, shape_of
 from compress.openvino_graph import OpenVinoSource, without_telemetry
+from compress.openvino_rounding import (
+    check_compressed,
+    check_sizes,
+    check_static,
+    matrices,
+)
 from compress.problem.classification import Classification
 from compress.quantizer.embeddings import INT4_GROUP_SIZE, embedding_tables
 from compress.runtime.pairs import require
@@ -90,8 +96,11 @@ def compress_weights(
         group_size: consecutive weights of a row that share a scale; None for whole rows.
         embeddings: format of the embedding tables: none, int8 or int4.
 
+    Raises:
+        UserError: a weight is too large for a float16 scale.
     """
     nncf, graph = import_nncf(), source.graph
+    check_sizes(matrices(source.model.module))
     passes: dict[tuple[str, int], list[str]] = {}
     for name, (table, group) in group_sizes(source.model.module, group_size, embeddings).items():
         if source.reads(name):
@@ -107,6 +116,8 @@ def compress_weights(
                 all_layers=None if mode.startswith("INT8") else True,
                 backup_mode=None if mode.startswith("INT8") else nncf.BackupMode.NONE,
             )
+    formats = {name: how for how, names in passes.items() for name in names}
+    check_compressed(source, graph, formats)
     return graph
 
 
@@ -152,9 +163,16 @@ def quantize_static(source: OpenVinoSource, how: StaticInt8) -> Any:
     Raises:
         UserError: there is no row to calibrate on.
     """
-    nncf = import_nncf()
     if not len(source.data.calibration):
         raise UserError("quantizer=int8_static needs calibration rows, the task has none")
+    with _quiet():
+        made = _static(source, how)
+    check_static(source, made)
+    return made
+
+
+def _static(source: OpenVinoSource, how: StaticInt8) -> Any:
+    nncf = import_nncf()
     rows = list(_rows(source, source.data.calibration))
     tables = embedding_tables(source.model.module) if how.embeddings else {}
     products = [name for name, _ in every_linear(source.model.module)]
@@ -168,22 +186,21 @@ def quantize_static(source: OpenVinoSource, how: StaticInt8) -> Any:
         "ignored_scope": _lookups_but(source.graph, kept, nncf),
     }
     advanced = _advanced(nncf, how)
-    with _quiet():
-        if how.accuracy_drop is None:
-            return nncf.quantize(**settings, advanced_parameters=advanced)
-        if not isinstance(source.data.problem, Classification):
-            raise UserError(
-                "quantizer.accuracy_drop needs rows of one class each, got "
-                f"{type(source.data.problem).__name__}: set it to null"
-            )
-        validation = list(_rows(source, source.data.validation))
-        return nncf.quantize_with_accuracy_control(
-            **settings,
-            advanced_quantization_parameters=advanced,
-            validation_dataset=nncf.Dataset(validation),
-            validation_fn=_hits(source.data.validation.labels.tolist()),
-            max_drop=how.accuracy_drop,
+    if how.accuracy_drop is None:
+        return nncf.quantize(**settings, advanced_parameters=advanced)
+    if not isinstance(source.data.problem, Classification):
+        raise UserError(
+            "quantizer.accuracy_drop needs rows of one class each, got "
+            f"{type(source.data.problem).__name__}: set it to null"
         )
+    validation = list(_rows(source, source.data.validation))
+    return nncf.quantize_with_accuracy_control(
+        **settings,
+        advanced_quantization_parameters=advanced,
+        validation_dataset=nncf.Dataset(validation),
+        validation_fn=_hits(source.data.validation.labels.tolist()),
+        max_drop=how.accuracy_drop,
+    )
 
 
 def _advanced(nncf: Any, how: StaticInt8) -> Any:

@@ -23,6 +23,7 @@ from compress.measure.run import Subject, check_reload
 from compress.measure.sparsity import check_claims
 from compress.modules import named_weights
 from compress.monitor import monitor
+from compress.settings import UserError
 from compress.stacks import block_linears
 
 if TYPE_CHECKING:
@@ -76,10 +77,29 @@ def compress(
 def write(
     model: CompressedModel, quantizer: Quantizer, ctx: StageContext, folder: Path
 ) -> Exported:
-    """Writes the artifact into a folder that does not exist yet."""
+    """Writes the artifact into a folder that does not exist yet.
+
+    Raises:
+        UserError: a weight is not finite, so that no format can stand for it.
+    """
+    check_finite(model)
     monitor().stage("export")
     with whole_folder(folder) as temporary:
         return ctx.device.runtime.export(model, quantizer, temporary, ctx)
+
+
+def check_finite(model: CompressedModel) -> None:
+    """Checks that every weight is a number.
+
+    Raises:
+        UserError: one is not; says which.
+    """
+    for name, weight in model.module.named_parameters():
+        if not bool(weight.isfinite().all()):
+            raise UserError(
+                f"{name} has weights that are NaN or infinite, which no format can store: the "
+                "checkpoint is damaged or a training diverged; lower its learning rate"
+            )
 
 
 def read_back(

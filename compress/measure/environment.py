@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 LIBRARIES = (
     "torch", "transformers", "tokenizers", "datasets", "numpy", "hydra-core", "omegaconf", "optuna"
 )  # fmt: skip
-OPTIONAL_LIBRARIES = ("onnxruntime", "openvino", "nncf", "bitsandbytes")
+OPTIONAL_LIBRARIES = ("onnxruntime", "openvino", "nncf")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 WINDOW_SECONDS = 0.2
 # Kernels count time in hundredths of a second: below this share of one processor it is noise, and

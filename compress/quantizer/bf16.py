@@ -14,6 +14,8 @@ import torch
 from compress.dry_run import check_runs
 from compress.interfaces import Quantizer
 from compress.openvino_graph import import_openvino, store_bfloat16_
+from compress.openvino_rounding import check_halves
+from compress.quantizer.rounding import cast_, check_range
 from compress.runtime.openvino import OpenVinoFormat
 from compress.runtime.torch import TorchFormat
 from compress.settings import ConfigError
@@ -46,8 +48,12 @@ class Bf16(Quantizer, TorchFormat, OpenVinoFormat):
         return self.weight_bits
 
     def quantize_torch_(self, module: PreTrainedModel) -> None:
-        """Casts the module."""
-        module.to(torch.bfloat16)
+        """Casts the module.
+
+        Raises:
+            UserError: a weight lies outside bfloat16's range; says which.
+        """
+        cast_(module, "bf16", torch.bfloat16, "none")
 
     def check_openvino(self) -> None:
         """Refuses a CPU without bfloat16 arithmetic: OpenVINO would imitate it, or fail.
@@ -63,6 +69,12 @@ class Bf16(Quantizer, TorchFormat, OpenVinoFormat):
             )
 
     def to_openvino(self, source: OpenVinoSource) -> Any:
-        """Stores every parameter as bfloat16."""
+        """Stores every parameter as bfloat16.
+
+        Raises:
+            UserError: a weight lies outside bfloat16's range; says which.
+        """
+        check_range(source.model.module, "bf16", torch.bfloat16, "none")
         store_bfloat16_(source.graph, set(source.initializers.values()))
+        check_halves(source, source.graph, torch.bfloat16)
         return source.graph

@@ -13,19 +13,20 @@ head and distance, and stays float32.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int, Int8
 from torch import Tensor, nn
 
-from compress.modules import StoredModule
+from compress.modules import QuantizedModule
 from compress.quantizer.packing import (
     SYMMETRIC_ZERO,
     center_groups,
+    channel_bound,
     dequantize_groups,
+    group_bound,
     group_count,
     pack_codes,
     packed_size,
@@ -33,6 +34,7 @@ from compress.quantizer.packing import (
     quantize_per_channel,
     unpack_codes,
 )
+from compress.quantizer.rounding import check_quantized
 from compress.settings import ConfigError
 from compress.stacks import token_table
 
@@ -44,7 +46,7 @@ INT4_GROUP_SIZE = 32
 TABLE_BITS = {"none": 32, "int8": 8, "int4": 4}
 
 
-class QuantizedEmbedding(StoredModule):
+class QuantizedEmbedding(QuantizedModule):
     """An embedding table of integers. `padding_idx` is kept for whoever asks; it trains nothing."""
 
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None) -> None:
@@ -62,14 +64,6 @@ class QuantizedEmbedding(StoredModule):
         """The shape of the table."""
         return self.num_embeddings, self.embedding_dim
 
-    @abstractmethod
-    def rows(self, ids: Int[Tensor, ...] | slice) -> Int8[Tensor, "... dim"]:
-        """The codes of some rows, zero where the entry is zero."""
-
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """The codes of all rows."""
-        yield "weight", self.rows(slice(None))
-
 
 class Int8Embedding(QuantizedEmbedding):
     """One byte per entry, one scale per row."""
@@ -77,27 +71,35 @@ class Int8Embedding(QuantizedEmbedding):
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None) -> None:
         """An empty table."""
         super().__init__(num_embeddings, embedding_dim, padding_idx)
-        self.weight: Tensor
+        self.qweight: Tensor
         self.scale: Tensor
         codes = torch.zeros(num_embeddings, embedding_dim, dtype=torch.int8)
-        self.register_buffer("weight", codes)
+        self.register_buffer("qweight", codes)
         self.register_buffer("scale", torch.ones(num_embeddings))
 
     @classmethod
     def of(cls, table: nn.Embedding) -> Int8Embedding:
         """The int8 version of a float table."""
         made = cls(table.num_embeddings, table.embedding_dim, table.padding_idx)
-        weight, scale = quantize_per_channel(table.weight.detach().float())
-        made.load_state_dict({"weight": weight, "scale": scale})
+        codes, scale = quantize_per_channel(table.weight.detach().float())
+        made.load_state_dict({"qweight": codes, "scale": scale})
         return made
 
-    def rows(self, ids: Int[Tensor, ...] | slice) -> Int8[Tensor, "... dim"]:
-        """The codes of some rows."""
-        return self.weight[ids]
+    def codes(self) -> Int8[Tensor, "rows dim"]:
+        """The int8 codes."""
+        return self.qweight
+
+    def matrix(self) -> Float[Tensor, "rows dim"]:
+        """Q · s."""
+        return self.qweight * self.scale[:, None]
+
+    def error_bound(self, weight: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows 1"]:
+        """Half a step of each row."""
+        return channel_bound(weight)
 
     def forward(self, ids: Int[Tensor, ...]) -> Float[Tensor, "... dim"]:
         """The rows of the ids, in float32."""
-        return self.rows(ids) * self.scale[ids][..., None]
+        return _rows(self.qweight, ids) * _rows(self.scale, ids)[..., None]
 
 
 class Int4Embedding(QuantizedEmbedding):
@@ -108,11 +110,11 @@ class Int4Embedding(QuantizedEmbedding):
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None) -> None:
         """An empty table."""
         super().__init__(num_embeddings, embedding_dim, padding_idx)
-        self.weight: Tensor
+        self.qweight: Tensor
         self.scale: Tensor
         packed = torch.zeros(num_embeddings, packed_size(embedding_dim), dtype=torch.uint8)
         groups = group_count(embedding_dim, INT4_GROUP_SIZE)
-        self.register_buffer("weight", packed)
+        self.register_buffer("qweight", packed)
         self.register_buffer("scale", torch.ones(num_embeddings, groups, dtype=torch.bfloat16))
 
     @classmethod
@@ -121,20 +123,28 @@ class Int4Embedding(QuantizedEmbedding):
         made = cls(table.num_embeddings, table.embedding_dim, table.padding_idx)
         weight = table.weight.detach().float()
         codes, scale, _ = quantize_groups(weight, INT4_GROUP_SIZE, symmetric=True)
-        made.load_state_dict({"weight": pack_codes(codes), "scale": scale})
+        made.load_state_dict({"qweight": pack_codes(codes), "scale": scale})
         return made
 
-    def rows(self, ids: Int[Tensor, ...] | slice) -> Int8[Tensor, "... dim"]:
-        """The codes of some rows."""
-        codes = unpack_codes(self.weight[ids], self.embedding_dim)
+    def codes(self) -> Int8[Tensor, "rows dim"]:
+        """The codes, counted from zero."""
+        codes = unpack_codes(self.qweight, self.embedding_dim)
         return center_groups(codes, SYMMETRIC_ZERO, INT4_GROUP_SIZE)
+
+    def matrix(self) -> Float[Tensor, "rows dim"]:
+        """(q − 8) · s."""
+        return self._floats(self.qweight, self.scale)
+
+    def error_bound(self, weight: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
+        """Half a step of each group, and what rounding its scale adds."""
+        return group_bound(weight, INT4_GROUP_SIZE, symmetric=True)
 
     def forward(self, ids: Int[Tensor, ...]) -> Float[Tensor, "... dim"]:
         """The rows of the ids, in float32."""
-        codes = unpack_codes(self.weight[ids], self.embedding_dim)
-        return dequantize_groups(
-            codes, self.scale[ids], SYMMETRIC_ZERO, INT4_GROUP_SIZE, torch.float32
-        )
+        return self._floats(_rows(self.qweight, ids), _rows(self.scale, ids))
+
+    def _floats(self, packed: Tensor, scale: Tensor) -> Tensor:
+        return dequantize_groups(packed, scale, SYMMETRIC_ZERO, INT4_GROUP_SIZE, self.embedding_dim)
 
 
 MAKERS: dict[str, Callable[[nn.Embedding], QuantizedEmbedding]] = {
@@ -157,8 +167,9 @@ def quantize_embeddings_(module: PreTrainedModel, choice: str) -> None:
     if choice == "none":
         return
     for name, table in _plain_tables(module, choice).items():
-        made = MAKERS[choice](table).train(table.training)
-        module.set_submodule(name, made.to(table.weight.device))
+        made = MAKERS[choice](table).train(table.training).to(table.weight.device)
+        check_quantized(name, made, table.weight.detach().float())
+        module.set_submodule(name, made)
 
 
 def check_embeddings(skeleton: PreTrainedModel, choice: str) -> None:
@@ -181,6 +192,11 @@ def embedding_tables(module: PreTrainedModel) -> dict[str, nn.Embedding]:
     beside = module.get_submodule(parent).named_children()
     prefix = f"{parent}." if parent else ""
     return {f"{prefix}{n}": part for n, part in beside if isinstance(part, nn.Embedding)}
+
+
+def _rows(table: Tensor, ids: Int[Tensor, ...]) -> Tensor:
+    """Rows of a table; like nn.Embedding's, without ids that count from the end."""
+    return table.index_select(0, ids.reshape(-1)).view(*ids.shape, *table.shape[1:])
 
 
 def _plain_tables(module: PreTrainedModel, choice: str) -> dict[str, nn.Embedding]:

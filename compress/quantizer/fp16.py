@@ -17,8 +17,8 @@ import torch
 
 from compress.dry_run import check_runs
 from compress.interfaces import Quantizer
+from compress.quantizer.rounding import cast_
 from compress.runtime.torch import TorchFormat
-from compress.settings import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -48,12 +48,4 @@ class Fp16(Quantizer, TorchFormat):
         Raises:
             UserError: a weight lies outside float16's range; says which.
         """
-        largest = torch.finfo(torch.float16).max
-        for name, weight in module.named_parameters():
-            found = float(weight.detach().abs().max())
-            if found > largest:
-                raise UserError(
-                    f"quantizer=fp16: {name} has a weight of {found:g}, "
-                    f"float16 ends at {largest:g}; take quantizer=bf16"
-                )
-        module.to(torch.float16)
+        cast_(module, "fp16", torch.float16, "bf16")

@@ -27,6 +27,7 @@ from compress.quantizer.packing import (
     SYMMETRIC_ZERO,
     center_groups,
     dequantize_groups,
+    group_bound,
     group_count,
     pack_codes,
     packed_size,
@@ -99,13 +100,13 @@ class Int4WeightOnlyLinear(QuantizedLinear):
         """An empty layer."""
         super().__init__(in_features, out_features, bias)
         self.group_size = group_size
-        self.weight: Tensor
+        self.qweight: Tensor
         self.scale: Tensor
         self.zero: Tensor | None
         groups = group_count(in_features, group_size)
         packed = torch.zeros(out_features, packed_size(in_features), dtype=torch.uint8)
         zero = torch.zeros(out_features, packed_size(groups), dtype=torch.uint8)
-        self.register_buffer("weight", packed)
+        self.register_buffer("qweight", packed)
         self.register_buffer("scale", torch.ones(out_features, groups, dtype=torch.bfloat16))
         self.register_buffer("zero", None if symmetric else zero)
 
@@ -116,7 +117,7 @@ class Int4WeightOnlyLinear(QuantizedLinear):
         made = cls(in_features, out_features, linear.bias is not None, group_size, symmetric)
         weight = weight_matrix(linear).detach().float()
         codes, scale, zero = quantize_groups(weight, group_size, symmetric=symmetric)
-        state = {"weight": pack_codes(codes), "scale": scale}
+        state = {"qweight": pack_codes(codes), "scale": scale}
         if not symmetric:
             state["zero"] = pack_codes(zero)
         made.fill_(linear, state)
@@ -129,16 +130,23 @@ class Int4WeightOnlyLinear(QuantizedLinear):
 
     def codes(self) -> Int8[Tensor, "out in"]:
         """The codes, counted from their zero points."""
-        stored = unpack_codes(self.weight, self.in_features)
+        stored = unpack_codes(self.qweight, self.in_features)
         return center_groups(stored, self._zero_points(), self.group_size)
+
+    def matrix(self) -> Float[Tensor, "out in"]:
+        """(q − z) · s."""
+        return dequantize_groups(
+            self.qweight, self.scale, self._zero_points(), self.group_size, self.in_features
+        )
+
+    def error_bound(self, weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:
+        """Half a step of each group, and what rounding its scale adds."""
+        return group_bound(weight, self.group_size, symmetric=self.zero is None)
 
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         """X · Wᵀ + b with W made anew."""
-        stored = unpack_codes(self.weight, self.in_features)
-        weight = dequantize_groups(
-            stored, self.scale, self._zero_points(), self.group_size, x.dtype
-        )
-        return functional.linear(x, weight, None if self.bias is None else self.bias.to(x.dtype))
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return functional.linear(x, self.matrix().to(x.dtype), bias)
 
     def _zero_points(self) -> UInt8[Tensor, "out groups"] | int:
         if self.zero is None:

@@ -1,28 +1,37 @@
-"""Dynamic int8: weights as int8 per output channel, activations quantised as they come.
+"""Dynamic int8: weights as int8 per output channel, activations quantized as they come.
 
 Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference", arXiv:1712.05877, section 2.1, with weights symmetric per channel (Krishnamoorthi,
-arXiv:1806.08342, section 3.1) and one scale per activation tensor and call. Deviation: norms and
-biases stay float32, embeddings too unless asked, and so does the arithmetic between the Linear
-layers.
+arXiv:1806.08342, section 3.1) and, in torch, activations symmetric with one scale per token (Yao et
+al., "ZeroQuant", arXiv:2206.01861, section 4; "vector-wise" in Dettmers et al., "LLM.int8()",
+arXiv:2208.07339, section 2.1). A token's product so depends on nothing else in the batch. In ONNX
+Runtime there is one scale for all activations of a call. Deviation: norms and biases stay float32,
+embeddings too unless asked, and so does the arithmetic between the Linear layers.
+
+torch's own dynamic kernel has one scale for all activations of a call and 7 bits. That ruins
+language models, where a few activations are a thousand times the others. It is 12 to 15 % faster
+than this format as a whole (benchmarks/int8_activations.py).
 """
 
 from __future__ import annotations
 
+import functools
+import platform
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int8
 from torch import Tensor
 
 from compress.blocks import Linear
 from compress.interfaces import CompressedModel, Device, StageContext
 from compress.onnx_quantize import quantize_dynamically, quantize_tables
 from compress.quantizer.linears import Int8Linear, LinearFormat
+from compress.quantizer.packing import INT8_MAX
 from compress.runtime.onnxruntime import OnnxFormat
-from compress.settings import ConfigError
+from compress.settings import ConfigError, UserError
 
 if TYPE_CHECKING:
     import onnx
@@ -30,8 +39,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Int8Dynamic(LinearFormat, OnnxFormat):
-    """Makes every Linear int8, and the activations that it reads."""
+    """Makes every Linear int8, and the activations that it reads.
 
+    In torch, activations have 8 bits on processors with VNNI and 7 on others.
+    """
+
+    version = 2
     weight_bits = 8
     torch_devices = ("cpu",)
     compiles = False
@@ -44,6 +57,14 @@ class Int8Dynamic(LinearFormat, OnnxFormat):
         """The dynamic int8 version of a Linear."""
         return Int8DynamicLinear.of(linear)
 
+    def check_torch(self) -> None:
+        """Refuses a processor that torch has no int8 kernels for.
+
+        Raises:
+            UserError: this one is such.
+        """
+        check_kernels()
+
     def check_onnx(self, device: Device) -> None:
         """Refuses int4 tables, for which ONNX Runtime has no lookup that leaves them packed.
 
@@ -52,17 +73,14 @@ class Int8Dynamic(LinearFormat, OnnxFormat):
         """
         if self.embeddings == "int4":
             raise ConfigError(
-                "quantizer.embeddings=int4 cannot be had in the onnxruntime runtime, "
-                "none and int8 can"
+                "quantizer.embeddings=int4 is not supported by the onnxruntime runtime; supported: "
+                "none, int8"
             )
 
     def quantize_onnx(
         self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
     ) -> onnx.ModelProto:
-        """The graph with int8 products, activations of 8 bits: there its kernels do not overflow.
-
-        As the format is in torch, but for the eighth bit.
-        """
+        """The graph with int8 products; activations have 8 bits and one scale for each call."""
         if self.embeddings == "int8":
             graph = quantize_tables(graph, model)
         return quantize_dynamically(graph)
@@ -79,12 +97,19 @@ class Int8DynamicLinear(Int8Linear):
         self._packed: Any = None
 
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
-        """X · Wᵀ + b with int8 arithmetic and an int32 accumulator."""
+        """X · Wᵀ + b with int8 arithmetic and an int32 accumulator.
+
+        Each token is divided by its largest absolute value, so that one fixed scale serves all.
+        """
         if self._packed is None:
-            self._packed = _pack(self.weight, self.scale, self.bias)
-        # reduce_range: without VNNI, int8 products of 8-bit activations overflow in pairs.
-        result: Tensor = torch.ops.quantized.linear_dynamic(x, self._packed, True)
-        return result
+            self._packed = _pack(self.qweight, self.scale)
+        largest = x.abs().amax(dim=-1, keepdim=True)
+        # A token of zeros gives 0 / 0 here, of which the kernel makes some code, and its sum times
+        # the largest value is 0 again. Infinity and NaN come out as infinity or NaN.
+        product = _multiply(x / largest, self._packed, activation_max())
+        if self.bias is None:
+            return product.mul_(largest)
+        return torch.addcmul(self.bias, product, largest, out=product)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Int8DynamicLinear:
         """A copy that packs its weights anew: the packed form cannot be copied."""
@@ -93,16 +118,60 @@ class Int8DynamicLinear(Int8Linear):
         return copied
 
 
-def _pack(weight: Tensor, scale: Tensor, bias: Tensor | None) -> Any:
+@functools.cache
+def activation_max() -> int:
+    """The largest code of an activation on this processor: 127 (8 bits) or 63 (7 bits).
+
+    Without VNNI the kernel adds products in pairs as 16-bit integers, which cannot hold those of
+    8-bit activations; the sums come out far too small. So it is tried with the largest there are.
+    """
+    count = 32
+    weight = torch.full((1, count), INT8_MAX, dtype=torch.int8)
+    total = _multiply(torch.ones(1, count), _pack(weight, torch.ones(1)), INT8_MAX)
+    return INT8_MAX if round(float(total)) == count * INT8_MAX else INT8_MAX // 2
+
+
+def check_kernels() -> None:
+    """Checks that torch has its int8 kernels for this processor: fbgemm's, for x86 with AVX2.
+
+    Raises:
+        UserError: it does not.
+    """
+    if "fbgemm" not in supported_engines():
+        raise UserError(
+            "int8 activations in the torch runtime need an x86 processor with AVX2, this one is "
+            f"{platform.machine()} without it; use quantizer=int8_weight_only"
+        )
+
+
+def supported_engines() -> list[str]:
+    """The int8 kernels that torch has on this processor, by its names for them."""
+    engines: list[str] = torch.backends.quantized.supported_engines
+    return engines
+
+
+def _multiply(
+    x: Float[Tensor, "... in"], packed: Any, largest_code: int
+) -> Float[Tensor, "... out"]:
+    """X · Wᵀ of activations in [-1, 1], which are rounded to whole 1 / `largest_code`."""
+    product: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+        x, 1 / largest_code, largest_code + 1, packed
+    )
+    return product
+
+
+def _pack(weight: Int8[Tensor, "out in"], scale: Float[Tensor, " out"]) -> Any:
     """The weights in the layout of the processor's int8 kernels.
 
-    torch 2.13 deprecates qint8 tensors, but offers no other way into its CPU int8 kernels, and
-    torchao's were slower on the CPUs measured. All use of them is in this function.
+    torch 2.13 deprecates qint8 tensors, but offers no other way into its CPU int8 kernels that is
+    as fast for few tokens: oneDNN's take 50 µs longer to begin, and torchao's were slower on the
+    CPUs measured. All use of them is in this function and in `_multiply`.
     """
+    check_kernels()
     zero_points = torch.zeros(len(scale), dtype=torch.long)
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message=".*quantized tensor creation", category=UserWarning
         )
         tensor = torch._make_per_channel_quantized_tensor(weight, scale.double(), zero_points, 0)
-        return torch.ops.quantized.linear_prepack(tensor, bias)
+        return torch.ops.quantized.linear_prepack(tensor, None)

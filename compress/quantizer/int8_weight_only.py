@@ -58,5 +58,5 @@ class Int8WeightOnlyLinear(Int8Linear):
 
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         """X · Qᵀ · s + b: a channel's scale is taken out of its sum, which is cheaper."""
-        result = functional.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
+        result = functional.linear(x, self.qweight.to(x.dtype)) * self.scale.to(x.dtype)
         return result if self.bias is None else result + self.bias.to(x.dtype)

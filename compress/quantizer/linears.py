@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from jaxtyping import Int8
+from jaxtyping import Float, Int8
 from torch import Tensor
 
 from compress.blocks import every_linear, shape_of, weight_matrix
 from compress.interfaces import Quantizer
-from compress.modules import StoredModule
+from compress.modules import QuantizedModule
 from compress.quantizer.embeddings import (
     CHOICES,
     TABLE_BITS,
     check_embeddings,
     quantize_embeddings_,
 )
-from compress.quantizer.packing import quantize_per_channel
+from compress.quantizer.packing import channel_bound, quantize_per_channel
+from compress.quantizer.rounding import check_quantized
 from compress.runtime.torch import TorchFormat
 from compress.settings import check_choice
 from compress.stacks import Linear, check_all_linear
@@ -68,13 +69,15 @@ class LinearFormat(Quantizer, TorchFormat):
         """The module to put in a Linear's place."""
 
     def quantize_torch_(self, module: PreTrainedModel) -> None:
-        """Replaces each Linear, and the embeddings if asked."""
+        """Replaces each Linear, and the embeddings if asked; checks what each became."""
         for name, linear in list(every_linear(module)):
-            replace_linear_(module, name, linear, self.quantized(linear))
+            made = self.quantized(linear).to(linear.weight.device)
+            check_quantized(name, made, weight_matrix(linear).detach().float())
+            replace_linear_(module, name, linear, made)
         quantize_embeddings_(module, self.embeddings)
 
 
-class QuantizedLinear(StoredModule, ABC):
+class QuantizedLinear(QuantizedModule, ABC):
     """A Linear with quantised weights. Its state is plain tensors: what it says is on disk."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
@@ -93,13 +96,9 @@ class QuantizedLinear(StoredModule, ABC):
         """The shape of the Linear."""
         return self.out_features, self.in_features
 
-    @abstractmethod
-    def codes(self) -> Int8[Tensor, "out in"]:
-        """The weights as integers, zero where the weight is zero."""
-
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """The codes and the bias."""
-        yield "weight", self.codes()
+        yield from super().weights()
         if self.bias is not None:
             yield "bias", self.bias
 
@@ -118,9 +117,9 @@ class Int8Linear(QuantizedLinear, ABC):
     def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
         """An empty layer."""
         super().__init__(in_features, out_features, bias)
-        self.weight: Tensor
+        self.qweight: Tensor
         self.scale: Tensor
-        self.register_buffer("weight", torch.zeros(out_features, in_features, dtype=torch.int8))
+        self.register_buffer("qweight", torch.zeros(out_features, in_features, dtype=torch.int8))
         self.register_buffer("scale", torch.ones(out_features))
 
     @classmethod
@@ -128,10 +127,18 @@ class Int8Linear(QuantizedLinear, ABC):
         """The int8 version of a float Linear."""
         out_features, in_features = shape_of(linear)
         made = cls(in_features, out_features, linear.bias is not None)
-        weight, scale = quantize_per_channel(weight_matrix(linear).detach().float().contiguous())
-        made.fill_(linear, {"weight": weight, "scale": scale})
+        codes, scale = quantize_per_channel(weight_matrix(linear).detach().float().contiguous())
+        made.fill_(linear, {"qweight": codes, "scale": scale})
         return made
 
     def codes(self) -> Int8[Tensor, "out in"]:
         """The int8 codes."""
-        return self.weight
+        return self.qweight
+
+    def matrix(self) -> Float[Tensor, "out in"]:
+        """Q · s."""
+        return self.qweight * self.scale[:, None]
+
+    def error_bound(self, weight: Float[Tensor, "out in"]) -> Float[Tensor, "out 1"]:
+        """Half a step of each output channel."""
+        return channel_bound(weight)

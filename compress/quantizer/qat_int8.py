@@ -6,8 +6,9 @@ pass takes rounding for the identity (Bengio et al., arXiv:1308.3432). On BERT: 
 "Q8BERT", arXiv:1910.06188. What is trained is what is exported, so the rounding is that of
 `int8_dynamic` and of its kernel. Deviations that follow from it:
 
-- Activations take their range from each call; both papers keep a moving average of it.
-- Activations are asymmetric of 7 bits, 0 to 127 (`reduce_range` of the kernel); both papers have 8.
+- Activations take their scale from each token; both papers keep a moving average of one range.
+- Activations are symmetric as in Q8BERT; Jacob et al. have a zero point. Without VNNI they have 7
+  bits instead of 8, as in `int8_dynamic`: train on a processor like the one that it will run on.
 - Weights are symmetric per output channel; Jacob et al. have one asymmetric range per tensor.
 - Norms, biases and all between the Linear layers stay float32. So do embeddings unless asked, which
   Q8BERT rounds.
@@ -37,17 +38,13 @@ from compress.distillation import Distillation, distill_
 from compress.interfaces import CompressedModel, StageContext, Step
 from compress.pruner.reducer import held_masks
 from compress.quantizer.embeddings import MAKERS, embedding_tables
-from compress.quantizer.int8_dynamic import Int8DynamicLinear
+from compress.quantizer.int8_dynamic import Int8DynamicLinear, activation_max, check_kernels
 from compress.quantizer.linears import LinearFormat
-from compress.quantizer.packing import quantize_per_channel
+from compress.quantizer.packing import SMALLEST_SCALE, quantize_per_channel
 from compress.settings import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-ACTIVATION_MAX = 127
-# The kernel takes no smaller scale: SMALL_SCALE_THRESHOLD in ATen/native/quantized/cpu/QuantUtils.h
-SMALLEST_SCALE = 6.1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +55,7 @@ class QatInt8(LinearFormat):
         training: on the teacher's logits or the labels, with pruned weights held at zero.
     """
 
+    version = 2
     weight_bits = 8
     torch_devices = ("cpu",)
     compiles = False
@@ -76,6 +74,14 @@ class QatInt8(LinearFormat):
                 "QatInt8.training.epochs must be > 0, got 0; without training the format is "
                 "quantizer=int8_dynamic"
             )
+
+    def check_torch(self) -> None:
+        """Refuses a processor that torch has no int8 kernels for.
+
+        Raises:
+            UserError: this one is such.
+        """
+        check_kernels()
 
     def prepare(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The model with float weights that were trained to be rounded."""
@@ -119,7 +125,7 @@ def fake_quantized_linear(
     are exact in bfloat16 too, so that under autocast only the sums are rounded once more.
     """
     weight_codes, weight_scale = quantize_per_channel(weight.detach())
-    x_codes, x_scale = quantize_per_tensor(x.detach())
+    x_codes, x_scale = quantize_per_token(x.detach(), activation_max())
     total = functional.linear(
         straight_through(x / x_scale, x_codes),
         straight_through(weight / weight_scale[:, None], weight_codes.float()),
@@ -128,21 +134,23 @@ def fake_quantized_linear(
     return product if bias is None else product + bias
 
 
-def quantize_per_tensor(x: Float[Tensor, ...]) -> tuple[Float[Tensor, ...], Float[Tensor, ""]]:
-    """What the kernel makes of activations: round(x / scale) within 127 steps that include 0.
+def quantize_per_token(
+    x: Float[Tensor, "... in"], largest_code: int
+) -> tuple[Float[Tensor, "... in"], Float[Tensor, "... 1"]]:
+    """What the kernel makes of activations: round(x / scale), scale = max_j |x_j| / largest code.
 
     Returns:
-        The codes less their zero point, whole numbers from -127 to 127; and the scale.
+        The codes, whole numbers from -largest_code to largest_code; and the scales, 1 for a token
+        of zeros, as which all below 1e-36 count.
     """
-    low, high = (limit.double() for limit in x.aminmax())
-    low, high = low.clamp_max(0), high.clamp_min(0)
-    step = (high - low) / ACTIVATION_MAX
-    zero_point = (-low / step.clamp_min(torch.finfo(step.dtype).tiny)).round().float()
-    scale = step.clamp_min(SMALLEST_SCALE).float()
-    # As oneDNN's kernel does it, to the bit but for its fused multiply-add; fbgemm's adds the zero
-    # point after rounding. They differ where a value is half-way between two codes.
-    codes = (x * (1 / scale) + zero_point).round().clamp(0, ACTIVATION_MAX)
-    return codes - zero_point, scale
+    largest = x.abs().amax(dim=-1, keepdim=True)
+    vanishes = largest < largest_code * SMALLEST_SCALE
+    largest = torch.where(vanishes, float(largest_code), largest)
+    # As fbgemm's kernel does it, to the bit but for its fused multiply-add: it adds the zero point
+    # before rounding, so that a value that is half-way between two codes may go the other way.
+    zero_point = largest_code + 1
+    codes = (x / largest * largest_code + zero_point).round() - zero_point
+    return codes, largest / largest_code
 
 
 def straight_through(exact: Float[Tensor, ...], rounded: Float[Tensor, ...]) -> Float[Tensor, ...]:

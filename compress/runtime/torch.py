@@ -62,6 +62,9 @@ class TorchFormat(ABC):
     def check_torch_model(self, model: PreTrainedModel) -> None:  # noqa: B027
         """Raises a UserError if a model does not run in the format; gets its skeleton."""
 
+    def check_torch(self) -> None:  # noqa: B027
+        """Raises a UserError if torch lacks the format's kernels on this machine; mostly none."""
+
     @abstractmethod
     def quantize_torch_(self, module: PreTrainedModel) -> None:
         """Replaces modules, in place, by ones in this format."""
@@ -95,6 +98,7 @@ class TorchRuntime(Runtime):
                 f"quantizer {name} runs on {allowed} in the torch runtime, got "
                 f"device={device.torch_device}"
             )
+        quantizer.check_torch()
         if self.compile and not quantizer.compiles:
             raise ConfigError(
                 f"device.runtime.compile=true does not go with quantizer {name}: its kernels take "

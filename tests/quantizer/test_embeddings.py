@@ -35,7 +35,7 @@ def table_of(rows: list[list[float]]) -> nn.Embedding:
 
 def test_int8_by_hand() -> None:
     made = Int8Embedding.of(table_of([[0.0, 0.0], [1.27, -0.635], [-0.02, 0.254]]))
-    assert made.weight.tolist() == [[0, 0], [127, -64], [-10, 127]]
+    assert made.qweight.tolist() == [[0, 0], [127, -64], [-10, 127]]
     looked_up = made(torch.tensor([[2, 1], [0, 2]]))
     expected = [[[-0.02, 0.254], [1.27, -0.64]], [[0.0, 0.0], [-0.02, 0.254]]]
     assert torch.allclose(looked_up, torch.tensor(expected), atol=1e-6)
@@ -44,7 +44,7 @@ def test_int8_by_hand() -> None:
 def test_int4_by_hand() -> None:
     made = Int4Embedding.of(table_of([[0.0, 0.0, 0.0], [3.5, -1.2, 0.6]]))
     # Steps of 0.5; codes count from 8; the odd half byte is 0.
-    assert made.weight.tolist() == [[0x88, 0x80], [0xF6, 0x90]]
+    assert made.qweight.tolist() == [[0x88, 0x80], [0xF6, 0x90]]
     assert dict(made.weights())["weight"].tolist() == [[0, 0, 0], [7, -2, 1]]
     assert made(torch.tensor([1, 0])).tolist() == [[3.5, -1.0, 0.5], [0.0, 0.0, 0.0]]
 

@@ -30,11 +30,11 @@ def test_only_the_weights_are_rounded() -> None:
     torch.manual_seed(0)
     linear, x = nn.Linear(64, 32), torch.randn(5, 7, 64)
     made = Int8WeightOnlyLinear.of(linear)
-    weight = made.weight.float() * made.scale[:, None]
+    weight = made.matrix()
     assert ((weight - linear.weight).abs() <= made.scale[:, None] / 2 + 1e-7).all()
     assert torch.allclose(made(x), nn.functional.linear(x, weight, linear.bias), atol=1e-6)
     errors = [(of(linear)(x) - linear(x)).square().mean() for of in (made.of, Int8DynamicLinear.of)]
-    assert errors[0] < errors[1] / 4  # 7 bits of the activations cost more than 8 of the weights
+    assert errors[0] < errors[1] / 1.5  # 8 bits of the activations are more error
 
 
 def test_it_computes_in_the_type_of_its_input() -> None:
@@ -63,5 +63,5 @@ def test_artifact_is_int8_on_disk(teacher: CompressedModel, tmp_path: Path) -> N
     stored = load_file(tmp_path / "weights.safetensors")
     linears = [n for n, part in teacher.module.named_modules() if isinstance(part, nn.Linear)]
     assert len(linears) > 10
-    assert all(stored[f"{name}.weight"].dtype == torch.int8 for name in linears)
+    assert all(stored[f"{name}.qweight"].dtype == torch.int8 for name in linears)
     assert Int8WeightOnly.torch_devices == ("cpu", "cuda")
