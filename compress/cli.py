@@ -206,8 +206,6 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-
-
 def _report(error: BaseException) -> None:
     """Logs a failure, and ends the program where no other job waits or the user wants to stop."""
     if not isinstance(error, Exception):

@@ -15,7 +15,6 @@ from compress.report.screen import show
 from compress.report.terminal import open_console
 from compress.report.write import write_report
 from compress.run_folder import empty_folder
-from compress.settings import UserError
 
 CONF = Path(__file__).parents[1] / "conf"
 
