@@ -6,6 +6,7 @@ is anything ever deleted, and only what is named like a key.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -37,6 +38,11 @@ def check_root(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} cannot be a stage cache (cache.dir): it is not a directory")
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise UserError(
+            f"{folder} cannot be a stage cache (cache.dir): nothing can be written to {there}"
+        )
     if is_root(folder) or not folder.exists():
         return
     foreign = [path.name for path in folder.iterdir() if not TEMPORARY.fullmatch(path.name)]

@@ -12,7 +12,15 @@ import pytest
 import torch
 
 from compress.cache import Cache, StageStore
-from compress.cache_root import TAG, TAG_CONTENT, delete_entry, delete_root, is_entry, open_root
+from compress.cache_root import (
+    TAG,
+    TAG_CONTENT,
+    check_root,
+    delete_entry,
+    delete_root,
+    is_entry,
+    open_root,
+)
 from compress.device.cpu import Cpu
 from compress.settings import UserError
 from scripts.cache import main
@@ -172,3 +180,21 @@ def test_stages_of_the_users_own_stay(device: Cpu, tmp_path: Path) -> None:
     ):
         raise AssertionError("it was refused")
     assert contents(tmp_path) == {"stages/mine": b"mine"}
+
+
+@pytest.mark.parametrize("place", ["file/cache", "file/a/cache"])
+def test_a_cache_where_no_folder_can_be_is_refused_before_work(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"\(cache\.dir\): nothing can be written to .*file$"):
+        check_root(tmp_path / place)
+
+
+def test_a_cache_that_cannot_be_written_to_is_refused_before_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rights of the folder that it would be made in count; root has them all."""
+    asked: list[object] = []
+    monkeypatch.setattr("os.access", lambda path, _: asked.append(path))
+    with pytest.raises(UserError, match=r"nothing can be written to"):
+        check_root(tmp_path / "a" / "cache")
+    assert asked == [tmp_path]

@@ -10,7 +10,7 @@ import pytest
 import transformers
 
 from compress.config_values import check_values
-from compress.pretrained import load_skeleton
+from compress.pretrained import load_skeleton, read_config
 from compress.settings import UserError
 
 SIZES = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -100,7 +100,7 @@ def test_what_is_no_config(raw: str, said: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_right_values(name: str, tmp_path: Path) -> None:
     CONFIGS[name].save_pretrained(tmp_path)
-    assert load_skeleton(tmp_path, "classifier").config.model_type == name
+    assert read_config(tmp_path).model_type == name
 
 
 @pytest.mark.slow
