@@ -183,7 +183,7 @@ def test_what_is_cut_is_what_was_silenced(
 ) -> None:
     settings = ("sparsity=0.5", "round_to=1", f"importance={importance}")
     if (name, method) == ("big_bird", "heads"):
-        with pytest.raises(UserError, match="cannot run: BigBird.*is invalid for input of size"):
+        with pytest.raises(UserError, match=r"cannot run: BigBird.*is invalid for input of size"):
             pruned(name, pruner(method, *settings))
         return
     teacher, made = pruned(name, pruner(method, *settings))
