@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 from torch import nn
 
+from compress.configs import write_labels
 from compress.files import write_atomically
 from compress.interfaces import CompressedModel, Runnable, Runtime
 from compress.manifest import (
@@ -101,6 +102,7 @@ def write_model(
         vars(model.module.config).update(vars(config))
         with quiet_bars():
             model.module.save_pretrained(folder)
+    write_labels(model.module.config, folder)
     seal(model, folder, RunSpec(runtime, type(model.module).__name__, modules, options or {}))
 
 
@@ -262,7 +264,8 @@ def _unfilled(folder: Path) -> PreTrainedModel:
             shapes = {name: part.get_shape() for name, part in stored.items()}
             types = {name: part.get_dtype() for name, part in stored.items()}
         place_stored_(module, parts, shapes)
-        for name, parameter in module.named_parameters():
+        # By every name: of those that share a tensor the file has one, and not always the first.
+        for name, parameter in module.named_parameters(remove_duplicate=False):
             parameter.data = parameter.data.to(HALVES.get(types.get(name, ""), parameter.dtype))
     return module
 

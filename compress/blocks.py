@@ -188,7 +188,7 @@ def every_linear(module: nn.Module) -> Iterator[tuple[str, Linear]]:
 
 
 def _layout_of(module: PreTrainedModel, block: nn.Module) -> Layout:
-    """The layout whose projections are exactly the block's."""
+    """The layout whose projections are exactly the block's, and whose facts its attention has."""
     whole = {name for name, part in block.named_modules() if isinstance(part, LowRankLinear)}
     linears = {name for name, _ in every_linear(block)}
     present = whole | {name for name in linears if _parent(name) not in whole}
@@ -197,7 +197,9 @@ def _layout_of(module: PreTrainedModel, block: nn.Module) -> Layout:
     present |= {name.partition(".")[2] for name in other_matrices(nn.ModuleList([block]))}
     for layout in LAYOUTS:
         if present == set(layout.projections):
-            return layout
+            wanted = {layout.head_size, *(name for name, _ in layout.attributes)}
+            if wanted <= set(vars(block.get_submodule(layout.attention))):
+                return layout
     known = "; ".join(layout.families for layout in LAYOUTS)
     paths = ", ".join(sorted(present))
     raise ConfigError(

@@ -26,8 +26,9 @@ from compress.stacks import LINEARS, Linear, find_stack
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-ROWS, TOKENS = 2, 7  # so that rows cannot be taken for tokens
+ROWS, TOKENS = 1, 7  # of several rows, models without a token for padding refuse to classify
 PIXELS = 64  # of an image, where the model takes any number
+LARGE = 2**20  # entries
 
 
 def weightless(module: PreTrainedModel, dtype: torch.dtype | None = None) -> PreTrainedModel:
@@ -37,13 +38,40 @@ def weightless(module: PreTrainedModel, dtype: torch.dtype | None = None) -> Pre
     all of the time.
     """
     made = copy.deepcopy(module).to("meta", dtype)
-    made._apply(lambda tensor: _zeros(tensor.shape, tensor.dtype))
     for part in made.modules():
+        thin = isinstance(part, (*LINEARS, nn.Conv2d, nn.Embedding))
+        for name, weight in part.named_parameters(recurse=False):
+            setattr(part, name, nn.Parameter(_zeros(weight, thin), requires_grad=False))
+        for name, buffer in part.named_buffers(recurse=False):
+            setattr(part, name, _zeros(buffer, thin))
         if isinstance(part, LINEARS):
             vars(part)["forward"] = partial(_one_output, part)
         elif isinstance(part, nn.Conv2d) and part.groups == 1:
             vars(part)["forward"] = partial(_one_channel, part)
     return made
+
+
+def any_batch(module: PreTrainedModel, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """An image of zeros, or a text of one token that ends as texts of the model end.
+
+    Args:
+        module: reads it.
+        dtype: of an image; None for float32.
+    """
+    config = module.config
+    if module.main_input_name == "pixel_values":
+        config = getattr(config, "vision_config", config)
+        size = getattr(config, "image_size", None) or PIXELS
+        height, width = (size, size) if isinstance(size, int) else size
+        channels = getattr(config, "num_channels", 3)
+        return {"pixel_values": torch.zeros(ROWS, channels, height, width, dtype=dtype)}
+    tokens = torch.zeros(ROWS, TOKENS, dtype=torch.long)
+    # Encoder-decoders classify a text by where it ends.
+    end = getattr(config, "eos_token_id", None)
+    # Some configs name a token of their architecture's first model, beyond a smaller vocabulary.
+    if isinstance(end, int) and end < getattr(config, "vocab_size", 0):
+        tokens[:, -1] = end
+    return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
 
 
 def check_runs(
@@ -120,29 +148,11 @@ def _one_channel(convolution: nn.Conv2d, inputs: Tensor) -> Tensor:
     return made.new_zeros((*made.shape[:-3], len(weight), *made.shape[-2:]))
 
 
-def _zeros(shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    # All rows of a matrix are one row; all matrices of a stack of experts are one matrix.
+def _zeros(tensor: Tensor, thin: bool) -> Tensor:
+    """Zeros of the same shape; of large ones all rows of a matrix are one row."""
+    shape = tensor.shape
+    if len(shape) < 2 or not (thin or tensor.numel() > LARGE):
+        return torch.zeros(shape, dtype=tensor.dtype)
+    # Kernels for stacks of experts want whole matrices: all of them are one.
     kept = 1 if len(shape) < 3 else len(shape) - 1
-    return torch.zeros(shape[-kept:], dtype=dtype).expand(shape)
-
-
-def any_batch(module: PreTrainedModel, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """An image of zeros, or texts of one token that end as texts of the model end.
-
-    Args:
-        module: reads it.
-        dtype: of an image; None for float32.
-    """
-    config = module.config
-    if module.main_input_name == "pixel_values":
-        config = getattr(config, "vision_config", config)
-        size = getattr(config, "image_size", None) or PIXELS
-        height, width = (size, size) if isinstance(size, int) else size
-        return {"pixel_values": torch.zeros(1, config.num_channels, height, width, dtype=dtype)}
-    tokens = torch.zeros(ROWS, TOKENS, dtype=torch.long)
-    # Encoder-decoders classify a text by where it ends.
-    end = getattr(config, "eos_token_id", None)
-    # Some configs name a token of their architecture's first model, beyond a smaller vocabulary.
-    if isinstance(end, int) and end < getattr(config, "vocab_size", 0):
-        tokens[:, -1] = end
-    return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    return torch.zeros(shape[-kept:], dtype=tensor.dtype).expand(shape)

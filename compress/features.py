@@ -242,7 +242,7 @@ def _projections(block: Block) -> list[nn.Module]:
 
 def _tensor(output: Any) -> Tensor:
     """A module's output in float32; of several the first, which blocks pass on."""
-    first: Tensor = output[0] if isinstance(output, tuple) else output
+    first: Tensor = output[0] if isinstance(output, (tuple, list)) else output
     return first.float()
 
 

@@ -8,18 +8,21 @@ layer has, or with another kind of attention.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from compress.configs import reread
 from compress.modules import StoredModule
 from compress.settings import ConfigError
 from compress.sources import first_line
-from compress.surgery import place_stored_, plain_config, reread
+from compress.stacks import layer_units
+from compress.surgery import place_stored_, plain_config
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 # Attributes that say nothing of what a model computes once it is trained.
 UNIMPORTANT = ("training", "gradient_checkpointing", "name_or_path", "warnings_issued")
@@ -35,23 +38,22 @@ def check_rebuilds(module: PreTrainedModel, what: str) -> None:
     Raises:
         ConfigError: it would not; names what differs.
     """
+    failed = f"{what}: {type(module).__name__} cannot be built again from its config and shapes"
     try:
-        built = _rebuilt(module)
+        plain = plain_config(module)
+        built = _rebuilt(module, plain)
     except Exception as error:  # whatever a model's or a config's own code raises
-        raise ConfigError(
-            f"{what}: {type(module).__name__} cannot be built again from its config and shapes: "
-            f"{first_line(error)}"
-        ) from error
-    for where, ours, theirs in _differences(module, built):
-        raise ConfigError(
-            f"{what}: {type(module).__name__} cannot be built again from its config and shapes: "
-            f"{where} would be {theirs}, expected {ours}"
-        )
+        raise ConfigError(f"{failed}: {first_line(error)}") from error
+    differences = _shape_differences(module, built)
+    if plain is None or plain is module.config:
+        # Elsewhere the config has other widths than before, and many modules remember widths.
+        differences = chain(differences, _fact_differences(module, built))
+    for where, ours, theirs in differences:
+        raise ConfigError(f"{failed}: {where} would be {theirs}, expected {ours}")
 
 
-def _rebuilt(module: PreTrainedModel) -> PreTrainedModel:
+def _rebuilt(module: PreTrainedModel, plain: PretrainedConfig | None) -> PreTrainedModel:
     """The model as it would be read back, without weights; see `compress.artifact`."""
-    plain = plain_config(module)
     with torch.device("meta"):
         built = type(module)(reread(plain or module.config)).eval()
         if plain is None:
@@ -62,25 +64,31 @@ def _rebuilt(module: PreTrainedModel) -> PreTrainedModel:
     return built
 
 
-def _differences(ours: nn.Module, theirs: nn.Module) -> Iterator[tuple[str, Any, Any]]:
-    """What, here and there: shapes of weights, classes of modules and their attributes."""
-    shapes = [
+def _shape_differences(ours: nn.Module, theirs: nn.Module) -> Iterator[tuple[str, Any, Any]]:
+    """The weights, with their shapes here and there."""
+    here, there = (
         {name: tuple(weight.shape) for name, weight in module.state_dict().items()}
         for module in (ours, theirs)
-    ]
-    yield from _unequal("", *shapes)
-    parts = [dict(module.named_modules()) for module in (ours, theirs)]
-    for name in (name for name in parts[0] if "drop" not in name):
-        yield from _unequal(f"{name}.", *(_facts(each.get(name)) for each in parts))
+    )
+    for name in sorted({*here, *there}):
+        if here.get(name) != there.get(name):
+            yield name, here.get(name, "absent"), there.get(name, "absent")
 
 
-def _unequal(
-    prefix: str, ours: dict[str, Any], theirs: dict[str, Any]
+def _fact_differences(
+    ours: PreTrainedModel, theirs: PreTrainedModel
 ) -> Iterator[tuple[str, Any, Any]]:
-    for name in sorted({*ours, *theirs}):
-        one, other = (facts.get(name, "absent") for facts in (ours, theirs))
-        if one != other:
-            yield f"{prefix}{name}", one, other
+    """Attributes of modules, with their values here and there."""
+    parts = dict(theirs.named_modules())
+    layers = tuple(f"{name}." for name in layer_units(ours))
+    for path, part in ours.named_modules():
+        here, there = _facts(part), _facts(parts.get(path))
+        inside = f"{path}.".startswith(layers)
+        for name in here if "drop" not in path else ():
+            # What stands beside the layers may know more kinds of layers than are left.
+            beside = name not in there or isinstance(here[name], list)
+            if here[name] != there.get(name) and (inside or not beside):
+                yield f"{path}.{name}", here[name], there.get(name, "absent")
 
 
 def _facts(part: nn.Module | None) -> dict[str, Any]:
@@ -92,8 +100,13 @@ def _facts(part: nn.Module | None) -> dict[str, Any]:
         for name, value in vars(part).items()
         if not name.startswith("_") and name not in UNIMPORTANT and "drop" not in name
     }
-    plain = {name: value for name, value in facts.items() if _is_plain(value)}
+    plain = {name: _listed(value) for name, value in facts.items() if _is_plain(value)}
     return {"class": type(part).__name__, **plain}
+
+
+def _listed(value: Any) -> Any:
+    """Lists instead of tuples, for JSON has no others."""
+    return list(map(_listed, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _is_plain(value: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from transformers.backbone_utils import BackboneConfigMixin
 from transformers.pytorch_utils import Conv1D
 
 from compress.blocks import Block, Projection, Units, known_blocks
+from compress.configs import reread
 from compress.modules import LowRankLinear, StoredModule
 from compress.settings import ConfigError
 from compress.stacks import Linear, find_stack, token_table
@@ -230,16 +230,6 @@ def plain_config(module: PreTrainedModel) -> PretrainedConfig | None:
         if known and len(values) == 1:
             setattr(config, name, values.pop())
     return config if _builds(module, config) else None
-
-
-def reread(config: PretrainedConfig) -> PretrainedConfig:
-    """A config as it is read back from what is written of it.
-
-    Raises:
-        ValueError: it would be refused.
-        StrictDataclassError: likewise.
-    """
-    return type(config).from_dict(json.loads(config.to_json_string(use_diff=True)))
 
 
 def _builds(module: PreTrainedModel, config: PretrainedConfig) -> bool:

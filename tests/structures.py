@@ -82,6 +82,7 @@ TEXTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "mixtral": ("mixtral", {**DECODER, "num_local_experts": 4, "num_experts_per_tok": 2}),
     "bloom": ("bloom", {"hidden_size": 16, "n_layer": 3, "n_head": 4}),
     "falcon": ("falcon", ENCODER),
+    "openai_gpt": ("openai-gpt", {"n_embd": 16, "n_layer": 3, "n_head": 4, "n_positions": 66}),
 }  # fmt: skip
 IMAGE: dict[str, tuple[str, Mapping[str, Any]]] = {
     "vit": ("vit", IMAGES),
@@ -89,6 +90,8 @@ IMAGE: dict[str, tuple[str, Mapping[str, Any]]] = {
     "dinov2": ("dinov2", {**IMAGES, "mlp_ratio": 2}),
     "swin": ("swin", {"image_size": 16, "patch_size": 2, "embed_dim": 8, "depths": [2, 1, 2],
                       "num_heads": [2, 2, 4], "window_size": 2}),
+    "swinv2": ("swinv2", {"image_size": 16, "patch_size": 2, "embed_dim": 8, "depths": [2, 2],
+                          "num_heads": [2, 2], "window_size": 2}),
     "convnext": ("convnext", {"hidden_sizes": [8, 16], "depths": [1, 2], "num_stages": 2,
                               "patch_size": 2, "image_size": 16}),
     "resnet": ("resnet", {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1],

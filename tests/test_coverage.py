@@ -57,11 +57,11 @@ def test_a_pruner_says_what_it_covered(
 
 
 def test_both_halves_of_an_encoder_decoder_and_a_shared_layer_are_covered() -> None:
-    wanda = settings_of("pruner", "wanda")
-    assert isinstance(wanda, Pruner)
+    magnitude = settings_of("pruner", "magnitude")
+    assert isinstance(magnitude, Pruner)
     for name in ("bart_uneven", "t5", "albert", "swin"):
         model = model_of(structure(name))
-        notes = wanda.prune(model, context_of(model)).history[-1].notes
+        notes = magnitude.prune(model, context_of(model)).history[-1].notes
         assert notes["covered_parameters"] == linears(model.module), name
 
 

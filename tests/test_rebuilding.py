@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from compress.configs import reread
 from compress.dry_run import any_batch, check_layers_drop, check_runs, weightless
 from compress.rebuilding import check_rebuilds
 from compress.settings import ConfigError, UserError
-from compress.surgery import keep_blocks_, reread
+from compress.surgery import keep_blocks_
 from tests.structures import EVERY, structure
 from tests.test_stacks import SEVERAL
 
@@ -117,12 +118,12 @@ def test_a_model_that_fails_is_refused_with_its_own_words() -> None:
 
 
 def test_weights_of_zeros_take_no_memory() -> None:
-    module = structure("mixtral", "meta")
+    module = structure("mixtral", "meta", hidden_size=128, intermediate_size=4096)
     made = weightless(module)
     assert all(not weight.any() for weight in made.parameters())
     held = {w.untyped_storage().data_ptr(): w.untyped_storage().nbytes() for w in made.parameters()}
     assert sum(held.values()) < sum(weight.nbytes for weight in module.parameters()) / 3
-    assert any_batch(made)["input_ids"].tolist() == [[0, 0, 0, 0, 0, 0, 2]] * 2
+    assert any_batch(made)["input_ids"].tolist() == [[0, 0, 0, 0, 0, 0, 2]]
 
 
 def test_a_copy_is_made() -> None:

@@ -41,8 +41,8 @@ STACKS: dict[str, tuple[dict[str, int], int]] = {
     "resnet": ({"resnet.encoder.stages": 2}, 0),
 }
 # What has no single stack of layers, one for each that the config counts.
-SEVERAL = ("albert_groups", "funnel", "t5", "t5_uneven", "bart", "bart_uneven", "swin", "convnext",
-           "resnet", "segformer")  # fmt: skip
+SEVERAL = ("albert_groups", "funnel", "t5", "t5_uneven", "bart", "bart_uneven", "swin", "swinv2",
+           "convnext", "resnet", "segformer")  # fmt: skip
 # The largest matrix that is no Linear's, and the share of the layers' weights that are none.
 LEFT = {
     "xlnet": ("rel_attn.q (16 x 4 x 4)", "62%"),

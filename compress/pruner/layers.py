@@ -164,7 +164,9 @@ def _influences(module: PreTrainedModel, batches: Iterable[dict[str, Tensor]]) -
     def add(_: nn.Module, positional: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
         nonlocal runs
         before = positional[0] if positional else named["hidden_states"]
-        influence = token_influence(before, output[0] if isinstance(output, tuple) else output)
+        influence = token_influence(
+            before, output[0] if isinstance(output, (tuple, list)) else output
+        )
         totals[runs % stack.depth] += float(influence.sum())
         tokens[runs % stack.depth] += influence.numel()
         runs += 1
