@@ -102,7 +102,7 @@ class Int8DynamicLinear(Int8Linear):
         Each token is divided by its largest absolute value, so that one fixed scale serves all.
         """
         if self._packed is None:
-            self._packed = _pack(self.qweight, self.scale)
+            self._packed = prepack(self.qweight, self.scale)
         largest = x.abs().amax(dim=-1, keepdim=True)
         # A token of zeros gives 0 / 0 here, of which the kernel makes some code, and its sum times
         # the largest value is 0 again. Infinity and NaN come out as infinity or NaN.
@@ -127,7 +127,7 @@ def activation_max() -> int:
     """
     count = 32
     weight = torch.full((1, count), INT8_MAX, dtype=torch.int8)
-    total = _multiply(torch.ones(1, count), _pack(weight, torch.ones(1)), INT8_MAX)
+    total = _multiply(torch.ones(1, count), prepack(weight, torch.ones(1)), INT8_MAX)
     return INT8_MAX if round(float(total)) == count * INT8_MAX else INT8_MAX // 2
 
 
@@ -160,8 +160,12 @@ def _multiply(
     return product
 
 
-def _pack(weight: Int8[Tensor, "out in"], scale: Float[Tensor, " out"]) -> Any:
-    """The weights in the layout of the processor's int8 kernels.
+def prepack(
+    weight: Int8[Tensor, "out in"],
+    scale: Float[Tensor, " out"],
+    bias: Float[Tensor, " out"] | None = None,
+) -> Any:
+    """The weights, and a bias where nothing is scaled afterwards, as the int8 kernels want them.
 
     torch 2.13 deprecates qint8 tensors, but offers no other way into its CPU int8 kernels that is
     as fast for few tokens: oneDNN's take 50 µs longer to begin, and torchao's were slower on the
@@ -174,4 +178,4 @@ def _pack(weight: Int8[Tensor, "out in"], scale: Float[Tensor, " out"]) -> Any:
             "ignore", message=".*quantized tensor creation", category=UserWarning
         )
         tensor = torch._make_per_channel_quantized_tensor(weight, scale.double(), zero_points, 0)
-        return torch.ops.quantized.linear_prepack(tensor, None)
+        return torch.ops.quantized.linear_prepack(tensor, bias)

@@ -19,8 +19,8 @@ from compress.interfaces import CompressedModel
 from compress.quantizer.int8_dynamic import (
     Int8Dynamic,
     Int8DynamicLinear,
-    _pack,
     activation_max,
+    prepack,
 )
 from compress.quantizer.packing import quantize_per_channel
 from compress.settings import UserError
@@ -105,7 +105,7 @@ from compress.quantizer import int8_dynamic
 made = int8_dynamic.Int8DynamicLinear(64, 1, False)
 made.qweight.fill_(127)
 print(int8_dynamic.activation_max(), made(torch.ones(1, 64)).item())
-packed = int8_dynamic._pack(made.qweight, made.scale)
+packed = int8_dynamic.prepack(made.qweight, made.scale)
 print(int8_dynamic._multiply(torch.ones(1, 64), packed, 127).item())
 """
     switch = {**os.environ, "FBGEMM_ENABLE_INSTRUCTIONS": "AVX2"}
@@ -127,7 +127,10 @@ def test_an_outlier_in_one_token_costs_the_others_nothing() -> None:
     linear, x = nn.Linear(64, 32, bias=False).requires_grad_(False), torch.randn(9, 64)
     x[3, 5] = 1000
     made, exact = Int8DynamicLinear.of(linear), linear(x)
-    kernels = made(x), torch.ops.quantized.linear_dynamic(x, _pack(made.qweight, made.scale), True)
+    kernels = (
+        made(x),
+        torch.ops.quantized.linear_dynamic(x, prepack(made.qweight, made.scale), True),
+    )
     others = torch.arange(9) != 3
     errors = [float((y - exact)[others].norm() / exact[others].norm()) for y in kernels]
     # Steps of a hundredth of a token's largest value, against steps of 8 for all.
