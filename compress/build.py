@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from compress.blame import blame, lay
 from compress.construct import construct
 from compress.distillation import Distillation
 from compress.dry_run import check_runs
@@ -42,20 +43,24 @@ def build_run(cfg: DictConfig) -> Run:
     OmegaConf.to_container(own, resolve=True)
     hints = typing.get_type_hints(Run)
     parts: dict[str, Any] = {}
-    errors: list[str] = []
+    errors: dict[str, str] = {}
     for field in fields(Run):
         if not issubclass(_class_of(hints[field.name]), Settings):
             continue
         try:
             parts[field.name] = construct(cfg, field.name, hints[field.name])
         except UserError as error:
-            errors.append(str(error))
+            errors[field.name] = str(error)
     if errors:
-        raise ConfigError("; ".join(errors))
-    run = Run(**parts, seed=_seed(cfg), objectives=_objectives(cfg), interim=_interim(cfg))
+        refusal = ConfigError("; ".join(errors.values()))
+        lay(refusal, [(group,) for group in errors])
+        raise refusal
+    with blame("seed", "objectives", "interim"):
+        run = Run(**parts, seed=_seed(cfg), objectives=_objectives(cfg), interim=_interim(cfg))
     check_run(run)
-    for key in SEARCHED:
-        check_scores(key, OmegaConf.select(cfg, key) or (), run.task.scores())
+    with blame("search", "task"):
+        for key in SEARCHED:
+            check_scores(key, OmegaConf.select(cfg, key) or (), run.task.scores())
     return run
 
 
@@ -65,27 +70,50 @@ def check_run(run: Run) -> None:
     Raises:
         UserError: something cannot work.
     """
-    run.cache.check()
-    run.tracker.check()
-    run.device.check()
-    run.device.runtime.check(run.quantizer, run.device)
-    run.task.check()
-    check_objectives(run.objectives, run.task.scores())
-    run.quantizer.check_scores(run.task.scores())
-    check_smoothing(run)
-    run.teacher.check()
-    skeleton = run.teacher.skeleton(run.task.head)
-    run.task.check_model(skeleton)
-    check_shapes(run.device, skeleton)
-    check_skeleton(skeleton, run.teacher, run.device)
-    student = run.student.check(skeleton)
-    run.task.check_model(student)
-    check_skeleton(student, run.student, run.device)
-    pruned = run.pruner.check(student)
-    check_skeleton(pruned, run.pruner, run.device)
+    with blame("cache"):
+        run.cache.check()
+    with blame("tracker"):
+        run.tracker.check()
+    with blame("device"):
+        run.device.check()
+    with blame("device", "quantizer"):
+        run.device.runtime.check(run.quantizer, run.device)
+    with blame("task"):
+        run.task.check()
+    with blame("objectives", "task"):
+        check_objectives(run.objectives, run.task.scores())
+    with blame("quantizer", "task"):
+        run.quantizer.check_scores(run.task.scores())
+    with blame("task", "student", "pruner", "quantizer"):
+        check_smoothing(run)
+    with blame("teacher"):
+        run.teacher.check()
+    check_skeletons(run)
+
+
+def check_skeletons(run: Run) -> None:
+    """Checks the shapes that each stage leaves, first to last.
+
+    Raises:
+        UserError: a stage cannot do what it was asked on them, or its model does not run.
+    """
+    with blame("teacher", "task"):
+        skeleton = run.teacher.skeleton(run.task.head)
+        run.task.check_model(skeleton)
+    with blame("device", "teacher", "task"):
+        check_shapes(run.device, skeleton)
+        check_skeleton(skeleton, run.teacher, run.device)
+    with blame("student", "teacher", "task", "device"):
+        student = run.student.check(skeleton)
+        run.task.check_model(student)
+        check_skeleton(student, run.student, run.device)
+    with blame("pruner", "student", "teacher", "task", "device"):
+        pruned = run.pruner.check(student)
+        check_skeleton(pruned, run.pruner, run.device)
     # The quantizer comes last: it sees the shapes that the pruner leaves.
-    run.quantizer.check(pruned)
-    run.device.runtime.check_model(pruned, run.quantizer)
+    with blame("quantizer", "pruner", "student", "teacher", "task", "device"):
+        run.quantizer.check(pruned)
+        run.device.runtime.check_model(pruned, run.quantizer)
 
 
 def check_skeleton(module: PreTrainedModel, stage: Settings, device: Device) -> None:

@@ -17,14 +17,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from compress.blame import blame, blamed
 from compress.claims import check_cache, check_inputs, own_folder, shared_folder
 from compress.construct import construct
+from compress.credentials import scrub, scrubbed
 from compress.errors import mistake, one_line
 from compress.metrics import objective_values
 from compress.monitor import Rejected
 from compress.processes import start_server
 from compress.records import FILE, SCHEMA, RunRecord, read_record, write_record
-from compress.report.quality import kind_of, value_words
+from compress.report.words import summary_words
 from compress.run_folder import holds_result
 from compress.settings import UserError
 from compress.tracking import Tracker
@@ -68,7 +70,8 @@ def _run_in(folder: Path, cfg: DictConfig) -> float | list[float]:
 
         check_row(record.config.get("experiment"), record.overrides)
         check_inputs(cfg, folder)
-        check_cache(cfg, folder)
+        with blame("cache"):
+            check_cache(cfg, folder)
         run = build_run(cfg)
         start_server(PRELOADED)
         return execute(run, folder, shared_folder(folder), record)
@@ -83,7 +86,7 @@ def _run_in(folder: Path, cfg: DictConfig) -> float | list[float]:
     ended = error is None or isinstance(error, Exception)
     reason = track(cfg, record, folder, shared_folder(folder)) if ended else None
     if error is None:
-        _log_summary(record, folder)
+        log.info("%s → %s", summary_words(record), folder)
         if record.folds is not None:
             log.info("%s", record.folds.words(tuple(cfg.objectives)))
     else:
@@ -113,7 +116,7 @@ def recorded(
     except Rejected as error:
         record, failure = replace(record, status="infeasible", error=str(error)), error
     except BaseException as error:
-        record, failure = replace(record, error=one_line(error)), error
+        record, failure = replace(record, error=one_line(error), blame=blamed(error)), error
     seconds = time.perf_counter() - started
     record = replace(record, seconds=seconds)
     # A run that was refused before it began has not cleared its folder: what an earlier one has
@@ -166,10 +169,14 @@ def track_sweep(cfg: DictConfig, shared: Path) -> list[str]:
     Returns:
         Why it did not take something; empty if it has everything now.
     """
-    reasons = [
-        track(cfg, read_record(path.parent / FILE), path.parent, shared)
-        for path in sorted(shared.rglob(UNTRACKED))
-    ]
+    reasons: list[str | None] = []
+    for path in sorted(shared.rglob(UNTRACKED)):
+        try:
+            record = read_record(path.parent / FILE)
+        except UserError as error:
+            reasons.append(one_line(error))
+            continue
+        reasons.append(track(cfg, record, path.parent, shared))
     try:
         construct(cfg, "tracker", Tracker).log_report(shared)
     except Exception as error:
@@ -196,8 +203,8 @@ def blank_record(
         seed=seed if type(seed) is int else None,
         # A top-level group has a bare name; "recovery@pruner.recovery" is part of a choice.
         choices={k: str(v) for k, v in choices.items() if not {"/", "@"} & set(k)},
-        overrides=overrides,
-        config={str(key): value for key, value in config.items()},
+        overrides=tuple(map(scrub, overrides)),
+        config={str(key): scrubbed(value, str(key)) for key, value in config.items()},
     )
 
 
@@ -216,7 +223,7 @@ def _report(error: BaseException) -> None:
     if HydraConfig.get().mode == RunMode.RUN:
         raise error
     if mistake(error) is None:
-        log.error("%s", "".join(traceback.format_exception(error)))
+        log.error("%s", scrub("".join(traceback.format_exception(error))))
     log.error("failed: %s", one_line(error))
 
 
@@ -225,23 +232,3 @@ def _objectives(record: RunRecord) -> float | list[float]:
     names = record.config.get("objectives")
     values = objective_values(record, tuple(names) if isinstance(names, list) else ())
     return values if len(values) > 1 else (values or [math.nan])[0]
-
-
-def _log_summary(record: RunRecord, folder: Path) -> None:
-    assert record.metrics is not None
-    assert record.baseline is not None
-    ours, theirs, speed = record.metrics, record.baseline, record.speedup[0]
-    kind = kind_of(ours.score)
-    log.info(
-        "%s %s (teacher %s), %.1f MB (%.1f), %.2f ms (%.2f, %.2fx [%.2f, %.2f]) → %s",
-        kind.words,
-        *(value_words(kind, score.value, 4) for score in (ours.score, theirs.score)),
-        ours.size_bytes / 1e6,
-        theirs.size_bytes / 1e6,
-        ours.latency[0].median_ms,
-        theirs.latency[0].median_ms,
-        speed.ratio,
-        speed.low,
-        speed.high,
-        folder,
-    )

@@ -23,6 +23,7 @@ from hydra.core.override_parser.types import (
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 
+from compress.credentials import check_words
 from compress.errors import Parser, one_line_ending
 from compress.settings import ConfigError
 
@@ -33,6 +34,8 @@ CONF = Path(__file__).parents[1] / "conf"
 def command_line() -> Iterator[None]:
     """Shows a mistake in a config as one line and exits with 1; a traceback means a bug of ours."""
     with one_line_ending():
+        for argument in sys.argv[1:]:
+            check_words(argument)
         check_arguments(sys.argv[1:])
         sys.argv[1:] = cross_choices(sys.argv[1:])
         # With it Hydra raises instead of printing its own report of several lines.

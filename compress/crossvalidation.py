@@ -22,9 +22,8 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from compress.measure.intervals import mcnemar_p_value
-from compress.measure.speedup import outside
 from compress.metrics import METRICS
-from compress.records import Comparison, Data, RunRecord, Speedup
+from compress.records import Comparison, Data, RunRecord
 from compress.search.goals import baseline_of
 from compress.spread import Folds, Spread, spread
 
@@ -131,8 +130,6 @@ def _merged(values: Sequence[Any]) -> Any:
     made = type(values[0])(**merged)
     if isinstance(made, Comparison):
         return _compared(made, [value.p_value for value in values])
-    if isinstance(made, Speedup) and made.floor is not None:
-        return replace(made, difference=outside(made.low, made.high, made.floor))
     return made
 
 

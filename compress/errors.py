@@ -16,8 +16,12 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from compress.credentials import scrub
+from compress.legible import shortened, visible
+from compress.ranges import LONGEST_ERROR
 from compress.settings import UserError
 
+SCRUBBED = 20_000  # characters of an error in which secrets are looked for; the rest is cut anyhow
 # As shells have it: 128 and the number of the signal, SIGINT and SIGPIPE.
 INTERRUPTED, UNREAD = 130, 141
 # What a disk or a process has no more of. Such an error need not name a file: a write has none.
@@ -149,9 +153,10 @@ def _is_of_composing(error: BaseException) -> bool:
 
 
 def _flat(text: str) -> str:
-    """One line that is fit for a terminal: what is not to be seen, and what is no text, escaped."""
+    """One line that is fit for a terminal: no secret, nothing that is no sign, not megabytes."""
     words = " ".join(text.split())
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in words)
+    shown = scrub(visible(words[:SCRUBBED]))
+    return shortened(shown, LONGEST_ERROR, max(len(shown), len(words)))
 
 
 def _nobody_reads() -> bool:

@@ -7,7 +7,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from compress.ranges import (
+    AtLeastOne,
+    Count,
+    Distance,
+    Figure,
+    Floor,
+    Milliseconds,
+    Name,
+    Rate,
+    Ratio,
+    Share,
+)
 from compress.scores import SCORES
+
+
+def outside(low: float, high: float, floor: float) -> bool:
+    """Whether an interval lies outside [1/floor, floor]."""
+    return low > floor or high < 1 / floor
 
 
 @dataclass(frozen=True)
@@ -25,14 +42,14 @@ class Score:
         others: what the task is judged by beside it, such as {"matthews": 0.4}.
     """
 
-    metric: str
-    value: float
-    low: float
-    high: float
-    samples: int
-    batch_size: int
-    split: str
-    others: dict[str, float] = field(default_factory=dict)
+    metric: Name
+    value: Figure
+    low: Figure
+    high: Figure
+    samples: AtLeastOne
+    batch_size: AtLeastOne
+    split: Name
+    others: dict[Name, Figure] = field(default_factory=dict)
 
     @property
     def quality(self) -> float:
@@ -58,16 +75,16 @@ class Latency:
         quantiles_ms: from 0 to 100 % of the samples in steps of 5 %.
     """
 
-    batch: int
-    length: int
-    samples: int
-    median_ms: float
-    iqr_ms: float
-    p95_ms: float | None
-    p99_ms: float | None
-    samples_per_second: float
-    tokens_per_second: float | None = None
-    quantiles_ms: tuple[float, ...] = ()
+    batch: AtLeastOne
+    length: AtLeastOne
+    samples: AtLeastOne
+    median_ms: Milliseconds
+    iqr_ms: Distance
+    p95_ms: Milliseconds | None
+    p99_ms: Milliseconds | None
+    samples_per_second: Rate
+    tokens_per_second: Rate | None = None
+    quantiles_ms: tuple[Milliseconds, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,16 +96,27 @@ class Speedup:
         low: lower end of the 95 % bootstrap interval.
         high: upper end of it.
         floor: what the baseline reaches against itself (A/A) in this sweep, >= 1; null if unknown.
-        difference: whether the interval lies outside [1/floor, floor].
     """
 
-    batch: int
-    length: int
-    ratio: float
-    low: float
-    high: float
-    floor: float | None = None
-    difference: bool | None = None
+    batch: AtLeastOne
+    length: AtLeastOne
+    ratio: Ratio
+    low: Ratio
+    high: Ratio
+    floor: Floor | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the models differ in time, as far as was measured; nothing else says so.
+
+        The interval lies outside [1/floor, floor]. Without a floor it excludes 1.
+        """
+        return outside(self.low, self.high, self.floor or 1.0)
+
+    @property
+    def counted(self) -> float:
+        """The ratio to rank and to choose by: 1 where none was measured that counts."""
+        return self.ratio if self.counts else 1.0
 
 
 @dataclass(frozen=True)
@@ -106,14 +134,21 @@ class Generation:
         speedup_high: upper end of it.
     """
 
-    prompt: int
-    new_tokens: int
-    samples: int
-    time_to_first_token_ms: float
-    tokens_per_second: float
-    speedup: float | None = None
-    speedup_low: float | None = None
-    speedup_high: float | None = None
+    prompt: AtLeastOne
+    new_tokens: AtLeastOne
+    samples: AtLeastOne
+    time_to_first_token_ms: Milliseconds
+    tokens_per_second: Rate
+    speedup: Ratio | None = None
+    speedup_low: Ratio | None = None
+    speedup_high: Ratio | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the models differ in speed: the interval excludes 1. There is no noise floor."""
+        if self.speedup_low is None or self.speedup_high is None:
+            return False
+        return outside(self.speedup_low, self.speedup_high, 1.0)
 
 
 @dataclass(frozen=True)
@@ -130,11 +165,11 @@ class Comparison:
         test: what gives it.
     """
 
-    agreement: float | None
-    lost: int | None
-    won: int | None
-    p_value: float
-    test: str = "McNemar's exact test"
+    agreement: Share | None
+    lost: Count | None
+    won: Count | None
+    p_value: Share
+    test: Name = "McNemar's exact test"
 
 
 @dataclass(frozen=True)
@@ -147,9 +182,9 @@ class LayerWeights:
         zeros: entries that are zero.
     """
 
-    name: str
-    shape: tuple[int, ...]
-    zeros: int
+    name: Name
+    shape: tuple[Count, ...]
+    zeros: Count
 
 
 @dataclass(frozen=True)
@@ -174,18 +209,18 @@ class ModelMetrics:
     """
 
     score: Score
-    parameters: int
-    nonzero_parameters: int
-    sparsity: float
-    model_sparsity: float
-    size_bytes: int
+    parameters: AtLeastOne
+    nonzero_parameters: Count
+    sparsity: Share
+    model_sparsity: Share
+    size_bytes: AtLeastOne
     latency: tuple[Latency, ...]
-    peak_memory_bytes: int | None
-    runtime: str = "torch"
-    precision: str | None = None
-    zipped_bytes: int | None = None
-    bitmask_bytes: int | None = None
-    resident_bytes: int | None = None
+    peak_memory_bytes: Count | None
+    runtime: Name = "torch"
+    precision: Name | None = None
+    zipped_bytes: AtLeastOne | None = None
+    bitmask_bytes: AtLeastOne | None = None
+    resident_bytes: Count | None = None
     validation: Score | None = None
     layers: tuple[LayerWeights, ...] = ()
     generation: Generation | None = None

@@ -33,13 +33,18 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     try:
         with temporary.open("xb") as file:
             _mark_in_use(file.fileno())
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(_encoded(content))
             file.flush()
             os.fsync(file.fileno())
             temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _encoded(content: str | bytes) -> bytes:
+    """What is no text, such as half a character in the name of a file, is written as an escape."""
+    return content.encode(errors="backslashreplace") if isinstance(content, str) else content
 
 
 def temporary_name(path: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from compress.records import Generation, ModelMetrics, RunRecord
@@ -118,7 +118,32 @@ def check_scores(key: str, names: Iterable[str], scores: tuple[str, ...]) -> Non
 
 
 def objective_values(record: RunRecord, names: tuple[str, ...]) -> list[float]:
-    """The objectives in order; NaN for a run without figures: a sweeper's failed trial."""
+    """The objectives in order; NaN for a run without figures: a sweeper's failed trial.
+
+    Of times, only what counts; see `settled`.
+    """
     if record.status != "ok":
         return [math.nan] * len(names)
-    return [float(METRICS[name].read(record)) for name in names]
+    seen = settled(record)
+    return [float(METRICS[name].read(seen)) for name in names]
+
+
+def settled(record: RunRecord) -> RunRecord:
+    """The record with the baseline's times wherever no difference from them was measured.
+
+    Who chooses a run by its times, or holds them against a bound, goes by these: a speed-up that
+    does not count is none.
+    """
+    ours, theirs = record.metrics, record.baseline
+    assert ours is not None, "only records whose status is ok bear metrics"
+    assert theirs is not None
+    pairs = zip(record.speedup, ours.latency, theirs.latency, strict=True)
+    latency = tuple(mine if speed.counts else other for speed, mine, other in pairs)
+    writing = ours.generation
+    if writing is not None and not writing.counts:
+        writing = theirs.generation
+    return replace(
+        record,
+        metrics=replace(ours, latency=latency, generation=writing),
+        speedup=tuple(replace(speed, ratio=speed.counted) for speed in record.speedup),
+    )

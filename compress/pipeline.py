@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.artifact import write_card
 from compress.baseline import keep_baseline
+from compress.blame import blame
 from compress.cache import Cache
 from compress.coverage import with_quantizer
 from compress.crossvalidation import over_folds
@@ -93,7 +95,7 @@ def _execute_folds(runs: Sequence[Run], folder: Path, shared: Path, record: RunR
 
 def _fold_record(record: RunRecord, number: int) -> RunRecord:
     """What is known of one fold before it starts: its settings are those of that fold alone."""
-    task = {**record.config.get("task", {}), "fold": number}
+    task = {**record.settings("task"), "fold": number}
     return replace(
         record,
         overrides=(*record.overrides, f"task.fold={number}"),
@@ -104,13 +106,12 @@ def _fold_record(record: RunRecord, number: int) -> RunRecord:
 def _execute_one(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecord:
     """Compresses and measures the model of a task that has no folds, or one of them."""
     measuring = Stopwatch()
-    with (
-        run.device.session(),
-        run.tracker.watching(folder),
-        run.cache.open(folder, run.device, run.seed) as store,
-    ):
+    with run.device.session(), run.tracker.watching(folder), ExitStack() as opened:
+        with blame("cache"):
+            store = opened.enter_context(run.cache.open(folder, run.device, run.seed))
         # First: rows that cannot be had are said in one line, and a busy machine is one more.
-        data = run.task.load()
+        with blame("task"):
+            data = run.task.load()
         with measuring:
             record = replace(record, environment=environment(run.device))
         model, ctx = compress(run, data.training, store)

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from compress.artifact import read_architecture, read_spec
@@ -64,7 +66,9 @@ class Saved:
     @property
     def baseline(self) -> Path:
         """The baseline's folder."""
-        assert self.record.baseline_model is not None, "find_saved() refused records without"
+        assert self.record.baseline_model is not None, (
+            "a record of a run that succeeded, without folds, has one"
+        )
         return self.folder / self.record.baseline_model
 
 
@@ -163,7 +167,9 @@ class Bench:
         return self.tasks[key]
 
 
-def find_saved(collection: Collection, conf: Path, overrides: Sequence[str]) -> list[Saved]:
+def find_saved(
+    collection: Collection, conf: Path, overrides: Sequence[str]
+) -> tuple[list[Saved], list[str]]:
     """The runs that can be measured again; nothing is measured or loaded yet.
 
     Args:
@@ -171,41 +177,70 @@ def find_saved(collection: Collection, conf: Path, overrides: Sequence[str]) -> 
         conf: the folder of config.yaml, for choices of a device.
         overrides: what is to differ from the device of the records: `device=…`, `device.…=…`.
 
+    Returns:
+        The runs; and for each record that cannot be read, or does not say how to measure, why.
+
     Raises:
         UserError: no run succeeded, a baseline is missing, or the device does not go with a model.
     """
     check_groups(overrides, [DEVICE])
     if settings_in(overrides, f"{DEVICE}.runtime"):
         raise ConfigError("device.runtime shapes an export, and models are measured as they are")
+    found, broken = [], list(collection.broken)
     if not collection.ok:
-        raise UserError("there is no run that succeeded, so nothing to measure")
-    found = []
-    for folder, record in _single(collection.ok):
-        device, record = _placed(record, conf, overrides)
-        saved = Saved(folder, record, device)
-        if record.baseline_model is None:
-            raise UserError(
-                f"{folder} names no baseline_model: it is of a version that kept no baseline with "
-                "its sweeps; make the sweep again, its stages are in the cache"
-            )
-        _check_runtime(saved, conf)
-        found.append(saved)
+        words = ["there is no run that succeeded, so nothing to measure", *broken]
+        raise UserError("; ".join(words))
+    refused: Exception | None = None
+    for folder, record in _single(collection.ok, broken):
+        reason = _unplaced(record)
+        if not reason:
+            try:
+                device, placed = _placed(record, conf, overrides)
+                saved = Saved(folder, placed, device)
+                _check_runtime(saved, conf)
+                found.append(saved)
+                continue
+            except (HydraException, OmegaConfBaseException) as error:
+                reason, refused = " ".join(str(error).split()), refused or error
+        broken.append(f"{folder / FILE}: {reason}")
+    if not found and refused is not None:
+        raise refused  # it fits none of them, so it is most likely of what was asked for
+    if not found:
+        raise UserError(f"no record says how to measure its model: {'; '.join(broken)}")
     for baseline, device in {(each.baseline.resolve(), each.device) for each in found}:
         read_manifest(baseline)
         check_shapes(device, read_architecture(baseline))
-    return found
+    return found, broken
 
 
 def _single(
-    runs: Iterable[tuple[Path, RunRecord]],
+    runs: Iterable[tuple[Path, RunRecord]], broken: list[str]
 ) -> Iterator[tuple[Path, RunRecord]]:
-    """The runs that made one model; the folds in the place of those that have some."""
+    """The runs that made one model; the folds in the place of those that have some.
+
+    Args:
+        runs: that succeeded.
+        broken: is told of the folds whose records cannot be read.
+    """
     for folder, record in runs:
         if record.folds is None:
             yield folder, record
-        else:
-            for name in record.folds.folders:
+            continue
+        for name in record.folds.folders:
+            try:
                 yield folder / name, read_record(folder / name / FILE)
+            except UserError as error:
+                broken.append(str(error))
+
+
+def _unplaced(record: RunRecord) -> str:
+    """Why a record does not say what to measure on; "" if it does."""
+    runtime = record.settings(DEVICE).get("runtime")
+    if DEVICE not in record.choices or not record.settings("task"):
+        return "it names no device or no task"
+    if not isinstance(runtime, Mapping) or not isinstance(runtime.get(TARGET), str):
+        return "it names no runtime of its device"
+    return ""
 
 
 def _placed(record: RunRecord, conf: Path, overrides: Sequence[str]) -> tuple[Device, RunRecord]:

@@ -5,16 +5,19 @@ Units are in the names; fractions lie in [0, 1]; what could not be measured is n
 
 from __future__ import annotations
 
-import copy
 import functools
 import json
 import math
-from dataclasses import asdict, dataclass
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from compress.consistency import faults
 from compress.figures import Comparison as Comparison
 from compress.figures import Generation as Generation
 from compress.figures import Latency as Latency
@@ -23,14 +26,25 @@ from compress.figures import ModelMetrics as ModelMetrics
 from compress.figures import Score as Score
 from compress.figures import Speedup as Speedup
 from compress.files import write_atomically
+from compress.legible import shortened
+from compress.ranges import (
+    LONGEST_ERROR,
+    AtLeastOne,
+    Count,
+    ErrorText,
+    Name,
+    Seconds,
+    Share,
+    Text,
+)
 from compress.settings import UserError
 from compress.spread import Folds
 
 SCHEMA = 3
-READ = (1, 2, 3)  # 2 only adds to 1; 3 names the score that counts, which was always accuracy
 FILE = "metrics.json"
-SCORES_OF_2 = ("accuracy", "accuracy_low", "accuracy_high", "f1_macro")
-
+LARGEST = 2**28  # bytes of a record that is read; one with long curves has some hundred thousand
+LONGEST_VALUE = 80  # characters of what does not fit, in an error message
+HALVES = re.compile("[\ud800-\udfff]")
 
 Outcome = Literal["made", "cached", "passed through"]
 
@@ -39,8 +53,8 @@ Outcome = Literal["made", "cached", "passed through"]
 class StageRecord:
     """One stage of a run: `made`, found `cached`, or `passed through` by a stage that is none."""
 
-    name: str
-    seconds: float
+    name: Name
+    seconds: Seconds
     outcome: Outcome
 
 
@@ -48,7 +62,7 @@ class StageRecord:
 class Interim:
     """The model after a stage ("student", "pruner 2: heads", …), in no numeric format, measured."""
 
-    stage: str
+    stage: Name
     metrics: ModelMetrics
     speedup: tuple[Speedup, ...]
     comparison: Comparison
@@ -66,12 +80,12 @@ class Environment:
         governor: the kernel's rule for the clock rate; null where it cannot be read.
     """
 
-    machine: str
-    device: str
-    load_average: float | None
-    versions: dict[str, str]
-    busy: str | None = None
-    governor: str | None = None
+    machine: Text
+    device: Text
+    load_average: Seconds | None
+    versions: dict[Name, Name]
+    busy: Text | None = None
+    governor: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -81,12 +95,12 @@ class Data:
     `truncated`: share of the evaluation rows over the task's `max_length`; null for images.
     """
 
-    source: str
-    train: int
-    validation: int
-    evaluation: int
-    digest: str
-    truncated: float | None = None
+    source: Text
+    train: Count
+    validation: Count
+    evaluation: AtLeastOne
+    digest: Name
+    truncated: Share | None = None
 
 
 @dataclass(frozen=True)
@@ -106,31 +120,39 @@ class RunRecord:
         measuring_seconds: what of `seconds` went into measuring; null if nothing was measured.
         comparison: on the evaluation split; the other on validation rows, null in old records.
         folds: of a cross-validation, of which the figures are means, each with a model; else null.
+        blame: why a run failed, as far as it is known: each entry names config groups of which the
+            settings, or the files that they name, were reason enough together.
     """
 
     schema: int
     status: Literal["ok", "failed", "infeasible"]
-    error: str | None
-    started: str
-    seconds: float
-    seed: int | None
-    choices: dict[str, str]
-    overrides: tuple[str, ...]
+    error: ErrorText | None
+    started: Name
+    seconds: Seconds
+    seed: Count | None
+    choices: dict[Name, Name]
+    overrides: tuple[Text, ...]
     config: dict[str, Any]
-    model: str | None = None
+    model: Text | None = None
     environment: Environment | None = None
     data: Data | None = None
     metrics: ModelMetrics | None = None
     baseline: ModelMetrics | None = None
     speedup: tuple[Speedup, ...] = ()
     comparison: Comparison | None = None
-    baseline_model: str | None = None
+    baseline_model: Text | None = None
     stages: tuple[StageRecord, ...] = ()
     history: tuple[dict[str, Any], ...] = ()
     interim: tuple[Interim, ...] = ()
-    measuring_seconds: float | None = None
+    measuring_seconds: Seconds | None = None
     validation_comparison: Comparison | None = None
     folds: Folds | None = None
+    blame: tuple[tuple[Name, ...], ...] = ()
+
+    def settings(self, group: str) -> Mapping[str, Any]:
+        """What the config says of a group; empty of one that is not there, or is no group."""
+        found = self.config.get(group)
+        return found if isinstance(found, Mapping) else {}
 
 
 def write_record(record: RunRecord, folder: Path) -> Path:
@@ -143,8 +165,12 @@ def write_record(record: RunRecord, folder: Path) -> Path:
         ValueError: a figure is not finite.
     """
     path = folder / FILE
+    if record.error is not None:
+        record = replace(record, error=shortened(record.error, LONGEST_ERROR))
     raw = {**asdict(record), "config": _json_value(record.config)}
-    write_atomically(path, json.dumps(raw, indent=1, allow_nan=False) + "\n")
+    text = json.dumps(raw, indent=1, allow_nan=False, ensure_ascii=False)
+    # Half a character, as in the name of a file that is no UTF-8, would make the record unreadable.
+    write_atomically(path, HALVES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text) + "\n")
     return path
 
 
@@ -158,55 +184,78 @@ def _json_value(value: Any) -> Any:
     return value if plain or (isinstance(value, float) and math.isfinite(value)) else str(value)
 
 
-def _migrate_(raw: dict[str, Any]) -> None:
-    """Writes an older record as this schema has it; leaves what does not fit to be found."""
-    if raw["schema"] < 3:
-        models = [raw.get("metrics"), raw.get("baseline")]
-        models += [each.get("metrics") for each in raw.get("interim") or ()]
-        for model in filter(None, models):
-            for split in ("score", "validation"):
-                old = model.get(split)
-                if old and set(SCORES_OF_2) <= set(old):
-                    value, low, high, macro = (old.pop(name) for name in SCORES_OF_2)
-                    old |= {"metric": "accuracy", "value": value, "low": low, "high": high}
-                    old["others"] = {"f1_macro": macro, **old.get("others", {})}
-    raw["schema"] = SCHEMA
-
-
 @functools.cache
 def record_schema() -> TypeAdapter[RunRecord]:
     """Checks and builds records; kept, as making it takes far longer than using it."""
     return TypeAdapter(RunRecord)
 
 
-def parse_record(raw: dict[str, Any]) -> RunRecord:
-    """A record from the values of its JSON, which may be of any schema that is read.
+def parse_record(raw: Mapping[str, Any], where: str) -> RunRecord:
+    """A record from the values of its JSON.
+
+    Args:
+        raw: of one object.
+        where: it was found, for error messages.
 
     Raises:
-        ValidationError: they do not fit the schema.
+        UserError: it does not fit the schema, or contradicts itself; says where.
     """
-    made = copy.deepcopy(raw)
-    _migrate_(made)
-    return record_schema().validate_python(made)
+    return _parsed(json.dumps(raw), raw, where)
 
 
 def read_record(path: Path) -> RunRecord:
-    """Reads a metrics.json; what an older schema lacks is null or empty.
+    """Reads a metrics.json.
 
     Raises:
-        UserError: it is no JSON, of another schema, or does not fit the schema; says where.
+        UserError: it cannot be read, is not valid JSON, is of another schema, does not fit the
+            schema, or contradicts itself; says where.
     """
     try:
-        raw = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON: {error}") from error
-    schema = raw.get("schema") if isinstance(raw, dict) else None
-    if schema not in READ:
-        allowed = ", ".join(map(str, READ))
-        raise UserError(f"{path} has schema {schema}, this version reads {allowed}")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise UserError(f"{path} is not a file")
+        if found.st_size > LARGEST:
+            raise UserError(f"{path} has {found.st_size:,} bytes, a record has at most {LARGEST:,}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
     try:
-        return parse_record(raw)
+        return _parsed(content, json.loads(content), str(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not valid JSON: {shortened(str(error), LONGEST_VALUE)}"
+        ) from error
+
+
+def _parsed(content: str | bytes, raw: Any, where: str) -> RunRecord:
+    """A record.
+
+    Args:
+        content: its JSON.
+        raw: the same, read.
+        where: it was found.
+    """
+    schema = raw.get("schema") if isinstance(raw, dict) else None
+    if schema != SCHEMA or isinstance(schema, bool | float):
+        got = shortened(json.dumps(schema), LONGEST_VALUE)
+        raise UserError(f"{where} has schema {got}, this version reads {SCHEMA}")
+    try:
+        record = record_schema().validate_json(content, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path} does not fit the schema at {where}: {first['msg']}") from error
+        raise UserError(f"{where} does not fit the schema {_first(error)}") from error
+    fault = next(faults(record), None)
+    if fault is not None:
+        raise UserError(f"{where} contradicts itself: {fault}")
+    return record
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that does not fit: where it is, what is wrong, and what it is."""
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return first["msg"]
+    place = ".".join(str(part) for part in first["loc"]) or "at all"
+    words = f"at {shortened(place, LONGEST_VALUE)}: {first['msg']}"
+    if isinstance(first["input"], str | int | float | None):
+        words += f", got {shortened(json.dumps(first['input']), LONGEST_VALUE)}"
+    return words

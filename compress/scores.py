@@ -7,6 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+ROUNDING = 1e-9  # the end of an interval may lie a little outside
+# By unit; values of others begin at 0 and have no end. A perplexity has a logarithm.
+RANGES: Mapping[str, tuple[float, float]] = {
+    "fraction": (-ROUNDING, 1 + ROUNDING),
+    "correlation": (-1 - ROUNDING, 1 + ROUNDING),
+    "per token": (1e-300, math.inf),
+}
+
 
 def _itself(value: float) -> float:
     return value
@@ -41,6 +49,11 @@ class ScoreKind:
     def relative(self) -> bool:
         """Whether qualities are logarithms, so that a change is told as a share of the value."""
         return self.quality is _log_likelihood
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the most that a value can be."""
+        return RANGES.get(self.unit, (0.0, math.inf))
 
     def moved(self, value: float, change: float) -> float:
         """What a value becomes when its quality changes by so much."""

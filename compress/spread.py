@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from compress.ranges import Deviation, Figure, Name
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -21,9 +23,9 @@ class Spread:
         values: of the folds, in their order.
     """
 
-    mean: float
-    sd: float
-    values: tuple[float, ...]
+    mean: Figure
+    sd: Deviation
+    values: tuple[Figure, ...]
 
     def __str__(self) -> str:
         """Such as "0.842 ± 0.013": the standard deviation with two digits."""
@@ -44,9 +46,9 @@ class Folds:
         baseline: likewise, of the models that those of the folds were made from.
     """
 
-    folders: tuple[str, ...]
-    figures: dict[str, Spread] = field(default_factory=dict)
-    baseline: dict[str, Spread] = field(default_factory=dict)
+    folders: tuple[Name, ...]
+    figures: dict[Name, Spread] = field(default_factory=dict)
+    baseline: dict[Name, Spread] = field(default_factory=dict)
     kept: bool = True
 
     def words(self, names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.artifact import load, read_architecture
+from compress.blame import blame
 from compress.cache import StageStore
 from compress.divergence import Diverged, check_weights
 from compress.files import whole_folder
@@ -35,11 +36,13 @@ def begin(run: Run, training: TrainingData, store: StageStore) -> StageContext:
 
     def make() -> CompressedModel:
         # A student that does not go with the rows would else be refused once the teacher is made.
-        run.student.check_rows(training)
+        with blame("student", "task"):
+            run.student.check_rows(training)
         return run.teacher.load(training, run.device, run.seed)
 
     made = _finite("teacher", make)
-    teacher = store.model("teacher", run.teacher, {"rows": training.digest}, made)
+    with blame("teacher", "task", "device", "cache", "seed"):
+        teacher = store.model("teacher", run.teacher, {"rows": training.digest}, made)
     return StageContext(teacher, training.cut(teacher, store), run.device, run.seed, store)
 
 

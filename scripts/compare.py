@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-
-from rich.markup import escape
 
 from compress.errors import Parser, one_line_ending
 from compress.files import write_atomically
 from compress.report.collect import collect
 from compress.report.compare_page import compare_folders, comparison_markdown, show_comparison
-from compress.report.terminal import open_console
+from compress.report.terminal import open_console, plain
 
 
 @one_line_ending()
-def main() -> None:
-    """Shows what changed in settings, machine and figures, and what of that is more than noise."""
+def main() -> int:
+    """Shows what changed in settings, machine and figures, and what of that is more than noise.
+
+    Returns:
+        1 if a record could not be read.
+    """
     parser = Parser(description=__doc__)
     parser.add_argument("left", type=Path, metavar="A", help="a run or a sweep")
     parser.add_argument("right", type=Path, metavar="B", help="what to compare it with")
@@ -27,8 +30,9 @@ def main() -> None:
     show_comparison(compared, console)
     if arguments.markdown is not None:
         write_atomically(arguments.markdown, comparison_markdown(compared))
-        console.print(f"Written: {escape(str(arguments.markdown))}", soft_wrap=True)
+        console.print(f"Written: {plain(str(arguments.markdown))}", soft_wrap=True)
+    return 1 if compared.broken else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

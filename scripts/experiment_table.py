@@ -5,14 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.markup import escape
-
 from compress.errors import Parser, one_line_ending
 from compress.files import write_atomically
 from compress.report.collect import collect
-from compress.report.experiment import experiment_tables
+from compress.report.experiment import experiment_tables, without_unreadable
 from compress.report.experiment_page import show_tables, tables_markdown
-from compress.report.terminal import open_console
+from compress.report.terminal import open_console, plain
 
 
 @one_line_ending()
@@ -23,14 +21,14 @@ def main() -> int:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="writes it there, too")
     arguments = parser.parse_args()
     console = open_console()
-    found = collect(arguments.folders)
+    found = without_unreadable(collect(arguments.folders))
     for reason in found.broken:
-        console.print(f"[red]unreadable[/] {escape(reason)}", soft_wrap=True)
+        console.print(f"[red]unreadable[/] {plain(reason)}", soft_wrap=True)
     tables = experiment_tables(found)
     show_tables(tables, console)
     if arguments.markdown is not None:
         write_atomically(arguments.markdown, tables_markdown(tables))
-        console.print(f"Written: {escape(str(arguments.markdown))}", soft_wrap=True)
+        console.print(f"Written: {plain(str(arguments.markdown))}", soft_wrap=True)
     return 0 if all(table.whole for table in tables) and not found.broken else 1
 
 

@@ -18,6 +18,7 @@ from compress.pruner.reducer import PEAK_MEMORY
 from compress.records import RunRecord
 from compress.report.collect import collect
 from compress.report.table import recipe
+from compress.report.words import speedup_words
 from compress.run_folder import new_folder
 
 BENCHMARK = (
@@ -187,7 +188,7 @@ def _table(records: Sequence[RunRecord]) -> Iterator[str]:
             f"{metrics.size_bytes / 1e6:.1f}",
             f"{metrics.parameters / 1e6:.1f}",
             f"{metrics.sparsity:.0%}" if metrics.sparsity > 0.005 else "",
-            *(f"{speed.ratio:.2f}" for speed in record.speedup),
+            *map(speedup_words, record.speedup),
             _peak(record),
         ]
         yield f"| {' | '.join(cells)} |"

@@ -10,12 +10,11 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from compress.errors import Parser, one_line_ending
 from compress.probe import find_pairs, make_plan, run_attempts
 from compress.report.probe import Probe, choose_shape, show_probe, write_probe
-from compress.report.terminal import open_console
+from compress.report.terminal import open_console, plain
 from compress.run_folder import empty_folder
 from compress.settings import UserError
 
@@ -55,11 +54,11 @@ def probe(arguments: argparse.Namespace, console: Console) -> int:
         results[str(attempt.pair)] = record
         outcome = record.error or f"{record.seconds:.0f} s"
         count = f"{len(results)}/{len(plan.attempts)}"
-        console.print(f"{count} {escape(str(attempt.pair))}: {escape(outcome)}", soft_wrap=True)
+        console.print(f"{count} {plain(str(attempt.pair))}: {plain(outcome)}", soft_wrap=True)
     found = Probe(results, refused, shape)
     table, page = write_probe(found, out)
     show_probe(found, console)
-    console.print(f"Every shape: {escape(str(page))}, {escape(str(table))}", soft_wrap=True)
+    console.print(f"Every shape: {plain(str(page))}, {plain(str(table))}", soft_wrap=True)
     return 1 if found.failed else 0
 
 

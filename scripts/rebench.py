@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from compress.errors import Parser, one_line_ending
 from compress.rebench import Bench, find_saved
 from compress.report.collect import REBENCH, collect
 from compress.report.screen import show
-from compress.report.terminal import open_console
+from compress.report.terminal import open_console, plain
 from compress.report.write import write_report
 from compress.run_folder import empty_folder
 
@@ -21,7 +20,7 @@ CONF = Path(__file__).parents[1] / "conf"
 
 @one_line_ending()
 def main() -> int:
-    """Writes new records, tables and plots; 1 if a model could not be measured."""
+    """Writes new records, tables and plots; 1 if a model or a record was left out."""
     parser = Parser(description=__doc__)
     parser.add_argument("folder", type=Path, help="a sweep or a run")
     parser.add_argument("overrides", nargs="*", help="such as device.threads=1")
@@ -37,21 +36,23 @@ def rebench(folder: Path, overrides: list[str], out: Path | None, console: Conso
         UserError: nothing can be measured as asked.
     """
     collection = collect([folder])
-    runs = find_saved(collection, CONF, overrides)
+    runs, broken = find_saved(collection, CONF, overrides)
     out = empty_folder(out, folder / REBENCH)
     for left_out, record in collection.failed:
-        name, reason = escape(str(left_out)), escape(record.error or "")
+        name, reason = plain(str(left_out)), plain(record.error or "")
         console.print(f"[yellow]left out[/] {name}, which failed: {reason}", soft_wrap=True)
+    for reason in broken:
+        console.print(f"[red]left out[/] {plain(reason)}", soft_wrap=True)
     bench = Bench(out)
     for run in runs:
         relative = run.folder.relative_to(folder)
-        console.print(f"measuring {escape(str(run.folder))}", soft_wrap=True)
+        console.print(f"measuring {plain(str(run.folder))}", soft_wrap=True)
         _, error = bench.measure_again(run, out / (relative if relative.name else folder.name))
         if error is not None and not isinstance(error, Exception):
             raise error
     report = write_report([out], out)
     show(report, console)
-    return 1 if report.collection.failed else 0
+    return 1 if report.collection.failed or broken else 0
 
 
 if __name__ == "__main__":

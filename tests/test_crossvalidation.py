@@ -120,11 +120,12 @@ def test_other_tests_of_the_folds_become_one() -> None:
 
 
 def test_a_difference_in_time_is_judged_by_the_new_interval() -> None:
-    pair = [Speedup(1, 32, 1.04, 1.01, 1.07, 1.02, False), Speedup(1, 32, 1.06, 1.03, 1.09, 1.02)]
-    made = average([pair[0], replace(pair[1], difference=True)])
-    assert made.difference is True
+    pair = [Speedup(1, 32, 1.04, 1.01, 1.07, 1.02), Speedup(1, 32, 1.06, 1.03, 1.09, 1.02)]
+    assert [each.counts for each in pair] == [False, True]
+    made = average(pair)
+    assert made.counts
     assert (made.ratio, made.low) == (pytest.approx(1.05), pytest.approx(1.05 - 0.03 / 2**0.5))
-    assert average([replace(each, floor=None, difference=None) for each in pair]).difference is None
+    assert average([replace(each, floor=None) for each in pair]).floor is None
 
 
 def test_a_whole_run_has_the_means_of_its_folds() -> None:

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
 from compress.metrics import METRICS, check_objectives, objective_values
 from compress.problem import classification
-from compress.records import read_record, write_record
 from compress.scores import SCORES
 from compress.settings import ConfigError
-from tests.test_records import FAILED, WRITING, absent_scores, judged_by, make_old, make_record
+from tests.test_records import FAILED, WRITING, absent_scores, judged_by, make_record
 
 
 def test_every_metric_reads_a_finite_number() -> None:
@@ -26,10 +25,17 @@ def test_every_metric_reads_a_finite_number() -> None:
     assert (values["f1"], values["matthews"], values["top5"]) == (0.8, 0.4, 0.99)
 
 
-def test_what_was_not_measured_is_nan(tmp_path: Path) -> None:
-    path = write_record(make_record(), tmp_path)
-    make_old(path)
-    record = read_record(path)
+def test_what_was_not_measured_is_nan() -> None:
+    record = make_record(comparison=None)
+    names = ("zipped_bytes", "bitmask_bytes", "resident_bytes")
+    [timed] = record.metrics.latency
+    score = replace(record.metrics.score, others={"f1_macro": 0.9})
+    unknown_now = {
+        **dict.fromkeys(names),
+        "latency": (replace(timed, tokens_per_second=None),),
+        "score": score,
+    }
+    record = replace(record, metrics=replace(record.metrics, **unknown_now))
     values = {name: metric.read(record) for name, metric in METRICS.items()}
     unknown = {name for name, value in values.items() if math.isnan(value)}
     assert {"f1", "matthews", "top5"} <= absent_scores(record)

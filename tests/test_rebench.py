@@ -240,7 +240,7 @@ def test_a_sweep_without_its_baseline_is_refused(sweep: Sweep, quick: None) -> N
         again(folder)
     del raw["baseline_model"]
     record.write_text(json.dumps(raw))
-    with pytest.raises(UserError, match="names no baseline_model: it is of a version that kept no"):
+    with pytest.raises(UserError, match=r"status is ok, but baseline_model is missing"):
         again(folder)
 
 

@@ -82,7 +82,11 @@ def parse_experiment(settings: Any) -> Experiment:
             raise ConfigError(
                 f"experiment.{key} has {', '.join(unknown)}; the rows are {', '.join(rows)}"
             )
-    metric = settings["metric"]
+    metric, cross = settings["metric"], settings["cross"] or ()
+    if not isinstance(cross, Sequence) or isinstance(cross, str):
+        raise ConfigError(f"{CROSS} must be a list of sweeps, got {cross!r}")
+    if not isinstance(settings["row"], str | None):
+        raise ConfigError(f"{ROW} must be the name of a row, got {settings['row']!r}")
     _check_figures("metric", [metric])
     return Experiment(
         name=str(settings["name"]),
@@ -96,7 +100,7 @@ def parse_experiment(settings: Any) -> Experiment:
             )
             for name, overrides in rows.items()
         },
-        cross=tuple(map(str, settings["cross"] or ())),
+        cross=tuple(map(str, cross)),
     )
 
 

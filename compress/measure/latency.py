@@ -23,7 +23,7 @@ from torch import Tensor
 
 from compress.interfaces import Device, Runnable, Split
 from compress.measure.benchmark import Benchmark
-from compress.measure.speedup import outside, relative_width, speedup_interval
+from compress.measure.speedup import relative_width, speedup_interval
 from compress.measure.timed import Inputs
 from compress.measure.worker import Pair, open_pair
 from compress.records import Latency, Speedup
@@ -73,9 +73,7 @@ class Timing:
 
     def speedup(self, seed: int, floor: float | None) -> Speedup:
         """The speed-up, beside the noise floor if that is known."""
-        ratio, low, high = self.interval(seed)
-        difference = None if floor is None else outside(low, high, floor)
-        return Speedup(self.batch, self.length, ratio, low, high, floor, difference)
+        return Speedup(self.batch, self.length, *self.interval(seed), floor)
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,6 @@ def noise_floor(interval: tuple[float, float, float]) -> float:
     return max(high, 1 / low)
 
 
-def outside(low: float, high: float, floor: float) -> bool:
-    """Whether an interval lies outside [1/floor, floor]."""
-    return low > floor or high < 1 / floor
-
-
 def _resampled_medians(
     rounds: LogRatios, copies: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "copies resamples"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,29 +36,36 @@ class ReportAfterMultirun(Callback):
         """
         # Imported here: Hydra builds callbacks before it composes the config, even for --help.
         from compress.cli import track_sweep
-        from compress.report.experiment import experiment_tables
+        from compress.report.experiment import experiment_tables, without_unreadable
         from compress.report.experiment_page import show_tables
         from compress.report.screen import show
         from compress.report.terminal import open_console
         from compress.report.write import write_report
 
         folder = Path(config.hydra.sweep.dir)
+        # Hydra calls it also after an error has ended a sweep: no other end may take its place.
+        ended = sys.exc_info()[1] is not None
         # A folder that was refused is not ours to write into.
         if not self._begun or not any(folder.rglob(RUN)):
             return
         try:
             report = write_report([folder], folder)
         except UserError as error:
+            if ended:
+                return
             # Hydra only warns of an Exception here.
             raise SystemExit(f"error: {error}") from error
         console = open_console()
         show(report, console)
-        if config.get("experiment") is not None and report.collection.runs:
-            show_tables(experiment_tables(report.collection), console)
+        if config.get("experiment") is not None:
+            found = without_unreadable(report.collection)
+            if any(record.settings("experiment") for _, record in found.runs):
+                show_tables(experiment_tables(found), console)
         untracked = track_sweep(config, folder)
         for reason in dict.fromkeys(untracked):
             log.error("the sweep is whole, but not all of it is tracked: %s", reason)
         broken = report.collection.failed or report.collection.broken
         # A search goes on over points that cannot be had; what it has found is its result.
-        if untracked or (broken and config.get("search") is None):
+        nothing = config.get("search") is None or not report.collection.ok
+        if not ended and (untracked or (broken and nothing)):
             raise SystemExit(1)

@@ -6,11 +6,18 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from compress.legible import visible
 from compress.records import RunRecord
 from compress.report.points import Shape, speedup_at
 from compress.report.quality import kind_of, value_words
 from compress.report.table import recipe
-from compress.report.words import NO_DIFFERENCE, environment_of, measured, megabytes, warnings
+from compress.report.words import (
+    environment_of,
+    measured,
+    megabytes,
+    speedup_words,
+    warnings,
+)
 
 CAPTION = 118  # characters of small type in the figure's width
 
@@ -25,7 +32,7 @@ def front_lines(
         ours, _ = measured(record)
         kind = kind_of(ours.score)
         words = (
-            f"{number}  run {folder.name}, {recipe(record)}: {kind.words} "
+            f"{number}  run {visible(folder.name)}, {recipe(record)}: {kind.words} "
             f"{value_words(kind, ours.score.value, 3)}, {megabytes(ours.size_bytes)} MB, "
             f"{_speed(record, shape)}"
         )
@@ -36,9 +43,7 @@ def front_lines(
 def _speed(record: RunRecord, shape: Shape) -> str:
     speed = speedup_at(record, shape)
     assert speed is not None, "the others were left out"
-    if speed.difference is False:
-        return f"speed-up: {NO_DIFFERENCE}"
-    return f"speed-up {speed.ratio:.2f}"
+    return f"speed-up: {speedup_words(speed)}"
 
 
 def condition_lines(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:

@@ -16,8 +16,11 @@ from compress.report.markdown import plain_text
 from compress.report.quality import kind_of, score_words, value_words
 from compress.report.table import STAGES, recipe
 from compress.report.words import (
+    NO_DIFFERENCE,
+    UNCERTAIN_TIMES,
     asked_sparsity,
     measured,
+    median_words,
     megabytes,
     p_words,
     plain_words,
@@ -87,8 +90,8 @@ def _front_matter(record: RunRecord) -> str:
         "library_name": "transformers",
         "tags": ["compress", *(f"{k}:{record.choices[k]}" for k in _made_by(record))],
     }
-    path = record.config.get("teacher", {}).get("path")
-    if path and not path.startswith((".", "/", "~")):
+    path = record.settings("teacher").get("path")
+    if isinstance(path, str) and path and not path.startswith((".", "/", "~")):
         fields["base_model"] = path
     lines = [f"{key}: {json.dumps(value)}" for key, value in fields.items()]
     return "\n".join(["---", *lines, "---"]).replace("<", "\\u003c")
@@ -127,7 +130,7 @@ def _figures(record: RunRecord) -> str:
     ]
     for speed, mine, other in zip(record.speedup, ours.latency, theirs.latency, strict=True):
         shape = shape_words(mine)
-        medians = f"{mine.median_ms:.2f} ms", f"{other.median_ms:.2f} ms"
+        medians = f"{median_words(speed, mine, other, 2)} ms", f"{other.median_ms:.2f} ms"
         rows.append((f"median latency, {shape}", *medians))
         rows.append((f"speed-up, {shape}", speedup_words(speed), "1"))
     # What was not measured for either, such as figures that an older version did not have.
@@ -169,10 +172,11 @@ def _sentences(record: RunRecord) -> list[str]:
     words = plain_words(record)
     if found is not None:
         words.append(_against_teacher(found, kind_of(measured(record)[0].score).words))
-    if any(speed.difference is False for speed in record.speedup):
+    if not all(speed.counts for speed in record.speedup):
         words.append(
-            "No difference: not further from 1 than the teacher is from itself when it is timed "
-            "against itself."
+            f"{NO_DIFFERENCE.capitalize()}: the interval holds 1, or is not further from it than "
+            "the teacher is from itself when it is timed against itself. "
+            f"{UNCERTAIN_TIMES}."
         )
     return words
 

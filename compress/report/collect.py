@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,25 +55,42 @@ def collect(folders: Iterable[Path]) -> Collection:
     """
     found: set[Path] = set()
     started: set[Path] = set()
+    broken: list[str] = []
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(f"{folder} is no folder")
-        paths = folder.rglob(FILE)
-        found |= {
-            path
-            for path in paths
-            if REBENCH not in path.relative_to(folder).parts
-            and (path.parent == folder or not _is_fold(path.parent))
-        }
-        started |= {path.parent for path in folder.rglob(HYDRA)}
-    runs, broken = [], []
+            raise UserError(f"{folder} is not a directory")
+        for place, names in _walk(folder, broken):
+            if HYDRA in names:
+                started.add(place)
+            if (
+                FILE in names
+                and REBENCH not in place.relative_to(folder).parts
+                and (place == folder or not _is_fold(place))
+            ):
+                found.add(place / FILE)
+    runs = []
     for path in sorted(found, key=_natural):
         try:
             runs.append((path.parent, read_record(path)))
         except UserError as error:
-            broken.append(str(error))
+            broken.append(" ".join(str(error).split()))
     unfinished = sorted(started - {path.parent for path in found}, key=_natural)
     return Collection(tuple(runs), tuple(broken), tuple(unfinished))
+
+
+def _walk(folder: Path, broken: list[str]) -> Iterator[tuple[Path, set[str]]]:
+    """Every folder at and below one, with the names in it, those of links to nowhere too.
+
+    Args:
+        folder: where to begin.
+        broken: is told of the folders that cannot be read.
+    """
+
+    def tell(error: OSError) -> None:
+        broken.append(f"{error.filename} cannot be read: {error.strerror}")
+
+    for place, folders, files in os.walk(folder, onerror=tell):
+        yield Path(place), {*folders, *files}
 
 
 def _is_fold(folder: Path) -> bool:

@@ -218,8 +218,9 @@ SHAPED = (
     ),
     ShapeColumn(
         "difference", "boolean", NO_UNIT,
-        "whether the speed-up's interval lies outside [1/floor, floor]",
-        lambda _, speedup: speedup.difference,
+        "whether the speed-up counts: its interval lies outside [1/floor, floor], or excludes 1 "
+        "where there is no floor",
+        lambda _, speedup: speedup.counts,
     ),
 )  # fmt: skip
 

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compress.measure.speedup import outside
+from compress.figures import outside
+from compress.legible import shortened, visible
 from compress.records import RunRecord, Score, Speedup
 from compress.report.collect import Collection
 from compress.report.quality import difference_words, kind_of, value_words
@@ -19,6 +20,7 @@ from compress.report.words import environment_of, measured, megabytes, speedup_w
 # What docs/measurement.md says that memory repeats to: "a few percent".
 MEMORY_NOISE = 0.05
 SAME, INCOMPARABLE, ABSENT = "the same", "does not compare", "–"
+LONGEST = 1_000  # characters of a value; one that is longer differs in these, or in its length
 MACHINE = ("machine", "device", "governor")
 
 Run = tuple[Path, RunRecord]
@@ -136,7 +138,10 @@ def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", json.dumps(value, ensure_ascii=False)
+            yield (
+                f"{prefix}{key}",
+                visible(shortened(json.dumps(value, ensure_ascii=False), LONGEST)),
+            )
 
 
 def cautions(pair: Pair) -> dict[str, str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from compress.report.collect import Collection
@@ -25,6 +24,7 @@ from compress.report.compare import (
 )
 from compress.report.markdown import plain_text
 from compress.report.table import recipe
+from compress.report.terminal import plain
 from compress.scores import SCORES
 from compress.settings import UserError
 
@@ -77,22 +77,22 @@ def compare_folders(left: Path, right: Path, found: tuple[Collection, Collection
 
 def show_comparison(compared: Compared, console: Console) -> None:
     """Prints it, warnings first."""
-    console.print(f"A: {escape(str(compared.left))}\nB: {escape(str(compared.right))}")
+    console.print(f"A: {plain(str(compared.left))}\nB: {plain(str(compared.right))}")
     for words in _notes(compared):
-        console.print(f"[yellow]{escape(words)}[/]", soft_wrap=True)
+        console.print(f"[yellow]{plain(words)}[/]", soft_wrap=True)
     if compared.shared:
         title = "In every pair" if len(compared.matching.pairs) > 1 else None
         console.print(_table(title, DIFFERENT, map(_cells, compared.shared)))
     for pair in compared.matching.pairs:
-        console.print(f"[bold]{escape(_name(compared, pair))}[/]")
+        console.print(f"[bold]{plain(_name(compared, pair))}[/]")
         for words in _warnings(pair):
-            console.print(f"[yellow]{escape(words)}[/]", soft_wrap=True)
+            console.print(f"[yellow]{plain(words)}[/]", soft_wrap=True)
         if own := compared.own(pair):
             console.print(_table(None, DIFFERENT, map(_cells, own)))
         if found := changes(pair):
             console.print(_table(None, FIGURES, map(_figure_cells, found)))
     for words in _explained(compared):
-        console.print(f"[dim]{escape(words)}[/]")
+        console.print(f"[dim]{plain(words)}[/]")
 
 
 def comparison_markdown(compared: Compared) -> str:
@@ -178,7 +178,7 @@ def _table(title: str | None, columns: Sequence[str], rows: Iterator[tuple[str, 
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(plain, row))
     return table
 
 

@@ -85,6 +85,5 @@ def _gains(contest: Contest, one: Candidate) -> bool:
     ours, theirs = measured(record)
     speed = speedup_at(record, contest.shape)
     assert speed is not None, "runs of a contest were timed at its shape"
-    ratio = 1.0 if speed.difference is False else speed.ratio
     smaller = theirs.size_bytes / ours.size_bytes
-    return min(smaller, ratio) * WORTH > 1 and max(smaller, ratio) > WORTH
+    return min(smaller, speed.counted) * WORTH > 1 and max(smaller, speed.counted) > WORTH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compress.experiment.definition import (
@@ -17,10 +17,11 @@ from compress.experiment.definition import (
     parse_experiment,
     points,
 )
-from compress.records import RunRecord
+from compress.metrics import settled
+from compress.records import FILE, RunRecord
 from compress.report.collect import Collection
 from compress.search.goals import Constraint, baseline_of
-from compress.settings import UserError
+from compress.settings import ConfigError, UserError
 
 MISSING = "not run"
 OPTIONS = "experiment.options"
@@ -89,7 +90,8 @@ class Line:
             if self.record is None:
                 yield Goal(bound, math.nan, math.nan)
             else:
-                records = self.record, baseline_of(self.record)
+                # A goal is not reached by a speed-up that does not count.
+                records = settled(self.record), baseline_of(self.record)
                 yield Goal(bound, *(figure(record, bound.metric) for record in records))
 
     def changed(self, groups: Iterable[str]) -> Iterator[str]:
@@ -140,6 +142,20 @@ class ExperimentTable:
             if line.run is not None:
                 found.setdefault(line.name, []).append(line.run[0])
         return {name: folders for name, folders in found.items() if len(folders) > 1}
+
+
+def without_unreadable(found: Collection) -> Collection:
+    """The same, but the runs whose experiment cannot be read are among the records that cannot."""
+    runs, broken = [], list(found.broken)
+    for folder, record in found.runs:
+        settings = record.config.get("experiment")
+        try:
+            if settings is not None:
+                points(parse_experiment(settings).cross)
+            runs.append((folder, record))
+        except ConfigError as error:
+            broken.append(f"{folder / FILE}: {error}")
+    return replace(found, runs=tuple(runs), broken=tuple(broken))
 
 
 def experiment_tables(found: Collection) -> list[ExperimentTable]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from compress.experiment.definition import SAVED, figure
@@ -15,6 +14,7 @@ from compress.metrics import METRICS
 from compress.records import RunRecord
 from compress.report.experiment import ExperimentTable, Line
 from compress.report.markdown import plain_text
+from compress.report.terminal import plain
 from compress.report.words import NO_DIFFERENCE, environment_of, measured, warnings
 
 ABSENT = "–"
@@ -31,8 +31,8 @@ def show_tables(tables: Sequence[ExperimentTable], console: Console) -> None:
     """Prints each experiment, what must be known of it, and what its goals have come to."""
     for table in tables:
         shown = Table(
-            title=escape(table.experiment.name),
-            caption=escape("(interval of 95 %), [published]"),
+            title=plain(table.experiment.name),
+            caption=plain("(interval of 95 %), [published]"),
             header_style="bold",
             box=box.SIMPLE_HEAD,
             collapse_padding=True,
@@ -41,17 +41,17 @@ def show_tables(tables: Sequence[ExperimentTable], console: Console) -> None:
         # On a narrow screen lines are broken between words, so that every figure stays whole.
         shown.add_column("row", overflow="fold")
         for head in (*map(_head, _figures(table)), f"ms{_shape(table)}\nP50\nP95\nP99", "per s"):
-            shown.add_column(escape(head), justify="right", min_width=FIGURE)
+            shown.add_column(plain(head), justify="right", min_width=FIGURE)
         for line in table.lines:
             cells = ["\n".join(filter(None, _parts(line, name))) for name in _figures(table)]
             times, per_second = _times(line)
             row = (line.name, *cells, "\n".join(times), per_second)
-            shown.add_row(*map(escape, row), end_section=True)
+            shown.add_row(*map(plain, row), end_section=True)
         console.print(shown)
         for words in _notes(table):
-            console.print(escape(words), soft_wrap=True)
+            console.print(plain(words), soft_wrap=True)
         for words in _goals(table):
-            console.print(f"[bold]{escape(words)}[/]", soft_wrap=True)
+            console.print(f"[bold]{plain(words)}[/]", soft_wrap=True)
 
 
 def tables_markdown(tables: Sequence[ExperimentTable]) -> str:
@@ -99,7 +99,7 @@ def _parts(line: Line, name: str) -> tuple[str, str, str]:
         return value, f"({score.low:.3f} to {score.high:.3f})", published
     if name == "speedup":
         speed = line.record.speedup[0]
-        value = NO_DIFFERENCE if speed.difference is False else value
+        value = value if speed.counts else NO_DIFFERENCE
         return value, f"({speed.low:.2f} to {speed.high:.2f})", published
     return value, "", published
 

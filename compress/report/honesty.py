@@ -11,7 +11,7 @@ from compress.report.collect import Collection
 from compress.report.points import Shape, run_name, shapes_of, speedup_at
 from compress.report.quality import kind_of, value_words
 from compress.report.recommend import Advice
-from compress.report.words import environment_of, measured, shared_words, warnings
+from compress.report.words import NO_DIFFERENCE, environment_of, measured, shared_words, warnings
 
 ON_FOLDS = (
     "The figures of a run with folds are means over models of which each was judged on other rows, "
@@ -150,11 +150,14 @@ def _times(records: Sequence[RunRecord], shape: Shape) -> Iterator[str]:
     if floors:
         yield (
             f"Against itself the teacher reaches up to {_span(floors, '.3f')} (A/A): a speed-up "
-            "within that is called no difference."
+            f"whose interval is not beyond that is {NO_DIFFERENCE}."
         )
     if len(floors) < len(timed):
         missing = len(timed) - len(floors)
-        yield f"The noise of the machine was not measured for {missing} of {len(timed)} runs."
+        yield (
+            f"The noise of the machine was not measured for {missing} of {len(timed)} runs: a "
+            "speed-up of theirs counts if its interval excludes 1."
+        )
 
 
 def _span(values: Sequence[float], form: str) -> str:

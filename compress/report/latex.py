@@ -9,7 +9,7 @@ from compress.records import Comparison, ModelMetrics, RunRecord
 from compress.report.quality import score_words
 from compress.report.sections import Section
 from compress.report.table import recipe
-from compress.report.words import NO_DIFFERENCE, measured, megabytes, p_words
+from compress.report.words import measured, megabytes, p_words, speedup_words
 
 HEADER = (
     "% Made by compress; needs \\usepackage{array,booktabs}.\n"
@@ -89,14 +89,12 @@ def _caption(section: Section) -> str:
 def _cells(run: tuple[Path, RunRecord]) -> tuple[str, ...]:
     _, record = run
     ours, _ = measured(record)
-    speed = record.speedup[0]
-    ratio = NO_DIFFERENCE if speed.difference is False else f"{speed.ratio:.2f}"
     found = record.comparison
     p_value = p_words(found).removeprefix("p ").removeprefix("= ") if found else "–"
     return (
         escaped(recipe(record)),
         *_figures(ours),
-        f"{ratio} ({speed.low:.2f}--{speed.high:.2f})",
+        speedup_words(record.speedup[0], to="--"),
         escaped(p_value),
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from compress.legible import visible
+
 
 def plain_text(words: str) -> str:
     """Words as one line of Markdown that is neither markup nor HTML."""
-    line = " ".join(words.split())
+    line = visible(" ".join(words.split()))
     for sign in "\\`*_[]|#":
         line = line.replace(sign, f"\\{sign}")
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -66,7 +66,7 @@ def shape_columns(records: Sequence[RunRecord], shape: Shape) -> Columns:
         "latency": latency.values,
         "latency_low": latency.low,
         "latency_high": latency.high,
-        "speedup": np.array([np.nan if each is None else each.ratio for each in speeds]),
+        "speedup": np.array([np.nan if each is None else each.counted for each in speeds]),
         "speedup_words": [_speed(each) for each in speeds],
         "measured": [_milliseconds(record, shape) for record in records],
         "place_latency": places([score, latency]),

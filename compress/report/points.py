@@ -2,7 +2,7 @@
 
 Milliseconds of different runs differ with whatever else the machine did; the ratio to the teacher
 that was timed in turns with the candidate does not. So a latency here is the teacher's median over
-all runs of a section, divided by the run's own speed-up.
+all runs of a section, divided by the run's own speed-up if that counts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float
 
+from compress.legible import visible
 from compress.pareto import Direction, pareto_front
 from compress.records import RunRecord, Speedup
 from compress.report.quality import kind_of
@@ -95,13 +96,18 @@ def size_figure(records: Sequence[RunRecord]) -> Figure:
 
 
 def latency_figure(records: Sequence[RunRecord], shape: Shape) -> Figure:
-    """Latency in ms at a shape, with the interval that the speed-up's 95 % interval gives."""
+    """Latency in ms at a shape, with the interval that the speed-up's 95 % interval gives.
+
+    It is the teacher's where there is no difference that counts.
+    """
     teacher = teacher_ms(records, shape)
     speeds = [speedup_at(record, shape) for record in records]
     ratio, low, high = (
         np.array([np.nan if each is None else getattr(each, name) for each in speeds])
-        for name in ("ratio", "low", "high")
+        for name in ("counted", "low", "high")
     )
+    # Below the noise floor an interval may lie beside 1.
+    low, high = np.minimum(low, ratio), np.maximum(high, ratio)
     return Figure("lower", teacher / ratio, teacher / high, teacher / low)
 
 
@@ -143,4 +149,4 @@ def alike(
 def run_name(folder: Path, root: Path) -> str:
     """What the report calls a run: its folder below the root, or its own name."""
     inner = folder.relative_to(root) if folder.is_relative_to(root) else folder
-    return str(inner) if inner.name else folder.name
+    return visible(str(inner) if inner.name else folder.name)

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from compress.budgets import Candidate, Winner, budgets_of, candidate, winners
@@ -20,6 +19,7 @@ from compress.files import write_atomically
 from compress.records import Latency, RunRecord, Speedup
 from compress.report.csv_text import csv_text
 from compress.report.quality import difference_words, is_share, kind_of, value_words
+from compress.report.terminal import plain
 from compress.report.words import measured, megabytes, p_words, speedup_words
 from compress.scores import SCORES, ScoreKind
 from compress.settings import ConfigError
@@ -85,7 +85,7 @@ def candidates(records: Mapping[str, RunRecord], shape: Shape) -> list[Candidate
 
     Milliseconds of different runs differ with whatever else the machine did; the ratio to the
     baseline timed in turns with the candidate does not. So a latency is the median of all runs'
-    baselines on the same device, divided by the run's own speed-up.
+    baselines on the same device, divided by the run's own speed-up if that counts.
     """
     baselines: dict[str, list[float]] = defaultdict(list)
     for record in records.values():
@@ -93,7 +93,7 @@ def candidates(records: Mapping[str, RunRecord], shape: Shape) -> list[Candidate
     found = []
     for name, record in records.items():
         baseline = float(np.median(baselines[_device(record)]))
-        latency_ms = baseline / speedup_at(record, shape).ratio
+        latency_ms = baseline / speedup_at(record, shape).counted
         found.append(candidate(name, record, "evaluation", latency_ms))
     return found
 
@@ -132,11 +132,11 @@ def show_probe(probe: Probe, console: Console) -> None:
     if probe.ok:
         console.print(_screen(probe))
         for line in winner_lines(probe):
-            console.print(escape(line), soft_wrap=True)
+            console.print(plain(line), soft_wrap=True)
     for name, reason in probe.failed.items():
-        console.print(f"[red]failed[/] {escape(name)}: {escape(reason)}", soft_wrap=True)
+        console.print(f"[red]failed[/] {plain(name)}: {plain(reason)}", soft_wrap=True)
     for reason, names in _by_reason(probe.refused).items():
-        words = f"{escape(', '.join(names))}: {escape(reason)}"
+        words = f"{plain(', '.join(names))}: {plain(reason)}"
         console.print(f"[dim]not tried[/] {words}", soft_wrap=True)
 
 
@@ -167,7 +167,7 @@ def _screen(probe: Probe) -> Table:
         *figures, ratio = (*_quality(record), *_speed(record, probe.shape))
         # A name may be broken at its slash, an interval not.
         words = (name.replace("/", "/ "), *figures, ratio.replace(" to ", "–"))
-        table.add_row(*(escape(word) for word in words))
+        table.add_row(*(plain(word) for word in words))
     return table
 
 
@@ -264,6 +264,7 @@ def _row(name: str, record: RunRecord) -> dict[str, Any]:
         row[f"speedup_{_name(shape)}"] = speed.ratio
         row[f"speedup_low_{_name(shape)}"] = speed.low
         row[f"speedup_high_{_name(shape)}"] = speed.high
+        row[f"difference_{_name(shape)}"] = speed.counts
     return row
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from compress.budgets import MORE, Budget, Candidate, Split, titles
 from compress.pareto import knee
-from compress.records import RunRecord, Speedup
+from compress.records import RunRecord
 from compress.report.contest import Contest, chosen_of, contest_of
 from compress.report.points import (
     Shape,
@@ -35,12 +35,13 @@ from compress.report.sections import Section
 from compress.report.words import (
     change_words,
     environment_of,
+    fast_words,
     measured,
     megabytes,
     named_runs,
 )
 
-NO_WORSE = "neither larger nor slower than the teacher"
+NO_WORSE = "neither larger nor measurably slower than the teacher"
 
 
 @dataclass(frozen=True)
@@ -228,15 +229,4 @@ def cost_words(record: RunRecord, shape: Shape) -> str:
         f"{megabytes(ours.size_bytes)} MB instead of {megabytes(theirs.size_bytes)}, "
         f"{fast_words(speed)}, {kind.words} {score_words(ours.score, 3)} where the teacher has "
         f"{value_words(kind, theirs.score.value, 3)}"
-    )
-
-
-def fast_words(speed: Speedup) -> str:
-    """Such as "4.6 times as fast"; a slow-down keeps a digit more."""
-    if speed.difference is False:
-        return "as fast, as far as can be told"
-    return (
-        f"{speed.ratio:.1f} times as fast"
-        if speed.ratio > 2
-        else f"{speed.ratio:.2f} times as fast"
     )

@@ -7,17 +7,19 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from compress.records import ModelMetrics, RunRecord, Speedup
+from compress.records import ModelMetrics, RunRecord
 from compress.report.quality import kind_of, most_words, value_words
 from compress.report.table import recipe
+from compress.report.terminal import plain
 from compress.report.words import (
     NO_DIFFERENCE,
     SIGNIFICANT,
+    UNCERTAIN_TIMES,
     by_score,
     measured,
+    median_words,
     p_words,
     shared_words,
     speedup_words,
@@ -34,21 +36,21 @@ def show(report: Report, console: Console) -> None:
     """Prints the best rows by score, what failed and why, what to ship, where the files are."""
     runs = report.collection.ok
     for words in warnings(runs):
-        console.print(f"[yellow]{escape(words)}[/]")
+        console.print(f"[yellow]{plain(words)}[/]")
     for which in by_score(runs):
         console.print(_table(which))
     for words in shared_words(runs):
-        console.print(escape(words))
+        console.print(plain(words))
     for folder, record in report.collection.failed:
-        console.print(f"[red]failed[/] {escape(str(folder))}: {escape(record.error or '')}")
+        console.print(f"[red]failed[/] {plain(str(folder))}: {plain(record.error or '')}")
     for reason in report.collection.broken:
-        console.print(f"[red]unreadable[/] {escape(reason)}")
-    console.print(f"{report.summary()}; tables in {escape(str(report.folder))}")
+        console.print(f"[red]unreadable[/] {plain(reason)}")
+    console.print(f"{report.summary()}; tables in {plain(str(report.folder))}")
     for plot in report.plots:
-        console.print(f"Pareto plot: {escape(str(plot))}", soft_wrap=True)
+        console.print(f"Pareto plot: {plain(str(plot))}", soft_wrap=True)
     for line in verdicts(report):
-        console.print(f"[bold]{escape(line)}[/]", soft_wrap=True)
-    console.print(f"Report: {escape(str(report.page))}", soft_wrap=True)
+        console.print(f"[bold]{plain(line)}[/]", soft_wrap=True)
+    console.print(f"Report: {plain(str(report.page))}", soft_wrap=True)
 
 
 def verdicts(report: Report) -> Iterator[str]:
@@ -81,14 +83,16 @@ def _table(found: Sequence[tuple[Path, RunRecord]]) -> Table:
         key = (record.choices["teacher"], record.choices["task"], record.baseline.size_bytes)
         teachers.setdefault(key, record.baseline)
     for (name, task, _), baseline in teachers.items():
-        figures = _figures(baseline, "")
-        table.add_row("", escape(f"teacher {name} on {task}"), *figures, "1")
+        figures = _figures(baseline, "", f"{baseline.latency[0].median_ms:.1f}")
+        table.add_row("", plain(f"teacher {name} on {task}"), *figures, "1")
     table.add_section()
     for folder, record in runs[:ROWS]:
-        assert record.metrics is not None
-        figures = _figures(record.metrics, _change(record))
-        ratio = _speedup(record.speedup[0])
-        table.add_row(escape(folder.name), escape(recipe(record)), *figures, ratio)
+        ours, theirs = measured(record)
+        speed = record.speedup[0]
+        median = median_words(speed, ours.latency[0], theirs.latency[0], 1)
+        figures = _figures(ours, _change(record), median)
+        ratio = speedup_words(speed) if speed.counts else NO_DIFFERENCE
+        table.add_row(plain(folder.name), plain(recipe(record)), *figures, ratio)
     table.caption = "\n".join(_captions(runs, kind))
     return table
 
@@ -101,6 +105,8 @@ def _captions(runs: Sequence[tuple[Path, RunRecord]], kind: ScoreKind) -> Iterat
         )
     if kind.better == "lower":
         yield f"{kind.words}: lower is better"
+    if not all(record.speedup[0].counts for _, record in runs):
+        yield UNCERTAIN_TIMES
     if len(runs) > ROWS:
         yield f"the {ROWS} {most_words(kind)} of {len(runs)} runs"
 
@@ -115,14 +121,6 @@ def _change(record: RunRecord) -> str:
     return "" if record.comparison is None else p_words(record.comparison)
 
 
-def _speedup(speed: Speedup) -> str:
-    return NO_DIFFERENCE if speed.difference is False else speedup_words(speed)
-
-
-def _figures(metrics: ModelMetrics, change: str) -> tuple[str, str, str, str]:
-    return (
-        value_words(kind_of(metrics.score), metrics.score.value, 3),
-        change,
-        f"{metrics.size_bytes / 1e6:.1f}",
-        f"{metrics.latency[0].median_ms:.1f}",
-    )
+def _figures(metrics: ModelMetrics, change: str, median: str) -> tuple[str, str, str, str]:
+    score = value_words(kind_of(metrics.score), metrics.score.value, 3)
+    return score, change, f"{metrics.size_bytes / 1e6:.1f}", median

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from compress.legible import shortened, visible
 from compress.records import RunRecord
 from compress.report.columns import (
     MEASURED,
@@ -26,6 +27,8 @@ STAGES = ("student", "pruner", "quantizer")
 # The knobs that a recipe always shows, whether or not they were set on the command line.
 MAIN_KNOBS = {"pruner": ("sparsity", "pattern"), "student": ("keep",)}
 NOTHING = "teacher as it is"
+MISSING = object()
+LONGEST_KNOB = 200  # characters of a setting in a recipe; the command that remakes a run has all
 # Types that have a place for what is missing.
 DTYPES: dict[Kind, str] = {
     "text": "string",
@@ -46,7 +49,7 @@ def results_table(runs: Sequence[tuple[Path, RunRecord]], root: Path) -> pd.Data
         root: folders are given relative to it.
     """
     places = [
-        str(folder.relative_to(root) if folder.is_relative_to(root) else folder)
+        visible(str(folder.relative_to(root) if folder.is_relative_to(root) else folder))
         for folder, _ in runs
     ]
     columns = list(_columns(runs))
@@ -90,7 +93,7 @@ def recipe(record: RunRecord) -> str:
         if choice != "none":
             steps.append(" ".join([choice, *_knobs(record, group)]))
     words, runtime = " + ".join(steps) or NOTHING, _runtime(record)
-    return words if runtime == "torch" else f"{words} on {runtime}"
+    return visible(words if runtime == "torch" else f"{words} on {runtime}")
 
 
 def _runtime(record: RunRecord) -> str:
@@ -102,7 +105,7 @@ def _runtime(record: RunRecord) -> str:
 
 def _knobs(record: RunRecord, group: str) -> list[str]:
     """The settings that tell the group's choice from others, by the shortest names that do."""
-    settings = record.config.get(group, {})
+    settings = record.settings(group)
     knobs: dict[tuple[str, ...], Any] = {
         (name,): settings[name]
         for name in MAIN_KNOBS.get(group, ())
@@ -113,8 +116,14 @@ def _knobs(record: RunRecord, group: str) -> list[str]:
         if key.startswith(f"{group}."):
             # From the config: the override has the command line's quotes and escapes.
             path = tuple(key.removeprefix(f"{group}.").split("."))
-            knobs[path] = functools.reduce(dict.__getitem__, path, settings)
-    return [f"{_name(path, knobs)}={_short(value)}" for path, value in knobs.items()]
+            knobs[path] = functools.reduce(entry, path, settings)
+    known = {path: value for path, value in knobs.items() if value is not MISSING}
+    return [f"{_name(path, known)}={_short(value)}" for path, value in known.items()]
+
+
+def entry(settings: Any, name: str) -> Any:
+    """A setting; `MISSING` where an override is of something that the config does not have."""
+    return settings.get(name, MISSING) if isinstance(settings, Mapping) else MISSING
 
 
 def _name(path: tuple[str, ...], paths: Iterable[tuple[str, ...]]) -> str:
@@ -127,7 +136,7 @@ def _name(path: tuple[str, ...], paths: Iterable[tuple[str, ...]]) -> str:
 
 def _short(value: object) -> str:
     """A search draws numbers with 16 digits; 4 tell its trials apart."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else shortened(str(value), LONGEST_KNOB)
 
 
 def _choice(group: str) -> Callable[[RunRecord], object]:

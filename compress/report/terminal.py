@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 
 from rich.console import Console
+from rich.markup import escape
+
+from compress.legible import visible
 
 PIPED = 120  # columns where no terminal says its own; most recipes fit into one line
 
@@ -18,3 +21,8 @@ def open_console() -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPED
     return console
+
+
+def plain(text: str) -> str:
+    """Text that a console prints as it is: neither markup nor control of the terminal."""
+    return escape(visible(text))

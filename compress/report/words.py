@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from compress.records import Comparison, Environment, Latency, ModelMetrics, RunRecord, Speedup
-from compress.report.quality import difference_words, kind_of
+from compress.report.quality import difference_words, kind_of, value_words
 
 SIGNIFICANT = 0.05
-NO_DIFFERENCE = "no difference"
+NO_DIFFERENCE = "no measurable difference"
+UNCERTAIN = "≈"  # before a time that the interval of the speed-up denies
+UNCERTAIN_TIMES = f"{UNCERTAIN} before a time: go by the speed-up, whose interval denies it"
 TOLD_ZEROS = 0.01
 LISTED = 12  # runs named in one sentence
 SAME_BYTES = 0.01  # config and names of modules differ by less
@@ -24,10 +26,51 @@ def plain_words(record: RunRecord) -> list[str]:
     return [words for words in (_on_zeros(record), _on_format(record)) if words]
 
 
-def speedup_words(speed: Speedup) -> str:
-    """Such as "2.80 (2.70 to 2.90)", or "no difference (0.98 to 1.01)" inside the noise."""
-    name = NO_DIFFERENCE if speed.difference is False else f"{speed.ratio:.2f}"
-    return f"{name} ({speed.low:.2f} to {speed.high:.2f})"
+def speedup_words(speed: Speedup, to: str = " to ") -> str:
+    """Such as "2.80 (2.70 to 2.90)", or "no measurable difference (interval 0.95 to 6.64)".
+
+    Args:
+        speed: at one shape.
+        to: what stands between the ends of the interval.
+    """
+    ends = f"{speed.low:.2f}{to}{speed.high:.2f}"
+    return f"{speed.ratio:.2f} ({ends})" if speed.counts else f"{NO_DIFFERENCE} (interval {ends})"
+
+
+def fast_words(speed: Speedup) -> str:
+    """Such as "4.6 times as fast (4.4 to 4.8)"; a slow-down keeps a digit more."""
+    if not speed.counts:
+        return f"in time {speedup_words(speed)}"
+    digits = 1 if speed.ratio > 2 else 2
+    ratio, low, high = (f"{each:.{digits}f}" for each in (speed.ratio, speed.low, speed.high))
+    return f"{ratio} times as fast ({low} to {high})"
+
+
+def median_words(speed: Speedup, ours: Latency, theirs: Latency, digits: int) -> str:
+    """The model's median in ms, marked where it tells of a difference that the interval denies.
+
+    Args:
+        speed: at the shape that both were timed at.
+        ours: the model's times.
+        theirs: the baseline's, which are shown beside them.
+        digits: behind the point.
+    """
+    contrary = (theirs.median_ms - ours.median_ms) * (speed.ratio - 1) < 0
+    mark = UNCERTAIN if contrary or not speed.counts else ""
+    return f"{mark}{ours.median_ms:.{digits}f}"
+
+
+def summary_words(record: RunRecord) -> str:
+    """A run's score, size and speed in one line, beside its teacher's."""
+    ours, theirs = measured(record)
+    kind, speed = kind_of(ours.score), record.speedup[0]
+    scores = [value_words(kind, each.score.value, 4) for each in (ours, theirs)]
+    median = median_words(speed, ours.latency[0], theirs.latency[0], 2)
+    return (
+        f"{kind.words} {scores[0]} (teacher {scores[1]}), {megabytes(ours.size_bytes)} MB "
+        f"({megabytes(theirs.size_bytes)}), {median} ms ({theirs.latency[0].median_ms:.2f}), "
+        f"speed-up: {speedup_words(speed)}"
+    )
 
 
 def change_words(record: RunRecord) -> str:
@@ -74,8 +117,8 @@ def asked_sparsity(record: RunRecord) -> float | None:
 
     Of what it is a share is the pruner's affair: weights, heads, neurons.
     """
-    asked = record.config.get("pruner", {}).get("sparsity")
-    return float(asked) if isinstance(asked, int | float) else None
+    asked = record.settings("pruner").get("sparsity")
+    return float(asked) if isinstance(asked, int | float) and 0 <= asked <= 1 else None
 
 
 def warnings(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
@@ -148,8 +191,9 @@ def _on_zeros(record: RunRecord) -> str | None:
     )
     if abs(ours.size_bytes - theirs.size_bytes) > SAME_BYTES * theirs.size_bytes:
         return f"{zeros}what this model saves, it saves by other means."
-    same_time = all(speed.difference is False for speed in record.speedup)
-    return zeros + ("no bytes saved, no difference in time." if same_time else "no bytes saved.")
+    if any(speed.counts for speed in record.speedup):
+        return f"{zeros}no bytes saved."
+    return f"{zeros}no bytes saved, {NO_DIFFERENCE} in time."
 
 
 def _on_format(record: RunRecord) -> str | None:
@@ -159,7 +203,8 @@ def _on_format(record: RunRecord) -> str | None:
     same = (ours.runtime, ours.precision) == (theirs.runtime, theirs.precision)
     if quantizer == "none" or ours.precision is None or not same:
         return None
+    saves = "bytes" if any(speed.counts for speed in record.speedup) else "bytes and no time"
     return (
-        f"{quantizer} saves bytes and no time: the {ours.runtime} runtime computes in "
-        f"{ours.precision} as before."
+        f"{quantizer} saves {saves}: the {ours.runtime} runtime computes in {ours.precision} as "
+        "before."
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from compress.files import write_atomically
+from compress.legible import visible
 from compress.records import RunRecord
 from compress.report.collect import Collection, collect
 from compress.report.csv_text import csv_text
@@ -21,10 +22,12 @@ from compress.report.recommend import Advice, advise
 from compress.report.sections import Section, sections
 from compress.report.table import recipe, results_table
 from compress.report.words import (
+    UNCERTAIN_TIMES,
     asked_sparsity,
     by_score,
     change_words,
     measured,
+    median_words,
     megabytes,
     saved_words,
     shared_words,
@@ -108,6 +111,8 @@ def _markdown(report: Report) -> str:
     parts = [[f"# Results: {report.summary()}"], [f"**{_cell(w)}**" for w in warnings(found.ok)]]
     for runs in by_score(found.ok):
         parts += [_rows(columns_of(runs), [figures(*run) for run in runs])]
+        if not all(record.speedup[0].counts for _, record in runs):
+            parts += [[f"{UNCERTAIN_TIMES}."]]
     words = [f"- {_cell(line)}" for line in shared_words(found.ok)]
     parts += _section("In plain words", words)
     if found.ok:
@@ -153,7 +158,7 @@ def figures(folder: Path, record: RunRecord) -> tuple[str, ...]:
         megabytes(ours.size_bytes),
         saved_words(record),
         f"{latency.batch}×{latency.length}",
-        f"{latency.median_ms:.2f}",
+        median_words(record.speedup[0], latency, theirs.latency[0], 2),
         f"{theirs.latency[0].median_ms:.2f}",
         speedup_words(record.speedup[0]),
     )
@@ -184,5 +189,5 @@ def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def _cell(value: object) -> str:
     """Text that cannot break out of a Markdown table or bring HTML into it."""
-    text = " ".join(str(value).split())
+    text = visible(" ".join(str(value).split()))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

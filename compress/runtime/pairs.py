@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import compress.quantizer
 import compress.runtime
+from compress.blame import blame
 from compress.interfaces import Quantizer, Runtime
 from compress.settings import ConfigError, UserError
 
@@ -44,12 +45,14 @@ def require(runtime: str, *packages: str) -> None:
     Raises:
         UserError: one is not there.
     """
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise UserError(
-                f"the {runtime} runtime needs the package {package}; "
-                f"pip install 'compress[{runtime}]'"
-            )
+    # Whatever the format is.
+    with blame("device"):
+        for package in packages:
+            if importlib.util.find_spec(package) is None:
+                raise UserError(
+                    f"the {runtime} runtime needs the package {package}; "
+                    f"pip install 'compress[{runtime}]'"
+                )
 
 
 def every_quantizer() -> Iterator[tuple[str, type[Quantizer]]]:

@@ -11,12 +11,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
 from compress.errors import one_line
 from compress.search.desk import Desk, Interrupted, Interrupts
 from compress.search.space import overrides_of
 from compress.search.trials import Claim
+from compress.settings import UserError
 
 WAIT_SECONDS = 1.0
 FIRST_INTERRUPT = "stopping after this batch of trials"
@@ -42,6 +44,7 @@ class Batches:
 
         Raises:
             Interrupted: it ended before that, on the user's wish or at another limit.
+            UserError: every trial would fail like one that did.
         """
         over = ""
         with self.interrupts.counted():
@@ -70,10 +73,26 @@ class Batches:
             [*self.fixed, *overrides_of(claim.point), f"hydra.sweep.subdir={claim.number}"]
             for claim in claims
         ]
-        error = None
+        reasons: Sequence[str | None]
         try:
-            self.launcher.launch(overrides, initial_job_idx=claims[0].number)
+            done = self.launcher.launch(overrides, initial_job_idx=claims[0].number)
+            reasons = [_reason(each) for each in done]
         except Exception as raised:
-            error = f"the launcher failed: {one_line(raised)}"
-        for claim in claims:
-            self.desk.end(claim, error)
+            reasons = [f"the launcher failed: {one_line(raised)}"] * len(claims)
+        shared: UserError | None = None
+        for claim, reason in zip(claims, reasons, strict=True):
+            try:
+                self.desk.end(claim, reason)
+            except UserError as error:
+                shared = shared or error  # once the others of the batch are written down
+        if shared is not None:
+            raise shared
+
+
+def _reason(done: JobReturn) -> str | None:
+    """What a job ended with, beside what its record says; None if it went well."""
+    try:
+        _ = done.return_value  # raises what the job raised
+    except BaseException as raised:
+        return one_line(raised)
+    return None

@@ -33,11 +33,23 @@ class Died:
 
     def __str__(self) -> str:
         """In words: the signal's name where it was one."""
-        if self.exit_code is not None and self.exit_code < 0:
-            name = signal.Signals(-self.exit_code).name
-            hint = "; out of memory?" if -self.exit_code == signal.SIGKILL else ""
-            return f"its process was killed by {name}{hint}"
-        return f"its process ended with exit code {self.exit_code}"
+        if self.exit_code is None:
+            return "its process closed its connection and did not end"
+        if self.exit_code >= 0:
+            return f"its process ended with exit code {self.exit_code}"
+        number = -self.exit_code
+        known = {each.value: each.name for each in signal.Signals}
+        return f"its process was killed by {known.get(number, f'signal {number}')}{hint(number)}"
+
+
+def hint(number: int) -> str:
+    """What a signal that killed a process mostly means; "" where that is not known."""
+    match number:
+        case signal.SIGKILL:
+            return "; out of memory?"
+        case signal.SIGSEGV | signal.SIGBUS | signal.SIGABRT | signal.SIGILL | signal.SIGFPE:
+            return "; a library that it calls crashed"
+    return ""
 
 
 @dataclass

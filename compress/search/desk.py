@@ -14,9 +14,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+from compress.blame import Blame
 from compress.records import FILE, RunRecord, read_record
 from compress.run_folder import RUN, is_marked
 from compress.search.goals import Goals
+from compress.search.job import OUTPUT
 from compress.search.ledger import Ledger
 from compress.search.limits import Limits
 from compress.search.reporter import Rejection
@@ -68,36 +70,48 @@ class Desk:
         """A trial to run; None if there is none now. What was run already is concluded first."""
         while (claim := self.ledger.claim()) is not None:
             folders = (self.folder / str(number) for number in claim.before)
-            records = ((readable(folder), folder) for folder in folders)
-            made = next(((record, folder) for record, folder in records if record), None)
+            found = ((_left(folder), folder) for folder in folders)
+            records = ((r, folder) for r, folder in found if isinstance(r, RunRecord))
+            # What failed by a setting of all trials may have been mended since.
+            made = next((each for each in records if not self._is_shared(each[0].blame)), None)
             if made is None:
                 self._check_new(claim)
                 return claim
             self._conclude(claim, *made)
         return None
 
-    def end(self, claim: Claim, error: str | None, rejection: Rejection | None = None) -> bool:
+    def end(
+        self,
+        claim: Claim,
+        error: str | None,
+        rejection: Rejection | None = None,
+        blame: Blame = (),
+    ) -> bool:
         """Ends a trial whose run is over.
 
         Args:
             claim: the trial.
             error: what is known of it beside its record.
             rejection: why it was not finished.
+            blame: whose fault the error is.
 
         Returns:
             Whether the run went as it should.
+
+        Raises:
+            UserError: every trial would fail like this one, which does not count.
         """
         folder = self.folder / str(claim.number)
-        record = readable(folder)
         if rejection is not None:
             self.ledger.reject(claim, rejection.excesses, rejection.reason)
             self._settled(claim, f"infeasible: {rejection.reason}")
             return True
-        if record is None:
-            self.fail(claim, error or "its run left no record")
-            return False
-        self._conclude(claim, record, folder)
-        return record.status == "ok"
+        left = _left(folder)
+        if isinstance(left, RunRecord):
+            self._conclude(claim, left, folder)
+            return left.status == "ok"
+        self._break(claim, error or left, blame)
+        return False
 
     def fail(self, claim: Claim, reason: str) -> None:
         """Ends a trial by its own fault."""
@@ -152,7 +166,7 @@ class Desk:
     def _conclude(self, claim: Claim, record: RunRecord, folder: Path) -> None:
         """Ends a trial with the record of its run."""
         if record.status != "ok":
-            self.fail(claim, record.error or record.status)
+            self._break(claim, record.error or record.status, record.blame)
             return
         values = dict(zip(self.goals.objectives, self.goals.values(record), strict=True))
         unknown = [name for name, value in values.items() if value != value]
@@ -164,6 +178,18 @@ class Desk:
         words = ", ".join(f"{name} {value:.6g}" for name, value in values.items())
         broken = [name for name, excess in self.goals.excesses(record).items() if excess > 0]
         self._settled(claim, f"{words}{' but not ' if broken else ''}{', '.join(broken)}")
+
+    def _break(self, claim: Claim, reason: str, blame: Blame) -> None:
+        """Ends a trial that failed; and all others, where they would fail like it."""
+        if self._is_shared(blame):
+            self.release(claim)
+            raise UserError(f"every trial would fail as trial {claim.number} did: {reason}")
+        self.fail(claim, reason)
+
+    def _is_shared(self, blame: Blame) -> bool:
+        """Whether it is the fault of settings alone that are the same in all trials."""
+        swept = {each.key.partition(".")[0] for each in self.ledger.space.dimensions}
+        return any(groups and swept.isdisjoint(groups) for groups in blame)
 
     def _settled(self, claim: Claim, words: str) -> None:
         self.teller.finished(claim, words)
@@ -195,11 +221,12 @@ class Interrupts:
             os.write(2, f"{self._words}\n".encode())
 
 
-def readable(folder: Path) -> RunRecord | None:
-    """The record that a run left; None if it left none that is whole."""
-    if not (folder / FILE).is_file():
-        return None
+def _left(folder: Path) -> RunRecord | str:
+    """The record that a run left; or why there is none."""
+    if not os.path.lexists(folder / FILE):
+        printed = folder / OUTPUT
+        return "its run left no record" + (f"; see {printed}" if printed.is_file() else "")
     try:
         return read_record(folder / FILE)
-    except UserError:
-        return None
+    except UserError as error:
+        return str(error)

@@ -45,17 +45,26 @@ class Driver:
 
         Raises:
             Interrupted: it ended before that, on the user's wish or at another limit.
+            UserError: every trial would fail like one that did.
         """
         with self.interrupts.counted():
-            while self._go_on():
-                self.crew.fill()
-                for worker, news in self.crew.listen(LISTEN_SECONDS):
-                    self._handle(worker, news)
-                self._check_times()
-                self.crew.share_quiet()
-                self.screen.update(self)
+            try:
+                while self._go_on():
+                    self._listen()
+            except UserError:
+                self._give_up()
+                raise
         if self.over:
             raise Interrupted(self.over)
+
+    def _listen(self) -> None:
+        """Hears what workers have to say, and sees to them."""
+        self.crew.fill()
+        for worker, news in self.crew.listen(LISTEN_SECONDS):
+            self._handle(worker, news)
+        self._check_times()
+        self.crew.share_quiet()
+        self.screen.update(self)
 
     def _go_on(self) -> bool:
         """Hands out trials; says whether there is anything left to wait for."""
@@ -106,17 +115,17 @@ class Driver:
         worker.end()
         if outcome.stopped:
             self.desk.release(claim)
-        elif not self.desk.end(claim, outcome.error, outcome.rejection):
+        elif not self.desk.end(claim, outcome.error, outcome.rejection, outcome.blame):
             # Whatever broke the trial may have broken its process too.
             self.crew.replace(worker)
 
     def _bury(self, worker: Worker, reason: str) -> None:
         """Ends the trial of a worker that is gone, and has the worker replaced."""
-        claim, ready = worker.claim, worker.ready
+        claim, ready, stage = worker.claim, worker.ready, worker.stage
         worker.end()
         self.crew.dismiss(worker)
         if claim is not None:
-            self.desk.fail(claim, reason)
+            self.desk.fail(claim, f"{reason} (while: {stage})" if stage else reason)
         elif not ready:
             raise UserError(f"a worker did not start: {reason}")
 

@@ -25,7 +25,7 @@ from compress.report.card import remake_command
 from compress.report.csv_text import csv_text
 from compress.report.quality import kind_of, value_words
 from compress.report.table import recipe
-from compress.report.words import measured
+from compress.report.words import fast_words, measured
 from compress.run_folder import delete_model, written_files
 from compress.search.goals import Goals
 from compress.search.ledger import Ledger
@@ -59,6 +59,7 @@ class Front:
     folder: Path
     keep: str
     _known: dict[int, Found] = field(default_factory=dict)
+    _unreadable: set[int] = field(default_factory=set)
 
     def update(self) -> None:
         """Writes the front anew."""
@@ -97,9 +98,8 @@ class Front:
         for trial in self.ledger.trials():
             if trial.state == TrialState.COMPLETE and not _broken(trial):
                 numbers.append(trial.number)
-                if trial.number not in self._known:
-                    self._known[trial.number] = _found(trial)
-        return [self._known[number] for number in numbers]
+                self._know(trial)
+        return [self._known[number] for number in numbers if number in self._known]
 
     def best(self, found: list[Found]) -> list[Found]:
         """Those that no other one beats in every objective."""
@@ -133,7 +133,7 @@ class Front:
             yield (
                 f"  trial {name}, {row['recipe']}: {kind.words} "
                 f"{value_words(kind, score.value, 4)}, {row['size_bytes'] / 1e6:.1f} MB, "
-                f"{row['speedup']:.2f} times as fast"
+                f"{fast_words(by_name[name].record.speedup[0])}"
             )
             yield f"  {row['command']}"
             yield f"  {row['folder']}"
@@ -148,7 +148,7 @@ class Front:
         metric = measured(found[0].record)[0].score.metric
         candidates = [
             candidate(
-                str(each.number), each.record, self.goals.split, 1 / each.record.speedup[0].ratio
+                str(each.number), each.record, self.goals.split, 1 / each.record.speedup[0].counted
             )
             for each in found
         ]
@@ -158,6 +158,7 @@ class Front:
     def _row(self, found: Found) -> dict[str, Any]:
         judged = self.goals.judged(found.record)
         metrics, _ = measured(found.record)
+        speed = found.record.speedup[0]
         return {
             "trial": found.number,
             "recipe": recipe(found.record),
@@ -166,18 +167,31 @@ class Front:
             "score_low": metrics.score.low,
             "score_high": metrics.score.high,
             "size_bytes": metrics.size_bytes,
-            "speedup": found.record.speedup[0].ratio,
-            "speedup_low": found.record.speedup[0].low,
-            "speedup_high": found.record.speedup[0].high,
+            "speedup": speed.ratio,
+            "speedup_low": speed.low,
+            "speedup_high": speed.high,
+            "difference": speed.counts,
             "latency_ms": metrics.latency[0].median_ms,
             "folder": str(found.folder),
             "command": remake_command(found.record),
         }
 
+    def _know(self, trial: FrozenTrial) -> None:
+        """Reads a trial's record, once; one that cannot be read is named and left out."""
+        if trial.number in self._known or trial.number in self._unreadable:
+            return
+        try:
+            self._known[trial.number] = _found(trial)
+        except UserError as error:
+            self._unreadable.add(trial.number)
+            log.warning("left out: %s", error)
+
     def _discard_infeasible(self) -> None:
         for trial in self.ledger.trials():
             if trial.state == TrialState.COMPLETE and _broken(trial):
-                self._discard(self._known.setdefault(trial.number, _found(trial)))
+                self._know(trial)
+                if trial.number in self._known:
+                    self._discard(self._known[trial.number])
 
     def _discard(self, each: Found) -> None:
         # Not where the study says: it may be one that was moved, or of another machine.
@@ -224,7 +238,7 @@ def _write_again(record: RunRecord, folder: Path) -> None:
 
 
 def _found(trial: FrozenTrial) -> Found:
-    record = parse_record(trial.user_attrs[RECORD])
+    record = parse_record(trial.user_attrs[RECORD], f"trial {trial.number} of the study")
     return Found(trial.number, Path(trial.user_attrs[FOLDER]), record)
 
 

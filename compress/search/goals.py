@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from compress.budgets import Split, judged_score
-from compress.metrics import METRICS
+from compress.metrics import METRICS, settled
 from compress.pareto import hypervolume, pareto_front
 from compress.records import Comparison, RunRecord
 from compress.scores import SCORES, ScoreKind
@@ -105,7 +105,8 @@ class Goals:
         return {each.metric: METRICS[each.metric].read(theirs) for each in self.constraints}
 
     def judged(self, record: RunRecord) -> RunRecord:
-        """The record with the scores that the search looks at in the place of the evaluation's."""
+        """The record as the search looks at it: the scores of its split, and times that count."""
+        record = settled(record)
         if self.split == "evaluation":
             return record
         # What compares predictions, such as `agreement`, is of these rows as well.
@@ -212,6 +213,8 @@ def parse_goals(objectives: Any, constraints: Any, split: Any) -> Goals:
                 f"search.objectives.{name} must be one of {', '.join(DIRECTIONS)}; got {way}"
             )
         ways[str(name)] = DIRECTIONS[str(way)]
+    if not isinstance(constraints, Mapping | None):
+        raise ConfigError(f"search.constraints must be a mapping or null, got {constraints!r}")
     bounds = tuple(
         parse_bound("search.constraints", str(name), str(text))
         for name, text in dict(constraints or {}).items()

@@ -16,6 +16,7 @@ from hydra.core.utils import JobRuntime, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
+from compress.blame import Blame, blame, blamed
 from compress.errors import one_line
 from compress.monitor import Stopped, watched
 from compress.records import FILE
@@ -56,10 +57,12 @@ class Outcome:
 
     Attributes:
         error: what it raised; a job that could be composed has it in its record as well.
+        blame: whose fault that is, as far as it is known; see `compress.blame`.
         stopped: whether it ended because it was asked to.
     """
 
     error: str | None = None
+    blame: Blame = ()
     rejection: Rejection | None = None
     stopped: bool = False
 
@@ -116,7 +119,8 @@ def _run(order: Order, setup: Setup, connection: Connection) -> Outcome:
     try:
         config = _job_config(order, setup)
         folder = Path(config.hydra.sweep.dir) / str(order.number)
-        folder.mkdir(parents=True)
+        with blame("hydra"):
+            folder.mkdir(parents=True)
         with locked_folder(folder, RUN), watched(reporter):
             _redirect(folder / OUTPUT)
             done = run_job(
@@ -133,7 +137,9 @@ def _run(order: Order, setup: Setup, connection: Connection) -> Outcome:
         return Outcome(stopped=True)
     except BaseException as raised:
         error = raised
-    return Outcome(error=None if error is None else one_line(error), rejection=reporter.rejection)
+    if error is None:
+        return Outcome(rejection=reporter.rejection)
+    return Outcome(one_line(error), blamed(error), reporter.rejection)
 
 
 def _job_config(order: Order, setup: Setup) -> DictConfig:

@@ -26,9 +26,11 @@ from optuna import Study
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from compress.legible import shortened
+from compress.ranges import LONGEST_ERROR
 from compress.records import RunRecord
 from compress.search.goals import Goals
-from compress.search.owner import HEARTBEAT_SECONDS, PATIENCE_SECONDS, Owner
+from compress.search.owner import HEARTBEAT_SECONDS, PATIENCE_SECONDS, Owner, drivers_of
 from compress.search.sampler import NumberedSampler
 from compress.search.space import Point, Space, differences, point_key
 from compress.search.trials import (
@@ -49,7 +51,6 @@ from compress.settings import UserError
 
 log = logging.getLogger(__name__)
 
-DRIVER = "driver:"  # of the study: one for each driver
 POLL_SECONDS = 0.05
 # A sampler that keeps to points which were run already is helped out after so many draws: by the
 # nearest new point where these can be listed, else by a random one. After many more there is none.
@@ -81,8 +82,13 @@ class Ledger:
         """Says that the driver is alive, if it has not done so lately; makes it known at first."""
         if time.monotonic() - self._heard > HEARTBEAT_SECONDS or not self._heard:
             self.owner = replace(self.owner, heartbeat=time.time())
-            self.study.set_user_attr(DRIVER + self.owner.identity, self.owner.to_json())
+            self.study.set_user_attr(self.owner.key, self.owner.to_json())
             self._heard = time.monotonic()
+
+    def leave(self) -> None:
+        """Says that the driver ends: what it left running is lost, though its process may go on."""
+        self.owner = replace(self.owner, heartbeat=time.time(), gone=True)
+        self.study.set_user_attr(self.owner.key, self.owner.to_json())
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, void ones too, by number."""
@@ -102,7 +108,8 @@ class Ledger:
 
     def hours(self) -> float:
         """Time that drivers have spent on the study, this one and all restarts included."""
-        found = {**self._drivers(), self.owner.identity: replace(self.owner, heartbeat=time.time())}
+        now = replace(self.owner, heartbeat=time.time())
+        found = {**drivers_of(self.study.user_attrs), self.owner.identity: now}
         return sum(each.heartbeat - each.joined for each in found.values()) / 3600
 
     def claim(self) -> Claim | None:
@@ -151,7 +158,7 @@ class Ledger:
     def fail(self, claim: Claim, reason: str) -> None:
         """Ends a trial by its own fault; it is not run again."""
         with _unless_given_up(claim.number):
-            claim.trial.set_user_attr(REASON, reason)
+            claim.trial.set_user_attr(REASON, shortened(reason, LONGEST_ERROR))
             self.study.tell(claim.trial, state=TrialState.FAIL)
 
     def release(self, claim: Claim) -> None:
@@ -166,7 +173,7 @@ class Ledger:
         """
         running = [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
         # Read after the trials: whoever runs one of them had joined by then.
-        drivers = self._drivers()
+        drivers = drivers_of(self.study.user_attrs)
         lost = [trial.number for trial in running if self._is_lost(trial, drivers)]
         for number in lost:
             self._give_up(number)
@@ -237,7 +244,7 @@ class Ledger:
                 for trial in before
                 if trial.state == TrialState.RUNNING and POINT not in trial.user_attrs
             ]
-            drivers = self._drivers() if drawing else {}
+            drivers = drivers_of(self.study.user_attrs) if drawing else {}
             if all(self._is_lost(trial, drivers) for trial in drawing):
                 return before
             self.beat()
@@ -248,11 +255,6 @@ class Ledger:
         # Another driver may have found it as well and been faster.
         with suppress(ValueError, UpdateFinishedTrialError):
             self.study.tell(number, state=TrialState.FAIL)
-
-    def _drivers(self) -> dict[str, Owner]:
-        attributes = self.study.user_attrs
-        found = (value for key, value in attributes.items() if key.startswith(DRIVER))
-        return {each.identity: each for each in map(Owner.from_json, found)}
 
     def _is_lost(self, trial: FrozenTrial, drivers: Mapping[str, Owner]) -> bool:
         """Whether nobody runs a trial that says it is running."""

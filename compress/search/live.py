@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.text import Text
 
+from compress.report.terminal import plain
 from compress.search.crew import Worker
 from compress.search.driver import Driver
 from compress.search.front import Front
@@ -61,7 +61,7 @@ class LiveScreen:
         self._done += 1
         self._words = ""
         point = " ".join(overrides_of(claim.point))
-        line = f"[bold]{claim.number}[/] {escape(point)}: {escape(words)}"
+        line = f"[bold]{claim.number}[/] {plain(point)}: {plain(words)}"
         self.console.print(line, soft_wrap=True)
 
     def _summary(self, driver: Driver) -> str:

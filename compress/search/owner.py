@@ -10,11 +10,13 @@ import os
 import platform
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 import psutil
 from pydantic import TypeAdapter
 
+DRIVER = "driver:"  # of the study: one attribute for each driver
 HEARTBEAT_SECONDS = 20.0
 PATIENCE_SECONDS = 180.0
 # A process's start time is counted in ticks since boot; two readings may differ by one.
@@ -32,6 +34,7 @@ class Owner:
         joined: when it began to work on the study, likewise.
         heartbeat: when it last said that it is alive, likewise.
         identity: tells two drivers in one process apart.
+        gone: whether it has said that it ends.
     """
 
     host: str
@@ -40,6 +43,7 @@ class Owner:
     joined: float
     heartbeat: float
     identity: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    gone: bool = False
 
     @classmethod
     def here(cls) -> Owner:
@@ -49,6 +53,8 @@ class Owner:
 
     def alive(self) -> bool:
         """Whether the driver is still there, as far as can be told from here."""
+        if self.gone:
+            return False
         if self.host != platform.node():
             return time.time() - self.heartbeat < PATIENCE_SECONDS
         try:
@@ -62,7 +68,22 @@ class Owner:
         """As the study keeps it."""
         return asdict(self)
 
+    @property
+    def key(self) -> str:
+        """The attribute of the study that it is known by."""
+        return DRIVER + self.identity
+
     @staticmethod
     def from_json(raw: object) -> Owner:
         """What `to_json` gave."""
         return TypeAdapter(Owner).validate_python(raw)
+
+
+def drivers_of(attributes: Mapping[str, object]) -> dict[str, Owner]:
+    """The drivers of a study by their identities.
+
+    Args:
+        attributes: the study's.
+    """
+    found = (value for key, value in attributes.items() if key.startswith(DRIVER))
+    return {each.identity: each for each in map(Owner.from_json, found)}

@@ -74,7 +74,7 @@ def past_searches(runs: Iterable[tuple[Path, RunRecord]]) -> Iterator[PastSearch
     """
     folders: dict[Path, list[tuple[Path, RunRecord]]] = {}
     for folder, record in runs:
-        if folder.name.isdecimal() and isinstance(record.config.get("search"), Mapping):
+        if folder.name.isdecimal() and record.settings("search"):
             folders.setdefault(folder.parent, []).append((folder, record))
     for parent, trials in folders.items():
         if (parent / FRONT_FILE).is_file():
@@ -115,7 +115,7 @@ def _gain(
 def _search(parent: Path, runs: Sequence[tuple[Path, RunRecord]]) -> PastSearch | None:
     """The search in a folder; None if it cannot be read or no trial has all objectives."""
     first = runs[0][1]
-    settings = first.config["search"]
+    settings = first.settings("search")
     try:
         goals = parse_goals(*(settings.get(key) for key in ("objectives", "constraints", "split")))
     except UserError as error:

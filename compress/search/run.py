@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +12,11 @@ import optuna
 from hydra.plugins.launcher import Launcher
 from optuna.exceptions import StorageInternalError
 from rich.console import Console
-from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
+from compress.credentials import scrub
 from compress.records import FILE
+from compress.report.terminal import plain
 from compress.search.batches import Batches
 from compress.search.crew import open_crew
 from compress.search.desk import Desk, Interrupted
@@ -27,7 +30,11 @@ from compress.search.owner import Owner
 from compress.search.plan import Plan, SearchSettings
 from compress.search.sampler import GRID
 from compress.search.storage import open_storage, open_study
+from compress.search.trials import reasons_of
 from compress.settings import UserError
+
+BROKEN = (SQLAlchemyError, StorageInternalError, OSError)  # the study, or the disk below it
+TOLD_REASONS = 5  # at the end of a search
 
 
 @dataclass(frozen=True)
@@ -60,23 +67,35 @@ def run_search(search: Search) -> None:
         SystemExit: it ended before its budget was used up; says how to carry on.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    search.folder.mkdir(parents=True, exist_ok=True)
     console = Console()
     try:
-        ledger = open_ledger(search)
-        front = Front(ledger, search.plan.goals, search.folder, search.settings.keep_artifacts)
-        front.update()
-        stopped = _drive(search, ledger, front, console)
-        for line in last_words(front):
-            console.print(escape(line), soft_wrap=True)
-    except (SQLAlchemyError, StorageInternalError, OSError) as error:
-        reason = " ".join(str(error).split())
+        search.folder.mkdir(parents=True, exist_ok=True)
+        with _ledger(search) as ledger:
+            front = Front(ledger, search.plan.goals, search.folder, search.settings.keep_artifacts)
+            front.update()
+            stopped = _drive(search, ledger, front, console)
+            for line in last_words(front):
+                console.print(plain(line), soft_wrap=True)
+    except BROKEN as error:
+        reason = scrub(" ".join(str(error).split()))
         raise UserError(
             f"the search cannot go on: {reason}. Nothing that was finished is lost: the same "
             "command carries on"
         ) from error
     if stopped:
         raise SystemExit(f"stopped: {stopped}. The same command carries on with {search.folder}")
+
+
+@contextmanager
+def _ledger(search: Search) -> Iterator[Ledger]:
+    """The study, with this process as one of its drivers for as long as the block lasts."""
+    ledger = open_ledger(search)
+    try:
+        yield ledger
+    finally:
+        # A study that cannot be written has said so already.
+        with suppress(*BROKEN):
+            ledger.leave()
 
 
 def open_ledger(search: Search) -> Ledger:
@@ -140,4 +159,14 @@ def last_words(front: Front) -> Iterator[str]:
         f"{tally.finished} trials: {tally.complete} finished, {tally.infeasible} infeasible, "
         f"{tally.failed} failed; {len(best)} on the front, {front.folder / 'front.csv'}"
     )
+    reasons = reasons_of(front.ledger.trials())
+    for reason, count in itertools.islice(reasons.items(), TOLD_REASONS):
+        yield f"{count} failed: {reason}"
+    if len(reasons) > TOLD_REASONS:
+        yield f"and {len(reasons) - TOLD_REASONS} other reasons, in each trial's metrics.json"
+    if tally.failed and not tally.complete + tally.infeasible:
+        yield (
+            "No trial has finished. Failed trials count: for more of them raise "
+            "hydra.sweeper.n_trials, or give the search another search.name"
+        )
     yield from front.pick_lines(found)

@@ -17,13 +17,17 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
+from compress.credentials import scrub
 from compress.files import new_sqlite_url
 from compress.search.goals import Goals
+from compress.search.owner import drivers_of
 from compress.search.sampler import NumberedSampler
+from compress.search.trials import counts
 from compress.settings import UserError
 
 SQLITE, JOURNAL = "sqlite", "journal"
 DEFINITION = "definition"
+SEARCHED = "search."  # begins the keys of a definition that say what is searched, and what for
 # Drivers that start together all find no tables and make them; all but one fail at that.
 ATTEMPTS, PAUSE_SECONDS = 5, 0.5
 LOCK_SECONDS = 60  # to wait for another process that writes
@@ -45,7 +49,7 @@ def open_storage(where: str, folder: Path) -> BaseStorage:
     if where != SQLITE and "://" not in where:
         raise UserError(
             f"search.storage must be {SQLITE}, {JOURNAL} or a URL such as "
-            f"postgresql+psycopg://user@host/name, got {where}"
+            f"postgresql+psycopg://user@host/name, got {scrub(where)}"
         )
     url = new_sqlite_url(folder / "study.db") if where == SQLITE else where
     options: dict[str, Any] = {"pool_pre_ping": True}
@@ -56,11 +60,11 @@ def open_storage(where: str, folder: Path) -> BaseStorage:
             with _logging_kept():
                 return RDBStorage(url, engine_kwargs=options)
         except ImportError as error:
-            raise UserError(f"search.storage={url} needs a package: {error}") from error
+            raise UserError(f"search.storage={scrub(url)} needs a package: {error}") from error
         except (SQLAlchemyError, ValueError) as error:
             if attempt == ATTEMPTS:
-                reason = " ".join(str(error).split())
-                raise UserError(f"search.storage={where} cannot be opened: {reason}") from error
+                words = f"search.storage={where} cannot be opened: {' '.join(str(error).split())}"
+                raise UserError(scrub(words)) from error
             time.sleep(PAUSE_SECONDS)
     raise AssertionError("the last attempt returns or raises")
 
@@ -111,8 +115,29 @@ def open_study(
         if DEFINITION not in study.user_attrs:
             study.set_metric_names(list(goals.objectives))
             study.set_user_attr(DEFINITION, dict(definition))
+    before = study.user_attrs[DEFINITION]
+    if before != dict(definition) and _is_searched_alike(before, definition) and _is_vain(study):
+        # A setting was wrong in all of its trials, and is right now.
+        study.set_user_attr(DEFINITION, dict(definition))
     check_definition(name, study.user_attrs[DEFINITION], definition)
     return study
+
+
+def _is_searched_alike(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether two definitions differ in fixed settings alone: their points are of one space."""
+    searched = [
+        {key: words for key, words in each.items() if key.startswith(SEARCHED)}
+        for each in (before, now)
+    ]
+    return searched[0] == searched[1]
+
+
+def _is_vain(study: optuna.Study) -> bool:
+    """Whether a study was begun, and left with no trial that counts."""
+    trials = study.get_trials(deepcopy=False)
+    if not trials or any(counts(trial) and trial.state.is_finished() for trial in trials):
+        return False
+    return not any(each.alive() for each in drivers_of(study.user_attrs).values())
 
 
 def check_definition(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> None:

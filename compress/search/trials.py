@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from optuna import Trial
@@ -62,6 +64,12 @@ def is_lost(trial: FrozenTrial) -> bool:
     """Whether a trial ended by no fault of its own, before its run did."""
     drawn = POINT in trial.user_attrs and VOID not in trial.user_attrs
     return drawn and not counts(trial)
+
+
+def reasons_of(trials: Iterable[FrozenTrial]) -> dict[str, int]:
+    """Why trials that count failed, the most frequent reason first, with how many."""
+    failed = (trial for trial in trials if trial.state == TrialState.FAIL and counts(trial))
+    return dict(Counter(str(trial.user_attrs[REASON]) for trial in failed).most_common())
 
 
 def key_of(trial: FrozenTrial) -> str:

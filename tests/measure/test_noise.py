@@ -64,7 +64,7 @@ def test_a_sweep_shares_it(run_apart: Callable[..., RunRecord], tmp_path: Path) 
         assert speedup.floor is not None
         assert speedup.floor >= 1
         inside = speedup.low <= speedup.floor and speedup.high >= 1 / speedup.floor
-        assert speedup.difference == (not inside)
+        assert speedup.counts == (not inside)
     path.write_text(path.read_text().replace('"floors": [', '"floors": [1000, 1000], "were": ['))
     again = run_apart(*noisy, "quantizer=int8_dynamic", folder=folder)
-    assert [(s.floor, s.difference) for s in again.speedup] == [(1000, False)] * 2
+    assert [(s.floor, s.counts) for s in again.speedup] == [(1000, False)] * 2

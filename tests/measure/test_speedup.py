@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from compress.measure.speedup import noise_floor, outside, relative_width, speedup_interval
+from compress.figures import outside
+from compress.measure.speedup import noise_floor, relative_width, speedup_interval
 
 
 @pytest.mark.parametrize(

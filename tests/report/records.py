@@ -42,7 +42,7 @@ def section_of(*records: RunRecord, names: Sequence[str] = ()) -> Section:
 
 
 def speedup(ratio: float, width: float = 0.1) -> Speedup:
-    return Speedup(1, 32, ratio, ratio * (1 - width), ratio * (1 + width), 1.02, True)
+    return Speedup(1, 32, ratio, ratio * (1 - width), ratio * (1 + width), 1.02)
 
 
 def with_interim(record: RunRecord, *stages: str) -> RunRecord:

@@ -13,11 +13,11 @@ import yaml
 
 from compress.artifact import folder_bytes
 from compress.manifest import read_manifest
-from compress.records import Comparison, RunRecord, Speedup, read_record, write_record
+from compress.records import Comparison, RunRecord, Speedup, write_record
 from compress.report.card import model_card, remake_command
 from scripts.export import main
 from tests.configs import ROOT
-from tests.test_records import judged_by, make_old, make_record
+from tests.test_records import judged_by, make_record
 
 
 def front_matter(card: str) -> dict[str, object]:
@@ -54,10 +54,11 @@ def test_a_model_of_images_is_used_with_images(plain: bool) -> None:
     assert ("model.tokenizer([image], return_tensors" in card) != plain
 
 
-def test_what_was_not_measured_is_no_row_and_no_sentence(tmp_path: Path) -> None:
-    path = write_record(make_record(), tmp_path)
-    make_old(path)
-    card = model_card(read_record(path), "X", plain=True)
+def test_what_was_not_measured_is_no_row_and_no_sentence() -> None:
+    record = make_record(comparison=None)
+    unknown = {"zipped_bytes": None, "bitmask_bytes": None}
+    ours, theirs = (replace(each, **unknown) for each in (record.metrics, record.baseline))
+    card = model_card(replace(record, metrics=ours, baseline=theirs), "X", plain=True)
     assert "| size | " in card
     assert "zip file" not in card
     assert "McNemar" not in card
@@ -73,11 +74,14 @@ def test_a_step_shows_its_notes_but_for_its_curve() -> None:
 
 
 def test_no_difference_and_a_busy_machine_are_said() -> None:
-    record = make_record(speedup=(Speedup(1, 32, 1.01, 0.98, 1.03, 1.02, False),))
+    record = make_record(speedup=(Speedup(1, 32, 1.01, 0.98, 1.03, 1.02),))
     assert record.environment is not None
     busy = replace(record.environment, busy="others took 1.0 of 2", governor="powersave")
     card = model_card(replace(record, environment=busy), "X", plain=True)
-    assert "| speed-up, 1 × 32 tokens | no difference (0.98 to 1.03) | 1 |" in card
+    assert (
+        "| speed-up, 1 × 32 tokens | no measurable difference (interval 0.98 to 1.03) | 1 |" in card
+    )
+    assert "| median latency, 1 × 32 tokens | ≈5.00 ms | 10.00 ms |" in card
     assert "timed against itself" in card
     assert "It was busy: others took 1.0 of 2." in card
     assert "governor powersave" in card

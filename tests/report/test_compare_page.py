@@ -18,7 +18,7 @@ from scripts.compare import main
 from tests.configs import ROOT
 from tests.report.test_compare import HERE, with_sparsity
 from tests.report.test_report import put
-from tests.test_records import FAILED, make_metrics, make_old, make_record
+from tests.test_records import FAILED, make_metrics, make_record
 
 
 def compare(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -36,16 +36,15 @@ def test_two_sweeps_from_the_command_line(tmp_path: Path) -> None:
         r0=with_sparsity(0.5, environment=elsewhere, metrics=make_metrics(0.7)),
         r1=with_sparsity(0.3, **FAILED),
     )
-    make_old(a / "1" / "metrics.json")
     (b / "3").mkdir()
     (b / "3" / "metrics.json").write_text("{")
     page = tmp_path / "page.md"
     done = compare(a, b, "--markdown", page)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (1, ""), "a record was left out"
     shown, text = " ".join(done.stdout.split()), page.read_text()
     for said in (
         "Only in A: run 2, wanda sparsity=0.9",
-        "3/metrics.json is no JSON",
+        "3/metrics.json is not valid JSON",
         "B failed, so there are no figures: no",
         "These do not compare: speed-up, memory; machines differ: cpu X, cpu, 2 threads; ",
         "-0.2000 (-0.2707 to -0.1293)",
@@ -68,7 +67,7 @@ def test_what_cannot_be_compared_is_one_line(
     monkeypatch.setattr(sys, "argv", ["compare.py", str(a), str(b)])
     with pytest.raises(SystemExit) as ended:
         main()
-    expected = "is no folder" if prepared == "nothing" else "holds no run that can be read"
+    expected = "is not a directory" if prepared == "nothing" else "holds no run that can be read"
     assert ended.value.code == f"error: {b} {expected}"
 
 

@@ -42,7 +42,11 @@ def with_floor(floor: float | None) -> RunRecord:
         ([BASE], "times at 1 × 32", "50 passes; the teacher's median was 10.00 ms."),
         ([BASE], "times at 1 × 32", "Against itself the teacher reaches up to 1.020 (A/A)"),
         ([with_floor(1.01), with_floor(1.05)], "times at 1 × 32", "up to 1.010 to 1.050 (A/A)"),
-        ([BASE, with_floor(None)], "times at 1 × 32", "was not measured for 1 of 2 runs."),
+        (
+            [BASE, with_floor(None)],
+            "times at 1 × 32",
+            "for 1 of 2 runs: a speed-up of",
+        ),
         ([BASE, replace(BASE, seed=1)], "seeds", "0, 1. Runs that differ in their seed alone"),
         ([BASE, replace(BASE, model=None)], "models", "1 of 2 were deleted"),
         ([BASE], "busy", "Nothing else used the processors"),
@@ -72,14 +76,14 @@ def test_runs_without_figures_are_listed_by_reason() -> None:
         (ROOT / "3", failed),
         (ROOT / "4", replace(failed, status="infeasible", error="too large")),
     )
-    found = excluded(Collection(runs, ("5/metrics.json is no JSON",), (ROOT / "6",)), ROOT)
+    found = excluded(Collection(runs, ("5/metrics.json is not valid JSON",), (ROOT / "6",)), ROOT)
     assert [(kind.title, kind.count) for kind in found] == [
         ("Failed", 3), ("Infeasible", 1), ("Unfinished", 1), ("Unreadable", 1),
     ]  # fmt: skip
     assert found[0].reasons == (("no", ("1", "3")), ("x" * LONGEST + " …", ("2",)))
     assert found[1].reasons == (("too large", ("4",)),)
     assert found[2].reasons[0][1] == ("6",)
-    assert found[3].reasons[0][0] == "5/metrics.json is no JSON"
+    assert found[3].reasons[0][0] == "5/metrics.json is not valid JSON"
     assert excluded(Collection(runs[:1], (), ()), ROOT) == []
 
 

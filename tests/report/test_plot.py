@@ -49,7 +49,7 @@ def words(texts: Sequence[str]) -> str:
 
 
 def test_a_figure_for_print_and_one_for_the_screen(tmp_path: Path, texts: list[str]) -> None:
-    same = Speedup(1, 32, 1.01, 0.98, 1.03, 1.02, False)
+    same = Speedup(1, 32, 1.01, 0.98, 1.03, 1.02)
     beaten = make_record(0.9, 1001, speedup=(same,))
     runs = numbered(make_record(0.9), make_record(0.8, 500, 2.0), beaten)
     plot_pareto(runs, tmp_path / "pareto.png")
@@ -59,8 +59,8 @@ def test_a_figure_for_print_and_one_for_the_screen(tmp_path: Path, texts: list[s
     assert width == WIDTH * 150
     assert ElementTree.parse(tmp_path / "pareto.svg").getroot().tag.endswith("}svg")
     said = words(texts)
-    assert "1 run 0, wanda sparsity=0.5: accuracy 0.900, 0.0 MB, speed-up 2.00 " in said
-    assert "2 run 1, wanda sparsity=0.5: accuracy 0.800, 0.0 MB, speed-up 5.00 " in said
+    assert "1 run 0, wanda sparsity=0.5: accuracy 0.900, 0.0 MB, speed-up: 2.00 " in said
+    assert "2 run 1, wanda sparsity=0.5: accuracy 0.800, 0.0 MB, speed-up: 5.00 " in said
     assert "run 2," not in said
     assert "cpu X; cpu, 2 threads; torch 2. rows (n = 100)." in said
 

@@ -12,7 +12,7 @@ from compress.report.table import columns_page, results_table
 from compress.report.write import write_report
 from tests.configs import ROOT
 from tests.report.test_report import put
-from tests.test_records import FAILED, make_old, make_record
+from tests.test_records import FAILED, make_record
 
 PAGE = ROOT / "docs" / "columns.md"
 
@@ -93,11 +93,8 @@ def test_parquet_has_the_same_columns_with_types(
 
 def test_whole_numbers_stay_whole_beside_missing_ones(tmp_path: Path) -> None:
     put(tmp_path, r0=make_record(), r1=make_record(**FAILED))
-    make_old(tmp_path / "0" / "metrics.json")
     write_report([tmp_path], tmp_path)
     table = pd.read_csv(tmp_path / "results.csv", dtype=str)
     assert table["size_bytes"].tolist()[0] == "1000"
     assert table["parameters"].tolist()[0] == "100"
     assert table.loc[1, ["size_bytes", "parameters"]].isna().all()
-    unknown_then = table[["zipped_bytes", "lost", "difference_1x32", "measuring_seconds"]]
-    assert unknown_then.isna().to_numpy().all()

@@ -18,8 +18,8 @@ from compress.report.words import (
 )
 from tests.test_records import make_metrics, make_record
 
-SAME_TIME = Speedup(1, 32, 1.0, 0.99, 1.01, 1.02, False)
-FASTER = Speedup(1, 32, 2.0, 1.9, 2.1, 1.02, True)
+SAME_TIME = Speedup(1, 32, 1.0, 0.99, 1.01, 1.02)
+FASTER = Speedup(1, 32, 2.0, 1.9, 2.1, 1.02)
 ZEROS = "Half of the block weights are zero, but the torch runtime stores and multiplies zeros "
 
 
@@ -33,18 +33,18 @@ def run(size: int = 2000, *speeds: Speedup, **changes: Any) -> RunRecord:
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        (run(), ZEROS + "like any number: no bytes saved, no difference in time."),
-        (run(2010), ZEROS + "like any number: no bytes saved, no difference in time."),
+        (run(), ZEROS + "like any number: no bytes saved, no measurable difference in time."),
+        (run(2010), ZEROS + "like any number: no bytes saved, no measurable difference in time."),
         (run(2000, SAME_TIME, FASTER), ZEROS + "like any number: no bytes saved."),
         (
-            run(2000, replace(SAME_TIME, difference=None)),
+            run(2000, replace(SAME_TIME, floor=None, low=1.001)),
             ZEROS + "like any number: no bytes saved.",
         ),
         (run(600), ZEROS + "like any number: what this model saves, it saves by other means."),
         (
             run(sparsity=0.37, runtime="openvino"),
             "37 % of the block weights are zero, but the openvino runtime stores and multiplies "
-            "zeros like any number: no bytes saved, no difference in time.",
+            "zeros like any number: no bytes saved, no measurable difference in time.",
         ),
     ],
 )
@@ -81,9 +81,9 @@ def test_formats_that_are_only_stored(
 
 
 def test_speed_inside_the_noise_is_no_difference() -> None:
-    assert speedup_words(SAME_TIME) == "no difference (0.99 to 1.01)"
+    assert speedup_words(SAME_TIME) == "no measurable difference (interval 0.99 to 1.01)"
     assert speedup_words(FASTER) == "2.00 (1.90 to 2.10)"
-    assert speedup_words(replace(FASTER, difference=None)) == "2.00 (1.90 to 2.10)"
+    assert speedup_words(replace(FASTER, floor=None)) == "2.00 (1.90 to 2.10)"
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,18 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from compress.blame import blame
 from compress.cli import blank_record, recorded
 from compress.monitor import Forecast, monitor
 from compress.records import RunRecord
+from compress.settings import UserError
 from tests.search.records import record_of
 
 MEMORY = 2**28
+
+
+class Silent(Exception):
+    """Ends a run that leaves no record."""
 
 
 def job(cfg: DictConfig) -> None:
@@ -48,7 +54,9 @@ def job(cfg: DictConfig) -> None:
         return replace(made, overrides=record.overrides, model="model", config=record.config)
 
     _, error = recorded(blank, folder, work)
-    if error is not None and not isinstance(error, Exception):
+    if isinstance(error, Silent):
+        (folder / "metrics.json").unlink()
+    elif error is not None and not isinstance(error, Exception):
         raise error
 
 
@@ -56,6 +64,14 @@ def _break(fault: str, folder: Path) -> None:
     match fault:
         case "exception":
             raise ValueError("broken on purpose")
+        case "data":
+            with blame("task"):
+                raise UserError("there are no rows")
+        case "own":
+            with blame("x", "task"):
+                raise UserError("no rows for this x")
+        case "silent":
+            raise Silent
         case "exit":
             sys.exit(3)
         case "kill":

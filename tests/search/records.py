@@ -5,12 +5,22 @@ The jobs of searches in tests make some, in many processes: nothing that is slow
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from omegaconf import OmegaConf
 
 from compress.cli import blank_record
-from compress.records import Latency, ModelMetrics, RunRecord, Score, Speedup
+from compress.records import (
+    Comparison,
+    Data,
+    Environment,
+    Latency,
+    ModelMetrics,
+    RunRecord,
+    Score,
+    Speedup,
+)
 
 
 def record_of(
@@ -25,8 +35,12 @@ def record_of(
 ) -> RunRecord:
     """A run that succeeded; its baseline has 0.8 accuracy on both splits and 100 bytes."""
     made = replace(
-        blank_record(OmegaConf.create({"seed": 0}), {}, overrides),
+        blank_record(OmegaConf.create({"seed": 0}), {"teacher": "t", "task": "rows"}, overrides),
         status="ok",
+        baseline_model="../baseline",
+        environment=Environment("a machine", "cpu, 1 thread", None, {}),
+        data=Data("rows", 10, 10, 100, "digest"),
+        comparison=Comparison(1.0, 0, 0, 1.0),
         metrics=_metrics(accuracy, validation, size, 10.0 / speedup),
         baseline=_metrics(0.8, 0.8, 100, 10.0),
         speedup=(Speedup(1, 8, speedup, speedup, speedup),),
@@ -60,4 +74,6 @@ def _metrics(accuracy: float, validation: float, size: int, latency_ms: float) -
 
 
 def _score(accuracy: float, split: str) -> Score:
-    return Score("accuracy", accuracy, accuracy - 0.02, accuracy + 0.02, 100, 8, split)
+    most = 1.0 if accuracy <= 1 else math.inf  # of a share, or of a perplexity
+    low, high = max(0.0, accuracy - 0.02), min(most, accuracy + 0.02)
+    return Score("accuracy", accuracy, low, high, 100, 8, split)

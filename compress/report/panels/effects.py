@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from compress.report.panel import BLUE, GREY, Panel, named_ticks, plain_figure
 from compress.report.panels.labels import short
 from compress.report.quality import kind_of
 from compress.report.sections import Section
+from compress.report.table import MISSING, entry
 from compress.report.words import measured, shape_words
 from compress.scores import ScoreKind
 
@@ -26,7 +27,6 @@ CHART, NAMES, ROW, FRAME = 190, 320, 26, 90  # pixels: all three are to fit into
 MATCHED = frozenset({"seed", "search", "cache", "tracker"})
 LEAST = 0.01  # of a change that an axis shows
 NEAR = 2.0  # factors that far apart, or less, are on a linear axis
-MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,10 @@ def _settings(record: RunRecord, keys: Sequence[str]) -> dict[str, str]:
     """Values come from the config: a run that does not override a key has the default."""
     found = dict(record.choices)
     for key in keys:
-        value = functools.reduce(_entry, key.split("."), record.config)
+        value = functools.reduce(entry, key.split("."), record.config)
         if key not in found and value is not MISSING:
             found[key] = str(value)
     return {"seed": str(record.seed), **found}
-
-
-def _entry(config: Any, name: str) -> Any:
-    return config.get(name, MISSING) if isinstance(config, Mapping) else MISSING
 
 
 def _outcomes(records: Sequence[RunRecord]) -> dict[str, list[float]]:
@@ -117,7 +113,7 @@ def _outcomes(records: Sequence[RunRecord]) -> dict[str, list[float]]:
     return {
         "score": [*map(math.log, values)] if kind_of(ours[0].score).relative else values,
         "size": [math.log(metrics.size_bytes) for metrics in ours],
-        "speed": [math.log(record.speedup[0].ratio) for record in records],
+        "speed": [math.log(record.speedup[0].counted) for record in records],
     }
 
 

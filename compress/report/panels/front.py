@@ -48,8 +48,8 @@ def front_first(runs: Sequence[Run], most: int) -> list[Run]:
 def baseline_ms(section: Section) -> float:
     """The median of all runs' baselines at the first shape, in milliseconds.
 
-    Divided by a speed-up it gives a latency that compares between runs, which milliseconds of
-    different minutes do not.
+    Divided by a speed-up that counts it gives a latency that compares between runs, which
+    milliseconds of different minutes do not.
     """
     medians = [measured(record)[1].latency[0].median_ms for _, record in section.runs]
     return float(np.median(medians))
@@ -57,4 +57,4 @@ def baseline_ms(section: Section) -> float:
 
 def _figures(record: RunRecord) -> tuple[float, float, float]:
     ours, _ = measured(record)
-    return ours.score.quality, float(ours.size_bytes), record.speedup[0].ratio
+    return ours.score.quality, float(ours.size_bytes), record.speedup[0].counted

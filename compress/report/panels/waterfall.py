@@ -25,7 +25,7 @@ from compress.report.panels.front import Run, baseline_ms, front_first
 from compress.report.panels.labels import run_label, short
 from compress.report.quality import axis_words
 from compress.report.sections import Section
-from compress.report.words import measured, shape_words
+from compress.report.words import UNCERTAIN, measured, shape_words
 from compress.scores import ScoreKind
 
 MOST = 6  # runs that are drawn
@@ -40,7 +40,7 @@ class Level:
 
     Attributes:
         megabytes: of its files; exact.
-        latency_ms: the baseline's median divided by the speed-up.
+        latency_ms: the baseline's median divided by the speed-up if that counts.
     """
 
     stage: str
@@ -60,7 +60,8 @@ def waterfall(section: Section) -> Panel | None:
         "The model after each stage, from the teacher on the left to what was saved on the right; "
         "numbers are changes over the stage before. Vertical lines are 95 % intervals: where two "
         "overlap, the stage may have changed nothing. Latency is the teacher's median divided by "
-        f"the speed-up, for {shape}. Before the last stage models "
+        f"the speed-up where that counts, for {shape}; {UNCERTAIN} is no change that the intervals "
+        "tell. Before the last stage models "
         "are stored without a numeric format."
     )
     if len(drawn) < len(told):
@@ -80,7 +81,7 @@ def levels(record: RunRecord, baseline_ms: float) -> tuple[Level, ...]:
     ours, theirs = measured(record)
     quantizer = record.choices.get("quantizer", "none")
     final = "saved" if quantizer == "none" else quantizer
-    even = Speedup(0, 0, 1.0, 1.0, 1.0)
+    even = Speedup(1, 1, 1.0, 1.0, 1.0)
     return (
         _level(TEACHER, theirs, even, baseline_ms),
         *(_level(i.stage, i.metrics, i.speedup[0], baseline_ms) for i in record.interim),
@@ -94,7 +95,7 @@ def _level(stage: str, metrics: ModelMetrics, speed: Speedup, baseline_ms: float
         stage,
         (score.value, score.low, score.high),
         metrics.size_bytes / 1e6,
-        (baseline_ms / speed.ratio, baseline_ms / speed.high, baseline_ms / speed.low),
+        (baseline_ms / speed.counted, baseline_ms / speed.high, baseline_ms / speed.low),
     )
 
 
@@ -102,13 +103,14 @@ def _run(run: Run, kind: ScoreKind, stages: Sequence[Level]) -> LayoutDOM:
     """Three charts below one another, with the stages' names under the last."""
     scores = [each.score for each in stages]
     sizes = [(each.megabytes,) * 3 for each in stages]
+    times = [each.latency_ms for each in stages]
     charts = (
         _chart(axis_words(kind), scores, _steps(scores, "{:+.1%}" if kind.relative else "")),
         _chart("size (MB)", sizes, _steps(sizes, "{:+.0%}"), bars=True),
         _chart(
             "latency (ms)",
-            [each.latency_ms for each in stages],
-            _steps([each.latency_ms for each in stages], "{:+.0%}"),
+            times,
+            _time_steps(times),
             bars=True,
         ),
     )
@@ -126,6 +128,15 @@ def _steps(values: Sequence[Interval], share: str) -> list[str]:
     """The changes over the stage before: as shares in this form, or where it is empty as such."""
     pairs = itertools.pairwise(middle for middle, _, _ in values)
     return [share.format(now / was - 1) if share else f"{now - was:+.3f}" for was, now in pairs]
+
+
+def _time_steps(times: Sequence[Interval]) -> list[str]:
+    """The changes over the stage before; where the intervals of both overlap there is none."""
+    pairs = zip(itertools.pairwise(times), _steps(times, "{:+.0%}"), strict=True)
+    return [
+        words if low > high_before or high < low_before else UNCERTAIN
+        for ((_, low_before, high_before), (_, low, high)), words in pairs
+    ]
 
 
 def _chart(

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from compress.records import write_record
+from compress.report.callback import ReportAfterMultirun
+from compress.run_folder import RUN, write_mark
+from compress.settings import UserError
+from tests.configs import compose_config
+from tests.test_records import FAILED, make_record
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compress.report.write.plot_pareto", lambda _, path: path.write_bytes(b""))
+
+
+def config_of(folder: Path, *, search: bool) -> DictConfig:
+    cfg = compose_config("teacher=tiny_random")
+    OmegaConf.set_struct(cfg, False)
+    cfg.hydra = {"sweep": {"dir": str(folder)}}
+    if search:
+        cfg.search = {"name": "x"}
+    return cfg
+
+
+def put(root: Path, *endings: dict[str, object]) -> Path:
+    for number, ending in enumerate(endings):
+        (root / str(number)).mkdir()
+        write_mark(root / str(number), RUN)
+        write_record(make_record(**ending), root / str(number))
+    return root
+
+
+def end_sweep(config: DictConfig) -> None:
+    callback = ReportAfterMultirun()
+    callback.on_multirun_start(config)
+    callback.on_multirun_end(config)
+
+
+@pytest.mark.parametrize(
+    ("endings", "search", "fails"),
+    [
+        (({}, {}), False, False),
+        (({}, FAILED), False, True),
+        (({}, FAILED), True, False),
+        ((FAILED, FAILED), True, True),
+    ],
+)
+def test_a_sweep_with_a_failed_run_fails_and_a_search_without_a_finished_one(
+    endings: tuple[dict[str, object], ...], search: bool, fails: bool, tmp_path: Path
+) -> None:
+    config = config_of(put(tmp_path, *endings), search=search)
+    if fails:
+        with pytest.raises(SystemExit, match="1"):
+            end_sweep(config)
+    else:
+        end_sweep(config)
+    assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.parametrize("endings", [(), (FAILED,)])
+def test_the_cause_that_ended_a_sweep_is_not_replaced(
+    endings: tuple[dict[str, object], ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hydra calls it while the error is on its way, and an exit would take its place."""
+    config = config_of(put(tmp_path, *endings), search=True)
+
+    def sweep() -> None:
+        try:
+            raise UserError("no rows")
+        finally:
+            end_sweep(config)
+
+    with pytest.raises(UserError, match="no rows"):
+        sweep()
+    assert (tmp_path / "report.html").exists() == bool(endings)
+    assert ("1 failed" in capsys.readouterr().out) == bool(endings)
+
+
+def test_a_damaged_record_beside_what_was_not_tracked_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(tmp_path, {}, {})
+    (tmp_path / "0" / "metrics.json").write_text("{")
+    (tmp_path / "0" / "untracked.txt").write_text("the server was away")
+    with pytest.raises(SystemExit):
+        end_sweep(config_of(tmp_path, search=False))
+    assert "not all of it is tracked: " in caplog.text
+    assert "0/metrics.json is not valid JSON" in caplog.text

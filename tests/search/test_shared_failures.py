@@ -1,0 +1,277 @@
+"""What fails the same way in every trial ends a search at once, and costs it nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+from hydra.core.utils import JobReturn, JobStatus
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+from compress.blame import Blame, blame, blamed
+from compress.search.batches import Batches
+from compress.search.crew import Died
+from compress.search.desk import Desk
+from compress.search.ledger import Ledger
+from compress.search.run import last_words, run_search
+from compress.search.storage import open_study
+from compress.search.trials import Tally
+from compress.settings import UserError
+from tests.commands import refusal
+from tests.search.engine import search_of
+from tests.search.ledgers import GOALS, WIDE, Ledgers, claimed, die, finish
+from tests.search.outcomes import check_finished, reasons, trials
+from tests.search.test_sweeper import SEARCH, folders, here
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_fault_of_all_trials_ends_the_search_and_does_not_count(
+    tmp_path: Path, workers: int
+) -> None:
+    broken = search_of(tmp_path, workers=workers, fixed=("fault=data",))
+    for _ in range(2):
+        with pytest.raises(UserError) as ended:
+            run_search(broken)
+        words = str(ended.value)
+        assert words.startswith("every trial would fail as trial ")
+        assert words.endswith(" did: there are no rows")
+        assert trials(tmp_path) == []
+    run_search(search_of(tmp_path, workers=workers))
+    check_finished(tmp_path, 4)
+
+
+def test_a_fault_of_what_is_searched_costs_that_trial_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = {"fault": "choice(none, own)", "x": "choice(0.4, 0.6)"}
+    run_search(search_of(tmp_path, space=space, sampler="grid"))
+    states = [trial.state for trial in trials(tmp_path)]
+    assert (states.count(TrialState.COMPLETE), states.count(TrialState.FAIL)) == (2, 2)
+    assert reasons(tmp_path) == ["no rows for this x"] * 2
+    assert "2 failed: no rows for this x" in capsys.readouterr().out
+
+
+def test_a_search_in_which_nothing_finishes_says_why_and_that_it_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = search_of(tmp_path, budget=2, fixed=("fault=exception",))
+    for _ in range(2):
+        run_search(search)
+        said = capsys.readouterr().out
+        assert "2 failed: ValueError: broken on purpose" in said
+        assert "No trial has finished. Failed trials count: " in said
+    assert len(reasons(tmp_path)) == 2
+
+
+def test_a_run_without_a_record_says_where_to_look(tmp_path: Path) -> None:
+    run_search(search_of(tmp_path, budget=1, fixed=("fault=silent",)))
+    [reason] = reasons(tmp_path)
+    assert reason == f"its run left no record; see {tmp_path / 'trials' / '0' / 'output.log'}"
+
+
+def ledger_of(*keys: str) -> Mock:
+    """A ledger of a search over some settings."""
+    ledger = Mock(spec=Ledger)
+    ledger.space = Mock(dimensions=[Mock(key=key) for key in keys])
+    return ledger
+
+
+def test_a_record_that_cannot_be_read_is_the_cause(tmp_path: Path) -> None:
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "metrics.json").write_text("{")
+    ledger = ledger_of("x")
+    desk = Desk(ledger, GOALS, Mock(), tmp_path, Mock(), Mock())
+    claim = Mock(number=0)
+    assert not desk.end(claim, None)
+    [call] = ledger.fail.call_args_list
+    assert "0/metrics.json is not valid JSON" in call.args[1]
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "words"),
+    [
+        (-signal.SIGKILL, "its process was killed by SIGKILL; out of memory?"),
+        (-signal.SIGSEGV, "its process was killed by SIGSEGV; a library that it calls crashed"),
+        (-signal.SIGBUS, "its process was killed by SIGBUS; a library that it calls crashed"),
+        (-signal.SIGABRT, "its process was killed by SIGABRT; a library that it calls crashed"),
+        (-signal.SIGTERM, "its process was killed by SIGTERM"),
+        (-40, "its process was killed by signal 40"),
+        (3, "its process ended with exit code 3"),
+        (0, "its process ended with exit code 0"),
+        (None, "its process closed its connection and did not end"),
+    ],
+)
+def test_every_end_of_a_worker_has_a_cause(exit_code: int | None, words: str) -> None:
+    assert str(Died(exit_code)) == words
+
+
+def test_the_stage_in_which_a_worker_died_is_told(tmp_path: Path) -> None:
+    run_search(search_of(tmp_path, budget=1, fixed=("fault=kill",)))
+    assert reasons(tmp_path) == [
+        "its process was killed by SIGKILL; out of memory? (while: student)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (UserError("x"), (("task",),)),
+        (FileNotFoundError("x"), (("task",),)),
+        (ModuleNotFoundError("x"), (("task",),)),
+        (MemoryError("x"), ()),
+        (ValueError("x"), ()),
+    ],
+)
+def test_blame_is_laid_for_what_lasts(error: Exception, found: Blame) -> None:
+    with pytest.raises(type(error)), blame("device"), blame("task"):
+        raise error
+    assert blamed(error) == found
+
+
+def job(error: Exception | None) -> JobReturn:
+    done = JobReturn()
+    done.status = JobStatus.COMPLETED if error is None else JobStatus.FAILED
+    done.return_value = error
+    return done
+
+
+def test_a_job_of_a_launcher_that_leaves_no_record_has_its_error_as_the_cause() -> None:
+    launcher, desk = Mock(), Mock(spec=Desk)
+    launcher.launch.return_value = [job(None), job(OSError("no space"))]
+    claims = [Mock(number=number, point={}) for number in range(2)]
+    Batches(desk, launcher, 2, ())._launch(claims)
+    assert [call.args for call in desk.end.call_args_list] == [
+        (claims[0], None),
+        (claims[1], "OSError: no space"),
+    ]
+    launcher.launch.side_effect = RuntimeError("no cluster")
+    desk.end.reset_mock()
+    Batches(desk, launcher, 2, ())._launch(claims)
+    assert {call.args[1] for call in desk.end.call_args_list} == {
+        "the launcher failed: RuntimeError: no cluster"
+    }
+
+
+def test_a_batch_is_written_down_before_a_fault_of_all_ends_the_search() -> None:
+    launcher, desk = Mock(), Mock(spec=Desk)
+    launcher.launch.return_value = [job(None)] * 3
+    desk.end.side_effect = [UserError("no rows"), True, UserError("no rows either")]
+    claims = [Mock(number=number, point={}) for number in range(3)]
+    with pytest.raises(UserError, match=r"no rows$"):
+        Batches(desk, launcher, 3, ())._launch(claims)
+    assert desk.end.call_count == 3
+
+
+def test_a_study_that_came_to_nothing_can_be_begun_with_other_settings(
+    ledger: Ledgers, storage: BaseStorage
+) -> None:
+    first = ledger(budget=2)
+    mended = {"space": str(WIDE), "task.path": "right"}
+
+    def reopened(**others: str) -> str:
+        study = open_study(storage, "test", GOALS, first.sampler, mended | others)
+        return str(study.user_attrs["definition"])
+
+    with pytest.raises(UserError, match="begun with other settings"):
+        reopened()  # it was begun a moment ago
+    claim = claimed(first)
+    first.release(claim)
+    with pytest.raises(UserError, match="begun with other settings"):
+        reopened()  # whose driver is at work
+    first.leave()
+    with pytest.raises(UserError, match="begun with other settings"):
+        reopened(**{"search.space.x": "choice(1, 2)"})  # of which its points may be none
+    assert reopened() == str(mended)
+
+
+def test_a_study_with_a_trial_that_counts_cannot(ledger: Ledgers, storage: BaseStorage) -> None:
+    first = ledger(budget=2)
+    finish(first, claimed(first))
+    die(first)
+    with pytest.raises(UserError, match="begun with other settings"):
+        open_study(storage, "test", GOALS, first.sampler, {"space": "another"})
+
+
+def test_what_failed_before_it_was_mended_is_run_again(tmp_path: Path) -> None:
+    """The driver died between a trial's record and its end in the study."""
+    run_search(search_of(tmp_path, budget=1))
+    # Of a lost trial there may be a record that says how it failed for all.
+    claim = Mock(number=1, before=(0,), point={"x": "0.5"})
+    record = tmp_path / "trials" / "0" / "metrics.json"
+    raw = json.loads(record.read_text())
+    kept = {key: raw[key] for key in ("schema", "started", "seconds", "seed", "choices")}
+    failed = {"status": "failed", "error": "no rows", "overrides": [], "config": {}}
+    record.write_text(json.dumps({**kept, **failed, "blame": [["task"]]}))
+    ledger = ledger_of("x")
+    ledger.claim.return_value = claim
+    desk = Desk(ledger, GOALS, Mock(), tmp_path / "trials", Mock(), Mock())
+    assert desk.next() is claim
+
+
+def test_last_words_tell_the_most_frequent_causes_first() -> None:
+    front = Mock(folder=Path("search"))
+    front.found.return_value = front.best.return_value = []
+    front.pick_lines.return_value = iter(())
+    front.ledger.tally.return_value = Tally(complete=0, infeasible=1, failed=9, running=0, lost=0)
+    front.ledger.trials.return_value = [
+        Mock(state=TrialState.FAIL, user_attrs={"reason": reason})
+        for reason in ("b", *"aaa", *"cdefg")
+    ]
+    words = list(last_words(front))
+    assert words[1:6] == ["3 failed: a", *(f"1 failed: {each}" for each in "bcde")]
+    assert words[6:] == ["and 2 other reasons, in each trial's metrics.json"]
+
+
+def write_rows(path: Path, label: str = "label") -> None:
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text", label])
+        for number in range(120):
+            rows.writerow([f"a {'good' if number % 2 else 'bad'} thing {number}", number % 2])
+
+
+MENDED = ("quantizer=none,bf16", "pruner=none", "search.constraints=null")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("task.path={tmp}/rows.csv",), "rows.csv does not exist, or is no file"),
+        pytest.param(
+            ("task.path={tmp}/other.csv",), "column 'label' is not among its columns",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("task.path={tmp}/good.csv", "teacher=local", "teacher.path={tmp}/gone"),
+            "gone is no folder", marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("task.path={tmp}/good.csv", "cache.dir={tmp}/good.csv/cache"), "Not a directory",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("task.path={tmp}/good.csv", "hydra.sweep.dir={tmp}/good.csv/search"),
+            "Not a directory", marks=pytest.mark.slow,
+        ),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_the_mended_command_runs_its_whole_budget(
+    tmp_path: Path, wrong: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(tmp_path / "good.csv")
+    write_rows(tmp_path / "other.csv", label="class")
+    arguments = (*SEARCH, "task=csv", *MENDED, "hydra.sweeper.n_trials=2")
+    given = [each.format(tmp=tmp_path) for each in wrong]
+    line = refusal(*arguments, *folders(tmp_path), *given)
+    assert line.startswith("error: ")
+    assert said in line
+    assert "\n" not in line
+    assert capsys.readouterr().out == "", "no report of nothing"
+    here(tmp_path, *arguments, f"task.path={tmp_path}/good.csv")
+    front = json.loads((tmp_path / "search" / "front.json").read_text())
+    assert (front["complete"], front["failed"]) == (2, 0)
