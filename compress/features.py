@@ -91,10 +91,10 @@ class HiddenStates(Feature):
         """The mean of `hidden_loss` over the matched layers."""
         losses = []
         for index, (teacher, student) in enumerate(self._pairs):
-            ours = _tensor(seen[student])
+            ours, theirs = (_of_text(_tensor(seen[block]), mask) for block in (student, teacher))
             if self.parameters:
                 ours = ours @ self.parameters[index]
-            losses.append(hidden_loss(ours, _tensor(seen[teacher]), mask))
+            losses.append(hidden_loss(ours, theirs, mask))
         return torch.stack(losses).mean()
 
 
@@ -244,6 +244,11 @@ def _tensor(output: Any) -> Tensor:
     """A module's output in float32; of several the first, which blocks pass on."""
     first: Tensor = output[0] if isinstance(output, (tuple, list)) else output
     return first.float()
+
+
+def _of_text(states: Float[Tensor, "B P d"], mask: Mask) -> Float[Tensor, "B L d"]:
+    """The states of a text's tokens, without those that a model appends to fill its window."""
+    return states if mask is None else states[:, : mask.shape[1]]
 
 
 def _over_tokens(values: Float[Tensor, "B L"], mask: Mask) -> Float[Tensor, ""]:

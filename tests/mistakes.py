@@ -81,6 +81,10 @@ TABLE = [
     ("device.benchmark.shapes=[]", "must name at least one [batch, length] pair"),
     ("device.benchmark.shapes=[[1]]", "Benchmark.shapes[0] must be a list of 2"),
     ("device.benchmark.shapes=[[1,1000]]", "has length 1000, the teacher takes at most 512"),
+    (  # RoBERTa counts positions from behind the number of its padding
+        "teacher.architecture=roberta device.benchmark.shapes=[[1,512]]",
+        "has length 512, the teacher takes at most 511",
+    ),
     ("task.source=web", "Reviews.source must be one of offline, hub; got web"),
     ("task.limit=0", "Reviews.limit must be > 0, got 0"),
     ("task.max_length=long", "Reviews.max_length must be an integer, got 'long'"),
