@@ -20,8 +20,8 @@ HIDDEN = {
     "squeezebert": UNEQUAL,  # its layers are not called as modules
     "xlnet": UNEQUAL,  # it has tokens before rows
 }
-KNOWN = ("bert", "roberta", "distilbert", "big_bird", "roformer", "gpt_neox", "opt",
-         "llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "vit", "beit", "dinov2")  # fmt: skip
+KNOWN = ("bert", "roberta", "distilbert", "big_bird", "roformer", "gpt_neox", "opt", "llama",
+         "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "vit", "beit", "dinov2")  # fmt: skip
 
 
 def check(name: str, **settings: Any) -> None:

@@ -12,9 +12,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress import load
-from compress.artifact import PLAIN_WEIGHTS, read_tokenizer
+from compress.artifact import PLAIN_WEIGHTS
 from compress.interfaces import Runnable
 from compress.measure.run import rounding_share
+from compress.processors import read_written_processor
 from tests.matrix.models import Model, Row, in_batches, one_by_one, read_plain
 from tests.matrix.stages import Stage
 
@@ -88,7 +89,7 @@ def same_as(
     """
     rows = made.model.rows(role)
     expected = made.reference(plain, rows)
-    processor = read_tokenizer(made.artifact)
+    processor = read_written_processor(made.artifact)
     for size, words in ((1, "of single rows"), (4, "of padded batches")):
         found = in_batches(made.loaded.predict, processor, rows, size)
         if rounds is None:
