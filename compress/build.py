@@ -38,7 +38,7 @@ def build_run(cfg: DictConfig) -> Run:
     """
     # Also what is in no group: a run whose record cannot say what it was given is none. A sweeper
     # hands over Hydra's own part as well, which is not whole before the job.
-    own = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     OmegaConf.to_container(own, resolve=True)
     hints = typing.get_type_hints(Run)
     parts: dict[str, Any] = {}
