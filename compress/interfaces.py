@@ -118,10 +118,7 @@ class Student(Settings, ABC):
         """The student's skeleton, given the teacher's; a UserError if it cannot be made."""
 
     def check_rows(self, data: TrainingData) -> None:
-        """Raises a UserError if the student cannot read the rows; called before any training.
-
-        One that is made of the teacher reads what the teacher does.
-        """
+        """Raises a UserError if the student cannot read the rows, as one of the teacher's can."""
 
     @abstractmethod
     def distill(self, ctx: StageContext) -> CompressedModel:
@@ -171,7 +168,7 @@ class Quantizer(Settings, ABC):
         """Raises a UserError if a weight's shape does not go with the format; most take any."""
 
     def check_scores(self, scores: tuple[str, ...]) -> None:
-        """Raises a UserError if a setting does not go with what the task is judged by."""
+        """Raises a UserError if a setting does not go with the task's scores."""
 
     def prepare(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The model trained for the format; most formats take it as it is."""
@@ -226,10 +223,9 @@ class Exported:
 
     Attributes:
         reference: a model in memory.
-        tolerance: the largest difference between two logits, as a share of the reference's
-            largest logit or of 1, whichever is more.
-        rounds_activations: whether the artifact rounds what layers read, which the reference does
-            not. The tolerance is then of `rounding_share` in `compress/measure/run.py`.
+        tolerance: the largest difference of two logits over the reference's largest logit or 1.
+        rounds_activations: whether the artifact alone rounds what layers read; the tolerance is
+            then of `rounding_share` in `compress/measure/run.py`.
     """
 
     reference: Runnable

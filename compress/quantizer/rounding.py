@@ -65,7 +65,14 @@ def cast_(module: PreTrainedModel, choice: str, dtype: torch.dtype, other: str) 
     """Casts a model to a float type of 16 bits, in place; see `check_range`."""
     check_range(module, choice, dtype, other)
     before = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    stored = module.state_dict().keys()
+    # What is not on disk is made anew in its own type when the model is read back, such as the
+    # frequencies of rotary positions, which bfloat16 would move.
+    kept = {name: buffer for name, buffer in module.named_buffers() if name not in stored}
     module.to(dtype)
+    for name, buffer in kept.items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(module.get_submodule(owner), leaf, buffer)
     for name, parameter in module.named_parameters():
         bound = half_ulp(before[name], dtype)
         check_rounding(name, before[name], parameter.detach().float(), bound)
