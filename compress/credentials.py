@@ -36,6 +36,7 @@ SECRETS = tuple(
         r"|glpat-[\w-]{16,}|AKIA[A-Z0-9]{16}|xox[a-z]-[\w-]{10,}|sk-(?:(?:proj|ant)-[\w-]{20,}|[a-z0-9]{20,}))\b",
     )
 )
+ENCODED = re.compile(r"[^\s%]*%\S*")
 SECRET_KEY = re.compile(rf"(?:{NAMES})", re.IGNORECASE)
 DATABASES = (
     "let the driver read it: from PGPASSFILE (~/.pgpass) or PGPASSWORD, or write the whole URL as "
@@ -54,7 +55,7 @@ def scrub(text: str) -> str:
     for pattern in SECRETS:
         text = pattern.sub(lambda found: found["kept"] + HIDDEN, text)
     # %70assword=… is read as password=…
-    return HIDDEN if "%" in text and _has_secret(unquote(text)) else text
+    return ENCODED.sub(lambda word: HIDDEN if _has_secret(word[0]) else word[0], text)
 
 
 def scrubbed(value: Any, key: str = "") -> Any:
@@ -138,7 +139,8 @@ def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
 
 def _has_secret(text: str) -> bool:
     written = (text, unquote(text)) if "%" in text else (text,)
-    return any(pattern.search(each) for pattern in SECRETS for each in written)
+    found = (match for each in written for pattern in SECRETS for match in pattern.finditer(each))
+    return any(match["secret"] != HIDDEN for match in found)
 
 
 def _is_secret(key: str, value: str) -> bool:

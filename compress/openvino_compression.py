@@ -167,7 +167,9 @@ def quantize_static(source: OpenVinoSource, how: StaticInt8) -> Any:
         raise UserError("quantizer=int8_static needs calibration rows, the task has none")
     with _quiet():
         made = _static(source, how)
-    check_static(source, made)
+    if how.accuracy_drop is None:
+        # A layer that went back to float32 has lost the factors of SmoothQuant, in part.
+        check_static(source, made)
     return made
 
 

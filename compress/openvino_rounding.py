@@ -132,7 +132,8 @@ def _read(
     """The weights of some layers as their operators read them, made float by OpenVINO itself."""
     openvino = import_openvino()
     nodes = {node.get_friendly_name(): node for node in graph.clone().get_ops()}
-    readers = {name: source.readers[f"{name}.weight"] for name in names}
+    # A layer that never runs is not in the graph.
+    readers = {name: source.readers[f"{name}.weight"] for name in names if source.reads(name)}
     outputs = [nodes[reader].input_value(index) for reader, index in readers.values()]
     constants = openvino.Model(outputs, [], "weights")
     settings = {"INFERENCE_PRECISION_HINT": "f32"}

@@ -44,7 +44,7 @@ def test_a_search_uses_its_budget_and_leaves_its_front(tmp_path: Path) -> None:
         ("exception", "ValueError: broken on purpose"),
         ("exit", "SystemExit"),
         ("kill", "killed by SIGKILL"),
-        ("memory", "MemoryError"),
+        ("memory", "out of memory"),
         ("child", "killed by SIGKILL"),
     ],
 )
