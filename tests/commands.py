@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import runpy
 import sys
 
@@ -18,8 +19,15 @@ def run_here(*arguments: str) -> None:
         SystemExit: it ends with something else than success.
     """
     handlers, level = list(logging.root.handlers), logging.root.level
-    with pytest.MonkeyPatch.context() as patch:
+    # Streams of its own: what Hydra sets up for the log may close those that it was given.
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        open(os.dup(1), "w", encoding="utf-8") as out,
+        open(os.dup(2), "w", encoding="utf-8") as err,
+    ):
         patch.setattr(sys, "argv", ["run.py", *arguments])
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
         patch.setenv("HYDRA_FULL_ERROR", "1")
         try:
             runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
