@@ -14,6 +14,7 @@ import torch
 import transformers
 
 from compress.artifact import read_manifest
+from compress.cache_root import is_entry
 from compress.checkpoint import read_checkpoint
 from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.measure.score import predict_all
@@ -245,7 +246,7 @@ def test_a_student_is_held_against_the_rows_before_the_teacher_is_made(
     student = ("student=pretrained", f"student.path={tmp_path / 'student'}", epochs)
     with pytest.raises(UserError, match=reason):
         run_config(*student, "task.max_length=48", "teacher.finetune.epochs=1", cache=cache)
-    assert not [path for path in cache.rglob("*") if path.is_file() and ".lock" not in path.name]
+    assert not [path for path in cache.rglob("*") if is_entry(path)]
 
 
 def test_a_student_in_another_order_is_put_in_order(

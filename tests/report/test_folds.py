@@ -19,6 +19,8 @@ from compress.tracker.figures import figures
 from scripts.export import export
 from tests.test_records import make_record
 
+MANIFEST = '{"schema": 1, "history": [], "files": {}}'  # of a model whose files do not matter
+
 
 def spread_record(**changes: object) -> RunRecord:
     """A record of a run with folds."""
@@ -73,6 +75,7 @@ def test_folds_of_a_run_that_was_killed_are_no_runs(tmp_path: Path) -> None:
 def test_the_models_of_folds_are_deleted_together(tmp_path: Path) -> None:
     for name in ("fold-1", "fold-2"):
         (tmp_path / name / "model").mkdir(parents=True)
+        (tmp_path / name / "model" / "manifest.json").write_text(MANIFEST)
         write_record(make_record(), tmp_path / name)
     record = spread_record()
     path = write_record(record, tmp_path)
