@@ -29,6 +29,7 @@ def run_here(*arguments: str) -> None:
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
         patch.setenv("HYDRA_FULL_ERROR", "1")
+        patch.setattr(logging, "raiseExceptions", logging.raiseExceptions)
         try:
             runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
         finally:
