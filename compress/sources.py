@@ -18,7 +18,7 @@ from pathlib import Path
 from compress.files import sync
 from compress.settings import UserError
 
-HUB_SECONDS = 5.0
+HUB_SECONDS = 3.0  # a refusal takes as long again to import what finds it
 SETTLED_NS = 100_000_000  # the clocks of file systems tick every 10 ms or faster
 
 
