@@ -9,8 +9,8 @@ Runtime there is one scale for all activations of a call. Deviation: norms and b
 embeddings too unless asked, and so does the arithmetic between the Linear layers.
 
 torch's own dynamic kernel has one scale for all activations of a call and 7 bits. That ruins
-language models, where a few activations are a thousand times the others. It is 12 to 15 % faster
-than this format as a whole (benchmarks/int8_activations.py).
+language models, where a few activations are a thousand times the others, so it is not used; whole
+models take 1.07 to 1.22 times as long as with it (docs/int8_activations.md).
 """
 
 from __future__ import annotations
@@ -103,10 +103,13 @@ class Int8DynamicLinear(Int8Linear):
         """
         if self._packed is None:
             self._packed = prepack(self.qweight, self.scale)
-        largest = x.abs().amax(dim=-1, keepdim=True)
+        x = x.detach()  # what is computed in place below would not go with gradients
+        scaled = x.abs()
+        largest = scaled.amax(dim=-1, keepdim=True)
         # A token of zeros gives 0 / 0 here, of which the kernel makes some code, and its sum times
         # the largest value is 0 again. Infinity and NaN come out as infinity or NaN.
-        product = _multiply(x / largest, self._packed, activation_max())
+        torch.div(x, largest, out=scaled)
+        product = _multiply(scaled, self._packed, activation_max())
         if self.bias is None:
             return product.mul_(largest)
         return torch.addcmul(self.bias, product, largest, out=product)
@@ -154,7 +157,7 @@ def _multiply(
     x: Float[Tensor, "... in"], packed: Any, largest_code: int
 ) -> Float[Tensor, "... out"]:
     """X · Wᵀ of activations in [-1, 1], which are rounded to whole 1 / `largest_code`."""
-    product: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+    product: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default(
         x, 1 / largest_code, largest_code + 1, packed
     )
     return product

@@ -194,6 +194,7 @@ def test_a_copy_and_a_layer_without_bias_work() -> None:
     x = torch.randn(2, 8)
     first = linear(x)
     assert torch.equal(copy.deepcopy(linear)(x), first)
+    assert torch.equal(linear(x.requires_grad_()), first)
     assert linear.arguments() == {"in_features": 8, "out_features": 4, "bias": False}
 
 
