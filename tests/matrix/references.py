@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,20 @@ def linears(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def layer_linears(module: nn.Module) -> dict[str, nn.Module]:
     """Those inside a list of layers: their names hold a number."""
     return {n: part for n, part in linears(module) if any(p.isdigit() for p in n.split("."))}
+
+
+def linears_that_run(module: nn.Module, batch: Mapping[str, Tensor]) -> list[str]:
+    """Names of the Linear layers that a forward pass runs; BigBird's classifier has one more."""
+    ran: list[str] = []
+    handles = [
+        part.register_forward_hook(lambda *_, name=name: ran.append(name))
+        for name, part in linears(module)
+    ]
+    with torch.no_grad():
+        module(**batch)
+    for handle in handles:
+        handle.remove()
+    return ran
 
 
 def other_matrices(module: nn.Module) -> list[str]:
@@ -195,12 +209,12 @@ def _lost(plain: PreTrainedModel, shorter: PreTrainedModel) -> Iterator[str]:
 
 
 def _same_layer(name: str, layer: nn.Module, layers: nn.ModuleList) -> int:
-    ours = dict(linears(layer))
+    ours = dict(layer.named_parameters())
     for index, other in enumerate(layers):
-        theirs = dict(linears(other))
-        if ours.keys() == theirs.keys() and all(
-            torch.equal(matrix(ours[path]), matrix(theirs[path])) for path in ours
-        ):
+        theirs = dict(other.named_parameters())
+        # T5's first layer alone has the positions of all, so that another takes them over.
+        both = [path for path in ours if path in theirs]
+        if both and all(torch.equal(ours[path], theirs[path]) for path in both):
             return index
     raise ValueError(f"a layer in {name} is none that was there before")
 
