@@ -130,7 +130,7 @@ def _read(
     source: OpenVinoSource, graph: Any, names: Mapping[str, Any]
 ) -> Iterator[tuple[str, Float[Tensor, "rows columns"]]]:
     """The weights of some layers as their operators read them, made float by OpenVINO itself."""
-    # A layer that never runs is not in the graph.
+    # A layer whose result nothing reads is not in the graph.
     readers = {name: source.readers[f"{name}.weight"] for name in names if source.reads(name)}
     nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
     for name, weight in float_weights(graph, readers).items():

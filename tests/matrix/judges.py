@@ -19,7 +19,7 @@ from tests.matrix.references import (
     graph_matrices,
     layer_linears,
     linears,
-    linears_that_run,
+    linears_that_count,
     matrix,
     other_matrices,
     with_layers_skipped,
@@ -124,7 +124,7 @@ def weights_in_few_bits_of_a_graph(made: Made) -> None:
     if left := other_matrices(plain):
         raise ValueError(f"{left[0]} is left as it was")
     batch = batch_of(made.model.processor, made.model.rows("evaluation")[:1])
-    names = linears_that_run(plain, batch)
+    names = linears_that_count(plain, batch)
     matrices = graph_matrices(made.artifact / GRAPH, names)
     if missing := sorted(set(names) - set(matrices)):
         raise ValueError(f"{missing[0]} is not in the graph")

@@ -31,18 +31,11 @@ def layer_linears(module: nn.Module) -> dict[str, nn.Module]:
     return {n: part for n, part in linears(module) if any(p.isdigit() for p in n.split("."))}
 
 
-def linears_that_run(module: nn.Module, batch: Mapping[str, Tensor]) -> list[str]:
-    """Names of the Linear layers that a forward pass runs; BigBird's classifier has one more."""
-    ran: list[str] = []
-    handles = [
-        part.register_forward_hook(lambda *_, name=name: ran.append(name))
-        for name, part in linears(module)
-    ]
-    with torch.no_grad():
-        module(**batch)
-    for handle in handles:
-        handle.remove()
-    return ran
+def linears_that_count(module: nn.Module, batch: Mapping[str, Tensor]) -> list[str]:
+    """Names of the Linear layers that the logits depend on; not on BigBird's pooler."""
+    module.zero_grad()
+    module(**batch).logits.sum().backward()
+    return [name for name, part in linears(module) if part.weight.grad is not None]
 
 
 def other_matrices(module: nn.Module) -> list[str]:
@@ -182,7 +175,7 @@ def with_layers_skipped(plain: PreTrainedModel, shorter: PreTrainedModel) -> Pre
     if not skipped:
         return _run_fewer_times(plain, shorter.config.num_hidden_layers)
     for name in skipped:
-        made.get_submodule(name).register_forward_hook(_hand_on, with_kwargs=True)
+        _skip_(made.get_submodule(name))
     return made
 
 
@@ -219,6 +212,14 @@ def _same_layer(name: str, layer: nn.Module, layers: nn.ModuleList) -> int:
     raise ValueError(f"a layer in {name} is none that was there before")
 
 
-def _hand_on(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any], output: Any) -> Any:
-    hidden = args[0] if args else named["hidden_states"]
-    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+def _skip_(layer: Any) -> None:
+    """Makes a layer return its input. No hook: SqueezeBERT calls `forward` itself."""
+    forward = layer.forward
+
+    def skipped(*args: Any, **named: Any) -> Any:
+        output, hidden = forward(*args, **named), args[0] if args else named["hidden_states"]
+        if isinstance(output, dict):
+            return {key: hidden if key == "feature_map" else output[key] for key in output}
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    layer.forward = skipped
