@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from compress.blocks import every_linear, weight_matrix
-from compress.openvino_graph import OpenVinoSource, import_openvino
+from compress.openvino_graph import OpenVinoSource, float_weights
 from compress.quantizer.embeddings import embedding_tables
 from compress.quantizer.packing import FLOAT32_SLACK, LARGEST_CODE, channel_bound, in_groups
 from compress.quantizer.rounding import check_rounding, half_ulp
@@ -130,17 +130,11 @@ def _read(
     source: OpenVinoSource, graph: Any, names: Mapping[str, Any]
 ) -> Iterator[tuple[str, Float[Tensor, "rows columns"]]]:
     """The weights of some layers as their operators read them, made float by OpenVINO itself."""
-    openvino = import_openvino()
-    nodes = {node.get_friendly_name(): node for node in graph.clone().get_ops()}
-    # A layer that never runs is not in the graph.
+    # A layer whose result nothing reads is not in the graph.
     readers = {name: source.readers[f"{name}.weight"] for name in names if source.reads(name)}
-    outputs = [nodes[reader].input_value(index) for reader, index in readers.values()]
-    constants = openvino.Model(outputs, [], "weights")
-    settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    found = openvino.Core().compile_model(constants, "CPU", settings)({})
-    for number, (name, (reader, _)) in enumerate(readers.items()):
-        weight = torch.from_numpy(np.array(found[number]))
-        yield name, weight.T if _reads_columns(nodes[reader]) else weight
+    nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
+    for name, weight in float_weights(graph, readers).items():
+        yield name, weight.T if _reads_columns(nodes[readers[name][0]]) else weight
 
 
 def _reads_columns(node: Any) -> bool:

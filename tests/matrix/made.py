@@ -15,8 +15,7 @@ from compress import load
 from compress.artifact import PLAIN_WEIGHTS
 from compress.interfaces import Runnable
 from compress.measure.run import rounding_share
-from compress.processors import read_written_processor
-from tests.matrix.models import Model, Row, in_batches, one_by_one, read_plain
+from tests.matrix.models import Model, Row, in_batches, one_by_one, read_plain, read_processor
 from tests.matrix.stages import Stage
 
 EQUAL = 1e-4  # of the largest logit, or of 1: float32 in another order of summation
@@ -89,7 +88,7 @@ def same_as(
     """
     rows = made.model.rows(role)
     expected = made.reference(plain, rows)
-    processor = read_written_processor(made.artifact)
+    processor = read_processor(made.artifact, made.model.sees)
     for size, words in ((1, "of single rows"), (4, "of padded batches")):
         found = in_batches(made.loaded.predict, processor, rows, size)
         if rounds is None:

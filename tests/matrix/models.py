@@ -84,9 +84,7 @@ class Model:
     @cached_property
     def processor(self) -> Any:
         """What plain transformers reads the rows with."""
-        reader = transformers.AutoImageProcessor if self.sees else transformers.AutoTokenizer
-        options = {"backend": "pil"} if self.sees else {}
-        return reader.from_pretrained(self.folder, **options)
+        return read_processor(self.folder, self.sees)
 
     def rows(self, role: str) -> list[Row]:
         """Texts of one of its files, or some images."""
@@ -117,6 +115,13 @@ def read_plain(folder: Path, sees: bool) -> PreTrainedModel:
     if wrong:
         raise ValueError(f"plain transformers finds {wrong}")
     return module.eval()
+
+
+def read_processor(folder: Path, sees: bool) -> Any:
+    """A folder's tokenizer or image processor as plain transformers reads it."""
+    if sees:
+        return transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    return transformers.AutoTokenizer.from_pretrained(folder)
 
 
 def batch_of(processor: Any, rows: Sequence[Row]) -> Batch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,13 @@ def linears(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def layer_linears(module: nn.Module) -> dict[str, nn.Module]:
     """Those inside a list of layers: their names hold a number."""
     return {n: part for n, part in linears(module) if any(p.isdigit() for p in n.split("."))}
+
+
+def linears_that_count(module: nn.Module, batch: Mapping[str, Tensor]) -> list[str]:
+    """Names of the Linear layers that the logits depend on; not on BigBird's pooler."""
+    module.zero_grad()
+    module(**batch).logits.sum().backward()
+    return [name for name, part in linears(module) if part.weight.grad is not None]
 
 
 def other_matrices(module: nn.Module) -> list[str]:
@@ -168,7 +175,7 @@ def with_layers_skipped(plain: PreTrainedModel, shorter: PreTrainedModel) -> Pre
     if not skipped:
         return _run_fewer_times(plain, shorter.config.num_hidden_layers)
     for name in skipped:
-        made.get_submodule(name).register_forward_hook(_hand_on, with_kwargs=True)
+        _skip_(made.get_submodule(name))
     return made
 
 
@@ -195,16 +202,24 @@ def _lost(plain: PreTrainedModel, shorter: PreTrainedModel) -> Iterator[str]:
 
 
 def _same_layer(name: str, layer: nn.Module, layers: nn.ModuleList) -> int:
-    ours = dict(linears(layer))
+    ours = dict(layer.named_parameters())
     for index, other in enumerate(layers):
-        theirs = dict(linears(other))
-        if ours.keys() == theirs.keys() and all(
-            torch.equal(matrix(ours[path]), matrix(theirs[path])) for path in ours
-        ):
+        theirs = dict(other.named_parameters())
+        # T5's first layer alone has the positions of all, so that another takes them over.
+        both = [path for path in ours if path in theirs]
+        if both and all(torch.equal(ours[path], theirs[path]) for path in both):
             return index
     raise ValueError(f"a layer in {name} is none that was there before")
 
 
-def _hand_on(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any], output: Any) -> Any:
-    hidden = args[0] if args else named["hidden_states"]
-    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+def _skip_(layer: Any) -> None:
+    """Makes a layer return its input. No hook: SqueezeBERT calls `forward` itself."""
+    forward = layer.forward
+
+    def skipped(*args: Any, **named: Any) -> Any:
+        output, hidden = forward(*args, **named), args[0] if args else named["hidden_states"]
+        if isinstance(output, dict):
+            return {key: hidden if key == "feature_map" else output[key] for key in output}
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    layer.forward = skipped
