@@ -54,7 +54,7 @@ class OpenVinoSource:
     data: TrainingData
 
     def reads(self, name: str) -> bool:
-        """Whether the graph has a module's weight: not that of BigBird's pooler, read by nothing."""
+        """Whether the graph has a module's weight: BigBird's classifier never runs its pooler."""
         return f"{name}.weight" in self.readers
 
 
