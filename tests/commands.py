@@ -19,7 +19,8 @@ def run_here(*arguments: str) -> None:
         SystemExit: it ends with something else than success.
     """
     handlers, level = list(logging.root.handlers), logging.root.level
-    # Streams of its own: what Hydra sets up for the log may close those that it was given.
+    # Whoever sets up logs ends all handlers first, and absl's, which TensorBoard imports, closes
+    # the stream of its own: the one that pytest captures with. Not here.
     with (
         pytest.MonkeyPatch.context() as patch,
         open(os.dup(1), "w", encoding="utf-8") as out,
@@ -30,6 +31,7 @@ def run_here(*arguments: str) -> None:
         patch.setattr(sys, "stderr", err)
         patch.setenv("HYDRA_FULL_ERROR", "1")
         patch.setattr(logging, "raiseExceptions", logging.raiseExceptions)
+        patch.setattr(logging, "shutdown", lambda *_: None)
         try:
             runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
         finally:
