@@ -54,7 +54,8 @@ class StaticInt8:
         smooth_quant: SmoothQuant's alpha in [0, 1]; None for NNCF's own, negative for no smoothing.
         bias_correction: whether biases take up the mean error.
         accuracy_drop: largest loss of accuracy on the validation rows; layers go back to float32
-            until it is met. None to take what comes.
+            until it is met, with weights that do not have SmoothQuant's factors though their input
+            has: that must be off. None to take what comes.
     """
 
     embeddings: bool
@@ -167,9 +168,7 @@ def quantize_static(source: OpenVinoSource, how: StaticInt8) -> Any:
         raise UserError("quantizer=int8_static needs calibration rows, the task has none")
     with _quiet():
         made = _static(source, how)
-    if how.accuracy_drop is None:
-        # A layer that went back to float32 has lost the factors of SmoothQuant, in part.
-        check_static(source, made)
+    check_static(source, made)
     return made
 
 

@@ -43,7 +43,8 @@ class Int8Static(Quantizer, OnnxFormat, OpenVinoFormat):
         bias_correction: adds the mean error to the biases (Nagel et al., arXiv:1906.04721, section
             4.2); auto for the runtime's default.
         accuracy_drop: keep layers in float32 until no more than this share of accuracy is lost on
-            validation rows; null to quantise all.
+            validation rows; null to quantise all. Without SmoothQuant: NNCF gives such a layer its
+            own weights back, but not its activations.
     """
 
     embeddings: str
@@ -82,6 +83,11 @@ class Int8Static(Quantizer, OnnxFormat, OpenVinoFormat):
             check_choice(self, "bias_correction", (AUTO,))
         if self.accuracy_drop is not None:
             check_fraction(self, "accuracy_drop")
+            if self.smooth_quant not in (AUTO, NONE):
+                raise ConfigError(
+                    "Int8Static.smooth_quant must be auto or none with accuracy_drop, "
+                    f"got {self.smooth_quant}"
+                )
 
     def table_bits(self) -> int:
         """As the setting says."""
@@ -162,7 +168,7 @@ class Int8Static(Quantizer, OnnxFormat, OpenVinoFormat):
         Raises:
             UserError: there are no calibration rows.
         """
-        alphas = {AUTO: None, NONE: -1.0}
+        alphas = {AUTO: None if self.accuracy_drop is None else -1.0, NONE: -1.0}
         how = StaticInt8(
             embeddings=self.embeddings == "int8",
             clipped=(100 - self.percentile) / 200 if self.calibration == "percentile" else 0.0,

@@ -64,11 +64,13 @@ def test_wrong_values_are_refused(setting: str) -> None:
         ("bias_correction=often", "bias_correction must be one of auto; got often"),
         ("bias_correction=1", "bias_correction must be text or true or false, got 1"),
         ("accuracy_drop=1", r"accuracy_drop must be in \[0, 1\), got 1"),
+        ("accuracy_drop=0.1 smooth_quant=0.5", "must be auto or none with accuracy_drop, got 0.5"),
         ("embeddings=int4", "embeddings must be one of none, int8; got int4"),
     ],
 )
 def test_wrong_options_are_refused(setting: str, words: str) -> None:
-    cfg = compose_config("teacher=tiny_random", "quantizer=int8_static", f"quantizer.{setting}")
+    settings = [f"quantizer.{each}" for each in setting.split()]
+    cfg = compose_config("teacher=tiny_random", "quantizer=int8_static", *settings)
     with pytest.raises(UserError, match=words):
         build_run(cfg)
 

@@ -133,9 +133,11 @@ def test_layers_go_back_to_float_until_the_drop_is_met(
 
     monkeypatch.setattr("compress.openvino_compression._hits", hits)
     quantizer = quantizer_of("int8_static", "accuracy_drop=0.01")
-    found, _ = write(model, quantizer, context(model), tmp_path)
+    # With SmoothQuant the weights that NNCF gives back lack its factors, and export says so.
+    found, error = write(model, quantizer, context(model), tmp_path)
     kinds = read_manifest(tmp_path).history[-1].notes["linear_weights"]
     assert 0 < kinds["f32"] < kinds["i8"]
+    assert error < 0.1
     assert found.precision == "int8"
     assert capfd.readouterr().out == ""
 
