@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import itertools
 import os
 import re
 import select
@@ -145,11 +146,13 @@ def _system_words(error: BaseException | None) -> str | None:
 
 def _is_of_composing(error: BaseException) -> bool:
     """Whether Hydra gave up before any code of ours was at work: on what it had been given."""
-    packages, step = [], error.__traceback__
+    modules, step = [], error.__traceback__
     while step is not None:
-        packages.append(str(step.tb_frame.f_globals.get("__name__")).partition(".")[0])
+        modules.append(str(step.tb_frame.f_globals.get("__name__")))
         step = step.tb_next
-    return "hydra" in packages and "compress" not in packages[packages.index("hydra") :]
+    inside = itertools.dropwhile(lambda name: not name.startswith("hydra._internal"), modules)
+    packages = {name.partition(".")[0] for name in inside}
+    return bool(packages) and "compress" not in packages
 
 
 def _flat(text: str) -> str:

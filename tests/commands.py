@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import runpy
 import sys
+import weakref
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -19,19 +21,11 @@ def run_here(*arguments: str) -> None:
         SystemExit: it ends with something else than success.
     """
     handlers, level = list(logging.root.handlers), logging.root.level
-    # Whoever sets up logs ends all handlers first, and absl's, which TensorBoard imports, closes
-    # the stream of its own: the one that pytest captures with. Not here.
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        open(os.dup(1), "w", encoding="utf-8") as out,
-        open(os.dup(2), "w", encoding="utf-8") as err,
-    ):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["run.py", *arguments])
-        patch.setattr(sys, "stdout", out)
-        patch.setattr(sys, "stderr", err)
         patch.setenv("HYDRA_FULL_ERROR", "1")
         patch.setattr(logging, "raiseExceptions", logging.raiseExceptions)
-        patch.setattr(logging, "shutdown", lambda *_: None)
+        patch.setattr(logging, "shutdown", _end_files)
         try:
             runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
         finally:
@@ -39,6 +33,16 @@ def run_here(*arguments: str) -> None:
                 added.close()
             logging.root.handlers[:] = handlers
             logging.root.setLevel(level)
+
+
+def _end_files(
+    handlers: Sequence[weakref.ref[logging.Handler]], end: Any = logging.shutdown
+) -> None:
+    """What sets up logs ends all handlers that there are; here those that write files.
+
+    That of absl, which TensorBoard imports, would close the stream that pytest captures with.
+    """
+    end([each for each in handlers if isinstance(each(), logging.FileHandler)])
 
 
 def refusal(*arguments: str) -> str:
