@@ -21,6 +21,7 @@ from compress.runtime.pairs import every_quantizer
 from compress.runtime.torch import TorchFormat, TorchModel
 from compress.settings import ConfigError, Settings, UserError
 from tests.configs import ROOT, compose_config, settings_of, yaml_names
+from tests.slow import slow_but
 from tests.tiny import IMAGE_ARCHITECTURES, torch_export
 
 TEXT_ARCHITECTURES = ("bert", "distilbert", "roberta", "electra", "mpnet", "gpt2", "llama")
@@ -29,9 +30,12 @@ MORE = ("opt", "gpt_neox")
 ARCHITECTURES = (*TEXT_ARCHITECTURES, *IMAGE_ARCHITECTURES, *MORE)
 
 
+QUICK = ("bert", "mpnet", "gpt2", "llama", "vit")  # the others are much like one of these
+
+
 def params(*quick: str) -> list[Any]:
     """Every architecture; those that are not named here are for the slow tests."""
-    return [a if a in quick else pytest.param(a, marks=pytest.mark.slow) for a in ARCHITECTURES]
+    return slow_but(quick, ARCHITECTURES)
 
 
 GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "cache", "tracker")
@@ -86,7 +90,7 @@ def test_every_search_composes_and_builds(name: str) -> None:
     assert len(run.objectives) >= 2
 
 
-@pytest.mark.parametrize("architecture", params(*TEXT_ARCHITECTURES, *IMAGE_ARCHITECTURES))
+@pytest.mark.parametrize("architecture", params(*QUICK))
 @pytest.mark.parametrize("name", yaml_names("pruner"))
 def test_pruner_keeps_the_contract(
     name: str, architecture: str, teachers: Teachers, context: Contexts, tmp_path: Path

@@ -19,6 +19,7 @@ from compress.settings import UserError
 from tests.commands import refusal
 from tests.configs import ROOT, compose_config
 from tests.mistakes import TABLE, arguments, write_files
+from tests.slow import slow_but
 
 SECONDS = 8  # that a refusal may take, on two cores
 
@@ -39,7 +40,7 @@ def check_traces(folder: Path, line: str) -> None:
     assert not (folder / "cache").exists()
 
 
-@pytest.mark.parametrize(("words", "said"), TABLE)
+@pytest.mark.parametrize(("words", "said"), slow_but(TABLE[::2], TABLE))
 def test_one_line_before_any_weight(
     words: str,
     said: str,

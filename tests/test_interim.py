@@ -10,6 +10,7 @@ import pytest
 from compress.interfaces import Pruner
 from compress.records import RunRecord
 from tests.configs import compose_config, settings_of
+from tests.slow import slow
 
 Runs = Callable[..., RunRecord]
 CHAIN = (
@@ -24,13 +25,17 @@ RECOVERY = "pruner.recovery.epochs=1"
 @pytest.mark.parametrize(
     ("overrides", "stages"),
     [
-        ((), []),
-        (("quantizer=int8_dynamic",), []),
-        (("student=layers", "student.keep=2"), []),
+        *slow(
+            [
+                ((), []),
+                (("quantizer=int8_dynamic",), []),
+                (("student=layers", "student.keep=2"), []),
+                (("pruner=heads", RECOVERY), ["pruner"]),
+                (CHAIN, ["pruner 1: heads"]),
+            ]
+        ),
         (("student=layers", "student.keep=2", "quantizer=int8_dynamic"), ["student"]),
         (("pruner=heads", "quantizer=int8_dynamic"), ["pruner"]),
-        (("pruner=heads", RECOVERY), ["pruner"]),
-        (CHAIN, ["pruner 1: heads"]),
         (
             ("student=layers", "student.keep=2", *CHAIN, RECOVERY, "quantizer=int8_dynamic"),
             ["student", "pruner 1: heads", "pruner 2: neurons", "pruner: recovery"],

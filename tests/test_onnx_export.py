@@ -19,19 +19,18 @@ from compress.onnx_export import export_graph, initializer_names, initializers
 from compress.stacks import find_stack
 from compress.surgery import keep_units_, replace_linear_
 from tests.configs import settings_of
+from tests.slow import slow
 from tests.tiny import IMAGE_ARCHITECTURES, tiny_image_model, tiny_teacher
 
 # The others differ from these in names alone.
-DIFFERENT = ("bert", "roberta", "mpnet", "gpt2", "llama", "vit")
-ALIKE = ("distilbert", "electra", "deit")
+QUICK = ("bert", "gpt2")
+OTHERS = ("roberta", "mpnet", "llama", "vit", "distilbert", "electra", "deit")
 # Float32 in another order of summation; logits of the tiny models are around 0.1, and 2e-8 off.
 TOLERANCE = 1e-6
 SHAPES = ((1, 1), (1, 9), (2, 5), (5, 30))
 
 
-@pytest.mark.parametrize(
-    "architecture", [*DIFFERENT, *(pytest.param(a, marks=pytest.mark.slow) for a in ALIKE)]
-)
+@pytest.mark.parametrize("architecture", [*QUICK, *slow(OTHERS)])
 def test_it_computes_what_torch_does_at_every_shape(
     architecture: str, data: TrainingData, images: TrainingData, device: Cpu
 ) -> None:

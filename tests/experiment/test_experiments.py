@@ -20,6 +20,7 @@ from compress.report.collect import collect
 from compress.report.experiment import experiment_tables
 from tests.configs import ROOT, TINY, compose_config, yaml_names
 from tests.experiment.sweeps import sweep
+from tests.slow import slow_but
 
 SMALL_STUDENT = "experiment.options.student=['student=layers','student.keep=2']"
 # Tiny models and files in the place of what an experiment would have from a hub.
@@ -77,7 +78,7 @@ def test_it_says_what_it_is_and_how_to_run_it(name: str) -> None:
         assert word in header
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", slow_but([n for n in EVERY if "banglabert" not in n], EVERY))
 def test_every_row_builds_on_a_tiny_model(name: str, files: dict[str, str], tmp_path: Path) -> None:
     jobs = sweep(tmp_path / "out", *offline(name, files))
     settings = compose_config(*offline(name, files)).experiment

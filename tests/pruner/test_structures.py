@@ -26,6 +26,7 @@ from compress.rebuilding import check_rebuilds
 from compress.settings import ConfigError, UserError
 from compress.stacks import block_linears, find_stack
 from tests.configs import settings_of
+from tests.slow import slow_but
 from tests.structures import EVERY, TEXTS, VOCABULARY, context_of, model_of, rows_of, structure
 from tests.test_stacks import LEFT, SEVERAL, WITHOUT_LINEARS
 
@@ -46,7 +47,7 @@ REFUSED = {
 
 def each(quick: tuple[str, ...], names: Any = EVERY) -> list[Any]:
     """All names; those that are not quick are for the slow tests."""
-    return [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in names]
+    return slow_but(quick, names)
 
 
 @torch.no_grad()

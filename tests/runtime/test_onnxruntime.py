@@ -27,6 +27,7 @@ from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
 from compress.sources import file_digest
 from tests.configs import ROOT, compose_config, settings_of
+from tests.slow import slow_but
 from tests.test_onnx_export import cut_
 
 Exports = Callable[..., Exported]
@@ -55,7 +56,9 @@ FORMATS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "overrides", "tolerance"), FORMATS)
+@pytest.mark.parametrize(
+    ("name", "overrides", "tolerance"), slow_but([FORMATS[0], FORMATS[4]], FORMATS)
+)
 def test_a_pruned_model_comes_back_with_its_logits_and_its_zeros(
     name: str,
     overrides: list[str],

@@ -147,6 +147,7 @@ def test_a_damaged_graph_is_the_users_to_hear_of(
         load(tmp_path, torch_device="cuda")
 
 
+@pytest.mark.slow
 def test_importing_needs_no_openvino_and_nothing_is_sent_or_left_behind(tmp_path: Path) -> None:
     """In a process of its own: NNCF switches its telemetry off when it sees pytest."""
     home = tmp_path / "home"

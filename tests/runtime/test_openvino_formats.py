@@ -33,6 +33,7 @@ from tests.runtime.openvino_models import (
     with_noise,
     write,
 )
+from tests.slow import slow
 from tests.tiny import make_split
 
 pytest.importorskip("openvino")
@@ -199,7 +200,9 @@ def test_rounded_weights_are_held_against_torch_with_the_same_weights(
     assert (pair[0] - pair[1]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["none", "int8_weight_only", "int4_weight_only", "int8_static"])
+@pytest.mark.parametrize(
+    "name", ["int8_static", *slow(["none", "int8_weight_only", "int4_weight_only"])]
+)
 def test_a_layer_that_is_never_run_is_left_out(
     name: str, biased: CompressedModel, context: Contexts, tmp_path: Path
 ) -> None:

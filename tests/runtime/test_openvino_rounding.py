@@ -15,15 +15,18 @@ from compress.interfaces import CompressedModel
 from compress.openvino_rounding import LARGEST_WEIGHT, check_sizes, compressed_bound, static_bound
 from compress.settings import UserError
 from tests.runtime.openvino_models import Contexts, quantizer_of, with_noise, write
+from tests.slow import slow
 
 pytest.importorskip("openvino")
 pytest.importorskip("nncf")
 
-FORMATS = [
+QUICK = [
     ("int8_static", "embeddings=int8"),
+    ("int4_weight_only", "group_size=8", "symmetric=false", "embeddings=int8"),
+]
+OTHERS = [
     ("int8_static", "smooth_quant=none"),
     ("int8_weight_only", "embeddings=int4"),
-    ("int4_weight_only", "group_size=8", "symmetric=false", "embeddings=int8"),
     ("int4_weight_only", "group_size=8", "symmetric=true"),
     ("bf16",),
 ]
@@ -43,7 +46,7 @@ def uneven(model: CompressedModel) -> CompressedModel:
     return made
 
 
-@pytest.mark.parametrize("choice", FORMATS, ids=" ".join)
+@pytest.mark.parametrize("choice", [*QUICK, *slow((each,) for each in OTHERS)], ids=" ".join)
 def test_every_format_keeps_its_bound_and_comes_near_it(
     choice: tuple[str, ...],
     shallow: Teachers,
@@ -66,7 +69,7 @@ def test_every_format_keeps_its_bound_and_comes_near_it(
     assert max(ratios.values()) > 0.85, "the bound is no larger than it has to be"
 
 
-@pytest.mark.parametrize("choice", [FORMATS[0], FORMATS[3]], ids=" ".join)
+@pytest.mark.parametrize("choice", QUICK, ids=" ".join)
 def test_weights_that_stand_for_something_else_are_found(
     choice: tuple[str, ...], shallow: Teachers, context: Contexts, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from compress.runtime.onnxruntime import OnnxRuntime
 from compress.runtime.openvino import OpenVino
 from compress.runtime.torch import TorchRuntime
 from tests.configs import settings_of, yaml_names
+from tests.slow import slow
 from tests.test_contract import TORCH_FORMATS
 
 pytestmark = pytest.mark.usefixtures("export_once")
@@ -38,9 +39,7 @@ def test_every_format_is_here() -> None:
 
 
 # GPT-2 stores its weights transposed, BERT's attention is square, Llama's head is its table.
-@pytest.mark.parametrize(
-    "architecture", ["gpt2", *(pytest.param(a, marks=pytest.mark.slow) for a in ("bert", "llama"))]
-)
+@pytest.mark.parametrize("architecture", ["gpt2", *slow(["bert", "llama"])])
 @pytest.mark.parametrize(("runtime", "name"), PAIRS)
 def test_it_is_kept_on_disk(
     runtime: str,

@@ -139,6 +139,7 @@ def test_a_full_disk_stops_the_search_and_it_can_be_carried_on(tmp_path: Path) -
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_two_drivers_share_one_search(tmp_path: Path) -> None:
     processes = [start(tmp_path, "budget=8", "fixed=[seconds=0.1]") for _ in range(2)]
     for process in processes:
@@ -149,6 +150,7 @@ def test_two_drivers_share_one_search(tmp_path: Path) -> None:
     assert len(owners) == 2
 
 
+@pytest.mark.slow
 def test_workers_that_are_killed_are_replaced(tmp_path: Path) -> None:
     process = start(tmp_path, "budget=6", "workers=2", "fixed=[seconds=0.3]")
     wait_for(tmp_path, 2)
