@@ -113,6 +113,7 @@ def check_skeletons(run: Run) -> None:
     # The quantizer comes last: it sees the shapes that the pruner leaves.
     with blame("quantizer", "pruner", "student", "teacher", "task", "device"):
         run.quantizer.check(pruned)
+        check_training(pruned, run.quantizer, run.device)
         run.device.runtime.check_model(pruned, run.quantizer)
 
 
@@ -124,11 +125,21 @@ def check_skeleton(module: PreTrainedModel, stage: Settings, device: Device) -> 
     """
     what = f"the model of {type(stage).__name__}"
     check_runs(module, what)
+    check_training(module, stage, device)
+    check_rebuilds(module, what)
+
+
+def check_training(module: PreTrainedModel, stage: Settings, device: Device) -> None:
+    """Checks that the model of a stage runs in the arithmetic that it is trained in, if it is.
+
+    Raises:
+        UserError: it does not.
+    """
     epochs = [t.epochs for t in within(stage, Training)]
     epochs += [t.epochs for t in within(stage, Distillation)]
     if any(epochs):
-        check_runs(module, f"{what} in training", autocast=device.training_dtype())
-    check_rebuilds(module, what)
+        what = f"the model of {type(stage).__name__} in training"
+        check_runs(module, what, autocast=device.training_dtype())
 
 
 def check_shapes(device: Device, teacher: PreTrainedModel) -> None:

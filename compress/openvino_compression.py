@@ -246,7 +246,8 @@ def _rows(source: OpenVinoSource, split: Split) -> Iterator[dict[str, Any]]:
 
 def _readers(source: OpenVinoSource, names: Iterable[str]) -> set[str]:
     """The operators that read the weights of some modules."""
-    return {source.readers[f"{name}.weight"][0] for name in names if source.reads(name)}
+    every = (source.all_readers[f"{name}.weight"] for name in names if source.reads(name))
+    return {operator for readers in every for operator, _ in readers}
 
 
 def _all_but(graph: Any, kept: Collection[str], nncf: Any) -> Any:

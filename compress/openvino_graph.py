@@ -10,9 +10,10 @@ import copy
 import math
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,7 @@ class OpenVinoSource:
         graph: the model for OpenVINO, all in float32.
         initializers: by parameter, the name of its constant.
         readers: by parameter, the name of the operator that reads it and the number of the input.
+        all_readers: from `all_readers`: by parameter, everything that computes with it.
         model: the same model in torch.
         data: rows to calibrate and to validate on; never those that the model is judged on.
     """
@@ -50,6 +52,7 @@ class OpenVinoSource:
     graph: Any
     initializers: Mapping[str, str]
     readers: Mapping[str, tuple[str, int]]
+    all_readers: Mapping[str, Sequence[tuple[str, int]]]
     model: CompressedModel
     data: TrainingData
 
@@ -127,6 +130,45 @@ def weight_readers(graph: Any, initializers: Mapping[str, str]) -> dict[str, tup
     return readers
 
 
+def all_readers(
+    graph: Any, initializers: Mapping[str, str], readers: Mapping[str, tuple[str, int]]
+) -> dict[str, list[tuple[str, int]]]:
+    """All operators that read the values of each matrix: a layer may run many times.
+
+    Not all of them read one constant: ALBERT's graph holds some weights as they are and transposed.
+
+    Args:
+        graph: of a float model.
+        initializers: by parameter, the name of its constant.
+        readers: from `weight_readers`.
+
+    Returns:
+        By parameter, its readers of the kind of the one in `readers`, which comes first.
+    """
+    nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
+    places: dict[bytes, set[tuple[str, int]]] = {}
+    for constant in constants(graph).values():
+        if len(constant.get_output_shape(0)) == 2:
+            inputs = constant.output(0).get_target_inputs()
+            found = {(each.get_node().get_friendly_name(), each.get_index()) for each in inputs}
+            places.setdefault(_digest(constant.get_data()), set()).update(found)
+    every = {}
+    for parameter, first in readers.items():
+        value = nodes[initializers[parameter]].get_data()
+        forms = (value, value.T) if value.ndim == 2 else ()
+        same = {place for form in forms for place in places.get(_digest(form), ())} - {first}
+        kind = nodes[first[0]].get_type_name()
+        every[parameter] = [
+            first, *sorted(p for p in same if nodes[p[0]].get_type_name() == kind)
+        ]  # fmt: skip
+    return every
+
+
+def _digest(values: np.ndarray[Any, Any]) -> bytes:
+    shape = repr((values.dtype.str, values.shape)).encode()
+    return sha256(shape + np.ascontiguousarray(values).tobytes()).digest()
+
+
 def name_weights_(graph: Any, readers: Mapping[str, tuple[str, int]]) -> dict[str, str]:
     """Gives the constants that parameters ended up in the names of these.
 
@@ -169,21 +211,20 @@ def transposed_constants(graph: Any) -> set[str]:
     return found
 
 
-def float_weights(graph: Any, readers: Mapping[str, tuple[str, int]]) -> dict[str, Tensor]:
-    """What each operator gets that reads a parameter: codes made float again; some transposed.
+def float_weights(graph: Any, readers: Sequence[tuple[str, int]]) -> list[Tensor]:
+    """The weight that each operator computes with, codes made float again; some are transposed.
 
     Args:
         graph: in its format; left as it is.
-        readers: from `weight_readers`, before the format.
+        readers: names of operators, and as which input each reads its weight.
     """
     openvino = import_openvino()
     graph = graph.clone()
     nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
-    outputs = [nodes[reader].input_value(index) for reader, index in readers.values()]
+    outputs = [nodes[reader].input_value(index) for reader, index in readers]
     part = openvino.Model([openvino.opset13.result(each) for each in outputs], [], "weights")
     compiled = openvino.Core().compile_model(part, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    values = list(compiled([]).to_tuple())
-    return {name: torch.from_numpy(v.copy()) for name, v in zip(readers, values, strict=True)}
+    return [torch.from_numpy(value.copy()) for value in compiled([]).to_tuple()]
 
 
 @torch.no_grad()
@@ -227,27 +268,6 @@ def weight_bits(constant: Any) -> int:
     """Bits of one entry on disk."""
     bits: int = constant.get_element_type().bitwidth
     return bits
-
-
-def store_bfloat16_(graph: Any, names: set[str]) -> None:
-    """Replaces float32 constants by bfloat16 ones that are made float32 where they are read.
-
-    Args:
-        graph: changed.
-        names: of the constants.
-    """
-    openvino = import_openvino()
-    for name, constant in constants(graph).items():
-        if name not in names:
-            continue
-        rounded = torch.from_numpy(np.array(constant.get_data())).bfloat16().view(torch.int16)
-        tensor = openvino.Tensor(openvino.Type.bf16, list(rounded.shape))
-        tensor.data.view(np.int16)[...] = rounded.numpy()
-        stored = openvino.op.Constant(tensor)
-        wide = openvino.opset13.convert(stored, "f32")
-        constant.output(0).replace(wide.output(0))
-        constant.set_friendly_name(f"{name}/float32")
-        stored.set_friendly_name(name)
 
 
 def _integers(constant: Any) -> Tensor:

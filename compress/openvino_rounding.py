@@ -8,7 +8,7 @@ out again. Biases, which a correction changes, are not checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from compress.blocks import every_linear, weight_matrix
-from compress.openvino_graph import OpenVinoSource, float_weights
+from compress.openvino_graph import OpenVinoSource, constants, float_weights, import_openvino
 from compress.quantizer.embeddings import embedding_tables
 from compress.quantizer.packing import FLOAT32_SLACK, LARGEST_CODE, channel_bound, in_groups
 from compress.quantizer.rounding import check_rounding, half_ulp
@@ -69,7 +69,7 @@ def check_compressed(
         formats: by the name of a layer, NNCF's mode and the size of a group, or -1 for whole rows.
     """
     weights = matrices(source.model.module)
-    for name, restored in _read(source, graph, formats):
+    for name, _, restored in _read(source, graph, formats):
         mode, group_size = formats[name]
         bound = compressed_bound(weights[name], mode, group_size)
         check_rounding(name, weights[name], restored, bound)
@@ -101,8 +101,8 @@ def compressed_bound(
 def check_static(source: OpenVinoSource, graph: Any) -> None:
     """Checks the weights of a graph that NNCF made all int8 of; see `check_rounding`."""
     weights = matrices(source.model.module)
-    for name, restored in _read(source, graph, weights):
-        factors = _smoothing(graph, *source.readers[f"{name}.weight"])
+    for name, reader, restored in _read(source, graph, weights):
+        factors = _smoothing(graph, *reader)
         weight = weights[name] if factors is None else weights[name] * factors
         check_rounding(name, weight, restored, static_bound(weight))
 
@@ -122,19 +122,44 @@ def static_bound(weight: Float[Tensor, "out in"]) -> Float[Tensor, "out 1"]:
 def check_halves(source: OpenVinoSource, graph: Any, dtype: torch.dtype) -> None:
     """Checks the weights of a graph that are floats of 16 bits now; see `check_rounding`."""
     weights = matrices(source.model.module)
-    for name, restored in _read(source, graph, weights):
+    for name, _, restored in _read(source, graph, weights):
         check_rounding(name, weights[name], restored, half_ulp(weights[name], dtype))
 
 
+def store_bfloat16_(graph: Any, names: set[str]) -> None:
+    """Replaces float32 constants by bfloat16 ones that are made float32 where they are read.
+
+    Args:
+        graph: changed.
+        names: of the constants.
+    """
+    openvino = import_openvino()
+    for name, constant in constants(graph).items():
+        if name not in names:
+            continue
+        rounded = torch.from_numpy(np.array(constant.get_data())).bfloat16().view(torch.int16)
+        tensor = openvino.Tensor(openvino.Type.bf16, list(rounded.shape))
+        tensor.data.view(np.int16)[...] = rounded.numpy()
+        stored = openvino.op.Constant(tensor)
+        wide = openvino.opset13.convert(stored, "f32")
+        constant.output(0).replace(wide.output(0))
+        constant.set_friendly_name(f"{name}/float32")
+        stored.set_friendly_name(name)
+
+
 def _read(
-    source: OpenVinoSource, graph: Any, names: Mapping[str, Any]
-) -> Iterator[tuple[str, Float[Tensor, "rows columns"]]]:
-    """The weights of some layers as their operators read them, made float by OpenVINO itself."""
+    source: OpenVinoSource, graph: Any, names: Iterable[str]
+) -> Iterator[tuple[str, tuple[str, int], Float[Tensor, "rows columns"]]]:
+    """The weights of some layers as each operator reads them, made float by OpenVINO itself."""
     # A layer whose result nothing reads is not in the graph.
-    readers = {name: source.readers[f"{name}.weight"] for name in names if source.reads(name)}
+    places = [
+        (name, reader) for name in names if source.reads(name)
+        for reader in source.all_readers[f"{name}.weight"]
+    ]  # fmt: skip
     nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
-    for name, weight in float_weights(graph, readers).items():
-        yield name, weight.T if _reads_columns(nodes[readers[name][0]]) else weight
+    weights = float_weights(graph, [reader for _, reader in places])
+    for (name, reader), weight in zip(places, weights, strict=True):
+        yield name, reader, weight.T if _reads_columns(nodes[reader[0]]) else weight
 
 
 def _reads_columns(node: Any) -> bool:

@@ -194,10 +194,22 @@ def one_type_(module: PreTrainedModel) -> None:
     Transformers leaves some of DeBERTa's and XLNet's as their constructors make them. What it keeps
     in float32 on purpose stays.
     """
-    kept = {*(module._keep_in_fp32_modules or ()), *(module._keep_in_fp32_modules_strict or ())}
+    dtype = module.config.dtype or torch.float32
+    kept = set(kept_in_float32(module, dtype))
     for name, parameter in module.named_parameters():
-        if parameter.dtype is torch.float32 and not kept & set(name.split(".")):
-            parameter.data = parameter.data.to(module.config.dtype or torch.float32)
+        if parameter.dtype is torch.float32 and name not in kept:
+            parameter.data = parameter.data.to(dtype)
+
+
+def kept_in_float32(module: PreTrainedModel, dtype: torch.dtype) -> list[str]:
+    """The parameters that transformers leaves in float32 when a model is of another type.
+
+    As `PreTrainedModel` documents them: some for float16 alone, others for bfloat16 too.
+    """
+    parts = set(module._keep_in_fp32_modules_strict or ())
+    if dtype is torch.float16:
+        parts |= set(module._keep_in_fp32_modules or ())
+    return [name for name, _ in module.named_parameters() if parts & set(name.split("."))]
 
 
 def plain_config(module: PreTrainedModel) -> PretrainedConfig | None:

@@ -11,15 +11,16 @@ import torch
 
 from compress.openvino_graph import (
     TELEMETRY,
+    all_readers,
     constants,
     import_openvino,
     name_weights_,
-    store_bfloat16_,
     weight_bits,
     weight_readers,
     weight_tensor,
     without_telemetry,
 )
+from compress.openvino_rounding import store_bfloat16_
 
 pytest.importorskip("openvino")
 
@@ -82,6 +83,29 @@ def test_a_reader_is_the_operator_of_the_same_name() -> None:
     readers = weight_readers(graph, names)
     assert readers == {"a.weight": ("a/WithoutBiases", 1), "b.weight": ("b", 1)}
     assert name_weights_(graph, readers) == {"a.weight": "a.weight", "b.weight": "a.weight"}
+
+
+def test_all_that_compute_with_a_weight_are_found_whatever_form_they_read_it_in() -> None:
+    openvino = import_openvino()
+    ops = openvino.opset13
+    matrix = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
+    x = ops.parameter([-1, 2], np.float32, name="x")
+    ids = ops.parameter([-1], np.int64, name="ids")
+    forms = {"layer": matrix, "again": matrix, "transposed": np.ascontiguousarray(matrix.T)}
+    made = x
+    for name, value in {**forms, "other": matrix + 1}.items():
+        held = ops.constant(value)
+        held.set_friendly_name(f"{name}.weight")
+        made = ops.matmul(made, held, False, name == "transposed")
+        made.set_friendly_name(name)
+    table = ops.gather(ops.constant(matrix), ids, 0)
+    graph = openvino.Model([ops.result(made), ops.result(table)], [x, ids])
+    names = {"layer.weight": "layer.weight", "other.weight": "other.weight"}
+    found = all_readers(graph, names, weight_readers(graph, names))
+    assert found == {
+        "layer.weight": [("layer", 1), ("again", 1), ("transposed", 1)],
+        "other.weight": [("other", 1)],
+    }
 
 
 def test_bfloat16_is_rounded_to_nearest_and_read_back() -> None:

@@ -13,8 +13,8 @@ import torch
 
 from compress.dry_run import check_runs
 from compress.interfaces import Quantizer
-from compress.openvino_graph import import_openvino, store_bfloat16_
-from compress.openvino_rounding import check_halves
+from compress.openvino_graph import import_openvino
+from compress.openvino_rounding import check_halves, store_bfloat16_
 from compress.quantizer.rounding import cast_, check_range
 from compress.runtime.openvino import OpenVinoFormat
 from compress.runtime.torch import TorchFormat

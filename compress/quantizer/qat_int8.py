@@ -55,7 +55,7 @@ class QatInt8(LinearFormat):
         training: on the teacher's logits or the labels, with pruned weights held at zero.
     """
 
-    version = 2
+    version = 3
     weight_bits = 8
     torch_devices = ("cpu",)
     compiles = False
@@ -99,7 +99,8 @@ class QatInt8(LinearFormat):
 class FakeQuantLinear(nn.Module):
     """Computes what `Int8DynamicLinear.of(linear)` would, with gradients for the Linear's weights.
 
-    The parameters are the Linear's own, under the names that they had.
+    The parameters are the Linear's own, under the names that they had. Under autocast the outputs
+    have its type, as those of a Linear do: DeBERTa masks with the least number of that type.
     """
 
     def __init__(self, linear: Linear) -> None:
@@ -113,7 +114,9 @@ class FakeQuantLinear(nn.Module):
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         """X · Wᵀ + b with both factors rounded."""
         weight = self.weight.T if self._stored_as_in_out else self.weight
-        return fake_quantized_linear(x.float(), weight, self.bias)
+        made = fake_quantized_linear(x.float(), weight, self.bias)
+        mixed = torch.is_autocast_enabled(x.device.type)
+        return made.to(torch.get_autocast_dtype(x.device.type)) if mixed else made
 
 
 def fake_quantized_linear(

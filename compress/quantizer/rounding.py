@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from compress.settings import UserError
+from compress.surgery import kept_in_float32
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -62,9 +63,13 @@ def half_ulp(weight: Float[Tensor, ...], dtype: torch.dtype) -> Float[Tensor, ..
 
 
 def cast_(module: PreTrainedModel, choice: str, dtype: torch.dtype, other: str) -> None:
-    """Casts a model to a float type of 16 bits, in place; see `check_range`."""
+    """Casts a model to a float type of 16 bits, in place; see `check_range`.
+
+    What transformers would read into float32 stays in it: T5's, in float16.
+    """
     check_range(module, choice, dtype, other)
     before = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    wide = kept_in_float32(module, dtype)
     stored = module.state_dict().keys()
     # What is not on disk is made anew in its own type when the model is read back, such as the
     # frequencies of rotary positions, which bfloat16 would move.
@@ -73,6 +78,8 @@ def cast_(module: PreTrainedModel, choice: str, dtype: torch.dtype, other: str) 
     for name, buffer in kept.items():
         owner, _, leaf = name.rpartition(".")
         setattr(module.get_submodule(owner), leaf, buffer)
+    for name in wide:
+        module.get_parameter(name).data = before[name]
     for name, parameter in module.named_parameters():
         bound = half_ulp(before[name], dtype)
         check_rounding(name, before[name], parameter.detach().float(), bound)

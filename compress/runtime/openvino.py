@@ -34,6 +34,7 @@ from compress.interfaces import (
 from compress.onnx_export import export_graph, initializer_names
 from compress.openvino_graph import (
     OpenVinoSource,
+    all_readers,
     constants,
     float_weights,
     import_openvino,
@@ -150,12 +151,14 @@ class OpenVino(Runtime):
         initializers = initializer_names(onnx_graph, model.module)
         graph = openvino.Core().read_model(onnx_graph.SerializeToString(), b"")
         readers = weight_readers(graph, initializers)
-        source = OpenVinoSource(graph, initializers, readers, model, ctx.data)
+        every = all_readers(graph, initializers, readers)
+        source = OpenVinoSource(graph, initializers, readers, every, model, ctx.data)
         graph = quantizer.to_openvino(source)
         rounds = quantizer.openvino_rounds_activations
         module = model.module
         if not rounds and quantizer.weight_bits < FLOAT_BITS:
-            module = with_weights(module, float_weights(graph, readers))
+            weights_now = float_weights(graph, list(readers.values()))
+            module = with_weights(module, dict(zip(readers, weights_now, strict=True)))
         weights = name_weights_(graph, readers)
         kinds = _linear_kinds(graph, model.module, weights)
         _check_kinds(quantizer, kinds)

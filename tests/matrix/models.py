@@ -99,8 +99,8 @@ class Model:
         return read_plain(self.folder if folder is None else folder, self.sees)
 
 
-def read_plain(folder: Path, sees: bool) -> PreTrainedModel:
-    """A folder as plain transformers reads it, in float32.
+def read_plain(folder: Path, sees: bool, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """A folder as plain transformers reads it, in a float type.
 
     Raises:
         ValueError: a weight is missing, or one is left over.
@@ -110,7 +110,7 @@ def read_plain(folder: Path, sees: bool) -> PreTrainedModel:
         if sees
         else transformers.AutoModelForSequenceClassification
     )
-    module, told = reader.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    module, told = reader.from_pretrained(folder, dtype=dtype, output_loading_info=True)
     wrong = {kind: sorted(names) for kind, names in told.items() if names}
     if wrong:
         raise ValueError(f"plain transformers finds {wrong}")

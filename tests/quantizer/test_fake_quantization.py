@@ -112,6 +112,13 @@ def test_under_autocast_the_codes_are_exact_and_only_sums_are_rounded() -> None:
     assert not ((otherwise - x @ weight.T).abs() <= 2**-8 * (x @ weight.T).abs()).all()
 
 
+def test_under_autocast_a_layers_outputs_have_the_type_of_a_linears() -> None:
+    linear, x = nn.Linear(8, 4), torch.randn(3, 8)
+    assert FakeQuantLinear(linear)(x).dtype == linear(x).dtype == torch.float32
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert FakeQuantLinear(linear)(x).dtype == linear(x).dtype == torch.bfloat16
+
+
 def test_weights_are_rounded_as_the_format_does() -> None:
     weight = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
     weight[0] = 0

@@ -10,7 +10,9 @@ from transformers import AutoModelForSequenceClassification
 from compress import load
 from compress.interfaces import CompressedModel
 from compress.quantizer.fp16 import Fp16
+from compress.quantizer.rounding import cast_
 from compress.settings import UserError
+from tests.architectures import build
 from tests.tiny import torch_export
 
 
@@ -41,3 +43,17 @@ def test_a_weight_outside_its_range_is_refused(teacher: CompressedModel) -> None
         next(module.parameters())[0, 0] = 70_000
     with pytest.raises(UserError, match="has a weight of 70000, float16 ends at 65504"):
         Fp16().quantize_torch_(module)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_what_transformers_keeps_in_float32_stays_so(dtype: torch.dtype, tmp_path: Path) -> None:
+    folder = build("t5", tmp_path / "t5")
+    wanted = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype)
+    module = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+    cast_(module, "fp16", dtype, "none")
+    found = dict(module.named_parameters())
+    kept = {name for name, parameter in found.items() if parameter.dtype == torch.float32}
+    assert len(kept) == (8 if dtype == torch.float16 else 0)
+    for name, parameter in wanted.named_parameters():
+        assert parameter.dtype == found[name].dtype
+        assert torch.equal(parameter, found[name]), name
