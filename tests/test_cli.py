@@ -21,24 +21,16 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture(scope="module")
-def sweep(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def test_one_failing_run_of_a_sweep_loses_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The main job on a tiny model; one of its runs must fail."""
-    folder = tmp_path_factory.mktemp("sweep")
     done = command(
         "run.py", "-m", *TINY, "pruner=wanda", "pruner.sparsity=0.25,nan,0.5",
-        "quantizer=int8_dynamic", f"hydra.sweep.dir={folder / 'out'}",
-        f"cache.dir={folder / 'cache'}",
+        "quantizer=int8_dynamic", f"hydra.sweep.dir={tmp_path / 'out'}",
+        f"cache.dir={tmp_path / 'cache'}",
     )  # fmt: skip
-    return folder / "out", done
-
-
-def test_one_failing_run_loses_no_other(
-    sweep: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
-    folder, done = sweep
+    folder = tmp_path / "out"
     records = [json.loads((folder / str(i) / "metrics.json").read_text()) for i in range(3)]
     assert [r["status"] for r in records] == ["ok", "failed", "ok"]
     assert records[1]["error"] == "Wanda.sparsity must be in [0, 1), got nan"
@@ -49,28 +41,17 @@ def test_one_failing_run_loses_no_other(
     assert set(records[0]["choices"]) == groups
     outcomes = [s["outcome"] for r in records for s in r["stages"] if s["name"] == "teacher"]
     assert outcomes == ["made", "cached"]
-
-
-def test_the_sweep_ends_with_its_report(
-    sweep: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
-    folder, done = sweep
+    # The sweep ends with its report.
     assert done.stdout.rstrip().endswith(str(folder / "report.html"))
     table = pd.read_csv(folder / "results.csv")
     assert table["status"].tolist() == ["ok", "failed", "ok"]
     assert table["sparsity"].dropna().round(2).between(0.25, 0.56).all()
-
-
-def test_aggregate_gives_the_same_table_again(
-    sweep: tuple[Path, subprocess.CompletedProcess[str]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    folder, _ = sweep
-    monkeypatch.setattr(sys, "argv", ["aggregate.py", str(folder), "--out", str(tmp_path)])
+    # And the script gives the same table again.
+    again = tmp_path / "again"
+    monkeypatch.setattr(sys, "argv", ["aggregate.py", str(folder), "--out", str(again)])
     assert main() == 0
-    assert (tmp_path / "results.csv").read_text() == (folder / "results.csv").read_text()
-    assert (tmp_path / "pareto.png").exists()
+    assert (again / "results.csv").read_text() == (folder / "results.csv").read_text()
+    assert (again / "pareto.png").exists()
 
 
 def test_aggregate_refuses_nothing(

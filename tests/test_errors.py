@@ -40,7 +40,7 @@ def check_traces(folder: Path, line: str) -> None:
     assert not (folder / "cache").exists()
 
 
-@pytest.mark.parametrize(("words", "said"), slow_but(TABLE[::2], TABLE))
+@pytest.mark.parametrize(("words", "said"), slow_but(TABLE[::3], TABLE))
 def test_one_line_before_any_weight(
     words: str,
     said: str,

@@ -8,13 +8,13 @@ from compress.build import build_run
 from compress.forecast import forecast
 from compress.records import RunRecord
 from tests.configs import TINY, compose_config
+from tests.slow import slow
 
 
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("quantizer=none",),
-        ("quantizer=bf16",),
+        *slow([(("quantizer=none",),), (("quantizer=bf16",),)]),
         ("quantizer=int8_dynamic", "quantizer.embeddings=int8"),
         ("quantizer=int4_weight_only", "quantizer.embeddings=int4"),
         ("pruner=heads", "pruner.sparsity=0.5"),

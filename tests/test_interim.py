@@ -53,6 +53,7 @@ def test_every_model_between_the_teacher_and_the_last_is_measured_once(
     assert record.measuring_seconds > 0
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_runs_that_end_there(run_config: Runs) -> None:
     record = run_config("interim=true", *CHAIN, "quantizer=int8_dynamic")
     first = run_config(*CHAIN, "pruner.order=[heads]")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from compress.blocks import block_linears, scoped_linears, weight_matrix
 from compress.interfaces import CompressedModel, Pruner, StageContext, Student
@@ -16,13 +17,15 @@ from compress.modules import named_weights
 from compress.pruner.magnitude import magnitude_score
 from compress.pruner.masks import keep_highest
 from compress.pruner.reducer import MaskPruner, Workpiece
-from tests.configs import compose_config, settings_of, yaml_names
+from tests.configs import ROOT, settings_of, yaml_names
 
 Contexts = Callable[[CompressedModel], StageContext]
 Teachers = Callable[[str], CompressedModel]
 
 PRUNERS = [
-    name for name in yaml_names("pruner") if "pattern" in compose_config(f"pruner={name}").pruner
+    name
+    for name in yaml_names("pruner")
+    if "pattern" in OmegaConf.load(ROOT / "conf" / "pruner" / f"{name}.yaml")
 ]
 
 

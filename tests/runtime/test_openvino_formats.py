@@ -63,7 +63,9 @@ def pruned(model: CompressedModel, ctx: StageContext, *choices: str) -> Compress
     return model
 
 
-@pytest.mark.parametrize("name", ["none", "int8_weight_only", "int4_weight_only", "int8_static"])
+@pytest.mark.parametrize(
+    "name", ["int8_static", *slow(["none", "int8_weight_only", "int4_weight_only"])]
+)
 def test_uneven_heads_factors_and_a_smaller_vocabulary_go_through(
     name: str, biased: CompressedModel, context: Contexts, tmp_path: Path
 ) -> None:
