@@ -61,6 +61,7 @@ class ClaimFolders(Callback):
             SystemExit: the folder holds what no run has written, is in use, or has inputs in it.
         """
         with _refusals("hydra.run.dir"):
+            _check_output_subdir(config)
             folder, new = _folder(config, "run")
             if not new:
                 check_usable(folder, RUN)
@@ -82,6 +83,7 @@ class ClaimFolders(Callback):
         with _refusals("hydra.sweep.dir"):
             folder, new = _folder(config, "sweep")
             _check_subdir(config)
+            _check_output_subdir(config)
             if config.get("search") is not None:
                 check_usable(folder, SEARCH)
                 check_inputs(config, folder)
@@ -225,6 +227,15 @@ def _check_subdir(config: DictConfig) -> None:
     subdir = Path(str(raw["subdir"]))
     if subdir.is_absolute() or ".." in subdir.parts or not subdir.parts:
         raise UserError(f"hydra.sweep.subdir must lie in the sweep's folder, got {subdir}")
+
+
+def _check_output_subdir(config: DictConfig) -> None:
+    """Refuses to let Hydra write its copy of the config elsewhere than in the run's folder."""
+    subdir = config.hydra.output_subdir
+    if subdir is not None and (Path(str(subdir)).name != subdir or subdir in ("", ".", "..")):
+        raise UserError(
+            f"hydra.output_subdir must be the name of a folder inside the run's, got {subdir}"
+        )
 
 
 def _folder(config: DictConfig, kind: str) -> tuple[Path, bool]:

@@ -104,7 +104,11 @@ def _own_names(where: str, config: PreTrainedConfig) -> tuple[str, ...]:
     named = config.id2label
     if sorted(named) != list(range(len(named))):
         raise UserError(f"{where}: id2label of config.json must number its names from 0")
-    return tuple(str(named[index]) for index in range(len(named)))
+    names = tuple(str(named[index]) for index in range(len(named)))
+    numbers = config.label2id or {}
+    if set(numbers) == set(names) and any(numbers[name] != i for i, name in enumerate(names)):
+        raise UserError(f"{where}: id2label and label2id of config.json contradict each other")
+    return names
 
 
 def _plain(name: str) -> str:

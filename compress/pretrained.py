@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PLAIN_OUTPUTS = {"return_dict": True, "output_hidden_states": False, "output_attentions": False}
 # The name of a weight of a block: of the list, and the number in it.
+ADAPTER = "adapter_config.json"  # of PEFT
 NUMBERED = re.compile(r"(.+?)\.(\d+)\.")
 
 
@@ -53,6 +55,8 @@ def load_pretrained(
         "ignore_mismatched_sizes": True,
         "output_loading_info": True,
     }
+    if (folder / ADAPTER).is_file():
+        raise UserError(f"{folder} holds an adapter ({ADAPTER}): merge it into its model first")
     place, file = _place(folder)
     kind = auto_class(config, problem.head)
     try:
@@ -80,11 +84,25 @@ def read_config(folder: Path) -> PreTrainedConfig:
         config = transformers.AutoConfig.from_pretrained(place, **file)
         for name, value in PLAIN_OUTPUTS.items():
             setattr(config, name, value)
+        _name_outputs_(config, folder)
     except Exception as error:
         # Whatever a wrong value makes the constructor raise.
         raise UserError(f"{folder} has no usable config: {told(error)}") from error
     check_values(folder, config)
     return config
+
+
+def _name_outputs_(config: PreTrainedConfig, folder: Path) -> None:
+    """Takes the names of outputs from label2id where there is no id2label.
+
+    Transformers numbers them by itself then, and forgets what label2id says.
+    """
+    path = folder / "config.json"
+    raw = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    numbers = raw.get("label2id")
+    if "id2label" not in raw and isinstance(numbers, dict) and numbers:
+        config.id2label = {int(number): str(name) for name, number in numbers.items()}
+        config.label2id = {str(name): int(number) for name, number in numbers.items()}
 
 
 def load_skeleton(folder: Path, head: Head) -> PreTrainedModel:
@@ -207,6 +225,12 @@ def _check_loaded(
         raise UserError(
             f"{folder} has weights of more blocks than its config.json says, such as {surplus[0]}"
         )
+    unused = sorted(key for key in info["unexpected_keys"] if _adds(module, key, fresh_head))
+    if unused:
+        raise UserError(
+            f"{folder} has weights that {type(module).__name__} does not compute with, such as "
+            f"{unused[0]}; adapters must be merged into their model"
+        )
     if missing and head_of(module) == "language_model":
         raise UserError(
             f"{folder} has no head that foretells tokens ({', '.join(sorted(missing))})"
@@ -216,6 +240,28 @@ def _check_loaded(
             f"{folder} has no head for {module.config.num_labels} classes "
             f"({', '.join(sorted(missing))}); fine-tune it with epochs > 0"
         )
+
+
+def _adds(module: PreTrainedModel, key: str, fresh_head: bool) -> bool:
+    """Whether a weight that is left over is of a part inside the body, or inside the head.
+
+    Heads of other tasks may be left over, and tables that older versions kept beside weights.
+
+    Args:
+        module: the model.
+        key: of the weight; with the prefix of the body or without.
+        fresh_head: whether the head may be one for something else.
+    """
+    owner, _, leaf = key.rpartition(".")
+    if leaf == "inv_freq":
+        return False
+    prefix = module.base_model_prefix
+    inside = key if key.startswith(f"{prefix}.") else f"{prefix}.{key}"
+    parts = {name for name, _ in module.named_modules()}
+    if NUMBERED.match(inside) and inside.rpartition(".")[0] not in parts:
+        return True
+    first = key.partition(".")[0]
+    return not fresh_head and first != prefix and first in parts and owner not in parts
 
 
 def _is_of_a_lacking_block(module: PreTrainedModel, key: str) -> bool:

@@ -8,8 +8,14 @@ from pathlib import Path
 from compress.errors import Parser, one_line_ending
 from compress.files import write_atomically
 from compress.report.collect import collect
-from compress.report.compare_page import compare_folders, comparison_markdown, show_comparison
+from compress.report.compare_page import (
+    COMPARISON,
+    compare_folders,
+    comparison_markdown,
+    show_comparison,
+)
 from compress.report.terminal import open_console, plain
+from compress.report.written import check_page
 
 
 @one_line_ending()
@@ -24,6 +30,8 @@ def main() -> int:
     parser.add_argument("right", type=Path, metavar="B", help="what to compare it with")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="writes it there, too")
     arguments = parser.parse_args()
+    if arguments.markdown is not None:
+        check_page(arguments.markdown, COMPARISON)
     console = open_console()
     found = collect([arguments.left]), collect([arguments.right])
     compared = compare_folders(arguments.left, arguments.right, found)

@@ -11,6 +11,7 @@ from compress.report.collect import collect
 from compress.report.experiment import experiment_tables, without_unreadable
 from compress.report.experiment_page import show_tables, tables_markdown
 from compress.report.terminal import open_console, plain
+from compress.report.written import check_page
 
 
 @one_line_ending()
@@ -20,6 +21,8 @@ def main() -> int:
     parser.add_argument("folders", nargs="+", type=Path, help="sweeps of experiments, at any depth")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="writes it there, too")
     arguments = parser.parse_args()
+    if arguments.markdown is not None:
+        check_page(arguments.markdown, "# ")
     console = open_console()
     found = without_unreadable(collect(arguments.folders))
     for reason in found.broken:

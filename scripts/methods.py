@@ -19,6 +19,7 @@ from compress.records import RunRecord
 from compress.report.collect import collect
 from compress.report.table import recipe
 from compress.report.words import speedup_words
+from compress.report.written import check_page
 from compress.run_folder import new_folder
 
 BENCHMARK = (
@@ -27,6 +28,7 @@ BENCHMARK = (
     "device.benchmark.sittings=2",
     "device.benchmark.noise_floor=false",
 )
+TITLE = "# Every method on one task"
 RECOVERY = "pruner.recovery.epochs=0,1"
 
 
@@ -105,6 +107,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[method.name for method in METHODS])
     parser.add_argument("--again", action="store_true", help="measure again what is there")
     arguments = parser.parse_args()
+    check_page(arguments.table, TITLE)
     for method in METHODS:
         done = _complete(_latest(arguments.runs, method))
         if method.name in arguments.only and (arguments.again or not done):
@@ -135,7 +138,7 @@ def _complete(folder: Path) -> bool:
 def _page(runs: Path) -> Iterator[str]:
     there = [method for method in METHODS if _latest(runs, method).is_dir()]
     records = {m.name: [record for _, record in collect([_latest(runs, m)]).ok] for m in there}
-    yield "# Every method on one task"
+    yield TITLE
     yield ""
     yield "Made by `python scripts/methods.py docs/methods.md`. What to make of it: results.md."
     yield ""

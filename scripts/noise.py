@@ -24,11 +24,13 @@ from compress.measure.environment import environment
 from compress.measure.latency import Contender, Timing, fill_shapes, measure_latency
 from compress.pipeline import Run
 from compress.recompose import compose_config
+from compress.report.written import check_page
 from compress.stages import compress, read_subject
 
 CONF = Path(__file__).parents[1] / "conf"
 # First, so that the user's own come after them.
 OVERRIDES = ("device.benchmark.shapes=[[1,32],[1,128]]",)
+TITLE = "# A model against itself"
 NEAR = 0.02
 # Ends with the process that started it, however that ends.
 BUSY = (
@@ -49,10 +51,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--busy", action="store_true", help="then again beside a busy process")
     arguments = parser.parse_intermixed_args()
+    check_page(arguments.page, TITLE)
     run = build_run(compose_config(CONF, [*OVERRIDES, *arguments.overrides]))
     lines = list(measure_noise(run, arguments.repeats, arguments.busy))
     command = f"python scripts/noise.py {' '.join(sys.argv[1:])}"
-    page = ["# A model against itself", "", f"Made by `{command}`; see measurement.md.", "", *lines]
+    page = [TITLE, "", f"Made by `{command}`; see measurement.md.", "", *lines]
     arguments.page.write_text("\n".join(page) + "\n", encoding="utf-8")
 
 

@@ -129,3 +129,10 @@ def test_logits_of_two_projections_are_refused(tmp_path: Path) -> None:
     batch = dict(small_tokenizer()(["a sad film"], return_tensors="pt"))
     with pytest.raises(UserError, match="makes its logits of more than one projection"):
         reorder_outputs_("it", module, (1, 0), batch)
+
+
+def test_names_that_contradict_their_numbers_are_refused() -> None:
+    config = config_of(("neg", "pos"))
+    config.label2id = {"pos": 0, "neg": 1}
+    with pytest.raises(UserError, match="id2label and label2id of config"):
+        class_order("it", config, Classification(("neg", "pos")).config())

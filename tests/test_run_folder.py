@@ -30,7 +30,8 @@ from compress.run_folder import (
     write_mark,
 )
 from compress.settings import UserError
-from tests.configs import ROOT
+from tests.commands import refusal
+from tests.configs import ROOT, TINY
 from tests.folders import contents
 
 MARKS = [RUN, FOLD, SWEEP, SEARCH]
@@ -242,3 +243,15 @@ def test_what_is_no_record_is_no_result(content: str, tmp_path: Path) -> None:
     assert not holds_result(tmp_path)
     (tmp_path / "metrics.json").write_text(content)
     assert not holds_result(tmp_path)
+
+
+@pytest.mark.parametrize("subdir", ["../mine", "/tmp/mine", "..", "a/b"])
+@pytest.mark.parametrize("many", [False, True])
+def test_hydras_copy_of_the_config_stays_in_the_folder(
+    subdir: str, many: bool, tmp_path: Path
+) -> None:
+    kind = "sweep" if many else "run"
+    words = (f"hydra.{kind}.dir={tmp_path / 'out' / 'run'}", f"hydra.output_subdir={subdir}")
+    said = refusal(*(["-m"] if many else []), *TINY, *words)
+    assert "hydra.output_subdir must be the name of a folder inside the run's" in said
+    assert not (tmp_path / "out").exists()

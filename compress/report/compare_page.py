@@ -95,10 +95,13 @@ def show_comparison(compared: Compared, console: Console) -> None:
         console.print(f"[dim]{plain(words)}[/]")
 
 
+COMPARISON = "# Two runs, or two sweeps, compared"
+
+
 def comparison_markdown(compared: Compared) -> str:
     """The same as a page."""
     parts = [
-        ["# Two runs, or two sweeps, compared"],
+        [COMPARISON],
         [f"- A: {plain_text(str(compared.left))}", f"- B: {plain_text(str(compared.right))}"],
         [f"- **{plain_text(words)}**" for words in _notes(compared)],
     ]

@@ -57,3 +57,21 @@ def _listed(folder: Path) -> set[str]:
 
 def _write(folder: Path, names: Collection[str]) -> None:
     write_atomically(folder / LIST, "".join(f"{name}\n" for name in sorted(names)))
+
+
+def check_page(path: Path, title: str) -> None:
+    """Checks that a page can be written to a file, before what is to be in it is computed.
+
+    Args:
+        path: of the file.
+        title: the first line of such pages.
+
+    Raises:
+        UserError: its folder is not there, or the file is and is no such page.
+    """
+    if not path.parent.is_dir():
+        raise UserError(f"{path.parent} is no folder")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder")
+    if path.exists() and not path.read_bytes().startswith(title.encode()):
+        raise UserError(f"{path} is there and holds something else; choose another name")

@@ -1,0 +1,28 @@
+"""Pages of scripts never take the place of what is something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compress.report.written import check_page
+from compress.settings import UserError
+
+
+def test_a_page_may_be_new_or_written_again(tmp_path: Path) -> None:
+    check_page(tmp_path / "new.md", "# Title")
+    (tmp_path / "old.md").write_text("# Title\n\nold")
+    check_page(tmp_path / "old.md", "# Title")
+
+
+def test_what_is_no_such_page_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text("{}")
+    (tmp_path / "folder").mkdir()
+    for path, words in (
+        ("metrics.json", "holds something else"),
+        ("folder", "is a folder"),
+        ("nowhere/a.md", "is no folder"),
+    ):
+        with pytest.raises(UserError, match=words):
+            check_page(tmp_path / path, "# Title")
