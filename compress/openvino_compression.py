@@ -246,7 +246,7 @@ def _rows(source: OpenVinoSource, split: Split) -> Iterator[dict[str, Any]]:
 
 def _readers(source: OpenVinoSource, names: Iterable[str]) -> set[str]:
     """The operators that read the weights of some modules."""
-    every = (source.all_readers[f"{name}.weight"] for name in names if source.reads(name))
+    every = (source.readers[f"{name}.weight"] for name in names if source.reads(name))
     return {operator for readers in every for operator, _ in readers}
 
 

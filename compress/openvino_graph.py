@@ -43,16 +43,14 @@ class OpenVinoSource:
     Attributes:
         graph: the model for OpenVINO, all in float32.
         initializers: by parameter, the name of its constant.
-        readers: by parameter, the name of the operator that reads it and the number of the input.
-        all_readers: from `all_readers`: by parameter, everything that computes with it.
+        readers: from `all_readers`: by parameter, everything that computes with it.
         model: the same model in torch.
         data: rows to calibrate and to validate on; never those that the model is judged on.
     """
 
     graph: Any
     initializers: Mapping[str, str]
-    readers: Mapping[str, tuple[str, int]]
-    all_readers: Mapping[str, Sequence[tuple[str, int]]]
+    readers: Mapping[str, Sequence[tuple[str, int]]]
     model: CompressedModel
     data: TrainingData
 
@@ -106,6 +104,11 @@ def read_graph(path: Path) -> Any:
         raise UserError(f"{path} or its .bin is damaged: OpenVINO cannot read it") from error
 
 
+def operators(graph: Any) -> dict[str, Any]:
+    """All nodes of a graph by name."""
+    return {node.get_friendly_name(): node for node in graph.get_ops()}
+
+
 def constants(graph: Any) -> dict[str, Any]:
     """The constants of a graph by name."""
     found = (node for node in graph.get_ops() if node.get_type_name() == "Constant")
@@ -121,10 +124,9 @@ def weight_readers(graph: Any, initializers: Mapping[str, str]) -> dict[str, tup
     """
     held, readers = constants(graph), {}
     for parameter, name in initializers.items():
-        inputs = held[name].output(0).get_target_inputs()
         # Equal weights are one constant; the reader of this one bears its module's name.
         path = parameter.rpartition(".")[0]
-        found = {(i.get_node().get_friendly_name(), i.get_index()) for i in inputs}
+        found = _places(held[name])
         own = {each for each in found if each[0].split("/")[0] == path}
         readers[parameter] = min(own or found)
     return readers
@@ -145,13 +147,11 @@ def all_readers(
     Returns:
         By parameter, its readers of the kind of the one in `readers`, which comes first.
     """
-    nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
+    nodes = operators(graph)
     places: dict[bytes, set[tuple[str, int]]] = {}
     for constant in constants(graph).values():
         if len(constant.get_output_shape(0)) == 2:
-            inputs = constant.output(0).get_target_inputs()
-            found = {(each.get_node().get_friendly_name(), each.get_index()) for each in inputs}
-            places.setdefault(_digest(constant.get_data()), set()).update(found)
+            places.setdefault(_digest(constant.get_data()), set()).update(_places(constant))
     every = {}
     for parameter, first in readers.items():
         value = nodes[initializers[parameter]].get_data()
@@ -162,6 +162,12 @@ def all_readers(
             first, *sorted(p for p in same if nodes[p[0]].get_type_name() == kind)
         ]  # fmt: skip
     return every
+
+
+def _places(constant: Any) -> set[tuple[str, int]]:
+    """The operators that read a constant, and as which of their inputs."""
+    inputs = constant.output(0).get_target_inputs()
+    return {(each.get_node().get_friendly_name(), each.get_index()) for each in inputs}
 
 
 def _digest(values: np.ndarray[Any, Any]) -> bytes:
@@ -179,7 +185,7 @@ def name_weights_(graph: Any, readers: Mapping[str, tuple[str, int]]) -> dict[st
     Returns:
         By parameter, the name of its constant; parameters with equal values may share one.
     """
-    nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
+    nodes = operators(graph)
     named: dict[str, str] = {}
     owners: dict[str, str] = {}
     for parameter, (reader, index) in readers.items():
@@ -220,7 +226,7 @@ def float_weights(graph: Any, readers: Sequence[tuple[str, int]]) -> list[Tensor
     """
     openvino = import_openvino()
     graph = graph.clone()
-    nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
+    nodes = operators(graph)
     outputs = [nodes[reader].input_value(index) for reader, index in readers]
     part = openvino.Model([openvino.opset13.result(each) for each in outputs], [], "weights")
     compiled = openvino.Core().compile_model(part, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

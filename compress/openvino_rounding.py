@@ -17,7 +17,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from compress.blocks import every_linear, weight_matrix
-from compress.openvino_graph import OpenVinoSource, constants, float_weights, import_openvino
+from compress.openvino_graph import (
+    OpenVinoSource,
+    constants,
+    float_weights,
+    import_openvino,
+    operators,
+)
 from compress.quantizer.embeddings import embedding_tables
 from compress.quantizer.packing import FLOAT32_SLACK, LARGEST_CODE, channel_bound, in_groups
 from compress.quantizer.rounding import check_rounding, half_ulp
@@ -69,7 +75,7 @@ def check_compressed(
         formats: by the name of a layer, NNCF's mode and the size of a group, or -1 for whole rows.
     """
     weights = matrices(source.model.module)
-    for name, _, restored in _read(source, graph, formats):
+    for name, _, _, restored in _read(source, graph, formats):
         mode, group_size = formats[name]
         bound = compressed_bound(weights[name], mode, group_size)
         check_rounding(name, weights[name], restored, bound)
@@ -101,8 +107,8 @@ def compressed_bound(
 def check_static(source: OpenVinoSource, graph: Any) -> None:
     """Checks the weights of a graph that NNCF made all int8 of; see `check_rounding`."""
     weights = matrices(source.model.module)
-    for name, reader, restored in _read(source, graph, weights):
-        factors = _smoothing(graph, *reader)
+    for name, reader, index, restored in _read(source, graph, weights):
+        factors = _smoothing(reader, index)
         weight = weights[name] if factors is None else weights[name] * factors
         check_rounding(name, weight, restored, static_bound(weight))
 
@@ -122,7 +128,7 @@ def static_bound(weight: Float[Tensor, "out in"]) -> Float[Tensor, "out 1"]:
 def check_halves(source: OpenVinoSource, graph: Any, dtype: torch.dtype) -> None:
     """Checks the weights of a graph that are floats of 16 bits now; see `check_rounding`."""
     weights = matrices(source.model.module)
-    for name, _, restored in _read(source, graph, weights):
+    for name, _, _, restored in _read(source, graph, weights):
         check_rounding(name, weights[name], restored, half_ulp(weights[name], dtype))
 
 
@@ -149,17 +155,22 @@ def store_bfloat16_(graph: Any, names: set[str]) -> None:
 
 def _read(
     source: OpenVinoSource, graph: Any, names: Iterable[str]
-) -> Iterator[tuple[str, tuple[str, int], Float[Tensor, "rows columns"]]]:
-    """The weights of some layers as each operator reads them, made float by OpenVINO itself."""
+) -> Iterator[tuple[str, Any, int, Float[Tensor, "rows columns"]]]:
+    """The weights of some layers, made float by OpenVINO itself, each time that they are read.
+
+    Yields:
+        The layer's name, the operator that reads the weight, as which input, and the weight.
+    """
     # A layer whose result nothing reads is not in the graph.
     places = [
         (name, reader) for name in names if source.reads(name)
-        for reader in source.all_readers[f"{name}.weight"]
+        for reader in source.readers[f"{name}.weight"]
     ]  # fmt: skip
-    nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
+    nodes = operators(graph)
     weights = float_weights(graph, [reader for _, reader in places])
     for (name, reader), weight in zip(places, weights, strict=True):
-        yield name, reader, weight.T if _reads_columns(nodes[reader[0]]) else weight
+        node = nodes[reader[0]]
+        yield name, node, reader[1], weight.T if _reads_columns(node) else weight
 
 
 def _reads_columns(node: Any) -> bool:
@@ -168,16 +179,14 @@ def _reads_columns(node: Any) -> bool:
     return product and not node.get_attributes()["transpose_b"]
 
 
-def _smoothing(graph: Any, reader: str, index: int) -> Float[Tensor, " in"] | None:
+def _smoothing(reader: Any, index: int) -> Float[Tensor, " in"] | None:
     """The factors that SmoothQuant multiplied the columns of a weight by; None for none.
 
     Args:
-        graph: in its format.
-        reader: the name of the operator that reads the weight.
+        reader: the operator that reads the weight, in the format's graph.
         index: as which of its two inputs.
     """
-    nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
-    node = nodes[reader].input_value(1 - index).get_node()
+    node = reader.input_value(1 - index).get_node()
     while node.get_type_name() in ("FakeQuantize", "Multiply"):
         if SMOOTHING in node.get_friendly_name() and node.get_type_name() == "Multiply":
             divisors = node.input_value(1).get_node().get_data()

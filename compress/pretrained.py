@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,7 +225,9 @@ def _check_loaded(
         raise UserError(
             f"{folder} has weights of more blocks than its config.json says, such as {surplus[0]}"
         )
-    unused = sorted(key for key in info["unexpected_keys"] if _adds(module, key, fresh_head))
+    parts = {name for name, _ in module.named_modules()}
+    prefix = module.base_model_prefix
+    unused = sorted(k for k in info["unexpected_keys"] if _adds(parts, prefix, k, fresh_head))
     if unused:
         raise UserError(
             f"{folder} has weights that {type(module).__name__} does not compute with, such as "
@@ -242,22 +244,21 @@ def _check_loaded(
         )
 
 
-def _adds(module: PreTrainedModel, key: str, fresh_head: bool) -> bool:
+def _adds(parts: Set[str], prefix: str, key: str, fresh_head: bool) -> bool:
     """Whether a weight that is left over is of a part inside the body, or inside the head.
 
     Heads of other tasks may be left over, and tables that older versions kept beside weights.
 
     Args:
-        module: the model.
+        parts: the names of the model's modules.
+        prefix: of the names of its body.
         key: of the weight; with the prefix of the body or without.
         fresh_head: whether the head may be one for something else.
     """
     owner, _, leaf = key.rpartition(".")
     if leaf == "inv_freq":
         return False
-    prefix = module.base_model_prefix
     inside = key if key.startswith(f"{prefix}.") else f"{prefix}.{key}"
-    parts = {name for name, _ in module.named_modules()}
     if NUMBERED.match(inside) and inside.rpartition(".")[0] not in parts:
         return True
     first = key.partition(".")[0]

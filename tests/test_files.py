@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -27,7 +25,7 @@ from compress.files import (
     whole_folder,
     write_atomically,
 )
-from tests.configs import ROOT
+from tests.processes import waiting
 
 
 def modes(folder: Path) -> dict[str, str]:
@@ -126,12 +124,8 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
         f"with temporary_folder(pathlib.Path({str(tmp_path / 'x')!r})) as folder:\n"
         "    print(folder, flush=True); input(); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        folder = Path(process.stdout.readline().strip())
+    with waiting(program) as (process, line):
+        folder = Path(line)
         assert is_locked(folder)
         process.communicate("\n")
     assert folder.is_dir()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,8 +29,9 @@ from compress.run_folder import (
 )
 from compress.settings import UserError
 from tests.commands import refusal
-from tests.configs import ROOT, TINY
+from tests.configs import TINY
 from tests.folders import contents
+from tests.processes import waiting
 
 MARKS = [RUN, FOLD, SWEEP, SEARCH]
 
@@ -218,12 +217,7 @@ def test_a_folder_is_used_by_one_process_until_that_ends(tmp_path: Path) -> None
         f"with locked_folder(pathlib.Path({str(tmp_path)!r}), RUN):\n"
         "    print(1, flush=True); input()"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        process.stdout.readline()
+    with waiting(program) as (process, _):
         assert not is_own(tmp_path, RUN)
         with (
             pytest.raises(UserError, match=rf"in use by another run \(process {process.pid} on"),

@@ -152,7 +152,7 @@ class OpenVino(Runtime):
         graph = openvino.Core().read_model(onnx_graph.SerializeToString(), b"")
         readers = weight_readers(graph, initializers)
         every = all_readers(graph, initializers, readers)
-        source = OpenVinoSource(graph, initializers, readers, every, model, ctx.data)
+        source = OpenVinoSource(graph, initializers, every, model, ctx.data)
         graph = quantizer.to_openvino(source)
         rounds = quantizer.openvino_rounds_activations
         module = model.module

@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
-import io
-import logging
 import shutil
 import traceback
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +19,7 @@ from compress.build import build_run
 from compress.cli import one_line
 from compress.forecast import forecast
 from compress.interfaces import Split
-from compress.onnx_export import export_graph
+from compress.onnx_export import export_graph, quiet
 from compress.pipeline import MODEL_FOLDER, Run, execute
 from compress.records import RunRecord
 from compress.settings import UserError
@@ -72,7 +69,7 @@ def find_cell(model: Model, stage: Stage, scratch: Path) -> Cell:
 def _outcome(model: Model, stage: Stage, scratch: Path) -> tuple[str, str]:
     cache = scratch / "cache"
     overrides = [each.format(other=model.other) for each in stage.overrides]
-    with _quiet():
+    with quiet():
         try:
             cfg = compose_config(*model.overrides, *overrides, f"cache.dir={cache}")
             run = build_run(cfg)
@@ -136,23 +133,6 @@ def exports_kept(kept: dict[str, Any]) -> Iterator[None]:
         for runtime in ("openvino", "onnxruntime"):
             patches.enter_context(mock.patch(f"compress.runtime.{runtime}.export_graph", export))
         yield
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides what libraries warn of and log; errors are what counts here."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _words(where: str, error: Exception) -> str:
