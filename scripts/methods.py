@@ -1,5 +1,6 @@
 """Runs every method on one task and writes the table: `python scripts/methods.py docs/methods.md`.
 
+`--sections Quantizers` runs and shows these alone; a page is of one machine.
 Each method is one sweep of `run.py`, in a folder of its own below `outputs/methods`. A sweep whose
 runs are all there is not run again, and stages come from the cache: stop it and start it at will.
 """
@@ -67,7 +68,7 @@ METHODS = (
     ),
     Method("lowrank", PRUNERS, f"pruner=lowrank pruner.ratio=0.75,0.5 {RECOVERY}"),
     Method("vocabulary", PRUNERS, f"pruner=vocabulary pruner.min_count=1,2 {RECOVERY}"),
-    Method("chain", PRUNERS, f"pruner=chain {RECOVERY} quantizer=none,int8_dynamic"),
+    Method("chain", PRUNERS, f"pruner=chain {RECOVERY}"),
     Method(
         "chain_stronger",
         PRUNERS,
@@ -95,7 +96,9 @@ METHODS = (
         "quantizer.embeddings=none,int8,int4",
     ),
     Method("qat", QUANTIZERS, "quantizer=qat_int8"),
+    Method("chain_int8", QUANTIZERS, f"pruner=chain {RECOVERY} quantizer=int8_dynamic"),
 )
+SECTIONS = tuple(dict.fromkeys(method.section for method in METHODS))
 
 
 @one_line_ending()
@@ -104,16 +107,19 @@ def main() -> None:
     parser = Parser(description=__doc__)
     parser.add_argument("table", type=Path, help="the Markdown file to write")
     parser.add_argument("--runs", type=Path, default=Path("outputs/methods"))
+    parser.add_argument("--sections", nargs="+", default=SECTIONS, choices=SECTIONS)
     parser.add_argument("--only", nargs="*", default=[method.name for method in METHODS])
     parser.add_argument("--again", action="store_true", help="measure again what is there")
     arguments = parser.parse_args()
     check_page(arguments.table, TITLE)
-    for method in METHODS:
+    methods = [method for method in METHODS if method.section in arguments.sections]
+    for method in methods:
         done = _complete(_latest(arguments.runs, method))
         if method.name in arguments.only and (arguments.again or not done):
             into = f"hydra.sweep.dir={new_folder(arguments.runs / method.name)}"
             subprocess.run([sys.executable, "run.py", *_arguments(method), into])
-    arguments.table.write_text("\n".join(_page(arguments.runs)) + "\n", encoding="utf-8")
+    page = "\n".join(_page(arguments.runs, methods))
+    arguments.table.write_text(page + "\n", encoding="utf-8")
 
 
 def _arguments(method: Method) -> list[str]:
@@ -135,15 +141,17 @@ def _complete(folder: Path) -> bool:
     return (folder / "results.csv").is_file() and not collect([folder]).failed
 
 
-def _page(runs: Path) -> Iterator[str]:
-    there = [method for method in METHODS if _latest(runs, method).is_dir()]
+def _page(runs: Path, methods: Sequence[Method]) -> Iterator[str]:
+    there = [method for method in methods if _latest(runs, method).is_dir()]
     records = {m.name: [record for _, record in collect([_latest(runs, m)]).ok] for m in there}
     yield TITLE
     yield ""
-    yield "Made by `python scripts/methods.py docs/methods.md`. What to make of it: results.md."
+    sections = list(dict.fromkeys(method.section for method in there))
+    yield f"Made by `python scripts/methods.py PAGE --sections {' '.join(sections)}`."
+    yield "What to make of it: results.md."
     yield ""
     yield from _setting(next(record for found in records.values() for record in found))
-    for section in dict.fromkeys(method.section for method in there):
+    for section in sections:
         methods = [method for method in there if method.section == section]
         yield from ("", f"## {section}", "")
         yield from _table([record for method in methods for record in records[method.name]])
@@ -179,8 +187,7 @@ def _table(records: Sequence[RunRecord]) -> Iterator[str]:
         pairs.setdefault(name, {})[recovered] = record
     titles = ("recipe", "accuracy", "recovered", "MB", "M parameters", "zeros")
     titles += ("speed-up 1×32", "32×32", "peak memory")
-    yield f"| {' | '.join(titles)} |"
-    yield f"| {' | '.join(['---'] * len(titles))} |"
+    rows = []
     for name, pair in pairs.items():
         record = pair.get(False) or pair[True]
         metrics = record.metrics
@@ -194,7 +201,10 @@ def _table(records: Sequence[RunRecord]) -> Iterator[str]:
             *map(speedup_words, record.speedup),
             _peak(record),
         ]
-        yield f"| {' | '.join(cells)} |"
+        rows.append(cells)
+    filled = [i for i in range(len(titles)) if any(cells[i] for cells in rows)]
+    for line in (titles, ["---"] * len(titles), *rows):
+        yield f"| {' | '.join(line[i] for i in filled)} |"
 
 
 def _accuracy(record: RunRecord | None) -> str:
