@@ -8,7 +8,6 @@ fails instead of quietly filling what it misses with random numbers.
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -25,6 +24,7 @@ from torch import nn
 from compress.configs import write_labels
 from compress.files import write_atomically
 from compress.interfaces import CompressedModel, Runnable, Runtime
+from compress.kinds import module_class, runtime_class
 from compress.manifest import (
     MANIFEST,
     PACKED_WEIGHTS,
@@ -53,9 +53,9 @@ HALVES = {"F16": torch.float16, "BF16": torch.bfloat16}  # by their names in saf
 
 @dataclass(frozen=True)
 class StoredModuleSpec:
-    """How to build the module that stands in for a plain one: its class and its arguments."""
+    """How to build the module that stands in for a plain one: its kind and its arguments."""
 
-    target: str
+    kind: str
     arguments: dict[str, Any]
 
 
@@ -64,7 +64,7 @@ class RunSpec:
     """How to run what is in a model folder: the content of `runtime.json`.
 
     Attributes:
-        runtime: the runtime class that runs it.
+        runtime: the kind of runtime that runs it.
         architecture: the transformers class that it was made from.
         modules: the modules that replace plain ones, by name.
         options: the runtime's own settings.
@@ -86,7 +86,7 @@ def write_model(
     Args:
         model: what to write. Its modules are plain, or `StoredModule`s.
         folder: an empty or absent folder.
-        runtime: dotted path of the runtime class that will run it.
+        runtime: the kind of runtime that will run it.
         options: the runtime's own settings.
 
     Raises:
@@ -181,10 +181,7 @@ def load(folder: str | Path, torch_device: str = "cpu", threads: int | None = No
     """A model folder as something to run, whatever its runtime and format; see `compress.load`."""
     folder = Path(folder)
     read_manifest(folder)
-    name = read_spec(folder).runtime
-    runtime = _resolve(name)
-    if not issubclass(runtime, Runtime):
-        raise UserError(f"{folder / RUNTIME} names {name}, which is no runtime")
+    runtime: type[Runtime] = runtime_class(read_spec(folder).runtime)
     return runtime.load(folder, torch_device, threads)
 
 
@@ -271,26 +268,9 @@ def _unfilled(folder: Path) -> PreTrainedModel:
 
 
 def _spec(part: StoredModule) -> StoredModuleSpec:
-    target = f"{type(part).__module__}.{type(part).__qualname__}"
-    return StoredModuleSpec(target=target, arguments=part.arguments())
+    return StoredModuleSpec(part.kind, part.arguments())
 
 
 def _build(spec: StoredModuleSpec) -> StoredModule:
-    target = _resolve(spec.target)
-    if not issubclass(target, StoredModule):
-        raise UserError(f"runtime.json names {spec.target}, which is no stored module")
-    return target(**spec.arguments)
-
-
-def _resolve(path: str) -> type:
-    """A class of this package by its dotted path; runtime.json can name nothing else."""
-    module, _, name = path.rpartition(".")
-    if not module.startswith("compress."):
-        raise UserError(f"runtime.json may only name classes of compress, got {path}")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"this version of compress has no {path}") from error
-    if not isinstance(found, type):
-        raise UserError(f"{path} is no class")
-    return found
+    made: StoredModule = module_class(spec.kind)(**spec.arguments)
+    return made

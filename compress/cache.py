@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "datasets")
-RUNTIME = "compress.runtime.torch.TorchRuntime"
+RUNTIME = "torch"
 TENSORS, CHECKSUM = "tensors.safetensors", "sha256"
 LOCK = ".lock-{}"
 OWN_FOLDER = "stages"  # in the folder of a run without a cache

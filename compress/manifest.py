@@ -18,7 +18,7 @@ from compress.report.card import CARD
 from compress.settings import UserError
 from compress.sources import file_digest
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 RUNTIME = "runtime.json"
 PLAIN_WEIGHTS = "model.safetensors"

@@ -59,10 +59,12 @@ class StoredModule(nn.Module, ABC):
     """A module that a model folder can name: rebuilt from its arguments, filled from its state.
 
     Attributes:
+        kind: its name in `runtime.json`, under which `compress.kinds` finds the class.
         arithmetic: what it computes in; None for the type of its weights.
         bits: of one of its codes on disk; None for those of its weights' type.
     """
 
+    kind: ClassVar[str]
     arithmetic: ClassVar[str | None] = None
     bits: ClassVar[int | None] = None
 
@@ -117,6 +119,8 @@ class QuantizedModule(StoredModule, ABC):
 
 class LowRankLinear(StoredModule):
     """A Linear as two: W = U · V with U [out, rank] and V [rank, in]."""
+
+    kind = "low_rank_linear"
 
     def __init__(self, in_features: int, rank: int, out_features: int, bias: bool) -> None:
         """Layers with arbitrary weights; the real ones come from a state dict."""

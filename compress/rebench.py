@@ -26,13 +26,13 @@ from compress.measure.run import measure
 from compress.measure.sparsity import check_claims
 from compress.pipeline import data_record
 from compress.recompose import (
-    TARGET,
     check_groups,
     chosen,
     group_config,
     merged,
     override_keys,
     recalled,
+    recorded_part,
     settings_in,
 )
 from compress.records import FILE, RunRecord, read_record
@@ -95,9 +95,11 @@ class Bench:
 
     Attributes:
         out: a new folder for the records.
+        conf: the folder of config.yaml.
     """
 
     out: Path
+    conf: Path
     tasks: dict[str, TaskData] = field(default_factory=dict)
     stores: dict[str, MemoryStore] = field(default_factory=lambda: defaultdict(MemoryStore))
 
@@ -160,7 +162,8 @@ class Bench:
         """The rows of the record's task, read once."""
         key = json.dumps(record.config["task"], sort_keys=True)
         if key not in self.tasks:
-            task = construct(OmegaConf.create({"task": record.config["task"]}), "task", Task)
+            part = recorded_part(self.conf, "task", record.choices["task"], record.config["task"])
+            task = construct(OmegaConf.create({"task": part}), "task", Task)
             assert isinstance(task, Task)
             task.check()
             self.tasks[key] = task.load()
@@ -238,7 +241,7 @@ def _unplaced(record: RunRecord) -> str:
     runtime = record.settings(DEVICE).get("runtime")
     if DEVICE not in record.choices or not record.settings("task"):
         return "it names no device or no task"
-    if not isinstance(runtime, Mapping) or not isinstance(runtime.get(TARGET), str):
+    if not isinstance(runtime, Mapping):
         return "it names no runtime of its device"
     return ""
 
@@ -252,8 +255,8 @@ def _placed(record: RunRecord, conf: Path, overrides: Sequence[str]) -> tuple[De
     # The runtime's settings are in the artifact.
     settings = [words for words in settings if not words.startswith(f"{DEVICE}.runtime.")]
     part = group_config(conf, DEVICE, choice, settings)
-    if part.runtime[TARGET] == before["runtime"][TARGET]:
-        part.runtime = before["runtime"]
+    for name in part.runtime.keys() & before["runtime"].keys():
+        part.runtime[name] = before["runtime"][name]
     cfg = OmegaConf.create({DEVICE: part})
     device = construct(cfg, DEVICE, Device)
     assert isinstance(device, Device)
@@ -281,12 +284,13 @@ def _check_runtime(saved: Saved, conf: Path) -> None:
         own = read_spec(saved.model).runtime
     except UserError:
         return  # a damaged model fails alone, when it is loaded
-    runtime = type(saved.device.runtime)
-    got = f"{runtime.__module__}.{runtime.__qualname__}"
+    got = saved.device.runtime.kind
     if got == own:
         return
-    devices = {path.stem: OmegaConf.load(path) for path in sorted((conf / DEVICE).glob("*.yaml"))}
-    allowed = [n for n, cfg in devices.items() if OmegaConf.select(cfg, f"runtime.{TARGET}") == own]
+    names = [path.stem for path in sorted((conf / DEVICE).glob("*.yaml"))]
+    parts = {name: OmegaConf.create({DEVICE: group_config(conf, DEVICE, name)}) for name in names}
+    devices = {name: construct(part, DEVICE, Device) for name, part in parts.items()}
+    allowed = [name for name, device in devices.items() if device.runtime.kind == own]
     raise ConfigError(
         f"device={saved.record.choices[DEVICE]} runs {got}, {saved.model} was exported for {own}; "
         f"allowed: {', '.join(allowed)}"

@@ -60,6 +60,12 @@ def recalled(group: str, default: DictConfig, recorded: Mapping[str, Any]) -> li
     return list(_differences(group, plain, recorded))
 
 
+def recorded_part(conf: Path, group: str, choice: str, recorded: Mapping[str, Any]) -> DictConfig:
+    """A group's part of the config with this choice and the settings of a record."""
+    overrides = recalled(group, group_config(conf, group, choice), recorded)
+    return group_config(conf, group, choice, overrides)
+
+
 def override_keys(overrides: Sequence[str]) -> dict[str, str]:
     """What each override sets, by group or dotted key, in the override's own words.
 

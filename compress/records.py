@@ -40,8 +40,9 @@ from compress.ranges import (
 from compress.settings import UserError
 from compress.spread import Folds
 
-SCHEMA = 3
+SCHEMA = 4
 FILE = "metrics.json"
+TARGET = "_target_"
 LARGEST = 2**28  # bytes of a record that is read; one with long curves has some hundred thousand
 LONGEST_VALUE = 80  # characters of what does not fit, in an error message
 HALVES = re.compile("[\ud800-\udfff]")
@@ -112,7 +113,8 @@ class RunRecord:
             break a constraint: then `error` says why and the figures are null.
         choices: the option taken in each config group, such as {"pruner": "wanda"}.
         overrides: what the command line or the sweeper set.
-        config: the whole config as it was composed.
+        config: the whole config as it was composed; on disk without the paths of its classes,
+            which `choices` stand for.
         model: the run's own folder of the compressed model, relative to this file; null of folds.
         baseline_model: the baseline's folder, likewise; runs of a sweep share one.
         history: what each stage did to the model, see `interfaces.Step`.
@@ -175,9 +177,9 @@ def write_record(record: RunRecord, folder: Path) -> Path:
 
 
 def _json_value(value: Any) -> Any:
-    """A value of a config as JSON has it: what JSON has no kind for in words."""
+    """A value of a config as JSON has it: what JSON has no kind for in words, and no `_target_`."""
     if isinstance(value, dict):
-        return {str(key): _json_value(item) for key, item in value.items()}
+        return {str(key): _json_value(item) for key, item in value.items() if key != TARGET}
     if isinstance(value, list | tuple):
         return [_json_value(item) for item in value]
     plain = value is None or isinstance(value, str | int)

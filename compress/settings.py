@@ -61,11 +61,20 @@ class Settings(metaclass=Checked):
     """Base of everything a yaml can construct. Building one checks the type of every field.
 
     Attributes:
+        kind: the name of the class in files and cache keys. Its own unless it says another one;
+            the module that it stands in is no part of it.
         version: raised whenever the same settings would give another result than before, so that
             the stage cache forgets what older code made.
     """
 
+    kind: ClassVar[str]
     version: ClassVar[int] = 1
+
+    def __init_subclass__(cls) -> None:
+        """Gives the class its kind."""
+        super().__init_subclass__()
+        if "kind" not in vars(cls):
+            cls.kind = cls.__name__
 
     def __post_init__(self) -> None:
         """Checks the type of every field, turns lists into tuples and copies mappings.
@@ -80,10 +89,9 @@ class Settings(metaclass=Checked):
             object.__setattr__(self, field.name, value)
 
     def describe(self) -> dict[str, Any]:
-        """The class, its version and every field as JSON values: what a cache key is made of."""
+        """The kind, the version and every field as JSON values: what a cache key is made of."""
         fields = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
-        target = f"{type(self).__module__}.{type(self).__qualname__}"
-        return {"class": target, "version": self.version, **fields}
+        return {"kind": self.kind, "version": self.version, **fields}
 
     def content_digest(self) -> str:
         """Digest of the files that the settings point to; "" when they point to none.

@@ -43,7 +43,7 @@ def rebench(folder: Path, overrides: list[str], out: Path | None, console: Conso
         console.print(f"[yellow]left out[/] {name}, which failed: {reason}", soft_wrap=True)
     for reason in broken:
         console.print(f"[red]left out[/] {plain(reason)}", soft_wrap=True)
-    bench = Bench(out)
+    bench = Bench(out, CONF)
     for run in runs:
         relative = run.folder.relative_to(folder)
         console.print(f"measuring {plain(str(run.folder))}", soft_wrap=True)

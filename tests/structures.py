@@ -182,7 +182,7 @@ def rows_of(module: transformers.PreTrainedModel, count: int = 5) -> Rows:
 
 def model_of(module: transformers.PreTrainedModel) -> CompressedModel:
     """A teacher without a tokenizer."""
-    return CompressedModel(module, None, (Step("teacher", {"class": "tests.structures"}),))  # type: ignore[arg-type]
+    return CompressedModel(module, None, (Step("teacher", {"kind": "tests.structures"}),))  # type: ignore[arg-type]
 
 
 def context_of(model: CompressedModel) -> StageContext:

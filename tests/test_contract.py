@@ -78,7 +78,7 @@ def test_every_yaml_constructs_one_class_named_in_its_target(group: str, name: s
     made: Settings = construct(cfg, group, Settings)
     target = cfg[group]._target_
     assert target == f"{type(made).__module__}.{type(made).__qualname__}"
-    assert made.describe()["class"] == target
+    assert made.describe()["kind"] == made.kind
 
 
 @pytest.mark.parametrize(("group", "name"), EVERY)

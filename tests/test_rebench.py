@@ -222,8 +222,8 @@ def test_a_device_with_another_runtime_is_refused(
     with pytest.raises(UserError) as caught:
         again(folder, "device=other")
     words = str(caught.value)
-    assert words.startswith("device=other runs tests.test_rebench.OtherRuntime, ")
-    assert "model was exported for compress.runtime.torch.TorchRuntime; allowed: cpu, cuda" in words
+    assert words.startswith("device=other runs OtherRuntime, ")
+    assert "model was exported for torch; allowed: cpu, cuda" in words
     assert again(folder, "device=cpu")[0] == 0
 
 

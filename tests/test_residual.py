@@ -149,9 +149,7 @@ def test_channels_that_copy_others_and_go_unread_can_be_cut(
     expected, found = (logits(replace(teacher, module=m), ctx) for m in (wide, cut))
     assert (expected.std(dim=0) > 1e-3).all(), "the logits depend on the rows"
     assert torch.allclose(expected, found, atol=2e-5)
-    write_model(
-        replace(teacher, module=cut), tmp_path / "cut", "compress.runtime.torch.TorchRuntime"
-    )
+    write_model(replace(teacher, module=cut), tmp_path / "cut", "torch")
     reloaded = replace(teacher, module=read_model(tmp_path / "cut"))
     assert torch.equal(found, logits(reloaded, ctx))
 
@@ -189,7 +187,7 @@ def test_a_narrow_llama_loads_with_plain_transformers(
     assert plain_config(found["bert"]) is None
     teacher = teachers("llama")
     cut = replace(teacher, module=found["llama"])
-    write_model(cut, tmp_path / "cut", "compress.runtime.torch.TorchRuntime")
+    write_model(cut, tmp_path / "cut", "torch")
     assert (tmp_path / "cut" / PLAIN_WEIGHTS).is_file()
     plain = transformers.LlamaForSequenceClassification.from_pretrained(tmp_path / "cut")
     assert plain.config.hidden_size == 12
@@ -229,7 +227,7 @@ def test_factorised_projections_are_cut_where_they_meet_the_stream(
     }
     keep_channels_(module, KEPT)
     cut, ctx = replace(teacher, module=module.eval()), context(teacher)
-    write_model(cut, tmp_path / "cut", "compress.runtime.torch.TorchRuntime")
+    write_model(cut, tmp_path / "cut", "torch")
     reloaded = replace(teacher, module=read_model(tmp_path / "cut"))
     assert torch.equal(logits(cut, ctx), logits(reloaded, ctx))
 

@@ -165,16 +165,16 @@ def test_settings_are_found_however_deep() -> None:
     assert list(within(inner, Outer)) == []
 
 
-def test_describe_tells_class_version_and_all_fields() -> None:
+def test_describe_tells_kind_version_and_all_fields() -> None:
     assert Outer(shapes=((1, 2),)).describe() == {
-        "class": "tests.test_settings.Outer",
+        "kind": "Outer",
         "version": 1,
         "count": 1,
         "share": 0.5,
         "flag": False,
         "maybe": None,
         "shapes": [[1, 2]],
-        "inner": {"class": "tests.test_settings.Inner", "version": 1, "word": "a"},
+        "inner": {"kind": "Inner", "version": 1, "word": "a"},
         "named": [],
         "grid": [],
         "weights": [],

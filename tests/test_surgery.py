@@ -20,7 +20,7 @@ from compress.runtime.torch import TorchModel
 from compress.surgery import keep_blocks_, keep_units_, plain_config
 from tests.test_contract import ARCHITECTURES
 
-RUNTIME = "compress.runtime.torch.TorchRuntime"
+RUNTIME = "torch"
 Teachers = Callable[[str], CompressedModel]
 Contexts = Callable[[CompressedModel], StageContext]
 KINDS: dict[str, Callable[[Block], Units]] = {

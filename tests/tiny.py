@@ -78,7 +78,7 @@ def tiny_image_model(architecture: str) -> CompressedModel:
         "deit": transformers.DeiTForImageClassification,
     }
     processor = transformers.ViTImageProcessorPil(size={"height": 8, "width": 8})
-    step = Step("teacher", {"class": "tests.tiny.tiny_image_model"})
+    step = Step("teacher", {"kind": "tests.tiny.tiny_image_model"})
     return CompressedModel(kinds[architecture](config).eval(), processor, (step,))
 
 

@@ -68,6 +68,8 @@ class QuantizedEmbedding(QuantizedModule):
 class Int8Embedding(QuantizedEmbedding):
     """One byte per entry, one scale per row."""
 
+    kind = "int8_embedding"
+
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None) -> None:
         """An empty table."""
         super().__init__(num_embeddings, embedding_dim, padding_idx)
@@ -105,6 +107,7 @@ class Int8Embedding(QuantizedEmbedding):
 class Int4Embedding(QuantizedEmbedding):
     """Half a byte per entry, one scale per group of a row."""
 
+    kind = "int4_embedding"
     bits = 4
 
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None) -> None:

@@ -92,6 +92,7 @@ class Int4WeightOnly(LinearFormat, OpenVinoFormat):
 class Int4WeightOnlyLinear(QuantizedLinear):
     """A Linear with packed int4 weights."""
 
+    kind = "int4_weight_only_linear"
     bits = 4
 
     def __init__(

@@ -89,6 +89,7 @@ class Int8Dynamic(LinearFormat, OnnxFormat):
 class Int8DynamicLinear(Int8Linear):
     """A Linear with int8 weights that rounds what it reads to int8 as well."""
 
+    kind = "int8_dynamic_linear"
     arithmetic = "int8"
 
     def __init__(self, in_features: int, out_features: int, bias: bool) -> None:

@@ -56,6 +56,8 @@ class Int8WeightOnly(LinearFormat, OpenVinoFormat):
 class Int8WeightOnlyLinear(Int8Linear):
     """A Linear with int8 weights that computes in the type of what it reads."""
 
+    kind = "int8_weight_only_linear"
+
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         """X · Qᵀ · s + b: a channel's scale is taken out of its sum, which is cheaper."""
         result = functional.linear(x, self.qweight.to(x.dtype)) * self.scale.to(x.dtype)

@@ -71,6 +71,7 @@ class Nf4(LinearFormat):
 class Nf4Linear(QuantizedLinear):
     """A Linear with packed NF4 weights."""
 
+    kind = "nf4_linear"
     bits = 4
 
     def __init__(

@@ -87,6 +87,7 @@ class OnnxFormat(ABC):
 class OnnxRuntime(Runtime):
     """ONNX Runtime on the CPU."""
 
+    kind = "onnxruntime"
     format = OnnxFormat
 
     def check(self, quantizer: Quantizer, device: Device) -> None:
@@ -127,7 +128,7 @@ class OnnxRuntime(Runtime):
         (folder / GRAPH).write_bytes(graph.SerializeToString())
         model.module.config.save_pretrained(folder)
         spec = RunSpec(
-            f"{__name__}.{type(self).__qualname__}",
+            self.kind,
             type(model.module).__name__,
             options={
                 "precision": quantizer.onnx_precision,

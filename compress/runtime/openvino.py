@@ -108,6 +108,7 @@ class OpenVino(Runtime):
             tenth faster at batch 1 and takes the memory of a second compiled model.
     """
 
+    kind = "openvino"
     format = OpenVinoFormat
 
     specialize: bool
@@ -171,9 +172,8 @@ class OpenVino(Runtime):
             "positions": position_count(model.module),
             "specialize": self.specialize,
         }
-        runtime = f"{__name__}.{type(self).__qualname__}"
         architecture = type(model.module).__name__
-        spec = RunSpec(runtime, architecture, options=options, weights=weights)
+        spec = RunSpec(self.kind, architecture, options=options, weights=weights)
         notes = {"linear_weights": dict(Counter(kinds.values()))}
         step = Step("quantizer", quantizer.describe(), notes=notes)
         seal(model.then(model.module, step), folder, spec)

@@ -79,6 +79,7 @@ class TorchRuntime(Runtime):
             takes up to a minute for each kind of shape, and a C++ compiler.
     """
 
+    kind = "torch"
     format = TorchFormat
 
     compile: bool
@@ -129,7 +130,7 @@ class TorchRuntime(Runtime):
         told = model.history[-1].settings == step.settings
         exported = replace(model, module=module) if told else model.then(module, step)
         options = {COMPILE: self.compile}
-        write_model(exported, folder, f"{__name__}.{type(self).__qualname__}", options)
+        write_model(exported, folder, self.kind, options)
         written = TorchModel(module, model.tokenizer, ctx.device.torch_device)
         rounding = FUSED_ROUNDINGS * torch.finfo(module.dtype).eps if self.compile else 0.0
         return Exported(written, max(RELOAD_TOLERANCE, rounding))

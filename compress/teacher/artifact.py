@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 FLOATS = ("F64", "F32", "F16", "BF16")  # by their names in safetensors
-TORCH = f"{TorchRuntime.__module__}.{TorchRuntime.__qualname__}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +56,8 @@ class ArtifactTeacher(Teacher):
         folder = Path(self.folder)
         read_manifest(folder)
         runtime = read_spec(folder).runtime
-        if runtime != TORCH:
-            raise UserError(f"{folder} was exported for {runtime}, expected {TORCH}")
+        if runtime != TorchRuntime.kind:
+            raise UserError(f"{folder} was exported for {runtime}, expected {TorchRuntime.kind}")
         codes = _integer_weights(folder)
         if codes:
             raise UserError(

@@ -48,7 +48,7 @@ def skeleton(model: CompressedModel) -> nn.Module:
 
 
 def steps_of(model: CompressedModel) -> list[str]:
-    return [str(made.settings["class"]).rpartition(".")[2] for made in model.history[1:]]
+    return [made.settings["kind"] for made in model.history[1:]]
 
 
 def test_each_step_works_on_what_the_one_before_left(

@@ -116,7 +116,7 @@ def test_pruning_and_recovery_are_steps_with_a_curve_each(
     steps = [[point["step"] for point in step.notes["curve"]] for step in (pruning, recovery)]
     assert steps == [[1, 2, 3, 4, 5, 6], [1, 2]]  # 24 rows, twice 3 batches and once 2
     assert pruning.claimed_zeros
-    assert recovery.settings["class"] == "compress.distillation.Distillation"
+    assert recovery.settings["kind"] == "Distillation"
     assert not recovery.claimed_zeros
 
 

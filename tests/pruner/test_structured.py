@@ -200,7 +200,7 @@ def test_global_takes_from_the_layer_that_needs_them_least(
     assert all(".2." in name for name in pruned.history[-1].claimed_shapes)
     found = logits(pruned, ctx)
     assert torch.allclose(logits(model, ctx), found, atol=1e-5)
-    write_model(pruned, tmp_path / "m", "compress.runtime.torch.TorchRuntime")
+    write_model(pruned, tmp_path / "m", "torch")
     assert (tmp_path / "m" / PACKED_WEIGHTS).is_file(), "uneven shapes have no plain config"
     reloaded = replace(pruned, module=read_model(tmp_path / "m"))
     assert torch.equal(found, logits(reloaded, ctx))

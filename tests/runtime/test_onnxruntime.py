@@ -119,7 +119,7 @@ def test_the_folder_holds_what_is_needed_and_nothing_else(
     tokenizer = {"tokenizer.json", "tokenizer_config.json"}
     assert {path.name for path in tmp_path.iterdir()} == needed | tokenizer
     spec = read_spec(tmp_path)
-    assert spec.runtime == "compress.runtime.onnxruntime.OnnxRuntime"
+    assert spec.runtime == "onnxruntime"
     assert spec.architecture == "BertForSequenceClassification"
     stored = sum(value.numel() * value.element_size() for _, value in load(tmp_path).weights())
     content = (tmp_path / "model.onnx").read_bytes()
