@@ -17,6 +17,7 @@ from compress.pipeline import Run
 from compress.positions import position_count
 from compress.pretrained import head_of
 from compress.rebuilding import check_rebuilds
+from compress.runtime.pairs import check_pair
 from compress.settings import ConfigError, Settings, UserError, check_seed, within
 from compress.train import Training
 
@@ -77,6 +78,7 @@ def check_run(run: Run) -> None:
     with blame("device"):
         run.device.check()
     with blame("device", "quantizer"):
+        check_pair(type(run.device.runtime), type(run.quantizer))
         run.device.runtime.check(run.quantizer, run.device)
     with blame("task"):
         run.task.check()

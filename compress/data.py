@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jaxtyping import Shaped
 from torch import Tensor
@@ -16,7 +16,16 @@ from compress.problem.problem import Problem
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from compress.interfaces import CompressedModel, Processor, TensorStore
+    from compress.model import CompressedModel, Processor
+
+
+class TensorStore(Protocol):
+    """What a stage sees of the stage cache: a place for tensors that are costly to compute."""
+
+    def tensors(
+        self, name: str, inputs: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """The tensors stored for these inputs, made now if they are not there yet."""
 
 
 class Split(ABC):

@@ -10,16 +10,17 @@ Every choice is a frozen `Settings` dataclass that one yaml constructs. Shapes: 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from jaxtyping import Float, Int
 
 from compress.data import Split as Split
 from compress.data import TaskData as TaskData
+from compress.data import TensorStore as TensorStore
 from compress.data import TrainingData as TrainingData
 from compress.measure.benchmark import Benchmark
 from compress.model import CompressedModel as CompressedModel
@@ -34,15 +35,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from compress.model import Processor as Processor
-
-
-class TensorStore(Protocol):
-    """What a stage sees of the stage cache: a place for tensors that are costly to compute."""
-
-    def tensors(
-        self, name: str, inputs: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        """The tensors stored for these inputs, made now if they are not there yet."""
 
 
 @dataclass(frozen=True)

@@ -135,3 +135,17 @@ def literal(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ",".join(f"{literal(k)}:{literal(v)}" for k, v in value.items()) + "}"
     return json.dumps(value)
+
+
+def dotted(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every setting by its dotted name, in words; an empty mapping is one itself.
+
+    Args:
+        value: of nested mappings.
+        prefix: the name of the whole; "" for none.
+    """
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from dotted(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, str(value)

@@ -38,7 +38,7 @@ from compress.onnx_export import (
 from compress.onnx_quantize import CODES
 from compress.positions import check_length, position_count
 from compress.processors import read_written_processor
-from compress.runtime.pairs import check_pair, require
+from compress.runtime.pairs import require
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
 
@@ -96,7 +96,6 @@ class OnnxRuntime(Runtime):
         Raises:
             UserError: so it is.
         """
-        check_pair(type(self), type(quantizer))
         assert isinstance(quantizer, OnnxFormat), "that is what was checked"
         if device.torch_device != "cpu":
             raise ConfigError(

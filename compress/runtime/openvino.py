@@ -48,7 +48,7 @@ from compress.openvino_graph import (
 )
 from compress.positions import check_length, position_count
 from compress.processors import read_written_processor
-from compress.runtime.pairs import check_pair, require
+from compress.runtime.pairs import require
 from compress.runtime.torch import TorchModel
 from compress.settings import ConfigError, UserError
 
@@ -119,7 +119,6 @@ class OpenVino(Runtime):
         Raises:
             UserError: so it is.
         """
-        check_pair(type(self), type(quantizer))
         assert isinstance(quantizer, OpenVinoFormat), "that is what was checked"
         if device.torch_device != "cpu":
             raise ConfigError(f"the openvino runtime runs on cpu, got device={device.torch_device}")

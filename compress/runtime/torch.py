@@ -30,7 +30,6 @@ from compress.modules import StoredModule, code_bits, named_weights
 from compress.positions import check_length, position_count
 from compress.pretrained import head_of
 from compress.processors import read_written_processor
-from compress.runtime.pairs import check_pair
 from compress.settings import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -90,7 +89,6 @@ class TorchRuntime(Runtime):
         Raises:
             UserError: so it is, or there is nothing to compile with.
         """
-        check_pair(type(self), type(quantizer))
         assert isinstance(quantizer, TorchFormat), "that is what was checked"
         name = type(quantizer).__name__
         if device.torch_device not in quantizer.torch_devices:

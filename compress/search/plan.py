@@ -11,8 +11,8 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from compress.claims import HOW
-from compress.dotted import dotted
 from compress.processes import physical_cores
+from compress.recompose import dotted
 from compress.search.goals import Goals, parse_goals
 from compress.search.grammar import parse_space
 from compress.search.limits import ALL, FRONT, EarlyLook

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from compress.dotted import dotted
 from compress.metrics import METRICS
+from compress.recompose import dotted
 from compress.records import RunRecord
 
 
