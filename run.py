@@ -5,8 +5,8 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from compress.cli import TRUSTED_TARGETS, run_job
-from compress.command import command_line
+from compress.cli import command_line
+from compress.job import TRUSTED_TARGETS, run_job
 
 
 @hydra.main(config_path="conf", config_name="config", execution_whitelist=TRUSTED_TARGETS)

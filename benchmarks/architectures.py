@@ -14,8 +14,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from compress.files import write_atomically
 from compress.measure.environment import machine
+from compress.system.files import write_atomically
 from tests.matrix.cells import RIGHT, Cell, find_cell
 from tests.matrix.models import Model
 from tests.matrix.page import COMMAND, in_order, page

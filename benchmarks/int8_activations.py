@@ -21,13 +21,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.measure.environment import machine
-from compress.quantizer.int8_dynamic import (
-    Int8Dynamic,
-    Int8DynamicLinear,
-    activation_max,
-    prepack,
-)
-from compress.quantizer.packing import INT8_MAX
+from compress.quantizer.int8_dynamic import Int8Dynamic, Int8DynamicLinear, activation_max, prepack
+from compress.transformer.packing import INT8_MAX
 
 MINILM = {"num_hidden_layers": 6, "hidden_size": 384, "num_attention_heads": 12}
 SMOLLM = {"num_hidden_layers": 30, "hidden_size": 576, "num_attention_heads": 9}

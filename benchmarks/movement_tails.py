@@ -18,17 +18,17 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from compress.blocks import scoped_linears
 from compress.build import build_run
-from compress.distillation import distillation_row_loss, on_logits
+from compress.config.compose import compose_config
 from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.measure.environment import machine
 from compress.measure.score import predict_all, score
-from compress.pruner.masks import keep_highest
+from compress.pruner.components.masks import keep_highest
 from compress.pruner.movement import LearntMasks, Movement
-from compress.recompose import compose_config
 from compress.runtime.torch import TorchModel
-from compress.train import train_
+from compress.training.distillation import distillation_row_loss, on_logits
+from compress.training.train import train_
+from compress.transformer.blocks import scoped_linears
 
 CONF = Path(__file__).parents[1] / "conf"
 # The ramp begins after the last step: scores are learnt, nothing is masked.

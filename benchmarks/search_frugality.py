@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from compress.measure.environment import machine
-from compress.records import read_record
+from compress.records.schema import read_record
 
 ROOT = Path(__file__).parents[1]
 STUDENT = ("student=layers", "student.keep=2")

@@ -25,6 +25,6 @@ def load(folder: str | Path) -> Runnable:
         UserError: the folder is no artifact, or a file of it is missing or damaged.
     """
     # Imported here so that `import compress` does not cost a torch import.
-    from compress.artifact import load as load_artifact
+    from compress.store.artifact import load as load_artifact
 
     return load_artifact(folder)

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from compress.blame import blame, lay
-from compress.construct import construct
-from compress.distillation import Distillation
-from compress.dry_run import check_runs
-from compress.metrics import check_objectives, check_scores
-from compress.pipeline import Run
-from compress.positions import position_count
-from compress.pretrained import head_of
-from compress.rebuilding import check_rebuilds
-from compress.runtime.pairs import check_pair
-from compress.settings import ConfigError, Settings, UserError, check_seed, within
-from compress.train import Training
+from compress.config.blame import blame, lay
+from compress.config.construct import construct
+from compress.config.errors import ConfigError, UserError
+from compress.config.settings import Settings, check_seed, within
+from compress.records.metrics import check_objectives, check_scores
+from compress.stage.pairs import check_pair
+from compress.stage.run import Run
+from compress.training.distillation import Distillation
+from compress.training.train import Training
+from compress.transformer.dry_run import check_runs
+from compress.transformer.positions import position_count
+from compress.transformer.pretrained import head_of
+from compress.transformer.rebuilding import check_rebuilds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -18,23 +18,23 @@ from typing import TYPE_CHECKING, ClassVar
 
 from jaxtyping import Float, Int
 
-from compress.data import Split as Split
-from compress.data import TaskData as TaskData
-from compress.data import TensorStore as TensorStore
-from compress.data import TrainingData as TrainingData
-from compress.measure.benchmark import Benchmark
-from compress.model import CompressedModel as CompressedModel
-from compress.model import Step as Step
-from compress.problem.problem import Head as Head
-from compress.problem.problem import Problem as Problem
-from compress.settings import Settings
+from compress.config.settings import Settings
+from compress.core.benchmark import Benchmark
+from compress.core.data import Split as Split
+from compress.core.data import TaskData as TaskData
+from compress.core.data import TensorStore as TensorStore
+from compress.core.data import TrainingData as TrainingData
+from compress.core.model import CompressedModel as CompressedModel
+from compress.core.model import Step as Step
+from compress.core.problem import Head as Head
+from compress.core.problem import Problem as Problem
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from compress.model import Processor as Processor
+    from compress.core.model import Processor as Processor
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Task(Settings, ABC):
 
     @abstractmethod
     def scores(self) -> tuple[str, ...]:
-        """What its rows are judged by, names in `compress.scores`, the one that counts first."""
+        """What its rows are judged by: names in `compress.records.scores`, the main one first."""
 
     def smooths_labels(self) -> bool:
         """Whether a share of a label can be spread over others; not of numbers."""

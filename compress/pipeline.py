@@ -6,53 +6,31 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.artifact import write_card
-from compress.baseline import keep_baseline
-from compress.blame import blame
-from compress.cache import Cache
-from compress.coverage import with_quantizer
-from compress.crossvalidation import over_folds
-from compress.forecast import forecast
-from compress.interfaces import Device, Pruner, Quantizer, Student, Task, TaskData, Teacher
-from compress.interim import measure_interim
+from compress.analysis.fold_average import over_folds
+from compress.config.blame import blame
+from compress.core.monitor import monitor
+from compress.interfaces import TaskData
 from compress.measure.environment import environment
 from compress.measure.run import measure
 from compress.measure.stopwatch import Stopwatch
-from compress.monitor import monitor
-from compress.records import Data, RunRecord, write_record
-from compress.run_folder import MODEL_FOLDER, clear_run, make_fold
-from compress.stages import compress, read_back, read_subject, write
-from compress.tracking import Tracker
+from compress.records.schema import Data, RunRecord, write_record
+from compress.stage.forecast import forecast
+from compress.stage.interim import measure_interim
+from compress.stage.run import Run
+from compress.stage.stages import compress, read_back, read_subject, write
+from compress.store.baseline import keep_baseline
+from compress.store.card import write_card
+from compress.store.run_folder import MODEL_FOLDER, clear_run, make_fold
+from compress.transformer.coverage import with_quantizer
 
 if TYPE_CHECKING:
     from compress.interfaces import Processor
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything that one run depends on; nothing is loaded yet.
-
-    Attributes:
-        interim: whether the models between the stages are measured as well.
-    """
-
-    teacher: Teacher
-    student: Student
-    pruner: Pruner
-    quantizer: Quantizer
-    task: Task
-    device: Device
-    cache: Cache
-    tracker: Tracker
-    seed: int
-    objectives: tuple[str, ...]
-    interim: bool
 
 
 def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecord:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from compress.errors import Parser, one_line_ending
+from compress.config.ending import Parser, one_line_ending
 from compress.report.screen import show
-from compress.report.terminal import open_console
 from compress.report.write import write_report
+from compress.system.terminal import open_console
 
 
 @one_line_ending()

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from compress.errors import Parser, one_line_ending
-from compress.leftovers import LOCK_FILE, Leftover, delete_leftover, find_leftovers
-from compress.settings import UserError
-from compress.stored import Entry, damage, delete, excess, find_entries
+from compress.config.ending import Parser, one_line_ending
+from compress.config.errors import UserError
+from compress.store.cache_entries import Entry, damage, delete, excess, find_entries
+from compress.store.leftovers import LOCK_FILE, Leftover, delete_leftover, find_leftovers
 
 DEFAULT = Path("outputs/cache")
 RUNS = Path("outputs")

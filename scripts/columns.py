@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compress.errors import Parser, one_line_ending
-from compress.files import write_atomically
+from compress.config.ending import Parser, one_line_ending
 from compress.report.table import columns_page
+from compress.system.files import write_atomically
 
 PAGE = Path(__file__).parents[1] / "docs" / "columns.md"
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from compress.errors import Parser, one_line_ending
-from compress.files import write_atomically
-from compress.report.collect import collect
+from compress.config.ending import Parser, one_line_ending
+from compress.records.collect import collect
 from compress.report.compare_page import (
     COMPARISON,
     compare_folders,
     comparison_markdown,
     show_comparison,
 )
-from compress.report.terminal import open_console, plain
 from compress.report.written import check_page
+from compress.system.files import write_atomically
+from compress.system.terminal import open_console, plain
 
 
 @one_line_ending()

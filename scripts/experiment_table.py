@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from compress.errors import Parser, one_line_ending
-from compress.files import write_atomically
-from compress.report.collect import collect
+from compress.config.ending import Parser, one_line_ending
+from compress.records.collect import collect
 from compress.report.experiment import experiment_tables, without_unreadable
 from compress.report.experiment_page import show_tables, tables_markdown
-from compress.report.terminal import open_console, plain
 from compress.report.written import check_page
+from compress.system.files import write_atomically
+from compress.system.terminal import open_console, plain
 
 
 @one_line_ending()

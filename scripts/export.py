@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from compress.artifact import folder_bytes
-from compress.errors import Parser, one_line_ending
-from compress.manifest import MANIFEST, read_manifest
-from compress.records import FILE, read_record
-from compress.report.card import CARD
-from compress.run_folder import empty_folder
-from compress.settings import UserError
+from compress.config.ending import Parser, one_line_ending
+from compress.config.errors import UserError
+from compress.records.schema import FILE, read_record
+from compress.store.artifact import folder_bytes
+from compress.store.manifest import CARD, MANIFEST, read_manifest
+from compress.store.run_folder import empty_folder
 
 
 def export(run: Path, target: Path) -> Path:

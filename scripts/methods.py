@@ -14,14 +14,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.errors import Parser, one_line_ending
-from compress.pruner.reducer import PEAK_MEMORY
-from compress.records import RunRecord
-from compress.report.collect import collect
-from compress.report.table import recipe
-from compress.report.words import speedup_words
+from compress.config.ending import Parser, one_line_ending
+from compress.pruner.components.reducer import PEAK_MEMORY
+from compress.records.collect import collect
+from compress.records.recipe import recipe
+from compress.records.schema import RunRecord
+from compress.records.words import speedup_words
 from compress.report.written import check_page
-from compress.run_folder import new_folder
+from compress.store.run_folder import new_folder
 
 BENCHMARK = (
     "device.benchmark.shapes=[[1,32],[32,32]]",

@@ -18,14 +18,14 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from compress.build import build_run
-from compress.errors import Parser, one_line_ending
+from compress.config.compose import compose_config
+from compress.config.ending import Parser, one_line_ending
 from compress.interfaces import Device
 from compress.measure.environment import environment
 from compress.measure.latency import Contender, Timing, fill_shapes, measure_latency
-from compress.pipeline import Run
-from compress.recompose import compose_config
 from compress.report.written import check_page
-from compress.stages import compress, read_subject
+from compress.stage.run import Run
+from compress.stage.stages import compress, read_subject
 
 CONF = Path(__file__).parents[1] / "conf"
 # First, so that the user's own come after them.

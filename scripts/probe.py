@@ -11,12 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from compress.errors import Parser, one_line_ending
-from compress.probe import find_pairs, make_plan, run_attempts
+from compress.config.ending import Parser, one_line_ending
+from compress.config.errors import UserError
+from compress.replay.probe import find_pairs, make_plan, run_attempts
 from compress.report.probe import Probe, choose_shape, show_probe, write_probe
-from compress.report.terminal import open_console, plain
-from compress.run_folder import empty_folder
-from compress.settings import UserError
+from compress.store.run_folder import empty_folder
+from compress.system.terminal import open_console, plain
 
 CONF = Path(__file__).parents[1] / "conf"
 OUT = Path("outputs/probe")

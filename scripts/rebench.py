@@ -7,13 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from compress.errors import Parser, one_line_ending
-from compress.rebench import Bench, find_saved
-from compress.report.collect import REBENCH, collect
+from compress.config.ending import Parser, one_line_ending
+from compress.records.collect import REBENCH, collect
+from compress.replay.rebench import Bench, find_saved
 from compress.report.screen import show
-from compress.report.terminal import open_console, plain
 from compress.report.write import write_report
-from compress.run_folder import empty_folder
+from compress.store.run_folder import empty_folder
+from compress.system.terminal import open_console, plain
 
 CONF = Path(__file__).parents[1] / "conf"
 

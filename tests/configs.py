@@ -13,9 +13,9 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from compress.construct import construct
-from compress.records import SCHEMA, RunRecord
-from compress.settings import Settings
+from compress.config.construct import construct
+from compress.config.settings import Settings
+from compress.records.schema import SCHEMA, RunRecord
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"

@@ -16,18 +16,18 @@ import torch
 import transformers
 
 from compress.build import build_run
-from compress.cache import StageStore
+from compress.core.benchmark import Benchmark
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, StageContext, TrainingData
-from compress.measure.benchmark import Benchmark
 from compress.measure.timed import Inputs
 from compress.measure.worker import PRELOADED
 from compress.pipeline import execute
 from compress.problem.classification import Classification
-from compress.processes import start_server
 from compress.pruner.none import NoPruner
-from compress.records import RunRecord
+from compress.records.schema import RunRecord
 from compress.runtime.torch import TorchRuntime
+from compress.store.cache import StageStore
+from compress.system.processes import start_server
 from tests.configs import TINY, blank_record, compose_config
 from tests.search.engine import PRELOAD
 from tests.tiny import (
@@ -59,7 +59,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def _quiet_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test may reach for a network."""
-    monkeypatch.setattr("compress.sources.hub_answers", lambda: False)
+    monkeypatch.setattr("compress.system.sources.hub_answers", lambda: False)
 
 
 @pytest.fixture(scope="session")

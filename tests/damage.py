@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from compress.records import FILE, LayerWeights, RunRecord, write_record
+from compress.records.schema import FILE, LayerWeights, RunRecord, write_record
+from tests.records.test_schema import FAILED, make_record
 from tests.report.records import curve, trained, with_interim, with_layers, with_quantiles
-from tests.test_records import FAILED, make_record
 
 Damage = Callable[[Path], None]
 OK = "status is ok, but "

@@ -11,7 +11,7 @@ import transformers
 from datasets import Dataset
 from torch import Tensor, nn
 
-from compress.data import Split
+from compress.core.data import Split
 from compress.interfaces import CompressedModel, StageContext, Step, TrainingData
 from compress.problem.classification import Classification
 from tests.configs import settings_of

@@ -12,15 +12,16 @@ import torch
 
 from compress import load
 from compress.build import build_run
-from compress.construct import construct
+from compress.config.construct import construct
+from compress.config.errors import ConfigError, UserError
+from compress.config.settings import Settings
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, Student
-from compress.manifest import read_manifest
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_zeros
 from compress.runtime.onnxruntime import OnnxRuntime
-from compress.runtime.pairs import every_quantizer
 from compress.runtime.torch import TorchFormat, TorchModel
-from compress.settings import ConfigError, Settings, UserError
+from compress.stage.pairs import every_quantizer
+from compress.store.manifest import read_manifest
 from tests.configs import ROOT, compose_config, settings_of, yaml_names
 from tests.slow import slow_but
 from tests.tiny import IMAGE_ARCHITECTURES, torch_export

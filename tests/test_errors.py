@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from compress.build import build_run
-from compress.command import cross_choices
-from compress.settings import UserError
+from compress.cli import cross_choices
+from compress.config.errors import UserError
 from tests.commands import refusal
 from tests.configs import ROOT, compose_config
 from tests.mistakes import TABLE, arguments, write_files

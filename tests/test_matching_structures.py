@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from compress.matching import Matching
-from compress.settings import ConfigError, UserError
-from compress.surgery import keep_blocks_
+from compress.config.errors import ConfigError, UserError
+from compress.training.matching import Matching
+from compress.transformer.surgery import keep_blocks_
 from tests.structures import EVERY, structure
-from tests.test_stacks import SEVERAL
+from tests.transformer.test_stacks import SEVERAL
 
 # By method, what cannot be matched although a model has one stack of layers, and why.
 ONE_LAYER = r"needs layers that run once each, that of Albert\w+ runs \d times"

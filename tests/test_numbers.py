@@ -17,8 +17,9 @@ import pytest
 from omegaconf import OmegaConf
 
 import compress
+from compress.config.errors import ConfigError, UserError
+from compress.config.settings import Settings, within
 from compress.search.plan import read_settings
-from compress.settings import ConfigError, Settings, UserError, within
 from tests.configs import ROOT, compose_config, settings_of
 
 GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "cache", "tracker")

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from compress import load
-from compress.blocks import block_linears
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, TrainingData
-from compress.records import RunRecord, write_record
+from compress.records.schema import RunRecord, write_record
 from compress.report.write import write_report
 from compress.runtime.torch import TorchModel
-from compress.stages import read_subject
+from compress.stage.stages import read_subject
+from compress.transformer.blocks import block_linears
 from scripts.export import export
 from tests.configs import settings_of
 from tests.slow import slow
@@ -195,8 +195,8 @@ def test_a_broken_claim_fails_the_run(run_config: Runs, monkeypatch: pytest.Monk
     def no_zeros(weight: Tensor) -> tuple[Tensor, Tensor]:
         return torch.ones_like(weight, dtype=torch.int8), weight.abs().amax(dim=1)
 
-    monkeypatch.setattr("compress.quantizer.linears.quantize_per_channel", no_zeros)
-    monkeypatch.setattr("compress.quantizer.rounding.check_rounding", lambda *_: None)
+    monkeypatch.setattr("compress.quantizer.components.linears.quantize_per_channel", no_zeros)
+    monkeypatch.setattr("compress.transformer.rounding.check_rounding", lambda *_: None)
     with pytest.raises(AssertionError, match=r"zeros, \d+ were claimed"):
         run_config("pruner=wanda", "quantizer=int8_dynamic")
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from compress.config.errors import UserError
 from compress.interfaces import TrainingData
-from compress.pretrained import load_pretrained, read_config
-from compress.settings import UserError
+from compress.transformer.pretrained import load_pretrained, read_config
 from tests.architectures import build
 
 LAYER = "bert.encoder.layer.0"

@@ -13,9 +13,9 @@ from datasets import Dataset
 
 from compress.interfaces import CompressedModel, Quantizer, Runnable, Split, StageContext, Step
 from compress.runtime.torch import TorchRuntime
-from compress.task.text import TextSplit
+from compress.task.components.text import TextSplit
 from compress.teacher.tiny_random import TinyRandomTeacher
-from compress.train import Training
+from compress.training.train import Training
 from tests.configs import settings_of
 
 ROWS = {"train": 24, "validation": 8, "calibration": 6}

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from compress.config.errors import ConfigError
+from compress.config.settings import check_positive
+from compress.core.benchmark import Benchmark
 from compress.interfaces import Device, Runtime
-from compress.measure.benchmark import Benchmark
-from compress.processes import physical_cores
-from compress.settings import ConfigError, check_positive
+from compress.system.processes import physical_cores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
+from compress.config.errors import UserError
+from compress.core.benchmark import Benchmark
 from compress.interfaces import Device, Runtime
-from compress.measure.benchmark import Benchmark
-from compress.settings import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

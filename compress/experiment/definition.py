@@ -11,10 +11,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
-from compress.metrics import METRICS
-from compress.records import RunRecord
-from compress.search.goals import Constraint, baseline_of, parse_bound
-from compress.settings import ConfigError
+from compress.analysis.goals import Constraint, baseline_of, parse_bound
+from compress.config.errors import ConfigError
+from compress.records.metrics import METRICS
+from compress.records.schema import RunRecord
 
 KEYS = frozenset(
     ("name", "source", "metric", "row", "options", "rows", "cross", "published", "goals")

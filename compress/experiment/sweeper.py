@@ -16,8 +16,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from compress.errors import one_line
-from compress.settings import ConfigError, UserError
+from compress.config.ending import one_line
+from compress.config.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from compress.experiment.definition import Experiment
@@ -94,8 +94,8 @@ class RowsSweeper(Sweeper):
     def _jobs(self, given: Given) -> Iterator[Job]:
         """Every run, in order: those at the first point before those at the next."""
         # Imported here: Hydra is told of its plugins in every command, and most run no experiment.
+        from compress.config.compose import literal
         from compress.experiment.definition import CROSS, ROW, joined, points, selected
-        from compress.recompose import literal
 
         cross = _crossed(self._experiment(given.fixed).cross, given)
         found = points(cross)

@@ -15,7 +15,7 @@ import psutil
 import torch
 
 from compress.interfaces import Device
-from compress.records import Environment
+from compress.records.schema import Environment
 
 log = logging.getLogger(__name__)
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from compress.analysis.speedup import speedup_interval
+from compress.core.benchmark import GenerationLength
 from compress.interfaces import Device, Runnable, Split
-from compress.measure.benchmark import GenerationLength
 from compress.measure.latency import BASELINE, CANDIDATE, fill_shape
-from compress.measure.speedup import speedup_interval
 from compress.measure.worker import Pair, open_pair
-from compress.records import Generation
+from compress.records.schema import Generation
 
 SITTINGS = 3  # at most: a sitting begins by loading both models
 MIN_ROUNDS = 6  # in all sittings together; as with passes, intervals of so few are a little narrow

@@ -21,12 +21,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from compress.analysis.speedup import relative_width, speedup_interval
+from compress.core.benchmark import Benchmark
 from compress.interfaces import Device, Runnable, Split
-from compress.measure.benchmark import Benchmark
-from compress.measure.speedup import relative_width, speedup_interval
 from compress.measure.timed import Inputs
 from compress.measure.worker import Pair, open_pair
-from compress.records import Latency, Speedup
+from compress.records.schema import Latency, Speedup
 
 CANDIDATE, BASELINE = 0, 1
 BLOCK_SECONDS = 0.03  # one turn: long against the clock, short against a busy spell

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from compress.files import write_atomically
+from compress.analysis.speedup import noise_floor
 from compress.interfaces import Device
-from compress.manifest import MANIFEST
 from compress.measure.environment import machine
 from compress.measure.latency import Contender, measure_latency
-from compress.measure.speedup import noise_floor
-from compress.sources import file_digest
+from compress.store.manifest import MANIFEST
+from compress.system.files import write_atomically
+from compress.system.sources import file_digest
 
 FILE = "noise_floor-{}.json"
 

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from compress.artifact import folder_bytes, read_spec
+from compress.config.errors import UserError
+from compress.core.monitor import monitor
 from compress.interfaces import Device, Exported, Problem, Runnable, Split, TaskData, TensorStore
-from compress.manifest import model_files
 from compress.measure.generation import measure_generation
 from compress.measure.latency import (
     BASELINE,
@@ -27,9 +27,9 @@ from compress.measure.noise import noise_floors
 from compress.measure.score import predict_all, score
 from compress.measure.size import bitmask_bytes, zipped_bytes
 from compress.measure.sparsity import count_weights
-from compress.monitor import monitor
-from compress.records import Comparison, Latency, ModelMetrics, Score, Speedup
-from compress.settings import UserError
+from compress.records.schema import Comparison, Latency, ModelMetrics, Score, Speedup
+from compress.store.artifact import folder_bytes, read_spec
+from compress.store.manifest import model_files
 
 RELOAD_SHAPE = (32, 32)
 

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from compress.core.problem import Problem
 from compress.interfaces import Runnable, Split
-from compress.problem.problem import Problem
-from compress.records import Score
+from compress.records.schema import Score
 
 
 def score(

@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from compress.interfaces import Step
-from compress.records import LayerWeights
+from compress.records.schema import LayerWeights
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 from jaxtyping import Shaped
 
-from compress.settings import UserError
+from compress.config.errors import UserError
 
 if TYPE_CHECKING:
     from compress.interfaces import Runnable
@@ -61,8 +61,8 @@ class TimedModel:
         """Loads the model."""
         import torch
 
-        from compress.artifact import load
         from compress.measure.memory import METERS
+        from compress.store.artifact import load
 
         folder, torch_device, threads = self._arguments
         torch.set_num_threads(threads)

@@ -19,9 +19,9 @@ import numpy as np
 import psutil
 from jaxtyping import Int
 
+from compress.config.errors import UserError
 from compress.measure.timed import Failure, Inputs, serve
-from compress.processes import process_context
-from compress.settings import UserError
+from compress.system.processes import process_context
 
 # What takes long to import, and what `run.py` imports: the server that workers are forked from has
 # it already, so that one starts in a fraction of a second. BERT's module brings in what all share.
@@ -29,8 +29,8 @@ PRELOADED = [
     "torch",
     "transformers.models.bert.modeling_bert",
     "transformers.models.bert.tokenization_bert",
-    "compress.cli",
-    "compress.artifact",
+    "compress.job",
+    "compress.store.artifact",
     "compress.runtime.torch",
     "compress.measure.memory",
     "compress.measure.timed",

@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from compress.measure.intervals import mcnemar_p_value, wilson_interval
-from compress.problem.problem import Head, Problem, Quality
-from compress.records import Comparison
+from compress.analysis.intervals import mcnemar_p_value, wilson_interval
+from compress.core.problem import Head, Problem, Quality
+from compress.records.schema import Comparison
 
 
 @final
@@ -132,7 +132,8 @@ def top5(logits: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]) ->
     return float((likely == labels[:, None]).any(dim=-1).double().mean())
 
 
-# What rows of one class each can be judged by beside accuracy; by the names in `compress.scores`.
+# What rows of one class each can be judged by beside accuracy, by the names in
+# `compress.records.scores`.
 OTHERS: Mapping[str, Callable[[Tensor, Tensor], float]] = {
     "f1_macro": macro_f1,
     "f1": positive_f1,

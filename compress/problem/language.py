@@ -17,9 +17,9 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional
 
-from compress.measure.intervals import mean_interval, paired_t_p_value
-from compress.problem.problem import Head, Problem, Quality
-from compress.records import Comparison
+from compress.analysis.intervals import mean_interval, paired_t_p_value
+from compress.core.problem import Head, Problem, Quality
+from compress.records.schema import Comparison
 
 IGNORED = -100  # torch's own number for a target that counts for nothing
 LARGEST_EXACT = 2**24  # whole numbers up to here are exact in float32

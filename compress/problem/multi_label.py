@@ -18,10 +18,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from compress.measure.resampling import TEST_DRAWS, bootstrap_interval, permutation_p_value
+from compress.analysis.resampling import TEST_DRAWS, bootstrap_interval, permutation_p_value
+from compress.core.problem import Head, Problem, Quality
 from compress.problem.classification import labelled
-from compress.problem.problem import Head, Problem, Quality
-from compress.records import Comparison
+from compress.records.schema import Comparison
 
 SCORES_OF_LABELS = ("f1_micro", "f1_macro", "f1_weighted", "hamming_loss", "exact_match")
 WITH_WEIGHTS = "f1_by_weight"

@@ -12,18 +12,18 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from compress.measure.correlation import (
+from compress.analysis.correlation import (
     correlation,
     correlation_of_sums,
     correlation_parts,
     ranks,
     spearman_interval,
 )
-from compress.measure.resampling import TEST_DRAWS, permutation_p_value
+from compress.analysis.resampling import TEST_DRAWS, permutation_p_value
+from compress.config.errors import UserError
+from compress.core.problem import Head, Problem, Quality
 from compress.problem.classification import labelled
-from compress.problem.problem import Head, Problem, Quality
-from compress.records import Comparison
-from compress.settings import UserError
+from compress.records.schema import Comparison
 
 SCORES_OF_NUMBERS = ("spearman", "pearson", "root_mean_squared_error")
 

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
-from compress.curve import curve_notes
-from compress.distillation import Distillation, distill_
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Pruner, StageContext, Step
 from compress.measure.sparsity import check_claims
-from compress.modules import named_weights
 from compress.pruner.none import NoPruner
-from compress.pruner.reducer import held_masks
-from compress.settings import ConfigError, UserError
+from compress.records.curve import curve_notes
+from compress.training.distillation import Distillation, distill_
+from compress.training.masks import held_masks
+from compress.transformer.stored_modules import named_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

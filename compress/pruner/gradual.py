@@ -18,14 +18,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from compress.blocks import scoped_linears, weight_matrix
-from compress.curve import curve_notes
-from compress.distillation import Distillation, distillation_row_loss, on_logits
+from compress.config.errors import ConfigError
+from compress.config.settings import check_choice, check_fraction, check_positive
 from compress.interfaces import CompressedModel, StageContext
-from compress.pruner.magnitude import magnitude_score
-from compress.pruner.masks import keep_highest, masks_together
-from compress.pruner.reducer import Reducer, Workpiece, held_masks
-from compress.pruner.schedule import (
+from compress.pruner.components.masks import keep_highest, masks_together
+from compress.pruner.components.reducer import Reducer, Workpiece
+from compress.pruner.components.schedule import (
     SCHEDULES,
     check_span,
     check_trains,
@@ -33,13 +31,17 @@ from compress.pruner.schedule import (
     scheduled,
     update_steps,
 )
-from compress.settings import ConfigError, check_choice, check_fraction, check_positive
-from compress.train import Objective, train_
+from compress.pruner.magnitude import magnitude_score
+from compress.records.curve import curve_notes
+from compress.training.distillation import Distillation, distillation_row_loss, on_logits
+from compress.training.masks import held_masks
+from compress.training.train import Objective, train_
+from compress.transformer.blocks import scoped_linears, weight_matrix
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from compress.blocks import Linear
+    from compress.transformer.blocks import Linear
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Pruning of attention heads.
 
 Michel, Levy, Neubig, "Are Sixteen Heads Really Better than One?", arXiv:1905.10650. Deviations:
-`compress/pruner/structured.py` and `compress/pruner/importance.py` say them. Where several query
-heads share a key and a value head, that group is the unit: it stays or goes as a whole.
+`structured.py` and `importance.py` in `components/` say them. Where several query heads share a key
+and a value head, that group is the unit: it stays or goes as a whole.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from compress.blocks import Block, Units
-from compress.pruner.structured import UnitPruner
-from compress.settings import ConfigError
+from compress.config.errors import ConfigError
+from compress.pruner.components.structured import UnitPruner
+from compress.transformer.blocks import Block, Units
 
 
 @final

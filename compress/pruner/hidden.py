@@ -22,11 +22,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from compress.calibrate import calibration_rows
+from compress.config.errors import ConfigError
+from compress.config.settings import check_choice, check_fraction, check_positive
 from compress.interfaces import StageContext
-from compress.pruner.reducer import Reducer, Workpiece
-from compress.residual import keep_channels_, residual_matrices, residual_norms, residual_width
-from compress.settings import ConfigError, check_choice, check_fraction, check_positive
+from compress.pruner.components.reducer import Reducer, Workpiece
+from compress.transformer.calibration import calibration_rows
+from compress.transformer.residual import (
+    keep_channels_,
+    residual_matrices,
+    residual_norms,
+    residual_width,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

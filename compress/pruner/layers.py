@@ -20,17 +20,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from compress.calibrate import calibration_rows
-from compress.dry_run import any_batch, check_layers_drop, weightless
+from compress.config.errors import ConfigError, first_line
+from compress.config.settings import check_choice
 from compress.interfaces import StageContext
 from compress.measure.sparsity import live_patterns, live_zeros
-from compress.pruner.reducer import Reducer, Workpiece
-from compress.rebuilding import check_rebuilds
-from compress.settings import ConfigError, check_choice
-from compress.sources import first_line
-from compress.stacks import find_stack
-from compress.student.layers import evenly_spaced
-from compress.surgery import keep_blocks_
+from compress.pruner.components.reducer import Reducer, Workpiece
+from compress.transformer.calibration import calibration_rows
+from compress.transformer.dry_run import any_batch, check_layers_drop, weightless
+from compress.transformer.rebuilding import check_rebuilds
+from compress.transformer.stacks import evenly_spaced, find_stack
+from compress.transformer.surgery import keep_blocks_
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

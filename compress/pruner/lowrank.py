@@ -1,9 +1,9 @@
 """Low-rank factorisation: a Linear becomes two thin ones, W ≈ U·V, where that takes fewer weights.
 
 The truncated SVD is the nearest matrix of its rank (Eckart & Young 1936), in the plain norm or in
-one that knows the data (`compress/pruner/weighting.py`); before the cut, singular values that are
-noise can be dropped or shrunk (`compress/pruner/denoise.py`). Those two modules say the papers and
-the deviations from them.
+one that knows the data (`components/weighting.py`); before the cut, singular values that are noise
+can be dropped or shrunk (`components/denoise.py`). Those two modules say the papers and the
+deviations from them.
 
 `standardize` divides each column by its root mean square before the SVD and multiplies V by it
 after: the norm changes, and at full rank the product is still W. Columns are not centred: a mean
@@ -20,23 +20,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from compress.blocks import scoped_linears, shape_of, weight_matrix
-from compress.interfaces import StageContext
-from compress.modules import LowRankLinear
-from compress.pruner.denoise import DENOISERS, denoised
-from compress.pruner.rank import break_even, energy_rank, ratio_rank, reason, saves
-from compress.pruner.reducer import Reducer, Workpiece
-from compress.pruner.weighting import WEIGHTINGS, Norm, linear_named, standardizing_norm
-from compress.settings import (
-    ConfigError,
-    UserError,
+from compress.config.errors import ConfigError, UserError
+from compress.config.settings import (
     check_choice,
     check_fraction,
     check_not_negative,
     check_positive,
 )
-from compress.stacks import Linear, Stack, find_stack
-from compress.surgery import replace_linear_
+from compress.interfaces import StageContext
+from compress.pruner.components.denoise import DENOISERS, denoised
+from compress.pruner.components.rank import break_even, energy_rank, ratio_rank, reason, saves
+from compress.pruner.components.reducer import Reducer, Workpiece
+from compress.pruner.components.weighting import WEIGHTINGS, Norm, linear_named, standardizing_norm
+from compress.transformer.blocks import scoped_linears, shape_of, weight_matrix
+from compress.transformer.stacks import Linear, Stack, find_stack
+from compress.transformer.stored_modules import LowRankLinear
+from compress.transformer.surgery import replace_linear_
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -14,11 +14,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from compress.blocks import scoped_linears, weight_matrix
+from compress.config.errors import ConfigError
+from compress.config.settings import check_choice, parse_pattern
 from compress.interfaces import StageContext
-from compress.pruner.masks import keep_highest, keep_pattern, masks_together
-from compress.pruner.reducer import MaskPruner, Workpiece
-from compress.settings import ConfigError, check_choice, parse_pattern
+from compress.pruner.components.masks import keep_highest, keep_pattern, masks_together
+from compress.pruner.components.reducer import MaskPruner, Workpiece
+from compress.transformer.blocks import scoped_linears, weight_matrix
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,28 +33,28 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from transformers.pytorch_utils import Conv1D
 
-from compress.blocks import scoped_linears
-from compress.curve import curve_notes
-from compress.distillation import Distillation, distillation_row_loss, on_logits
-from compress.interfaces import CompressedModel, StageContext
-from compress.pruner.masks import keep_highest, masks_together
-from compress.pruner.reducer import Reducer, Workpiece, held_masks
-from compress.pruner.schedule import check_span, check_trains, progress_of, scheduled
-from compress.settings import (
-    ConfigError,
-    UserError,
+from compress.config.errors import ConfigError, UserError
+from compress.config.settings import (
     check_choice,
     check_fraction,
     check_not_negative,
     check_positive,
 )
-from compress.train import Objective, train_
-from compress.trainer import Loss
+from compress.interfaces import CompressedModel, StageContext
+from compress.pruner.components.masks import keep_highest, masks_together
+from compress.pruner.components.reducer import Reducer, Workpiece
+from compress.pruner.components.schedule import check_span, check_trains, progress_of, scheduled
+from compress.records.curve import curve_notes
+from compress.training.distillation import Distillation, distillation_row_loss, on_logits
+from compress.training.masks import held_masks
+from compress.training.train import Objective, train_
+from compress.training.trainer import Loss
+from compress.transformer.blocks import scoped_linears
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from compress.blocks import Linear
+    from compress.transformer.blocks import Linear
 
 ORIGINAL = "parametrizations.weight.original"  # what torch calls the weight under a mask
 

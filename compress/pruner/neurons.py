@@ -1,7 +1,7 @@
 """Pruning of the neurons of the feed-forward: its inner width shrinks.
 
-The formulas and their papers are those of `compress/pruner/importance.py`, the rules of how many
-stay those of `compress/pruner/structured.py`.
+The formulas and their papers are those of `components/importance.py`, the rules of how many stay
+those of `components/structured.py`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from compress.blocks import Block, Units
-from compress.pruner.structured import UnitPruner
+from compress.pruner.components.structured import UnitPruner
+from compress.transformer.blocks import Block, Units
 
 
 @final

@@ -21,18 +21,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from compress.blocks import scoped_linears, weight_matrix
-from compress.calibrate import input_moments, walk_linears
+from compress.config.errors import ConfigError, UserError
+from compress.config.settings import check_not_negative, check_positive, parse_pattern
 from compress.interfaces import StageContext
-from compress.pruner.masks import keep_highest, keep_pattern
-from compress.pruner.reducer import MaskPruner, Workpiece
-from compress.settings import (
-    ConfigError,
-    UserError,
-    check_not_negative,
-    check_positive,
-    parse_pattern,
-)
+from compress.pruner.components.masks import keep_highest, keep_pattern
+from compress.pruner.components.reducer import MaskPruner, Workpiece
+from compress.transformer.blocks import scoped_linears, weight_matrix
+from compress.transformer.calibration import input_moments, walk_linears
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ bytes are embeddings: 30,522 rows of 384 numbers in MiniLM-L6.
 Deviations: the papers count tokens in a corpus of a language; here they are counted in the task's
 train rows, and the first entries of the vocabulary or a list of words can be added. Beside special
 and added tokens, every token of one character or byte stays, to spell the words of rows that are
-yet to come, and all that BPE builds a kept token from (see `compress.tokenizers`).
+yet to come, and all that BPE builds a kept token from (see `compress.transformer.tokenizers`).
 
 With `min_count=1` the model computes the same numbers as before on every train row, but for two
 cases: a row cut at the task's `max_length` amid a word of BPE or Unigram, because what was cut off
@@ -31,18 +31,19 @@ import torch
 import transformers
 from torch import nn
 
-from compress.dry_run import check_runs
-from compress.files import scratch_folder
+from compress.config.errors import ConfigError, UserError, first_line
+from compress.config.settings import check_not_negative, check_positive
 from compress.interfaces import StageContext
-from compress.pretrained import head_of
-from compress.processors import read_written_processor
-from compress.pruner.reducer import Reducer, Workpiece
-from compress.rebuilding import check_rebuilds
-from compress.settings import ConfigError, UserError, check_not_negative, check_positive
-from compress.sources import file_digest, first_line
-from compress.stacks import token_table
-from compress.surgery import keep_rows_, resize_
-from compress.tokenizers import (
+from compress.pruner.components.reducer import Reducer, Workpiece
+from compress.system.files import scratch_folder
+from compress.system.sources import file_digest
+from compress.transformer.dry_run import check_runs
+from compress.transformer.pretrained import head_of
+from compress.transformer.processors import read_written_processor
+from compress.transformer.rebuilding import check_rebuilds
+from compress.transformer.stacks import token_table
+from compress.transformer.surgery import keep_rows_, resize_
+from compress.transformer.tokenizers import (
     State,
     check_known,
     essential_ids,

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from compress.blocks import scoped_linears, weight_matrix
-from compress.calibrate import input_norms, walk_linears
+from compress.config.settings import parse_pattern
 from compress.interfaces import StageContext
-from compress.pruner.masks import keep_highest_per_row, keep_pattern
-from compress.pruner.reducer import MaskPruner, Workpiece
-from compress.settings import parse_pattern
+from compress.pruner.components.masks import keep_highest_per_row, keep_pattern
+from compress.pruner.components.reducer import MaskPruner, Workpiece
+from compress.transformer.blocks import scoped_linears, weight_matrix
+from compress.transformer.calibration import input_norms, walk_linears
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from compress.dry_run import check_runs
+from compress.config.errors import ConfigError
 from compress.interfaces import Quantizer
-from compress.openvino_graph import import_openvino
-from compress.openvino_rounding import check_halves, store_bfloat16_
-from compress.quantizer.rounding import cast_, check_range
+from compress.runtime.components.openvino_graph import import_openvino
+from compress.runtime.components.openvino_rounding import check_halves, store_bfloat16_
 from compress.runtime.openvino import OpenVinoFormat
 from compress.runtime.torch import TorchFormat
-from compress.settings import ConfigError
+from compress.transformer.dry_run import check_runs
+from compress.transformer.rounding import cast_, check_range
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from compress.openvino_graph import OpenVinoSource
+    from compress.runtime.components.openvino_graph import OpenVinoSource
 
 
 @dataclass(frozen=True, kw_only=True)

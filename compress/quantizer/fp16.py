@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from compress.dry_run import check_runs
 from compress.interfaces import Quantizer
-from compress.quantizer.rounding import cast_
 from compress.runtime.torch import TorchFormat
+from compress.transformer.dry_run import check_runs
+from compress.transformer.rounding import cast_
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -1,10 +1,10 @@
 """Weight-only int4: weights as 4-bit integers in groups, arithmetic in the activations' own type.
 
 Round to nearest, the baseline of Frantar et al., "GPTQ", arXiv:2210.17323; see
-`compress.quantizer.packing` for the formula and what deviates. Two codes share a byte, on disk and
-in memory. Besides its codes a group takes 16 bits for its scale and, if asymmetric, 4 for its zero
-point: 4.31 bits per weight in groups of 64. Norms and biases stay float32, and so do embeddings
-unless asked.
+`compress.transformer.packing` for the formula and what deviates. Two codes share a byte, on disk
+and in memory. Besides its codes a group takes 16 bits for its scale and, if asymmetric, 4 for its
+zero point: 4.31 bits per weight in groups of 64. Norms and biases stay float32, and so do
+embeddings unless asked.
 
 It saves bytes and no time: the codes are unpacked and made float again in every call. torch has
 kernels for packed int4, but only for some shapes, and with a layout of its own for each processor.
@@ -20,10 +20,12 @@ from jaxtyping import Float, Int8, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from compress.blocks import Linear, shape_of, weight_matrix
-from compress.openvino_compression import compress_weights, group_sizes
-from compress.quantizer.linears import LinearFormat, QuantizedLinear
-from compress.quantizer.packing import (
+from compress.config.settings import check_positive
+from compress.quantizer.components.linears import LinearFormat, QuantizedLinear
+from compress.runtime.components.openvino_compression import compress_weights, group_sizes
+from compress.runtime.openvino import OpenVinoFormat
+from compress.transformer.blocks import Linear, shape_of, weight_matrix
+from compress.transformer.packing import (
     SYMMETRIC_ZERO,
     center_groups,
     dequantize_groups,
@@ -34,13 +36,11 @@ from compress.quantizer.packing import (
     quantize_groups,
     unpack_codes,
 )
-from compress.runtime.openvino import OpenVinoFormat
-from compress.settings import check_positive
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from compress.openvino_graph import OpenVinoSource
+    from compress.runtime.components.openvino_graph import OpenVinoSource
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,13 +25,13 @@ import torch
 from jaxtyping import Float, Int8
 from torch import Tensor
 
-from compress.blocks import Linear
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Device, StageContext
-from compress.onnx_quantize import quantize_dynamically, quantize_tables
-from compress.quantizer.linears import Int8Linear, LinearFormat
-from compress.quantizer.packing import INT8_MAX
+from compress.quantizer.components.linears import Int8Linear, LinearFormat
+from compress.runtime.components.onnx_quantize import quantize_dynamically, quantize_tables
 from compress.runtime.onnxruntime import OnnxFormat
-from compress.settings import ConfigError, UserError
+from compress.transformer.blocks import Linear
+from compress.transformer.packing import INT8_MAX
 
 if TYPE_CHECKING:
     import onnx

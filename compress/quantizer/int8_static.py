@@ -11,20 +11,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from compress.config.errors import ConfigError
+from compress.config.settings import check_choice, check_fraction
 from compress.interfaces import CompressedModel, Device, Quantizer, StageContext
-from compress.onnx_quantize import CALIBRATIONS, calibrate, quantize_statically, quantize_tables
-from compress.openvino_compression import StaticInt8, quantize_static
-from compress.quantizer.embeddings import TABLE_BITS, check_embeddings
+from compress.runtime.components.onnx_quantize import (
+    CALIBRATIONS,
+    calibrate,
+    quantize_statically,
+    quantize_tables,
+)
+from compress.runtime.components.openvino_compression import StaticInt8, quantize_static
 from compress.runtime.onnxruntime import OnnxFormat
 from compress.runtime.openvino import OpenVinoFormat
-from compress.settings import ConfigError, check_choice, check_fraction
-from compress.stacks import check_all_linear
+from compress.transformer.quantized_embedding import TABLE_BITS, check_embeddings
+from compress.transformer.stacks import check_all_linear
 
 if TYPE_CHECKING:
     import onnx
     from transformers import PreTrainedModel
 
-    from compress.openvino_graph import OpenVinoSource
+    from compress.runtime.components.openvino_graph import OpenVinoSource
 
 AUTO, NONE = "auto", "none"
 

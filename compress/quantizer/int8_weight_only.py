@@ -16,15 +16,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from compress.blocks import Linear
-from compress.openvino_compression import compress_weights, group_sizes
-from compress.quantizer.linears import Int8Linear, LinearFormat
+from compress.quantizer.components.linears import Int8Linear, LinearFormat
+from compress.runtime.components.openvino_compression import compress_weights, group_sizes
 from compress.runtime.openvino import OpenVinoFormat
+from compress.transformer.blocks import Linear
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from compress.openvino_graph import OpenVinoSource
+    from compress.runtime.components.openvino_graph import OpenVinoSource
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,9 @@ from jaxtyping import Float, Int8, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from compress.blocks import Linear, shape_of, weight_matrix
-from compress.quantizer.linears import LinearFormat, QuantizedLinear
-from compress.quantizer.packing import (
+from compress.quantizer.components.linears import LinearFormat, QuantizedLinear
+from compress.transformer.blocks import Linear, shape_of, weight_matrix
+from compress.transformer.packing import (
     FLOAT32_SLACK,
     SMALLEST_SCALE,
     group_count,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import onnx
     from transformers import PreTrainedModel
 
-    from compress.openvino_graph import OpenVinoSource
+    from compress.runtime.components.openvino_graph import OpenVinoSource
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,16 +32,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from compress.blocks import Linear, every_linear
-from compress.curve import curve_notes
-from compress.distillation import Distillation, distill_
+from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext, Step
-from compress.pruner.reducer import held_masks
-from compress.quantizer.embeddings import MAKERS, embedding_tables
+from compress.quantizer.components.linears import LinearFormat
 from compress.quantizer.int8_dynamic import Int8DynamicLinear, activation_max, check_kernels
-from compress.quantizer.linears import LinearFormat
-from compress.quantizer.packing import SMALLEST_SCALE, quantize_per_channel
-from compress.settings import ConfigError
+from compress.records.curve import curve_notes
+from compress.training.distillation import Distillation, distill_
+from compress.training.masks import held_masks
+from compress.transformer.blocks import Linear, every_linear
+from compress.transformer.packing import SMALLEST_SCALE, quantize_per_channel
+from compress.transformer.quantized_embedding import MAKERS, embedding_tables
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

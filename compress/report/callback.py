@@ -10,8 +10,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from compress.run_folder import RUN
-from compress.settings import UserError
+from compress.config.errors import UserError
+from compress.store.run_folder import RUN
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,12 @@ class ReportAfterMultirun(Callback):
                 others are there.
         """
         # Imported here: Hydra builds callbacks before it composes the config, even for --help.
-        from compress.cli import track_sweep
+        from compress.job import track_sweep
         from compress.report.experiment import experiment_tables, without_unreadable
         from compress.report.experiment_page import show_tables
         from compress.report.screen import show
-        from compress.report.terminal import open_console
         from compress.report.write import write_report
+        from compress.system.terminal import open_console
 
         folder = Path(config.hydra.sweep.dir)
         # Hydra calls it also after an error has ended a sweep: no other end may take its place.

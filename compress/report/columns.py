@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from compress.metrics import METRICS
-from compress.records import Environment, Latency, RunRecord, Speedup
-from compress.report.words import asked_sparsity, environment_of, measured
-from compress.scores import SCORES
+from compress.records.metrics import METRICS
+from compress.records.schema import Environment, Latency, RunRecord, Speedup
+from compress.records.scores import SCORES
+from compress.records.words import asked_sparsity, environment_of, measured
 
 Kind = Literal["text", "number", "integer", "boolean"]
 FRACTION, RATIO, BYTES, MS, COUNT, SECONDS = "fraction", "ratio", "bytes", "ms", "count", "s"

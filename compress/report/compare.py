@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compress.figures import outside
-from compress.legible import shortened, visible
-from compress.records import RunRecord, Score, Speedup
-from compress.report.collect import Collection
-from compress.report.quality import difference_words, kind_of, value_words
-from compress.report.table import recipe
-from compress.report.words import environment_of, measured, megabytes, speedup_words
+from compress.config.legible import shortened, visible
+from compress.records.collect import Collection
+from compress.records.measurements import outside
+from compress.records.recipe import recipe
+from compress.records.schema import RunRecord, Score, Speedup
+from compress.records.score_words import difference_words, kind_of, value_words
+from compress.records.words import environment_of, measured, megabytes, speedup_words
 
 # What docs/measurement.md says that memory repeats to: "a few percent".
 MEMORY_NOISE = 0.05

@@ -10,7 +10,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from compress.report.collect import Collection
+from compress.config.errors import UserError
+from compress.records.collect import Collection
+from compress.records.markdown import plain_text
+from compress.records.recipe import recipe
+from compress.records.scores import SCORES
 from compress.report.compare import (
     Change,
     Difference,
@@ -22,11 +26,7 @@ from compress.report.compare import (
     differences,
     match,
 )
-from compress.report.markdown import plain_text
-from compress.report.table import recipe
-from compress.report.terminal import plain
-from compress.scores import SCORES
-from compress.settings import UserError
+from compress.system.terminal import plain
 
 NEWCOMBE = "Newcombe's (1998, method 10) of the two Wilson intervals"
 ZOU_DONNER = "Zou and Donner's (2008) of the two intervals"

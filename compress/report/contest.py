@@ -8,12 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.budgets import Budget, Candidate, Split, Winner, budgets_of, candidate, winners
-from compress.records import RunRecord
+from compress.analysis.budgets import (
+    Budget,
+    Candidate,
+    Split,
+    Winner,
+    budgets_of,
+    candidate,
+    winners,
+)
+from compress.records.schema import RunRecord
+from compress.records.scores import SCORES, ScoreKind
+from compress.records.words import measured
 from compress.report.points import Shape, latency_figure, run_name, shapes_of, speedup_at
 from compress.report.sections import Section
-from compress.report.words import measured
-from compress.scores import SCORES, ScoreKind
 
 # A gain below it is no reason to ship another model: a model timed against itself is up to 3 %
 # faster by chance (docs/noise.md).

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from compress.analysis.goals import Constraint, baseline_of
+from compress.config.errors import ConfigError, UserError
 from compress.experiment.definition import (
     Experiment,
     Point,
@@ -17,11 +19,9 @@ from compress.experiment.definition import (
     parse_experiment,
     points,
 )
-from compress.metrics import settled
-from compress.records import FILE, RunRecord
-from compress.report.collect import Collection
-from compress.search.goals import Constraint, baseline_of
-from compress.settings import ConfigError, UserError
+from compress.records.collect import Collection
+from compress.records.metrics import settled
+from compress.records.schema import FILE, RunRecord
 
 MISSING = "not run"
 OPTIONS = "experiment.options"

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from compress.experiment.definition import SAVED, figure
-from compress.metrics import METRICS
-from compress.records import RunRecord
+from compress.records.markdown import plain_text
+from compress.records.metrics import METRICS
+from compress.records.schema import RunRecord
+from compress.records.words import NO_DIFFERENCE, environment_of, measured, warnings
 from compress.report.experiment import ExperimentTable, Line
-from compress.report.markdown import plain_text
-from compress.report.terminal import plain
-from compress.report.words import NO_DIFFERENCE, environment_of, measured, warnings
+from compress.system.terminal import plain
 
 ABSENT = "–"
 ALWAYS = ("size_bytes", SAVED, "speedup")  # besides the score, and whatever else was published

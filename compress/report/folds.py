@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from compress.metrics import METRICS
+from compress.records.folds import Spread
+from compress.records.metrics import METRICS
 from compress.report.points import run_name
 from compress.report.sections import Section
-from compress.spread import Spread
 
 # Other bytes and counts hardly differ from fold to fold; each fold's record has them.
 UNTOLD = ("bytes", "count", "per second")

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.records import Comparison, RunRecord
-from compress.report.collect import Collection
+from compress.records.collect import Collection
+from compress.records.schema import Comparison, RunRecord
+from compress.records.score_words import kind_of, value_words
+from compress.records.words import NO_DIFFERENCE, environment_of, measured, shared_words, warnings
 from compress.report.points import Shape, run_name, shapes_of, speedup_at
-from compress.report.quality import kind_of, value_words
 from compress.report.recommend import Advice
-from compress.report.words import NO_DIFFERENCE, environment_of, measured, shared_words, warnings
 
 ON_FOLDS = (
     "The figures of a run with folds are means over models of which each was judged on other rows, "

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from compress.records import RunRecord, Speedup
+from compress.records.recipe import recipe
+from compress.records.schema import RunRecord, Speedup
+from compress.records.score_words import kind_of, score_words, value_words
+from compress.records.words import change_words, measured, megabytes, speedup_words
 from compress.report.points import (
     Shape,
     latency_figure,
@@ -19,10 +22,7 @@ from compress.report.points import (
     speedup_at,
     teacher_ms,
 )
-from compress.report.quality import kind_of, score_words, value_words
 from compress.report.recommend import Advice
-from compress.report.table import recipe
-from compress.report.words import change_words, measured, megabytes, speedup_words
 
 Columns = Mapping[str, Any]
 # What the runs of one section may differ in, and a reader may filter by.

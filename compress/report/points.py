@@ -16,11 +16,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float
 
-from compress.legible import visible
-from compress.pareto import Direction, pareto_front
-from compress.records import RunRecord, Speedup
-from compress.report.quality import kind_of
-from compress.report.words import SAME_BYTES, measured, shape_words
+from compress.analysis.pareto import Direction, pareto_front
+from compress.config.legible import visible
+from compress.records.schema import RunRecord, Speedup
+from compress.records.score_words import kind_of
+from compress.records.words import SAME_BYTES, measured, shape_words
 
 Shape: TypeAlias = tuple[int, int]
 Place: TypeAlias = Literal["front", "as good", "beaten"]

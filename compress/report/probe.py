@@ -14,15 +14,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from compress.budgets import Candidate, Winner, budgets_of, candidate, winners
-from compress.files import write_atomically
-from compress.records import Latency, RunRecord, Speedup
-from compress.report.csv_text import csv_text
-from compress.report.quality import difference_words, is_share, kind_of, value_words
-from compress.report.terminal import plain
-from compress.report.words import measured, megabytes, p_words, speedup_words
-from compress.scores import SCORES, ScoreKind
-from compress.settings import ConfigError
+from compress.analysis.budgets import Candidate, Winner, budgets_of, candidate, winners
+from compress.config.errors import ConfigError
+from compress.records.csv_text import csv_text
+from compress.records.schema import Latency, RunRecord, Speedup
+from compress.records.score_words import difference_words, is_share, kind_of, value_words
+from compress.records.scores import SCORES, ScoreKind
+from compress.records.words import measured, megabytes, p_words, speedup_words
+from compress.system.files import write_atomically
+from compress.system.terminal import plain
 
 Shape = tuple[int, int]
 

@@ -12,9 +12,24 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.budgets import MORE, Budget, Candidate, Split, titles
-from compress.pareto import knee
-from compress.records import RunRecord
+from compress.analysis.budgets import MORE, Budget, Candidate, Split, titles
+from compress.analysis.pareto import knee
+from compress.records.schema import RunRecord
+from compress.records.score_words import (
+    difference_words,
+    kind_of,
+    more_than_words,
+    score_words,
+    value_words,
+)
+from compress.records.words import (
+    change_words,
+    environment_of,
+    fast_words,
+    measured,
+    megabytes,
+    named_runs,
+)
 from compress.report.contest import Contest, chosen_of, contest_of
 from compress.report.points import (
     Shape,
@@ -24,22 +39,7 @@ from compress.report.points import (
     size_figure,
     speedup_at,
 )
-from compress.report.quality import (
-    difference_words,
-    kind_of,
-    more_than_words,
-    score_words,
-    value_words,
-)
 from compress.report.sections import Section
-from compress.report.words import (
-    change_words,
-    environment_of,
-    fast_words,
-    measured,
-    megabytes,
-    named_runs,
-)
 
 NO_WORSE = "neither larger nor measurably slower than the teacher"
 

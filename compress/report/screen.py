@@ -9,11 +9,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from compress.records import ModelMetrics, RunRecord
-from compress.report.quality import kind_of, most_words, value_words
-from compress.report.table import recipe
-from compress.report.terminal import plain
-from compress.report.words import (
+from compress.records.recipe import recipe
+from compress.records.schema import ModelMetrics, RunRecord
+from compress.records.score_words import kind_of, most_words, value_words
+from compress.records.scores import ScoreKind
+from compress.records.words import (
     NO_DIFFERENCE,
     SIGNIFICANT,
     UNCERTAIN_TIMES,
@@ -26,7 +26,7 @@ from compress.report.words import (
     warnings,
 )
 from compress.report.write import Report
-from compress.scores import ScoreKind
+from compress.system.terminal import plain
 
 ROWS = 20
 SECTIONS = 4

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from compress.records import ModelMetrics, RunRecord
-from compress.report.words import environment_of, measured
-from compress.scores import SCORES, ScoreKind
+from compress.records.schema import ModelMetrics, RunRecord
+from compress.records.scores import SCORES, ScoreKind
+from compress.records.words import environment_of, measured
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Section:
 
     @property
     def metric(self) -> str:
-        """What all of them are judged by first, a name in `compress.scores`."""
+        """What all of them are judged by first, a name in `compress.records.scores`."""
         return self.baseline.score.metric
 
     @property

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from compress.legible import shortened, visible
-from compress.records import RunRecord
+from compress.config.legible import visible
+from compress.records.recipe import STAGES, recipe
+from compress.records.schema import RunRecord
 from compress.report.columns import (
     MEASURED,
     NO_UNIT,
@@ -23,12 +22,6 @@ from compress.report.columns import (
     ShapeColumn,
 )
 
-STAGES = ("student", "pruner", "quantizer")
-# The knobs that a recipe always shows, whether or not they were set on the command line.
-MAIN_KNOBS = {"pruner": ("sparsity", "pattern"), "student": ("keep",)}
-NOTHING = "teacher as it is"
-MISSING = object()
-LONGEST_KNOB = 200  # characters of a setting in a recipe; the command that remakes a run has all
 # Types that have a place for what is missing.
 DTYPES: dict[Kind, str] = {
     "text": "string",
@@ -80,63 +73,6 @@ def columns_page() -> str:
         f"| `{_pattern(each)}` | {each.kind} | {each.unit} | {each.meaning} |" for each in columns
     ]
     return "\n".join(lines) + "\n"
-
-
-def recipe(record: RunRecord) -> str:
-    """What was done to the teacher, in a few words: "wanda sparsity=0.5 + int8_dynamic".
-
-    The runtime is named after it unless it is torch: "… on openvino".
-    """
-    steps = []
-    for group in STAGES:
-        choice = record.choices.get(group, "none")
-        if choice != "none":
-            steps.append(" ".join([choice, *_knobs(record, group)]))
-    words, runtime = " + ".join(steps) or NOTHING, _runtime(record)
-    return visible(words if runtime == "torch" else f"{words} on {runtime}")
-
-
-def _runtime(record: RunRecord) -> str:
-    """What ran the model; of a run that failed, what its device asked for: cpu_openvino."""
-    if record.metrics is not None:
-        return record.metrics.runtime
-    return record.choices.get("device", "").partition("_")[2] or "torch"
-
-
-def _knobs(record: RunRecord, group: str) -> list[str]:
-    """The settings that tell the group's choice from others, by the shortest names that do."""
-    settings = record.settings(group)
-    knobs: dict[tuple[str, ...], Any] = {
-        (name,): settings[name]
-        for name in MAIN_KNOBS.get(group, ())
-        if settings.get(name) is not None
-    }
-    for override in record.overrides:
-        key = override.lstrip("+").partition("=")[0]
-        if key.startswith(f"{group}."):
-            # From the config: the override has the command line's quotes and escapes.
-            path = tuple(key.removeprefix(f"{group}.").split("."))
-            knobs[path] = functools.reduce(entry, path, settings)
-    known = {path: value for path, value in knobs.items() if value is not MISSING}
-    return [f"{_name(path, known)}={_short(value)}" for path, value in known.items()]
-
-
-def entry(settings: Any, name: str) -> Any:
-    """A setting; `MISSING` where an override is of something that the config does not have."""
-    return settings.get(name, MISSING) if isinstance(settings, Mapping) else MISSING
-
-
-def _name(path: tuple[str, ...], paths: Iterable[tuple[str, ...]]) -> str:
-    """The end of a path that is no other one's: "sparsity", or "heads.sparsity"."""
-    others = [other for other in paths if other != path]
-    lengths = range(1, len(path))
-    unique = (n for n in lengths if all(other[-n:] != path[-n:] for other in others))
-    return ".".join(path[-next(unique, len(path)) :])
-
-
-def _short(value: object) -> str:
-    """A search draws numbers with 16 digits; 4 tell its trials apart."""
-    return f"{value:.4g}" if isinstance(value, float) else shortened(str(value), LONGEST_KNOB)
 
 
 def _choice(group: str) -> Callable[[RunRecord], object]:

@@ -9,19 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from compress.files import write_atomically
-from compress.legible import visible
-from compress.records import RunRecord
-from compress.report.collect import Collection, collect
-from compress.report.csv_text import csv_text
-from compress.report.latex import latex_tables
-from compress.report.page import PAGE, render_page
-from compress.report.plot import plot_pareto
-from compress.report.quality import axis_words, kind_of, score_words, value_words
-from compress.report.recommend import Advice, advise
-from compress.report.sections import Section, sections
-from compress.report.table import recipe, results_table
-from compress.report.words import (
+from compress.config.legible import visible
+from compress.records.collect import Collection, collect
+from compress.records.csv_text import csv_text
+from compress.records.recipe import recipe
+from compress.records.schema import RunRecord
+from compress.records.score_words import axis_words, kind_of, score_words, value_words
+from compress.records.words import (
     UNCERTAIN_TIMES,
     asked_sparsity,
     by_score,
@@ -34,7 +28,14 @@ from compress.report.words import (
     speedup_words,
     warnings,
 )
+from compress.report.html.page import PAGE, render_page
+from compress.report.paper.latex import latex_tables
+from compress.report.paper.plot import plot_pareto
+from compress.report.recommend import Advice, advise
+from compress.report.sections import Section, sections
+from compress.report.table import results_table
 from compress.report.written import replaced_files
+from compress.system.files import write_atomically
 
 CSV, PARQUET, LATEX, MARKDOWN = (f"results.{end}" for end in ("csv", "parquet", "tex", "md"))
 

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compress.files import write_atomically
-from compress.settings import UserError
+from compress.config.errors import UserError
+from compress.system.files import write_atomically
 
 LIST = ".compress-report"
 # What a list can name: it may have come from elsewhere, with the folder.

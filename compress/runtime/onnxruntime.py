@@ -1,8 +1,8 @@
-"""The onnxruntime runtime: the graph of `compress.onnx_export`, executed by Microsoft's kernels.
+"""The onnxruntime runtime: an ONNX graph of the model, executed by Microsoft's kernels.
 
-On the CPU alone. The session fuses what it can when it loads; onnxruntime.transformers' offline
-fusions found nothing more in these graphs that paid (MiniLM-L6, 1 x 128 tokens, one thread: 60 ms
-without them, 67 with), so they are not used.
+`components/onnx_export.py` makes the graph. It runs on the CPU alone. The session fuses what it can
+when it loads; onnxruntime.transformers' offline fusions found nothing more in these graphs that
+paid (MiniLM-L6, 1 x 128 tokens, one thread: 60 ms without them, 67 with), so they are not used.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from compress.artifact import RunSpec, new_folder, read_spec, seal
-from compress.exportable import check_exportable
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import (
     CompressedModel,
     Device,
@@ -29,18 +28,19 @@ from compress.interfaces import (
     StageContext,
     Step,
 )
-from compress.onnx_export import (
+from compress.runtime.components.exportable import check_exportable
+from compress.runtime.components.onnx_export import (
     export_graph,
     initializer_names,
     initializers,
     transposed_initializers,
 )
-from compress.onnx_quantize import CODES
-from compress.positions import check_length, position_count
-from compress.processors import read_written_processor
-from compress.runtime.pairs import require
+from compress.runtime.components.onnx_quantize import CODES
 from compress.runtime.torch import TorchModel
-from compress.settings import ConfigError, UserError
+from compress.store.artifact import RunSpec, new_folder, read_spec, seal
+from compress.system.packages import require
+from compress.transformer.positions import check_length, position_count
+from compress.transformer.processors import read_written_processor
 
 if TYPE_CHECKING:
     import onnx

@@ -1,8 +1,8 @@
 """The openvino runtime: Intel's compiler for CPUs, made for x86 and for int8.
 
-The model goes there as the ONNX graph of `compress.onnx_export`. By default OpenVINO computes in
-bfloat16 wherever the processor can, whatever the model is stored in, and rounds what a weight-only
-Linear reads to int8 on the fly. Here the format says what is computed in: both are set.
+The model goes there as the ONNX graph of `components/onnx_export.py`. By default OpenVINO computes
+in bfloat16 wherever the processor can, whatever the model is stored in, and rounds what a
+weight-only Linear reads to int8 on the fly. Here the format says what is computed in: both are set.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from compress.artifact import RunSpec, new_folder, read_spec, seal
-from compress.blocks import every_linear
-from compress.exportable import check_exportable
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import (
     CompressedModel,
     Device,
@@ -31,8 +29,9 @@ from compress.interfaces import (
     StageContext,
     Step,
 )
-from compress.onnx_export import export_graph, initializer_names
-from compress.openvino_graph import (
+from compress.runtime.components.exportable import check_exportable
+from compress.runtime.components.onnx_export import export_graph, initializer_names
+from compress.runtime.components.openvino_graph import (
     OpenVinoSource,
     all_readers,
     constants,
@@ -46,11 +45,12 @@ from compress.openvino_graph import (
     weight_tensor,
     with_weights,
 )
-from compress.positions import check_length, position_count
-from compress.processors import read_written_processor
-from compress.runtime.pairs import require
 from compress.runtime.torch import TorchModel
-from compress.settings import ConfigError, UserError
+from compress.store.artifact import RunSpec, new_folder, read_spec, seal
+from compress.system.packages import require
+from compress.transformer.blocks import every_linear
+from compress.transformer.positions import check_length, position_count
+from compress.transformer.processors import read_written_processor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from compress.artifact import read_model, read_spec, write_model
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import (
     CompressedModel,
     Device,
@@ -26,11 +26,11 @@ from compress.interfaces import (
     StageContext,
     Step,
 )
-from compress.modules import StoredModule, code_bits, named_weights
-from compress.positions import check_length, position_count
-from compress.pretrained import head_of
-from compress.processors import read_written_processor
-from compress.settings import ConfigError, UserError
+from compress.store.artifact import read_model, read_spec, write_model
+from compress.transformer.positions import check_length, position_count
+from compress.transformer.pretrained import head_of
+from compress.transformer.processors import read_written_processor
+from compress.transformer.stored_modules import StoredModule, code_bits, named_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

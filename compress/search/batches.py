@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 
-from compress.errors import one_line
+from compress.config.ending import one_line
+from compress.config.errors import UserError
 from compress.search.desk import Desk, Interrupted, Interrupts
 from compress.search.space import overrides_of
 from compress.search.trials import Claim
-from compress.settings import UserError
 
 WAIT_SECONDS = 1.0
 FIRST_INTERRUPT = "stopping after this batch of trials"

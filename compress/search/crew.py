@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from compress.processes import process_context
 from compress.search.job import Outcome, Setup, serve
 from compress.search.reporter import Order
 from compress.search.trials import Claim
+from compress.system.processes import process_context
 
 JOIN_SECONDS = 5.0
 

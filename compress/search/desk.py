@@ -14,16 +14,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from compress.blame import Blame
-from compress.records import FILE, RunRecord, read_record
-from compress.run_folder import RUN, is_marked
-from compress.search.goals import Goals
+from compress.analysis.goals import Goals
+from compress.config.blame import Blame
+from compress.config.errors import UserError
+from compress.records.schema import FILE, RunRecord, read_record
 from compress.search.job import OUTPUT
 from compress.search.ledger import Ledger
 from compress.search.limits import Limits
 from compress.search.reporter import Rejection
 from compress.search.trials import Claim
-from compress.settings import UserError
+from compress.store.run_folder import RUN, is_marked
 
 log = logging.getLogger(__name__)
 

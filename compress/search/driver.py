@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from compress.config.errors import UserError
 from compress.search.crew import Crew, Died, Worker
 from compress.search.desk import Desk, Interrupted, Interrupts
 from compress.search.job import Outcome
 from compress.search.reporter import Order
 from compress.search.space import overrides_of
-from compress.settings import UserError
 
 LISTEN_SECONDS = 0.25
 FORCED = 2  # interrupts after which nothing is waited for

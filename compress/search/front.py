@@ -16,22 +16,21 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from compress.budgets import Winner, budgets_of, candidate, titles, winners
-from compress.checkpoint_files import is_plain_name
-from compress.files import write_atomically
-from compress.metrics import METRICS
-from compress.records import FILE, RunRecord, parse_record, read_record, write_record
-from compress.report.card import remake_command
-from compress.report.csv_text import csv_text
-from compress.report.quality import kind_of, value_words
-from compress.report.table import recipe
-from compress.report.words import fast_words, measured
-from compress.run_folder import delete_model, written_files
-from compress.search.goals import Goals
+from compress.analysis.budgets import Winner, budgets_of, candidate, titles, winners
+from compress.analysis.goals import Goals
+from compress.config.errors import UserError
+from compress.records.csv_text import csv_text
+from compress.records.metrics import METRICS
+from compress.records.recipe import recipe, remake_command
+from compress.records.schema import FILE, RunRecord, parse_record, read_record, write_record
+from compress.records.score_words import kind_of, value_words
+from compress.records.words import fast_words, measured
 from compress.search.ledger import Ledger
 from compress.search.limits import FRONT
 from compress.search.trials import FOLDER, RECORD
-from compress.settings import UserError
+from compress.store.run_folder import delete_model, written_files
+from compress.system.files import write_atomically
+from compress.transformer.checkpoint_files import is_plain_name
 
 log = logging.getLogger(__name__)
 

@@ -29,8 +29,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from compress.config.errors import ConfigError
 from compress.search.space import SIGNIFICANT_DIGITS, Dimension, Space
-from compress.settings import ConfigError
 
 MOST_PERMUTED = 5  # 120 orders; of more, no search sees a noticeable share
 

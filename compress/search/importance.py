@@ -9,10 +9,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
 
+from compress.config.errors import UserError
 from compress.search.grammar import parse_space
 from compress.search.past import PastSearch
 from compress.search.space import Value
-from compress.settings import UserError
 
 LEAST_TRIALS = 10
 # Optuna's evaluator holds the best trials against all, the best tenth by default, and asks for five

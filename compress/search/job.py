@@ -16,18 +16,18 @@ from hydra.core.utils import JobRuntime, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from compress.blame import Blame, blame, blamed
-from compress.errors import one_line
-from compress.monitor import Stopped, watched
-from compress.records import FILE
-from compress.run_folder import RUN, locked_folder
+from compress.config.blame import Blame, blame, blamed
+from compress.config.ending import one_line
+from compress.core.monitor import Stopped, watched
+from compress.records.schema import FILE
 from compress.search.reporter import Order, Rejection, Reporter
+from compress.store.run_folder import RUN, locked_folder
 
 OUTPUT = "output.log"
 PRELOAD = (
     "compress.build",
     "compress.pipeline",
-    "compress.train",
+    "compress.training.train",
     "compress.search.job",
     "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper",  # Hydra looks at all of its plugins
 )
@@ -57,7 +57,7 @@ class Outcome:
 
     Attributes:
         error: what it raised; a job that could be composed has it in its record as well.
-        blame: whose fault that is, as far as it is known; see `compress.blame`.
+        blame: whose fault that is, as far as it is known; see `compress.config.blame`.
         stopped: whether it ended because it was asked to.
     """
 

@@ -26,10 +26,10 @@ from optuna import Study
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from compress.legible import shortened
-from compress.ranges import LONGEST_ERROR
-from compress.records import RunRecord
-from compress.search.goals import Goals
+from compress.analysis.goals import Goals
+from compress.config.errors import UserError
+from compress.config.legible import LONGEST_ERROR, shortened
+from compress.records.schema import RunRecord
 from compress.search.owner import HEARTBEAT_SECONDS, PATIENCE_SECONDS, Owner, drivers_of
 from compress.search.sampler import NumberedSampler
 from compress.search.space import Point, Space, differences, point_key
@@ -47,7 +47,6 @@ from compress.search.trials import (
     is_lost,
     key_of,
 )
-from compress.settings import UserError
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compress.settings import Settings, check_fraction
+from compress.config.settings import Settings, check_fraction
 
 # What `search.keep_artifacts` may be.
 ALL, FRONT = "all", "front"
@@ -17,8 +17,8 @@ class EarlyLook(Settings):
     Attributes:
         after: share of a training's steps, in [0, 1).
         margin: a trial is given up if its score on the validation rows is then worse than what a
-            constraint asks for by more than this, in quality (see `compress.scores`): in accuracy
-            itself, in perplexity a share of it.
+            constraint asks for by more than this, in quality (see `compress.records.scores`): in
+            accuracy itself, in perplexity a share of it.
     """
 
     after: float

@@ -9,12 +9,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from compress.report.terminal import plain
 from compress.search.crew import Worker
 from compress.search.driver import Driver
 from compress.search.front import Front
 from compress.search.space import overrides_of
 from compress.search.trials import Claim
+from compress.system.terminal import plain
 
 REFRESH_SECONDS = 0.5
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from compress.pareto import hypervolume, pareto_front
-from compress.records import FILE, RunRecord, read_record
-from compress.search.goals import Goals, parse_goals
-from compress.settings import UserError
+from compress.analysis.goals import Goals, parse_goals
+from compress.analysis.pareto import hypervolume, pareto_front
+from compress.config.errors import UserError
+from compress.records.schema import FILE, RunRecord, read_record
 
 FRONT_FILE = "front.json"  # what a search keeps beside its trials
 FIGURES = re.compile(r"\d(?:[\d,.]*\d)?(?:e[-+]?\d+)?")

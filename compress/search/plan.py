@@ -10,15 +10,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from compress.claims import HOW
-from compress.processes import physical_cores
-from compress.recompose import dotted
-from compress.search.goals import Goals, parse_goals
+from compress.analysis.goals import Goals, parse_goals
+from compress.config.compose import dotted
+from compress.config.errors import ConfigError
+from compress.config.settings import Settings, check_choice, check_positive, shown
 from compress.search.grammar import parse_space
 from compress.search.limits import ALL, FRONT, EarlyLook
 from compress.search.sampler import SamplerSettings
 from compress.search.space import Space
-from compress.settings import ConfigError, Settings, check_choice, check_positive, shown
+from compress.store.claims import HOW
+from compress.system.processes import physical_cores
 
 # What is searched; the rest of `search` says how.
 WHAT = {"space", "objectives", "constraints", "split"}

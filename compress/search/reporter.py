@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from compress.monitor import Forecast, Monitor, Rejected, Stopped
-from compress.scores import SCORES
-from compress.search.goals import QUALITY, Constraint
+from compress.analysis.goals import QUALITY, Constraint
+from compress.core.monitor import Forecast, Monitor, Rejected, Stopped
+from compress.records.scores import SCORES
 from compress.search.limits import EarlyLook
 
 ORPHANED = 1  # the exit code of a worker whose driver is gone

@@ -14,9 +14,9 @@ from optuna.exceptions import StorageInternalError
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from compress.credentials import scrub
-from compress.records import FILE
-from compress.report.terminal import plain
+from compress.config.credentials import scrub
+from compress.config.errors import UserError
+from compress.records.schema import FILE
 from compress.search.batches import Batches
 from compress.search.crew import open_crew
 from compress.search.desk import Desk, Interrupted
@@ -31,7 +31,7 @@ from compress.search.plan import Plan, SearchSettings
 from compress.search.sampler import GRID
 from compress.search.storage import open_storage, open_study
 from compress.search.trials import reasons_of
-from compress.settings import UserError
+from compress.system.terminal import plain
 
 BROKEN = (SQLAlchemyError, StorageInternalError, OSError)  # the study, or the disk below it
 TOLD_REASONS = 5  # at the end of a search

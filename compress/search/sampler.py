@@ -22,8 +22,9 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from compress.config.errors import ConfigError
+from compress.config.settings import Settings, check_seed
 from compress.search.space import Point
-from compress.settings import ConfigError, Settings, check_seed
 
 GRID = "grid"
 SEEDS = 2**31

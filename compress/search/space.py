@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 from optuna.samplers import RandomSampler
 
-from compress.settings import ConfigError
+from compress.config.errors import ConfigError
 
 Value: TypeAlias = str | int | float
 # What the active dimensions are set to. A choice is the text of an override.

@@ -17,13 +17,13 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
-from compress.credentials import scrub
-from compress.files import new_sqlite_url
-from compress.search.goals import Goals
+from compress.analysis.goals import Goals
+from compress.config.credentials import scrub
+from compress.config.errors import UserError
 from compress.search.owner import drivers_of
 from compress.search.sampler import NumberedSampler
 from compress.search.trials import counts
-from compress.settings import UserError
+from compress.system.files import new_sqlite_url
 
 SQLITE, JOURNAL = "sqlite", "journal"
 DEFINITION = "definition"

@@ -10,8 +10,9 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from compress.cli import run_job
-from compress.settings import ConfigError, shown
+from compress.config.errors import ConfigError
+from compress.config.settings import shown
+from compress.job import run_job
 
 # Where no other launcher is asked for.
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"

@@ -11,12 +11,12 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from compress.dry_run import check_layers_drop
+from compress.config.errors import ConfigError
 from compress.interfaces import StageContext
-from compress.settings import ConfigError
-from compress.stacks import find_stack
-from compress.student.learner import Learner
-from compress.surgery import keep_blocks_
+from compress.student.components.learner import Learner
+from compress.transformer.dry_run import check_layers_drop
+from compress.transformer.stacks import evenly_spaced, find_stack
+from compress.transformer.surgery import keep_blocks_
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -75,10 +75,3 @@ class LayersStudent(Learner):
 
     def _kept(self, depth: int) -> tuple[int, ...]:
         return evenly_spaced(self.keep, depth) if isinstance(self.keep, int) else self.keep
-
-
-def evenly_spaced(count: int, depth: int) -> tuple[int, ...]:
-    """`count` layer indices from the first to the last of `depth`; the first alone for one."""
-    if count == 1:
-        return (0,)
-    return tuple(round(i * (depth - 1) / (count - 1)) for i in range(count))

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from compress.checkpoint import read_checkpoint
-from compress.checkpoint_files import find_model, model_digest
+from compress.config.errors import ConfigError
 from compress.interfaces import StageContext, TrainingData
-from compress.pretrained import head_of, load_skeleton
-from compress.settings import ConfigError
-from compress.student.learner import Learner
+from compress.student.components.learner import Learner
+from compress.transformer.checkpoint import read_checkpoint
+from compress.transformer.checkpoint_files import find_model, model_digest
+from compress.transformer.pretrained import head_of, load_skeleton
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from compress.blocks import Block, known_blocks
+from compress.config.errors import ConfigError
+from compress.config.settings import check_positive
 from compress.interfaces import StageContext
-from compress.settings import ConfigError, check_positive
-from compress.student.learner import Learner
-from compress.surgery import set_depth_
+from compress.student.components.learner import Learner
+from compress.transformer.blocks import Block, known_blocks
+from compress.transformer.surgery import set_depth_
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

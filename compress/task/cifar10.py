@@ -17,13 +17,12 @@ from typing import Any, final
 import numpy as np
 import pandas as pd
 
+from compress.config.errors import UserError, first_line
 from compress.interfaces import TaskData
-from compress.settings import UserError
-from compress.sources import first_line
-from compress.task.delimited import listed
-from compress.task.hub import IMAGES, Column, load_hub_dataset
-from compress.task.image import ImageTask, held_images
-from compress.task.sampling import hold_out
+from compress.task.components.delimited import listed
+from compress.task.components.hub import IMAGES, Column, load_hub_dataset
+from compress.task.components.image import ImageTask, held_images
+from compress.task.components.sampling import hold_out
 
 HUB_ID = "uoft-cs/cifar10"
 CLASSES = (

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from compress.config.errors import ConfigError, UserError
+from compress.config.settings import check_choice
 from compress.interfaces import TaskData
-from compress.settings import ConfigError, UserError, check_choice
-from compress.task.cleaning import DROPPABLE, cleaned, without_shared
-from compress.task.folds import FoldedTask
-from compress.task.labels import Answers, Classes, Labels, Numbers
-from compress.task.rows import AUTO, Request, check_columns, read_rows
-from compress.task.sampling import LABEL, check_held_out, stratified_sample
-from compress.task.text import SECOND, TEXT, TextTask, text_columns
-from compress.task.weights import Weights, check_weights
+from compress.task.components.cleaning import DROPPABLE, cleaned, without_shared
+from compress.task.components.folds import FoldedTask
+from compress.task.components.labels import Answers, Classes, Labels, Numbers
+from compress.task.components.rows import AUTO, Request, check_columns, read_rows
+from compress.task.components.sampling import LABEL, check_held_out, stratified_sample
+from compress.task.components.text import SECOND, TEXT, TextTask, text_columns
+from compress.task.components.weights import Weights, check_weights
 
 PROBLEMS = CLASSIFICATION, REGRESSION, MULTI_LABEL = "classification", "regression", "multi_label"
 HELD_OUT = ("evaluation", "validation")  # of texts in both, the first keeps them

@@ -12,8 +12,8 @@ from typing import final
 import numpy as np
 
 from compress.interfaces import TaskData
-from compress.task.folds import FoldedTask
-from compress.task.image import ImageTask, held_images
+from compress.task.components.folds import FoldedTask
+from compress.task.components.image import ImageTask, held_images
 
 HELD_OUT = {"evaluation": 0.2, "validation": 0.1}  # of the rows
 DARKEST = 16  # shades are counted from 0 to this

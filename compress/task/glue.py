@@ -18,13 +18,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from compress.config.errors import UserError
+from compress.config.settings import check_choice
 from compress.interfaces import TaskData
-from compress.settings import UserError, check_choice
-from compress.task.corpora import CORPORA, ClassNames, Corpus
-from compress.task.delimited import as_table, decoded, listed, read_text, split_fields
-from compress.task.hub import TEXTS, load_hub_dataset
-from compress.task.sampling import LABEL, split_off
-from compress.task.text import SECOND, TEXT, TextTask, check_texts, text_columns
+from compress.task.components.corpora import CORPORA, ClassNames, Corpus
+from compress.task.components.delimited import as_table, decoded, listed, read_text, split_fields
+from compress.task.components.hub import TEXTS, load_hub_dataset
+from compress.task.components.sampling import LABEL, split_off
+from compress.task.components.text import SECOND, TEXT, TextTask, check_texts, text_columns
 
 HUB_ID = "nyu-mll/glue"
 VALIDATION_ROWS = 872  # as many as SST-2's dev split has

@@ -9,13 +9,13 @@ from typing import final
 
 import pandas as pd
 
+from compress.config.errors import UserError
 from compress.interfaces import TaskData
-from compress.settings import UserError
-from compress.task.delimited import is_unicode, listed
-from compress.task.folds import FoldedTask
-from compress.task.image import IMAGE, ImageTask
-from compress.task.picture import ImageFile
-from compress.task.sampling import LABEL, check_held_out
+from compress.task.components.delimited import is_unicode, listed
+from compress.task.components.folds import FoldedTask
+from compress.task.components.image import IMAGE, ImageTask
+from compress.task.components.picture import ImageFile
+from compress.task.components.sampling import LABEL, check_held_out
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 FOLDERS = {"train": "train", "test": "evaluation", "validation": "validation"}

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from compress.config.errors import UserError
+from compress.config.settings import check_choice
 from compress.interfaces import TaskData
 from compress.problem.classification import Classification
-from compress.settings import UserError, check_choice
-from compress.sources import MOVIE_REVIEWS
-from compress.task.hub import TEXTS, Column, load_hub_dataset
-from compress.task.sampling import split_off
-from compress.task.text import TextTask, drop_duplicate_texts
+from compress.system.sources import MOVIE_REVIEWS
+from compress.task.components.hub import TEXTS, Column, load_hub_dataset
+from compress.task.components.sampling import split_off
+from compress.task.components.text import TextTask, drop_duplicate_texts
 
 HUB_IDS = {
     "rotten_tomatoes": "cornell-movie-review-data/rotten_tomatoes",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from compress.settings import ConfigError
-from compress.task.delimited import read_text
-from compress.task.language import ENCODING, JOIN, LanguageTask, Passage, check_file
-from compress.task.sampling import check_held_out
+from compress.config.errors import ConfigError
+from compress.task.components.delimited import read_text
+from compress.task.components.language import ENCODING, JOIN, LanguageTask, Passage, check_file
+from compress.task.components.sampling import check_held_out
 
 
 @final

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from compress.task.delimited import read_text
-from compress.task.hub import TEXTS, load_hub_dataset
-from compress.task.language import ENCODING, JOIN, LanguageTask, Passage, check_file
+from compress.task.components.delimited import read_text
+from compress.task.components.hub import TEXTS, load_hub_dataset
+from compress.task.components.language import ENCODING, JOIN, LanguageTask, Passage, check_file
 
 HUB_ID, HUB_VERSION = "Salesforce/wikitext", "wikitext-2-raw-v1"
 SPLITS = {"train": "train", "validation": "validation", "evaluation": "test"}  # published names

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from safetensors import safe_open
 
-from compress.artifact import read_model, read_skeleton, read_spec
-from compress.checkpoint import check_classes, fit_to_rows_
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Device, Head, Step, Teacher, TrainingData
-from compress.manifest import MANIFEST, PACKED_WEIGHTS, read_manifest
-from compress.pretrained import head_of, read_config
-from compress.processors import read_written_processor
 from compress.runtime.torch import TorchRuntime
-from compress.settings import ConfigError, UserError
-from compress.sources import file_digest
+from compress.store.artifact import read_model, read_skeleton, read_spec
+from compress.store.manifest import MANIFEST, PACKED_WEIGHTS, read_manifest
+from compress.system.sources import file_digest
+from compress.transformer.checkpoint import check_classes, fit_to_rows_
+from compress.transformer.pretrained import head_of, read_config
+from compress.transformer.processors import read_written_processor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from compress.checkpoint import read_checkpoint
-from compress.checkpoint_files import find_model, model_digest
+from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
-from compress.pretrained import load_skeleton
-from compress.settings import ConfigError
-from compress.teacher.finetune import finetuned
-from compress.train import Training
+from compress.teacher.components.finetune import finetuned
+from compress.training.train import Training
+from compress.transformer.checkpoint import read_checkpoint
+from compress.transformer.checkpoint_files import find_model, model_digest
+from compress.transformer.pretrained import load_skeleton
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -12,13 +12,14 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from compress.config.errors import ConfigError, UserError
+from compress.config.settings import check_choice, check_positive
 from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
-from compress.pretrained import auto_class
-from compress.settings import ConfigError, UserError, check_choice, check_positive
-from compress.task.text import TextSplit
-from compress.task.windows import TextWindows
-from compress.teacher.finetune import finetuned
-from compress.train import Training
+from compress.task.components.text import TextSplit
+from compress.task.components.windows import TextWindows
+from compress.teacher.components.finetune import finetuned
+from compress.training.train import Training
+from compress.transformer.pretrained import auto_class
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

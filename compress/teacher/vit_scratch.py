@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 import transformers
 
+from compress.config.errors import ConfigError
+from compress.config.settings import check_positive
 from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
-from compress.settings import ConfigError, check_positive
-from compress.teacher.finetune import finetuned
-from compress.train import Training
+from compress.teacher.components.finetune import finetuned
+from compress.training.train import Training
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

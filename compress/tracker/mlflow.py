@@ -19,13 +19,13 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from compress.curve import curves
-from compress.files import new_sqlite_url, write_atomically
-from compress.records import FILE, RunRecord
-from compress.report.table import recipe
-from compress.settings import ConfigError
-from compress.tracker.figures import figures, settings
-from compress.tracking import Tracker, require
+from compress.config.errors import ConfigError
+from compress.records.curve import curves
+from compress.records.recipe import recipe
+from compress.records.schema import FILE, RunRecord
+from compress.system.files import new_sqlite_url, write_atomically
+from compress.tracker.components.figures import figures, settings
+from compress.tracker.components.tracking import Tracker, require
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from compress.tracking import Tracker
+from compress.tracker.components.tracking import Tracker
 
 if TYPE_CHECKING:
-    from compress.records import RunRecord
+    from compress.records.schema import RunRecord
 
 
 @final

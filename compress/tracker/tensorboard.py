@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from compress.curve import CurvePoint, curves
-from compress.monitor import monitor, watched
-from compress.report.table import recipe
-from compress.tracker.figures import figures
-from compress.tracking import LiveCurves, Tracker, require
+from compress.core.monitor import monitor, watched
+from compress.records.curve import CurvePoint, curves
+from compress.records.recipe import recipe
+from compress.tracker.components.figures import figures
+from compress.tracker.components.tracking import LiveCurves, Tracker, require
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-    from compress.records import RunRecord
+    from compress.records.schema import RunRecord
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import psutil
 import pytest
 import torch
 
+from compress.config.errors import ConfigError
 from compress.device.cpu import Cpu
-from compress.settings import ConfigError
 
 
 def test_threads_are_pinned_for_the_run_and_set_back(device: Cpu) -> None:

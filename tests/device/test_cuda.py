@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from compress.config.errors import UserError
 from compress.device.cuda import Cuda
-from compress.records import RunRecord
-from compress.settings import UserError
+from compress.records.schema import RunRecord
 from tests.configs import settings_of
 
 

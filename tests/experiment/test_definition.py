@@ -7,15 +7,9 @@ from typing import Any
 
 import pytest
 
-from compress.experiment.definition import (
-    check_row,
-    figure,
-    joined,
-    parse_experiment,
-    points,
-)
-from compress.settings import ConfigError
-from tests.test_records import make_record
+from compress.config.errors import ConfigError
+from compress.experiment.definition import check_row, figure, joined, parse_experiment, points
+from tests.records.test_schema import make_record
 
 SETTINGS: dict[str, Any] = {
     "name": "mine",

@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from compress.cli import blank_record
 from compress.experiment.definition import check_row, parse_experiment
-from compress.records import RunRecord, write_record
-from compress.report.collect import collect
+from compress.job import blank_record
+from compress.records.collect import collect
+from compress.records.schema import RunRecord, write_record
 from compress.report.experiment import experiment_tables
 from tests.configs import ROOT, TINY, compose_config, yaml_names
 from tests.experiment.sweeps import sweep

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.settings import ConfigError, UserError
+from compress.config.errors import ConfigError, UserError
 from tests.experiment.sweeps import sweep
 
 TINY = ("+experiment=distilbert_sst2_edge", "teacher=tiny_random")

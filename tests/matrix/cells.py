@@ -16,13 +16,14 @@ from unittest import mock
 from transformers import PreTrainedModel
 
 from compress.build import build_run
-from compress.cli import one_line
-from compress.forecast import forecast
+from compress.config.errors import UserError
 from compress.interfaces import Split
-from compress.onnx_export import export_graph, quiet
-from compress.pipeline import MODEL_FOLDER, Run, execute
-from compress.records import RunRecord
-from compress.settings import UserError
+from compress.job import one_line
+from compress.pipeline import MODEL_FOLDER, execute
+from compress.records.schema import RunRecord
+from compress.runtime.components.onnx_export import export_graph, quiet
+from compress.stage.forecast import forecast
+from compress.stage.run import Run
 from tests.configs import blank_record, compose_config
 from tests.matrix.judges import as_foreseen, judge_of
 from tests.matrix.made import Made

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from compress.artifact import folder_bytes
-from compress.monitor import Forecast
+from compress.core.monitor import Forecast
 from compress.runtime.openvino import GRAPH
+from compress.store.artifact import folder_bytes
 from tests.matrix.made import Made, same_as
 from tests.matrix.models import batch_of, read_plain
 from tests.matrix.references import (

@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress import load
-from compress.artifact import PLAIN_WEIGHTS
 from compress.interfaces import Runnable
 from compress.measure.run import rounding_share
+from compress.store.artifact import PLAIN_WEIGHTS
 from tests.matrix.models import Model, Row, in_batches, one_by_one, read_plain, read_processor
 from tests.matrix.stages import Stage
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from compress.interfaces import Quantizer, Runtime
-from compress.runtime.pairs import choice_name
+from compress.system.packages import choice_name
 from tests.configs import settings_of, yaml_names
 
 PLAIN = "nothing"

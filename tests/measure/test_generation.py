@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from compress.core.benchmark import GenerationLength
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, Runnable
-from compress.measure.benchmark import GenerationLength
 from compress.measure.generation import Writing, measure_generation, write_in_turns
 from compress.runtime.torch import TorchModel
 from tests.tiny import tiny_teacher

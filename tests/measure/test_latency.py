@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compress.config.errors import ConfigError
+from compress.core.benchmark import Benchmark
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
-from compress.measure.benchmark import Benchmark
 from compress.measure.latency import (
     Contender,
     Memory,
@@ -23,7 +24,6 @@ from compress.measure.latency import (
     tail_percentile,
 )
 from compress.runtime.torch import TorchModel
-from compress.settings import ConfigError
 from tests.tiny import make_split
 
 ONES = {"input_ids": np.ones((2, 8), dtype=np.int64)}

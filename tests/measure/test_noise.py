@@ -12,7 +12,7 @@ from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel
 from compress.measure.latency import Contender, Memory, Timing, Timings
 from compress.measure.noise import noise_floors
-from compress.records import RunRecord
+from compress.records.schema import RunRecord
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from compress.artifact import folder_bytes, load
 from compress.interfaces import CompressedModel
 from compress.measure.size import PIECE_BYTES, bitmask_bytes, zipped_bytes
+from compress.store.artifact import folder_bytes, load
 from tests.configs import settings_of
 from tests.tiny import torch_export
 

@@ -13,7 +13,7 @@ from compress.measure.sparsity import (
     live_shapes,
     live_zeros,
 )
-from compress.records import LayerWeights
+from compress.records.schema import LayerWeights
 
 WEIGHTS = [
     ("inner", torch.tensor([[0.0, 1.0], [0.0, 0.0]])),

@@ -11,9 +11,9 @@ import numpy as np
 import psutil
 import pytest
 
+from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
 from compress.measure.worker import WorkerError, open_pair, open_worker
-from compress.settings import UserError
 
 INPUTS = {"input_ids": np.ones((2, 8), dtype=np.int64)}
 SLEEPS = psutil.STATUS_STOPPED

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from compress.problem.classification import Classification, matthews, positive_f1, top5
-from compress.records import Comparison
+from compress.records.schema import Comparison
 
 
 def logits_of(predicted: list[int], classes: int) -> torch.Tensor:

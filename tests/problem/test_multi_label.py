@@ -7,7 +7,7 @@ import sklearn.metrics
 import torch
 
 from compress.problem.multi_label import SCORES_OF_LABELS, WITH_WEIGHTS, MultiLabel
-from compress.scores import SCORES
+from compress.records.scores import SCORES
 
 AB = MultiLabel(("a", "b"))
 LN3 = math.log(3)

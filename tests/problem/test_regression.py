@@ -7,9 +7,9 @@ import pytest
 import scipy.stats
 import torch
 
+from compress.config.errors import UserError
 from compress.problem.regression import SCORES_OF_NUMBERS, Regression
-from compress.scores import SCORES
-from compress.settings import UserError
+from compress.records.scores import SCORES
 
 STARS = Regression("stars")
 

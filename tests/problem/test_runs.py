@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from compress import load
+from compress.config.errors import UserError
 from compress.device.cpu import Cpu
 from compress.interfaces import Quantizer, TrainingData
 from compress.problem.multi_label import MultiLabel
 from compress.problem.regression import Regression
-from compress.records import ModelMetrics, RunRecord, read_record, write_record
-from compress.settings import UserError
+from compress.records.schema import ModelMetrics, RunRecord, read_record, write_record
 from compress.teacher.artifact import ArtifactTeacher
 from tests.configs import settings_of
 from tests.tiny import tiny_teacher, torch_export

@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from compress import load
-from compress.blocks import block_linears, known_blocks
+from compress.config.errors import ConfigError, ConfigTypeError, UserError
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext
-from compress.manifest import read_manifest
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_zeros
-from compress.modules import LowRankLinear
 from compress.pruner.chain import Chain
-from compress.settings import ConfigError, ConfigTypeError, UserError
+from compress.store.manifest import read_manifest
+from compress.transformer.blocks import block_linears, known_blocks
+from compress.transformer.stored_modules import LowRankLinear
 from tests.configs import settings_of
 from tests.tiny import torch_export
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from compress.pruner.denoise import (
+from compress.pruner.components.denoise import (
     denoised,
     hard_threshold,
     known_noise_threshold,

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from compress import train
-from compress.blocks import block_linears, scoped_linears
+from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.sparsity import check_claims
 from compress.pruner.gradual import Gradual
 from compress.pruner.magnitude import Magnitude
-from compress.settings import ConfigError
+from compress.training import train
+from compress.transformer.blocks import block_linears, scoped_linears
 from tests.configs import settings_of
 
 Contexts = Callable[[CompressedModel], StageContext]

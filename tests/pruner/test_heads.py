@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 
-from compress.blocks import known_blocks, weight_matrix
+from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel
-from compress.settings import ConfigError
+from compress.transformer.blocks import known_blocks, weight_matrix
 from tests.pruner.test_structured import Contexts, Teachers, unit_pruner
 
 

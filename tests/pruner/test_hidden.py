@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from compress.blocks import block_linears, known_blocks
-from compress.calibrate import calibration_rows
+from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.sparsity import check_claims, live_shapes, live_zeros
 from compress.pruner.hidden import Hidden, activation_sum, l1_sum
-from compress.pruner.reducer import held_masks
-from compress.residual import residual_axes, residual_norms
-from compress.settings import ConfigError
+from compress.training.masks import held_masks
+from compress.transformer.blocks import block_linears, known_blocks
+from compress.transformer.calibration import calibration_rows
+from compress.transformer.residual import residual_axes, residual_norms
 from tests.configs import settings_of
 
 Teachers = Callable[[str], CompressedModel]

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from compress.blocks import Units, known_blocks, weight_matrix
 from compress.interfaces import CompressedModel, StageContext
-from compress.modules import LowRankLinear
-from compress.pruner.importance import (
+from compress.pruner.components.importance import (
     IMPORTANCES,
     contribution,
     gate_saliency,
     row_mass,
     unit_moments,
 )
-from compress.pruner.reducer import Workpiece
+from compress.pruner.components.reducer import Workpiece
+from compress.transformer.blocks import Units, known_blocks, weight_matrix
+from compress.transformer.stored_modules import LowRankLinear
 from tests.pruner.test_structured import (
     KINDS,
     Contexts,
@@ -76,7 +76,7 @@ def test_taylor_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
             return SimpleNamespace(logits=self.reader(tokens).sum())
 
     model = OneUnit()
-    monkeypatch.setattr("compress.pruner.importance.calibration_rows", lambda *_: rows)
+    monkeypatch.setattr("compress.pruner.components.importance.calibration_rows", lambda *_: rows)
 
     class Rows(list[Any]):
         labels = torch.zeros(2)

@@ -7,17 +7,17 @@ import pytest
 import torch
 import transformers
 
-from compress.blocks import known_blocks
-from compress.calibrate import calibration_rows
+from compress.config.errors import ConfigError, ConfigTypeError
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_shapes, live_zeros
 from compress.pruner.layers import Layers, block_influences, token_influence
 from compress.pruner.wanda import Wanda
 from compress.runtime.torch import TorchModel
-from compress.settings import ConfigError, ConfigTypeError
-from compress.stacks import find_stack
-from compress.surgery import keep_blocks_
+from compress.transformer.blocks import known_blocks
+from compress.transformer.calibration import calibration_rows
+from compress.transformer.stacks import find_stack
+from compress.transformer.surgery import keep_blocks_
 from tests.configs import settings_of
 
 Teachers = Callable[[str], CompressedModel]

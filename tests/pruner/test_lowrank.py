@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from compress import load
-from compress.blocks import block_linears, scoped_linears, shape_of, weight_matrix
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Quantizer, StageContext
-from compress.manifest import read_manifest
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims
-from compress.modules import LowRankLinear
+from compress.pruner.components.rank import break_even, energy_rank, ratio_rank, saves
 from compress.pruner.lowrank import LowRank, balanced
-from compress.pruner.rank import break_even, energy_rank, ratio_rank, saves
 from compress.runtime.torch import TorchModel
-from compress.settings import ConfigError, UserError
+from compress.store.manifest import read_manifest
+from compress.transformer.blocks import block_linears, scoped_linears, shape_of, weight_matrix
+from compress.transformer.stored_modules import LowRankLinear
 from tests.configs import settings_of
 from tests.tiny import torch_export
 

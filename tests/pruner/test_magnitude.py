@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from compress.blocks import block_linears
+from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext
+from compress.pruner.components.masks import keep_highest
 from compress.pruner.magnitude import Magnitude, magnitude_score
-from compress.pruner.masks import keep_highest
-from compress.settings import ConfigError
+from compress.transformer.blocks import block_linears
 from tests.configs import settings_of
 
 

@@ -11,14 +11,14 @@ from torch.nn.utils import parametrize
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers.pytorch_utils import Conv1D
 
-from compress import train
-from compress.blocks import block_linears, scoped_linears
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.sparsity import check_claims
+from compress.pruner.components.masks import keep_highest
 from compress.pruner.magnitude import Magnitude, magnitude_score
-from compress.pruner.masks import keep_highest
 from compress.pruner.movement import LearntMask, Movement, keep_with_ties
-from compress.settings import ConfigError, UserError
+from compress.training import train
+from compress.transformer.blocks import block_linears, scoped_linears
 from tests.configs import settings_of
 
 Contexts = Callable[[CompressedModel], StageContext]

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from compress.blocks import known_blocks, weight_matrix
 from compress.interfaces import CompressedModel
+from compress.transformer.blocks import known_blocks, weight_matrix
 from tests.pruner.test_structured import Contexts, Teachers, unit_pruner
 
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from compress.blocks import block_linears, scoped_linears, weight_matrix
 from compress.interfaces import CompressedModel, Pruner, StageContext, Student
 from compress.measure.sparsity import broken_groups, check_claims, live_patterns
-from compress.modules import named_weights
+from compress.pruner.components.masks import keep_highest
+from compress.pruner.components.reducer import MaskPruner, Workpiece
 from compress.pruner.magnitude import magnitude_score
-from compress.pruner.masks import keep_highest
-from compress.pruner.reducer import MaskPruner, Workpiece
+from compress.transformer.blocks import block_linears, scoped_linears, weight_matrix
+from compress.transformer.stored_modules import named_weights
 from tests.configs import ROOT, settings_of, yaml_names
 
 Contexts = Callable[[CompressedModel], StageContext]

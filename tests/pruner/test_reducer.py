@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from compress.blocks import block_linears, weight_matrix
+from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, Pruner, StageContext
 from compress.measure.sparsity import check_claims, live_zeros
-from compress.pruner.reducer import PEAK_MEMORY, Reducer, Workpiece, held_masks
-from compress.settings import ConfigError
+from compress.pruner.components.reducer import PEAK_MEMORY, Reducer, Workpiece
+from compress.training.masks import held_masks
+from compress.transformer.blocks import block_linears, weight_matrix
 from tests.configs import settings_of
 
 Contexts = Callable[[CompressedModel], StageContext]
@@ -32,8 +33,8 @@ class Halve(Reducer):
         return skeleton
 
     def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
-        from compress.blocks import known_blocks
-        from compress.surgery import keep_units_
+        from compress.transformer.blocks import known_blocks
+        from compress.transformer.surgery import keep_units_
 
         block = known_blocks(work.module)[0]
         keep_units_(block, block.neuron_units(), torch.arange(0, block.neurons, 2))

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from compress.pruner.schedule import SCHEDULES, progress_of, scheduled, update_steps
+from compress.pruner.components.schedule import SCHEDULES, progress_of, scheduled, update_steps
 
 
 @pytest.mark.parametrize(

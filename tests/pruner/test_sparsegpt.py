@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from compress.blocks import block_linears
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, StageContext
-from compress.pruner.masks import keep_highest, keep_pattern
+from compress.pruner.components.masks import keep_highest, keep_pattern
 from compress.pruner.sparsegpt import SparseGpt, inverse_factor_, prune_columns
-from compress.settings import ConfigError, UserError
+from compress.transformer.blocks import block_linears
 from tests.configs import settings_of
 from tests.tiny import make_split
 

@@ -13,19 +13,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compress.artifact import read_model, write_model
-from compress.blocks import known_blocks, weight_matrix
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, StageContext
-from compress.manifest import PACKED_WEIGHTS
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims
-from compress.modules import LowRankLinear
-from compress.pruner.importance import IMPORTANCES, Scores
-from compress.pruner.reducer import Reducer, Workpiece
-from compress.pruner.structured import UnitPruner, global_kept, highest, uniform_kept
+from compress.pruner.components.importance import IMPORTANCES, Scores
+from compress.pruner.components.reducer import Reducer, Workpiece
+from compress.pruner.components.structured import UnitPruner, global_kept, highest, uniform_kept
 from compress.runtime.torch import TorchModel
-from compress.settings import ConfigError, UserError
-from compress.surgery import keep_units_, replace_linear_
+from compress.store.artifact import read_model, write_model
+from compress.store.manifest import PACKED_WEIGHTS
+from compress.transformer.blocks import known_blocks, weight_matrix
+from compress.transformer.stored_modules import LowRankLinear
+from compress.transformer.surgery import keep_units_, replace_linear_
 from tests.configs import settings_of
 
 Teachers = Callable[[str], CompressedModel]

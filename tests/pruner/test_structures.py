@@ -15,20 +15,20 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from compress.artifact import read_model, write_model
-from compress.blocks import known_blocks, weight_matrix
-from compress.dry_run import check_runs
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Pruner, Step, Student
 from compress.measure.sparsity import check_claims
-from compress.modules import LowRankLinear
 from compress.pruner.vocabulary import Vocabulary, keep_tokens_, named_ids
-from compress.rebuilding import check_rebuilds
-from compress.settings import ConfigError, UserError
-from compress.stacks import block_linears, find_stack
+from compress.store.artifact import read_model, write_model
+from compress.transformer.blocks import known_blocks, weight_matrix
+from compress.transformer.dry_run import check_runs
+from compress.transformer.rebuilding import check_rebuilds
+from compress.transformer.stacks import block_linears, find_stack
+from compress.transformer.stored_modules import LowRankLinear
 from tests.configs import settings_of
 from tests.slow import slow_but
 from tests.structures import EVERY, TEXTS, VOCABULARY, context_of, model_of, rows_of, structure
-from tests.test_stacks import LEFT, SEVERAL, WITHOUT_LINEARS
+from tests.transformer.test_stacks import LEFT, SEVERAL, WITHOUT_LINEARS
 
 TOLERANCE = 2e-4  # of sums in another order, in outputs of about 1
 NO_TOKENIZER = SimpleNamespace(save_pretrained=lambda folder: None)
@@ -157,7 +157,7 @@ def test_a_student_of_some_layers_is_the_teacher_without_the_others(
         check_runs(made, name)
         check_rebuilds(made, name)
     except UserError:
-        # tests/test_rebuilding.py says why.
+        # tests/transformer/test_rebuilding.py says why.
         assert name in SEVERAL or kept in REFUSED.get(name, [])
         return
     assert kept not in REFUSED.get(name, [])

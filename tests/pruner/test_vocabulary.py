@@ -12,15 +12,15 @@ import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from compress import load
-from compress.cache import StageStore
-from compress.checkpoint_files import find_model
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, StageContext, Step
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims
 from compress.pruner.vocabulary import Vocabulary, keep_tokens_, named_ids
 from compress.runtime.torch import TorchModel
-from compress.task.text import TextSplit
+from compress.store.cache import StageStore
+from compress.task.components.text import TextSplit
+from compress.transformer.checkpoint_files import find_model
 from tests.configs import settings_of
 from tests.tiny import torch_export
 

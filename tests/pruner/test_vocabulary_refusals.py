@@ -9,9 +9,9 @@ import pytest
 import transformers
 from tokenizers import Tokenizer, models, normalizers
 
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel
 from compress.pruner.vocabulary import keep_tokens_
-from compress.settings import ConfigError, UserError
 from tests.pruner.test_vocabulary import SPECIAL, Contexts, Teachers, moved_specials, pruner
 
 

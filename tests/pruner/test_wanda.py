@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from compress.blocks import block_linears
-from compress.calibrate import input_norms
+from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext
-from compress.pruner.masks import keep_highest_per_row, keep_pattern
+from compress.pruner.components.masks import keep_highest_per_row, keep_pattern
 from compress.pruner.wanda import Wanda, wanda_score
-from compress.settings import ConfigError
+from compress.transformer.blocks import block_linears
+from compress.transformer.calibration import input_norms
 from tests.configs import settings_of
 
 # Worked by hand: W, ‖X‖, the scores, and the mask at 50 % per row.

@@ -8,13 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compress.blocks import block_linears, scoped_linears, shape_of, weight_matrix
-from compress.calibrate import calibration_rows
+from compress.config.errors import UserError
 from compress.interfaces import CompressedModel, StageContext
-from compress.modules import LowRankLinear
-from compress.pruner.lowrank import balanced
-from compress.pruner.reducer import Workpiece
-from compress.pruner.weighting import (
+from compress.pruner.components.reducer import Workpiece
+from compress.pruner.components.weighting import (
     Norm,
     damped_importance,
     fisher_rows,
@@ -22,7 +19,10 @@ from compress.pruner.weighting import (
     plain_norm,
     standardizing_norm,
 )
-from compress.settings import UserError
+from compress.pruner.lowrank import balanced
+from compress.transformer.blocks import block_linears, scoped_linears, shape_of, weight_matrix
+from compress.transformer.calibration import calibration_rows
+from compress.transformer.stored_modules import LowRankLinear
 from tests.pruner.test_lowrank import lowrank, normal
 
 Contexts = Callable[[CompressedModel], StageContext]
@@ -153,7 +153,7 @@ def test_later_blocks_see_the_factorised_ones_before_them(
             calls.append(moment)
             return input_norm(name, moment, *rest)  # type: ignore[arg-type]
 
-        monkeypatch.setattr("compress.pruner.weighting.input_norm", spy)
+        monkeypatch.setattr("compress.pruner.components.weighting.input_norm", spy)
         lowrank(weighting="input", rank="fixed", fixed=rank).prune(teacher, context(teacher))
     per_block = len(seen[1]) // teacher.module.config.num_hidden_layers
     assert all(map(torch.equal, seen[1][:per_block], seen[7][:per_block]))

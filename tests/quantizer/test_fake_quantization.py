@@ -12,13 +12,13 @@ from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from compress.quantizer.int8_dynamic import Int8DynamicLinear, activation_max
-from compress.quantizer.packing import quantize_per_channel
 from compress.quantizer.qat_int8 import (
     FakeQuantLinear,
     fake_quantized_linear,
     quantize_per_token,
     straight_through,
 )
+from compress.transformer.packing import quantize_per_channel
 
 # Both sides multiply the same whole numbers; they differ in the order of a few float32 roundings
 # after that (2^-24 each).

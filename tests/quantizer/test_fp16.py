@@ -8,10 +8,10 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from compress import load
+from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
 from compress.quantizer.fp16 import Fp16
-from compress.quantizer.rounding import cast_
-from compress.settings import UserError
+from compress.transformer.rounding import cast_
 from tests.architectures import build
 from tests.tiny import torch_export
 

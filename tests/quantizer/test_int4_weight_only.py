@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from compress import load
+from compress.config.errors import ConfigError, ConfigTypeError
 from compress.interfaces import CompressedModel
 from compress.quantizer.int4_weight_only import Int4WeightOnly, Int4WeightOnlyLinear
 from compress.quantizer.int8_weight_only import Int8WeightOnlyLinear
-from compress.settings import ConfigError, ConfigTypeError
 from tests.configs import settings_of
 from tests.tiny import torch_export
 

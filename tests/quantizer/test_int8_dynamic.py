@@ -15,15 +15,10 @@ from transformers import AutoModelForSequenceClassification
 
 from compress import load
 from compress.build import build_run
+from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
-from compress.quantizer.int8_dynamic import (
-    Int8Dynamic,
-    Int8DynamicLinear,
-    activation_max,
-    prepack,
-)
-from compress.quantizer.packing import quantize_per_channel
-from compress.settings import UserError
+from compress.quantizer.int8_dynamic import Int8Dynamic, Int8DynamicLinear, activation_max, prepack
+from compress.transformer.packing import quantize_per_channel
 from tests.configs import compose_config
 from tests.tiny import torch_export
 

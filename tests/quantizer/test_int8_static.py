@@ -11,10 +11,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from compress.build import build_run
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, StageContext
-from compress.onnx_quantize import calibrate, quantize_statically
 from compress.quantizer.int8_static import Int8Static
-from compress.settings import ConfigError, UserError
+from compress.runtime.components.onnx_quantize import calibrate, quantize_statically
 from tests.configs import compose_config, settings_of
 from tests.tiny import make_split
 
@@ -98,7 +98,9 @@ def test_calibration_sees_every_row_and_prints_nothing(
 ) -> None:
     rows = [[0.0, 1.0, 2.0], [-3.0, 0.5, 0.25], [0.0, 0.0, 7.0]]
     batches = [{"x": torch.tensor([row])} for row in rows]
-    monkeypatch.setattr("compress.onnx_quantize.calibration_rows", lambda *_: iter(batches))
+    monkeypatch.setattr(
+        "compress.runtime.components.onnx_quantize.calibration_rows", lambda *_: iter(batches)
+    )
     model: CompressedModel = CompressedModel(torch.nn.Module(), None, ())  # type: ignore[arg-type]
     for method in ("minmax", "percentile"):
         found = calibrate(linear_graph(), model, make_split(3), method, 100.0)["x"]

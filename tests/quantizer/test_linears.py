@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from compress import load
-from compress.blocks import known_blocks
+from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel
-from compress.modules import LowRankLinear
-from compress.quantizer.linears import LinearFormat
-from compress.settings import ConfigError
-from compress.surgery import keep_units_
+from compress.quantizer.components.linears import LinearFormat
+from compress.transformer.blocks import known_blocks
+from compress.transformer.stored_modules import LowRankLinear
+from compress.transformer.surgery import keep_units_
 from tests.configs import settings_of
 from tests.tiny import torch_export
 

@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from compress.quantizer.int4_weight_only import Int4WeightOnlyLinear
 from compress.quantizer.nf4 import LEVELS, Nf4Linear, dynamic_levels
-from compress.quantizer.packing import unpack_codes
+from compress.transformer.packing import unpack_codes
 from tests.slow import slow
 
 

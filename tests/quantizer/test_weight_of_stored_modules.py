@@ -17,12 +17,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from compress.blocks import every_linear
-from compress.modules import LazyWeight, LowRankLinear, QuantizedModule
-from compress.quantizer.embeddings import Int4Embedding, Int8Embedding, quantize_embeddings_
+from compress.quantizer.components.linears import LinearFormat
 from compress.quantizer.int8_dynamic import Int8DynamicLinear
-from compress.quantizer.linears import LinearFormat
 from compress.quantizer.qat_int8 import fake_quantized
+from compress.transformer.blocks import every_linear
+from compress.transformer.quantized_embedding import (
+    Int4Embedding,
+    Int8Embedding,
+    quantize_embeddings_,
+)
+from compress.transformer.stored_modules import LazyWeight, LowRankLinear, QuantizedModule
 from tests.configs import settings_of
 
 E = {

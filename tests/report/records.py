@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from compress.records import (
+from compress.records.schema import (
     Comparison,
     Interim,
     LayerWeights,
@@ -18,7 +18,7 @@ from compress.records import (
     Speedup,
 )
 from compress.report.sections import Section, sections
-from tests.test_records import make_metrics, make_record
+from tests.records.test_schema import make_metrics, make_record
 
 # What none of a page's drawings may take for markup, a format or a formula.
 HOSTILE = (

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from compress.records import write_record
+from compress.config.errors import UserError
+from compress.records.schema import write_record
 from compress.report.callback import ReportAfterMultirun
-from compress.run_folder import RUN, write_mark
-from compress.settings import UserError
+from compress.store.run_folder import RUN, write_mark
 from tests.configs import compose_config
-from tests.test_records import FAILED, make_record
+from tests.records.test_schema import FAILED, make_record
 
 
 @pytest.fixture(autouse=True)

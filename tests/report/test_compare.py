@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from compress.measure.intervals import wilson_interval
-from compress.records import Environment, RunRecord, Score, Speedup
-from compress.report.collect import Collection, collect
+from compress.analysis.intervals import wilson_interval
+from compress.records.collect import Collection, collect
+from compress.records.schema import Environment, RunRecord, Score, Speedup
+from compress.records.scores import SCORES
 from compress.report.compare import (
     Change,
     Difference,
@@ -23,9 +24,8 @@ from compress.report.compare import (
     speedup_ratio,
 )
 from compress.report.compare_page import compare_folders, comparison_markdown
-from compress.scores import SCORES
+from tests.records.test_schema import FAILED, judged_by, make_metrics, make_record
 from tests.report.test_report import put
-from tests.test_records import FAILED, judged_by, make_metrics, make_record
 
 
 def score_of(right: int, rows: int) -> Score:

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from compress.report.collect import collect
+from compress.records.collect import collect
 from compress.report.compare_page import compare_folders, comparison_markdown, show_comparison
 from scripts.compare import main
 from tests.configs import ROOT
+from tests.records.test_schema import FAILED, make_metrics, make_record
 from tests.report.test_compare import HERE, with_sparsity
 from tests.report.test_report import put
-from tests.test_records import FAILED, make_metrics, make_record
 
 
 def compare(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from compress.ranges import LONGEST_ERROR
-from compress.records import RunRecord, read_record, write_record
-from compress.report.collect import collect
+from compress.config.errors import UserError
+from compress.config.legible import LONGEST_ERROR
+from compress.records.collect import collect
+from compress.records.schema import RunRecord, read_record, write_record
 from compress.report.compare_page import compare_folders, comparison_markdown, show_comparison
 from compress.report.screen import show
 from compress.report.write import write_report
-from compress.settings import UserError
 from tests.configs import ROOT
 from tests.damage import Damage, damages, put_damaged, put_good, put_value, whole_record
+from tests.records.test_schema import FAILED, make_record
 from tests.report.records import HOSTILE
 from tests.slow import slow
-from tests.test_records import FAILED, make_record
 
 # Markup of a terminal's library, controls of the terminal, a line's direction turned, two lines.
 EVIL = f"{HOSTILE} [bold red]x[/] \x1b[2J\x1b]0;owned\x07 \x9b31m \u202eab \x00 | `y` <b>\r\nnext"

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from compress.records import RunRecord, write_record
-from compress.report.collect import Collection, collect
+from compress.config.errors import UserError
+from compress.records.collect import Collection, collect
+from compress.records.schema import RunRecord, write_record
 from compress.report.experiment import ExperimentTable, experiment_tables
 from compress.report.experiment_page import show_tables, tables_markdown
-from compress.settings import UserError
 from scripts.experiment_table import main
-from tests.test_records import FAILED, make_record
+from tests.records.test_schema import FAILED, make_record
 
 SETTINGS: dict[str, Any] = {
     "name": "mine",

@@ -9,15 +9,15 @@ from statistics import stdev
 import pandas as pd
 import pytest
 
-from compress.records import RunRecord, read_record, write_record
-from compress.report.collect import collect
+from compress.config.errors import UserError
+from compress.records.collect import collect
+from compress.records.folds import Folds, spread
+from compress.records.schema import RunRecord, read_record, write_record
 from compress.report.write import write_report
 from compress.search.front import discard_model
-from compress.settings import UserError
-from compress.spread import Folds, spread
-from compress.tracker.figures import figures
+from compress.tracker.components.figures import figures
 from scripts.export import export
-from tests.test_records import make_record
+from tests.records.test_schema import make_record
 
 MANIFEST = '{"schema": 1, "history": [], "files": {}}'  # of a model whose files do not matter
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from compress.records import Comparison, Environment, RunRecord, Speedup
-from compress.report.collect import Collection
+from compress.records.collect import Collection
+from compress.records.schema import Comparison, Environment, RunRecord, Speedup
+from compress.records.scores import SCORES
 from compress.report.honesty import LONGEST, excluded, facts
 from compress.report.recommend import advise
 from compress.report.sections import sections
-from compress.scores import SCORES
-from tests.test_records import FAILED, judged_by, make_record
+from tests.records.test_schema import FAILED, judged_by, make_record
 
 ROOT = Path("sweep")
 BASE = make_record()

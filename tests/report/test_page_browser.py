@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from compress.records import RunRecord
-from tests.report.test_page import HOSTILE, page_of, record_with
+from compress.records.schema import RunRecord
+from tests.records.test_schema import make_record
+from tests.report.html.test_page import HOSTILE, page_of, record_with
 from tests.report.test_points import at_shapes
-from tests.test_records import make_record
 
 selenium = pytest.importorskip("selenium", reason="selenium drives the browser")
 DRIVER = shutil.which("chromedriver")

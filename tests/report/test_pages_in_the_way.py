@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from compress.config.errors import UserError
 from compress.report.written import check_page
-from compress.settings import UserError
 
 
 def test_a_page_may_be_new_or_written_again(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.pareto import Direction
-from compress.records import RunRecord, Speedup
+from compress.analysis.pareto import Direction
+from compress.records.schema import RunRecord, Speedup
 from compress.report.points import (
     AS_GOOD,
     BEATEN,
@@ -25,7 +25,7 @@ from compress.report.points import (
     speedup_at,
     teacher_ms,
 )
-from tests.test_records import judged_by, make_record
+from tests.records.test_schema import judged_by, make_record
 
 NAN = float("nan")
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from compress.records import Comparison, RunRecord
+from compress.records.schema import Comparison, RunRecord
 from compress.report.probe import Probe, show_probe
-from tests.test_probe import result
-from tests.test_records import make_record
+from tests.records.test_schema import make_record
+from tests.replay.test_probe import result
 
 LONGEST = "cpu_onnxruntime/int8_weight_only"
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from compress.records import Comparison, RunRecord, Speedup
+from compress.records.schema import Comparison, RunRecord, Speedup
 from compress.report.contest import deciding_split
 from compress.report.recommend import Advice, advise
 from compress.report.sections import sections
+from tests.records.test_schema import judged_by, make_metrics, make_record
 from tests.report.test_points import at_shapes
-from tests.test_records import judged_by, make_metrics, make_record
 
 ROOT = Path("sweep")
 

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from compress.records import Comparison, Environment, RunRecord, Speedup, write_record
+from compress.config.errors import UserError
+from compress.records.recipe import recipe
+from compress.records.schema import Comparison, Environment, RunRecord, Speedup, write_record
 from compress.report.screen import show
-from compress.report.table import recipe
 from compress.report.write import write_report
-from compress.settings import UserError
-from tests.test_records import FAILED, make_record
+from tests.records.test_schema import FAILED, make_record
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from compress.records import Comparison, RunRecord, Speedup
+from compress.records.schema import Comparison, RunRecord, Speedup
+from compress.records.scores import SCORES
+from compress.records.words import NO_DIFFERENCE
 from compress.report.screen import show
-from compress.report.terminal import PIPED, open_console
-from compress.report.words import NO_DIFFERENCE
 from compress.report.write import write_report
-from compress.scores import SCORES
+from compress.system.terminal import PIPED, open_console
+from tests.records.test_schema import judged_by, make_record
 from tests.report.test_report import put, screen
-from tests.test_records import judged_by, make_record
 
 CHAIN = {"lowrank": {"ratio": 0.75}, "heads": {"sparsity": 0.25}, "neurons": {"sparsity": 0.125}}
 

@@ -12,39 +12,39 @@ from unittest.mock import Mock
 import pytest
 from rich.console import Console
 
+from compress.analysis.goals import Goals, parse_bound, parse_goals
 from compress.experiment.definition import Row
-from compress.metrics import METRICS, objective_values, settled
-from compress.records import Generation, RunRecord, Speedup, write_record
-from compress.report.caption import front_lines
-from compress.report.card import model_card
-from compress.report.collect import collect
-from compress.report.compare_page import compare_folders, comparison_markdown
-from compress.report.contest import contest_of
-from compress.report.experiment import Line
-from compress.report.experiment_page import _parts
-from compress.report.latex import latex_tables
-from compress.report.page import pick_row
-from compress.report.panels.front import front_runs
-from compress.report.panels.waterfall import _time_steps, levels
-from compress.report.plotted import shape_columns
-from compress.report.points import FRONT, latency_figure, places, size_figure
-from compress.report.probe import Probe, candidates, show_probe
-from compress.report.recommend import advise
-from compress.report.screen import show
-from compress.report.sections import sections
-from compress.report.words import (
+from compress.records.collect import collect
+from compress.records.metrics import METRICS, objective_values, settled
+from compress.records.schema import Generation, RunRecord, Speedup, write_record
+from compress.records.words import (
     NO_DIFFERENCE,
     fast_words,
     plain_words,
     speedup_words,
     summary_words,
 )
+from compress.report.compare_page import compare_folders, comparison_markdown
+from compress.report.contest import contest_of
+from compress.report.experiment import Line
+from compress.report.experiment_page import _parts
+from compress.report.html.page import pick_row
+from compress.report.html.panels.front import front_runs
+from compress.report.html.panels.waterfall import _time_steps, levels
+from compress.report.paper.caption import front_lines
+from compress.report.paper.latex import latex_tables
+from compress.report.plotted import shape_columns
+from compress.report.points import FRONT, latency_figure, places, size_figure
+from compress.report.probe import Probe, candidates, show_probe
+from compress.report.recommend import advise
+from compress.report.screen import show
+from compress.report.sections import sections
 from compress.report.write import figures, write_report
 from compress.search.front import Found, Front
-from compress.search.goals import Goals, parse_bound, parse_goals
 from compress.search.ledger import Ledger
+from compress.store.card import model_card
+from tests.records.test_schema import make_metrics, make_record
 from tests.report.records import with_interim
-from tests.test_records import make_metrics, make_record
 
 ROOT = Path("sweep")
 SHAPE = (1, 32)

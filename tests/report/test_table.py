@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from compress.records import RunRecord
+from compress.records.schema import RunRecord
 from compress.report.table import columns_page, results_table
 from compress.report.write import write_report
 from tests.configs import ROOT
+from tests.records.test_schema import FAILED, make_record
 from tests.report.test_report import put
-from tests.test_records import FAILED, make_record
 
 PAGE = ROOT / "docs" / "columns.md"
 

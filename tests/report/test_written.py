@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from compress.config.errors import UserError
 from compress.report.write import write_report
 from compress.report.written import LIST, replaced_files
-from compress.settings import UserError
 from tests.folders import contents
 
 REPORT = ("report.html", "results.csv", "results.md", "results.parquet", "results.tex")

@@ -11,12 +11,8 @@ import transformers
 from transformers import PreTrainedModel
 
 from compress.device.cpu import Cpu
-from compress.interfaces import (
-    CompressedModel,
-    Split,
-    TrainingData,
-)
-from compress.onnx_export import export_graph
+from compress.interfaces import CompressedModel, Split, TrainingData
+from compress.runtime.components.onnx_export import export_graph
 from tests.runtime.openvino_models import Teachers, with_noise
 from tests.tiny import tiny_teacher
 

@@ -10,16 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from compress.artifact import load
-from compress.interfaces import (
-    CompressedModel,
-    Quantizer,
-    Runnable,
-    StageContext,
-)
+from compress.interfaces import CompressedModel, Quantizer, Runnable, StageContext
 from compress.measure.run import check_reload
 from compress.measure.score import predict_all
 from compress.runtime.openvino import OpenVino
+from compress.store.artifact import load
 from tests.configs import settings_of
 
 Teachers = Callable[[str], CompressedModel]

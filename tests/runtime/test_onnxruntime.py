@@ -14,21 +14,21 @@ import pytest
 import torch
 
 from compress import load
-from compress.artifact import read_spec
 from compress.build import build_run
-from compress.files import write_atomically
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Exported, Quantizer, StageContext
-from compress.manifest import read_manifest
 from compress.measure.run import check_reload
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, count_weights
 from compress.runtime.onnxruntime import PACKAGES, OnnxRuntime
 from compress.runtime.torch import TorchModel
-from compress.settings import ConfigError, UserError
-from compress.sources import file_digest
+from compress.store.artifact import read_spec
+from compress.store.manifest import read_manifest
+from compress.system.files import write_atomically
+from compress.system.sources import file_digest
 from tests.configs import ROOT, compose_config, settings_of
+from tests.runtime.test_onnx_export import cut_
 from tests.slow import slow_but
-from tests.test_onnx_export import cut_
 
 Exports = Callable[..., Exported]
 

@@ -13,15 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress.artifact import load, read_spec
+from compress.config.errors import UserError
 from compress.device.cpu import Cpu
-from compress.interfaces import (
-    CompressedModel,
-)
-from compress.manifest import MANIFEST
+from compress.interfaces import CompressedModel
 from compress.quantizer.none import NoQuantizer
 from compress.runtime.openvino import OpenVino, OpenVinoModel
-from compress.settings import UserError
+from compress.store.artifact import load, read_spec
+from compress.store.manifest import MANIFEST
 from tests.configs import ROOT
 from tests.runtime.openvino_models import Contexts, Teachers, same, write
 from tests.tiny import IMAGE_ARCHITECTURES

@@ -11,18 +11,13 @@ import pytest
 from torch import nn
 
 from compress.build import build_run
-from compress.interfaces import (
-    CompressedModel,
-    Quantizer,
-    StageContext,
-    TrainingData,
-)
-from compress.manifest import read_manifest
+from compress.config.errors import UserError
+from compress.interfaces import CompressedModel, Quantizer, StageContext, TrainingData
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, count_weights
 from compress.runtime.openvino import OpenVino, linear_types
 from compress.runtime.torch import TorchModel
-from compress.settings import UserError
+from compress.store.manifest import read_manifest
 from tests.architectures import lively_
 from tests.configs import compose_config, settings_of
 from tests.runtime.openvino_models import (
@@ -41,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("export_once")
 
 
 def capabilities() -> list[str]:
-    from compress.openvino_graph import import_openvino
+    from compress.runtime.components.openvino_graph import import_openvino
 
     found: list[str] = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return found
@@ -134,7 +129,7 @@ def test_layers_go_back_to_float_until_the_drop_is_met(
 
         return validate
 
-    monkeypatch.setattr("compress.openvino_compression._hits", hits)
+    monkeypatch.setattr("compress.runtime.components.openvino_compression._hits", hits)
     quantizer = quantizer_of("int8_static", "accuracy_drop=0.01")
     # With SmoothQuant the weights that NNCF gives back lack its factors, and export says so.
     found, error = write(model, quantizer, context(model), tmp_path)

@@ -10,10 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from compress import openvino_rounding
+from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
-from compress.openvino_rounding import LARGEST_WEIGHT, check_sizes, compressed_bound, static_bound
-from compress.settings import UserError
+from compress.runtime.components import openvino_rounding
+from compress.runtime.components.openvino_rounding import (
+    LARGEST_WEIGHT,
+    check_sizes,
+    compressed_bound,
+    static_bound,
+)
 from tests.runtime.openvino_models import Contexts, quantizer_of, with_noise, write
 from tests.slow import slow
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from compress import load
-from compress.artifact import read_manifest
 from compress.interfaces import CompressedModel, Quantizer, Runtime, StageContext
 from compress.measure.sparsity import broken_groups, check_claims, live_patterns
 from compress.runtime.onnxruntime import OnnxRuntime
 from compress.runtime.openvino import OpenVino
 from compress.runtime.torch import TorchRuntime
+from compress.store.artifact import read_manifest
 from tests.configs import settings_of, yaml_names
 from tests.slow import slow
 from tests.test_contract import TORCH_FORMATS

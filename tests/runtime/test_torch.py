@@ -9,12 +9,12 @@ import torch
 from torch._inductor.exc import InvalidCxxCompiler
 
 from compress import load
-from compress.artifact import read_spec
 from compress.build import build_run
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.quantizer.none import NoQuantizer
 from compress.runtime.torch import TorchRuntime
-from compress.settings import ConfigError, UserError
+from compress.store.artifact import read_spec
 from tests.configs import compose_config
 from tests.tiny import tiny_teacher
 

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from compress.search.goals import parse_goals
+from compress.analysis.goals import parse_goals
 from compress.search.grammar import parse_space
 from compress.search.job import Setup
 from compress.search.limits import Limits

@@ -14,11 +14,11 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from compress.blame import blame
-from compress.cli import blank_record, recorded
-from compress.monitor import Forecast, monitor
-from compress.records import RunRecord
-from compress.settings import UserError
+from compress.config.blame import blame
+from compress.config.errors import UserError
+from compress.core.monitor import Forecast, monitor
+from compress.job import blank_record, recorded
+from compress.records.schema import RunRecord
 from tests.search.records import record_of
 
 MEMORY = 2**28

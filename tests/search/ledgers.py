@@ -8,7 +8,7 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from compress.search.goals import parse_goals
+from compress.analysis.goals import parse_goals
 from compress.search.ledger import Ledger
 from compress.search.owner import Owner
 from compress.search.space import point_key

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from compress.records import read_record
+from compress.records.schema import read_record
 
 
 def trials(folder: Path) -> list[FrozenTrial]:

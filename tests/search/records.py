@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from omegaconf import OmegaConf
 
-from compress.cli import blank_record
-from compress.records import (
+from compress.job import blank_record
+from compress.records.schema import (
     Comparison,
     Data,
     Environment,

@@ -10,12 +10,12 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
-from compress.records import read_record
+from compress.config.errors import UserError
+from compress.records.schema import read_record
 from compress.search.crew import Crew
 from compress.search.limits import EarlyLook, Limits
 from compress.search.run import run_search
 from compress.search.storage import open_storage
-from compress.settings import UserError
 from tests.folders import contents
 from tests.search.engine import search_of
 from tests.search.outcomes import check_finished, is_gone, reasons, trials

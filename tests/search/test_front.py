@@ -7,15 +7,15 @@ from unittest.mock import Mock
 
 import pytest
 
-from compress.records import RunRecord, read_record, write_record
+from compress.analysis.goals import parse_goals
+from compress.records.folds import Folds
+from compress.records.schema import RunRecord, read_record, write_record
 from compress.search.front import Found, Front, discard_model
-from compress.search.goals import parse_goals
 from compress.search.ledger import Ledger
-from compress.spread import Folds
 from tests.folders import contents
 from tests.search.ledgers import GOALS
 from tests.search.records import record_of
-from tests.test_run_folder import SPOILT, write_model
+from tests.store.test_run_folder import SPOILT, write_model
 
 
 def front_of(metric: str, way: str) -> Front:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from compress.config.errors import UserError
 from compress.search.importance import importances
 from compress.search.past import PastSearch
-from compress.settings import UserError
 from tests.search.test_past import lay, the, trial
 
 SPACE = {

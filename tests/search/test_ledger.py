@@ -7,13 +7,13 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 
+from compress.config.errors import UserError
 from compress.search.grammar import parse_space
 from compress.search.ledger import DRAWS, Ledger
 from compress.search.sampler import SamplerSettings
 from compress.search.space import point_key
 from compress.search.storage import open_storage, open_study
 from compress.search.trials import POINT, REJECTED, VOID
-from compress.settings import UserError
 from tests.search.ledgers import (
     GOALS,
     NARROW,

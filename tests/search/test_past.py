@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compress.records import RunRecord, write_record
+from compress.records.schema import RunRecord, write_record
 from compress.search.past import PastSearch, growth, past_searches
 from tests.search.records import record_of
 

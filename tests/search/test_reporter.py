@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from compress.monitor import Forecast, Rejected
-from compress.search.goals import parse_goals
+from compress.analysis.goals import parse_goals
+from compress.core.monitor import Forecast, Rejected
 from compress.search.limits import EarlyLook
 from compress.search.reporter import Order, Reporter
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from compress.config.errors import ConfigError
 from compress.search.sampler import SAMPLERS, SamplerSettings
-from compress.settings import ConfigError
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -13,7 +13,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from compress.blame import Blame, blame, blamed
+from compress.config.blame import Blame, blame, blamed
+from compress.config.errors import UserError
 from compress.search.batches import Batches
 from compress.search.crew import Died
 from compress.search.desk import Desk
@@ -21,7 +22,6 @@ from compress.search.ledger import Ledger
 from compress.search.run import last_words, run_search
 from compress.search.storage import open_study
 from compress.search.trials import Tally
-from compress.settings import UserError
 from tests.commands import refusal
 from tests.search.engine import search_of
 from tests.search.ledgers import GOALS, WIDE, Ledgers, claimed, die, finish

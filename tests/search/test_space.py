@@ -3,9 +3,9 @@ from __future__ import annotations
 import optuna
 import pytest
 
+from compress.config.errors import ConfigError
 from compress.search.grammar import parse_space
 from compress.search.space import overrides_of, point_key
-from compress.settings import ConfigError
 
 CONDITIONAL = {
     "pruner.sparsity": {"space": "choice(0.3, 0.5)", "when": {"pruner": ["wanda", "heads"]}},

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext
-from compress.settings import ConfigError
-from compress.stacks import find_stack
-from compress.student.layers import LayersStudent, evenly_spaced
+from compress.student.layers import LayersStudent
+from compress.transformer.stacks import evenly_spaced, find_stack
 from tests.configs import settings_of
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from compress.blocks import known_blocks
+from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext
-from compress.settings import ConfigError
 from compress.student.scratch import ScratchStudent
+from compress.transformer.blocks import known_blocks
 from tests.configs import settings_of
 
 SMALL = ("layers=2", "hidden=8", "heads=2", "neurons=null", "distillation.epochs=0.5")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from compress.interfaces import TaskData
+from compress.task.components.text import TextSplit
 from compress.task.csv import Csv
-from compress.task.text import TextSplit
 
 FIXED: dict[str, Any] = {
     "text": "text",

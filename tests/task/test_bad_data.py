@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compress.config.errors import UserError
 from compress.interfaces import Task
-from compress.settings import UserError
 from compress.task.cifar10 import Cifar10
 from compress.task.csv import Csv
 from compress.task.glue import Glue

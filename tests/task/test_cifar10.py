@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from compress.task.cifar10 import Cifar10
-from compress.task.image import ImageSplit
+from compress.task.components.image import ImageSplit
 from tests.configs import SHARED, settings_of
 
 

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
-from compress.settings import UserError
-from compress.task.cleaning import (
+from compress.config.errors import UserError
+from compress.task.components.cleaning import (
     class_labels,
     cleaned,
     number_labels,

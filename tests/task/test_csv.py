@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from compress.settings import ConfigError, UserError
+from compress.config.errors import ConfigError, UserError
 from compress.task.csv import Csv
 from tests.configs import SHARED, settings_of
 from tests.task.tables import TABLE, json_lines, load, parts, rows, task, write

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from compress.config.errors import UserError
 from compress.problem.classification import Classification
 from compress.problem.multi_label import MultiLabel
 from compress.problem.regression import Regression
-from compress.settings import UserError
 from compress.task.csv import Csv
 from tests.configs import settings_of
 from tests.task.tables import json_lines, load, parts, task, write

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from compress.settings import UserError
-from compress.task.delimited import as_table, decoded, split_fields
+from compress.config.errors import UserError
+from compress.task.components.delimited import as_table, decoded, split_fields
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from compress.task.components.image import ImageSplit
 from compress.task.digits import Digits
-from compress.task.image import ImageSplit
 from tests.configs import settings_of
 
 

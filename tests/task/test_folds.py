@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import Task, TaskData
-from compress.settings import ConfigError, UserError
-from compress.task.folds import deal
-from compress.task.image import ImageSplit
-from compress.task.text import TextSplit
+from compress.task.components.folds import deal
+from compress.task.components.image import ImageSplit
+from compress.task.components.text import TextSplit
 from tests.configs import SHARED, settings_of
 from tests.task.tables import TABLE, parts, task, write
 from tests.task.test_imagefolder import draw

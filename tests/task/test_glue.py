@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from compress.config.errors import UserError
 from compress.problem.classification import Classification
 from compress.problem.regression import Regression
-from compress.settings import UserError
-from compress.task.corpora import CORPORA
+from compress.task.components.corpora import CORPORA
+from compress.task.components.text import TextSplit
 from compress.task.glue import Glue
-from compress.task.text import TextSplit
 from tests.configs import SHARED, settings_of, yaml_names
 
 

@@ -10,8 +10,8 @@ import datasets
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Sequence, Value
 
-from compress.settings import UserError
-from compress.task.hub import IMAGES, TEXTS, Column, load_hub_dataset
+from compress.config.errors import UserError
+from compress.task.components.hub import IMAGES, TEXTS, Column, load_hub_dataset
 
 COLUMNS = {"text": TEXTS, "label": Column("number", 0, 1)}
 NEEDED = {"train": COLUMNS, "test": COLUMNS}

@@ -11,14 +11,14 @@ import torch
 import transformers
 from PIL import Image
 
+from compress.config.errors import ConfigError, UserError
 from compress.device.cpu import Cpu
-from compress.distillation import Distillation, distill_, teacher_outputs
 from compress.interfaces import CompressedModel, StageContext
-from compress.settings import ConfigError, UserError
+from compress.task.components.image import ImageSplit, Variation, held_images
+from compress.task.components.picture import HeldImage, ImageFile, Pixels
 from compress.task.digits import Digits
-from compress.task.image import ImageSplit, Variation, held_images
-from compress.task.picture import HeldImage, ImageFile, Pixels
 from compress.teacher.vit_scratch import ScratchVitTeacher
+from compress.training.distillation import Distillation, distill_, teacher_outputs
 from tests.configs import settings_of
 
 PROCESSOR = transformers.ViTImageProcessorPil(size={"height": 4, "width": 4})

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compress.config.errors import ConfigError
 from compress.interfaces import TaskData
-from compress.settings import ConfigError
-from compress.task.image import ImageSplit
+from compress.task.components.image import ImageSplit
 from compress.task.imagefolder import ImageFolder
 from tests.configs import settings_of
 

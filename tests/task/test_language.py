@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.records import RunRecord
+from compress.records.schema import RunRecord
 
 WORDS = ("the sad dull film ended", "a glad bright film began", "nobody knew what came of it")
 

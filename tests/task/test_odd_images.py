@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compress.settings import UserError
+from compress.config.errors import UserError
 from compress.task.cifar10 import Cifar10
+from compress.task.components.picture import ImageFile
 from compress.task.imagefolder import ImageFolder
-from compress.task.picture import ImageFile
 from tests.configs import settings_of
 
 RANDOM = np.random.default_rng(0)

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from compress.settings import ConfigError, UserError
+from compress.config.errors import ConfigError, UserError
+from compress.task.components.weights import check_weights
 from compress.task.textfile import TextFile
-from compress.task.weights import check_weights
 from compress.task.wikitext2 import WikiText2
 from tests.task.tables import load, parts, rows
 

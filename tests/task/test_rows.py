@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.task.rows import Request, read_rows
+from compress.task.components.rows import Request, read_rows
 
 
 def read(path: Path, text: str, encoding: str = "utf-8") -> tuple[list[list[str]], str]:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from compress.settings import UserError
-from compress.task.sampling import split_off, stratified_sample
+from compress.config.errors import UserError
+from compress.task.components.sampling import split_off, stratified_sample
 
 ROWS = pd.DataFrame({"text": [f"text {i}" for i in range(100)], "label": [0] * 80 + [1] * 20})
 

@@ -5,8 +5,8 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from compress.task.sampling import hold_out, split_off, stratified_sample
-from compress.task.strata import strata
+from compress.task.components.sampling import hold_out, split_off, stratified_sample
+from compress.task.components.strata import strata
 
 
 def test_classes_are_their_own_groups() -> None:

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 import torch
 
+from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
-from compress.settings import UserError
-from compress.task.text import TextSplit, check_texts
+from compress.task.components.text import TextSplit, check_texts
 from tests.tiny import make_split
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.settings import UserError
+from compress.config.errors import UserError
 from compress.task.textfile import TextFile, line_end
 from tests.configs import settings_of
 

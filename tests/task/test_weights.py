@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from compress.task.weights import Weights, class_weights, weights_words
+from compress.task.components.weights import Weights, class_weights, weights_words
 
 NAMES, BALANCED = ("0", "sad"), (0.5, 2.0)
 

@@ -7,10 +7,10 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel
-from compress.rebench import MemoryStore
-from compress.settings import ConfigError, UserError
-from compress.task.windows import Cutting, TextWindows, byte_offsets, read_tokens
+from compress.replay.rebench import MemoryStore
+from compress.task.components.windows import Cutting, TextWindows, byte_offsets, read_tokens
 
 
 def by_word(words: dict[str, int], **options: Any) -> Any:
@@ -108,7 +108,7 @@ def test_tokens_are_kept_for_other_runs(monkeypatch: pytest.MonkeyPatch) -> None
     def forbidden(*_: object) -> None:
         raise AssertionError("made a second time")
 
-    monkeypatch.setattr("compress.task.windows.read_tokens", forbidden)
+    monkeypatch.setattr("compress.task.components.windows.read_tokens", forbidden)
     again = text.cut(model_of(numbered()), store)
     assert torch.equal(again.labels, expected)
     assert again.encode(numbered())["input_ids"][:] == first.encode(numbered())["input_ids"][:]

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress.artifact import RunSpec, new_folder, read_model, seal
-from compress.cache import StageStore
+from compress.config.errors import ConfigError, UserError
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, TrainingData
-from compress.manifest import read_manifest
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_shapes, live_zeros
 from compress.problem.classification import Classification
 from compress.runtime.torch import TorchModel
-from compress.settings import ConfigError, UserError
+from compress.store.artifact import RunSpec, new_folder, read_model, seal
+from compress.store.cache import StageStore
+from compress.store.manifest import read_manifest
 from compress.teacher.artifact import ArtifactTeacher
 from tests.configs import settings_of, yaml_names
 from tests.tiny import torch_export

@@ -9,13 +9,13 @@ import pytest
 import torch
 import transformers
 
+from compress.config.errors import UserError
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
-from compress.pretrained import head_of, load_pretrained
 from compress.problem.classification import Classification
 from compress.problem.language import LanguageModelling
-from compress.settings import UserError
 from compress.teacher.pretrained import PretrainedTeacher
+from compress.transformer.pretrained import head_of, load_pretrained
 from tests.tiny import NO_TRAINING, tiny_image_model
 
 

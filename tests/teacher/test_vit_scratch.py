@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from compress.config.errors import ConfigError
 from compress.device.cpu import Cpu
 from compress.interfaces import TrainingData
-from compress.settings import ConfigError
 from compress.teacher.vit_scratch import ScratchVitTeacher
 from tests.configs import settings_of
 from tests.tiny import NO_TRAINING

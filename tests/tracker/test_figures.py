@@ -3,9 +3,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from compress.metrics import METRICS
-from compress.tracker.figures import figures, settings
-from tests.test_records import FAILED, WRITING, absent_scores, judged_by, make_record
+from compress.records.metrics import METRICS
+from compress.tracker.components.figures import figures, settings
+from tests.records.test_schema import FAILED, WRITING, absent_scores, judged_by, make_record
 
 
 def test_a_run_has_every_metric_and_those_of_each_shape() -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from compress.curve import CurvePoint, curve_notes
-from compress.records import RunRecord, write_record
-from compress.settings import ConfigError, UserError
-from compress.tracker.figures import figures
+from compress.config.errors import ConfigError, UserError
+from compress.records.curve import CurvePoint, curve_notes
+from compress.records.schema import RunRecord, write_record
+from compress.tracker.components.figures import figures
 from compress.tracker.mlflow import MlflowTracker, clean_params, shortened
 from tests.configs import ROOT
-from tests.test_records import FAILED, make_record
+from tests.records.test_schema import FAILED, make_record
 
 # SQLAlchemy 2.1 on the way in which MLflow 3.17 sets up its tables.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
@@ -168,7 +168,7 @@ def test_settings_that_cannot_be_are_refused(changes: dict[str, str], reason: st
 def test_without_the_package_it_is_refused(
     tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("compress.tracking.find_spec", lambda _: None)
+    monkeypatch.setattr("compress.tracker.components.tracking.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"needs the package mlflow; .*compress\[mlflow\]"):
         tracker.check()
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compress.tracker.none import NoTracker
-from tests.test_records import make_record
+from tests.records.test_schema import make_record
 
 
 def test_it_takes_nothing_and_leaves_nothing(tmp_path: Path) -> None:

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from compress.cache import StageStore
-from compress.curve import CurvePoint, curve_notes, curves
+from compress.config.errors import UserError
+from compress.core.monitor import monitor
 from compress.interfaces import CompressedModel, Pruner, StageContext
-from compress.monitor import monitor
-from compress.records import RunRecord
-from compress.settings import UserError
-from compress.tracker.figures import figures
+from compress.records.curve import CurvePoint, curve_notes, curves
+from compress.records.schema import RunRecord
+from compress.store.cache import StageStore
+from compress.tracker.components.figures import figures
 from compress.tracker.tensorboard import TensorBoardTracker
 from tests.configs import settings_of
-from tests.test_records import FAILED, make_record
+from tests.records.test_schema import FAILED, make_record
 
 POINTS = [CurvePoint(1, 0.5, 0.75, None), CurvePoint(2, 1.0, None, 0.625)]
 
@@ -140,6 +140,6 @@ def test_a_failed_run_says_why_in_words_that_are_no_markdown(tmp_path: Path) -> 
 
 
 def test_without_the_package_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compress.tracking.find_spec", lambda _: None)
+    monkeypatch.setattr("compress.tracker.components.tracking.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"needs the package tensorboard; .*compress\[tensorboard"):
         TensorBoardTracker().check()

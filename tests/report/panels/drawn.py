@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from bokeh.models import Axis, ColumnDataSource, GlyphRenderer, Legend, Plot
 
-from compress.report.panel import Panel
+from compress.report.html.panel import Panel
 
 
 def plots(panel: Panel) -> list[Plot]:

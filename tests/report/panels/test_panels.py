@@ -12,9 +12,9 @@ from bokeh.models.dom import HTML
 from bokeh.models.widgets.markups import Markup
 from bokeh.resources import CDN
 
-from compress.records import RunRecord, write_record
-from compress.report.panel import Panel
-from compress.report.panels import panels
+from compress.records.schema import RunRecord, write_record
+from compress.report.html.panel import Panel
+from compress.report.html.panels import panels
 from compress.report.sections import Section
 from tests.report.records import (
     HOSTILE,

@@ -1,0 +1,30 @@
+"""What one run is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compress.interfaces import Device, Pruner, Quantizer, Student, Task, Teacher
+from compress.store.cache import Cache
+from compress.tracker.components.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that one run depends on; nothing is loaded yet.
+
+    Attributes:
+        interim: whether the models between the stages are measured as well.
+    """
+
+    teacher: Teacher
+    student: Student
+    pruner: Pruner
+    quantizer: Quantizer
+    task: Task
+    device: Device
+    cache: Cache
+    tracker: Tracker
+    seed: int
+    objectives: tuple[str, ...]
+    interim: bool

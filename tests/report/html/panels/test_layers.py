@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+
+from compress.records.schema import LayerWeights
+from compress.report.html.panels.layers import Left, kinds, layers, what_is_left
+from tests.report.panels.drawn import columns, legend, plots
+from tests.report.records import bert_layers, plain, section_of, with_layers
+
+WEIGHT = LayerWeights("layer.3.key.weight", (6, 4), 0)
+
+
+@pytest.mark.parametrize(
+    ("ours", "left"),
+    [
+        pytest.param([LayerWeights(WEIGHT.name, (6, 4), 12)], (0.5, 1.0, 1.0, 1.0), id="zeros"),
+        pytest.param([LayerWeights(WEIGHT.name, (3, 4), 0)], (0.0, 0.5, 1.0, 1.0), id="rows"),
+        pytest.param([LayerWeights(WEIGHT.name, (6, 1), 0)], (0.0, 1.0, 0.25, 1.0), id="columns"),
+        pytest.param(
+            [LayerWeights(WEIGHT.name, (4, 6), 0)], (0.0, 1.0, 1.0, 1.0), id="stored transposed"
+        ),
+        pytest.param(
+            [LayerWeights(WEIGHT.name, (12, 1), 6)], (0.5, None, None, 1.0), id="packed otherwise"
+        ),
+        pytest.param(
+            [
+                LayerWeights("layer.3.key.down.weight", (2, 4), 1),
+                LayerWeights("layer.3.key.up.weight", (6, 2), 4),
+            ],
+            (0.25, 1.0, 1.0, 0.5),
+            id="rank",
+        ),
+    ],
+)
+def test_what_is_left_of_a_weight(ours: list[LayerWeights], left: tuple[float | None, ...]) -> None:
+    assert what_is_left(ours, [WEIGHT]) == [Left(3, "key", *left)]
+
+
+def test_a_weight_that_the_teacher_lacks_has_its_zeros_alone() -> None:
+    assert what_is_left([WEIGHT], []) == [Left(3, "key", 0.0, None, None, 1.0)]
+
+
+def test_modules_that_are_called_up_and_down_are_no_pair() -> None:
+    pair = [LayerWeights(f"layer.0.mlp.{end}.weight", (4, 4), 0) for end in ("up", "down")]
+    assert [each.kind for each in what_is_left(pair, pair)] == ["mlp.up", "mlp.down"]
+
+
+def test_weights_outside_of_numbered_layers_are_passed_over() -> None:
+    assert what_is_left([LayerWeights("pooler.weight", (4, 4), 0)], []) == []
+
+
+def test_kinds_are_the_shortest_names_that_tell_weights_apart() -> None:
+    paths = ["attention.self.query", "attention.output.dense", "output.dense", "mlp.up_proj"]
+    assert list(kinds(paths).values()) == ["query", "attention.output", "output", "up_proj"]
+
+
+def test_charts_are_those_in_which_something_shows() -> None:
+    zeros = with_layers(plain(0.9, 1000), bert_layers(zeros=0.5))
+    narrow = with_layers(plain(0.8, 500), bert_layers(neurons=16))
+    same = with_layers(plain(0.7, 300), bert_layers())
+    panel = layers(section_of(zeros, narrow, same))
+    assert panel is not None
+    assert [(plot.title.text, plot.yaxis[0].axis_label) for plot in plots(panel)] == [
+        ("#0 wanda sparsity=0.5", "zeros"), ("#1 wanda sparsity=0.5", "rows kept"),
+        ("", "columns kept"),
+    ]  # fmt: skip
+    assert legend(plots(panel)[0]) == [
+        "query", "key", "value", "attention.output", "intermediate", "output",
+    ]  # fmt: skip
+    assert columns(plots(panel)[0], "layer", "share") == [[0, 1], [0.5, 0.5]]
+
+
+def test_nothing_is_drawn_where_nothing_shows() -> None:
+    assert layers(section_of(plain())) is None
+    assert layers(section_of(with_layers(plain(), bert_layers()))) is None
+    rounded = [LayerWeights(e.name, e.shape, 1) for e in bert_layers(width=12, heads=12)]
+    assert layers(section_of(with_layers(plain(), rounded, rounded))) is None, "1 of 144 or more"
+    dominated = with_layers(plain(0.5, 1999, 1.0), bert_layers(zeros=0.5))
+    assert layers(section_of(dominated, with_layers(plain(), bert_layers()))) is None
+
+
+def test_of_a_long_front_four_models_are_drawn_and_it_is_said() -> None:
+    front = [with_layers(plain(0.6 + i / 100, 100 + i), bert_layers(zeros=0.5)) for i in range(6)]
+    panel = layers(section_of(*front))
+    assert panel is not None
+    assert len(plots(panel)) == 4
+    assert "Drawn are 4 of 6 models" in panel.words

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from compress.records.collect import Collection
+from compress.records.schema import RunRecord
+from compress.records.scores import SCORES
+from compress.report.html.page import render_page
+from compress.report.recommend import advise
+from compress.report.sections import sections
+from tests.records.test_schema import FAILED, judged_by, make_record
+from tests.report.test_points import at_shapes
+
+ROOT = Path("sweep")
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(2)>",
+    "\"'&`<b onmouseover='alert(3)'>",
+    "{{7*7}}",
+    "<%= 1 %>",
+    "{% raw %}",
+    "]]>--><svg onload=alert(4)>",
+    "$$\\href{javascript:alert(5)}{x}$$",
+)
+# An address is loaded by these; others, such as those in Bokeh's licences, are only text.
+LOADING = ("src", "href", "srcset", "data", "action", "poster", "formaction")
+
+
+class Markup(HTMLParser):
+    """What a browser makes of a page: its elements, its scripts and its text.
+
+    `HTMLParser` reads what is inside script and style elements as they do: up to their end tags.
+    """
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._inside = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts[-1] += data
+        elif self._inside != "style":
+            self.text += data
+
+
+def page_of(broken: tuple[str, ...] = (), **records: RunRecord) -> str:
+    """The page of runs by name."""
+    runs = tuple((ROOT / name, record) for name, record in records.items())
+    collection = Collection(runs, broken, (ROOT / "unfinished",))
+    advice = [advise(section, ROOT) for section in sections(collection.ok)]
+    return render_page(collection, advice, ROOT, f"{len(collection.ok)} ok")
+
+
+def record_with(text: str, **changes: object) -> RunRecord:
+    """One that has the text wherever a record has text of a user."""
+    base = make_record(
+        choices=dict.fromkeys(("teacher", "student", "pruner", "task", "device"), text),
+        overrides=("pruner.x=1", f"teacher.path={text}"),
+        config={"pruner": {"x": text}, "teacher": {"path": text}},
+        model=text,
+    )
+    assert base.environment is not None
+    assert base.data is not None
+    assert base.metrics is not None
+    environment = replace(
+        base.environment, device=text, machine=text, busy=text, governor=text, versions={text: text}
+    )
+    return replace(
+        base,
+        environment=environment,
+        data=replace(base.data, source=text),
+        metrics=replace(base.metrics, runtime=text, precision=text),
+        **changes,
+    )  # type: ignore[arg-type]
+
+
+def page_with(text: str) -> str:
+    """A page with the text in every place; two runs differ, so that there are filters."""
+    first = record_with(text)
+    assert first.metrics is not None
+    other = replace(
+        first,
+        choices=first.choices | {"pruner": "none"},
+        metrics=replace(first.metrics, runtime="torch"),
+    )
+    failed = make_record(**{**FAILED, "error": text})
+    infeasible = replace(failed, status="infeasible")
+    # A folder's name may have anything but a slash in it.
+    name = text.replace("/", "∕")
+    return page_of((text,), **{name: first, "other": other, "f": failed, "i": infeasible})
+
+
+@pytest.fixture(scope="module")
+def hostile() -> str:
+    return page_with(" ".join(HOSTILE))
+
+
+def test_hostile_text_makes_no_element_and_no_script(hostile: str) -> None:
+    ours, theirs = Markup(hostile), Markup(page_with("harmless"))
+    assert [tag for tag, _ in ours.elements] == [tag for tag, _ in theirs.elements]
+    assert [list(each) for _, each in ours.elements] == [list(each) for _, each in theirs.elements]
+    assert len(ours.scripts) == 2
+    for text in HOSTILE:
+        assert text in ours.text, "it is there, as text"
+
+
+def test_only_our_own_scripts_may_run_and_nothing_is_loaded(hostile: str) -> None:
+    found = Markup(hostile)
+    [policy] = [
+        each["content"] for tag, each in found.elements
+        if tag == "meta" and each.get("http-equiv") == "Content-Security-Policy"
+    ]  # fmt: skip
+    assert policy is not None
+    rules = {rule.split()[0]: rule.split()[1:] for rule in policy.split(";")}
+    assert rules["default-src"] == ["'none'"]
+    digests = [hashlib.sha256(script.encode()).digest() for script in found.scripts]
+    allowed = [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
+    assert sorted(rules["script-src"]) == sorted(["'unsafe-eval'", *allowed])
+    assert rules["img-src"] == ["data:", "blob:"]
+    assert "connect-src" not in rules, "left to default-src"
+    addresses = [
+        (tag, value) for tag, each in found.elements for name, value in each.items()
+        if name in LOADING or name.startswith("on")
+    ]  # fmt: skip
+    assert all(tag == "a" and str(value).startswith("#") for tag, value in addresses)
+    styles = re.findall(r"<style>(.*?)</style>", hostile, re.DOTALL)
+    assert not any("url(" in style or "@import" in style for style in styles)
+
+
+def test_runs_of_different_machines_are_sections_with_plots_of_their_own() -> None:
+    base = make_record()
+    assert base.environment is not None
+    other = replace(base, environment=replace(base.environment, machine="cpu Y"))
+    page = Markup(page_of(a=base, b=other))
+    assert [each["id"] for tag, each in page.elements if tag == "section"] == [
+        "section-1", "section-2", "excluded",
+    ]  # fmt: skip
+    assert page.text.count("cpu Y; cpu, 2 threads; 1 run") == 1
+    assert "do not compare" in page.text
+
+
+def test_no_good_run_is_a_page_with_the_reasons_and_no_script() -> None:
+    page = Markup(page_of(broken=("a is no JSON",), a=make_record(**FAILED)))
+    assert page.scripts == []
+    for words in ("nothing to recommend", "Failed: 1", "no", "Unfinished: 1", "a is no JSON"):
+        assert words in page.text
+
+
+def test_long_lists_are_folded_and_name_every_run() -> None:
+    failed = {f"f{i}": make_record(**{**FAILED, "error": f"e{i % 11}"}) for i in range(11)}
+    same = {f"s{i}": make_record(**{**FAILED, "error": "same"}) for i in range(12)}
+    few = Markup(page_of(**dict(list(failed.items())[:10])))
+    assert "details" not in [tag for tag, _ in few.elements]
+    many = Markup(page_of(**failed))
+    assert [tag for tag, _ in many.elements].count("details") == 1
+    one_reason = Markup(page_of(**same))
+    assert [tag for tag, _ in one_reason.elements].count("details") == 1
+    assert all(name in one_reason.text for name in same)
+
+
+def test_a_deleted_model_is_said_to_be_and_another_is_named() -> None:
+    gone = Markup(page_of(a=make_record(model=None))).text
+    assert "Its model was deleted after it was measured; the command makes it again." in gone
+    assert "Its record: sweep/a" in gone
+    assert "Its model: sweep/a/model" in Markup(page_of(a=make_record())).text
+
+
+def test_figures_that_are_missing_are_no_obstacle() -> None:
+    base = make_record()
+    assert base.metrics is not None
+    bare = replace(
+        base.metrics, precision=None, zipped_bytes=None, resident_bytes=None,
+        peak_memory_bytes=None,
+    )  # fmt: skip
+    page = page_of(
+        a=replace(base, metrics=bare, comparison=None, model=None),
+        b=at_shapes((1, 8)),
+        c=at_shapes((1, 32), (1, 8)),
+    )
+    assert "take no part" in Markup(page).text
+    assert "NaN" not in Markup(page).text
+
+
+def test_the_command_is_there_whole_to_be_copied() -> None:
+    words = ("pruner=wanda", "teacher.path=a b", "search.name=x")
+    page = Markup(page_of(a=make_record(overrides=words, config={"pruner": {}, "teacher": {}})))
+    assert "python run.py pruner=wanda 'teacher.path=a b'\n" in page.text
+
+
+def test_a_thousand_runs_are_less_than_five_megabytes() -> None:
+    runs = {
+        f"r{i}": make_record(0.5 + i / 3000, 1000 + i, 1 + i / 100, choices={
+            "teacher": "t", "task": "rt", "pruner": f"p{i % 12}"})
+        for i in range(1000)
+    }  # fmt: skip
+    assert len(page_of(**runs).encode()) < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "header"),
+    [
+        ("spearman", (0.9, 0.8), "Spearman correlation (95 %) and change<"),
+        ("perplexity", (20.0, 2000.0), "perplexity (95 %) and change; lower is better<"),
+    ],
+)
+def test_a_page_of_another_score(metric: str, values: tuple[float, ...], header: str) -> None:
+    page = page_of(**{f"r{i}": judged_by(metric, v, values[0]) for i, v in enumerate(values)})
+    assert header in page
+    assert "accuracy" not in Markup(page).text
+    assert '"title":"accuracy"' not in page
+    assert f'"title":"{SCORES[metric].words}"' in page

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from compress.build import build_run
+from compress.config.errors import ConfigError
+from compress.stage.pairs import every_quantizer, every_runtime
+from tests.configs import compose_config, yaml_names
+
+
+def test_every_format_and_every_runtime_is_found_under_its_name() -> None:
+    assert [name for name, _ in every_quantizer()] == list(yaml_names("quantizer"))
+    assert [name for name, _ in every_runtime()] == ["onnxruntime", "openvino", "torch"]
+
+
+@pytest.mark.parametrize(
+    ("device", "quantizer", "words"),
+    [
+        ("cpu", "int8_static", "torch runtime; it can in onnxruntime, openvino; torch has bf16"),
+        ("cpu_onnxruntime", "nf4", "it can in torch; onnxruntime has int8_dynamic, int8_static, "),
+        ("cpu_onnxruntime", "fp16", "quantizer=fp16 cannot be had in the onnxruntime runtime"),
+    ],
+)
+def test_a_pair_that_cannot_be_had_is_refused_with_those_that_can(
+    device: str, quantizer: str, words: str
+) -> None:
+    cfg = compose_config("teacher=tiny_random", f"device={device}", f"quantizer={quantizer}")
+    with pytest.raises(ConfigError, match=words):
+        build_run(cfg)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from compress.system.processes import start_server
+from tests.commands import refusal
+from tests.configs import ROOT, TINY
+
+SCRIPT = """
+from compress.processes import process_context, start_server
+
+if __name__ == "__main__":
+    start_server(["tabnanny"])
+    context = process_context(["nothing that is ever imported"])
+    known = "import sys; sys.exit('tabnanny' in sys.modules)"
+    process = context.Process(target=exec, args=(known,))
+    process.start()
+    process.join()
+    print(process.exitcode)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no server to fork processes from")
+def test_the_server_has_imported_what_its_first_caller_named(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_no_server_is_started_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprocessing.get_all_start_methods", lambda: ["spawn"])
+    monkeypatch.setattr("multiprocessing.forkserver.ensure_running", None)
+    start_server(["torch"])
+
+
+def test_a_run_that_cannot_be_starts_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("compress.job.start_server", None)
+    said = refusal(*TINY, "pruner=wanda", "pruner.sparsity=2", f"hydra.run.dir={tmp_path}")
+    assert said.startswith("error: Wanda.sparsity must be in [0, 1), got 2")

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from compress.interfaces import CompressedModel, StageContext
+from compress.measure.score import predict_all
+from compress.problem.classification import Classification
+from compress.runtime.torch import TorchModel
+from compress.student.layers import LayersStudent
+from compress.training.distillation import (
+    Distillation,
+    distill_,
+    distillation_loss,
+    distillation_row_loss,
+    teacher_logits,
+)
+from tests.configs import settings_of
+
+LN2 = math.log(2)
+TWO = Classification(("a", "b"))
+
+
+def how(temperature: float, alpha: float, label_smoothing: float = 0.0) -> Distillation:
+    return Distillation(
+        temperature=temperature,
+        alpha=alpha,
+        epochs=1,
+        learning_rate=1e-3,
+        batch_size=8,
+        warmup_fraction=0.0,
+        patience=None,
+        label_smoothing=label_smoothing,
+    )
+
+
+def loss(temperature: float, alpha: float) -> float:
+    """Student says 1/2, 1/2; teacher 4:1 at T = 1, that is 2:1 at T = 2; the label is class 0."""
+    student, teacher = torch.zeros(1, 2), torch.tensor([[2 * LN2, 0.0]])
+    return float(
+        distillation_loss(TWO, student, teacher, torch.tensor([0]), how(temperature, alpha))
+    )
+
+
+def test_by_hand() -> None:
+    assert loss(1.0, 0.0) == pytest.approx(LN2)
+    at_one = 0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5)
+    assert loss(1.0, 1.0) == pytest.approx(at_one)
+    at_two = 2 / 3 * math.log(2 / 3 / 0.5) + 1 / 3 * math.log(1 / 3 / 0.5)
+    assert loss(2.0, 1.0) == pytest.approx(4 * at_two)
+    assert loss(2.0, 0.25) == pytest.approx(0.25 * 4 * at_two + 0.75 * LN2)
+
+
+def test_label_smoothing_by_hand() -> None:
+    """Odds of 3 to 1 against a label whose 0.2 are spread over both classes: 0.9 and 0.1."""
+    student, labels = torch.tensor([[math.log(3), 0.0]]), torch.tensor([0])
+    made = distillation_loss(TWO, student, student, labels, how(2.0, 0.5, 0.2))
+    hard = -0.9 * math.log(0.75) - 0.1 * math.log(0.25)
+    assert float(made) == pytest.approx(0.5 * hard)
+
+
+@pytest.mark.parametrize("alpha", [0, 0.5])
+def test_label_smoothing_reaches_the_loss_of_a_row(
+    alpha: float,
+    teacher: CompressedModel,
+    context: Callable[[CompressedModel], StageContext],
+) -> None:
+    logits, rows = torch.tensor([[4.0, -4.0]]), torch.tensor([0])
+    settings = f"student.distillation.alpha={alpha}"
+    off, on = (
+        distillation_row_loss(made.distillation, context(teacher))(logits, {}, rows).item()
+        for made in (
+            settings_of("student", "layers", settings),
+            settings_of("student", "layers", settings, "student.distillation.label_smoothing=0.2"),
+        )
+        if isinstance(made, LayersStudent)
+    )
+    # A tenth of the label, class 0, goes to the other class, whose logit is 8 below.
+    assert on - off == pytest.approx((1 - alpha) * 0.1 * 8, rel=1e-4)
+
+
+def test_bad_label_smoothing_is_refused() -> None:
+    with pytest.raises(Exception, match=r"label_smoothing must be in \[0, 1\), got 1"):
+        settings_of("student", "layers", "student.distillation.label_smoothing=1")
+
+
+def test_a_perfect_student_has_no_soft_loss() -> None:
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(4, dtype=torch.long)
+    made = distillation_loss(TWO, logits, logits, labels, how(3.0, 1.0))
+    assert float(made) == pytest.approx(0, abs=1e-6)
+
+
+def test_teacher_logits_are_in_row_order_and_computed_once(
+    teacher: CompressedModel,
+    context: Callable[[CompressedModel], StageContext],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ctx = context(teacher)
+    first = teacher_logits(ctx)
+    row = ctx.data.train.encode(teacher.tokenizer).remove_columns("length")[5]
+    with torch.no_grad():
+        alone = teacher.module(**{k: torch.tensor([v]) for k, v in row.items()}).logits
+    assert torch.allclose(first[5], alone[0], atol=1e-5)
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("computed a second time")
+
+    monkeypatch.setattr("compress.training.distillation.logits_of", forbidden)
+    assert torch.equal(teacher_logits(ctx), first)
+
+
+def test_labels_alone_need_no_teacher(
+    teacher: CompressedModel,
+    context: Callable[[CompressedModel], StageContext],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ctx = context(teacher)
+    monkeypatch.setattr("compress.training.distillation.logits_of", None)
+    student = settings_of("student", "layers", "student.distillation.alpha=0")
+    assert isinstance(student, LayersStudent)
+    student.distill(ctx)
+
+
+def test_distillation_brings_the_student_to_the_teacher(
+    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
+) -> None:
+    """Against a teacher that always says class 1, whatever the labels, the student says it too."""
+    ctx = context(teacher)
+    sure = torch.tensor([[-3.0, 3.0]]).repeat(len(ctx.data.train), 1)
+    student = settings_of(
+        "student", "layers", "student.distillation.alpha=1", "student.distillation.epochs=8",
+        "student.distillation.learning_rate=0.01", "student.distillation.batch_size=8",
+    )  # fmt: skip
+    assert isinstance(student, LayersStudent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("compress.training.distillation.teacher_logits", lambda _: sure)
+        made = student.distill(ctx)
+    logits = predict_all(TorchModel(made.module, made.tokenizer, "cpu"), ctx.data.train, 8)
+    assert (logits.argmax(dim=1) == 1).all()
+
+
+def test_zero_epochs_train_nothing(
+    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
+) -> None:
+    student = settings_of("student", "layers", "student.distillation.epochs=0")
+    assert isinstance(student, LayersStudent)
+    ctx = replace(context(teacher), data=None)  # type: ignore[arg-type]
+    distill_(teacher.module, teacher.tokenizer, student.distillation, ctx)

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.config.errors import UserError
+from compress.interfaces import CompressedModel
+from compress.problem.classification import Classification
+from compress.transformer.pretrained import load_pretrained, load_skeleton, read_config
+from tests.checkpoints import save_checkpoint
+
+
+@pytest.fixture
+def model_folder(teacher: CompressedModel, tmp_path: Path) -> Path:
+    teacher.module.save_pretrained(tmp_path)
+    teacher.tokenizer.save_pretrained(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"model_type": "t5_of_tomorrow"}'])
+def test_a_config_that_is_none_is_refused(model_folder: Path, text: str) -> None:
+    (model_folder / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"has no usable config: .+"):
+        load_skeleton(model_folder, "classifier")
+
+
+def test_a_head_for_other_classes_needs_training(model_folder: Path) -> None:
+    module, _ = load_pretrained(model_folder, Classification(("a", "b")), fresh_head=False)
+    assert module.config.num_labels == 2
+    three = ("a", "b", "c")
+    with pytest.raises(UserError, match="has no head for 3 classes"):
+        load_pretrained(model_folder, Classification(three), fresh_head=False)
+    module, _ = load_pretrained(model_folder, Classification(three), fresh_head=True)
+    assert module.config.id2label == {0: "a", 1: "b", 2: "c"}
+
+
+def test_a_body_with_missing_weights_is_refused(model_folder: Path) -> None:
+    config = model_folder / "config.json"
+    text = config.read_text().replace('"num_hidden_layers": 4', '"num_hidden_layers": 5')
+    config.write_text(text)
+    with pytest.raises(UserError, match="lacks 16 weights of BertForSequenceClassification"):
+        load_pretrained(model_folder, Classification(("a", "b")), fresh_head=True)
+
+
+def test_a_truncated_weights_file_is_refused(model_folder: Path) -> None:
+    weights = model_folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match="cannot be read"):
+        load_pretrained(model_folder, Classification(("a", "b")), fresh_head=False)
+
+
+def test_code_in_a_model_folder_is_never_run(model_folder: Path) -> None:
+    (model_folder / "evil.py").write_text("raise SystemExit('this ran')")
+    config = json.loads((model_folder / "config.json").read_text())
+    auto = {"AutoConfig": "evil.Config", "AutoModelForSequenceClassification": "evil.Model"}
+    config |= {"auto_map": auto, "model_type": "evil"}
+    (model_folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="has no usable config"):
+        load_skeleton(model_folder, "classifier")
+    with pytest.raises(UserError, match="has no usable config"):
+        load_pretrained(model_folder, Classification(("a", "b")), fresh_head=True)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hidden_size": 17}, {"hidden_size": -16}, {"num_attention_heads": 0},
+        {"hidden_size": "wide"}, {"num_hidden_layers": None}, {"pad_token_id": 5000},
+        {"id2label": 3}, {"hidden_act": "none such"}, {"vocab_size": 1.5},
+    ],
+)  # fmt: skip
+def test_wrong_values_in_a_config_are_one_line(model_folder: Path, wrong: dict[str, Any]) -> None:
+    path = model_folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **wrong}))
+    with pytest.raises(UserError, match=r"has no usable config: .+") as caught:
+        load_skeleton(model_folder, "classifier")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "said", [{"return_dict": False}, {"output_hidden_states": True}, {"output_attentions": True}]
+)
+def test_what_a_config_says_of_the_form_of_outputs_is_not_taken(
+    model_folder: Path, said: dict[str, bool]
+) -> None:
+    path = model_folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **said}))
+    module, tokenizer = load_pretrained(model_folder, Classification(("a", "b")), fresh_head=False)
+    made = module(**tokenizer("a film", return_tensors="pt"))
+    assert set(made) == {"logits"}
+    assert read_config(model_folder).return_dict
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama", "distilbert", "t5"])
+def test_weights_of_more_blocks_than_the_config_says_are_refused(
+    architecture: str, tmp_path: Path
+) -> None:
+    config = save_checkpoint(tmp_path, architecture).config
+    name = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: 1, "num_decoder_layers": 1}))
+    with pytest.raises(
+        UserError, match=r"has weights of more blocks than its config\.json says, s"
+    ):
+        load_pretrained(tmp_path, Classification(("a", "b")), fresh_head=True)
