@@ -24,6 +24,7 @@ from compress.core.data import Split as Split
 from compress.core.data import TaskData as TaskData
 from compress.core.data import TensorStore as TensorStore
 from compress.core.data import TrainingData as TrainingData
+from compress.core.meter import Meter
 from compress.core.model import CompressedModel as CompressedModel
 from compress.core.model import Step as Step
 from compress.core.problem import Head as Head
@@ -230,9 +231,11 @@ class Runtime(Settings, ABC):
 
     Attributes:
         format: the class that a quantizer inherits from to be had in this runtime.
+        libraries: that shape its figures, torch apart; a record has their versions.
     """
 
     format: ClassVar[type]
+    libraries: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def check(self, quantizer: Quantizer, device: Device) -> None:
@@ -264,9 +267,11 @@ class Device(Settings, ABC):
 
     Attributes:
         torch_device: the name that torch gives it.
+        meter: what measures the memory of a model on it, in a process that has that model alone.
     """
 
     torch_device: ClassVar[str]
+    meter: ClassVar[type[Meter]]
     runtime: Runtime
     benchmark: Benchmark
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from compress.config.construct import construct
 from compress.config.settings import Settings
@@ -74,6 +74,12 @@ def settings_of(group: str, name: str, *overrides: str) -> Settings:
     cfg = compose_config("teacher=tiny_random", f"{group}={name}", *overrides)
     made: Settings = construct(cfg, group, Settings)
     return made
+
+
+def needed(group: str, name: str) -> list[str]:
+    """Overrides for what a yaml leaves to the user, `???`."""
+    cfg = OmegaConf.load(ROOT / "conf" / group / f"{name}.yaml")
+    return [f"{group}.{key}=somewhere" for key in sorted(OmegaConf.missing_keys(cfg))]
 
 
 def yaml_names(group: str) -> Sequence[str]:

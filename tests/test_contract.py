@@ -22,7 +22,7 @@ from compress.runtime.onnxruntime import OnnxRuntime
 from compress.runtime.torch import TorchFormat, TorchModel
 from compress.stage.pairs import every_quantizer
 from compress.store.manifest import read_manifest
-from tests.configs import ROOT, compose_config, settings_of, yaml_names
+from tests.configs import ROOT, compose_config, needed, settings_of, yaml_names
 from tests.slow import slow_but
 from tests.tiny import IMAGE_ARCHITECTURES, torch_export
 
@@ -43,23 +43,9 @@ def params(*quick: str) -> list[Any]:
 GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "cache", "tracker")
 # One epoch of three steps: the first has no rate yet, the others learn.
 SHORT = ("student.distillation.epochs=1", "student.distillation.batch_size=8")
-# What a yaml leaves to the user, filled in; and what makes training end at once.
-NEEDED = {
-    ("teacher", "local"): ["teacher.path=somewhere"],
-    ("teacher", "artifact"): ["teacher.folder=somewhere"],
-    ("task", "csv"): ["task.path=somewhere"],
-    ("task", "imagefolder"): ["task.path=somewhere"],
-    ("task", "textfile"): ["task.path=somewhere"],
-    ("student", "pretrained"): ["student.path=somewhere"],
-    ("student", "layers"): [*SHORT],
-    ("student", "scratch"): [
-        "student.layers=2",
-        "student.hidden=8",
-        "student.heads=2",
-        "student.neurons=null",
-        *SHORT,
-    ],
-}
+SIZES = ("student.layers=2", "student.hidden=8", "student.heads=2", "student.neurons=null")
+# What makes training end at once.
+QUICKLY = {"layers": SHORT, "scratch": (*SIZES, *SHORT)}
 # What cannot be done, and the words that say so.
 REFUSED = {
     **{(name, "mpnet"): "share one position bias per head" for name in ("heads", "chain")},
@@ -75,7 +61,7 @@ Contexts = Callable[[CompressedModel], StageContext]
 
 @pytest.mark.parametrize(("group", "name"), EVERY)
 def test_every_yaml_constructs_one_class_named_in_its_target(group: str, name: str) -> None:
-    cfg = compose_config(f"{group}={name}", *NEEDED.get((group, name), []))
+    cfg = compose_config(f"{group}={name}", *needed(group, name))
     made: Settings = construct(cfg, group, Settings)
     target = cfg[group]._target_
     assert target == f"{type(made).__module__}.{type(made).__qualname__}"
@@ -147,7 +133,7 @@ def test_student_keeps_the_contract(
 ) -> None:
     teacher = teachers(architecture)
     before = {k: v.clone() for k, v in teacher.module.state_dict().items()}
-    student = settings_of("student", name, *NEEDED.get(("student", name), []))
+    student = settings_of("student", name, *needed("student", name), *QUICKLY.get(name, ()))
     assert isinstance(student, Student)
     skeleton = student.check(teacher.module.to("cpu"))
     made = student.distill(context(teacher))

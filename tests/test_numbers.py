@@ -20,19 +20,9 @@ import compress
 from compress.config.errors import ConfigError, UserError
 from compress.config.settings import Settings, within
 from compress.search.plan import read_settings
-from tests.configs import ROOT, compose_config, settings_of
+from tests.configs import ROOT, compose_config, needed, settings_of
 
 GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "cache", "tracker")
-# What a yaml leaves to the user.
-NEEDED = {
-    ("teacher", "local"): ("teacher.path=x",),
-    ("teacher", "artifact"): ("teacher.folder=x",),
-    ("student", "pretrained"): ("student.path=x",),
-    ("student", "scratch"): ("student.layers=1", "student.hidden=8", "student.heads=2"),
-    ("task", "csv"): ("task.path=x",),
-    ("task", "imagefolder"): ("task.path=x",),
-    ("task", "textfile"): ("task.path=x",),
-}
 # Settings that no choice has by itself.
 MORE = (
     ("student", "layers", ("+student/augmentation=word_noise",)),
@@ -56,7 +46,7 @@ def built() -> dict[type[Settings], Settings]:
     search = compose_config("+search=pareto", "search.early_look={after:0.5,margin:0.1}")
     wholes = [read_settings(search)]
     for group, name in one_of_each():
-        wholes.append(settings_of(group, name, *NEEDED.get((group, name), ())))
+        wholes.append(settings_of(group, name, *needed(group, name)))
     wholes += [settings_of(group, name, *overrides) for group, name, overrides in MORE]
     return {type(part): part for whole in wholes for part in within(whole, Settings)}
 

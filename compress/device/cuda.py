@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from compress.config.errors import UserError
 from compress.core.benchmark import Benchmark
+from compress.core.meter import Meter
 from compress.interfaces import Device, Runtime
+
+
+class CudaMeter(Meter):
+    """Memory of the GPU, as torch counts what it handed out."""
+
+    def __init__(self, folder: Path) -> None:
+        """Nothing is on the GPU yet."""
+
+    def resident(self) -> int | None:
+        """Bytes of all tensors on the GPU."""
+        return torch.cuda.memory_allocated()
+
+    def peak(self, run: Callable[[], object]) -> int | None:
+        """The most bytes that were in use at once."""
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +43,7 @@ class Cuda(Device):
     """
 
     torch_device = "cuda"
+    meter = CudaMeter
 
     runtime: Runtime
     benchmark: Benchmark

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.metadata
 import logging
@@ -22,7 +21,6 @@ log = logging.getLogger(__name__)
 LIBRARIES = (
     "torch", "transformers", "tokenizers", "datasets", "numpy", "hydra-core", "omegaconf", "optuna"
 )  # fmt: skip
-OPTIONAL_LIBRARIES = ("onnxruntime", "openvino", "nncf")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 WINDOW_SECONDS = 0.2
 # Kernels count time in hundredths of a second: below this share of one processor it is noise, and
@@ -55,7 +53,7 @@ def environment(device: Device) -> Environment:
         machine=machine(),
         device=device.label(),
         load_average=os.getloadavg()[0] if "getloadavg" in dir(os) else None,
-        versions={"python": platform.python_version(), **_versions()},
+        versions={"python": platform.python_version(), **_versions(device)},
         busy=occupied,
         governor=_governor(),
     )
@@ -95,13 +93,10 @@ def machine() -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _versions() -> dict[str, str]:
-    """Those of the libraries that are always there, and of the others where they are."""
-    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    for name in OPTIONAL_LIBRARIES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions
+def _versions(device: Device) -> dict[str, str]:
+    """Those of the libraries that every run uses, and of those of its runtime."""
+    names = (*LIBRARIES, *device.runtime.libraries)
+    return {name: importlib.metadata.version(name) for name in names}
 
 
 def _governor() -> str | None:

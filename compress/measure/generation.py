@@ -89,7 +89,7 @@ def measure_generation(
     sittings = min(SITTINGS, device.benchmark.sittings)
     least, seconds = math.ceil(MIN_ROUNDS / sittings), device.benchmark.seconds / sittings
     for _ in range(sittings):
-        with open_pair(folders, device.torch_device, device.thread_count()) as pair:
+        with open_pair(folders, device) as pair:
             write_in_turns(pair, prompts, least, seconds, writing)
     return writing.of(CANDIDATE, seed), writing.of(BASELINE, seed)
 

@@ -126,7 +126,7 @@ def measure_latency(
     resident: list[int | None] = []
     peak: list[int | None] = []
     for _ in range(benchmark.sittings):
-        with open_pair(folders, device.torch_device, device.thread_count()) as pair:
+        with open_pair(folders, device) as pair:
             if not resident:
                 resident = [pair.wake(w).resident_memory(contenders[w].inputs[0]) for w in (0, 1)]
             for timing, *inputs in zip(timings, *(c.inputs for c in contenders), strict=True):

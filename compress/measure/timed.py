@@ -21,8 +21,8 @@ from jaxtyping import Shaped
 from compress.config.errors import UserError
 
 if TYPE_CHECKING:
+    from compress.core.meter import Meter
     from compress.interfaces import Runnable
-    from compress.measure.memory import Meter
 
 SETTLED = 0.03  # warm: two windows in a row have medians this close
 WINDOW_SECONDS = 0.05
@@ -48,9 +48,10 @@ class Failure:
 class TimedModel:
     """A model, the batch that it is timed on, and its memory."""
 
-    def __init__(self, folder: str, torch_device: str, threads: int) -> None:
-        """Notes what to load."""
+    def __init__(self, folder: str, torch_device: str, threads: int, meter: type[Meter]) -> None:
+        """Notes what to load, and what to weigh it with."""
         self._arguments = folder, torch_device, threads
+        self._meter_class = meter
         self._other: psutil.Process | None = None
         self._model: Runnable
         self._meter: Meter
@@ -61,12 +62,11 @@ class TimedModel:
         """Loads the model."""
         import torch
 
-        from compress.measure.memory import METERS
         from compress.store.artifact import load
 
         folder, torch_device, threads = self._arguments
         torch.set_num_threads(threads)
-        self._meter = METERS[torch_device](Path(folder))
+        self._meter = self._meter_class(Path(folder))
         self._model = load(folder, torch_device, threads)
         # What is there stays: no collection need look at it again.
         gc.freeze()
@@ -159,13 +159,15 @@ REQUESTS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def serve(connection: Connection, folder: str, torch_device: str, threads: int) -> None:
+def serve(
+    connection: Connection, folder: str, torch_device: str, threads: int, meter: type[Meter]
+) -> None:
     """What a worker does: answers requests until it is told to end, or nobody is left to ask."""
     # The process that asks is interrupted too, and ends this one in good order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # That process loaded the same folder and has shown them.
     warnings.simplefilter("ignore")
-    model = TimedModel(folder, torch_device, threads)
+    model = TimedModel(folder, torch_device, threads, meter)
     try:
         while (request := connection.recv()) is not None:
             connection.send(_answer(model, *request))

@@ -20,6 +20,7 @@ import psutil
 from jaxtyping import Int
 
 from compress.config.errors import UserError
+from compress.interfaces import Device
 from compress.measure.timed import Failure, Inputs, serve
 from compress.system.processes import process_context
 
@@ -32,7 +33,7 @@ PRELOADED = [
     "compress.job",
     "compress.store.artifact",
     "compress.runtime.torch",
-    "compress.measure.memory",
+    "compress.device.cpu",
     "compress.measure.timed",
 ]
 JOIN_SECONDS = 10.0  # to end in, before it is killed
@@ -46,12 +47,13 @@ class WorkerError(RuntimeError):
 class Worker:
     """This process's end of a worker. Use `open_worker`, which ends it whatever happens."""
 
-    def __init__(self, folder: Path, torch_device: str, threads: int) -> None:
+    def __init__(self, folder: Path, device: Device) -> None:
         """Starts the process and has it load the model; `load` waits for that."""
         context = process_context(PRELOADED)
         self._folder = folder
         self._connection, theirs = context.Pipe()
-        arguments = (theirs, str(folder.absolute()), torch_device, threads)
+        on = (device.torch_device, device.thread_count(), device.meter)
+        arguments = (theirs, str(folder.absolute()), *on)
         self._process = context.Process(  # type: ignore[attr-defined]
             target=serve, args=arguments, daemon=True
         )
@@ -152,15 +154,14 @@ class Worker:
 
 
 @contextmanager
-def open_worker(folder: Path, torch_device: str, threads: int) -> Iterator[Worker]:
+def open_worker(folder: Path, device: Device) -> Iterator[Worker]:
     """A worker that is ended when the block is left.
 
     Args:
         folder: a model folder.
-        torch_device: the processor, by torch's name for it.
-        threads: to compute with.
+        device: what the model runs on.
     """
-    worker = Worker(folder, torch_device, threads)
+    worker = Worker(folder, device)
     try:
         yield worker
     finally:
@@ -191,7 +192,7 @@ class Pair:
 
 
 @contextmanager
-def open_pair(folders: tuple[Path, Path], torch_device: str, threads: int) -> Iterator[Pair]:
+def open_pair(folders: tuple[Path, Path], device: Device) -> Iterator[Pair]:
     """Fresh processes for two model folders, ended when the block is left.
 
     Raises:
@@ -199,5 +200,5 @@ def open_pair(folders: tuple[Path, Path], torch_device: str, threads: int) -> It
         WorkerError: a process failed or died.
     """
     with ExitStack() as stack:
-        opened = [stack.enter_context(open_worker(f, torch_device, threads)) for f in folders]
+        opened = [stack.enter_context(open_worker(f, device)) for f in folders]
         yield Pair((opened[0], opened[1]))

@@ -18,12 +18,17 @@ class Metric:
 
     Attributes:
         better: which direction is better.
+        meaning: in one line.
         read: takes it out of a record whose status is ok.
+        foreseen: the field of a `Forecast` that has it, or the least that it can be; null if there
+            is none.
     """
 
     unit: str
     better: Literal["higher", "lower"]
+    meaning: str
     read: Callable[[RunRecord], float]
+    foreseen: str | None = None
 
 
 def _model(read: Callable[[ModelMetrics], float]) -> Callable[[RunRecord], float]:
@@ -54,29 +59,114 @@ def _generation(read: Callable[[Generation], float]) -> Callable[[RunRecord], fl
 
 
 METRICS = {
-    "quality": Metric("depends", "higher", _model(lambda m: m.score.quality)),
-    **{name: Metric(kind.unit, kind.better, _score(name)) for name, kind in SCORES.items()},
-    "size_bytes": Metric("bytes", "lower", _model(lambda m: m.size_bytes)),
-    "latency_ms": Metric("ms", "lower", _model(lambda m: m.latency[0].median_ms)),
-    "speedup": Metric("ratio", "higher", lambda record: record.speedup[0].ratio),
-    "parameters": Metric("count", "lower", _model(lambda m: m.parameters)),
-    "nonzero_parameters": Metric("count", "lower", _model(lambda m: m.nonzero_parameters)),
-    "sparsity": Metric("fraction", "higher", _model(lambda m: m.sparsity)),
-    "model_sparsity": Metric("fraction", "higher", _model(lambda m: m.model_sparsity)),
-    "peak_memory_bytes": Metric("bytes", "lower", _model(lambda m: _known(m.peak_memory_bytes))),
-    "resident_bytes": Metric("bytes", "lower", _model(lambda m: _known(m.resident_bytes))),
-    "zipped_bytes": Metric("bytes", "lower", _model(lambda m: _known(m.zipped_bytes))),
-    "bitmask_bytes": Metric("bytes", "lower", _model(lambda m: _known(m.bitmask_bytes))),
+    "quality": Metric(
+        "depends",
+        "higher",
+        (
+            "what the task is judged by first, so that more is better: accuracy, or the mean "
+            "log-likelihood of a token where that is perplexity"
+        ),
+        _model(lambda m: m.score.quality),
+    ),
+    **{
+        name: Metric(kind.unit, kind.better, kind.meaning, _score(name))
+        for name, kind in SCORES.items()
+    },
+    "size_bytes": Metric(
+        "bytes",
+        "lower",
+        "the files needed to run the model",
+        _model(lambda m: m.size_bytes),
+        foreseen="least_bytes",
+    ),
+    "latency_ms": Metric(
+        "ms",
+        "lower",
+        "median time of a forward pass at the first timed shape",
+        _model(lambda m: m.latency[0].median_ms),
+    ),
+    "speedup": Metric(
+        "ratio",
+        "higher",
+        "the baseline's time over the model's at the first timed shape, both timed in turns",
+        lambda record: record.speedup[0].ratio,
+    ),
+    "parameters": Metric(
+        "count",
+        "lower",
+        "entries of all weights, shared ones counted once",
+        _model(lambda m: m.parameters),
+        foreseen="parameters",
+    ),
+    "nonzero_parameters": Metric(
+        "count", "lower", "those that are not zero", _model(lambda m: m.nonzero_parameters)
+    ),
+    "sparsity": Metric(
+        "fraction",
+        "higher",
+        "zeroed share of the compressible weights (the Linear layers of the blocks)",
+        _model(lambda m: m.sparsity),
+    ),
+    "model_sparsity": Metric(
+        "fraction", "higher", "zeroed share of all weights", _model(lambda m: m.model_sparsity)
+    ),
+    "peak_memory_bytes": Metric(
+        "bytes",
+        "lower",
+        "memory that a fresh process takes at most, while it runs the largest timed shape",
+        _model(lambda m: _known(m.peak_memory_bytes)),
+    ),
+    "resident_bytes": Metric(
+        "bytes",
+        "lower",
+        "memory that a fresh process takes once it has run the first timed shape",
+        _model(lambda m: _known(m.resident_bytes)),
+    ),
+    "zipped_bytes": Metric(
+        "bytes",
+        "lower",
+        "what a zip file of the model's files would take",
+        _model(lambda m: _known(m.zipped_bytes)),
+    ),
+    "bitmask_bytes": Metric(
+        "bytes",
+        "lower",
+        (
+            "what the files would take with one bit a weight and only the weights that are not "
+            "zero, wherever that is less"
+        ),
+        _model(lambda m: _known(m.bitmask_bytes)),
+    ),
     "tokens_per_second": Metric(
-        "per second", "higher", _model(lambda m: _known(m.latency[0].tokens_per_second))
+        "per second",
+        "higher",
+        "at the first timed shape; empty for images",
+        _model(lambda m: _known(m.latency[0].tokens_per_second)),
     ),
     "generated_tokens_per_second": Metric(
-        "per second", "higher", _generation(lambda g: g.tokens_per_second)
+        "per second",
+        "higher",
+        (
+            "tokens that a language model writes behind the first, one text at a time; empty for "
+            "others"
+        ),
+        _generation(lambda g: g.tokens_per_second),
     ),
     "time_to_first_token_ms": Metric(
-        "ms", "lower", _generation(lambda g: g.time_to_first_token_ms)
+        "ms",
+        "lower",
+        "median time that it takes to read the prompt and write one token",
+        _generation(lambda g: g.time_to_first_token_ms),
     ),
-    "agreement": Metric("fraction", "higher", _agreement),
+    "agreement": Metric(
+        "fraction",
+        "higher",
+        (
+            "share of the evaluation rows, or of their tokens, of which model and baseline say "
+            "the same; empty where they say quantities"
+        ),
+        _agreement,
+    ),
 }
 
 

@@ -8,7 +8,6 @@ from typing import Literal
 
 from compress.records.metrics import METRICS
 from compress.records.schema import Environment, Latency, RunRecord, Speedup
-from compress.records.scores import SCORES
 from compress.records.words import asked_sparsity, environment_of, measured
 
 Kind = Literal["text", "number", "integer", "boolean"]
@@ -62,31 +61,6 @@ class ShapeColumn:
 # Whose standard deviation over the folds is a column; each run's record has that of all.
 SPREAD = ("accuracy", "f1_macro", "size_bytes", "speedup")
 
-METRIC_MEANINGS = {
-    "quality": "what the task is judged by first, so that more is better: accuracy, or the mean "
-    "log-likelihood of a token where that is perplexity",
-    **{name: kind.meaning for name, kind in SCORES.items()},
-    "size_bytes": "the files needed to run the model",
-    "latency_ms": "median time of a forward pass at the first timed shape",
-    "speedup": "the baseline's time over the model's at the first timed shape, both timed in turns",
-    "parameters": "entries of all weights, shared ones counted once",
-    "nonzero_parameters": "those that are not zero",
-    "sparsity": "zeroed share of the compressible weights (the Linear layers of the blocks)",
-    "model_sparsity": "zeroed share of all weights",
-    "peak_memory_bytes": "memory that a fresh process takes at most, while it runs the largest "
-    "timed shape",
-    "resident_bytes": "memory that a fresh process takes once it has run the first timed shape",
-    "zipped_bytes": "what a zip file of the model's files would take",
-    "bitmask_bytes": "what the files would take with one bit a weight and only the weights that "
-    "are not zero, wherever that is less",
-    "tokens_per_second": "at the first timed shape; empty for images",
-    "generated_tokens_per_second": "tokens that a language model writes behind the first, one "
-    "text at a time; empty for others",
-    "time_to_first_token_ms": "median time that it takes to read the prompt and write one token",
-    "agreement": "share of the evaluation rows, or of their tokens, of which model and baseline "
-    "say the same; empty where they say quantities",
-}
-
 
 def _metric_columns() -> tuple[Column, ...]:
     return tuple(
@@ -94,7 +68,7 @@ def _metric_columns() -> tuple[Column, ...]:
             name,
             "integer" if metric.unit in (BYTES, COUNT) else "number",
             metric.unit,
-            METRIC_MEANINGS[name],
+            metric.meaning,
             metric.read,
         )
         for name, metric in METRICS.items()

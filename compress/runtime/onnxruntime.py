@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from compress.config.blame import blame
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import (
     CompressedModel,
@@ -89,6 +90,7 @@ class OnnxRuntime(Runtime):
 
     kind = "onnxruntime"
     format = OnnxFormat
+    libraries = ("onnxruntime",)
 
     def check(self, quantizer: Quantizer, device: Device) -> None:
         """Refuses what ONNX Runtime does not have, and to go without it.
@@ -101,7 +103,8 @@ class OnnxRuntime(Runtime):
             raise ConfigError(
                 f"the onnxruntime runtime runs on cpu, got device={device.torch_device}"
             )
-        require("onnxruntime", *PACKAGES)
+        with blame("device"):  # whatever the format is
+            require("the onnxruntime runtime", "onnxruntime", *PACKAGES)
         quantizer.check_onnx(device)
 
     def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
@@ -201,7 +204,7 @@ def _session(path: Path, threads: int | None) -> Any:
     Raises:
         UserError: ONNX Runtime is not installed, or the file is no graph that it can run.
     """
-    require("onnxruntime", *PACKAGES)
+    require("the onnxruntime runtime", "onnxruntime", *PACKAGES)
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as states
 

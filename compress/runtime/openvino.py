@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from compress.config.blame import blame
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import (
     CompressedModel,
@@ -110,6 +111,7 @@ class OpenVino(Runtime):
 
     kind = "openvino"
     format = OpenVinoFormat
+    libraries = ("openvino", "nncf")
 
     specialize: bool
 
@@ -122,7 +124,8 @@ class OpenVino(Runtime):
         assert isinstance(quantizer, OpenVinoFormat), "that is what was checked"
         if device.torch_device != "cpu":
             raise ConfigError(f"the openvino runtime runs on cpu, got device={device.torch_device}")
-        require("openvino", *PACKAGES)
+        with blame("device"):  # whatever the format is
+            require("the openvino runtime", "openvino", *PACKAGES)
         quantizer.check_openvino()
 
     def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:

@@ -11,17 +11,13 @@ from multiprocessing.connection import Connection
 
 from compress.analysis.goals import QUALITY, Constraint
 from compress.core.monitor import Forecast, Monitor, Rejected, Stopped
+from compress.records.metrics import METRICS
 from compress.records.scores import SCORES
 from compress.search.limits import EarlyLook
 
 ORPHANED = 1  # the exit code of a worker whose driver is gone
 LOOKED = ("student", "pruner")  # the stages in which an early look says something
 STEP_SECONDS = 0.2  # between two reports of steps
-# What a forecast says of a metric: exactly that, or at least that.
-FORESEEN: Mapping[str, Callable[[Forecast], int | None]] = {
-    "parameters": lambda forecast: forecast.parameters,
-    "size_bytes": lambda forecast: forecast.least_bytes,
-}
 
 
 @dataclass(frozen=True)
@@ -72,12 +68,11 @@ class Reporter(Monitor):
         foreseen = None
         for each in self._order.constraints:
             # A bound from above is broken for sure by what the model has at least.
-            if each.least or each.metric not in FORESEEN:
-                continue
-            if not self._knows(each):
+            figure = METRICS[each.metric].foreseen if each.metric in METRICS else None
+            if each.least or figure is None or not self._knows(each):
                 continue
             foreseen = foreseen or forecast()
-            least = FORESEEN[each.metric](foreseen)
+            least = getattr(foreseen, figure)
             baseline = self._order.baseline.get(each.metric, 0.0)
             if least is not None and (excess := each.excess(least, baseline)) > 0:
                 broken[f"{each.metric} {each}"] = excess

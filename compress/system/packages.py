@@ -5,28 +5,23 @@ from __future__ import annotations
 import importlib
 import importlib.util
 
-from compress.config.blame import blame
 from compress.config.errors import UserError
 
 
-def require(runtime: str, *packages: str) -> None:
-    """Checks that what a runtime needs is installed, without importing it.
+def require(what: str, extra: str, *packages: str) -> None:
+    """Checks that what an optional part needs is installed, without importing it.
 
     Args:
-        runtime: its name, which is also that of the extra that brings the packages.
-        packages: that it needs.
+        what: needs them, for the message.
+        extra: of this package, which brings them.
+        packages: by the names that they are imported by.
 
     Raises:
         UserError: one is not there.
     """
-    # Whatever the format is.
-    with blame("device"):
-        for package in packages:
-            if importlib.util.find_spec(package) is None:
-                raise UserError(
-                    f"the {runtime} runtime needs the package {package}; "
-                    f"pip install 'compress[{runtime}]'"
-                )
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"{what} needs the package {package}; pip install 'compress[{extra}]'")
 
 
 def choice_name(choice: type) -> str:

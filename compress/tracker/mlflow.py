@@ -24,8 +24,9 @@ from compress.records.curve import curves
 from compress.records.recipe import recipe
 from compress.records.schema import FILE, RunRecord
 from compress.system.files import new_sqlite_url, write_atomically
+from compress.system.packages import require
 from compress.tracker.components.figures import figures, settings
-from compress.tracker.components.tracking import Tracker, require
+from compress.tracker.components.tracking import Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,7 +86,7 @@ class MlflowTracker(Tracker):
         Raises:
             UserError: it is not.
         """
-        require("mlflow", "mlflow")
+        require("tracker=mlflow", "mlflow", "mlflow")
 
     def log(self, record: RunRecord, folder: Path, shared: Path) -> None:
         """Makes a run of it, with metrics.json as an artifact."""

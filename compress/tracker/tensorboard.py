@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, final
 from compress.core.monitor import monitor, watched
 from compress.records.curve import CurvePoint, curves
 from compress.records.recipe import recipe
+from compress.system.packages import require
 from compress.tracker.components.figures import figures
-from compress.tracker.components.tracking import LiveCurves, Tracker, require
+from compress.tracker.components.tracking import LiveCurves, Tracker
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -43,7 +44,7 @@ class TensorBoardTracker(Tracker):
         Raises:
             UserError: it is not.
         """
-        require("tensorboard", "tensorboard")
+        require("tracker=tensorboard", "tensorboard", "tensorboard")
 
     @contextmanager
     def watching(self, folder: Path) -> Iterator[None]:

@@ -7,13 +7,13 @@ checked), so finding it first changes no result.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from pathlib import Path, PurePath
 from typing import Any
 
 from compress.config.errors import UserError, first_line
 from compress.system import sources
+from compress.system.packages import require
 from compress.system.sources import OfflinePackage, file_digest
 
 GGUF = ".gguf"
@@ -132,8 +132,7 @@ def _gguf_file(path: Path) -> Path:
     """The file itself, once it is sure to be there and that it can be read."""
     if not path.is_file():
         raise UserError(f"{path} does not exist, or is no file")
-    if importlib.util.find_spec("gguf") is None:
-        raise UserError(f"{path} needs the package gguf; pip install 'compress[gguf]'")
+    require(str(path), "gguf", "gguf")
     return path
 
 

@@ -44,7 +44,7 @@ class Machine:
     turns: list[list[tuple[int, int]]] = field(default_factory=list)
 
     @contextmanager
-    def open_pair(self, folders: Any, torch_device: str, threads: int) -> Iterator[Machine]:
+    def open_pair(self, folders: Any, device: Any) -> Iterator[Machine]:
         self.turns.append([])
         yield self
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compress.device.cpu import HostMeter
 from compress.measure.timed import SLOW_SECONDS, TimedModel
 
 INPUTS = {"input_ids": np.ones((2, 8), dtype=np.int64)}
@@ -28,7 +29,7 @@ class Model:
 
 
 def timed(model: Model) -> TimedModel:
-    made = TimedModel("", "cpu", 1)
+    made = TimedModel("", "cpu", 1, HostMeter)
     made._model = model  # type: ignore[assignment]
     return made
 

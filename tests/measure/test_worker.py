@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from compress.config.errors import UserError
+from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel
 from compress.measure.worker import WorkerError, open_pair, open_worker
 
@@ -24,9 +25,9 @@ def folder_of(model: CompressedModel) -> Path:
     return model.folder
 
 
-def test_a_worker_loads_times_and_weighs(teacher: CompressedModel) -> None:
+def test_a_worker_loads_times_and_weighs(device: Cpu, teacher: CompressedModel) -> None:
     folder = folder_of(teacher)
-    with open_worker(folder, "cpu", 1) as worker:
+    with open_worker(folder, device) as worker:
         weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
         worker.load()
         pid = worker.pid
@@ -42,10 +43,10 @@ def test_a_worker_loads_times_and_weighs(teacher: CompressedModel) -> None:
     assert not psutil.pid_exists(pid)
 
 
-def test_only_one_of_a_pair_is_awake_and_none_stays(teacher: CompressedModel) -> None:
+def test_only_one_of_a_pair_is_awake_and_none_stays(device: Cpu, teacher: CompressedModel) -> None:
     folder = folder_of(teacher)
     states, processes = [], []
-    with suppress(KeyError), open_pair((folder, folder), "cpu", 1) as pair:
+    with suppress(KeyError), open_pair((folder, folder), device) as pair:
         processes = [psutil.Process(worker.pid) for worker in pair._workers]
         for which in (0, 1, 1, 0):
             pair.wake(which).prepare(INPUTS, 0.01)
@@ -56,10 +57,12 @@ def test_only_one_of_a_pair_is_awake_and_none_stays(teacher: CompressedModel) ->
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_worker_that_is_killed_is_an_error(which: int, teacher: CompressedModel) -> None:
+def test_a_worker_that_is_killed_is_an_error(
+    device: Cpu, which: int, teacher: CompressedModel
+) -> None:
     folder = folder_of(teacher)
     reason = rf"timed {folder} died with exit code -9 \(out of memory\?\)"
-    with open_pair((folder, folder), "cpu", 1) as pair:
+    with open_pair((folder, folder), device) as pair:
         process = psutil.Process(pair._workers[which].pid)
         process.kill()
         psutil.wait_procs([process], timeout=5)
@@ -67,10 +70,12 @@ def test_a_worker_that_is_killed_is_an_error(which: int, teacher: CompressedMode
             pair.wake(which).prepare(INPUTS, 0.01)
 
 
-def test_errors_come_back_as_what_they_are(teacher: CompressedModel, tmp_path: Path) -> None:
+def test_errors_come_back_as_what_they_are(
+    device: Cpu, teacher: CompressedModel, tmp_path: Path
+) -> None:
     with (
         pytest.raises(UserError, match=r"is no model folder of ours: it has no manifest\.json"),
-        open_worker(tmp_path, "cpu", 1) as worker,
+        open_worker(tmp_path, device) as worker,
     ):
         worker.load()
     damaged = tmp_path / "damaged"
@@ -78,10 +83,10 @@ def test_errors_come_back_as_what_they_are(teacher: CompressedModel, tmp_path: P
     (damaged / "config.json").write_text("{}")
     with (
         pytest.raises(UserError, match=r"config\.json is damaged: its SHA-256"),
-        open_worker(damaged, "cpu", 1) as worker,
+        open_worker(damaged, device) as worker,
     ):
         worker.load()
-    with open_worker(folder_of(teacher), "cpu", 1) as worker:
+    with open_worker(folder_of(teacher), device) as worker:
         worker.load()
         with pytest.raises(WorkerError, match=r"(?s)exactly one of input_ids.*Traceback"):
             worker.prepare({"words": INPUTS["input_ids"]}, 0.01)
@@ -90,13 +95,15 @@ def test_errors_come_back_as_what_they_are(teacher: CompressedModel, tmp_path: P
 
 ABANDON = """
 import multiprocessing, os, signal, psutil
+from compress.device.cpu import HostMeter
 from compress.measure.timed import serve
 
 context = multiprocessing.get_context("forkserver")
 made = []
 for _ in range(2):
     ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, "", "cpu", 1), daemon=True)
+    on = "cpu", 1, HostMeter
+    process = context.Process(target=serve, args=(theirs, "", *on), daemon=True)
     process.start()
     theirs.close()
     made.append((ours, process))

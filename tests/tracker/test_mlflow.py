@@ -168,7 +168,7 @@ def test_settings_that_cannot_be_are_refused(changes: dict[str, str], reason: st
 def test_without_the_package_it_is_refused(
     tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("compress.tracker.components.tracking.find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"needs the package mlflow; .*compress\[mlflow\]"):
         tracker.check()
 

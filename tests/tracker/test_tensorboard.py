@@ -140,6 +140,6 @@ def test_a_failed_run_says_why_in_words_that_are_no_markdown(tmp_path: Path) -> 
 
 
 def test_without_the_package_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compress.tracker.components.tracking.find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"needs the package tensorboard; .*compress\[tensorboard"):
         TensorBoardTracker().check()

@@ -71,7 +71,7 @@ def import_nncf() -> Any:
     Raises:
         UserError: it is not installed.
     """
-    require("openvino", "nncf")
+    require("the openvino runtime", "openvino", "nncf")
     # It puts a logger class of its own in everybody's way.
     logger_class = logging.getLoggerClass()
     try:

@@ -65,7 +65,7 @@ def import_openvino() -> Any:
     Raises:
         UserError: it is not installed.
     """
-    require("openvino", "openvino")
+    require("the openvino runtime", "openvino", "openvino")
     with without_telemetry():
         import openvino
 

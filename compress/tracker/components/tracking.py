@@ -6,11 +6,9 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compress.config.errors import UserError
 from compress.config.settings import Settings
 from compress.core.monitor import Forecast, Monitor
 from compress.records.curve import CurvePoint, training_name
@@ -118,19 +116,3 @@ class LiveCurves(Monitor):
         except Exception as error:
             log.error("the training goes on, its curve is not followed: %s", error)
             self._tell = None
-
-
-def require(tracker: str, package: str) -> None:
-    """Checks that what a tracker needs is installed, without importing it.
-
-    Args:
-        tracker: its name, which is also that of the extra that brings the package.
-        package: that it needs.
-
-    Raises:
-        UserError: it is not there.
-    """
-    if find_spec(package) is None:
-        raise UserError(
-            f"tracker={tracker} needs the package {package}; pip install 'compress[{tracker}]'"
-        )
