@@ -25,10 +25,10 @@ from compress.measure.environment import machine
 from compress.measure.score import predict_all, score
 from compress.pruner.components.masks import keep_highest
 from compress.pruner.movement import LearntMasks, Movement
-from compress.runtime.torch import TorchModel
 from compress.training.distillation import distillation_row_loss, on_logits
 from compress.training.train import train_
 from compress.transformer.blocks import scoped_linears
+from compress.transformer.torch_model import TorchModel
 
 CONF = Path(__file__).parents[1] / "conf"
 # The ramp begins after the last step: scores are learnt, nothing is masked.

@@ -145,7 +145,7 @@ class Pruner(Settings, ABC):
 
 
 class Quantizer(Settings, ABC):
-    """A numeric format. How a runtime realises it is a method of that runtime's format class.
+    """A numeric format. How a runtime realizes it stands with the runtime.
 
     Attributes:
         weight_bits: of an entry of a Linear's weight on disk, without its share of scales.
@@ -230,12 +230,15 @@ class Runtime(Settings, ABC):
     """Exports a model in a numeric format to a folder, and runs what it exported.
 
     Attributes:
-        format: the class that a quantizer inherits from to be had in this runtime.
         libraries: that shape its figures, torch apart; a record has their versions.
     """
 
-    format: ClassVar[type]
     libraries: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def supports(cls, quantizer: type[Quantizer]) -> bool:
+        """Whether it realizes the format of such a quantizer."""
 
     @abstractmethod
     def check(self, quantizer: Quantizer, device: Device) -> None:

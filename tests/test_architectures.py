@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchmarks.architectures import find_all
-from compress.runtime.torch import TorchModel
+from compress.transformer.torch_model import TorchModel
 from tests.architectures import sentences
 from tests.configs import ROOT
 from tests.matrix.cells import LATE, REFUSED, RIGHT, WRONG, Cell, find_cell

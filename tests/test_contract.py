@@ -18,10 +18,11 @@ from compress.config.settings import Settings
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, Student
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_zeros
+from compress.quantizer.components.torch_format import TorchFormat
 from compress.runtime.onnxruntime import OnnxRuntime
-from compress.runtime.torch import TorchFormat, TorchModel
 from compress.stage.pairs import every_quantizer
 from compress.store.manifest import read_manifest
+from compress.transformer.torch_model import TorchModel
 from tests.configs import ROOT, compose_config, needed, settings_of, yaml_names
 from tests.slow import slow_but
 from tests.tiny import IMAGE_ARCHITECTURES, torch_export

@@ -18,9 +18,9 @@ from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, TrainingData
 from compress.records.schema import RunRecord, write_record
 from compress.report.write import write_report
-from compress.runtime.torch import TorchModel
 from compress.stage.stages import read_subject
 from compress.transformer.blocks import block_linears
+from compress.transformer.torch_model import TorchModel
 from scripts.export import export
 from tests.configs import settings_of
 from tests.slow import slow

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from compress.interfaces import Quantizer
-from compress.runtime.torch import TorchFormat
+from compress.quantizer.components.torch_format import TorchFormat
 from compress.transformer.dry_run import check_runs
 from compress.transformer.rounding import cast_
 

@@ -22,8 +22,6 @@ from torch.nn import functional
 
 from compress.config.settings import check_positive
 from compress.quantizer.components.linears import LinearFormat, QuantizedLinear
-from compress.runtime.components.openvino_compression import compress_weights, group_sizes
-from compress.runtime.openvino import OpenVinoFormat
 from compress.transformer.blocks import Linear, shape_of, weight_matrix
 from compress.transformer.packing import (
     SYMMETRIC_ZERO,
@@ -38,13 +36,11 @@ from compress.transformer.packing import (
 )
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-    from compress.runtime.components.openvino_graph import OpenVinoSource
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Int4WeightOnly(LinearFormat, OpenVinoFormat):
+class Int4WeightOnly(LinearFormat):
     """Stores the weight of every Linear as int4.
 
     Attributes:
@@ -55,9 +51,6 @@ class Int4WeightOnly(LinearFormat, OpenVinoFormat):
     """
 
     weight_bits = 4
-    openvino_tolerance = 1e-4  # of sums in another order
-    openvino_rounds_activations = False
-    openvino_linears = ("i4", "u4")
 
     group_size: int
     symmetric: bool
@@ -74,19 +67,6 @@ class Int4WeightOnly(LinearFormat, OpenVinoFormat):
     def quantized(self, linear: Linear) -> Int4WeightOnlyLinear:
         """The weight-only int4 version of a Linear."""
         return Int4WeightOnlyLinear.of(linear, self.group_size, self.symmetric)
-
-    def check_openvino_shapes(self, model: PreTrainedModel) -> None:
-        """Refuses rows that no group of about the size asked for divides.
-
-        Raises:
-            UserError: so it is.
-        """
-        group_sizes(model, self.group_size, self.embeddings)
-
-    def to_openvino(self, source: OpenVinoSource) -> Any:
-        """The graph with int4 weights; groups are smaller where they do not divide a row."""
-        mode = "INT4_SYM" if self.symmetric else "INT4_ASYM"
-        return compress_weights(source, mode, self.group_size, self.embeddings)
 
 
 class Int4WeightOnlyLinear(QuantizedLinear):

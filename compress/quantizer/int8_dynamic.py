@@ -25,20 +25,17 @@ import torch
 from jaxtyping import Float, Int8
 from torch import Tensor
 
-from compress.config.errors import ConfigError, UserError
-from compress.interfaces import CompressedModel, Device, StageContext
+from compress.config.errors import UserError
 from compress.quantizer.components.linears import Int8Linear, LinearFormat
-from compress.runtime.components.onnx_quantize import quantize_dynamically, quantize_tables
-from compress.runtime.onnxruntime import OnnxFormat
 from compress.transformer.blocks import Linear
 from compress.transformer.packing import INT8_MAX
 
 if TYPE_CHECKING:
-    import onnx
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Int8Dynamic(LinearFormat, OnnxFormat):
+class Int8Dynamic(LinearFormat):
     """Makes every Linear int8, and the activations that it reads.
 
     In torch, activations have 8 bits on processors with VNNI and 7 on others.
@@ -48,10 +45,6 @@ class Int8Dynamic(LinearFormat, OnnxFormat):
     weight_bits = 8
     torch_devices = ("cpu",)
     compiles = False
-    # Single logits of 853 rows on a fine-tuned MiniLM-L6 are off by at most 0.22, and by 0.25 with
-    # int8 tables.
-    onnx_tolerance = 0.5
-    onnx_precision = "int8"
 
     def quantized(self, linear: Linear) -> Int8DynamicLinear:
         """The dynamic int8 version of a Linear."""
@@ -64,26 +57,6 @@ class Int8Dynamic(LinearFormat, OnnxFormat):
             UserError: this one is such.
         """
         check_kernels()
-
-    def check_onnx(self, device: Device) -> None:
-        """Refuses int4 tables, for which ONNX Runtime has no lookup that leaves them packed.
-
-        Raises:
-            ConfigError: they are asked for.
-        """
-        if self.embeddings == "int4":
-            raise ConfigError(
-                "quantizer.embeddings=int4 is not supported by the onnxruntime runtime; supported: "
-                "none, int8"
-            )
-
-    def quantize_onnx(
-        self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
-    ) -> onnx.ModelProto:
-        """The graph with int8 products; activations have 8 bits and one scale for each call."""
-        if self.embeddings == "int8":
-            graph = quantize_tables(graph, model)
-        return quantize_dynamically(graph)
 
 
 class Int8DynamicLinear(Int8Linear):

@@ -10,47 +10,28 @@ It saves bytes and no time: the codes are made float again in every call.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from compress.quantizer.components.linears import Int8Linear, LinearFormat
-from compress.runtime.components.openvino_compression import compress_weights, group_sizes
-from compress.runtime.openvino import OpenVinoFormat
 from compress.transformer.blocks import Linear
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-    from compress.runtime.components.openvino_graph import OpenVinoSource
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Int8WeightOnly(LinearFormat, OpenVinoFormat):
+class Int8WeightOnly(LinearFormat):
     """Stores the weight of every Linear as int8."""
 
     weight_bits = 8
-    openvino_tolerance = 1e-4  # of sums in another order
-    openvino_rounds_activations = False
-    openvino_linears = ("i8",)
 
     def quantized(self, linear: Linear) -> Int8WeightOnlyLinear:
         """The weight-only int8 version of a Linear."""
         return Int8WeightOnlyLinear.of(linear)
-
-    def check_openvino_shapes(self, model: PreTrainedModel) -> None:
-        """Refuses tables of int4 whose rows no group of about the usual size divides.
-
-        Raises:
-            UserError: so it is.
-        """
-        group_sizes(model, None, self.embeddings)
-
-    def to_openvino(self, source: OpenVinoSource) -> Any:
-        """The graph with the same codes; their scales are float16 there."""
-        return compress_weights(source, "INT8_SYM", None, self.embeddings)
 
 
 class Int8WeightOnlyLinear(Int8Linear):

@@ -7,11 +7,10 @@ paid (MiniLM-L6, 1 x 128 tokens, one thread: 60 ms without them, 67 with), so th
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
@@ -36,15 +35,15 @@ from compress.runtime.components.onnx_export import (
     initializers,
     transposed_initializers,
 )
+from compress.runtime.components.onnx_formats import FORMATS
 from compress.runtime.components.onnx_quantize import CODES
-from compress.runtime.torch import TorchModel
 from compress.store.artifact import RunSpec, new_folder, read_spec, seal
 from compress.system.packages import require
 from compress.transformer.positions import check_length, position_count
 from compress.transformer.processors import read_written_processor
+from compress.transformer.torch_model import TorchModel
 
 if TYPE_CHECKING:
-    import onnx
     from transformers import PreTrainedModel
 
 GRAPH = "model.onnx"
@@ -52,45 +51,17 @@ PACKAGES = ("onnxruntime", "onnx", "onnxscript")
 ERRORS_ALONE = 3  # ONNX Runtime's log level; it warns of its own choices
 
 
-class OnnxFormat(ABC):
-    """What a quantizer adds to be had in ONNX Runtime.
-
-    Attributes:
-        onnx_tolerance: how far logits may be from the float model's in torch; see `Exported`.
-        onnx_rounds_activations: whether what layers read is rounded as well.
-        onnx_precision: what most of it computes in.
-    """
-
-    onnx_tolerance: ClassVar[float]
-    onnx_rounds_activations: ClassVar[bool] = True
-    onnx_precision: ClassVar[str]
-
-    def check_onnx(self, device: Device) -> None:  # noqa: B027
-        """Raises a ConfigError if a setting cannot be had there; most can."""
-
-    @abstractmethod
-    def quantize_onnx(
-        self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
-    ) -> onnx.ModelProto:
-        """The graph in this format; it may be the one given, changed.
-
-        Args:
-            graph: of the float model, from `export_graph`.
-            model: what it was made of.
-            ctx: has the rows to calibrate on.
-
-        Raises:
-            UserError: this model, or these rows, do not go with the format.
-        """
-
-
 @dataclass(frozen=True, kw_only=True)
 class OnnxRuntime(Runtime):
     """ONNX Runtime on the CPU."""
 
     kind = "onnxruntime"
-    format = OnnxFormat
     libraries = ("onnxruntime",)
+
+    @classmethod
+    def supports(cls, quantizer: type[Quantizer]) -> bool:
+        """Whether the quantizer is in the table of formats."""
+        return quantizer in FORMATS
 
     def check(self, quantizer: Quantizer, device: Device) -> None:
         """Refuses what ONNX Runtime does not have, and to go without it.
@@ -98,14 +69,13 @@ class OnnxRuntime(Runtime):
         Raises:
             UserError: so it is.
         """
-        assert isinstance(quantizer, OnnxFormat), "that is what was checked"
         if device.torch_device != "cpu":
             raise ConfigError(
                 f"the onnxruntime runtime runs on cpu, got device={device.torch_device}"
             )
         with blame("device"):  # whatever the format is
             require("the onnxruntime runtime", "onnxruntime", *PACKAGES)
-        quantizer.check_onnx(device)
+        FORMATS[type(quantizer)](quantizer).check()
 
     def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
         """Refuses an architecture that cannot be exported.
@@ -119,10 +89,10 @@ class OnnxRuntime(Runtime):
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
     ) -> Exported:
         """Makes a graph of the model, puts it into the format and writes it."""
-        assert isinstance(quantizer, OnnxFormat), "check() refused other formats"
+        format_ = FORMATS[type(quantizer)](quantizer)
         graph = export_graph(model.module, model.tokenizer, ctx.data.train)
         weights = initializer_names(graph, model.module)
-        graph = quantizer.quantize_onnx(graph, model, ctx)
+        graph = format_.convert(graph, model, ctx)
         held = {each.name for each in graph.graph.initializer}
         codes = {name: f"{name}{CODES}" for name in weights.values()}
         weights = {p: codes[n] if codes[n] in held else n for p, n in weights.items()}
@@ -133,15 +103,14 @@ class OnnxRuntime(Runtime):
             self.kind,
             type(model.module).__name__,
             options={
-                "precision": quantizer.onnx_precision,
+                "precision": format_.precision,
                 "positions": position_count(model.module),
             },
             weights=weights,
         )
         seal(model.then(model.module, Step("quantizer", quantizer.describe())), folder, spec)
         reference = TorchModel(model.module, model.tokenizer, ctx.device.torch_device)
-        rounds = quantizer.onnx_rounds_activations
-        return Exported(reference, quantizer.onnx_tolerance, rounds)
+        return Exported(reference, format_.tolerance, format_.rounds_activations)
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> OnnxModel:

@@ -7,12 +7,11 @@ weight-only Linear reads to int8 on the fly. Here the format says what is comput
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
@@ -32,6 +31,7 @@ from compress.interfaces import (
 )
 from compress.runtime.components.exportable import check_exportable
 from compress.runtime.components.onnx_export import export_graph, initializer_names
+from compress.runtime.components.openvino_formats import FORMATS, OpenVinoFormat
 from compress.runtime.components.openvino_graph import (
     OpenVinoSource,
     all_readers,
@@ -46,12 +46,12 @@ from compress.runtime.components.openvino_graph import (
     weight_tensor,
     with_weights,
 )
-from compress.runtime.torch import TorchModel
 from compress.store.artifact import RunSpec, new_folder, read_spec, seal
 from compress.system.packages import require
 from compress.transformer.blocks import every_linear
 from compress.transformer.positions import check_length, position_count
 from compress.transformer.processors import read_written_processor
+from compress.transformer.torch_model import TorchModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,38 +68,6 @@ UNSUPPORTED = {"fnet": "its Fourier transform does not give the same numbers the
 PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "i8": "int8", "u8": "int8"}
 
 
-class OpenVinoFormat(ABC):
-    """What a quantizer adds to be had in OpenVINO.
-
-    Attributes:
-        openvino_tolerance: how far logits may be from the float model's; see `Exported`.
-        openvino_rounds_activations: whether what layers read is rounded as well. If not, the
-            tolerance is of the float model with the weights that the graph stands for.
-        openvino_precision: what is computed in where nothing is int8: "f32" or "bf16".
-        openvino_linears: what the weight of every Linear must be stored as; empty where the format
-            may leave some in float32.
-    """
-
-    openvino_tolerance: ClassVar[float]
-    openvino_rounds_activations: ClassVar[bool] = True
-    openvino_precision: ClassVar[str] = "f32"
-    openvino_linears: ClassVar[tuple[str, ...]] = ()
-
-    def check_openvino(self) -> None:  # noqa: B027
-        """Raises a ConfigError if a setting, or this machine, does not go with OpenVINO."""
-
-    def check_openvino_shapes(self, model: PreTrainedModel) -> None:  # noqa: B027
-        """Raises a ConfigError if a weight's shape does not go with the format there."""
-
-    @abstractmethod
-    def to_openvino(self, source: OpenVinoSource) -> Any:
-        """The graph in this format; it may be the one in the source, changed.
-
-        Raises:
-            UserError: this model cannot be had in this format.
-        """
-
-
 @dataclass(frozen=True, kw_only=True)
 class OpenVino(Runtime):
     """OpenVINO on the CPU.
@@ -110,10 +78,14 @@ class OpenVino(Runtime):
     """
 
     kind = "openvino"
-    format = OpenVinoFormat
     libraries = ("openvino", "nncf")
 
     specialize: bool
+
+    @classmethod
+    def supports(cls, quantizer: type[Quantizer]) -> bool:
+        """Whether the quantizer is in the table of formats."""
+        return quantizer in FORMATS
 
     def check(self, quantizer: Quantizer, device: Device) -> None:
         """Refuses what OpenVINO does not have, and to go without it.
@@ -121,12 +93,11 @@ class OpenVino(Runtime):
         Raises:
             UserError: so it is.
         """
-        assert isinstance(quantizer, OpenVinoFormat), "that is what was checked"
         if device.torch_device != "cpu":
             raise ConfigError(f"the openvino runtime runs on cpu, got device={device.torch_device}")
         with blame("device"):  # whatever the format is
             require("the openvino runtime", "openvino", *PACKAGES)
-        quantizer.check_openvino()
+        FORMATS[type(quantizer)](quantizer).check()
 
     def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
         """Refuses an architecture that cannot be exported, or shapes that do not go with a format.
@@ -134,7 +105,6 @@ class OpenVino(Runtime):
         Raises:
             UserError: they do not.
         """
-        assert isinstance(quantizer, OpenVinoFormat), "check() refused other formats"
         reason = UNSUPPORTED.get(model.config.model_type)
         if reason is not None:
             raise ConfigError(
@@ -142,13 +112,13 @@ class OpenVino(Runtime):
                 "supported: torch (device=cpu), onnxruntime (device=cpu_onnxruntime)"
             )
         check_exportable(model, "openvino")
-        quantizer.check_openvino_shapes(model)
+        FORMATS[type(quantizer)](quantizer).check_shapes(model)
 
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
     ) -> Exported:
         """Converts the model to a graph, puts that into the format and writes it."""
-        assert isinstance(quantizer, OpenVinoFormat), "check() refused other formats"
+        format_ = FORMATS[type(quantizer)](quantizer)
         openvino = import_openvino()
         onnx_graph = export_graph(model.module, model.tokenizer, ctx.data.train)
         initializers = initializer_names(onnx_graph, model.module)
@@ -156,21 +126,20 @@ class OpenVino(Runtime):
         readers = weight_readers(graph, initializers)
         every = all_readers(graph, initializers, readers)
         source = OpenVinoSource(graph, initializers, every, model, ctx.data)
-        graph = quantizer.to_openvino(source)
-        rounds = quantizer.openvino_rounds_activations
+        graph = format_.convert(source)
         module = model.module
-        if not rounds and quantizer.weight_bits < FLOAT_BITS:
+        if not format_.rounds_activations and quantizer.weight_bits < FLOAT_BITS:
             weights_now = float_weights(graph, list(readers.values()))
             module = with_weights(module, dict(zip(readers, weights_now, strict=True)))
         weights = name_weights_(graph, readers)
         kinds = _linear_kinds(graph, model.module, weights)
-        _check_kinds(quantizer, kinds)
+        _check_kinds(format_, kinds)
         new_folder(folder)
         # By default save_model makes float32 weights float16.
         openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
         model.module.config.save_pretrained(folder)
         options = {
-            "precision": quantizer.openvino_precision,
+            "precision": format_.precision,
             "positions": position_count(model.module),
             "specialize": self.specialize,
         }
@@ -180,7 +149,7 @@ class OpenVino(Runtime):
         step = Step("quantizer", quantizer.describe(), notes=notes)
         seal(model.then(model.module, step), folder, spec)
         reference = TorchModel(module, model.tokenizer, ctx.device.torch_device)
-        return Exported(reference, quantizer.openvino_tolerance, rounds)
+        return Exported(reference, format_.tolerance, format_.rounds_activations)
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> OpenVinoModel:
@@ -295,8 +264,8 @@ def _linear_kinds(graph: Any, module: PreTrainedModel, names: Mapping[str, str])
     }
 
 
-def _check_kinds(quantizer: OpenVinoFormat, kinds: Mapping[str, str]) -> None:
+def _check_kinds(format_: OpenVinoFormat[Any], kinds: Mapping[str, str]) -> None:
     """Checks that the format is what it says."""
-    allowed = quantizer.openvino_linears
+    allowed = format_.linears
     others = {name: kind for name, kind in kinds.items() if allowed and kind not in allowed}
-    assert not others, f"{type(quantizer).__name__} left {others}"
+    assert not others, f"{type(format_).__name__} left {others}"

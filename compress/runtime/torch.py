@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 import copy
-import importlib
-import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from compress.config.errors import ConfigError, UserError
+from compress.config.errors import ConfigError
 from compress.interfaces import (
     CompressedModel,
     Device,
     Exported,
     Quantizer,
-    Runnable,
     Runtime,
     StageContext,
     Step,
 )
+from compress.quantizer.components.torch_format import TorchFormat
 from compress.store.artifact import read_model, read_spec, write_model
-from compress.transformer.positions import check_length, position_count
-from compress.transformer.pretrained import head_of
 from compress.transformer.processors import read_written_processor
-from compress.transformer.stored_modules import StoredModule, code_bits, named_weights
+from compress.transformer.torch_model import TorchModel, require_compiler
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-    from compress.interfaces import Processor
 
 
 # The reloaded model runs the same operators on the same numbers; this allows for another order
@@ -45,28 +35,6 @@ RELOAD_TOLERANCE = 1e-5
 # off by one bfloat16 step of its largest logit.
 FUSED_ROUNDINGS = 4
 COMPILE = "compile"  # in a folder's `runtime.json`
-
-
-class TorchFormat(ABC):
-    """What a quantizer adds to be had in torch.
-
-    Attributes:
-        torch_devices: where torch has kernels for the format.
-        compiles: whether torch.compile makes one graph of a model in this format.
-    """
-
-    torch_devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
-    compiles: ClassVar[bool] = True
-
-    def check_torch_model(self, model: PreTrainedModel) -> None:  # noqa: B027
-        """Raises a UserError if a model does not run in the format; gets its skeleton."""
-
-    def check_torch(self) -> None:  # noqa: B027
-        """Raises a UserError if torch lacks the format's kernels on this machine; mostly none."""
-
-    @abstractmethod
-    def quantize_torch_(self, module: PreTrainedModel) -> None:
-        """Replaces modules, in place, by ones in this format."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +47,13 @@ class TorchRuntime(Runtime):
     """
 
     kind = "torch"
-    format = TorchFormat
 
     compile: bool
+
+    @classmethod
+    def supports(cls, quantizer: type[Quantizer]) -> bool:
+        """Whether the quantizer has a transform of torch modules."""
+        return issubclass(quantizer, TorchFormat)
 
     def check(self, quantizer: Quantizer, device: Device) -> None:
         """Refuses a format that torch does not have on the device, or cannot compile.
@@ -148,101 +120,6 @@ class TorchRuntime(Runtime):
         return TorchModel(module, read_written_processor(folder), torch_device, compiled=compiled)
 
 
-class TorchModel(Runnable):
-    """Torch modules, ready to run."""
-
-    def __init__(
-        self,
-        module: PreTrainedModel,
-        tokenizer: Processor,
-        torch_device: str,
-        *,
-        compiled: bool = False,
-    ) -> None:
-        """Moves the modules to the device; they are compiled when they first run.
-
-        Raises:
-            UserError: they are to be compiled and there is nothing to do it with.
-        """
-        self.module = module.to(torch_device)
-        self.tokenizer = tokenizer
-        self.precision = _precision(module)
-        self._device = torch_device
-        self._positions = position_count(module)
-        self._forward = _compiled(self.module) if compiled else self.module
-        # Compiled kernels would be made anew for every length of what is kept.
-        self.decodes = head_of(module) == "language_model" and not compiled
-
-    @torch.inference_mode()
-    def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
-        """Logits of one padded batch, on the model's device; copies the batch there.
-
-        Raises:
-            UserError: it is longer than the model's table of positions.
-        """
-        check_length(batch, self._positions)
-        moved = {name: self._moved(tensor) for name, tensor in batch.items()}
-        logits: Tensor = self._forward(**moved).logits
-        return logits
-
-    def _moved(self, tensor: Tensor) -> Tensor:
-        """An input on the model's device, pixels in the type of its weights."""
-        dtype = self.module.dtype if tensor.is_floating_point() else tensor.dtype
-        return tensor.to(self._device, dtype)
-
-    @torch.inference_mode()
-    def decode(self, tokens: Int[Tensor, "1 L"], count: int) -> Iterator[Int[Tensor, "1 1"]]:
-        """The likeliest tokens behind a text, one by one."""
-        following, kept = tokens.to(self._device), None
-        for _ in range(count):
-            said = self.module(
-                input_ids=following, past_key_values=kept, use_cache=True, logits_to_keep=1
-            )
-            following, kept = said.logits.argmax(dim=-1), said.past_key_values
-            yield following
-
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Parameters, and what modules that stand in for plain ones have instead."""
-        yield from named_weights(self.module)
-
-    def packed_bits(self) -> Mapping[str, int]:
-        """Those of the codes that share a byte."""
-        return code_bits(self.module)
-
-    def synchronize(self) -> None:
-        """Waits for the GPU, if there is one."""
-        if self._device == "cuda":
-            torch.cuda.synchronize()
-
-
-def require_compiler() -> None:
-    """Checks that torch.compile has a C++ compiler.
-
-    Raises:
-        UserError: it has none.
-    """
-    with warnings.catch_warnings():
-        # On import it warns of its own deprecated parts.
-        warnings.simplefilter("ignore")
-        importlib.import_module("torch._inductor.compile_fx")
-    from torch._inductor import cpp_builder, exc
-
-    try:
-        cpp_builder.get_cpp_compiler()
-    except exc.InvalidCxxCompiler as error:
-        raise UserError(
-            "device.runtime.compile=true needs a C++ compiler such as g++, and none was found; "
-            "install one, or set device.runtime.compile=false"
-        ) from error
-
-
-def _compiled(module: PreTrainedModel) -> Callable[..., Any]:
-    """The modules as kernels for any batch and length."""
-    require_compiler()
-    made: Callable[..., Any] = torch.compile(module, dynamic=True)
-    return made
-
-
 def _with_same_weights(module: PreTrainedModel) -> PreTrainedModel:
     """A copy of the modules alone: formats put others in their place and change no weight."""
     parameters = {
@@ -250,11 +127,3 @@ def _with_same_weights(module: PreTrainedModel) -> PreTrainedModel:
     }
     buffers = {id(buffer): buffer for buffer in module.buffers()}
     return copy.deepcopy(module, {**parameters, **buffers})
-
-
-def _precision(module: PreTrainedModel) -> str:
-    """What most of the arithmetic happens in."""
-    formats = [part.arithmetic for part in module.modules() if isinstance(part, StoredModule)]
-    named = [name for name in formats if name is not None]
-    floats = (p.dtype for p in module.parameters() if p.is_floating_point())
-    return named[0] if named else str(next(floats, torch.float32)).removeprefix("torch.")

@@ -24,10 +24,10 @@ def check_pair(runtime: type[Runtime], quantizer: type[Quantizer]) -> None:
     Raises:
         ConfigError: so it is.
     """
-    if issubclass(quantizer, runtime.format):
+    if runtime.supports(quantizer):
         return
-    runtimes = [name for name, each in every_runtime() if issubclass(quantizer, each.format)]
-    formats = [name for name, each in every_quantizer() if issubclass(each, runtime.format)]
+    runtimes = [name for name, each in every_runtime() if each.supports(quantizer)]
+    formats = [name for name, each in every_quantizer() if runtime.supports(each)]
     name, where = choice_name(quantizer), choice_name(runtime)
     raise ConfigError(
         f"quantizer={name} cannot be had in the {where} runtime; it can in "

@@ -33,6 +33,7 @@ from compress.interfaces import CompressedModel, Device
 from compress.records.schema import Outcome, StageRecord
 from compress.store.artifact import read_model, write_model
 from compress.store.cache_root import KEY_LETTERS, check_root, delete_entry, delete_root, open_root
+from compress.store.kinds import TORCH
 from compress.store.manifest import read_manifest
 from compress.system.files import whole_folder
 from compress.system.sources import file_digest
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "datasets")
-RUNTIME = "torch"
 TENSORS, CHECKSUM = "tensors.safetensors", "sha256"
 LOCK = ".lock-{}"
 OWN_FOLDER = "stages"  # in the folder of a run without a cache
@@ -132,7 +132,7 @@ class StageStore:
                 self._note(stage, started, "passed through")
                 return made
             with whole_folder(folder, equal=True) as temporary:
-                write_model(made, temporary, RUNTIME)
+                write_model(made, temporary, TORCH)
             self._note(stage, started, "made")
             # Read back, so that the next stage gets the same whether this one ran or not.
             stored = _read(folder, key)

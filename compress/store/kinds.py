@@ -11,10 +11,11 @@ from importlib import import_module
 
 from compress.config.errors import UserError
 
+TORCH = "torch"
 RUNTIMES = {
     "onnxruntime": "compress.runtime.onnxruntime.OnnxRuntime",
     "openvino": "compress.runtime.openvino.OpenVino",
-    "torch": "compress.runtime.torch.TorchRuntime",
+    TORCH: "compress.runtime.torch.TorchRuntime",
 }
 MODULES = {
     "int4_embedding": "compress.transformer.quantized_embedding.Int4Embedding",

@@ -15,8 +15,8 @@ from safetensors import safe_open
 
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Device, Head, Step, Teacher, TrainingData
-from compress.runtime.torch import TorchRuntime
 from compress.store.artifact import read_model, read_skeleton, read_spec
+from compress.store.kinds import TORCH
 from compress.store.manifest import MANIFEST, PACKED_WEIGHTS, read_manifest
 from compress.system.sources import file_digest
 from compress.transformer.checkpoint import check_classes, fit_to_rows_
@@ -56,8 +56,8 @@ class ArtifactTeacher(Teacher):
         folder = Path(self.folder)
         read_manifest(folder)
         runtime = read_spec(folder).runtime
-        if runtime != TorchRuntime.kind:
-            raise UserError(f"{folder} was exported for {runtime}, expected {TorchRuntime.kind}")
+        if runtime != TORCH:
+            raise UserError(f"{folder} was exported for {runtime}, expected {TORCH}")
         codes = _integer_weights(folder)
         if codes:
             raise UserError(

@@ -200,7 +200,7 @@ def logits_of(model: CompressedModel, split: Split, torch_device: str) -> Float[
     """Logits of every row of a split, in its order."""
     # Imported here: measure holds the one loop that scores a split, and it imports this package.
     from compress.measure.score import predict_all
-    from compress.runtime.torch import TorchModel
+    from compress.transformer.torch_model import TorchModel
 
     # A copy, because TorchModel moves the modules it is given to the device.
     module = copy.deepcopy(model.module)

@@ -16,10 +16,10 @@ from compress.config.settings import Settings, check_fraction, check_not_negativ
 from compress.core.monitor import monitor
 from compress.measure.score import predict_all, score
 from compress.records.curve import CurvePoint, CurveRecorder
-from compress.runtime.torch import TorchModel
 from compress.system.files import scratch_folder
 from compress.training.divergence import check_logits, check_weights
 from compress.training.trainer import Loss, trainer_class
+from compress.transformer.torch_model import TorchModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainingArguments

@@ -89,7 +89,7 @@ def _formats() -> Iterator[Stage]:
         runtime = _runtime(device)
         for name in yaml_names("quantizer"):
             choice = f"quantizer={name}"
-            offered = isinstance(_quantizer(name), type(runtime).format)
+            offered = runtime.supports(type(_quantizer(name)))
             if offered and (device, name) != ("cpu", "none"):
                 settings = SETTINGS.get(choice, ())
                 title = choice_name(type(runtime))

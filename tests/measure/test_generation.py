@@ -12,7 +12,7 @@ from compress.core.benchmark import GenerationLength
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, Runnable
 from compress.measure.generation import Writing, measure_generation, write_in_turns
-from compress.runtime.torch import TorchModel
+from compress.transformer.torch_model import TorchModel
 from tests.tiny import tiny_teacher
 
 LENGTH = GenerationLength(prompt=5, new_tokens=8)

@@ -23,7 +23,7 @@ from compress.measure.latency import (
     summarize,
     tail_percentile,
 )
-from compress.runtime.torch import TorchModel
+from compress.transformer.torch_model import TorchModel
 from tests.tiny import make_split
 
 ONES = {"input_ids": np.ones((2, 8), dtype=np.int64)}

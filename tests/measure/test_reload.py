@@ -11,7 +11,7 @@ from torch import Tensor
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel, Exported, TrainingData
 from compress.measure.run import check_reload, rounding_share
-from compress.runtime.torch import TorchModel
+from compress.transformer.torch_model import TorchModel
 from tests.architectures import lively_
 
 LOGITS = torch.tensor([[3.0, -3.0], [-3.0, 3.0]])

@@ -6,7 +6,7 @@ import torch
 from compress.interfaces import CompressedModel
 from compress.measure.score import predict_all, score
 from compress.problem.classification import Classification
-from compress.runtime.torch import TorchModel
+from compress.transformer.torch_model import TorchModel
 from tests.tiny import make_split
 
 

@@ -13,11 +13,11 @@ from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_shapes, live_zeros
 from compress.pruner.layers import Layers, block_influences, token_influence
 from compress.pruner.wanda import Wanda
-from compress.runtime.torch import TorchModel
 from compress.transformer.blocks import known_blocks
 from compress.transformer.calibration import calibration_rows
 from compress.transformer.stacks import find_stack
 from compress.transformer.surgery import keep_blocks_
+from compress.transformer.torch_model import TorchModel
 from tests.configs import settings_of
 
 Teachers = Callable[[str], CompressedModel]

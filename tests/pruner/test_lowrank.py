@@ -18,10 +18,10 @@ from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims
 from compress.pruner.components.rank import break_even, energy_rank, ratio_rank, saves
 from compress.pruner.lowrank import LowRank, balanced
-from compress.runtime.torch import TorchModel
 from compress.store.manifest import read_manifest
 from compress.transformer.blocks import block_linears, scoped_linears, shape_of, weight_matrix
 from compress.transformer.stored_modules import LowRankLinear
+from compress.transformer.torch_model import TorchModel
 from tests.configs import settings_of
 from tests.tiny import torch_export
 

@@ -20,12 +20,12 @@ from compress.measure.sparsity import check_claims
 from compress.pruner.components.importance import IMPORTANCES, Scores
 from compress.pruner.components.reducer import Reducer, Workpiece
 from compress.pruner.components.structured import UnitPruner, global_kept, highest, uniform_kept
-from compress.runtime.torch import TorchModel
 from compress.store.artifact import read_model, write_model
 from compress.store.manifest import PACKED_WEIGHTS
 from compress.transformer.blocks import known_blocks, weight_matrix
 from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.surgery import keep_units_, replace_linear_
+from compress.transformer.torch_model import TorchModel
 from tests.configs import settings_of
 
 Teachers = Callable[[str], CompressedModel]

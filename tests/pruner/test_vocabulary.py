@@ -17,10 +17,10 @@ from compress.interfaces import CompressedModel, StageContext, Step
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims
 from compress.pruner.vocabulary import Vocabulary, keep_tokens_, named_ids
-from compress.runtime.torch import TorchModel
 from compress.store.cache import StageStore
 from compress.task.components.text import TextSplit
 from compress.transformer.checkpoint_files import find_model
+from compress.transformer.torch_model import TorchModel
 from tests.configs import settings_of
 from tests.tiny import torch_export
 

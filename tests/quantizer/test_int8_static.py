@@ -14,6 +14,7 @@ from compress.build import build_run
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, StageContext
 from compress.quantizer.int8_static import Int8Static
+from compress.runtime.components.onnx_formats import Int8StaticFormat
 from compress.runtime.components.onnx_quantize import calibrate, quantize_statically
 from tests.configs import compose_config, settings_of
 from tests.tiny import make_split
@@ -90,7 +91,7 @@ def test_calibration_on_no_rows_is_refused(
     quantizer = settings_of("quantizer", "int8_static")
     assert isinstance(quantizer, Int8Static)
     with pytest.raises(UserError, match=r"needs calibration rows, got 0; raise task\.calibration"):
-        quantizer.quantize_onnx(linear_graph(), teacher, ctx)
+        Int8StaticFormat(quantizer).convert(linear_graph(), teacher, ctx)
 
 
 def test_calibration_sees_every_row_and_prints_nothing(

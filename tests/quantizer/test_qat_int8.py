@@ -15,12 +15,12 @@ from compress.interfaces import CompressedModel, StageContext
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims
 from compress.quantizer.qat_int8 import FakeQuantLinear, QatInt8, fake_quantized
-from compress.runtime.torch import TorchModel
 from compress.store.cache import StageStore
 from compress.store.manifest import read_manifest
 from compress.transformer.blocks import every_linear, weight_matrix
 from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.surgery import plain_config
+from compress.transformer.torch_model import TorchModel
 from tests.configs import compose_config, settings_of
 from tests.quantizer.test_fake_quantization import relative_error
 from tests.tiny import torch_export

@@ -21,11 +21,11 @@ from compress.measure.run import check_reload
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, count_weights
 from compress.runtime.onnxruntime import PACKAGES, OnnxRuntime
-from compress.runtime.torch import TorchModel
 from compress.store.artifact import read_spec
 from compress.store.manifest import read_manifest
 from compress.system.files import write_atomically
 from compress.system.sources import file_digest
+from compress.transformer.torch_model import TorchModel
 from tests.configs import ROOT, compose_config, settings_of
 from tests.runtime.test_onnx_export import cut_
 from tests.slow import slow_but

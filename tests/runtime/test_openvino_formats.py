@@ -16,8 +16,8 @@ from compress.interfaces import CompressedModel, Quantizer, StageContext, Traini
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, count_weights
 from compress.runtime.openvino import OpenVino, linear_types
-from compress.runtime.torch import TorchModel
 from compress.store.manifest import read_manifest
+from compress.transformer.torch_model import TorchModel
 from tests.architectures import lively_
 from tests.configs import compose_config, settings_of
 from tests.runtime.openvino_models import (

@@ -13,6 +13,7 @@ from torch import Tensor
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
 from compress.runtime.components import openvino_rounding
+from compress.runtime.components.openvino_formats import FORMATS
 from compress.runtime.components.openvino_rounding import (
     LARGEST_WEIGHT,
     check_sizes,
@@ -81,7 +82,8 @@ def test_weights_that_stand_for_something_else_are_found(
     """The graph is that of one model, what it is held against another."""
     model = with_noise(shallow("bert"))
     ctx, quantizer = context(model), quantizer_of(*choice)
-    right = type(quantizer).to_openvino
+    format_ = FORMATS[type(quantizer)]
+    right = format_.convert
 
     def swapped(self: object, source: object) -> object:
         with torch.no_grad():
@@ -89,7 +91,7 @@ def test_weights_that_stand_for_something_else_are_found(
         return right(self, source)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(quantizer), "to_openvino", swapped)
+        patch.setattr(format_, "convert", swapped)
         with pytest.raises(AssertionError, match=r"^classifier\S*: the quantized weights are off"):
             write(dataclasses.replace(model), quantizer, ctx, tmp_path / "model")
 

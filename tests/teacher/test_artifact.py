@@ -13,11 +13,11 @@ from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_shapes, live_zeros
 from compress.problem.classification import Classification
-from compress.runtime.torch import TorchModel
 from compress.store.artifact import RunSpec, new_folder, read_model, seal
 from compress.store.cache import StageStore
 from compress.store.manifest import read_manifest
 from compress.teacher.artifact import ArtifactTeacher
+from compress.transformer.torch_model import TorchModel
 from tests.configs import settings_of, yaml_names
 from tests.tiny import torch_export
 

@@ -10,7 +10,6 @@ import torch
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.score import predict_all
 from compress.problem.classification import Classification
-from compress.runtime.torch import TorchModel
 from compress.student.layers import LayersStudent
 from compress.training.distillation import (
     Distillation,
@@ -19,6 +18,7 @@ from compress.training.distillation import (
     distillation_row_loss,
     teacher_logits,
 )
+from compress.transformer.torch_model import TorchModel
 from tests.configs import settings_of
 
 LN2 = math.log(2)

@@ -15,9 +15,9 @@ from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
 from compress.measure.score import predict_all
 from compress.records.curve import CurveRecorder, curve_notes
-from compress.runtime.torch import TorchModel
 from compress.training.distillation import label_loss, on_logits
 from compress.training.train import Objective, Training, train_
+from compress.transformer.torch_model import TorchModel
 
 TRAINING = Training(epochs=6, learning_rate=0.01, batch_size=8, warmup_fraction=0.1, patience=None)
 

@@ -20,11 +20,11 @@ from compress.measure.score import predict_all
 from compress.problem.classification import Classification
 from compress.problem.multi_label import MultiLabel
 from compress.problem.regression import Regression
-from compress.runtime.torch import TorchModel
 from compress.store.artifact import read_manifest
 from compress.store.cache_root import is_entry
 from compress.teacher.pretrained import PretrainedTeacher
 from compress.transformer.checkpoint import read_checkpoint
+from compress.transformer.torch_model import TorchModel
 from tests.checkpoints import logits_alone, save_checkpoint, small_tokenizer
 from tests.configs import settings_of
 from tests.conftest import Runs

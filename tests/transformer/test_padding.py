@@ -12,9 +12,9 @@ from transformers import PreTrainedTokenizerFast
 from compress.config.errors import UserError
 from compress.interfaces import TrainingData
 from compress.measure.score import predict_all
-from compress.runtime.torch import TorchModel
 from compress.task.components.text import TextSplit
 from compress.transformer.padding import fit_padding_
+from compress.transformer.torch_model import TorchModel
 from tests.checkpoints import CONFIGS, DECODERS, logits_alone, save_checkpoint, small_tokenizer
 
 # They mix neighbouring tokens, whatever the mask says.

@@ -15,7 +15,6 @@ from transformers.pytorch_utils import Conv1D
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.score import predict_all
-from compress.runtime.torch import TorchModel
 from compress.store.artifact import read_model, write_model
 from compress.store.manifest import PLAIN_WEIGHTS
 from compress.transformer.blocks import block_linears, known_blocks
@@ -28,6 +27,7 @@ from compress.transformer.residual import (
 )
 from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.surgery import keep_units_, plain_config
+from compress.transformer.torch_model import TorchModel
 from tests.test_contract import ARCHITECTURES
 
 Teachers = Callable[[str], CompressedModel]

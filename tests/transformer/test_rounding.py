@@ -13,11 +13,11 @@ from transformers.pytorch_utils import Conv1D
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
 from compress.quantizer.components.linears import LinearFormat
+from compress.quantizer.components.torch_format import TorchFormat
 from compress.quantizer.int4_weight_only import Int4WeightOnlyLinear
 from compress.quantizer.int8_dynamic import Int8DynamicLinear
 from compress.quantizer.int8_weight_only import Int8WeightOnlyLinear
 from compress.quantizer.nf4 import Nf4Linear
-from compress.runtime.torch import TorchFormat
 from compress.transformer.quantized_embedding import Int4Embedding, Int8Embedding
 from compress.transformer.rounding import cast_, check_quantized, check_rounding, half_ulp
 from compress.transformer.stored_modules import QuantizedModule

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from compress.config.settings import check_choice
 from compress.interfaces import Quantizer
-from compress.runtime.torch import TorchFormat
+from compress.quantizer.components.torch_format import TorchFormat
 from compress.transformer.blocks import every_linear, shape_of, weight_matrix
 from compress.transformer.packing import channel_bound, quantize_per_channel
 from compress.transformer.quantized_embedding import (
