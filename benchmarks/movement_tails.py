@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from compress.build import build_run
-from compress.config.compose import compose_config
+from compress.config.compose import CONF, compose_config
 from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.measure.environment import machine
 from compress.measure.score import predict_all, score
@@ -30,7 +30,6 @@ from compress.training.train import train_
 from compress.transformer.blocks import scoped_linears
 from compress.transformer.torch_model import TorchModel
 
-CONF = Path(__file__).parents[1] / "conf"
 # The ramp begins after the last step: scores are learnt, nothing is masked.
 OVERRIDES = ("pruner=movement", "pruner.start=0.999", "pruner.end=1.0", "pruner.training.epochs=1")
 SHARES = (0.05, 0.11, 0.2, 0.3)

@@ -1,16 +1,18 @@
-"""The command line of `run.py`: refused where it can mean nothing, and readied for Hydra."""
+"""The command line: refused where it can mean nothing, readied for Hydra, and run."""
 
 from __future__ import annotations
 
+import datetime
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MethodType
-from typing import Any
+from typing import Any, Literal
 
+import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
@@ -22,28 +24,93 @@ from hydra.core.override_parser.types import (
 )
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 
+from compress.config.compose import CONF
+from compress.config.construct import TRUSTED_TARGETS
 from compress.config.credentials import check_words
-from compress.config.ending import Parser, one_line_ending
-from compress.config.errors import ConfigError
+from compress.config.ending import Parser, mistake, one_line_ending
+from compress.config.errors import ConfigError, UserError
+from compress.job import run_job
+from compress.store.run_folder import new_folder
 
-CONF = Path(__file__).parents[1] / "conf"
+
+@hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=TRUSTED_TARGETS)
+def execute(cfg: DictConfig) -> float | list[float]:
+    """One job; returns its objectives to the sweeper."""
+    return run_job(cfg)
+
+
+def main() -> None:
+    """The command line: a mistake is one line and status 1; a traceback means a bug of ours."""
+    with one_line_ending(), arguments_of(sys.argv[1:]):
+        execute()
+
+
+def call(arguments: Sequence[str]) -> None:
+    """Does in this process what the command line does with these arguments.
+
+    Logging is set up anew meanwhile; the handlers of before are back afterwards.
+
+    Raises:
+        UserError: it cannot be done; in the words of the command line.
+    """
+    handlers, level = list(logging.root.handlers), logging.root.level
+    try:
+        with arguments_of(arguments):
+            execute()
+    except SystemExit as ended:
+        # A number says that runs of a sweep failed; their records say why.
+        if isinstance(ended.code, str):
+            raise UserError(ended.code.removeprefix("error: ")) from ended
+    except Exception as error:
+        if (words := mistake(error)) is None:
+            raise
+        raise UserError(words) from error
+    finally:
+        for added in set(logging.root.handlers) - set(handlers):
+            added.close()
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+
+
+def own_folder(overrides: Sequence[str], mode: Literal["run", "sweep"]) -> tuple[Path, list[str]]:
+    """The folder that a run or a sweep will have, and the overrides that say so.
+
+    Args:
+        overrides: what is asked for. If no folder is, a new one is made, named by the time.
+        mode: the part of Hydra's config that names it.
+    """
+    key = f"hydra.{mode}.dir"
+    given = [word for word in overrides if word.lstrip("+").startswith(f"{key}=")]
+    if given:
+        return Path(given[-1].partition("=")[2]), list(overrides)
+    now = datetime.datetime.now()
+    folder = new_folder(Path(f"outputs/{mode}s/{now:%Y-%m-%d}/{now:%H-%M-%S}"))
+    return folder, [*overrides, f"{key}={folder}"]
 
 
 @contextmanager
-def command_line() -> Iterator[None]:
-    """Shows a mistake in a config as one line and exits with 1; a traceback means a bug of ours."""
-    with one_line_ending():
-        for argument in sys.argv[1:]:
-            check_words(argument)
-        check_arguments(sys.argv[1:])
-        sys.argv[1:] = cross_choices(sys.argv[1:])
-        # With it Hydra raises instead of printing its own report of several lines.
-        os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-        # A line that the log has no room for is no reason to print pages, or to end a run.
-        logging.raiseExceptions = False
-        _register_sweepers()
+def arguments_of(words: Sequence[str]) -> Iterator[None]:
+    """Within it, Hydra finds these arguments, checked and readied, on the command line.
+
+    Raises:
+        ConfigError: one of them can mean nothing, or holds a password.
+    """
+    for word in words:
+        check_words(word)
+    check_arguments(list(words))
+    # With it Hydra raises instead of printing its own report of several lines.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    # A line that the log has no room for is no reason to print pages, or to end a run.
+    logging.raiseExceptions = False
+    _register_sweepers()
+    before = sys.argv
+    sys.argv = [before[0], *cross_choices(list(words))]
+    try:
         yield
+    finally:
+        sys.argv = before
 
 
 def check_arguments(arguments: list[str]) -> None:

@@ -33,9 +33,6 @@ from compress.tracker.components.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
-# The only code that a config may name; Hydra refuses any other `_target_`.
-TRUSTED_TARGETS = ("compress.*", "hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
-
 # In a run's folder: why the tracker did not take it.
 UNTRACKED = "untracked.txt"
 
@@ -74,7 +71,7 @@ def _run_in(folder: Path, cfg: DictConfig) -> float | list[float]:
             check_cache(cfg, folder)
         run = build_run(cfg)
         start_server(PRELOADED)
-        return execute(run, folder, shared_folder(folder), record)
+        return execute(run, folder, shared_folder(folder), replace(record, knobs=run.knobs()))
 
     hydra = HydraConfig.get()
     # As they were given: what an override refers to is not within Hydra's own config.

@@ -18,7 +18,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from compress.build import build_run
-from compress.config.compose import compose_config
+from compress.config.compose import CONF, compose_config
 from compress.config.ending import Parser, one_line_ending
 from compress.interfaces import Device
 from compress.measure.environment import environment
@@ -27,7 +27,6 @@ from compress.report.written import check_page
 from compress.stage.run import Run
 from compress.stage.stages import compress, read_subject
 
-CONF = Path(__file__).parents[1] / "conf"
 # First, so that the user's own come after them.
 OVERRIDES = ("device.benchmark.shapes=[[1,32],[1,128]]",)
 TITLE = "# A model against itself"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from compress.config.compose import CONF
 from compress.config.ending import Parser, one_line_ending
 from compress.config.errors import UserError
 from compress.replay.probe import find_pairs, make_plan, run_attempts
@@ -18,7 +19,6 @@ from compress.report.probe import Probe, choose_shape, show_probe, write_probe
 from compress.store.run_folder import empty_folder
 from compress.system.terminal import open_console, plain
 
-CONF = Path(__file__).parents[1] / "conf"
 OUT = Path("outputs/probe")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from compress.config.compose import CONF
 from compress.config.ending import Parser, one_line_ending
 from compress.records.collect import REBENCH, collect
 from compress.replay.rebench import Bench, find_saved
@@ -14,8 +15,6 @@ from compress.report.screen import show
 from compress.report.write import write_report
 from compress.store.run_folder import empty_folder
 from compress.system.terminal import open_console, plain
-
-CONF = Path(__file__).parents[1] / "conf"
 
 
 @one_line_ending()

@@ -25,7 +25,7 @@ def run_here(*arguments: str) -> None:
         patch.setattr(sys, "argv", ["run.py", *arguments])
         patch.setenv("HYDRA_FULL_ERROR", "1")
         patch.setattr(logging, "raiseExceptions", logging.raiseExceptions)
-        patch.setattr(logging, "shutdown", _end_files)
+        patch.setattr(logging, "shutdown", end_files)
         try:
             runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
         finally:
@@ -35,7 +35,7 @@ def run_here(*arguments: str) -> None:
             logging.root.setLevel(level)
 
 
-def _end_files(
+def end_files(
     handlers: Sequence[weakref.ref[logging.Handler]], end: Any = logging.shutdown
 ) -> None:
     """What sets up logs ends all handlers that there are; here those that write files.

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from compress.config.errors import ConfigError
 
 TARGET = "_target_"
+CONF = Path(__file__).parents[1] / "conf"  # the yamls that come with this package
 
 
 def compose_config(conf: Path, overrides: Sequence[str]) -> DictConfig:

@@ -16,6 +16,8 @@ from compress.config.settings import Settings, shown
 TARGET = "_target_"
 ROOT = Path(__file__).parents[2]
 PACKAGE = "compress"
+# The only code that a config may name; Hydra refuses any other `_target_`.
+TRUSTED_TARGETS = ("compress.*", "hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 
 
 def construct(cfg: DictConfig, group: str, expected: type) -> Any:

@@ -53,11 +53,13 @@ class Settings(metaclass=Checked):
     Attributes:
         kind: the name of the class in files and cache keys. Its own unless it says another one;
             the module that it stands in is no part of it.
+        knobs: fields that a run's recipe names even where they were not set.
         version: raised whenever the same settings would give another result than before, so that
             the stage cache forgets what older code made.
     """
 
     kind: ClassVar[str]
+    knobs: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
 
     def __init_subclass__(cls) -> None:

@@ -64,6 +64,8 @@ class Gradual(Reducer):
 
     trains = True
 
+    knobs = ("sparsity",)
+
     sparsity: float
     scope: str
     threshold: str

@@ -49,6 +49,8 @@ class Hidden(Reducer):
             the calibration tokens), "l1" (Σ|W| of the blocks' projections), or "random".
     """
 
+    knobs = ("sparsity",)
+
     sparsity: float
     round_to: int
     importance: str

@@ -82,6 +82,8 @@ class Movement(Reducer):
 
     trains = True
 
+    knobs = ("sparsity",)
+
     sparsity: float
     scope: str
     threshold: str

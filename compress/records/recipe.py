@@ -11,8 +11,6 @@ from compress.config.legible import shortened, visible
 from compress.records.schema import RunRecord
 
 STAGES = ("student", "pruner", "quantizer")
-# The knobs that a recipe always shows, whether or not they were set on the command line.
-MAIN_KNOBS = {"pruner": ("sparsity", "pattern"), "student": ("keep",)}
 NOTHING = "teacher as it is"
 MISSING = object()
 LONGEST_KNOB = 200  # characters of a setting in a recipe; the command that remakes a run has all
@@ -45,7 +43,7 @@ def _knobs(record: RunRecord, group: str) -> list[str]:
     settings = record.settings(group)
     knobs: dict[tuple[str, ...], Any] = {
         (name,): settings[name]
-        for name in MAIN_KNOBS.get(group, ())
+        for name in record.knobs.get(group, ())
         if settings.get(name) is not None
     }
     for override in record.overrides:

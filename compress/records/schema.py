@@ -11,7 +11,7 @@ import math
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,6 +104,7 @@ class RunRecord:
             break a constraint: then `error` says why and the figures are null.
         choices: the option taken in each config group, such as {"pruner": "wanda"}.
         overrides: what the command line or the sweeper set.
+        knobs: by group, the settings of its choice that a recipe always names.
         config: the whole config as it was composed; on disk without the paths of its classes,
             which `choices` stand for.
         model: the run's own folder of the compressed model, relative to this file; null of folds.
@@ -141,6 +142,7 @@ class RunRecord:
     validation_comparison: Comparison | None = None
     folds: Folds | None = None
     blame: tuple[tuple[Name, ...], ...] = ()
+    knobs: dict[Name, tuple[Name, ...]] = field(default_factory=dict)
 
     def settings(self, group: str) -> Mapping[str, Any]:
         """What the config says of a group; empty of one that is not there, or is no group."""

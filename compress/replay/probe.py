@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hydra.errors import HydraException
@@ -159,7 +159,8 @@ def _attempt(
     # Formats that train do so in prepare().
     if type(run.quantizer).prepare is not Quantizer.prepare:
         raise UserError(TRAINS)
-    return Attempt(pair, run, blank_record(cfg, choices, tuple(words)))
+    record = replace(blank_record(cfg, choices, tuple(words)), knobs=run.knobs())
+    return Attempt(pair, run, record)
 
 
 def _recalled(record: RunRecord | None, conf: Path, device: str) -> list[str]:

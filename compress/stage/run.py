@@ -28,3 +28,8 @@ class Run:
     seed: int
     objectives: tuple[str, ...]
     interim: bool
+
+    def knobs(self) -> dict[str, tuple[str, ...]]:
+        """By stage, the settings that a recipe always names; without stages that have none."""
+        stages = {"student": self.student, "pruner": self.pruner, "quantizer": self.quantizer}
+        return {name: stage.knobs for name, stage in stages.items() if stage.knobs}

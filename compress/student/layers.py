@@ -33,6 +33,8 @@ class LayersStudent(Learner):
             indices in ascending order.
     """
 
+    knobs = ("keep",)
+
     keep: int | tuple[int, ...]
 
     def __post_init__(self) -> None:

@@ -56,6 +56,7 @@ def make_record(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0, **chan
         choices={"teacher": "t", "student": "none", "pruner": "wanda", "task": "rt"},
         overrides=("pruner=wanda", "pruner.sparsity=0.5"),
         config={"pruner": {"sparsity": 0.5}},
+        knobs={"pruner": ("sparsity", "pattern"), "student": ("keep",)},
         model="model",
         environment=Environment("cpu X", "cpu, 2 threads", 0.1, {"torch": "2"}),
         data=Data("rows", 10, 2, 3, "abc"),

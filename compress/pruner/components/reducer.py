@@ -145,6 +145,8 @@ class MaskPruner(Reducer, ABC):
             for none; with one, `sparsity` must be 1 - N/M.
     """
 
+    knobs = ("sparsity", "pattern")
+
     sparsity: float
     scope: str
     pattern: str | None

@@ -51,6 +51,8 @@ class UnitPruner(Reducer, ABC):
 
     noun: ClassVar[str]
     few: ClassVar[bool]
+    knobs = ("sparsity",)
+
     sparsity: float
     importance: str
     allocation: str

@@ -1,0 +1,86 @@
+"""`compress.run`, `sweep`, `results` and `load`, as a notebook uses them."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import compress
+from compress.config.errors import UserError
+from tests.commands import end_files
+from tests.configs import ROOT, TINY
+
+SWEEP = ("pruner=magnitude", "pruner.sparsity=0.3,0.5")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging, "shutdown", end_files)
+
+
+def test_a_sweep_is_a_table_and_its_models_load() -> None:
+    before = list(logging.root.handlers)
+    folder = compress.sweep([*TINY, *SWEEP])
+    assert folder.parts[:2] == ("outputs", "sweeps")
+    table = compress.results(folder)
+    assert list(table["recipe"]) == ["magnitude sparsity=0.3", "magnitude sparsity=0.5"]
+    assert list(table["status"]) == ["ok", "ok"]
+    assert (folder / "report.html").is_file()
+    model = compress.load(folder / "0" / "model")
+    assert model.predict(model.tokenizer(["a fine film"], return_tensors="pt")).shape == (1, 2)
+    assert logging.root.handlers == before
+
+
+def test_a_run_returns_its_record_and_two_have_folders_of_their_own() -> None:
+    first, second = (compress.run([*TINY, f"seed={seed}"]) for seed in (0, 1))
+    assert (first.status, first.seed, second.seed) == ("ok", 0, 1)
+    assert len(list(Path("outputs/runs").glob("*/*/metrics.json"))) == 2
+
+
+@pytest.mark.slow
+def test_a_folder_can_be_named() -> None:
+    assert compress.run([*TINY, "hydra.run.dir=here"]).status == "ok"
+    assert Path("here/model/manifest.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["prunner=wanda"], "Did you mean: 'pruner'"),
+        (["pruner=wanda", "pruner.sparsity=2"], r"Wanda\.sparsity must be in \[0, 1\), got 2"),
+    ],
+)
+def test_a_mistake_is_an_error_in_one_line(overrides: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        compress.run([*TINY, *overrides])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_runs_that_fail_end_no_sweep() -> None:
+    folder = compress.sweep([*TINY, "student=layers", "student.keep=1,9"])
+    table = compress.results(folder)
+    assert sorted(table["status"]) == ["failed", "ok"]
+
+
+def test_importing_is_quick() -> None:
+    told = "import compress, sys; print('torch' in sys.modules, 'pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.slow
+def test_a_wheel_has_every_yaml_and_every_template(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", tmp_path, ROOT]
+    subprocess.run(command, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    yamls = {f"compress/{p.relative_to(ROOT)}" for p in (ROOT / "conf").rglob("*.yaml")}
+    assert yamls <= names
+    assert {"compress/report/html/page.html", "compress/report/html/page.css"} <= names
