@@ -24,7 +24,6 @@ from hydra.core.override_parser.types import (
 )
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from omegaconf import DictConfig
 
 from compress.config.compose import CONF
 from compress.config.construct import TRUSTED_TARGETS
@@ -34,11 +33,9 @@ from compress.config.errors import ConfigError, UserError
 from compress.job import run_job
 from compress.store.run_folder import new_folder
 
-
-@hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=TRUSTED_TARGETS)
-def execute(cfg: DictConfig) -> float | list[float]:
-    """One job; returns its objectives to the sweeper."""
-    return run_job(cfg)
+execute = hydra.main(
+    config_path=str(CONF), config_name="config", execution_whitelist=TRUSTED_TARGETS
+)(run_job)
 
 
 def main() -> None:
