@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from compress.config.blame import blame, blamed
+from compress.config.compose import without_targets
 from compress.config.construct import construct
 from compress.config.credentials import scrub, scrubbed
 from compress.config.ending import mistake, one_line
@@ -201,7 +202,7 @@ def blank_record(
         # A top-level group has a bare name; "recovery@pruner.recovery" is part of a choice.
         choices={k: str(v) for k, v in choices.items() if not {"/", "@"} & set(k)},
         overrides=tuple(map(scrub, overrides)),
-        config={str(key): scrubbed(value, str(key)) for key, value in config.items()},
+        config={str(k): scrubbed(without_targets(v), str(k)) for k, v in config.items()},
     )
 
 

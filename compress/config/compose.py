@@ -138,6 +138,13 @@ def literal(value: Any) -> str:
     return json.dumps(value)
 
 
+def without_targets(value: Any) -> Any:
+    """The value without the paths of classes, however deep they stand in it."""
+    if isinstance(value, dict):
+        return {key: without_targets(item) for key, item in value.items() if key != TARGET}
+    return [without_targets(item) for item in value] if isinstance(value, list) else value
+
+
 def dotted(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Every setting by its dotted name, in words; an empty mapping is one itself.
 

@@ -227,7 +227,7 @@ def _model_metrics(
         latency=latency,
         peak_memory_bytes=memory.peak_bytes,
         resident_bytes=memory.resident_bytes,
-        runtime=read_spec(subject.folder).runtime.split(".")[-2],
+        runtime=read_spec(subject.folder).runtime,
         precision=subject.model.precision,
         zipped_bytes=zipped,
         bitmask_bytes=bitmask_bytes(size, subject.model.weights(), subject.model.packed_bits()),

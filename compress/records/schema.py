@@ -33,7 +33,6 @@ from compress.system.files import write_atomically
 
 SCHEMA = 4
 FILE = "metrics.json"
-TARGET = "_target_"
 LARGEST = 2**28  # bytes of a record that is read; one with long curves has some hundred thousand
 LONGEST_VALUE = 80  # characters of what does not fit, in an error message
 HALVES = re.compile("[\ud800-\udfff]")
@@ -105,14 +104,14 @@ class RunRecord:
         choices: the option taken in each config group, such as {"pruner": "wanda"}.
         overrides: what the command line or the sweeper set.
         knobs: by group, the settings of its choice that a recipe always names.
-        config: the whole config as it was composed; on disk without the paths of its classes,
-            which `choices` stand for.
+        config: the whole config as it was composed, without the paths of its classes, for which
+            `choices` stand.
         model: the run's own folder of the compressed model, relative to this file; null of folds.
         baseline_model: the baseline's folder, likewise; runs of a sweep share one.
         history: what each stage did to the model, see `interfaces.Step`.
         interim: the model after each stage, where `interim=true` asked for it.
         measuring_seconds: what of `seconds` went into measuring; null if nothing was measured.
-        comparison: on the evaluation split; the other on validation rows, null in old records.
+        comparison: on the evaluation split; the other on validation rows, null where there are none.
         folds: of a cross-validation, of which the figures are means, each with a model; else null.
         blame: why a run failed, as far as it is known: each entry names config groups of which the
             settings, or the files that they name, were reason enough together.
@@ -170,9 +169,9 @@ def write_record(record: RunRecord, folder: Path) -> Path:
 
 
 def _json_value(value: Any) -> Any:
-    """A value of a config as JSON has it: what JSON has no kind for in words, and no `_target_`."""
+    """A value of a config as JSON has it: what JSON has no kind for in words."""
     if isinstance(value, dict):
-        return {str(key): _json_value(item) for key, item in value.items() if key != TARGET}
+        return {str(key): _json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_json_value(item) for item in value]
     plain = value is None or isinstance(value, str | int)

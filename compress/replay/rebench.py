@@ -25,6 +25,7 @@ from compress.config.compose import (
     recalled,
     recorded_part,
     settings_in,
+    without_targets,
 )
 from compress.config.construct import construct
 from compress.config.errors import ConfigError, UserError
@@ -266,7 +267,10 @@ def _placed(record: RunRecord, conf: Path, overrides: Sequence[str]) -> tuple[De
         record,
         choices={**record.choices, DEVICE: choice},
         overrides=(*others, f"{DEVICE}={choice}", *settings),
-        config={**record.config, DEVICE: OmegaConf.to_container(part, resolve=True)},
+        config={
+            **record.config,
+            DEVICE: without_targets(OmegaConf.to_container(part, resolve=True)),
+        },
     )
 
 

@@ -105,7 +105,7 @@ def test_writer_and_reader_agree(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"schema": 7}, "has schema 7, this version reads 3"),
+        ({"schema": 7}, "has schema 7, this version reads 4"),
         ({"status": "fine"}, "at status"),
         ({"metrics": {"score": 3}}, r"at metrics\.score"),
         ({"seconds": "long"}, "at seconds"),

@@ -86,7 +86,7 @@ def test_a_packed_folder_is_read_after_its_classes_moved(
             module, _, name = path.rpartition(".")
             each = getattr(importlib.import_module(module), name)
             monkeypatch.setattr(each, "__module__", "compress.elsewhere")
-            monkeypatch.setitem(table, kind, f"tests.test_kinds.{name}")
+            monkeypatch.setitem(table, kind, f"{__name__}.{name}")
             monkeypatch.setitem(globals(), name, each)
     assert torch.equal(load(tmp_path).predict(batch), expected)
 

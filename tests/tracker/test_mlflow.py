@@ -182,7 +182,7 @@ def connect(*_):
     raise AssertionError("it reached for a network")
 
 socket.socket.connect = socket.getaddrinfo = connect
-from compress.records import write_record
+from compress.records.schema import write_record
 from compress.tracker.mlflow import MlflowTracker
 from tests.test_records import make_record
 

@@ -18,9 +18,9 @@ def test_an_unknown_block_is_refused_with_a_way_on_where_its_parts_matter() -> N
         "phi", num_hidden_layers=2, hidden_size=16, num_attention_heads=2, vocab_size=50
     )
     module = AutoModelForSequenceClassification.from_config(config)
-    with pytest.raises(UserError, match=r"self_attn\.dense.*compress/layouts\.py"):
+    with pytest.raises(UserError, match=r"self_attn\.dense.*compress/transformer/layouts\.py"):
         known_blocks(module)
-    with pytest.raises(UserError, match=r"compress/layouts\.py"):
+    with pytest.raises(UserError, match=r"compress/transformer/layouts\.py"):
         scoped_linears(module, "attention")
     assert len(scoped_linears(module, "all")) == 12, "what needs no parts can be done all the same"
 

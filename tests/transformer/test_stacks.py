@@ -126,5 +126,5 @@ def test_a_layer_with_weights_of_its_own_kind_has_no_known_layout() -> None:
     module.bert.encoder.layer[1].mix = nn.ParameterList([torch.ones(3, 3)])
     with pytest.raises(ConfigError, match=r"have weights at .*mix\.0"):
         known_blocks(module)
-    with pytest.raises(ConfigError, match=r"conv.*compress/layouts\.py"):
+    with pytest.raises(ConfigError, match=r"conv.*compress/transformer/layouts\.py"):
         known_blocks(structure("nystromformer", "meta"))
