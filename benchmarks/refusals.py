@@ -50,7 +50,7 @@ def measured(words: str) -> float:
         seconds = time.monotonic() - started
     said = (done.stdout + done.stderr).splitlines()
     assert (done.returncode, len(said)) == (1, 1), f"{words}: {said}"
-    print(f"{seconds:4.1f} s  {said[0][:100]}", flush=True)
+    print(f"{seconds:4.1f} s  {said[0][:100]}", flush=True)  # noqa: T201
     return seconds
 
 
