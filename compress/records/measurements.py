@@ -193,7 +193,7 @@ class ModelMetrics:
 
     Attributes:
         score: on the evaluation split, which chooses nothing.
-        validation: on the validation split, which a search may choose by; null where there are no such rows.
+        validation: on the validation split, which a search may choose by.
         parameters: entries of all weights, shared ones counted once.
         nonzero_parameters: those that are not zero.
         sparsity: zeroed fraction of the compressible weights (the Linear layers of the blocks).
@@ -201,7 +201,7 @@ class ModelMetrics:
         size_bytes: of the files needed to run it: all in its folder but the manifest and the card.
         peak_memory_bytes: the most that a fresh process takes for it, at the largest timed shape.
         runtime: what ran it.
-        precision: what it computed in; null where there are no such rows.
+        precision: what it computed in.
         zipped_bytes: what a zip file of the same files would take.
         bitmask_bytes: likewise, with a bit per weight and only what is not zero where that is less.
         resident_bytes: as peak_memory_bytes, but once it has run the first timed shape.

@@ -111,7 +111,7 @@ class RunRecord:
         history: what each stage did to the model, see `interfaces.Step`.
         interim: the model after each stage, where `interim=true` asked for it.
         measuring_seconds: what of `seconds` went into measuring; null if nothing was measured.
-        comparison: on the evaluation split; the other on validation rows, null where there are none.
+        comparison: on the evaluation split; `validation_comparison` on validation rows.
         folds: of a cross-validation, of which the figures are means, each with a model; else null.
         blame: why a run failed, as far as it is known: each entry names config groups of which the
             settings, or the files that they name, were reason enough together.

@@ -256,8 +256,9 @@ def _placed(record: RunRecord, conf: Path, overrides: Sequence[str]) -> tuple[De
     # The runtime's settings are in the artifact.
     settings = [words for words in settings if not words.startswith(f"{DEVICE}.runtime.")]
     part = group_config(conf, DEVICE, choice, settings)
-    for name in part.runtime.keys() & before["runtime"].keys():
-        part.runtime[name] = before["runtime"][name]
+    for name, value in without_targets(before["runtime"]).items():
+        if name in part.runtime:
+            part.runtime[name] = value
     cfg = OmegaConf.create({DEVICE: part})
     device = construct(cfg, DEVICE, Device)
     assert isinstance(device, Device)

@@ -184,7 +184,7 @@ def connect(*_):
 socket.socket.connect = socket.getaddrinfo = connect
 from compress.records.schema import write_record
 from compress.tracker.mlflow import MlflowTracker
-from tests.test_records import make_record
+from tests.records.test_schema import make_record
 
 folder = Path(sys.argv[2])
 folder.mkdir()
