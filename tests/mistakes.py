@@ -171,7 +171,7 @@ TABLE = [
         "compress.pruner.wandaa, which does not ex",
     ),
     ("pruner._target_=compress.pruner.wanda.W", "compress.pruner.wanda has no W"),
-    ("pruner._target_=compress.pruner.wanda.wanda_score", "has no class of settings wanda_score"),
+    ("pruner._target_=compress.pruner.wanda.dataclass", "has no class of settings dataclass"),
     ("pruner._target_=compress.interfaces.Pruner", "Pruner is abstract"),
     ("pruner._target_=compress.quantizer.none.NoQuantizer", "must be a Pruner, got NoQuantizer"),
     ("pruner._target_=3", "got 3"),

@@ -31,7 +31,6 @@ from compress.pruner.components.schedule import (
     scheduled,
     update_steps,
 )
-from compress.pruner.magnitude import magnitude_score
 from compress.records.curve import curve_notes
 from compress.training.distillation import Distillation, distillation_row_loss, on_logits
 from compress.training.masks import held_masks
@@ -159,7 +158,7 @@ class _GrowingMasks:
         progress = progress_of(done, first, last) if first < last else 1.0
         sparsity = scheduled(how.schedule, progress, how.start_sparsity, how.sparsity)
         with torch.no_grad():
-            scores = {n: magnitude_score(weight_matrix(part)) for n, part in self.linears.items()}
+            scores = {n: weight_matrix(part).abs() for n, part in self.linears.items()}
         keep = masks_together(scores, how.threshold, lambda s: keep_highest(s, sparsity))
         self.masks.update(keep)
         self.updates.append((done, sparsity))

@@ -24,14 +24,15 @@ from torch import Tensor
 from compress.config.errors import ConfigError, UserError
 from compress.config.settings import check_not_negative, check_positive, parse_pattern
 from compress.interfaces import StageContext
+from compress.pruner.components.mask_pruner import SparsePruner
 from compress.pruner.components.masks import keep_highest, keep_pattern
-from compress.pruner.components.reducer import MaskPruner, Workpiece
+from compress.pruner.components.reducer import Workpiece
 from compress.transformer.blocks import scoped_linears, weight_matrix
 from compress.transformer.calibration import input_moments, walk_linears
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparseGpt(MaskPruner):
+class SparseGpt(SparsePruner):
     """Zeroes the weights that cost least, and moves the others to make up for them.
 
     Attributes:

@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 
 from compress.interfaces import CompressedModel, Pruner, StageContext, Student
 from compress.measure.sparsity import broken_groups, check_claims, live_patterns
+from compress.pruner.components.mask_pruner import SparsePruner
 from compress.pruner.components.masks import keep_highest
-from compress.pruner.components.reducer import MaskPruner, Workpiece
-from compress.pruner.magnitude import magnitude_score
+from compress.pruner.components.reducer import Workpiece
 from compress.transformer.blocks import block_linears, scoped_linears, weight_matrix
 from compress.transformer.stored_modules import named_weights
 from tests.configs import ROOT, settings_of, yaml_names
@@ -36,12 +36,12 @@ def pruner(name: str, *overrides: str) -> Pruner:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forgetful(MaskPruner):
+class Forgetful(SparsePruner):
     """Meets the sparsity and forgets the pattern; made for these tests."""
 
     def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
         for name, linear in scoped_linears(work.module, self.scope).items():
-            mask = keep_highest(magnitude_score(weight_matrix(linear)), self.sparsity)
+            mask = keep_highest(weight_matrix(linear).abs(), self.sparsity)
             work.mask_(name, linear, mask)
 
 

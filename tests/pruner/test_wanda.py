@@ -10,7 +10,7 @@ from torch import nn
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext
 from compress.pruner.components.masks import keep_highest_per_row, keep_pattern
-from compress.pruner.wanda import Wanda, wanda_score
+from compress.pruner.wanda import Wanda
 from compress.transformer.blocks import block_linears
 from compress.transformer.calibration import input_norms
 from tests.configs import settings_of
@@ -23,7 +23,9 @@ MASK = torch.tensor([[1, 0, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]], dtype=torch.bool
 
 
 def test_score_and_mask_by_hand() -> None:
-    assert torch.equal(wanda_score(WEIGHT, NORM), SCORE)
+    wanda = settings_of("pruner", "wanda")
+    assert isinstance(wanda, Wanda)
+    assert torch.equal(wanda.score(WEIGHT, NORM), SCORE)
     assert torch.equal(keep_highest_per_row(SCORE, 0.5), MASK)
 
 
@@ -96,18 +98,33 @@ def test_later_layers_see_the_pruned_ones_before_them(
         calls: list[torch.Tensor] = []
 
         def spy(
-            w: torch.Tensor, n: torch.Tensor, calls: list[torch.Tensor] = calls
+            _: Wanda, w: torch.Tensor, n: torch.Tensor, calls: list[torch.Tensor] = calls
         ) -> torch.Tensor:
             calls.append(n.clone())
             return w.abs() * n
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("compress.pruner.wanda.wanda_score", spy)
+            patch.setattr(Wanda, "score", spy)
             wanda.prune(teacher, ctx)
         per_block = len(calls) // teacher.module.config.num_hidden_layers
         assert torch.isfinite(calls[per_block]).all()
         seen[sparsity] = calls[per_block]
     assert not torch.allclose(seen[0.0], seen[0.9])
+
+
+def test_layer_threshold_takes_the_fraction_of_the_layer_and_global_is_refused(
+    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
+) -> None:
+    wanda = settings_of("pruner", "wanda", "pruner.sparsity=0.25", "pruner.threshold=layer")
+    assert isinstance(wanda, Wanda)
+    uneven = 0
+    for linear in block_linears(wanda.prune(teacher, context(teacher)).module).values():
+        zeros = (linear.weight == 0).sum(dim=1)
+        assert int(zeros.sum()) == linear.weight.numel() // 4
+        uneven += len(set(zeros.tolist())) > 1
+    assert uneven
+    with pytest.raises(ConfigError, match=r"threshold must be one of row, layer; got global"):
+        settings_of("pruner", "wanda", "pruner.threshold=global")
 
 
 def test_pattern_must_agree_with_sparsity_and_fit(teacher: CompressedModel) -> None:

@@ -13,15 +13,13 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from compress.config.settings import check_fraction, parse_pattern
 from compress.interfaces import CompressedModel, Pruner, StageContext, Step
 from compress.measure.memory import LiveTensors
 from compress.measure.sparsity import broken_groups, live_patterns, live_zeros
-from compress.pruner.components.masks import check_pattern, check_pattern_fits
 from compress.records.curve import curve_notes
 from compress.training.distillation import Distillation, distill_
 from compress.training.masks import held_masks
-from compress.transformer.blocks import scoped_linears, weight_matrix
+from compress.transformer.blocks import weight_matrix
 from compress.transformer.coverage import coverage
 from compress.transformer.stored_modules import named_weights
 
@@ -131,48 +129,6 @@ class Reducer(Pruner, ABC):
         curve = distill_(pruned.module, pruned.tokenizer, self.recovery, ctx, held_masks(pruned))
         recovered = Step("pruner", self.recovery.describe(), notes=curve_notes(curve))
         return pruned.then(pruned.module, recovered)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskPruner(Reducer, ABC):
-    """A pruner that sets weights of the transformer's Linear layers to zero.
-
-    Attributes:
-        sparsity: fraction of the weights in scope set to zero, in [0, 1).
-        scope: which Linear layers: "all" (of the blocks), "attention", "ffn", or a pattern of
-            names such as "*.0.*".
-        pattern: N:M, such as "2:4": the N best of every M consecutive weights of a row stay. Null
-            for none; with one, `sparsity` must be 1 - N/M.
-    """
-
-    knobs = ("sparsity", "pattern")
-
-    sparsity: float
-    scope: str
-    pattern: str | None
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be, or two contradict each other.
-        """
-        super().__post_init__()
-        check_fraction(self, "sparsity")
-        check_pattern(self, self.pattern, self.sparsity)
-
-    def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
-        """The same skeleton; raises a ConfigError if scope or pattern do not fit it."""
-        check_pattern_fits(self.pattern, scoped_linears(skeleton, self.scope))
-        return skeleton
-
-    @final
-    def promised_patterns(self, module: PreTrainedModel) -> dict[str, tuple[int, int]]:
-        """The pattern for every layer in scope, whatever the method did to it."""
-        if self.pattern is None:
-            return {}
-        pattern = parse_pattern(f"{type(self).__name__}.pattern", self.pattern)
-        return {f"{name}.weight": pattern for name in scoped_linears(module, self.scope)}
 
 
 def _embeddings_of(module: PreTrainedModel) -> dict[int, Any]:

@@ -1,0 +1,63 @@
+"""README's recipe for a pruner, to the letter."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.configs import ROOT
+
+RECIPE = re.compile(r'```python\n("""Random pruning.*?)```', re.DOTALL)
+TESTS = ("tests/test_contract.py", "tests/pruner/test_patterns.py")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Iterator[Path]:
+    """A copy of the project with the recipe's two files in it."""
+    listed = ["git", "ls-files", "-co", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in names.splitlines():
+        source, target = ROOT / name, tmp_path / name
+        if source.is_symlink():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source.readlink())
+        elif source.is_file() and source.suffix in (".py", ".yaml", ".toml", ".css", ".html"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+    found = RECIPE.search((ROOT / "README.md").read_text())
+    assert found is not None
+    (tmp_path / "compress" / "pruner" / "random.py").write_text(found[1])
+    yaml = (ROOT / "conf" / "pruner" / "wanda.yaml").read_text().splitlines(keepends=True)
+    text = "# Random pruning.\n" + "".join(yaml[1:])
+    text = text.replace("compress.pruner.wanda.Wanda", "compress.pruner.random.Random")
+    (tmp_path / "conf" / "pruner" / "random.yaml").write_text(text)
+    yield tmp_path
+
+
+def done(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], cwd=folder, capture_output=True, text=True,
+        env={"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_it_lints_keeps_the_contract_and_runs(copy: Path) -> None:
+    lint = done(copy, "-m", "ruff", "check", "--isolated", "--select", "E,F,W,I,D", "--ignore",
+                "D203,D213", "--line-length", "100", "compress/pruner/random.py")  # fmt: skip
+    assert lint.returncode == 0, lint.stdout
+    tests = done(copy, "-m", "pytest", "-k", "random", *TESTS)
+    assert tests.returncode == 0, tests.stdout
+    assert re.search(r"[1-9]\d* passed", tests.stdout)
+    run = done(
+        copy, "run.py", "pruner=random", "pruner.pattern='2:4'", "teacher=tiny_random",
+        "task.limit=64", "device.benchmark.seconds=0.02", "device.benchmark.sittings=1",
+        "device.benchmark.noise_floor=false", "device.benchmark.shapes=[[1,8]]",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "random sparsity=0.5 pattern=2:4" in run.stdout
