@@ -66,13 +66,13 @@ METHODS = (
         PRUNERS,
         f"pruner=hidden pruner.sparsity=0.1667,0.3333 pruner.round_to=32 {RECOVERY}",
     ),
-    Method("lowrank", PRUNERS, f"pruner=lowrank pruner.ratio=0.75,0.5 {RECOVERY}"),
+    Method("lowrank", PRUNERS, f"pruner=lowrank pruner.sparsity=0.25,0.5 {RECOVERY}"),
     Method("vocabulary", PRUNERS, f"pruner=vocabulary pruner.min_count=1,2 {RECOVERY}"),
     Method("chain", PRUNERS, f"pruner=chain {RECOVERY}"),
     Method(
         "chain_stronger",
         PRUNERS,
-        "pruner=chain pruner.steps.lowrank.ratio=0.5 pruner.steps.heads.sparsity=0.5 "
+        "pruner=chain pruner.steps.lowrank.sparsity=0.5 pruner.steps.heads.sparsity=0.5 "
         f"pruner.steps.neurons.sparsity=0.2 {RECOVERY}",
     ),
     Method("labels", STUDENTS, "student=layers student.keep=3,2 student.distillation.alpha=0"),

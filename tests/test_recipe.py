@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ TESTS = ("tests/test_contract.py", "tests/pruner/test_patterns.py")
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Iterator[Path]:
+def copy(tmp_path: Path) -> Path:
     """A copy of the project with the recipe's two files in it."""
     listed = ["git", "ls-files", "-co", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -36,7 +35,7 @@ def copy(tmp_path: Path) -> Iterator[Path]:
     text = "# Random pruning.\n" + "".join(yaml[1:])
     text = text.replace("compress.pruner.wanda.Wanda", "compress.pruner.random.Random")
     (tmp_path / "conf" / "pruner" / "random.yaml").write_text(text)
-    yield tmp_path
+    return tmp_path
 
 
 def done(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:

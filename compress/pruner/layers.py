@@ -12,6 +12,7 @@ too; that paper drops layers of decoders without training.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from compress.config.errors import ConfigError, first_line
-from compress.config.settings import check_choice
+from compress.config.settings import check_choice, check_fraction, check_positive
 from compress.interfaces import StageContext
 from compress.measure.sparsity import live_patterns, live_zeros
 from compress.pruner.components.reducer import Reducer, Workpiece
@@ -42,13 +43,17 @@ class Layers(Reducer):
     """Drops some of the layers; the embeddings and the head stay.
 
     Attributes:
-        drop: how many layers; or which, as a list of indices in ascending order.
+        sparsity: fraction of the layers to drop, in (0, 1), to the nearest whole number of them and
+            one at least.
+        drop: how many layers instead; or which, as a list of indices in ascending order; null to go
+            by `sparsity`.
         by: which layers a number drops: "top" (the last ones), "even" (so that the kept ones are
             evenly spaced from the first to the last), or "importance" (those with the least Block
             Influence; of equal ones the later). Not consulted when `drop` is a list.
     """
 
-    drop: int | tuple[int, ...]
+    sparsity: float
+    drop: int | tuple[int, ...] | None
     by: str
 
     def __post_init__(self) -> None:
@@ -59,6 +64,10 @@ class Layers(Reducer):
         """
         super().__post_init__()
         check_choice(self, "by", tuple(CHOICES))
+        check_fraction(self, "sparsity")
+        check_positive(self, "sparsity")
+        if self.drop is None:
+            return
         if isinstance(self.drop, int):
             if self.drop < 1:
                 raise ConfigError(
@@ -79,9 +88,9 @@ class Layers(Reducer):
         """
         depth = find_stack(skeleton).depth
         kept = self._kept([0.0] * depth)
-        check_layers_drop(skeleton, kept, "pruner.drop")
-        if self.by == "importance" and isinstance(self.drop, int):
-            self._check_importance(skeleton, range(self.drop, depth))
+        check_layers_drop(skeleton, kept, "pruner.sparsity" if self.drop is None else "pruner.drop")
+        if self.by == "importance" and not isinstance(self.drop, tuple):
+            self._check_importance(skeleton, range(depth - len(kept), depth))
         keep_blocks_(skeleton, kept)
         return skeleton
 
@@ -103,7 +112,7 @@ class Layers(Reducer):
         """Drops the layers, and lets the claims on the others follow them to their new names."""
         stack = find_stack(work.module)
         influences = [0.0] * stack.depth
-        if self.by == "importance" and isinstance(self.drop, int):
+        if self.by == "importance" and not isinstance(self.drop, tuple):
             influences = block_influences(work.module, work.tokenizer, ctx.data.calibration)
             work.notes["block_influences"] = influences
         kept = self._kept(influences)
@@ -126,17 +135,24 @@ class Layers(Reducer):
     def _kept(self, influences: Sequence[float]) -> tuple[int, ...]:
         """The layers that stay, given the influence of every one."""
         depth = len(influences)
-        count = self.drop if isinstance(self.drop, int) else len(self.drop)
-        last = count - 1 if isinstance(self.drop, int) else self.drop[-1]
-        if count >= depth or last >= depth:
-            asked = self.drop if isinstance(self.drop, int) else list(self.drop)
+        listed = self.drop if isinstance(self.drop, tuple) else None
+        count = self._count(depth) if listed is None else len(listed)
+        if count >= depth or (listed is not None and listed[-1] >= depth):
+            asked = f"sparsity={self.sparsity:g}" if self.drop is None else f"drop={self.drop}"
+            asked = asked if listed is None else f"drop={list(listed)}"
             raise ConfigError(
-                f"Layers.drop={asked}: the model has {depth} layers, 0 to {depth - 1}, and one at "
+                f"Layers.{asked}: the model has {depth} layers, 0 to {depth - 1}, and one at "
                 "least must stay"
             )
-        if isinstance(self.drop, int):
+        if listed is None:
             return CHOICES[self.by](depth - count, influences)
-        return tuple(index for index in range(depth) if index not in self.drop)
+        return tuple(index for index in range(depth) if index not in listed)
+
+    def _count(self, depth: int) -> int:
+        """How many layers go, of so many."""
+        if isinstance(self.drop, int):
+            return self.drop
+        return max(1, math.floor(self.sparsity * depth + 0.5))
 
 
 def token_influence(

@@ -53,12 +53,12 @@ class LowRank(Reducer):
         scope: which Linear layers: "all" (of the blocks), "attention", "ffn", or a pattern of
             names such as "*.0.*".
         layers: indices of the blocks, in ascending order; null for all.
-        rank: the rule that chooses each layer's rank: "energy", "ratio" or "fixed". Of the next
+        rank: the rule that chooses each layer's rank: "sparsity", "energy" or "fixed". Of the next
             three settings only the one of that name is consulted.
+        sparsity: the share of a layer's weights that goes, in (0, 1): the rank is
+            (1 - sparsity) · out · in / (out + in), rounded down.
         energy: the share of Σσ² to keep, in (0, 1], with the fewest singular values; of those that
             the norm and `denoise` leave.
-        ratio: the share of a layer's weights that is left, in (0, 1): the rank is
-            ratio · out · in / (out + in), rounded down.
         fixed: the rank itself.
         rank_min: at least this rank, whatever the rule says. `denoise` can leave less.
         denoise_min: so many singular values, the largest, stay whatever "hard" takes for noise.
@@ -75,8 +75,8 @@ class LowRank(Reducer):
     scope: str
     layers: tuple[int, ...] | None
     rank: str
+    sparsity: float
     energy: float
-    ratio: float
     fixed: int
     rank_min: int
     rank_max: int | None
@@ -95,8 +95,8 @@ class LowRank(Reducer):
         super().__post_init__()
         check_choice(self, "rank", tuple(RULES))
         check_fraction(self, "energy", closed=True)
-        check_fraction(self, "ratio")
-        check_positive(self, "energy", "ratio", "fixed", "rank_min", "rank_max")
+        check_fraction(self, "sparsity")
+        check_positive(self, "energy", "sparsity", "fixed", "rank_min", "rank_max")
         check_choice(self, "denoise", tuple(DENOISERS))
         check_choice(self, "weighting", tuple(WEIGHTINGS))
         check_not_negative(self, "damping", "denoise_min")
@@ -211,7 +211,8 @@ class LowRank(Reducer):
     def _nothing_saved(self, ranks: dict[str, int], shapes: Mapping[str, tuple[int, int]]) -> str:
         name, shape = next(iter(shapes.items()))
         rank, most = ranks[name], break_even(shape)
-        wanted = f"expected at most {most}: lower pruner.{self.rank}, or rank_min={self.rank_min}"
+        change = f"{'raise' if self.rank == 'sparsity' else 'lower'} pruner.{self.rank}"
+        wanted = f"expected at most {most}: {change}, or lower rank_min={self.rank_min}"
         return (
             f"LowRank with rank={self.rank} would leave all {len(shapes)} layers in scope whole; "
             f"{name}: {reason(rank, shape)}; "
@@ -272,9 +273,9 @@ def thin_linear(
 
 # By name, the rank that a layer's settings, shape and (where known) singular values ask for.
 RULES: dict[str, Callable[[LowRank, tuple[int, int], Float[Tensor, " n"] | None], int]] = {
+    "sparsity": lambda settings, shape, _: ratio_rank(shape, 1 - settings.sparsity),
     "energy": lambda settings, shape, singular: (
         break_even(shape) if singular is None else energy_rank(singular, settings.energy)
     ),
-    "ratio": lambda settings, shape, _: ratio_rank(shape, settings.ratio),
     "fixed": lambda settings, _, __: settings.fixed,
 }

@@ -127,7 +127,7 @@ def test_a_layer_that_was_cut_can_be_factorised(
 
 
 def test_a_step_is_checked_on_the_shapes_that_earlier_ones_leave(teacher: CompressedModel) -> None:
-    twice = chain(first=step("lowrank"), second=step("lowrank", ratio=0.2))
+    twice = chain(first=step("lowrank"), second=step("lowrank", sparsity=0.8))
     with pytest.raises(ConfigError, match=r"Chain\.steps\.second: .* factorised already"):
         twice.check(skeleton(teacher))
     pattern = step("wanda", pattern="2:4")

@@ -122,6 +122,26 @@ def test_kept_layers_and_their_weights(
         assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.parametrize(
+    ("sparsity", "depth", "count"),
+    [(0.3, 6, 2), (0.25, 6, 2), (0.24, 6, 1), (0.01, 6, 1), (0.5, 4, 2), (0.9, 12, 11)],
+)
+def test_the_nearest_number_of_layers_goes_and_one_at_least(
+    sparsity: float, depth: int, count: int
+) -> None:
+    made = settings_of("pruner", "layers", f"pruner.sparsity={sparsity}")
+    assert isinstance(made, Layers)
+    assert made._kept([0.0] * depth) == tuple(range(depth - count))
+
+
+@pytest.mark.parametrize(("sparsity", "depth"), [(0.9, 4), (0.3, 1)])
+def test_one_layer_must_stay(sparsity: float, depth: int) -> None:
+    made = settings_of("pruner", "layers", f"pruner.sparsity={sparsity}")
+    assert isinstance(made, Layers)
+    with pytest.raises(ConfigError, match=rf"sparsity={sparsity}: the model has {depth} layers"):
+        made._kept([0.0] * depth)
+
+
 def test_of_equal_influences_the_later_layer_goes() -> None:
     assert layers(2, "importance")._kept([0.1, 0.3, 0.1, 0.1]) == (0, 1)
 

@@ -174,7 +174,7 @@ def test_denoising_leaves_the_planted_rank(teacher: CompressedModel, context: Co
 
 def test_ranks_are_clamped(teacher: CompressedModel, context: Contexts) -> None:
     for limits, expected in (({"rank_min": 5}, 5), ({"rank_max": 2}, 2)):
-        pruner = lowrank(scope="attention", ratio=0.4, **limits)  # 0.4 · 8 = 3.2
+        pruner = lowrank(scope="attention", sparsity=0.6, **limits)  # 0.4 · 8 = 3.2
         ranks = pruner.prune(teacher, context(teacher)).history[-1].notes["ranks"]
         assert set(ranks.values()) == {expected}
 
@@ -182,7 +182,7 @@ def test_ranks_are_clamped(teacher: CompressedModel, context: Contexts) -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        (dict(ratio=0.99, rank_min=11), r"all 24 layers .* take 352 weights instead of 256"),
+        (dict(sparsity=0.01, rank_min=11), r"all 24 layers .* take 352 weights instead of 256"),
         (dict(rank="fixed", fixed=11), r"expected at most 7: lower pruner\.fixed"),
         (dict(rank="energy", rank_min=16), r"expected at most 7: .* rank_min=16"),
         (
@@ -223,11 +223,11 @@ def test_a_factorised_layer_is_not_factorised_again(
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        (dict(rank="best"), r"LowRank\.rank must be one of energy, ratio, fixed; got best"),
+        (dict(rank="best"), r"LowRank\.rank must be one of sparsity, energy, fixed; got best"),
         (dict(energy=0.0), r"LowRank\.energy must be > 0"),
         (dict(energy=1.1), r"LowRank\.energy must be in \[0, 1\]"),
-        (dict(ratio=0), r"LowRank\.ratio must be > 0"),
-        (dict(ratio=1.0), r"LowRank\.ratio must be in \[0, 1\)"),
+        (dict(sparsity=0), r"LowRank\.sparsity must be > 0"),
+        (dict(sparsity=1.0), r"LowRank\.sparsity must be in \[0, 1\)"),
         (dict(fixed=0), r"LowRank\.fixed must be > 0"),
         (dict(rank_min=0), r"LowRank\.rank_min must be > 0"),
         (dict(rank_min=4, rank_max=3), r"rank_max must be null or at least rank_min=4, got 3"),

@@ -15,7 +15,7 @@ def energy_rank(singular: Float[Tensor, " n"], energy: float) -> int:
 def ratio_rank(shape: tuple[int, int], ratio: float) -> int:
     """Returns ratio · out · in / (out + in), rounded down: it leaves that share of the weights."""
     outputs, inputs = shape
-    # What is whole but for the rounding of floats counts as whole.
+    # What is whole but for the rounding of floats, of 1 - sparsity too, counts as whole.
     return int(ratio * outputs * inputs / (outputs + inputs) + 1e-9)
 
 
