@@ -51,7 +51,10 @@ def long_record() -> RunRecord:
 
 # The medians say the contrary of the speed-up here, so ours is marked.
 FIGURES = ("0.812", "p < 0.001", "1234.6", "≈1234.6", "10.25 (10.17 to 10.33)")
-RECIPE = "layers keep=3 + chain lowrank.sparsity=0.25 heads.sparsity=0.5 neurons.sparsity=0.125 + int8_weight_only"
+RECIPE = (
+    "layers keep=3 + chain lowrank.sparsity=0.25 heads.sparsity=0.5 neurons.sparsity=0.125 + "
+    "int8_weight_only"
+)
 
 
 @pytest.mark.parametrize("width", [80, 100, PIPED])
