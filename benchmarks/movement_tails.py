@@ -30,7 +30,7 @@ from compress.training.train import train_
 from compress.transformer.blocks import scoped_linears
 from compress.transformer.torch_model import TorchModel
 
-# The ramp begins after the last step: scores are learnt, nothing is masked.
+# The ramp begins after the last step: scores are learned, nothing is masked.
 OVERRIDES = ("pruner=movement", "pruner.start=0.999", "pruner.end=1.0", "pruner.training.epochs=1")
 SHARES = (0.05, 0.11, 0.2, 0.3)
 Rank = Callable[[Tensor, Tensor], Tensor]  # scores, weights → what is lowest goes first
@@ -73,14 +73,14 @@ def train_scores(
 ) -> tuple[CompressedModel, dict[str, Tensor]]:
     """The trained model, no weight masked, and the score of every weight by layer."""
     module = copy.deepcopy(teacher.module)
-    learnt = LearntMasks(scoped_linears(module, pruner.scope), pruner)
-    objective = learnt.objective(on_logits(distillation_row_loss(pruner.training, ctx)))
+    learned = LearntMasks(scoped_linears(module, pruner.scope), pruner)
+    objective = learned.objective(on_logits(distillation_row_loss(pruner.training, ctx)))
     settings = pruner.training.training()
     train_(module, teacher.tokenizer, ctx.data, settings, objective, device=ctx.device, seed=0)
-    for name, part in learnt.masks.items():
+    for name, part in learned.masks.items():
         part.mask.fill_(True)
         parametrize.remove_parametrizations(module.get_submodule(name), "weight")
-    scores = {name: part.scores.detach() for name, part in learnt.masks.items()}
+    scores = {name: part.scores.detach() for name, part in learned.masks.items()}
     return CompressedModel(module, teacher.tokenizer, ()), scores
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from compress.interfaces import Runnable
+    from compress.interfaces import InferenceModel
     from compress.records.schema import RunRecord
 
 __all__ = ["load", "results", "run", "sweep"]
@@ -79,7 +79,7 @@ def results(folder: str | Path) -> pd.DataFrame:
     return results_table(collect([Path(folder)]).runs, Path(folder))
 
 
-def load(folder: str | Path) -> Runnable:
+def load(folder: str | Path) -> InferenceModel:
     """Loads a compressed model from its folder, after checking every file's checksum.
 
     Args:

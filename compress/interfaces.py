@@ -168,7 +168,7 @@ class Quantizer(Settings, ABC):
         return model
 
 
-class Runnable(ABC):
+class InferenceModel(ABC):
     """A model as it is deployed: loaded from disk, ready to run.
 
     Attributes:
@@ -211,7 +211,7 @@ class Runnable(ABC):
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """What an artifact was made from, and how far its logits may be from it.
 
     Attributes:
@@ -221,7 +221,7 @@ class Exported:
             then of `rounding_share` in `compress/measure/run.py`.
     """
 
-    reference: Runnable
+    reference: InferenceModel
     tolerance: float
     rounds_activations: bool = False
 
@@ -250,12 +250,12 @@ class Runtime(Settings, ABC):
     @abstractmethod
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
-    ) -> Exported:
+    ) -> ExportResult:
         """Writes the artifact: what the runtime needs to run it and nothing else."""
 
     @classmethod
     @abstractmethod
-    def load(cls, folder: Path, torch_device: str, threads: int | None) -> Runnable:
+    def load(cls, folder: Path, torch_device: str, threads: int | None) -> InferenceModel:
         """The model in a verified artifact folder.
 
         Args:

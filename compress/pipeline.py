@@ -1,4 +1,4 @@
-"""One run, from a config to figures: distil, prune, quantise, save, reload, measure."""
+"""One run, from a config to figures: distil, prune, quantize, save, reload, measure."""
 
 from __future__ import annotations
 

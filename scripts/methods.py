@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.config.ending import Parser, one_line_ending
-from compress.pruner.components.reducer import PEAK_MEMORY
+from compress.pruner.components.base import PEAK_MEMORY
 from compress.records.collect import collect
 from compress.records.recipe import recipe
 from compress.records.schema import RunRecord

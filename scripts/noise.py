@@ -66,7 +66,7 @@ def measure_noise(run: Run, repeats: int, busy: bool) -> Iterator[str]:
     settings = device.benchmark
     yield (
         f"Each repeat: {settings.sittings} sittings, at most {settings.seconds:g} s a shape, "
-        f"done early at an interval of {settings.interval_width:g}."
+        f"done early at an interval of {settings.target_ci_width:g}."
     )
     with device.session():
         contender = _teacher(run)

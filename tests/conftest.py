@@ -118,7 +118,7 @@ def device() -> Cpu:
     benchmark = Benchmark(
         shapes=((1, 8), (2, 16)),
         seconds=0.02,
-        interval_width=0.02,
+        target_ci_width=0.02,
         sittings=1,
         noise_floor=False,
         scoring_batch=8,

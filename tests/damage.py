@@ -133,7 +133,7 @@ VALUES: list[tuple[str, object, str]] = [
     ("metrics.score.high", 2, "metrics.score.high cannot be 2.0 of accuracy"),
     ("metrics.score.metric", "beauty", "metrics.score.metric is unknown: 'beauty'; known: "),
     ("metrics.score.metric", "f1", "metrics.score is of f1, baseline.score is not"),
-    ("metrics.score.others.matthews", 3, "metrics.score.others.matthews cannot be 3.0"),
+    ("metrics.score.others.mcc", 3, "metrics.score.others.mcc cannot be 3.0"),
     ("metrics.validation.metric", "f1", "metrics.validation is of another metric"),
     ("metrics.latency.0.median_ms", 0, SCHEMA + "metrics.latency.0.median_ms: "),
     ("metrics.latency.0.median_ms", -3, SCHEMA + "metrics.latency.0.median_ms: "),

@@ -58,7 +58,7 @@ TABLE = [
     ("teacher.architecture=t5", "must be one of bert, distilbert, roberta, electra"),
     ("objectives=[beauty]", "objectives must be among quality, accuracy,"),
     ("objectives=[]", "got none"),
-    ("objectives=[matthews]", "has matthews, but the task's scores are accuracy, f1_macro"),
+    ("objectives=[mcc]", "has mcc, but the task's scores are accuracy, f1_macro"),
     (
         "+search.objectives.perplexity=minimize",
         "search.objectives has perplexity, but the task's scores are accuracy",

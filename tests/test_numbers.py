@@ -43,7 +43,7 @@ def one_of_each() -> list[tuple[str, str]]:
 @functools.cache
 def built() -> dict[type[Settings], Settings]:
     """One object of each class of settings that a config can construct."""
-    search = compose_config("+search=pareto", "search.early_look={after:0.5,margin:0.1}")
+    search = compose_config("+search=pareto", "search.early_stopping={after:0.5,margin:0.1}")
     wholes = [read_settings(search)]
     for group, name in one_of_each():
         wholes.append(settings_of(group, name, *needed(group, name)))

@@ -11,7 +11,14 @@ import torch
 import transformers
 from datasets import Dataset
 
-from compress.interfaces import CompressedModel, Quantizer, Runnable, Split, StageContext, Step
+from compress.interfaces import (
+    CompressedModel,
+    InferenceModel,
+    Quantizer,
+    Split,
+    StageContext,
+    Step,
+)
 from compress.runtime.torch import TorchRuntime
 from compress.task.components.text import TextSplit
 from compress.teacher.tiny_random import TinyRandomTeacher
@@ -82,7 +89,7 @@ def tiny_image_model(architecture: str) -> CompressedModel:
     return CompressedModel(kinds[architecture](config).eval(), processor, (step,))
 
 
-def torch_export(model: CompressedModel, quantizer: Quantizer, folder: Path) -> Runnable:
+def torch_export(model: CompressedModel, quantizer: Quantizer, folder: Path) -> InferenceModel:
     """Writes a model folder for torch on the CPU; the model in memory that it was written from.
 
     Torch formats are not calibrated, so there are no rows.

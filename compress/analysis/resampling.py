@@ -47,7 +47,7 @@ def permutation_p_value(
 ) -> float:
     """Two-sided paired permutation test: is a statistic of one model that of the other?
 
-    Also called approximate randomisation: Noreen, "Computer-Intensive Methods for Testing
+    Also called approximate randomization: Noreen, "Computer-Intensive Methods for Testing
     Hypotheses", 1989; Yeh, "More accurate tests for the statistical significance of result
     differences", arXiv:cs/0008005. In each draw, every row's outputs change owner or not at the
     toss of a coin. The p-value is at least 1 / (draws + 1); 1 for models that say the same.

@@ -42,11 +42,11 @@ class Benchmark(Settings):
             length that their size gives them, whatever stands here.
         seconds: spent timing each shape at most, baseline and candidate together; warming up, and
             the few rounds that there always are, not counted.
-        interval_width: a sitting ends early once its speed-up's interval is no wider than this,
+        target_ci_width: a sitting ends early once its speed-up's interval is no wider than this,
             both sides together, as a share of the speed-up.
         sittings: how often the two processes are replaced by fresh ones.
         noise_floor: whether the baseline is timed against itself as well, once per sweep.
-        scoring_batch: batch size at which accuracy is computed; a dynamically quantised model's
+        scoring_batch: batch size at which accuracy is computed; a dynamically quantized model's
             accuracy depends on it.
         generation: what language models write while they are timed, for up to `seconds`; null for
             nothing. Other models, and runtimes that keep no keys and values, write nothing.
@@ -54,7 +54,7 @@ class Benchmark(Settings):
 
     shapes: tuple[tuple[int, int], ...]
     seconds: float
-    interval_width: float
+    target_ci_width: float
     sittings: int
     noise_floor: bool
     scoring_batch: int
@@ -68,7 +68,7 @@ class Benchmark(Settings):
                 two special ones and one of the text), or a value that is not above zero.
         """
         super().__post_init__()
-        check_positive(self, "seconds", "interval_width", "sittings", "scoring_batch")
+        check_positive(self, "seconds", "target_ci_width", "sittings", "scoring_batch")
         if not self.shapes:
             raise ConfigError("Benchmark.shapes must name at least one [batch, length] pair")
         for batch, length in self.shapes:

@@ -19,7 +19,7 @@ from jaxtyping import Int
 
 from compress.analysis.speedup import speedup_interval
 from compress.core.benchmark import GenerationLength
-from compress.interfaces import Device, Runnable, Split
+from compress.interfaces import Device, InferenceModel, Split
 from compress.measure.latency import BASELINE, CANDIDATE, fill_shape
 from compress.measure.worker import Pair, open_pair
 from compress.records.schema import Generation
@@ -63,7 +63,7 @@ class Writing:
 
 
 def measure_generation(
-    models: tuple[Runnable, Runnable],
+    models: tuple[InferenceModel, InferenceModel],
     folders: tuple[Path, Path],
     rows: Split,
     device: Device,

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from compress.analysis.speedup import relative_width, speedup_interval
 from compress.core.benchmark import Benchmark
-from compress.interfaces import Device, Runnable, Split
+from compress.interfaces import Device, InferenceModel, Split
 from compress.measure.timed import Inputs
 from compress.measure.worker import Pair, open_pair
 from compress.records.schema import Latency, Speedup
@@ -138,14 +138,14 @@ def measure_latency(
 
 
 def fill_shapes(
-    model: Runnable, rows: Split, shapes: Sequence[tuple[int, int]]
+    model: InferenceModel, rows: Split, shapes: Sequence[tuple[int, int]]
 ) -> tuple[Inputs, ...]:
     """A batch of each shape, as a worker takes them."""
     batches = [fill_shape(model, rows, *shape) for shape in shapes]
     return tuple({name: t.numpy() for name, t in batch.items()} for batch in batches)
 
 
-def fill_shape(model: Runnable, rows: Split, batch: int, length: int) -> dict[str, Tensor]:
+def fill_shape(model: InferenceModel, rows: Split, batch: int, length: int) -> dict[str, Tensor]:
     """Real text of exactly this shape: the rows' tokens one after the other, no padding.
 
     Images are as long as their size makes them: `batch` of them, the rows in turns.
@@ -208,7 +208,7 @@ def _time_in_turns(
     timing.sittings.append(rounds)
     deadline = time.perf_counter() + share
     while len(rounds) * benchmark.sittings < MIN_ROUNDS or (
-        time.perf_counter() < deadline and not _agree(rounds, benchmark.interval_width, seed)
+        time.perf_counter() < deadline and not _agree(rounds, benchmark.target_ci_width, seed)
     ):
         rounds.append(_time_round(pair, passes, len(rounds) % 2, timing))
 

@@ -12,7 +12,15 @@ from torch import Tensor
 
 from compress.config.errors import UserError
 from compress.core.monitor import monitor
-from compress.interfaces import Device, Exported, Problem, Runnable, Split, TaskData, TensorStore
+from compress.interfaces import (
+    Device,
+    ExportResult,
+    InferenceModel,
+    Problem,
+    Split,
+    TaskData,
+    TensorStore,
+)
 from compress.measure.generation import measure_generation
 from compress.measure.latency import (
     BASELINE,
@@ -43,13 +51,13 @@ class Subject:
         digest: of a model that the stage store made; "" for one that was exported since.
     """
 
-    model: Runnable
+    model: InferenceModel
     folder: Path
     compressible: set[str]
     digest: str = ""
 
 
-def check_reload(exported: Exported, reloaded: Runnable, rows: Split) -> None:
+def check_reload(exported: ExportResult, reloaded: InferenceModel, rows: Split) -> None:
     """Checks that what was read back from disk gives the logits of what was written.
 
     Raises:
@@ -190,7 +198,7 @@ def _compare_scores(
 
 
 def _named_logits(
-    model: Runnable, rows: Split, batch_size: int, problem: Problem
+    model: InferenceModel, rows: Split, batch_size: int, problem: Problem
 ) -> dict[str, Tensor]:
     return {"logits": predict_all(model, rows, batch_size, problem.kept)}
 

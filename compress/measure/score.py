@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from compress.core.problem import Problem
-from compress.interfaces import Runnable, Split
+from compress.interfaces import InferenceModel, Split
 from compress.records.schema import Score
 
 
@@ -39,7 +39,7 @@ def score(
 
 
 def predict_all(
-    model: Runnable,
+    model: InferenceModel,
     split: Split,
     batch_size: int,
     keep: Callable[[Tensor, Mapping[str, Tensor]], Tensor] | None = None,
@@ -61,7 +61,7 @@ def predict_all(
 
 
 def _batches(
-    model: Runnable, split: Split, batch_size: int
+    model: InferenceModel, split: Split, batch_size: int
 ) -> Iterator[tuple[list[int], dict[str, Any]]]:
     """Row numbers and padded inputs, rows sorted by length so that little is padded."""
     encoded = split.encode(model.tokenizer)

@@ -22,7 +22,7 @@ from compress.config.errors import UserError
 
 if TYPE_CHECKING:
     from compress.core.meter import Meter
-    from compress.interfaces import Runnable
+    from compress.interfaces import InferenceModel
 
 SETTLED = 0.03  # warm: two windows in a row have medians this close
 WINDOW_SECONDS = 0.05
@@ -53,7 +53,7 @@ class TimedModel:
         self._arguments = folder, torch_device, threads
         self._meter_class = meter
         self._other: psutil.Process | None = None
-        self._model: Runnable
+        self._model: InferenceModel
         self._meter: Meter
         self._batch: Mapping[str, Any] = {}
         self._seconds = 0.0

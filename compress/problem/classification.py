@@ -113,7 +113,7 @@ def positive_f1(logits: Float[Tensor, "rows 2"], labels: Int[Tensor, " rows"]) -
     return float(f1_score(labels, predicted, pos_label=1, average="binary", zero_division=0.0))
 
 
-def matthews(logits: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]) -> float:
+def mcc(logits: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]) -> float:
     """Matthews correlation of predictions and labels (Biochim. Biophys. Acta 405:442, 1975).
 
     In [-1, 1]; 0 where it is undefined because all rows are of one class, or taken for one.
@@ -137,6 +137,6 @@ def top5(logits: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]) ->
 OTHERS: Mapping[str, Callable[[Tensor, Tensor], float]] = {
     "f1_macro": macro_f1,
     "f1": positive_f1,
-    "matthews": matthews,
+    "mcc": mcc,
     "top5": top5,
 }

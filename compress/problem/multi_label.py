@@ -24,7 +24,7 @@ from compress.problem.classification import labelled
 from compress.records.schema import Comparison
 
 SCORES_OF_LABELS = ("f1_micro", "f1_macro", "f1_weighted", "hamming_loss", "exact_match")
-WITH_WEIGHTS = "f1_by_weight"
+WITH_WEIGHTS = "f1_class_weighted"
 
 
 @final
@@ -37,7 +37,7 @@ class MultiLabel(Problem):
     Attributes:
         names: of the labels, in the order of their indices.
         weights: of each label's positive rows in the loss against labels, and of its F1 in
-            `f1_by_weight`; null for equal ones and no such score.
+            `f1_class_weighted`; null for equal ones and no such score.
     """
 
     head: ClassVar[Head] = "classifier"

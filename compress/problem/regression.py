@@ -25,7 +25,7 @@ from compress.core.problem import Head, Problem, Quality
 from compress.problem.classification import labelled
 from compress.records.schema import Comparison
 
-SCORES_OF_NUMBERS = ("spearman", "pearson", "root_mean_squared_error")
+SCORES_OF_NUMBERS = ("spearman", "pearson", "rmse")
 
 
 @final
@@ -82,7 +82,7 @@ class Regression(Problem):
         low, high = spearman_interval(value, len(right))
         others = {
             "pearson": correlation(ours, right),
-            "root_mean_squared_error": float(np.sqrt(((ours - right) ** 2).mean())),
+            "rmse": float(np.sqrt(((ours - right) ** 2).mean())),
         }
         return Quality("spearman", value, low, high, others)
 

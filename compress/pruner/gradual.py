@@ -21,8 +21,8 @@ from torch import Tensor
 from compress.config.errors import ConfigError
 from compress.config.settings import check_choice, check_fraction, check_positive
 from compress.interfaces import CompressedModel, StageContext
+from compress.pruner.components.base import BasePruner, PruningState
 from compress.pruner.components.masks import keep_highest, masks_together
-from compress.pruner.components.reducer import Reducer, Workpiece
 from compress.pruner.components.schedule import (
     SCHEDULES,
     check_span,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gradual(Reducer):
+class Gradual(BasePruner):
     """Zeroes the weights whose magnitude is smallest, a few more at every update in training.
 
     Attributes:
@@ -100,7 +100,7 @@ class Gradual(Reducer):
         scoped_linears(skeleton, self.scope)
         return skeleton
 
-    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+    def prune_(self, work: PruningState, ctx: StageContext) -> None:
         """Trains, and prunes at the scheduled steps; notes each update as [step, sparsity]."""
         masks = _GrowingMasks(scoped_linears(work.module, self.scope), self)
         model = CompressedModel(work.module, work.tokenizer, work.history)

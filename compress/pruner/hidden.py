@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from compress.config.errors import ConfigError
 from compress.config.settings import check_choice, check_fraction, check_positive
 from compress.interfaces import StageContext
-from compress.pruner.components.reducer import Reducer, Workpiece
+from compress.pruner.components.base import BasePruner, PruningState
 from compress.transformer.calibration import calibration_rows
 from compress.transformer.residual import (
     keep_channels_,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hidden(Reducer):
+class Hidden(BasePruner):
     """Narrows the residual stream: real shapes, no zeros.
 
     Attributes:
@@ -76,7 +76,7 @@ class Hidden(Reducer):
         keep_channels_(skeleton, torch.arange(self._kept_width(residual_width(skeleton))))
         return skeleton
 
-    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+    def prune_(self, work: PruningState, ctx: StageContext) -> None:
         """Ranks the channels, keeps the highest, and claims the shape of all that was cut."""
         width = residual_width(work.module)
         kept = self._kept_width(width)
@@ -108,7 +108,7 @@ def l1_sum(matrix: Float[Tensor, "other width"]) -> Float[Tensor, " width"]:
 
 
 @torch.no_grad()
-def _activation(work: Workpiece, ctx: StageContext) -> Float[Tensor, " width"]:
+def _activation(work: PruningState, ctx: StageContext) -> Float[Tensor, " width"]:
     """Mean |output| of each channel over all norms in the layers and all calibration tokens."""
     total = torch.zeros(residual_width(work.module), device=work.module.device)
     tokens = 0
@@ -130,7 +130,7 @@ def _activation(work: Workpiece, ctx: StageContext) -> Float[Tensor, " width"]:
 
 
 @torch.no_grad()
-def _l1(work: Workpiece, ctx: StageContext) -> Float[Tensor, " width"]:
+def _l1(work: PruningState, ctx: StageContext) -> Float[Tensor, " width"]:
     """Σ|W| of each channel over all projections in the layers."""
     total = torch.zeros(residual_width(work.module), device=work.module.device)
     for matrix in residual_matrices(work.module):
@@ -138,12 +138,12 @@ def _l1(work: Workpiece, ctx: StageContext) -> Float[Tensor, " width"]:
     return total
 
 
-def _random(work: Workpiece, ctx: StageContext) -> Float[Tensor, " width"]:
+def _random(work: PruningState, ctx: StageContext) -> Float[Tensor, " width"]:
     generator = torch.Generator().manual_seed(ctx.seed)
     return torch.rand(residual_width(work.module), generator=generator)
 
 
-IMPORTANCES: dict[str, Callable[[Workpiece, StageContext], Float[Tensor, " width"]]] = {
+IMPORTANCES: dict[str, Callable[[PruningState, StageContext], Float[Tensor, " width"]]] = {
     "activation": _activation,
     "l1": _l1,
     "random": _random,

@@ -25,7 +25,7 @@ from compress.config.errors import ConfigError, first_line
 from compress.config.settings import check_choice, check_fraction, check_positive
 from compress.interfaces import StageContext
 from compress.measure.sparsity import live_patterns, live_zeros
-from compress.pruner.components.reducer import Reducer, Workpiece
+from compress.pruner.components.base import BasePruner, PruningState
 from compress.transformer.calibration import calibration_rows
 from compress.transformer.dry_run import any_batch, check_layers_drop, weightless
 from compress.transformer.rebuilding import check_rebuilds
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layers(Reducer):
+class Layers(BasePruner):
     """Drops some of the layers; the embeddings and the head stay.
 
     Attributes:
@@ -108,7 +108,7 @@ class Layers(Reducer):
         keep_blocks_(smaller, last)
         check_rebuilds(smaller, "pruner.by=importance")
 
-    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+    def prune_(self, work: PruningState, ctx: StageContext) -> None:
         """Drops the layers, and lets the claims on the others follow them to their new names."""
         stack = find_stack(work.module)
         influences = [0.0] * stack.depth

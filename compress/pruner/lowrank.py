@@ -1,4 +1,4 @@
-"""Low-rank factorisation: a Linear becomes two thin ones, W ≈ U·V, where that takes fewer weights.
+"""Low-rank factorization: a Linear becomes two thin ones, W ≈ U·V, where that takes fewer weights.
 
 The truncated SVD is the nearest matrix of its rank (Eckart & Young 1936), in the plain norm or in
 one that knows the data (`components/weighting.py`); before the cut, singular values that are noise
@@ -6,7 +6,7 @@ can be dropped or shrunk (`components/denoise.py`). Those two modules say the pa
 deviations from them.
 
 `standardize` divides each column by its root mean square before the SVD and multiplies V by it
-after: the norm changes, and at full rank the product is still W. Columns are not centred: a mean
+after: the norm changes, and at full rank the product is still W. Columns are not centered: a mean
 would cost one more rank to add back, and trained weights have next to none.
 """
 
@@ -28,9 +28,9 @@ from compress.config.settings import (
     check_positive,
 )
 from compress.interfaces import StageContext
+from compress.pruner.components.base import BasePruner, PruningState
 from compress.pruner.components.denoise import DENOISERS, denoised
 from compress.pruner.components.rank import break_even, energy_rank, ratio_rank, reason, saves
-from compress.pruner.components.reducer import Reducer, Workpiece
 from compress.pruner.components.weighting import WEIGHTINGS, Norm, linear_named, standardizing_norm
 from compress.transformer.blocks import scoped_linears, shape_of, weight_matrix
 from compress.transformer.stacks import Linear, Stack, find_stack
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class LowRank(Reducer):
-    """Factorises Linear layers of the blocks; the bias stays with U.
+class LowRank(BasePruner):
+    """Factorizes Linear layers of the blocks; the bias stays with U.
 
     A layer for which the rank would save nothing, or whose singular values are all noise, stays
     whole: `notes` has the rank of every layer in scope, null for whole ones, and why.
@@ -107,12 +107,12 @@ class LowRank(Reducer):
         return self.rank != "energy" and self.denoise == "none"
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
-        """The skeleton with its layers factorised.
+        """The skeleton with its layers factorized.
 
         Ranks that depend on weights are taken to be the largest that save any.
 
         Raises:
-            ConfigError: a layer in scope is factorised already, or none would save anything.
+            ConfigError: a layer in scope is factorized already, or none would save anything.
         """
         linears = self._linears(skeleton)
         shapes = {name: shape_of(linear) for name, linear in linears.items()}
@@ -127,8 +127,8 @@ class LowRank(Reducer):
             replace_linear_(skeleton, name, linears[name], thin)
         return skeleton
 
-    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
-        """Factorises the layers in scope, first to last.
+    def prune_(self, work: PruningState, ctx: StageContext) -> None:
+        """Factorizes the layers in scope, first to last.
 
         Raises:
             UserError: no layer would save anything; or a weighting lacks data, and says which.
@@ -138,7 +138,7 @@ class LowRank(Reducer):
         ranks: dict[str, int] = {}
 
         def use(name: str, norm: Norm) -> None:
-            ranks[name] = self._factorise_(work, name, norm)
+            ranks[name] = self._factorize_(work, name, norm)
 
         WEIGHTINGS[self.weighting](work, shapes, ctx, self.damping, use)
         whole = {name: rank for name, rank in ranks.items() if not saves(rank, shapes[name])}
@@ -148,7 +148,7 @@ class LowRank(Reducer):
         work.notes["left_whole"] = {name: reason(r, shapes[name]) for name, r in whole.items()}
 
     @torch.no_grad()
-    def _factorise_(self, work: Workpiece, name: str, norm: Norm) -> int:
+    def _factorize_(self, work: PruningState, name: str, norm: Norm) -> int:
         """Replaces a layer if that saves weights; the rank that it got, or would have got."""
         linear = linear_named(work.module, name)
         weight = weight_matrix(linear)
@@ -177,7 +177,7 @@ class LowRank(Reducer):
         """The layers in scope.
 
         Raises:
-            ConfigError: there is none, there are no such blocks, or one is factorised already.
+            ConfigError: there is none, there are no such blocks, or one is factorized already.
         """
         linears = scoped_linears(module, self.scope)
         if self.layers is not None:
@@ -186,7 +186,7 @@ class LowRank(Reducer):
             whole = name.rpartition(".")[0]
             if isinstance(module.get_submodule(whole), LowRankLinear):
                 raise ConfigError(
-                    f"LowRank.scope={self.scope} has {whole}, which is factorised already; "
+                    f"LowRank.scope={self.scope} has {whole}, which is factorized already; "
                     "expected a scope or layers without it"
                 )
         return linears

@@ -8,7 +8,7 @@ that grow, so that gradient descent raises their scores. As in the authors' code
 the mean of σ(S) per layer, averaged over layers.
 
 Deviations:
-- The last mask is exactly the asked sparsity of the learnt scores for "soft" too. In the paper the
+- The last mask is exactly the asked sparsity of the learned scores for "soft" too. In the paper the
   penalty alone decides how much goes; the notes have what the cut-off alone would have dropped
   (`threshold_sparsity`).
 - While training, weights whose score ties with the lowest that is kept stay: so nothing is masked
@@ -41,8 +41,8 @@ from compress.config.settings import (
     check_positive,
 )
 from compress.interfaces import CompressedModel, StageContext
+from compress.pruner.components.base import BasePruner, PruningState
 from compress.pruner.components.masks import keep_highest, masks_together
-from compress.pruner.components.reducer import Reducer, Workpiece
 from compress.pruner.components.schedule import check_span, check_trains, progress_of, scheduled
 from compress.records.curve import curve_notes
 from compress.training.distillation import Distillation, distillation_row_loss, on_logits
@@ -60,8 +60,8 @@ ORIGINAL = "parametrizations.weight.original"  # what torch calls the weight und
 
 
 @dataclass(frozen=True, kw_only=True)
-class Movement(Reducer):
-    """Zeroes the weights whose learnt score is lowest: those that training moves towards zero.
+class Movement(BasePruner):
+    """Zeroes the weights whose learned score is lowest: those that training moves towards zero.
 
     Attributes:
         sparsity: fraction of the weights in scope that is zero in the end, in [0, 1).
@@ -121,25 +121,25 @@ class Movement(Reducer):
         scoped_linears(skeleton, self.scope)
         return skeleton
 
-    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+    def prune_(self, work: PruningState, ctx: StageContext) -> None:
         """Trains weights and scores together, then masks by the scores.
 
         Raises:
             UserError: the training was too short for scores to move.
         """
         held = held_masks(CompressedModel(work.module, work.tokenizer, work.history))
-        learnt = LearntMasks(scoped_linears(work.module, self.scope), self)
+        learned = LearntMasks(scoped_linears(work.module, self.scope), self)
         curve = train_(
             work.module,
             work.tokenizer,
             ctx.data,
             self.training.training(),
-            learnt.objective(on_logits(distillation_row_loss(self.training, ctx))),
+            learned.objective(on_logits(distillation_row_loss(self.training, ctx))),
             device=ctx.device,
             seed=ctx.seed,
-            masks={learnt.renamed(name): mask for name, mask in held.items()},
+            masks={learned.renamed(name): mask for name, mask in held.items()},
         )
-        learnt.finish_(work)
+        learned.finish_(work)
         work.notes |= curve_notes(curve)
 
 
@@ -190,7 +190,7 @@ class LearntMask(nn.Module):
 
 
 class LearntMasks:
-    """The learnt masks of the layers in scope, and their place in the training.
+    """The learned masks of the layers in scope, and their place in the training.
 
     Attributes:
         masks: by the layer's name.
@@ -206,14 +206,14 @@ class LearntMasks:
             parametrize.register_parametrization(linear, "weight", self.masks[name])
 
     def renamed(self, name: str) -> str:
-        """What a parameter of the model is called while masks are learnt."""
+        """What a parameter of the model is called while masks are learned."""
         layer, _, leaf = name.rpartition(".")
         return f"{layer}.{ORIGINAL}" if layer in self._linears and leaf == "weight" else name
 
     def objective(self, loss: Loss) -> Objective:
         """The loss and, for "soft", the penalty; the scores learn at a rate of their own."""
 
-        def penalised(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
+        def penalized(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
             means = [part.scores.sigmoid().mean() for part in self.masks.values()]
             weight = self._settings.penalty * self._share
             return loss(model, inputs, rows) + weight * torch.stack(means).mean()
@@ -221,7 +221,7 @@ class LearntMasks:
         rate = self._settings.score_learning_rate
         scores = [part.scores for part in self.masks.values()]
         return Objective(
-            {"topk": loss, "soft": penalised}[self._settings.selection],
+            {"topk": loss, "soft": penalized}[self._settings.selection],
             parameters=[{"params": scores, "lr": rate, "weight_decay": 0.0}],
             before_step=self.before_step,
         )
@@ -235,7 +235,7 @@ class LearntMasks:
             part.mask = masks[name]
             part.scores.grad = None  # Trainer only clears those of the model's parameters
 
-    def finish_(self, work: Workpiece) -> None:
+    def finish_(self, work: PruningState) -> None:
         """Makes the layers plain again and masks them at the asked sparsity."""
         unmoved = [name for name, part in self.masks.items() if not part.scores.any()]
         if len(unmoved) == len(self.masks):

@@ -24,9 +24,9 @@ from torch import Tensor
 from compress.config.errors import ConfigError, UserError
 from compress.config.settings import check_not_negative, check_positive, parse_pattern
 from compress.interfaces import StageContext
+from compress.pruner.components.base import PruningState
 from compress.pruner.components.mask_pruner import SparsePruner
 from compress.pruner.components.masks import keep_highest, keep_pattern
-from compress.pruner.components.reducer import Workpiece
 from compress.transformer.blocks import scoped_linears, weight_matrix
 from compress.transformer.calibration import input_moments, walk_linears
 
@@ -65,7 +65,7 @@ class SparseGpt(SparsePruner):
                     f"pattern={self.pattern}, got {self.block_size}"
                 )
 
-    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+    def prune_(self, work: PruningState, ctx: StageContext) -> None:
         """Masks and moves the weights in scope, layer by layer.
 
         Raises:

@@ -34,7 +34,7 @@ from torch import nn
 from compress.config.errors import ConfigError, UserError, first_line
 from compress.config.settings import check_not_negative, check_positive
 from compress.interfaces import StageContext
-from compress.pruner.components.reducer import Reducer, Workpiece
+from compress.pruner.components.base import BasePruner, PruningState
 from compress.system.files import scratch_folder
 from compress.system.sources import file_digest
 from compress.transformer.dry_run import check_runs
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vocabulary(Reducer):
+class Vocabulary(BasePruner):
     """Keeps the tokens that the train rows use, and shrinks tokenizer and embeddings to them.
 
     Attributes:
@@ -123,7 +123,7 @@ class Vocabulary(Reducer):
         check_rebuilds(smaller, "the model with fewer tokens")
         return skeleton
 
-    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+    def prune_(self, work: PruningState, ctx: StageContext) -> None:
         """Drops tokens from the tokenizer and their rows from the embeddings.
 
         Raises:

@@ -39,7 +39,7 @@ class Int8Static(Quantizer):
         bias_correction: adds the mean error to the biases (Nagel et al., arXiv:1906.04721, section
             4.2); auto for the runtime's default.
         accuracy_drop: keep layers in float32 until no more than this share of accuracy is lost on
-            validation rows; null to quantise all. Without SmoothQuant: NNCF gives such a layer its
+            validation rows; null to quantize all. Without SmoothQuant: NNCF gives such a layer its
             own weights back, but not its activations.
     """
 
@@ -84,7 +84,7 @@ class Int8Static(Quantizer):
         return TABLE_BITS[self.embeddings]
 
     def check(self, skeleton: PreTrainedModel) -> None:
-        """Refuses embeddings that the model does not have or that cannot be quantised.
+        """Refuses embeddings that the model does not have or that cannot be quantized.
 
         Raises:
             ConfigError: so it is; or the model's layers have weights that are no Linear's.

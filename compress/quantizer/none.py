@@ -1,4 +1,4 @@
-"""No quantisation: every weight stays float32."""
+"""No quantization: every weight stays float32."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def fake_quantized(module: PreTrainedModel, embeddings: str) -> Iterator[None]:
 def _round_rows(
     embeddings: str, table: nn.Embedding, ids: tuple[Tensor], rows: Float[Tensor, "... dim"]
 ) -> Float[Tensor, "... dim"]:
-    """The rows that a table gave as its quantised form would: each row is rounded by itself."""
+    """The rows that a table gave as its quantized form would: each row is rounded by itself."""
     flat = rows.detach().reshape(-1, rows.shape[-1])
     looked_up = nn.Embedding.from_pretrained(flat)  # type: ignore[no-untyped-call]
     numbers = torch.arange(len(flat)).view(rows.shape[:-1])

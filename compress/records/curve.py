@@ -26,7 +26,7 @@ class CurvePoint:
     Attributes:
         step: of the optimizer, from 1.
         epoch: passes over the train split so far.
-        loss: mean of what was minimised, over the steps since the last point that has one; null
+        loss: mean of what was minimized, over the steps since the last point that has one; null
             where only validation was done.
         validation_loss: mean cross entropy with the labels on the validation split; null unless the
             training stops early by it, which it looks at after each epoch.

@@ -39,7 +39,7 @@ class Score:
         samples: rows that were scored.
         batch_size: rows per batch while scoring, sorted by length and padded to the longest.
         split: which rows these were.
-        others: what the task is judged by beside it, such as {"matthews": 0.4}.
+        others: what the task is judged by beside it, such as {"mcc": 0.4}.
     """
 
     metric: Name

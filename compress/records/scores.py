@@ -72,7 +72,7 @@ SCORES: Mapping[str, ScoreKind] = {
     "f1": ScoreKind(
         "F1", "fraction", "higher", "F1 of the second class, where the task is judged by it"
     ),
-    "matthews": ScoreKind(
+    "mcc": ScoreKind(
         "Matthews correlation", "correlation", "higher",
         "Matthews correlation, where the task is judged by it",
     ),
@@ -88,7 +88,7 @@ SCORES: Mapping[str, ScoreKind] = {
         "Pearson correlation", "correlation", "higher",
         "correlation of predicted numbers and of right ones",
     ),
-    "root_mean_squared_error": ScoreKind(
+    "rmse": ScoreKind(
         "root mean squared error", "as labels", "lower",
         "root of the mean squared difference of predicted numbers and right ones", _negative,
     ),
@@ -99,7 +99,7 @@ SCORES: Mapping[str, ScoreKind] = {
         "weighted F1", "fraction", "higher",
         "F1 averaged over the labels with the rows that have each as its weight",
     ),
-    "f1_by_weight": ScoreKind(
+    "f1_class_weighted": ScoreKind(
         "F1 by label weight", "fraction", "higher",
         "F1 averaged over the labels with their weights in the loss",
     ),

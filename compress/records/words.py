@@ -119,7 +119,7 @@ def megabytes(size_bytes: int | None) -> str:
     return "–" if size_bytes is None else f"{size_bytes / 1e6:.1f}"
 
 
-def asked_sparsity(record: RunRecord) -> float | None:
+def target_sparsity(record: RunRecord) -> float | None:
     """The pruner's `sparsity` setting; None for pruners that are asked for something else.
 
     Of what it is a share is the pruner's affair: weights, heads, neurons.

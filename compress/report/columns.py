@@ -8,7 +8,7 @@ from typing import Literal
 
 from compress.records.metrics import METRICS
 from compress.records.schema import Environment, Latency, RunRecord, Speedup
-from compress.records.words import asked_sparsity, environment_of, measured
+from compress.records.words import environment_of, measured, target_sparsity
 
 Kind = Literal["text", "number", "integer", "boolean"]
 FRACTION, RATIO, BYTES, MS, COUNT, SECONDS = "fraction", "ratio", "bytes", "ms", "count", "s"
@@ -133,9 +133,9 @@ MEASURED = (
         "samples", "integer", COUNT, "evaluation rows", lambda r: measured(r)[0].score.samples
     ),
     Column(
-        "asked_sparsity", "number", FRACTION,
+        "target_sparsity", "number", FRACTION,
         "the pruner's `sparsity` setting, of whatever the pruner takes it to be a share of",
-        asked_sparsity,
+        target_sparsity,
     ),
     Column(
         "baseline_size_bytes", "integer", BYTES, "the baseline's files",

@@ -17,7 +17,6 @@ from compress.records.schema import RunRecord
 from compress.records.score_words import axis_words, kind_of, score_words, value_words
 from compress.records.words import (
     UNCERTAIN_TIMES,
-    asked_sparsity,
     by_score,
     change_words,
     measured,
@@ -26,6 +25,7 @@ from compress.records.words import (
     saved_words,
     shared_words,
     speedup_words,
+    target_sparsity,
     warnings,
 )
 from compress.report.html.page import PAGE, render_page
@@ -168,7 +168,7 @@ def figures(folder: Path, record: RunRecord) -> tuple[str, ...]:
 def sizes(folder: Path, record: RunRecord) -> tuple[str, ...]:
     """One run's zeros and bytes as words, in the order of `BYTES`."""
     ours, theirs = measured(record)
-    asked = asked_sparsity(record)
+    asked = target_sparsity(record)
     return (
         folder.name,
         recipe(record),

@@ -21,9 +21,9 @@ from compress.config.errors import ConfigError, UserError
 from compress.interfaces import (
     CompressedModel,
     Device,
-    Exported,
+    ExportResult,
+    InferenceModel,
     Quantizer,
-    Runnable,
     Runtime,
     StageContext,
     Step,
@@ -37,7 +37,7 @@ from compress.runtime.components.onnx_export import (
 )
 from compress.runtime.components.onnx_formats import FORMATS
 from compress.runtime.components.onnx_quantize import CODES
-from compress.store.artifact import RunSpec, new_folder, read_spec, seal
+from compress.store.artifact import RunSpec, finalize, new_folder, read_spec
 from compress.system.packages import require
 from compress.transformer.positions import check_length, position_count
 from compress.transformer.processors import read_written_processor
@@ -87,7 +87,7 @@ class OnnxRuntime(Runtime):
 
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
-    ) -> Exported:
+    ) -> ExportResult:
         """Makes a graph of the model, puts it into the format and writes it."""
         format_ = FORMATS[type(quantizer)](quantizer)
         graph = export_graph(model.module, model.tokenizer, ctx.data.train)
@@ -108,9 +108,9 @@ class OnnxRuntime(Runtime):
             },
             weights=weights,
         )
-        seal(model.then(model.module, Step("quantizer", quantizer.describe())), folder, spec)
+        finalize(model.then(model.module, Step("quantizer", quantizer.describe())), folder, spec)
         reference = TorchModel(model.module, model.tokenizer, ctx.device.torch_device)
-        return Exported(reference, format_.tolerance, format_.rounds_activations)
+        return ExportResult(reference, format_.tolerance, format_.rounds_activations)
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> OnnxModel:
@@ -125,7 +125,7 @@ class OnnxRuntime(Runtime):
         return OnnxModel(folder, threads)
 
 
-class OnnxModel(Runnable):
+class OnnxModel(InferenceModel):
     """A session, ready to run."""
 
     def __init__(self, folder: Path, threads: int | None) -> None:

@@ -22,9 +22,9 @@ from compress.config.errors import ConfigError, UserError
 from compress.interfaces import (
     CompressedModel,
     Device,
-    Exported,
+    ExportResult,
+    InferenceModel,
     Quantizer,
-    Runnable,
     Runtime,
     StageContext,
     Step,
@@ -46,7 +46,7 @@ from compress.runtime.components.openvino_graph import (
     weight_tensor,
     with_weights,
 )
-from compress.store.artifact import RunSpec, new_folder, read_spec, seal
+from compress.store.artifact import RunSpec, finalize, new_folder, read_spec
 from compress.system.packages import require
 from compress.transformer.blocks import every_linear
 from compress.transformer.positions import check_length, position_count
@@ -116,7 +116,7 @@ class OpenVino(Runtime):
 
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
-    ) -> Exported:
+    ) -> ExportResult:
         """Converts the model to a graph, puts that into the format and writes it."""
         format_ = FORMATS[type(quantizer)](quantizer)
         openvino = import_openvino()
@@ -147,9 +147,9 @@ class OpenVino(Runtime):
         spec = RunSpec(self.kind, architecture, options=options, weights=weights)
         notes = {"linear_weights": dict(Counter(kinds.values()))}
         step = Step("quantizer", quantizer.describe(), notes=notes)
-        seal(model.then(model.module, step), folder, spec)
+        finalize(model.then(model.module, step), folder, spec)
         reference = TorchModel(module, model.tokenizer, ctx.device.torch_device)
-        return Exported(reference, format_.tolerance, format_.rounds_activations)
+        return ExportResult(reference, format_.tolerance, format_.rounds_activations)
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> OpenVinoModel:
@@ -163,7 +163,7 @@ class OpenVino(Runtime):
         return OpenVinoModel(folder, threads)
 
 
-class OpenVinoModel(Runnable):
+class OpenVinoModel(InferenceModel):
     """A compiled graph, ready to run."""
 
     def __init__(self, folder: Path, threads: int | None) -> None:

@@ -13,7 +13,7 @@ from compress.config.errors import ConfigError
 from compress.interfaces import (
     CompressedModel,
     Device,
-    Exported,
+    ExportResult,
     Quantizer,
     Runtime,
     StageContext,
@@ -90,8 +90,8 @@ class TorchRuntime(Runtime):
 
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
-    ) -> Exported:
-        """Quantises a copy of the model and writes it."""
+    ) -> ExportResult:
+        """Quantizes a copy of the model and writes it."""
         assert isinstance(quantizer, TorchFormat), "check() refused other formats"
         module = _with_same_weights(model.module)
         quantizer.quantize_torch_(module)
@@ -103,7 +103,7 @@ class TorchRuntime(Runtime):
         write_model(exported, folder, self.kind, options)
         written = TorchModel(module, model.tokenizer, ctx.device.torch_device)
         rounding = FUSED_ROUNDINGS * torch.finfo(module.dtype).eps if self.compile else 0.0
-        return Exported(written, max(RELOAD_TOLERANCE, rounding))
+        return ExportResult(written, max(RELOAD_TOLERANCE, rounding))
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> TorchModel:

@@ -16,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 
 from compress.config.ending import one_line
 from compress.config.errors import UserError
-from compress.search.desk import Desk, Interrupted, Interrupts
+from compress.search.scheduler import Interrupted, Interrupts, Scheduler
 from compress.search.space import overrides_of
 from compress.search.trials import Claim
 
@@ -33,7 +33,7 @@ class Batches:
         fixed: overrides of every job, before those of the point.
     """
 
-    desk: Desk
+    scheduler: Scheduler
     launcher: Launcher
     size: int
     fixed: tuple[str, ...]
@@ -49,20 +49,20 @@ class Batches:
         over = ""
         with self.interrupts.counted():
             while not over:
-                self.desk.keep_up()
+                self.scheduler.keep_up()
                 claims = self._claims()
                 if claims:
                     self._launch(claims)
-                elif self.desk.waits():
+                elif self.scheduler.waits():
                     time.sleep(WAIT_SECONDS)
                 else:
                     return
-                over = "it was interrupted" if self.interrupts.count else self.desk.limit()
+                over = "it was interrupted" if self.interrupts.count else self.scheduler.limit()
         raise Interrupted(over)
 
     def _claims(self) -> list[Claim]:
         claims: list[Claim] = []
-        while len(claims) < self.size and (claim := self.desk.next()) is not None:
+        while len(claims) < self.size and (claim := self.scheduler.next()) is not None:
             claims.append(claim)
         return claims
 
@@ -82,7 +82,7 @@ class Batches:
         shared: UserError | None = None
         for claim, reason in zip(claims, reasons, strict=True):
             try:
-                self.desk.end(claim, reason)
+                self.scheduler.end(claim, reason)
             except UserError as error:
                 shared = shared or error  # once the others of the batch are written down
         if shared is not None:

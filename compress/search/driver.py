@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from compress.config.errors import UserError
-from compress.search.crew import Crew, Died, Worker
-from compress.search.desk import Desk, Interrupted, Interrupts
 from compress.search.job import Outcome
 from compress.search.reporter import Order
+from compress.search.scheduler import Interrupted, Interrupts, Scheduler
 from compress.search.space import overrides_of
+from compress.search.worker_pool import Died, Worker, WorkerPool
 
 LISTEN_SECONDS = 0.25
 FORCED = 2  # interrupts after which nothing is waited for
@@ -33,8 +33,8 @@ class Driver:
         over: why no more trials are begun; "" while they are.
     """
 
-    desk: Desk
-    crew: Crew
+    scheduler: Scheduler
+    worker_pool: WorkerPool
     fixed: tuple[str, ...]
     screen: Screen
     over: str = ""
@@ -59,39 +59,39 @@ class Driver:
 
     def _listen(self) -> None:
         """Hears what workers have to say, and sees to them."""
-        self.crew.fill()
-        for worker, news in self.crew.listen(LISTEN_SECONDS):
+        self.worker_pool.fill()
+        for worker, news in self.worker_pool.listen(LISTEN_SECONDS):
             self._handle(worker, news)
         self._check_times()
-        self.crew.share_quiet()
+        self.worker_pool.share_quiet()
         self.screen.update(self)
 
     def _go_on(self) -> bool:
         """Hands out trials; says whether there is anything left to wait for."""
-        self.desk.keep_up()
+        self.scheduler.keep_up()
         if self.interrupts.count >= FORCED:
             self._give_up()
             return False
         self._check_limits()
         if not self.over:
             self._hand_out()
-        if self.crew.busy():
+        if self.worker_pool.busy():
             return True
         if self.over:
             return False
-        return not self.crew.all_ready() or self.desk.waits()
+        return not self.worker_pool.all_ready() or self.scheduler.waits()
 
     def _hand_out(self) -> None:
-        for worker in self.crew.idle():
-            claim = self.desk.next()
+        for worker in self.worker_pool.idle():
+            claim = self.scheduler.next()
             if claim is None:
                 return
             order = Order(
                 claim.number,
                 (*self.fixed, *overrides_of(claim.point)),
-                self.desk.goals.constraints,
-                dict(self.desk.baseline),
-                self.desk.limits.look,
+                self.scheduler.goals.constraints,
+                dict(self.scheduler.baseline),
+                self.scheduler.limits.look,
             )
             worker.begin(claim, order)
 
@@ -114,29 +114,29 @@ class Driver:
         assert claim is not None, "it had a trial"
         worker.end()
         if outcome.stopped:
-            self.desk.release(claim)
-        elif not self.desk.end(claim, outcome.error, outcome.rejection, outcome.blame):
+            self.scheduler.release(claim)
+        elif not self.scheduler.end(claim, outcome.error, outcome.rejection, outcome.blame):
             # Whatever broke the trial may have broken its process too.
-            self.crew.replace(worker)
+            self.worker_pool.replace(worker)
 
     def _bury(self, worker: Worker, reason: str) -> None:
         """Ends the trial of a worker that is gone, and has the worker replaced."""
         claim, ready, stage = worker.claim, worker.ready, worker.stage
         worker.end()
-        self.crew.dismiss(worker)
+        self.worker_pool.dismiss(worker)
         if claim is not None:
-            self.desk.fail(claim, f"{reason} (while: {stage})" if stage else reason)
+            self.scheduler.fail(claim, f"{reason} (while: {stage})" if stage else reason)
         elif not ready:
             raise UserError(f"a worker did not start: {reason}")
 
     def _give_up(self) -> None:
         """Kills what is running; its trials wait to be run again."""
-        for worker in self.crew.busy():
+        for worker in self.worker_pool.busy():
             claim = worker.claim
             assert claim is not None, "it is busy"
             worker.end()
-            self.crew.dismiss(worker)
-            self.desk.release(claim)
+            self.worker_pool.dismiss(worker)
+            self.scheduler.release(claim)
         self.over = "it was interrupted"
 
     def _check_limits(self) -> None:
@@ -145,13 +145,13 @@ class Driver:
         if self.interrupts.count:
             self.over = "it was interrupted"
             # Every trial ends where nothing is lost: before its next stage.
-            for worker in self.crew.busy():
+            for worker in self.worker_pool.busy():
                 worker.tell("stop")
         else:
-            self.over = self.desk.limit()
+            self.over = self.scheduler.limit()
 
     def _check_times(self) -> None:
-        most = self.desk.limits.trial_seconds
-        for worker in self.crew.busy():
+        most = self.scheduler.limits.trial_seconds
+        for worker in self.worker_pool.busy():
             if most is not None and worker.seconds > most:
                 self._bury(worker, f"it took longer than search.trial_timeout={most:g} s")

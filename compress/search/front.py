@@ -25,8 +25,8 @@ from compress.records.recipe import recipe, remake_command
 from compress.records.schema import FILE, RunRecord, parse_record, read_record, write_record
 from compress.records.score_words import kind_of, value_words
 from compress.records.words import fast_words, measured
-from compress.search.ledger import Ledger
 from compress.search.limits import FRONT
+from compress.search.trial_store import TrialStore
 from compress.search.trials import FOLDER, RECORD
 from compress.store.run_folder import delete_model, written_files
 from compress.system.files import write_atomically
@@ -53,7 +53,7 @@ class Front:
         keep: all, or front for the models of the best alone.
     """
 
-    ledger: Ledger
+    trial_store: TrialStore
     goals: Goals
     folder: Path
     keep: str
@@ -73,9 +73,9 @@ class Front:
                     self._discard(each)
             self._discard_infeasible()
         rows = [self._row(each) for each in best]
-        tally = self.ledger.tally()
+        tally = self.trial_store.tally()
         page = {
-            "search": self.ledger.study.study_name,
+            "search": self.trial_store.study.study_name,
             "objectives": dict(self.goals.objectives),
             "split": self.goals.split,
             "complete": tally.complete,
@@ -94,7 +94,7 @@ class Front:
     def found(self) -> list[Found]:
         """All trials that were finished and meet the constraints, by number."""
         numbers = []
-        for trial in self.ledger.trials():
+        for trial in self.trial_store.trials():
             if trial.state == TrialState.COMPLETE and not _broken(trial):
                 numbers.append(trial.number)
                 self._know(trial)
@@ -186,7 +186,7 @@ class Front:
             log.warning("left out: %s", error)
 
     def _discard_infeasible(self) -> None:
-        for trial in self.ledger.trials():
+        for trial in self.trial_store.trials():
             if trial.state == TrialState.COMPLETE and _broken(trial):
                 self._know(trial)
                 if trial.number in self._known:

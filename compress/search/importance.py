@@ -44,7 +44,7 @@ def importances(search: PastSearch) -> dict[str, dict[str, float]]:
             return sign * float(trial.values[place])
 
         with warnings.catch_warnings():
-            # It warns of any target that it might be meant to be maximised, and of rare choices.
+            # It warns of any target that it might be meant to be maximized, and of rare choices.
             warnings.simplefilter("ignore")
             raw = get_param_importances(study, evaluator=evaluator, target=loss, normalize=False)
         total = sum(raw.values())

@@ -11,7 +11,7 @@ ALL, FRONT = "all", "front"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EarlyLook(Settings):
+class EarlyStopping(Settings):
     """When to look at a model in training, and when to give it up.
 
     Attributes:
@@ -49,4 +49,4 @@ class Limits:
     hours: float | None
     failures: int | None
     trial_seconds: float | None
-    look: EarlyLook | None = None
+    look: EarlyStopping | None = None

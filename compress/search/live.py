@@ -9,11 +9,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from compress.search.crew import Worker
 from compress.search.driver import Driver
 from compress.search.front import Front
 from compress.search.space import overrides_of
 from compress.search.trials import Claim
+from compress.search.worker_pool import Worker
 from compress.system.terminal import plain
 
 REFRESH_SECONDS = 0.5
@@ -53,7 +53,7 @@ class LiveScreen:
         if self._live is None or now - self._drawn < REFRESH_SECONDS:
             return
         self._drawn = now
-        lines = [Text(worker_words(worker)) for worker in driver.crew.workers]
+        lines = [Text(worker_words(worker)) for worker in driver.worker_pool.workers]
         self._live.update(Group(*lines, Text(self._summary(driver))), refresh=True)
 
     def finished(self, claim: Claim, words: str) -> None:
@@ -67,8 +67,8 @@ class LiveScreen:
     def _summary(self, driver: Driver) -> str:
         """Counts, the front and the time left; read from the study once after each result."""
         if not self._words:
-            budget = driver.desk.ledger.budget
-            tally = driver.desk.ledger.tally()
+            budget = driver.scheduler.trial_store.budget
+            tally = driver.scheduler.trial_store.tally()
             best = self.front.best(self.front.found())
             self._words = (
                 f"{tally.finished} of {budget} trials: {tally.complete} finished, "

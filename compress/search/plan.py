@@ -15,7 +15,7 @@ from compress.config.compose import dotted
 from compress.config.errors import ConfigError
 from compress.config.settings import Settings, check_choice, check_positive, shown
 from compress.search.grammar import parse_space
-from compress.search.limits import ALL, FRONT, EarlyLook
+from compress.search.limits import ALL, FRONT, EarlyStopping
 from compress.search.sampler import SamplerSettings
 from compress.search.space import Space
 from compress.store.claims import HOW
@@ -36,7 +36,7 @@ class SearchSettings(Settings):
         sampler: one of Optuna's, by name, with a seed and options.
         seed_points: points to run first, each a mapping of dimensions to values.
         trial_timeout: seconds that a trial may take; null for no limit.
-        early_look: at models in the middle of their training; null for none.
+        early_stopping: at models in the middle of their training; null for none.
         keep_artifacts: front for the models of the best trials alone, or all.
     """
 
@@ -46,7 +46,7 @@ class SearchSettings(Settings):
     sampler: SamplerSettings
     seed_points: tuple[dict[str, str | int | float | bool], ...]
     trial_timeout: float | None
-    early_look: EarlyLook | None
+    early_stopping: EarlyStopping | None
     keep_artifacts: str
 
     def __post_init__(self) -> None:
@@ -94,13 +94,13 @@ def read_settings(config: DictConfig) -> SearchSettings:
     if not isinstance(sampler, dict) or set(sampler) != {"name", "seed", "options"}:
         raise ConfigError(f"search.sampler must have name, seed and options, got {sampler}")
     sampler = SamplerSettings(**{**sampler, "options": sampler["options"] or {}})
-    look = search["early_look"]
+    look = search["early_stopping"]
     if look is not None:
         if not isinstance(look, dict) or set(look) != {"after", "margin"}:
-            raise ConfigError(f"search.early_look must have after and margin, got {look}")
-        look = EarlyLook(**look)
+            raise ConfigError(f"search.early_stopping must have after and margin, got {look}")
+        look = EarlyStopping(**look)
     kept = {key: value for key, value in search.items() if key in names}
-    return SearchSettings(**{**kept, "sampler": sampler, "early_look": look})
+    return SearchSettings(**{**kept, "sampler": sampler, "early_stopping": look})
 
 
 def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> Plan:

@@ -13,7 +13,7 @@ from compress.analysis.goals import QUALITY, Constraint
 from compress.core.monitor import Forecast, Monitor, Rejected, Stopped
 from compress.records.metrics import METRICS
 from compress.records.scores import SCORES
-from compress.search.limits import EarlyLook
+from compress.search.limits import EarlyStopping
 
 ORPHANED = 1  # the exit code of a worker whose driver is gone
 LOOKED = ("student", "pruner")  # the stages in which an early look says something
@@ -36,7 +36,7 @@ class Order:
     overrides: tuple[str, ...]
     constraints: tuple[Constraint, ...]
     baseline: Mapping[str, float]
-    look: EarlyLook | None = None
+    look: EarlyStopping | None = None
 
 
 @dataclass(frozen=True)

@@ -18,19 +18,19 @@ from compress.config.credentials import scrub
 from compress.config.errors import UserError
 from compress.records.schema import FILE
 from compress.search.batches import Batches
-from compress.search.crew import open_crew
-from compress.search.desk import Desk, Interrupted
 from compress.search.driver import Driver
 from compress.search.front import Front
 from compress.search.job import Setup
-from compress.search.ledger import Ledger
 from compress.search.limits import Limits
 from compress.search.live import LiveScreen
 from compress.search.owner import Owner
 from compress.search.plan import Plan, SearchSettings
 from compress.search.sampler import GRID
+from compress.search.scheduler import Interrupted, Scheduler
 from compress.search.storage import open_storage, open_study
+from compress.search.trial_store import TrialStore
 from compress.search.trials import reasons_of
+from compress.search.worker_pool import open_crew
 from compress.system.terminal import plain
 
 BROKEN = (SQLAlchemyError, StorageInternalError, OSError)  # the study, or the disk below it
@@ -70,10 +70,12 @@ def run_search(search: Search) -> None:
     console = Console()
     try:
         search.folder.mkdir(parents=True, exist_ok=True)
-        with _ledger(search) as ledger:
-            front = Front(ledger, search.plan.goals, search.folder, search.settings.keep_artifacts)
+        with _ledger(search) as trial_store:
+            front = Front(
+                trial_store, search.plan.goals, search.folder, search.settings.keep_artifacts
+            )
             front.update()
-            stopped = _drive(search, ledger, front, console)
+            stopped = _drive(search, trial_store, front, console)
             for line in last_words(front):
                 console.print(plain(line), soft_wrap=True)
     except BROKEN as error:
@@ -87,24 +89,24 @@ def run_search(search: Search) -> None:
 
 
 @contextmanager
-def _ledger(search: Search) -> Iterator[Ledger]:
+def _ledger(search: Search) -> Iterator[TrialStore]:
     """The study, with this process as one of its drivers for as long as the block lasts."""
-    ledger = open_ledger(search)
+    trial_store = open_ledger(search)
     try:
-        yield ledger
+        yield trial_store
     finally:
         # A study that cannot be written has said so already.
         with suppress(*BROKEN):
-            ledger.leave()
+            trial_store.leave()
 
 
-def open_ledger(search: Search) -> Ledger:
+def open_ledger(search: Search) -> TrialStore:
     """The study, made or found, with this process as one of its drivers."""
     plan, settings = search.plan, search.settings
     storage = open_storage(settings.storage, search.folder)
     sampler = settings.sampler.make()
     study = open_study(storage, settings.name, plan.goals, sampler, plan.definition)
-    ledger = Ledger(
+    trial_store = TrialStore(
         study,
         plan.space,
         plan.goals,
@@ -114,10 +116,10 @@ def open_ledger(search: Search) -> Ledger:
         seeds=tuple(plan.space.completed(values) for values in settings.seed_points),
         grid=settings.sampler.name == GRID,
     )
-    ledger.beat()
+    trial_store.beat()
     if not study.trials:
         _check_new(search.folder)
-    return ledger
+    return trial_store
 
 
 def _check_new(folder: Path) -> None:
@@ -133,18 +135,18 @@ def _check_new(folder: Path) -> None:
         )
 
 
-def _drive(search: Search, ledger: Ledger, front: Front, console: Console) -> str:
+def _drive(search: Search, trial_store: TrialStore, front: Front, console: Console) -> str:
     """Runs trials; returns why it ended early, "" if it did not."""
     plan, workers = search.plan, search.settings.workers
     screen = LiveScreen(console, front)
-    desk = Desk(ledger, plan.goals, search.limits, search.folder, screen, front)
+    scheduler = Scheduler(trial_store, plan.goals, search.limits, search.folder, screen, front)
     try:
         if search.launcher is not None:
-            Batches(desk, search.launcher, workers, plan.fixed).run()
+            Batches(scheduler, search.launcher, workers, plan.fixed).run()
             return ""
         fixed = (*plan.fixed, *search.threads)
-        with open_crew(search.setup, workers) as crew, screen:
-            Driver(desk, crew, fixed, screen).run()
+        with open_crew(search.setup, workers) as worker_pool, screen:
+            Driver(scheduler, worker_pool, fixed, screen).run()
     except Interrupted as reason:
         return str(reason)
     return ""
@@ -154,12 +156,12 @@ def last_words(front: Front) -> Iterator[str]:
     """What was found: the front's size, and the picks with how to have them."""
     found = front.found()
     best = front.best(found)
-    tally = front.ledger.tally()
+    tally = front.trial_store.tally()
     yield (
         f"{tally.finished} trials: {tally.complete} finished, {tally.infeasible} infeasible, "
         f"{tally.failed} failed; {len(best)} on the front, {front.folder / 'front.csv'}"
     )
-    reasons = reasons_of(front.ledger.trials())
+    reasons = reasons_of(front.trial_store.trials())
     for reason, count in itertools.islice(reasons.items(), TOLD_REASONS):
         yield f"{count} failed: {reason}"
     if len(reasons) > TOLD_REASONS:

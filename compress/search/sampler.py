@@ -44,7 +44,7 @@ SAMPLERS: Mapping[str, Callable[..., BaseSampler]] = {
     "gp": optuna.samplers.GPSampler,
     "random": optuna.samplers.RandomSampler,
     "qmc": optuna.samplers.QMCSampler,
-    # The ledger hands out every point of the space in turn; there is nothing left to draw.
+    # The trial store hands out every point of the space in turn; there is nothing left to draw.
     GRID: optuna.samplers.RandomSampler,
 }
 ONE_SEED = ("qmc",)

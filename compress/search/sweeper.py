@@ -80,9 +80,9 @@ class ParetoSweeper(Sweeper):
         plan = make_plan(self.config, self.hydra_context, arguments)
         launcher = None
         if self.config.hydra.launcher._target_ != BASIC:
-            if settings.trial_timeout is not None or settings.early_look is not None:
+            if settings.trial_timeout is not None or settings.early_stopping is not None:
                 raise ConfigError(
-                    "search.trial_timeout and search.early_look need the search's own workers; "
+                    "search.trial_timeout and search.early_stopping need the search's own workers; "
                     "got another hydra/launcher, whose jobs nobody watches"
                 )
             launcher = Plugins.instance().instantiate_launcher(
@@ -92,7 +92,9 @@ class ParetoSweeper(Sweeper):
             plan=plan,
             settings=settings,
             budget=self._budget,
-            limits=Limits(self._hours, self._failures, settings.trial_timeout, settings.early_look),
+            limits=Limits(
+                self._hours, self._failures, settings.trial_timeout, settings.early_stopping
+            ),
             folder=Path(self.config.hydra.sweep.dir),
             setup=Setup(self.hydra_context, self.config, run_job),
             threads=thread_share(self.config, settings.workers),

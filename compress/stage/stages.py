@@ -12,7 +12,7 @@ from compress.core.monitor import monitor
 from compress.interfaces import (
     CompressedModel,
     Device,
-    Exported,
+    ExportResult,
     Pruner,
     Quantizer,
     StageContext,
@@ -79,7 +79,7 @@ def compress(
 
 def write(
     model: CompressedModel, quantizer: Quantizer, ctx: StageContext, folder: Path
-) -> Exported:
+) -> ExportResult:
     """Writes the artifact into a folder that does not exist yet.
 
     Raises:
@@ -106,7 +106,7 @@ def check_finite(model: CompressedModel) -> None:
 
 
 def read_back(
-    exported: Exported, model: CompressedModel, ctx: StageContext, folder: Path
+    exported: ExportResult, model: CompressedModel, ctx: StageContext, folder: Path
 ) -> Subject:
     """The artifact as it is on disk; only what is checked here may be measured."""
     subject = read_subject(folder, ctx.device)

@@ -22,7 +22,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from compress.config.errors import UserError, first_line
-from compress.interfaces import CompressedModel, Runnable, Runtime
+from compress.interfaces import CompressedModel, InferenceModel, Runtime
 from compress.store.kinds import module_class, runtime_class
 from compress.store.manifest import (
     MANIFEST,
@@ -101,7 +101,7 @@ def write_model(
         with quiet_bars():
             model.module.save_pretrained(folder)
     write_labels(model.module.config, folder)
-    seal(model, folder, RunSpec(runtime, type(model.module).__name__, modules, options or {}))
+    finalize(model, folder, RunSpec(runtime, type(model.module).__name__, modules, options or {}))
 
 
 def new_folder(folder: Path) -> None:
@@ -115,7 +115,7 @@ def new_folder(folder: Path) -> None:
         raise FileExistsError(f"{folder} is not empty")
 
 
-def seal(model: CompressedModel, folder: Path, spec: RunSpec) -> None:
+def finalize(model: CompressedModel, folder: Path, spec: RunSpec) -> None:
     """Adds to a folder that has config and weights all else that makes it a model folder.
 
     The manifest comes last, so its existence means complete.
@@ -175,7 +175,9 @@ def read_architecture(folder: Path) -> PreTrainedModel:
         return _plain(folder)
 
 
-def load(folder: str | Path, torch_device: str = "cpu", threads: int | None = None) -> Runnable:
+def load(
+    folder: str | Path, torch_device: str = "cpu", threads: int | None = None
+) -> InferenceModel:
     """A model folder as something to run, whatever its runtime and format; see `compress.load`."""
     folder = Path(folder)
     read_manifest(folder)

@@ -19,7 +19,6 @@ from compress.records.scores import SCORES
 from compress.records.words import (
     NO_DIFFERENCE,
     UNCERTAIN_TIMES,
-    asked_sparsity,
     measured,
     median_words,
     megabytes,
@@ -29,6 +28,7 @@ from compress.records.words import (
     shape_words,
     significant,
     speedup_words,
+    target_sparsity,
 )
 from compress.store.artifact import read_spec
 from compress.store.manifest import (
@@ -117,7 +117,7 @@ def _made_by(record: RunRecord) -> list[str]:
 
 def _figures(record: RunRecord) -> str:
     ours, theirs = measured(record)
-    asked = asked_sparsity(record)
+    asked = target_sparsity(record)
     rows = [
         ("", "this model", "teacher"),
         *_scores(ours.score, theirs.score),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.config.errors import ConfigError
 from compress.interfaces import StageContext
-from compress.student.components.learner import Learner
+from compress.student.components.base import BaseStudent
 from compress.transformer.dry_run import check_layers_drop
 from compress.transformer.stacks import evenly_spaced, find_stack
 from compress.transformer.surgery import keep_blocks_
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayersStudent(Learner):
+class LayersStudent(BaseStudent):
     """Keeps some of the teacher's layers.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""No student: the teacher itself is pruned and quantised."""
+"""No student: the teacher itself is pruned and quantized."""
 
 from __future__ import annotations
 

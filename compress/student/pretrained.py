@@ -15,7 +15,7 @@ import torch
 
 from compress.config.errors import ConfigError
 from compress.interfaces import StageContext, TrainingData
-from compress.student.components.learner import Learner
+from compress.student.components.base import BaseStudent
 from compress.transformer.checkpoint import read_checkpoint
 from compress.transformer.checkpoint_files import find_model, model_digest
 from compress.transformer.pretrained import head_of, load_skeleton
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainedStudent(Learner):
+class PretrainedStudent(BaseStudent):
     """Any Hugging Face model with a class for the task: texts, images, or the next token.
 
     Attributes:

@@ -16,7 +16,7 @@ import torch
 from compress.config.errors import ConfigError
 from compress.config.settings import check_positive
 from compress.interfaces import StageContext
-from compress.student.components.learner import Learner
+from compress.student.components.base import BaseStudent
 from compress.transformer.blocks import Block, known_blocks
 from compress.transformer.surgery import set_depth_
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScratchStudent(Learner):
+class ScratchStudent(BaseStudent):
     """The teacher's architecture, vocabulary and classes, smaller.
 
     Attributes:

@@ -61,7 +61,7 @@ class ArtifactTeacher(Teacher):
         codes = _integer_weights(folder)
         if codes:
             raise UserError(
-                f"{folder} is quantised ({codes[0]} holds integers), expected float weights: take "
+                f"{folder} is quantized ({codes[0]} holds integers), expected float weights: take "
                 "the model of a run with quantizer=none"
             )
 

@@ -8,7 +8,7 @@ Deviations: a layer's output is what its block puts out, before any final norm; 
 matched. Losses are means over layers, heads and real tokens, so that a weight means the same at
 every depth. Hidden states are matched at every token, by one bias-free projection per layer where
 widths differ (PKD takes [CLS] alone, TinyBERT shares one projection). Attention maps are matched by
-MiniLM's KL in every matched layer: transformers has no unnormalised scores to fit as TinyBERT does.
+MiniLM's KL in every matched layer: transformers has no unnormalized scores to fit as TinyBERT does.
 Relations are taken of the projections' outputs, so without rotary or relative positions, and over
 all real tokens also where attention is causal.
 """

@@ -260,8 +260,8 @@ def matching_objective(
                 total = total + weight * feature.loss(seen, real)
             return total
 
-        learnt = [parameter for feature in features for parameter in feature.parameters]
-        yield Objective(loss, parameters=[{"params": learnt}] if learnt else ())
+        learned = [parameter for feature in features for parameter in feature.parameters]
+        yield Objective(loss, parameters=[{"params": learned}] if learned else ())
 
 
 @contextmanager

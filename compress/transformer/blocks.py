@@ -165,7 +165,7 @@ def scoped_linears(module: PreTrainedModel, scope: str) -> dict[str, Linear]:
 
 
 def weight_matrix(part: Projection) -> Float[Tensor, "out in"]:
-    """The weight as [out, in]: a view, to be changed in place; of a factorised layer a product."""
+    """The weight as [out, in]: a view, to be changed in place; of a factorized layer a product."""
     if isinstance(part, LowRankLinear):
         product: Tensor = part.up.weight @ part.down.weight
         return product

@@ -114,7 +114,7 @@ def walk_linears(
 
 
 @contextmanager
-def watch_inputs(
+def capture_inputs(
     linears: Mapping[str, Linear], add: Callable[[str, Float[Tensor, "tokens in"]], None]
 ) -> Iterator[None]:
     """Within it, `add(name, inputs)` gets the inputs of each of these Linear layers, as float32."""
@@ -236,7 +236,7 @@ def _run_watched(
     run: Run,
     add: Callable[[str, Float[Tensor, "tokens in"]], None],
 ) -> None:
-    with watch_inputs(linears, add):
+    with capture_inputs(linears, add):
         for _ in run():
             pass
 

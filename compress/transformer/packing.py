@@ -58,7 +58,7 @@ def quantize_groups(
     the ends of an asymmetric range by as much more as bfloat16 rounds 15 steps.
 
     Args:
-        weight: what to quantise.
+        weight: what to quantize.
         group_size: consecutive weights of a row that share a scale.
         symmetric: whether zero lies in the middle of each grid.
     """

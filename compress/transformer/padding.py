@@ -1,7 +1,7 @@
 """Padding that changes no row: which token, on which side, and a check on real rows.
 
 A decoder's classifier finds the last token of a row by the number of the padding token; one with
-absolute positions needs its padding behind the row, XLNet before it. Models that mix neighbouring
+absolute positions needs its padding behind the row, XLNet before it. Models that mix neighboring
 tokens whatever the mask says (FNet, Funnel, ConvBERT, MobileBERT) have no right side: such a
 model says something else of a row in each batch, and is refused.
 """

@@ -36,7 +36,7 @@ def load_pretrained(
 
     Args:
         folder: config, tokenizer or image processor, and safetensors weights; or a GGUF file, which
-            has it all. What is quantised in there becomes float32.
+            has it all. What is quantized in there becomes float32.
         problem: of the task.
         fresh_head: whether a head that the weights lack, or have for other classes, may be drawn
             at random because training follows.

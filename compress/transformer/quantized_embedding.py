@@ -5,7 +5,7 @@ zero: int8 with one float32 scale per row (Zafrir et al., "Q8BERT", arXiv:1910.0
 there with one scale per table); int4 with one bfloat16 scale per 32 entries of a row, see
 `compress.transformer.packing`.
 
-Quantised are the table of token embeddings and the tables that are its neighbours, children of the
+Quantized are the table of token embeddings and the tables that are its neighbors, children of the
 same module: positions and token types in BERT and its kin, positions in GPT-2. Their rows are added
 up into the first hidden state. A table elsewhere is something else, such as MPNet's bias per
 head and distance, and stays float32.

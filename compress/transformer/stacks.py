@@ -97,7 +97,7 @@ def block_linears(module: nn.Module) -> dict[str, Linear]:
     """The Linear layers inside a model's layers, by full name; one that is shared once.
 
     These hold the compressible weights: embeddings, pooler and classifier are left alone, as in
-    the Wanda and SparseGPT papers. A factorised layer counts as the two that it consists of.
+    the Wanda and SparseGPT papers. A factorized layer counts as the two that it consists of.
     """
     return {n: part for n, part in _inside_lists(module) if isinstance(part, LINEARS)}
 

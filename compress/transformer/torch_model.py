@@ -13,7 +13,7 @@ from torch import Tensor
 
 from compress.config.errors import UserError
 from compress.interfaces import (
-    Runnable,
+    InferenceModel,
 )
 from compress.transformer.positions import check_length, position_count
 from compress.transformer.pretrained import head_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from compress.interfaces import Processor
 
 
-class TorchModel(Runnable):
+class TorchModel(InferenceModel):
     """Torch modules, ready to run."""
 
     def __init__(

@@ -133,8 +133,8 @@ def test_what_is_kept_of_a_score_is_a_share_of_the_baselines(
 
 @pytest.mark.parametrize("ours", [-0.2, 0.0, 0.3])
 def test_a_baseline_without_any_correlation_leaves_a_volume(ours: float) -> None:
-    record = record_of(validation=ours, metric="matthews", baseline=0.0)
-    goals = parse_goals({"matthews": "maximize"}, {}, "validation")
+    record = record_of(validation=ours, metric="mcc", baseline=0.0)
+    goals = parse_goals({"mcc": "maximize"}, {}, "validation")
     assert goals.volume([record]) == max(0.0, ours)
 
 

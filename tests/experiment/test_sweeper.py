@@ -56,7 +56,7 @@ def test_an_experiments_own_sweep_gives_way(
 def test_an_option_may_be_swept(tmp_path: Path) -> None:
     jobs = sweep(
         tmp_path, "+experiment=bert_sst2_six_rows", "teacher=tiny_random",
-        "experiment.row=baseline_quantised", "experiment.options.quantizer=bf16,fp16",
+        "experiment.row=baseline_quantized", "experiment.options.quantizer=bf16,fp16",
     )  # fmt: skip
     assert [own(job, "quantizer") for job in jobs] == [["quantizer=bf16"], ["quantizer=fp16"]]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress import load
-from compress.interfaces import Runnable
+from compress.interfaces import InferenceModel
 from compress.measure.run import rounding_share
 from compress.store.artifact import PLAIN_WEIGHTS
 from tests.matrix.models import Model, Row, in_batches, one_by_one, read_plain, read_processor
@@ -38,7 +38,7 @@ class Made:
     cache: Path
 
     @cached_property
-    def loaded(self) -> Runnable:
+    def loaded(self) -> InferenceModel:
         """The artifact, read from disk."""
         return load(self.artifact)
 

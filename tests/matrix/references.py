@@ -109,7 +109,7 @@ def _constant_value(openvino: Any, output: Any) -> Tensor:
 def with_units_zeroed(plain: PreTrainedModel, smaller: PreTrainedModel) -> PreTrainedModel:
     """A plain model that computes what a smaller one should, all shapes being the plain ones.
 
-    A factorised layer's weight becomes its best approximation of that rank. Rows and columns that
+    A factorized layer's weight becomes its best approximation of that rank. Rows and columns that
     the smaller model lacks, found by comparing weights, are zero.
 
     Raises:

@@ -10,7 +10,7 @@ import torch
 
 from compress.core.benchmark import GenerationLength
 from compress.device.cpu import Cpu
-from compress.interfaces import CompressedModel, Runnable
+from compress.interfaces import CompressedModel, InferenceModel
 from compress.measure.generation import Writing, measure_generation, write_in_turns
 from compress.transformer.torch_model import TorchModel
 from tests.tiny import tiny_teacher
@@ -78,10 +78,10 @@ def test_what_keeps_nothing_writes_nothing(
     teacher: CompressedModel, device: Cpu, tmp_path: Path
 ) -> None:
     benchmark = replace(device.benchmark, generation=LENGTH)
-    model: Runnable = TorchModel(teacher.module, teacher.tokenizer, "cpu")
+    model: InferenceModel = TorchModel(teacher.module, teacher.tokenizer, "cpu")
     assert not model.decodes
     both = (model, model), (tmp_path, tmp_path)
     found = measure_generation(*both, None, replace(device, benchmark=benchmark), 0)  # type: ignore[arg-type]
     assert found == (None, None)
     with pytest.raises(NotImplementedError, match="keeps no keys and values"):
-        Runnable.decode(model, torch.ones(1, 5), 2)
+        InferenceModel.decode(model, torch.ones(1, 5), 2)

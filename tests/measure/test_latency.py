@@ -200,7 +200,7 @@ def test_images_are_taken_as_they_are(images: TrainingData, teachers: Any) -> No
         ({"shapes": ((1, 2),)}, r"got \[1, 2\]"),
         ({"seconds": 0.0}, "seconds must be > 0"),
         ({"scoring_batch": 0}, "scoring_batch must be > 0"),
-        ({"interval_width": 0.0}, "interval_width must be > 0"),
+        ({"target_ci_width": 0.0}, "target_ci_width must be > 0"),
         ({"sittings": 0}, "sittings must be > 0"),
     ],
 )

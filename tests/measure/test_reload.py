@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from compress.config.errors import UserError
-from compress.interfaces import CompressedModel, Exported, TrainingData
+from compress.interfaces import CompressedModel, ExportResult, TrainingData
 from compress.measure.run import check_reload, rounding_share
 from compress.transformer.torch_model import TorchModel
 from tests.architectures import lively_
@@ -48,11 +48,11 @@ def test_rounded_activations_may_take_single_logits_far_but_not_all(
     teacher.module.classifier.weight.data *= 20
     plain = TorchModel(teacher.module, teacher.tokenizer, "cpu")
     found = Changed(teacher.module, teacher.tokenizer, "cpu")
-    exported = Exported(plain, 0.5, rounds_activations=True)
+    exported = ExportResult(plain, 0.5, rounds_activations=True)
     for found.share in (0.0, 0.4):
         check_reload(exported, found, data.calibration)
     found.share = 0.6
     with pytest.raises(UserError, match=r"takes the logits off by 60% of their spread.*50%"):
         check_reload(exported, found, data.calibration)
     with pytest.raises(AssertionError, match="logits of the reloaded model are off by up to"):
-        check_reload(Exported(plain, 1e-5), found, data.calibration)
+        check_reload(ExportResult(plain, 1e-5), found, data.calibration)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from compress.problem.classification import Classification, matthews, positive_f1, top5
+from compress.problem.classification import Classification, mcc, positive_f1, top5
 from compress.records.schema import Comparison
 
 
@@ -31,7 +31,7 @@ def logits_of(predicted: list[int], classes: int) -> torch.Tensor:
 def test_the_scores_of_glue_by_hand(
     labels: list[int], predicted: list[int], f1: float, correlation: float
 ) -> None:
-    found = [of(logits_of(predicted, 2), torch.tensor(labels)) for of in (positive_f1, matthews)]
+    found = [of(logits_of(predicted, 2), torch.tensor(labels)) for of in (positive_f1, mcc)]
     assert found == pytest.approx([f1, correlation])
 
 
@@ -42,8 +42,8 @@ def test_top5_by_hand() -> None:
 
 def test_rows_are_judged_by_what_was_asked_for() -> None:
     logits, labels = logits_of([0, 1, 1, 1], 2), torch.tensor([0, 1, 0, 1])
-    made = Classification(("a", "b"), ("f1", "matthews")).judge(logits, labels)
-    assert made.others == pytest.approx({"f1": 0.8, "matthews": 2 / 12**0.5})
+    made = Classification(("a", "b"), ("f1", "mcc")).judge(logits, labels)
+    assert made.others == pytest.approx({"f1": 0.8, "mcc": 2 / 12**0.5})
     assert made.value == 0.75
     assert Classification(("a", "b"), ()).judge(logits, labels).others == {}
 

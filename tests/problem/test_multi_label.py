@@ -73,14 +73,14 @@ def test_scores_by_hand() -> None:
             "f1_weighted": (2 * 1 + 2 * 0.5) / 4,
             "hamming_loss": 2 / 12,
             "exact_match": 0.5,
-            "f1_by_weight": (1 + 3 * 0.5 + 0) / 8,
+            "f1_class_weighted": (1 + 3 * 0.5 + 0) / 8,
             "f1/a": 1.0,
             "f1/b": 0.5,
             "f1/c": 0.0,
         }
     )
     plain = MultiLabel(("a", "b", "c")).judge(said(*SAID), labels(*RIGHT))
-    assert {**plain.others, "f1_by_weight": made.others["f1_by_weight"]} == made.others
+    assert {**plain.others, "f1_class_weighted": made.others["f1_class_weighted"]} == made.others
     assert {*SCORES_OF_LABELS, WITH_WEIGHTS} <= set(SCORES)
     assert set(SCORES_OF_LABELS) <= {made.metric, *made.others}
 

@@ -46,7 +46,7 @@ def test_scores_by_hand() -> None:
     made = STARS.judge(outputs(1.0, 2.0, 5.0, 4.0), labels)
     assert (made.metric, made.value) == ("spearman", pytest.approx(1 - 6 * 2 / 60))
     assert made.low < 0.8 < made.high
-    expected = {"pearson": 12 / (10 * 20) ** 0.5, "root_mean_squared_error": 1.5**0.5}
+    expected = {"pearson": 12 / (10 * 20) ** 0.5, "rmse": 1.5**0.5}
     assert made.others == pytest.approx(expected)
     assert (made.metric, *made.others) == SCORES_OF_NUMBERS
     assert set(SCORES_OF_NUMBERS) <= set(SCORES)

@@ -82,7 +82,7 @@ def test_a_run_on_numbers(stsb: tuple[str, ...], run_config: Runs, tmp_path: Pat
     score = figures(record).score
     assert (score.metric, score.samples) == ("spearman", 30)
     assert score.low <= score.value == score.quality <= score.high
-    assert set(score.others) == {"pearson", "root_mean_squared_error"}
+    assert set(score.others) == {"pearson", "rmse"}
     assert record.comparison is not None
     assert record.comparison.agreement is None
     config = json.loads((folder / "model" / "config.json").read_text())
@@ -106,7 +106,7 @@ def test_a_run_on_several_labels(
     score = figures(record).score
     assert (score.metric, score.samples) == ("f1_micro", 16)
     assert score.low <= score.value <= score.high
-    assert {f"f1/{HOSTILE}", "f1/cold", "f1_by_weight", "exact_match"} <= set(score.others)
+    assert {f"f1/{HOSTILE}", "f1/cold", "f1_class_weighted", "exact_match"} <= set(score.others)
     assert record.data is not None
     assert "weighted in the loss, balanced on the train rows" in record.data.source
     config = json.loads((folder / "model" / "config.json").read_text())

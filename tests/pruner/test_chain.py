@@ -116,7 +116,7 @@ def test_thin_layers_heads_neurons_and_int8_survive_the_disk(
     check_claims(read_manifest(tmp_path / "model").history, read.weights())
 
 
-def test_a_layer_that_was_cut_can_be_factorised(
+def test_a_layer_that_was_cut_can_be_factorized(
     teacher: CompressedModel, context: Contexts
 ) -> None:
     """What the cut claimed of a bias and a weight ends when both move into two factors."""
@@ -128,7 +128,7 @@ def test_a_layer_that_was_cut_can_be_factorised(
 
 def test_a_step_is_checked_on_the_shapes_that_earlier_ones_leave(teacher: CompressedModel) -> None:
     twice = chain(first=step("lowrank"), second=step("lowrank", sparsity=0.8))
-    with pytest.raises(ConfigError, match=r"Chain\.steps\.second: .* factorised already"):
+    with pytest.raises(ConfigError, match=r"Chain\.steps\.second: .* factorized already"):
         twice.check(skeleton(teacher))
     pattern = step("wanda", pattern="2:4")
     cut = step("neurons", sparsity=0.06, round_to=2)

@@ -15,6 +15,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from compress.interfaces import CompressedModel, StageContext
+from compress.pruner.components.base import PruningState
 from compress.pruner.components.importance import (
     IMPORTANCES,
     contribution,
@@ -22,14 +23,13 @@ from compress.pruner.components.importance import (
     row_mass,
     unit_moments,
 )
-from compress.pruner.components.reducer import Workpiece
 from compress.transformer.blocks import Units, known_blocks, weight_matrix
 from compress.transformer.stored_modules import LowRankLinear
 from tests.pruner.test_structured import (
     KINDS,
     Contexts,
     Teachers,
-    factorised,
+    factorized,
     loud,
     scores_of,
     unit_pruner,
@@ -111,7 +111,7 @@ def test_moments_add_up_over_calls() -> None:
     assert moments.item() == 9.0
 
 
-@pytest.mark.parametrize(("architecture", "change"), [("bert", loud), ("llama", factorised)])
+@pytest.mark.parametrize(("architecture", "change"), [("bert", loud), ("llama", factorized)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_taylor_is_the_slope_of_an_explicit_gate(
     kind: str,
@@ -149,7 +149,7 @@ def test_taylor_leaves_no_trace(teacher: CompressedModel, context: Contexts) -> 
     first, *_, last = module.parameters()
     first.requires_grad_(False)
     sites = [(block, block.head_units()) for block in known_blocks(module)]
-    work = Workpiece(module, teacher.tokenizer, teacher.history)
+    work = PruningState(module, teacher.tokenizer, teacher.history)
     IMPORTANCES["taylor"](work, sites, context(teacher))
     assert (first.requires_grad, last.requires_grad) == (False, True)
     assert all(parameter.grad is None for parameter in module.parameters())
@@ -157,7 +157,7 @@ def test_taylor_leaves_no_trace(teacher: CompressedModel, context: Contexts) -> 
 
 
 @pytest.mark.parametrize(
-    ("architecture", "change"), [("bert", factorised), ("gpt2", loud), ("llama", loud)]
+    ("architecture", "change"), [("bert", factorized), ("gpt2", loud), ("llama", loud)]
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_activation_is_the_size_of_what_a_unit_adds(

@@ -111,7 +111,7 @@ def test_what_was_written_is_what_is_read_and_int8_goes_on_top(
     assert torch.equal(same, logits["none"]) == (weighting == "none")
 
 
-def test_scope_and_layers_say_what_is_factorised(
+def test_scope_and_layers_say_what_is_factorized(
     teacher: CompressedModel, context: Contexts
 ) -> None:
     pruner = lowrank(
@@ -207,14 +207,14 @@ def test_weights_that_save_nothing_are_refused(teacher: CompressedModel, context
         pruner.prune(teacher, context(teacher))
 
 
-def test_a_factorised_layer_is_not_factorised_again(
+def test_a_factorized_layer_is_not_factorized_again(
     teacher: CompressedModel, context: Contexts
 ) -> None:
     once = lowrank(scope="ffn").prune(teacher, context(teacher))
     for scope in ("ffn", "all", "*.down"):
-        with pytest.raises(ConfigError, match=r"intermediate\.dense, which is factorised already"):
+        with pytest.raises(ConfigError, match=r"intermediate\.dense, which is factorized already"):
             lowrank(scope=scope).check(skeleton(once))
-    with pytest.raises(ConfigError, match="factorised already"):
+    with pytest.raises(ConfigError, match="factorized already"):
         lowrank(scope="ffn").prune(once, context(teacher))
     twice = lowrank(scope="attention").prune(once, context(teacher))
     check_claims(twice.history, twice.module.named_parameters())

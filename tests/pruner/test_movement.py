@@ -49,11 +49,11 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         module: Any, tokenizer: Any, data: Any, training: Any, objective: Any, **rest: Any
     ) -> Any:
         def loss(model: Any, inputs: Any, rows: Tensor) -> Tensor:
-            learnt = masks_in(module)
-            mask = torch.cat([part.mask.flatten() for part in learnt])
+            learned = masks_in(module)
+            mask = torch.cat([part.mask.flatten() for part in learned])
             value: Tensor = objective.loss(model, inputs, rows)
-            unmoved = not any(part.scores.any() for part in learnt)
-            cleared = all(part.scores.grad is None for part in learnt)
+            unmoved = not any(part.scores.any() for part in learned)
+            cleared = all(part.scores.grad is None for part in learned)
             sparsity = float((~mask).float().mean())
             seen.append(
                 {"sparsity": sparsity, "loss": value, "unmoved": unmoved, "cleared": cleared}
@@ -76,33 +76,33 @@ def test_gradients_by_hand(kind: type[nn.Module]) -> None:
     layer = kind(2, 2)
     layer.weight = nn.Parameter(turn(weight).clone())
     nn.init.zeros_(layer.get_parameter("bias"))
-    learnt = LearntMask(layer.get_parameter("weight"))
-    parametrize.register_parametrization(layer, "weight", learnt)
-    learnt.mask = turn(mask)
+    learned = LearntMask(layer.get_parameter("weight"))
+    parametrize.register_parametrization(layer, "weight", learned)
+    learned.mask = turn(mask)
     y = layer(torch.tensor([[1.0, 2.0]]))
     assert y.tolist() == [[1.0, 11.0]]  # 1 · 1, and 3 · 1 + 4 · 2
     (y[0, 0] - y[0, 1]).backward()
     original = layer.get_parameter("parametrizations.weight.original")
     assert original.grad is not None
-    assert learnt.scores.grad is not None
+    assert learned.scores.grad is not None
     assert turn(original.grad).tolist() == [[1.0, 0.0], [-1.0, -2.0]]  # ∂L/∂W' ⊙ M
-    assert turn(learnt.scores.grad).tolist() == [[1.0, -4.0], [-3.0, -8.0]]  # ∂L/∂W' ⊙ W
+    assert turn(learned.scores.grad).tolist() == [[1.0, -4.0], [-3.0, -8.0]]  # ∂L/∂W' ⊙ W
 
 
 def test_moving_away_from_zero_outranks_being_large() -> None:
     """Gradient descent on L = −w₁ + w₂ grows the small w₁ and shrinks the large w₂."""
     layer = nn.Linear(2, 1, bias=False)
     layer.weight = nn.Parameter(torch.tensor([[0.1, 2.0]]))
-    learnt = LearntMask(layer.weight)
-    parametrize.register_parametrization(layer, "weight", learnt)
-    optimizer = torch.optim.SGD([*layer.parameters(), learnt.scores], lr=0.1)
+    learned = LearntMask(layer.weight)
+    parametrize.register_parametrization(layer, "weight", learned)
+    optimizer = torch.optim.SGD([*layer.parameters(), learned.scores], lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
         layer(torch.tensor([-1.0, 1.0])).sum().backward()
         optimizer.step()
     weight = layer.get_parameter("parametrizations.weight.original").detach()
     assert weight.tolist() == [[pytest.approx(0.4), pytest.approx(1.7)]]
-    assert keep_highest(learnt.scores.detach(), 0.5).tolist() == [[True, False]]
+    assert keep_highest(learned.scores.detach(), 0.5).tolist() == [[True, False]]
     assert keep_highest(weight.abs(), 0.5).tolist() == [[False, True]]
 
 

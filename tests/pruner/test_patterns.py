@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 
 from compress.interfaces import CompressedModel, Pruner, StageContext, Student
 from compress.measure.sparsity import broken_groups, check_claims, live_patterns
+from compress.pruner.components.base import PruningState
 from compress.pruner.components.mask_pruner import SparsePruner
 from compress.pruner.components.masks import keep_highest
-from compress.pruner.components.reducer import Workpiece
 from compress.transformer.blocks import block_linears, scoped_linears, weight_matrix
 from compress.transformer.stored_modules import named_weights
 from tests.configs import ROOT, settings_of, yaml_names
@@ -39,7 +39,7 @@ def pruner(name: str, *overrides: str) -> Pruner:
 class Forgetful(SparsePruner):
     """Meets the sparsity and forgets the pattern; made for these tests."""
 
-    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+    def prune_(self, work: PruningState, ctx: StageContext) -> None:
         for name, linear in scoped_linears(work.module, self.scope).items():
             mask = keep_highest(weight_matrix(linear).abs(), self.sparsity)
             work.mask_(name, linear, mask)
@@ -63,7 +63,7 @@ def test_a_method_that_forgets_the_pattern_is_caught(
 
 
 def test_it_ends_a_run(run_config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compress.pruner.magnitude.Magnitude.reduce_", Forgetful.reduce_)
+    monkeypatch.setattr("compress.pruner.magnitude.Magnitude.prune_", Forgetful.prune_)
     with pytest.raises(AssertionError, match="the pattern 2:4 was claimed"):
         run_config("pruner=magnitude", "pruner.pattern='2:4'", "cache=off")
 

@@ -17,8 +17,8 @@ from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims
+from compress.pruner.components.base import BasePruner, PruningState
 from compress.pruner.components.importance import IMPORTANCES, Scores
-from compress.pruner.components.reducer import Reducer, Workpiece
 from compress.pruner.components.structured import UnitPruner, global_kept, highest, uniform_kept
 from compress.store.artifact import read_model, write_model
 from compress.store.manifest import PACKED_WEIGHTS
@@ -55,7 +55,7 @@ def loud(model: CompressedModel) -> CompressedModel:
     return replace(model, module=module)
 
 
-def factorised(model: CompressedModel) -> CompressedModel:
+def factorized(model: CompressedModel) -> CompressedModel:
     """A copy with the readers and the first makers of all units in two factors."""
     module, generator = copy.deepcopy(model.module), torch.Generator().manual_seed(0)
     for block in known_blocks(module):
@@ -76,7 +76,7 @@ def logits(model: CompressedModel, ctx: StageContext) -> Tensor:
 
 def scores_of(kind: str, importance: str, model: CompressedModel, ctx: StageContext) -> Scores:
     pruner = unit_pruner(kind, importance=importance)
-    work = Workpiece(copy.deepcopy(model.module), model.tokenizer, model.history)
+    work = PruningState(copy.deepcopy(model.module), model.tokenizer, model.history)
     sites = [(block, pruner.units(block)) for block in known_blocks(work.module)]
     return IMPORTANCES[importance](work, sites, ctx)
 
@@ -207,8 +207,8 @@ def test_global_takes_from_the_layer_that_needs_them_least(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_factorised_layers_are_cut(kind: str, teachers: Teachers, context: Contexts) -> None:
-    model = factorised(teachers("llama"))
+def test_factorized_layers_are_cut(kind: str, teachers: Teachers, context: Contexts) -> None:
+    model = factorized(teachers("llama"))
     pruner = unit_pruner(kind, allocation="global", sparsity=0.5)
     pruned = pruner.prune(model, context(model))
     counts = [pruner.units(block).count for block in known_blocks(pruned.module)]
@@ -222,7 +222,7 @@ def test_zeros_of_an_earlier_pruner_are_claimed_anew(
     kind: str, teacher: CompressedModel, context: Contexts
 ) -> None:
     wanda = settings_of("pruner", "wanda")
-    assert isinstance(wanda, Reducer)
+    assert isinstance(wanda, BasePruner)
     pruned = unit_pruner(kind).prune(wanda.prune(teacher, context(teacher)), context(teacher))
     check_claims(pruned.history, pruned.module.named_parameters())
     assert sum(pruned.history[-1].claimed_zeros.values()) > 0

@@ -47,7 +47,7 @@ def test_other_tokenizers_are_refused(teacher: CompressedModel, context: Context
 def test_a_tokenizer_that_is_not_read_back_as_it_is_is_refused(
     teacher: CompressedModel, context: Contexts
 ) -> None:
-    # Its class builds the normaliser anew from its own settings.
+    # Its class builds the normalizer anew from its own settings.
     tokenizer = transformers.BertTokenizer(
         {name: i for i, name in enumerate([*SPECIAL.values(), "[MASK]"])}
     )

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel, StageContext
-from compress.pruner.components.reducer import Workpiece
+from compress.pruner.components.base import PruningState
 from compress.pruner.components.weighting import (
     Norm,
     damped_importance,
@@ -97,7 +97,7 @@ def test_damping_by_hand() -> None:
     )
 
 
-def test_first_layer_is_factorised_as_the_formulas_say(
+def test_first_layer_is_factorized_as_the_formulas_say(
     teacher: CompressedModel, context: Contexts
 ) -> None:
     ctx = context(teacher)
@@ -142,7 +142,7 @@ def test_first_layer_is_factorised_as_the_formulas_say(
     assert len(set(errors.values())) == 5, "each norm has a nearest matrix of its own"
 
 
-def test_later_blocks_see_the_factorised_ones_before_them(
+def test_later_blocks_see_the_factorized_ones_before_them(
     teacher: CompressedModel, context: Contexts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[int, list[Tensor]] = {}
@@ -170,7 +170,7 @@ def test_fisher_rows_are_squared_gradients_of_single_rows(
     first = next(iter(module.parameters()))
     first.requires_grad_(False)
     shapes = {name: shape_of(linear) for name, linear in linears.items()}
-    found = fisher_rows(Workpiece(module, teacher.tokenizer, ()), shapes, ctx)
+    found = fisher_rows(PruningState(module, teacher.tokenizer, ()), shapes, ctx)
     assert not first.requires_grad
     assert all(parameter.grad is None for parameter in module.parameters())
     weights = [linear.weight for linear in linears.values()]

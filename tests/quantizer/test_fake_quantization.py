@@ -1,4 +1,4 @@
-"""The rounding that quantisation-aware training learns through."""
+"""The rounding that quantization-aware training learns through."""
 
 from __future__ import annotations
 

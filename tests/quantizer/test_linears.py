@@ -44,7 +44,7 @@ def test_layers_that_lost_heads_reload(name: str, teachers: Teachers, tmp_path: 
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_both_factors_of_a_low_rank_layer_are_quantised(
+def test_both_factors_of_a_low_rank_layer_are_quantized(
     name: str, teachers: Teachers, tmp_path: Path
 ) -> None:
     teacher = teachers("bert")

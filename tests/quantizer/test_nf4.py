@@ -101,7 +101,7 @@ def test_every_weight_takes_the_nearest_level_of_its_block() -> None:
     assert torch.equal(made.codes().flatten(), nearest.flatten()[:700] - 7)
 
 
-def test_double_quantisation_costs_little_and_saves_what_the_paper_says(tmp_path: Path) -> None:
+def test_double_quantization_costs_little_and_saves_what_the_paper_says(tmp_path: Path) -> None:
     linear = gaussian_linear(1024, 512, bias=False)
     single, double = (Nf4Linear.of(linear, double) for double in (False, True))
     errors = [float((layer.matrix() - linear.weight).square().mean()) for layer in (single, double)]

@@ -22,7 +22,7 @@ def test_every_metric_reads_a_finite_number() -> None:
     assert values["zipped_bytes"] == 750
     assert values["agreement"] == 0.95
     assert values["tokens_per_second"] == 6400
-    assert (values["f1"], values["matthews"], values["top5"]) == (0.8, 0.4, 0.99)
+    assert (values["f1"], values["mcc"], values["top5"]) == (0.8, 0.4, 0.99)
 
 
 def test_what_was_not_measured_is_nan() -> None:
@@ -38,7 +38,7 @@ def test_what_was_not_measured_is_nan() -> None:
     record = replace(record, metrics=replace(record.metrics, **unknown_now))
     values = {name: metric.read(record) for name, metric in METRICS.items()}
     unknown = {name for name, value in values.items() if math.isnan(value)}
-    assert {"f1", "matthews", "top5"} <= absent_scores(record)
+    assert {"f1", "mcc", "top5"} <= absent_scores(record)
     assert unknown == absent_scores(record) | WRITING | {
         "agreement", "bitmask_bytes", "resident_bytes", "tokens_per_second", "zipped_bytes",
     }  # fmt: skip
@@ -68,9 +68,9 @@ def test_a_score_that_the_task_lacks_is_refused() -> None:
     check_objectives(("quality", "accuracy", "f1"), ("accuracy", "f1"))
     with pytest.raises(
         ConfigError,
-        match="objectives has matthews, but the task's scores are accuracy, f1_macro, f1",
+        match="objectives has mcc, but the task's scores are accuracy, f1_macro, f1",
     ):
-        check_objectives(("accuracy", "matthews", "f1"), ("accuracy", "f1_macro", "f1"))
+        check_objectives(("accuracy", "mcc", "f1"), ("accuracy", "f1_macro", "f1"))
 
 
 def test_every_other_score_can_be_computed() -> None:

@@ -29,7 +29,7 @@ def make_metrics(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0) -> Mo
     return ModelMetrics(
         score=Score(
             "accuracy", accuracy, accuracy - 0.05, accuracy + 0.05, 100, 32, "test",
-            {"f1_macro": accuracy, "f1": 0.8, "matthews": 0.4, "top5": 0.99},
+            {"f1_macro": accuracy, "f1": 0.8, "mcc": 0.4, "top5": 0.99},
         ),
         parameters=100,
         nonzero_parameters=75,

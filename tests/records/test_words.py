@@ -8,12 +8,12 @@ import pytest
 
 from compress.records.schema import Comparison, RunRecord, Speedup
 from compress.records.words import (
-    asked_sparsity,
     change_words,
     plain_words,
     saved_words,
     shared_words,
     speedup_words,
+    target_sparsity,
     warnings,
 )
 from tests.records.test_schema import make_metrics, make_record
@@ -102,9 +102,9 @@ def test_change_of_accuracy(p_value: float | None, words: str) -> None:
 
 
 def test_what_was_asked_and_what_is_saved() -> None:
-    assert asked_sparsity(make_record()) == 0.5
-    assert asked_sparsity(make_record(config={"pruner": {"steps": {}}})) is None
-    assert asked_sparsity(make_record(config={})) is None
+    assert target_sparsity(make_record()) == 0.5
+    assert target_sparsity(make_record(config={"pruner": {"steps": {}}})) is None
+    assert target_sparsity(make_record(config={})) is None
     assert saved_words(make_record(size=500)) == "75 %"
     assert saved_words(make_record(size=2001)) == "0 %"
     assert saved_words(make_record(baseline=make_metrics(size=500))) == "-100 %"

@@ -200,14 +200,14 @@ def with_sparsity(value: float, **changes: object) -> RunRecord:
 
 def test_runs_are_matched_by_overrides_then_recipe_and_seed_then_recipe() -> None:
     a, b, c = with_sparsity(0.3), with_sparsity(0.5), with_sparsity(0.7)
-    spelt = replace(b, overrides=("pruner=wanda",))  # the config has 0.5 all the same
-    matched = match(collection(a, b, c), collection(c, spelt, with_sparsity(0.9), a))
+    spelled = replace(b, overrides=("pruner=wanda",))  # the config has 0.5 all the same
+    matched = match(collection(a, b, c), collection(c, spelled, with_sparsity(0.9), a))
     places = [(pair.left[0].name, pair.right[0].name) for pair in matched.pairs]
     assert places == [("0", "3"), ("1", "1"), ("2", "0")]
     assert [folder.name for folder, _ in matched.only_right] == ["2"]
     assert matched.only_left == ()
     # Of two with one recipe the one with the seed is the partner; a task is never left.
-    seeds = [replace(spelt, seed=seed, overrides=(f"seed={seed}",)) for seed in (1, 2)]
+    seeds = [replace(spelled, seed=seed, overrides=(f"seed={seed}",)) for seed in (1, 2)]
     other_task = replace(b, choices=b.choices | {"task": "imdb"})
     matched = match(collection(other_task, replace(b, seed=2)), collection(*seeds))
     assert [(p.left[0].name, p.right[0].name) for p in matched.pairs] == [("1", "1")]

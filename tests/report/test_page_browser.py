@@ -98,14 +98,14 @@ def test_nothing_went_wrong_and_all_is_drawn(browser: Any) -> None:
     sizes = ask(browser, "return all('canvas').map((c) => [c.width, c.height])")
     assert len(sizes) >= 3
     assert all(width > 100 and height > 100 for width, height in sizes)
-    colours = ask(
+    colors = ask(
         browser,
         """return all('canvas').map((c) => {
           const data = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
           return new Set(new Uint32Array(data.buffer)).size; })""",
     )
     # Each figure has an empty canvas on top, for what is being dragged.
-    assert 2 * sum(each > 10 for each in colours) == len(colours)
+    assert 2 * sum(each > 10 for each in colors) == len(colors)
 
 
 def test_hostile_text_is_shown_and_is_no_element(browser: Any) -> None:

@@ -49,7 +49,7 @@ def test_one_row_a_run_with_units_and_failures(tmp_path: Path) -> None:
     assert table["speedup_1x32"].tolist()[:2] == [2.0, 5.0]
     assert pd.isna(table["accuracy"][2])
     assert table["error"][2] == "no"
-    assert table["asked_sparsity"][0] == table["sparsity"][0] == 0.5
+    assert table["target_sparsity"][0] == table["sparsity"][0] == 0.5
     assert table["saved_bytes"].tolist()[:2] == [1000, 1500]
     assert table["p_value"][0] == table["difference_1x32"][0] == 1
     assert table["runtime"].tolist()[:2] == ["torch", "torch"]

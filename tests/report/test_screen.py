@@ -101,7 +101,7 @@ def test_text_that_is_piped_is_what_was_printed(tmp_path: Path) -> None:
     put(tmp_path, r0=long_record())
     out = io.StringIO()
     show(write_report([tmp_path], tmp_path), Console(file=out, width=PIPED))
-    assert "\x1b" not in out.getvalue(), "no colours in a file"
+    assert "\x1b" not in out.getvalue(), "no colors in a file"
 
 
 @pytest.mark.parametrize(

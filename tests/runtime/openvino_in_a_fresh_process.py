@@ -1,4 +1,4 @@
-"""Exports, quantises, loads and predicts with sockets forbidden; says "ok"."""
+"""Exports, quantizes, loads and predicts with sockets forbidden; says "ok"."""
 
 from __future__ import annotations
 

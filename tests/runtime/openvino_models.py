@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from compress.interfaces import CompressedModel, Quantizer, Runnable, StageContext
+from compress.interfaces import CompressedModel, InferenceModel, Quantizer, StageContext
 from compress.measure.run import check_reload
 from compress.measure.score import predict_all
 from compress.runtime.openvino import OpenVino
@@ -41,7 +41,7 @@ def quantizer_of(name: str, *overrides: str) -> Quantizer:
 
 def write(
     model: CompressedModel, quantizer: Quantizer, ctx: StageContext, folder: Path
-) -> tuple[Runnable, float]:
+) -> tuple[InferenceModel, float]:
     """Exports, and checks the way that a run does; what came back, and its largest error."""
     exported = OpenVino(specialize=True).export(model, quantizer, folder, ctx)
     reloaded = load(folder, threads=1)

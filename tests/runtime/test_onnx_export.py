@@ -83,7 +83,7 @@ def test_equal_weights_share_an_initializer_and_nobody_tells_of_it(
 
 
 def cut_(module: Any) -> Any:
-    """Takes uneven heads and neurons away and factorises a Linear, in place."""
+    """Takes uneven heads and neurons away and factorizes a Linear, in place."""
     blocks = known_blocks(module)
     keep_units_(blocks[1], blocks[1].head_units(), torch.tensor([1]))
     keep_units_(blocks[0], blocks[0].neuron_units(), torch.arange(5))

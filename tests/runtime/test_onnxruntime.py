@@ -16,7 +16,7 @@ import torch
 from compress import load
 from compress.build import build_run
 from compress.config.errors import ConfigError, UserError
-from compress.interfaces import CompressedModel, Exported, Quantizer, StageContext
+from compress.interfaces import CompressedModel, ExportResult, Quantizer, StageContext
 from compress.measure.run import check_reload
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, count_weights
@@ -30,14 +30,14 @@ from tests.configs import ROOT, compose_config, settings_of
 from tests.runtime.test_onnx_export import cut_
 from tests.slow import slow_but
 
-Exports = Callable[..., Exported]
+Exports = Callable[..., ExportResult]
 
 
 @pytest.fixture
 def export(export_once: None, context: Callable[[CompressedModel], StageContext]) -> Exports:
     """Writes a model folder for ONNX Runtime."""
 
-    def write(model: CompressedModel, folder: Path, name: str, *overrides: str) -> Exported:
+    def write(model: CompressedModel, folder: Path, name: str, *overrides: str) -> ExportResult:
         quantizer = settings_of("quantizer", name, *overrides)
         assert isinstance(quantizer, Quantizer)
         return OnnxRuntime().export(model, quantizer, folder, context(model))

@@ -116,7 +116,7 @@ def test_layers_go_back_to_float_until_the_drop_is_met(
     capfd: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    # NNCF quantises and tries every layer by itself.
+    # NNCF quantizes and tries every layer by itself.
     model = with_noise(shallow("bert"))
 
     def hits(labels: Sequence[int]) -> Any:

@@ -58,8 +58,8 @@ def test_groups_with_zero_points_are_counted_from_them() -> None:
     ops = import_openvino().opset13
     constant = codes([[[3, 0], [5, 15]], [[8, 1], [7, 1]]], "u4")
     zeros = codes([[[3, 15]], [[8, 0]]], "u4")
-    centred = ops.subtract(ops.convert(constant, "f32"), ops.convert(zeros, "f32"))
-    flat = ops.reshape(ops.multiply(centred, np.float32(0.1)), np.array([4, 2]), False)
+    centered = ops.subtract(ops.convert(constant, "f32"), ops.convert(zeros, "f32"))
+    flat = ops.reshape(ops.multiply(centered, np.float32(0.1)), np.array([4, 2]), False)
     graph = product(flat)
     expected = [[0, -15], [2, 0], [0, 1], [-1, 1]]
     assert weight_tensor(constant).tolist() == expected

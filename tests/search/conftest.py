@@ -7,11 +7,11 @@ import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from compress.search.grammar import parse_space
-from compress.search.ledger import Ledger
 from compress.search.owner import Owner
 from compress.search.sampler import SamplerSettings
 from compress.search.storage import open_study
-from tests.search.ledgers import (
+from compress.search.trial_store import TrialStore
+from tests.search.trial_stores import (
     GOALS,
     WIDE,
     Ledgers,
@@ -31,7 +31,7 @@ def storage() -> BaseStorage:
 
 
 @pytest.fixture
-def ledger(storage: BaseStorage) -> Ledgers:
+def trial_store(storage: BaseStorage) -> Ledgers:
     """Ledgers of one study, each of a driver of its own."""
 
     def make(
@@ -41,11 +41,11 @@ def ledger(storage: BaseStorage) -> Ledgers:
         where: BaseStorage = storage,
         seeds: tuple[dict[str, object], ...] = (),
         owner: Owner | None = None,
-    ) -> Ledger:
+    ) -> TrialStore:
         made = SamplerSettings(name=sampler, seed=0, options={}).make()
         study = open_study(where, "test", GOALS, made, {"space": str(space)})
         points = parse_space(space)
-        found = Ledger(
+        found = TrialStore(
             study,
             points,
             GOALS,

@@ -72,7 +72,7 @@ def search_of(
         sampler=SamplerSettings(name=sampler, seed=0, options={}),
         seed_points=(),
         trial_timeout=None,
-        early_look=None,
+        early_stopping=None,
         keep_artifacts=keep,
     )
     goals = parse_goals(objectives, constraints, "validation")

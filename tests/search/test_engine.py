@@ -12,10 +12,10 @@ from optuna.trial import TrialState
 
 from compress.config.errors import UserError
 from compress.records.schema import read_record
-from compress.search.crew import Crew
-from compress.search.limits import EarlyLook, Limits
+from compress.search.limits import EarlyStopping, Limits
 from compress.search.run import run_search
 from compress.search.storage import open_storage
+from compress.search.worker_pool import WorkerPool
 from tests.folders import contents
 from tests.search.engine import search_of
 from tests.search.outcomes import check_finished, is_gone, reasons, trials
@@ -101,7 +101,7 @@ def test_what_trains_badly_is_given_up_in_its_training(tmp_path: Path) -> None:
         space={"x": "choice(0.2, 0.45, 0.8)"},
         budget=3,
         constraints={"accuracy": ">= 0.5"},
-        limits=Limits(None, None, None, EarlyLook(after=0.5, margin=0.1)),
+        limits=Limits(None, None, None, EarlyStopping(after=0.5, margin=0.1)),
     )
     run_search(search)
     states = {trial.params["x"]: trial.state for trial in trials(tmp_path)}
@@ -148,13 +148,13 @@ def children() -> set[int]:
 def test_a_worker_that_cannot_start_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Crew, "fill", _broken_fill)
+    monkeypatch.setattr(WorkerPool, "fill", _broken_fill)
     with pytest.raises(UserError, match="a worker did not start: its process ended"):
         run_search(search_of(tmp_path))
 
 
-def _broken_fill(self: Crew) -> None:
-    whole = Crew.__dict__["_start"]
+def _broken_fill(self: WorkerPool) -> None:
+    whole = WorkerPool.__dict__["_start"]
     if not self.workers:
         whole(self, 0, _exit)
 

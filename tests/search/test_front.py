@@ -11,16 +11,16 @@ from compress.analysis.goals import parse_goals
 from compress.records.folds import Folds
 from compress.records.schema import RunRecord, read_record, write_record
 from compress.search.front import Found, Front, discard_model
-from compress.search.ledger import Ledger
+from compress.search.trial_store import TrialStore
 from tests.folders import contents
-from tests.search.ledgers import GOALS
 from tests.search.records import record_of
+from tests.search.trial_stores import GOALS
 from tests.store.test_run_folder import SPOILT, write_model
 
 
 def front_of(metric: str, way: str) -> Front:
     goals = parse_goals({metric: way, "size_bytes": "minimize"}, {}, "validation")
-    return Front(Mock(spec=Ledger), goals, Path("search"), "all")
+    return Front(Mock(spec=TrialStore), goals, Path("search"), "all")
 
 
 def found_of(metric: str, baseline: float, *trials: tuple[float, int]) -> list[Found]:
@@ -113,7 +113,7 @@ def test_a_model_with_something_of_the_users_is_kept(
 def test_a_study_leads_to_no_other_folder(tmp_path: Path) -> None:
     for place in ("mine/0", "search/0", "search/1"):
         write_trial(tmp_path / place)
-    front = Front(Mock(spec=Ledger), GOALS, tmp_path / "search", "front")
+    front = Front(Mock(spec=TrialStore), GOALS, tmp_path / "search", "front")
     front._discard(Found(0, tmp_path / "mine" / "0", replace(record_of(), model="model")))
     assert (tmp_path / "mine" / "0" / "model").is_dir()
     assert not (tmp_path / "search" / "0" / "model").exists()

@@ -11,7 +11,7 @@ import pytest
 from compress.search.owner import PATIENCE_SECONDS
 from compress.search.storage import open_storage
 from compress.search.trials import OWNER, VOID, is_lost
-from tests.search.ledgers import (
+from tests.search.trial_stores import (
     NOBODY,
     Ledgers,
     claimed,
@@ -22,12 +22,12 @@ from tests.search.ledgers import (
 )
 
 
-def test_trials_of_a_driver_that_died_are_run_again(ledger: Ledgers) -> None:
-    dead = ledger()
+def test_trials_of_a_driver_that_died_are_run_again(trial_store: Ledgers) -> None:
+    dead = trial_store()
     lost = [claimed(dead) for _ in range(3)]
     finish(dead, claimed(dead))
     die(dead)
-    heir = ledger()
+    heir = trial_store()
     assert heir.recover() == [claim.number for claim in lost]
     assert heir.recover() == []
     again = [claimed(heir) for _ in lost]
@@ -40,16 +40,16 @@ def test_trials_of_a_driver_that_died_are_run_again(ledger: Ledgers) -> None:
     assert heir.tally().finished == 5
 
 
-def test_trials_of_a_driver_that_lives_are_left_alone(ledger: Ledgers) -> None:
-    busy, other = ledger(), ledger()
+def test_trials_of_a_driver_that_lives_are_left_alone(trial_store: Ledgers) -> None:
+    busy, other = trial_store(), trial_store()
     claim = claimed(busy)
     assert other.recover() == []
     finish(busy, claim)
 
 
-def test_a_driver_elsewhere_lives_as_long_as_its_heartbeat(ledger: Ledgers) -> None:
+def test_a_driver_elsewhere_lives_as_long_as_its_heartbeat(trial_store: Ledgers) -> None:
     far = replace(here(), host="far away", pid=NOBODY)
-    busy, other = ledger(owner=far), ledger()
+    busy, other = trial_store(owner=far), trial_store()
     claimed(busy)
     assert other.recover() == []
     busy.owner = replace(busy.owner, heartbeat=time.time() - PATIENCE_SECONDS - 1)
@@ -57,17 +57,17 @@ def test_a_driver_elsewhere_lives_as_long_as_its_heartbeat(ledger: Ledgers) -> N
     assert other.recover() == [0]
 
 
-def test_it_is_known_which_trials_had_a_point_before(ledger: Ledgers) -> None:
+def test_it_is_known_which_trials_had_a_point_before(trial_store: Ledgers) -> None:
     """One of them may have ended: its record is looked for."""
     for numbers in ((), (0,), (0, 1)):
-        driver = ledger(budget=2)
+        driver = trial_store(budget=2)
         driver.recover()
         assert claimed(driver).before == numbers
         die(driver)
 
 
-def test_a_driver_killed_between_its_steps_loses_nothing(ledger: Ledgers) -> None:
-    dead = ledger(budget=3)
+def test_a_driver_killed_between_its_steps_loses_nothing(trial_store: Ledgers) -> None:
+    dead = trial_store(budget=3)
     half = claimed(dead)
     # Asked, not signed; then one is signed, not drawn.
     dead.study.ask()
@@ -78,7 +78,7 @@ def test_a_driver_killed_between_its_steps_loses_nothing(ledger: Ledgers) -> Non
     trial.set_user_attr(VOID, "trial 0 has the same point")
     trial.set_user_attr(OWNER, dead.owner.identity)
     die(dead)
-    heir = ledger(budget=3)
+    heir = trial_store(budget=3)
     assert heir.recover() == [0, 1, 2, 3]
     assert heir.tally().finished == heir.tally().running == 0
     points = []
@@ -89,11 +89,11 @@ def test_a_driver_killed_between_its_steps_loses_nothing(ledger: Ledgers) -> Non
     assert len(complete(heir)) == len(set(complete(heir))) == 3
 
 
-def test_a_lost_point_that_two_drivers_take_up_is_run_once(ledger: Ledgers) -> None:
-    dead = ledger(budget=2)
+def test_a_lost_point_that_two_drivers_take_up_is_run_once(trial_store: Ledgers) -> None:
+    dead = trial_store(budget=2)
     lost = claimed(dead)
     die(dead)
-    one, two = ledger(budget=2), ledger(budget=2)
+    one, two = trial_store(budget=2), trial_store(budget=2)
     one.recover()
     # Both see it before either has taken it.
     given, before = two._given(0, two.trials(), ())
@@ -103,20 +103,20 @@ def test_a_lost_point_that_two_drivers_take_up_is_run_once(ledger: Ledgers) -> N
     assert claimed(two).point != lost.point
 
 
-def test_a_trial_that_was_being_failed_is_failed(ledger: Ledgers) -> None:
-    dead = ledger(budget=1)
+def test_a_trial_that_was_being_failed_is_failed(trial_store: Ledgers) -> None:
+    dead = trial_store(budget=1)
     claimed(dead).trial.set_user_attr("reason", "broken")
     die(dead)
-    heir = ledger(budget=1)
+    heir = trial_store(budget=1)
     heir.recover()
     assert heir.tally().failed == 1
     assert heir.claim() is None
 
 
 def test_a_trial_that_was_taken_for_lost_is_left_to_others(
-    ledger: Ledgers, caplog: pytest.LogCaptureFixture
+    trial_store: Ledgers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    slow, other = ledger(budget=1), ledger(budget=1)
+    slow, other = trial_store(budget=1), trial_store(budget=1)
     claim = claimed(slow)
     slow.study.set_user_attr(
         f"driver:{slow.owner.identity}", replace(slow.owner, pid=NOBODY).to_json()
@@ -129,8 +129,8 @@ def test_a_trial_that_was_taken_for_lost_is_left_to_others(
     assert other.tally().complete == other.tally().finished == 1
 
 
-def test_a_released_trial_is_run_again(ledger: Ledgers) -> None:
-    driver = ledger(budget=1)
+def test_a_released_trial_is_run_again(trial_store: Ledgers) -> None:
+    driver = trial_store(budget=1)
     first = claimed(driver)
     driver.release(first)
     again = claimed(driver)
@@ -142,14 +142,14 @@ def test_a_released_trial_is_run_again(ledger: Ledgers) -> None:
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "qmc"])
 def test_a_lost_point_is_run_again_when_the_sampler_has_learnt(
-    ledger: Ledgers, sampler: str
+    trial_store: Ledgers, sampler: str
 ) -> None:
-    dead = ledger(budget=14, sampler=sampler)
+    dead = trial_store(budget=14, sampler=sampler)
     for _ in range(12):
         finish(dead, claimed(dead))
     lost = claimed(dead)
     die(dead)
-    heir = ledger(budget=14, sampler=sampler)
+    heir = trial_store(budget=14, sampler=sampler)
     heir.recover()
     again = claimed(heir)
     assert again.point == lost.point
@@ -157,7 +157,7 @@ def test_a_lost_point_is_run_again_when_the_sampler_has_learnt(
     assert claimed(heir).point != lost.point
 
 
-def test_many_drivers_that_die_share_a_budget_exactly(ledger: Ledgers, tmp_path: Path) -> None:
+def test_many_drivers_that_die_share_a_budget_exactly(trial_store: Ledgers, tmp_path: Path) -> None:
     """Threads with a connection each, most of which leave trials behind as a killed driver does."""
     budget, errors = 20, []
 
@@ -165,7 +165,7 @@ def test_many_drivers_that_die_share_a_budget_exactly(ledger: Ledgers, tmp_path:
         chance = random.Random(number)
         try:
             while True:
-                driver = ledger(budget=budget, where=open_storage("sqlite", tmp_path))
+                driver = trial_store(budget=budget, where=open_storage("sqlite", tmp_path))
                 while True:
                     driver.recover()
                     claim = driver.claim()
@@ -188,7 +188,7 @@ def test_many_drivers_that_die_share_a_budget_exactly(ledger: Ledgers, tmp_path:
     for thread in threads:
         thread.join(timeout=60)
     assert errors == []
-    last = ledger(budget=budget, where=open_storage("sqlite", tmp_path))
+    last = trial_store(budget=budget, where=open_storage("sqlite", tmp_path))
     assert len(complete(last)) == len(set(complete(last))) == budget
     # Some points were lost on the way.
     assert any(is_lost(trial) for trial in last.trials())

@@ -8,7 +8,7 @@ import pytest
 
 from compress.analysis.goals import parse_goals
 from compress.core.monitor import Forecast, Rejected
-from compress.search.limits import EarlyLook
+from compress.search.limits import EarlyStopping
 from compress.search.reporter import Order, Reporter
 
 GOALS = {"accuracy": "maximize"}
@@ -28,7 +28,7 @@ class Line:
 
 
 def reporter(
-    baseline: dict[str, float], look: EarlyLook | None = None, **constraints: str
+    baseline: dict[str, float], look: EarlyStopping | None = None, **constraints: str
 ) -> Reporter:
     goals = parse_goals(GOALS, constraints, "validation")
     order = Order(0, (), goals.constraints, baseline, look)
@@ -66,7 +66,7 @@ def test_a_forecast_rejects_what_is_sure_to_break_a_bound(
     assert made.rejection.excesses == pytest.approx(broken)
 
 
-LOOK = EarlyLook(after=0.5, margin=0.1)
+LOOK = EarlyStopping(after=0.5, margin=0.1)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_an_early_look_ends_what_is_too_far_from_the_accuracy_asked_for(
     stage: str,
     done: int,
     accuracy: float,
-    look: EarlyLook | None,
+    look: EarlyStopping | None,
     constraints: dict[str, str],
     excess: float | None,
 ) -> None:
@@ -149,7 +149,7 @@ def test_an_early_look_knows_which_way_a_score_is_better(
 
 
 def test_a_score_that_is_not_taken_in_training_is_left_to_the_end() -> None:
-    made = reporter({"perplexity": 20.0}, LOOK, matthews=">= 0.5")
+    made = reporter({"perplexity": 20.0}, LOOK, mcc=">= 0.5")
     made.stage("student")
     made.look(50, 100, lambda: {"perplexity": 900.0})
     assert made.rejection is None

@@ -16,17 +16,17 @@ from optuna.trial import TrialState
 from compress.config.blame import Blame, blame, blamed
 from compress.config.errors import UserError
 from compress.search.batches import Batches
-from compress.search.crew import Died
-from compress.search.desk import Desk
-from compress.search.ledger import Ledger
 from compress.search.run import last_words, run_search
+from compress.search.scheduler import Scheduler
 from compress.search.storage import open_study
+from compress.search.trial_store import TrialStore
 from compress.search.trials import Tally
+from compress.search.worker_pool import Died
 from tests.commands import refusal
 from tests.search.engine import search_of
-from tests.search.ledgers import GOALS, WIDE, Ledgers, claimed, die, finish
 from tests.search.outcomes import check_finished, reasons, trials
 from tests.search.test_sweeper import SEARCH, folders, here
+from tests.search.trial_stores import GOALS, WIDE, Ledgers, claimed, die, finish
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -75,20 +75,20 @@ def test_a_run_without_a_record_says_where_to_look(tmp_path: Path) -> None:
 
 
 def ledger_of(*keys: str) -> Mock:
-    """A ledger of a search over some settings."""
-    ledger = Mock(spec=Ledger)
-    ledger.space = Mock(dimensions=[Mock(key=key) for key in keys])
-    return ledger
+    """A trial store of a search over some settings."""
+    trial_store = Mock(spec=TrialStore)
+    trial_store.space = Mock(dimensions=[Mock(key=key) for key in keys])
+    return trial_store
 
 
 def test_a_record_that_cannot_be_read_is_the_cause(tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / "metrics.json").write_text("{")
-    ledger = ledger_of("x")
-    desk = Desk(ledger, GOALS, Mock(), tmp_path, Mock(), Mock())
+    trial_store = ledger_of("x")
+    scheduler = Scheduler(trial_store, GOALS, Mock(), tmp_path, Mock(), Mock())
     claim = Mock(number=0)
-    assert not desk.end(claim, None)
-    [call] = ledger.fail.call_args_list
+    assert not scheduler.end(claim, None)
+    [call] = trial_store.fail.call_args_list
     assert "0/metrics.json is not valid JSON" in call.args[1]
 
 
@@ -141,36 +141,36 @@ def job(error: Exception | None) -> JobReturn:
 
 
 def test_a_job_of_a_launcher_that_leaves_no_record_has_its_error_as_the_cause() -> None:
-    launcher, desk = Mock(), Mock(spec=Desk)
+    launcher, scheduler = Mock(), Mock(spec=Scheduler)
     launcher.launch.return_value = [job(None), job(OSError("no space"))]
     claims = [Mock(number=number, point={}) for number in range(2)]
-    Batches(desk, launcher, 2, ())._launch(claims)
-    assert [call.args for call in desk.end.call_args_list] == [
+    Batches(scheduler, launcher, 2, ())._launch(claims)
+    assert [call.args for call in scheduler.end.call_args_list] == [
         (claims[0], None),
         (claims[1], "OSError: no space"),
     ]
     launcher.launch.side_effect = RuntimeError("no cluster")
-    desk.end.reset_mock()
-    Batches(desk, launcher, 2, ())._launch(claims)
-    assert {call.args[1] for call in desk.end.call_args_list} == {
+    scheduler.end.reset_mock()
+    Batches(scheduler, launcher, 2, ())._launch(claims)
+    assert {call.args[1] for call in scheduler.end.call_args_list} == {
         "the launcher failed: RuntimeError: no cluster"
     }
 
 
 def test_a_batch_is_written_down_before_a_fault_of_all_ends_the_search() -> None:
-    launcher, desk = Mock(), Mock(spec=Desk)
+    launcher, scheduler = Mock(), Mock(spec=Scheduler)
     launcher.launch.return_value = [job(None)] * 3
-    desk.end.side_effect = [UserError("no rows"), True, UserError("no rows either")]
+    scheduler.end.side_effect = [UserError("no rows"), True, UserError("no rows either")]
     claims = [Mock(number=number, point={}) for number in range(3)]
     with pytest.raises(UserError, match=r"no rows$"):
-        Batches(desk, launcher, 3, ())._launch(claims)
-    assert desk.end.call_count == 3
+        Batches(scheduler, launcher, 3, ())._launch(claims)
+    assert scheduler.end.call_count == 3
 
 
 def test_a_study_that_came_to_nothing_can_be_begun_with_other_settings(
-    ledger: Ledgers, storage: BaseStorage
+    trial_store: Ledgers, storage: BaseStorage
 ) -> None:
-    first = ledger(budget=2)
+    first = trial_store(budget=2)
     mended = {"space": str(WIDE), "task.path": "right"}
 
     def reopened(**others: str) -> str:
@@ -189,8 +189,10 @@ def test_a_study_that_came_to_nothing_can_be_begun_with_other_settings(
     assert reopened() == str(mended)
 
 
-def test_a_study_with_a_trial_that_counts_cannot(ledger: Ledgers, storage: BaseStorage) -> None:
-    first = ledger(budget=2)
+def test_a_study_with_a_trial_that_counts_cannot(
+    trial_store: Ledgers, storage: BaseStorage
+) -> None:
+    first = trial_store(budget=2)
     finish(first, claimed(first))
     die(first)
     with pytest.raises(UserError, match="begun with other settings"):
@@ -207,18 +209,20 @@ def test_what_failed_before_it_was_mended_is_run_again(tmp_path: Path) -> None:
     kept = {key: raw[key] for key in ("schema", "started", "seconds", "seed", "choices")}
     failed = {"status": "failed", "error": "no rows", "overrides": [], "config": {}}
     record.write_text(json.dumps({**kept, **failed, "blame": [["task"]]}))
-    ledger = ledger_of("x")
-    ledger.claim.return_value = claim
-    desk = Desk(ledger, GOALS, Mock(), tmp_path / "trials", Mock(), Mock())
-    assert desk.next() is claim
+    trial_store = ledger_of("x")
+    trial_store.claim.return_value = claim
+    scheduler = Scheduler(trial_store, GOALS, Mock(), tmp_path / "trials", Mock(), Mock())
+    assert scheduler.next() is claim
 
 
 def test_last_words_tell_the_most_frequent_causes_first() -> None:
     front = Mock(folder=Path("search"))
     front.found.return_value = front.best.return_value = []
     front.pick_lines.return_value = iter(())
-    front.ledger.tally.return_value = Tally(complete=0, infeasible=1, failed=9, running=0, lost=0)
-    front.ledger.trials.return_value = [
+    front.trial_store.tally.return_value = Tally(
+        complete=0, infeasible=1, failed=9, running=0, lost=0
+    )
+    front.trial_store.trials.return_value = [
         Mock(state=TrialState.FAIL, user_attrs={"reason": reason})
         for reason in ("b", *"aaa", *"cdefg")
     ]

@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from compress import load
 from compress.config.errors import UserError
-from compress.interfaces import CompressedModel, Quantizer, Runnable, Step
+from compress.interfaces import CompressedModel, InferenceModel, Quantizer, Step
 from compress.quantizer.none import NoQuantizer
 from compress.store.artifact import folder_bytes, read_spec
 from compress.store.manifest import read_manifest
@@ -39,7 +39,7 @@ def test_plain_transformers_loads_the_same_model(folder: Path) -> None:
     plain = AutoModelForSequenceClassification.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     batch = tokenizer(["a good film", "a bad one"], padding=True, return_tensors="pt")
-    assert isinstance(ours, Runnable)
+    assert isinstance(ours, InferenceModel)
     assert torch.equal(ours.predict(batch), logits(plain, tokenizer))
     assert plain.config.id2label == {0: "sad", 1: "glad"}
 

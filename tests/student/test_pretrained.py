@@ -74,7 +74,7 @@ def test_another_tokenizer_of_the_same_size_is_refused_before_training(
     tokenizer = copy.deepcopy(teacher.tokenizer)
     tokenizer.add_tokens(["dull film"])
     tokenizer.save_pretrained(tmp_path)
-    monkeypatch.setattr("compress.student.components.learner.train_", None)
+    monkeypatch.setattr("compress.student.components.base.train_", None)
     student = pretrained(tmp_path, "student.matching.method=hidden")
     with pytest.raises(UserError, match="the teacher's tokenizer, got another one"):
         student.distill(context(teacher))

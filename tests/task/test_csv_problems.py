@@ -58,7 +58,7 @@ def test_numbers_are_learned_as_they_are(tmp_path: Path) -> None:
     made = task(write(tmp_path / "x.csv", table), problem="regression")
     data = made.load()
     assert data.training.problem == Regression("label")
-    assert made.scores() == ("spearman", "pearson", "root_mean_squared_error")
+    assert made.scores() == ("spearman", "pearson", "rmse")
     found = parts(data)
     assert {role: len(split) for role, split in found.items()} == {
         "train": 28, "validation": 4, "evaluation": 8,
@@ -76,12 +76,12 @@ def test_numbers_are_learned_as_they_are(tmp_path: Path) -> None:
 SPELT = [("0", "1"), ("false", "true"), ("no", "yes"), ("No", " TRUE "), ("0", "YES")]
 
 
-@pytest.mark.parametrize("spelt", SPELT)
-def test_several_columns_are_several_labels(spelt: tuple[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("spelled", SPELT)
+def test_several_columns_are_several_labels(spelled: tuple[str, str], tmp_path: Path) -> None:
     right = {f"text {i}": (i % 2, i % 3 // 2, 1) if i != 7 else (0, 0, 0) for i in range(40)}
     table = [
         ("text", "toxic", "x", "rude, or not"),
-        *((text, *(spelt[each] for each in row)) for text, row in right.items()),
+        *((text, *(spelled[each] for each in row)) for text, row in right.items()),
     ]
     path = tmp_path / "x.tsv"
     path.write_text("".join("\t".join(row) + "\n" for row in table))
@@ -118,7 +118,7 @@ def test_labels_are_weighted_by_the_rows_without_them(tmp_path: Path) -> None:
     made = task(path, label=("a", "b"), class_weights="balanced")
     data = made.load()
     assert data.training.problem == MultiLabel(("a", "b"), weights=(3.0, 1.0))
-    assert made.scores()[-1] == "f1_by_weight"
+    assert made.scores()[-1] == "f1_class_weighted"
     assert data.source.endswith("balanced on the train rows: a 3, b 1")
 
 

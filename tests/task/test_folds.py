@@ -32,7 +32,7 @@ def texts(data: TaskData) -> dict[str, list[tuple[str, ...]]]:
 
 
 def check_folds(folds: list[TaskData], rows: Counter[tuple[str, ...]]) -> None:
-    """Every row is judged once, and no text that is learnt from is judged in the same fold."""
+    """Every row is judged once, and no text that is learned from is judged in the same fold."""
     judged = Counter(row for data in folds for row in texts(data)["evaluation"])
     assert judged == rows
     seen: set[tuple[str, ...]] = set()

@@ -119,9 +119,9 @@ def test_the_files_of_each_corpus_are_read(corpus: str, tmp_path: Path) -> None:
     assert len(data.training.train) + len(data.training.validation) == 30
     if corpus == "stsb":
         assert data.training.problem == Regression("score")
-        assert task.scores() == ("spearman", "pearson", "root_mean_squared_error")
+        assert task.scores() == ("spearman", "pearson", "rmse")
         return
-    extra = {"cola": ("matthews",), "mrpc": ("f1",), "qqp": ("f1",)}.get(corpus, ())
+    extra = {"cola": ("mcc",), "mrpc": ("f1",), "qqp": ("f1",)}.get(corpus, ())
     assert isinstance(data.training.problem, Classification)
     assert len(data.training.problem.names) == len(LAYOUTS[corpus][2])
     assert data.training.problem.others == ("f1_macro", *extra)

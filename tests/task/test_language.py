@@ -1,4 +1,4 @@
-"""A language model through a whole run: cut, distilled, pruned, quantised, reloaded, measured."""
+"""A language model through a whole run: cut, distilled, pruned, quantized, reloaded, measured."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_claims, live_shapes, live_zeros
 from compress.problem.classification import Classification
-from compress.store.artifact import RunSpec, new_folder, read_model, seal
+from compress.store.artifact import RunSpec, finalize, new_folder, read_model
 from compress.store.cache import StageStore
 from compress.store.manifest import read_manifest
 from compress.teacher.artifact import ArtifactTeacher
@@ -94,14 +94,14 @@ def test_codes_are_refused_before_any_weight_is_read(
     name: str, overrides: tuple[str, ...], teacher: CompressedModel, tmp_path: Path
 ) -> None:
     folder = write(teacher, tmp_path / "model", name, *overrides)
-    with pytest.raises(UserError, match=r"is quantised .* expected float weights"):
+    with pytest.raises(UserError, match=r"is quantized .* expected float weights"):
         ArtifactTeacher(folder=str(folder)).check()
 
 
 def test_another_runtimes_folder_is_refused(teacher: CompressedModel, tmp_path: Path) -> None:
     new_folder(tmp_path / "model")
     teacher.module.save_pretrained(tmp_path / "model")
-    seal(teacher, tmp_path / "model", RunSpec("other", "BertModel"))
+    finalize(teacher, tmp_path / "model", RunSpec("other", "BertModel"))
     with pytest.raises(UserError, match="exported for other, expected torch"):
         ArtifactTeacher(folder=str(tmp_path / "model")).check()
 

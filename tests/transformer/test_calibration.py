@@ -11,10 +11,10 @@ from compress.transformer.calibration import (
     Run,
     Unit,
     calibration_rows,
+    capture_inputs,
     input_norms,
     walk_layers,
     walk_linears,
-    watch_inputs,
 )
 from compress.transformer.chains import find_chains
 from compress.transformer.stacks import LINEARS, block_linears, layer_units
@@ -47,7 +47,7 @@ def reference_(module: nn.Module, rows: list[dict[str, Tensor]]) -> Sums:
         def add(linear: str, inputs: Tensor) -> None:
             found[linear] = found.get(linear, 0) + inputs.square().sum(dim=0)
 
-        with watch_inputs(linears, add):
+        with capture_inputs(linears, add):
             for row in rows:
                 module(**row)
         change_(units[name])

@@ -17,7 +17,7 @@ from compress.transformer.padding import fit_padding_
 from compress.transformer.torch_model import TorchModel
 from tests.checkpoints import CONFIGS, DECODERS, logits_alone, save_checkpoint, small_tokenizer
 
-# They mix neighbouring tokens, whatever the mask says.
+# They mix neighboring tokens, whatever the mask says.
 MIXES = ("convbert", "fnet", "funnel", "mobilebert")
 NO_PADDING: list[tuple[str, dict[str, Any], str | None]] = [
     ("llama", {"frame": False}, "[SEP]"),

@@ -205,7 +205,7 @@ def test_a_bert_that_lost_half_of_both_is_plain_again(teachers: Teachers) -> Non
     assert (config.hidden_size, config.num_attention_heads) == (8, 1)
 
 
-def test_factorised_projections_are_cut_where_they_meet_the_stream(
+def test_factorized_projections_are_cut_where_they_meet_the_stream(
     teachers: Teachers, context: Contexts, tmp_path: Path
 ) -> None:
     teacher = teachers("bert")

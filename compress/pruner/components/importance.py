@@ -34,7 +34,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from compress.interfaces import StageContext
-from compress.pruner.components.reducer import Workpiece
+from compress.pruner.components.base import PruningState
 from compress.transformer.blocks import Block, Units, shape_of, weight_matrix
 from compress.transformer.calibration import Run, Unit, calibration_rows, walk_layers
 
@@ -44,7 +44,7 @@ Scores = list[Float[Tensor, " units"]]
 
 
 @torch.no_grad()
-def l1_importance(work: Workpiece, sites: Sites, ctx: StageContext) -> Scores:
+def l1_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Scores:
     """The sum of |W| over the rows that make each unit and the columns that read it."""
     scores = []
     for block, units in sites:
@@ -56,13 +56,13 @@ def l1_importance(work: Workpiece, sites: Sites, ctx: StageContext) -> Scores:
     return scores
 
 
-def random_importance(work: Workpiece, sites: Sites, ctx: StageContext) -> Scores:
+def random_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Scores:
     """Uniform in [0, 1), drawn from the run's seed."""
     generator = torch.Generator().manual_seed(ctx.seed)
     return [torch.rand(units.count, generator=generator) for _, units in sites]
 
 
-def taylor_importance(work: Workpiece, sites: Sites, ctx: StageContext) -> Scores:
+def taylor_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Scores:
     """Mean over rows of |∂L/∂ξ|, with L what is lost on the row against its label.
 
     Not what the authors' code computes, which takes absolute values per token; see the module.
@@ -87,7 +87,7 @@ def taylor_importance(work: Workpiece, sites: Sites, ctx: StageContext) -> Score
     return [total / len(rows) for total in totals]
 
 
-def activation_importance(work: Workpiece, sites: Sites, ctx: StageContext) -> Scores:
+def activation_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Scores:
     """‖X_u · W_uᵀ‖ over all calibration tokens, with one layer's inputs in memory at a time."""
     by_name = {block.name: (block, units) for block, units in sites}
     scores: Scores = []
@@ -102,7 +102,7 @@ def activation_importance(work: Workpiece, sites: Sites, ctx: StageContext) -> S
     return scores
 
 
-IMPORTANCES: dict[str, Callable[[Workpiece, Sites, StageContext], Scores]] = {
+IMPORTANCES: dict[str, Callable[[PruningState, Sites, StageContext], Scores]] = {
     "l1": l1_importance,
     "random": random_importance,
     "taylor": taylor_importance,

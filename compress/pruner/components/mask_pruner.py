@@ -13,6 +13,7 @@ from torch import Tensor
 from compress.config.errors import ConfigError
 from compress.config.settings import check_choice, check_fraction, parse_pattern
 from compress.interfaces import StageContext
+from compress.pruner.components.base import BasePruner, PruningState
 from compress.pruner.components.masks import (
     check_pattern,
     check_pattern_fits,
@@ -21,7 +22,6 @@ from compress.pruner.components.masks import (
     keep_pattern,
     masks_together,
 )
-from compress.pruner.components.reducer import Reducer, Workpiece
 from compress.transformer.blocks import scoped_linears, weight_matrix
 from compress.transformer.calibration import input_norms, walk_linears
 
@@ -32,7 +32,7 @@ ROW, LAYER, GLOBAL = "row", "layer", "global"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparsePruner(Reducer, ABC):
+class SparsePruner(BasePruner, ABC):
     """A pruner that sets weights of the transformer's Linear layers to zero.
 
     Attributes:
@@ -112,7 +112,7 @@ class MaskPruner(SparsePruner, ABC):
 
     @final
     @torch.no_grad()
-    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+    def prune_(self, work: PruningState, ctx: StageContext) -> None:
         """Masks every layer in scope."""
         linears = scoped_linears(work.module, self.scope)
 

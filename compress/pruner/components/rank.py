@@ -1,4 +1,4 @@
-"""Ranks of factorised layers: what a rule asks for, and what saves any weights. Pure."""
+"""Ranks of factorized layers: what a rule asks for, and what saves any weights. Pure."""
 
 from __future__ import annotations
 

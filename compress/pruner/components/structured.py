@@ -23,8 +23,8 @@ from torch import Tensor
 from compress.config.errors import ConfigError
 from compress.config.settings import check_choice, check_fraction, check_positive
 from compress.interfaces import StageContext
+from compress.pruner.components.base import BasePruner, PruningState
 from compress.pruner.components.importance import IMPORTANCES, Scores, Sites
-from compress.pruner.components.reducer import Reducer, Workpiece
 from compress.transformer.blocks import Block, Units, known_blocks
 from compress.transformer.surgery import keep_units_
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitPruner(Reducer, ABC):
+class UnitPruner(BasePruner, ABC):
     """Takes the units out of each layer that matter least.
 
     Attributes:
@@ -95,7 +95,7 @@ class UnitPruner(Reducer, ABC):
             keep_units_(block, units, torch.arange(count))
         return skeleton
 
-    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+    def prune_(self, work: PruningState, ctx: StageContext) -> None:
         """Scores the units of all layers, then cuts.
 
         Raises:
@@ -173,7 +173,7 @@ def global_kept(scores: Scores, sparsity: float, round_to: int) -> list[int]:
     if sparsity == 0:
         return counts
     # Past each layer's first group, which does not compete.
-    worths = [_group_means(normalised(score), round_to)[1:] for score in scores]
+    worths = [_group_means(normalized(score), round_to)[1:] for score in scores]
     wanted = round((1 - sparsity) * sum(counts) / round_to)
     more = max(wanted - len(counts), 0)
     owners = torch.cat([torch.full((len(w),), layer) for layer, w in enumerate(worths)])
@@ -191,7 +191,7 @@ ALLOCATIONS: dict[str, Callable[[Scores, float, int], list[int]]] = {
 }
 
 
-def normalised(score: Float[Tensor, " units"]) -> Float[Tensor, " units"]:
+def normalized(score: Float[Tensor, " units"]) -> Float[Tensor, " units"]:
     """A layer's scores over their ℓ2 norm; zeros stay zeros."""
     norm = score.norm()
     return score / norm if norm > 0 else score

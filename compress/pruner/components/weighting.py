@@ -1,4 +1,4 @@
-"""Which errors of a factorised layer count most: four norms, in each of which an SVD is optimal.
+"""Which errors of a factorized layer count most: four norms, in each of which an SVD is optimal.
 
 A norm is ‖diag(rows) · (W - U·V) · columns‖ with W as [out, in]. Scales do not matter, so sums over
 tokens stand for means.
@@ -15,7 +15,7 @@ tokens stand for means.
   Of a layer that the loss of no row depends on, such as the last layer's local queries in a
   Longformer that classifies by its global token, all errors count the same.
 
-Statistics of the inputs are taken behind the blocks that are factorised already, with one block's
+Statistics of the inputs are taken behind the blocks that are factorized already, with one block's
 in memory at a time; gradients are those of the intact model, with one weight's in memory at a time.
 """
 
@@ -32,7 +32,7 @@ from transformers.pytorch_utils import Conv1D
 
 from compress.config.errors import UserError
 from compress.interfaces import StageContext
-from compress.pruner.components.reducer import Workpiece
+from compress.pruner.components.base import PruningState
 from compress.transformer.blocks import weight_matrix
 from compress.transformer.calibration import (
     calibration_rows,
@@ -132,7 +132,7 @@ def damped_importance(
 
 
 def weigh_plainly(
-    work: Workpiece, shapes: Shapes, ctx: StageContext, damping: float, use: Use
+    work: PruningState, shapes: Shapes, ctx: StageContext, damping: float, use: Use
 ) -> None:
     """The plain norm of every layer."""
     for name in shapes:
@@ -140,7 +140,7 @@ def weigh_plainly(
 
 
 def weigh_by_inputs(
-    work: Workpiece, shapes: Shapes, ctx: StageContext, damping: float, use: Use
+    work: PruningState, shapes: Shapes, ctx: StageContext, damping: float, use: Use
 ) -> None:
     """The norm of what each layer puts out on the calibration tokens."""
 
@@ -153,7 +153,7 @@ def weigh_by_inputs(
 
 
 def weigh_by_activations(
-    work: Workpiece, shapes: Shapes, ctx: StageContext, damping: float, use: Use
+    work: PruningState, shapes: Shapes, ctx: StageContext, damping: float, use: Use
 ) -> None:
     """The norm in which each column counts by the mean size of its input, to the power α."""
 
@@ -167,7 +167,7 @@ def weigh_by_activations(
 
 
 def weigh_by_fisher(
-    work: Workpiece, shapes: Shapes, ctx: StageContext, damping: float, use: Use
+    work: PruningState, shapes: Shapes, ctx: StageContext, damping: float, use: Use
 ) -> None:
     """The norm in which each row counts by its Fisher information, to the power ½."""
     totals = fisher_rows(work, shapes, ctx)
@@ -180,7 +180,7 @@ def weigh_by_fisher(
         use(name, Norm(rows, plain_norm(weight).columns))
 
 
-WEIGHTINGS: dict[str, Callable[[Workpiece, Shapes, StageContext, float, Use], None]] = {
+WEIGHTINGS: dict[str, Callable[[PruningState, Shapes, StageContext, float, Use], None]] = {
     "none": weigh_plainly,
     "input": weigh_by_inputs,
     "activation": weigh_by_activations,
@@ -189,7 +189,7 @@ WEIGHTINGS: dict[str, Callable[[Workpiece, Shapes, StageContext, float, Use], No
 
 
 def fisher_rows(
-    work: Workpiece, shapes: Shapes, ctx: StageContext
+    work: PruningState, shapes: Shapes, ctx: StageContext
 ) -> dict[str, Float[Tensor, " out"]]:
     """Σ_j (∂L/∂W_ij)² of each layer's output rows, summed over the calibration rows.
 

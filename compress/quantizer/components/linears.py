@@ -52,7 +52,7 @@ class LinearFormat(Quantizer, TorchFormat):
         check_choice(self, "embeddings", CHOICES)
 
     def check(self, skeleton: PreTrainedModel) -> None:
-        """Refuses embeddings that the model does not have or that cannot be quantised.
+        """Refuses embeddings that the model does not have or that cannot be quantized.
 
         Raises:
             ConfigError: so it is; or the model's layers have weights that are no Linear's.
@@ -78,7 +78,7 @@ class LinearFormat(Quantizer, TorchFormat):
 
 
 class QuantizedLinear(QuantizedModule, ABC):
-    """A Linear with quantised weights. Its state is plain tensors: what it says is on disk."""
+    """A Linear with quantized weights. Its state is plain tensors: what it says is on disk."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
         """An empty layer; what it holds comes from a Linear or from a state dict."""

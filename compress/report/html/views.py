@@ -37,7 +37,7 @@ from compress.report.plotted import PLACES
 from compress.report.points import AS_GOOD, BEATEN, FRONT, Place
 
 MANY = 150  # more points than this are drawn smaller, or they hide each other
-NARROWEST = 0.01  # scores that the colours span
+NARROWEST = 0.01  # scores that the colors span
 RANGED = ("score", "latency")
 # Marker, size, fill and edge, the last place on top; page.html has the legend.
 LOOKS: dict[Place, tuple[str, int, str, str]] = {
@@ -147,15 +147,15 @@ def _error_bars(plot: figure, drawn: Drawn, x: str, y: str) -> None:
 
 
 def _dots(plot: figure, drawn: Drawn, place: str, where: Place) -> GlyphRenderer:
-    """The points of one place, in the plot of the two costs coloured by the score."""
+    """The points of one place, in the plot of the two costs colored by the score."""
     x, y = PLACES[place]
     marker, size, fill, edge = LOOKS[where]
     looks: dict[str, Any] = {"fill_color": fill, "line_color": edge}
     if place == "place_cost":
-        colour = _colours(drawn)
-        looks = {"fill_color": colour, "line_color": BLACK if where == FRONT else edge}
+        color = _colors(drawn)
+        looks = {"fill_color": color, "line_color": BLACK if where == FRONT else edge}
         if where == FRONT:
-            _colour_bar(plot, colour["transform"], drawn)
+            _color_bar(plot, color["transform"], drawn)
     if where == BEATEN and len(drawn.source.data[x]) > MANY:
         size //= 2
     view = CDSView(filter=drawn.keep & GroupFilter(column_name=place, group=where))
@@ -165,17 +165,17 @@ def _dots(plot: figure, drawn: Drawn, place: str, where: Place) -> GlyphRenderer
     )  # fmt: skip
 
 
-def _colours(drawn: Drawn) -> Any:
+def _colors(drawn: Drawn) -> Any:
     """Dark is good."""
     scores = drawn.source.data["score"]
-    # One score alone has no span to be coloured by.
+    # One score alone has no span to be colored by.
     low, high = min(scores), max(*scores, min(scores) + NARROWEST)
     palette = Cividis256[::-1] if drawn.kind.better == "higher" else Cividis256
     scale = log_cmap if drawn.logarithmic else linear_cmap
     return scale("score", palette, low, high)
 
 
-def _colour_bar(plot: figure, mapper: object, drawn: Drawn) -> None:
+def _color_bar(plot: figure, mapper: object, drawn: Drawn) -> None:
     marks = decimal_marks() if drawn.logarithmic else {}
     bar = ColorBar(color_mapper=mapper, title=drawn.kind.words, width=12, **marks)
     bar.title_text_font_style = "normal"

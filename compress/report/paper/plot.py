@@ -31,7 +31,7 @@ from compress.report.points import AS_GOOD, places, shapes_of, speedup_at
 from compress.report.points import FRONT as ON_FRONT
 from compress.system.files import write_atomically
 
-# Okabe & Ito 2008: told apart by colour-blind readers.
+# Okabe & Ito 2008: told apart by color-blind readers.
 FRONT, BASELINE, GREY = "#0072B2", "#D55E00", "#8A8A8A"
 # By which values are better. Dark is good; even in lightness, so it survives a grey printer too.
 COLOURS = {"higher": "cividis_r", "lower": "cividis"}
@@ -148,7 +148,7 @@ def _draw(figure: Figure, panels: Sequence[Plane], record: RunRecord) -> list[Ax
     for ax, panel in zip(drawn[:2], panels[:2], strict=True):
         _points(ax, panel)
         _staircase(ax, panel)
-    colours = _coloured_points(third, panels[2], panels[0].y)
+    colors = _colored_points(third, panels[2], panels[0].y)
     for ax, panel in zip(drawn, panels, strict=True):
         ax.plot(panel.x.baseline, panel.y.baseline, **STAR, zorder=6)
         ax.set_xlabel(panel.x.title)
@@ -166,7 +166,7 @@ def _draw(figure: Figure, panels: Sequence[Plane], record: RunRecord) -> list[Ax
     handles = _legend(teacher, panels[0], kind.words)
     corner.legend(handles=handles, loc="lower left", frameon=False)
     bar = corner.inset_axes((0.06, 0.94, 0.9, 0.05))
-    figure.colorbar(colours, cax=bar, orientation="horizontal", label=f"left: {kind.words}")
+    figure.colorbar(colors, cax=bar, orientation="horizontal", label=f"left: {kind.words}")
     if panels[0].y.logarithmic:
         first.set_yscale("log")
         _plain_marks(first.yaxis)
@@ -184,39 +184,39 @@ def _plain_marks(axis: AnyAxis) -> None:
 def _points(ax: Axes, panel: Plane) -> None:
     """The runs and their intervals; those of the front on top."""
     beaten = ~panel.front & ~panel.close
-    for order, (which, colour, face) in enumerate(
+    for order, (which, color, face) in enumerate(
         ((beaten, GREY, GREY), (panel.close, GREY, "white"), (panel.front, FRONT, FRONT))
     ):
-        _bars(ax, panel, which, colour, order)
+        _bars(ax, panel, which, color, order)
         ax.plot(
             panel.x.values[which], panel.y.values[which], **DOT,
-            markeredgecolor="white" if face == colour else colour, markerfacecolor=face,
+            markeredgecolor="white" if face == color else color, markerfacecolor=face,
             zorder=3 + order,
         )  # fmt: skip
 
 
-def _coloured_points(ax: Axes, panel: Plane, shade: Axis) -> ScalarMappable:
-    """The runs by a third figure's colour: rings where not told apart, dark edges on the front."""
+def _colored_points(ax: Axes, panel: Plane, shade: Axis) -> ScalarMappable:
+    """The runs by a third figure's color: rings where not told apart, dark edges on the front."""
     scale = LogNorm if shade.logarithmic else Normalize
-    colours = ScalarMappable(scale(*_range(shade.values)), COLOURS[shade.figure.better])
+    colors = ScalarMappable(scale(*_range(shade.values)), COLOURS[shade.figure.better])
     for row in np.argsort(panel.front, kind="stable"):
-        own = to_hex(tuple(colours.to_rgba(shade.values[row])))
+        own = to_hex(tuple(colors.to_rgba(shade.values[row])))
         _bars(ax, panel, np.arange(len(panel.front)) == row, own, 0)
         ax.plot(
             panel.x.values[row], panel.y.values[row], **DOT, zorder=3 + panel.front[row],
             markeredgecolor="black" if panel.front[row] else own if panel.close[row] else "white",
             markerfacecolor="white" if panel.close[row] else own,
         )  # fmt: skip
-    return colours
+    return colors
 
 
 def _range(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
-    """The ends of a scale of colours, some way apart even if all values are equal."""
+    """The ends of a scale of colors, some way apart even if all values are equal."""
     middle, half = (values.min() + values.max()) / 2, max(np.ptp(values) / 2, 0.005)
     return float(middle - half), float(middle + half)
 
 
-def _bars(ax: Axes, panel: Plane, which: Bool[np.ndarray, " n"], colour: str, order: int) -> None:
+def _bars(ax: Axes, panel: Plane, which: Bool[np.ndarray, " n"], color: str, order: int) -> None:
     """Intervals of 95 %, where there are any to see."""
     which = which & panel.barred
     if not which.any():
@@ -224,7 +224,7 @@ def _bars(ax: Axes, panel: Plane, which: Bool[np.ndarray, " n"], colour: str, or
     sides = [axis.bars()[:, which] if axis.bars().any() else None for axis in (panel.x, panel.y)]
     ax.errorbar(
         panel.x.values[which], panel.y.values[which], xerr=sides[0], yerr=sides[1],
-        fmt="none", ecolor=colour, elinewidth=0.7, alpha=0.55, zorder=1 + order / 10,
+        fmt="none", ecolor=color, elinewidth=0.7, alpha=0.55, zorder=1 + order / 10,
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ class OnnxFormat(ABC, Generic[Q]):
     """A quantizer's format in ONNX Runtime.
 
     Attributes:
-        tolerance: how far logits may be from the float model's in torch; see `Exported`.
+        tolerance: how far logits may be from the float model's in torch; see `ExportResult`.
         rounds_activations: whether what layers read is rounded as well.
         precision: what most of it computes in.
     """

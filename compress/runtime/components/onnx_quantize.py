@@ -1,6 +1,6 @@
 """Int8 in an ONNX graph: Linear weights per output channel, embedding tables per row.
 
-Only products with a weight are quantised. Quantising all that ONNX Runtime can, softmax and
+Only products with a weight are quantized. Quantizing all that ONNX Runtime can, softmax and
 LayerNorm among it, gave chance accuracy on a fine-tuned MiniLM-L6; products of two activations,
 attention's, stay float32 as they do in torch's int8.
 

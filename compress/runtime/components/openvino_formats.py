@@ -35,7 +35,7 @@ class OpenVinoFormat(ABC, Generic[Q]):
     """A quantizer's format in OpenVINO.
 
     Attributes:
-        tolerance: how far logits may be from the float model's; see `Exported`.
+        tolerance: how far logits may be from the float model's; see `ExportResult`.
         rounds_activations: whether what layers read is rounded as well. If not, the tolerance is of
             the float model with the weights that the graph stands for.
         precision: what is computed in where nothing is int8: "f32" or "bf16".

@@ -1,6 +1,6 @@
 """A model as an OpenVINO graph, and its weights in it by the names that torch gives them.
 
-A weight is found through the operator that reads it: quantisers put other constants in its place,
+A weight is found through the operator that reads it: quantizers put other constants in its place,
 with scales and zero points in between, and leave the reader where it was.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from compress.interfaces import CompressedModel, TrainingData
 
 TELEMETRY = "openvino_telemetry"
-# What a quantiser puts between a constant and the operator that reads it.
+# What a quantizer puts between a constant and the operator that reads it.
 DEQUANTIZATION = ("Convert", "Multiply", "Subtract", "Reshape", "FakeQuantize")
 INTEGERS = ("i4", "u4", "i8", "u8")
 

@@ -68,14 +68,14 @@ def class_labels(where: str, labels: pd.Series) -> list[str | None]:
                 f"{where}: row {row} has label {repr(label)[:SHOWN]}, expected text or a whole "
                 "number"
             )
-    spelt = [None if is_missing(label) else _spelt(label) for label in labels]
+    spelled = [None if is_missing(label) else _spelt(label) for label in labels]
     rows: dict[str, Any] = {}  # the first of each spelling
-    for row, name in zip(labels.index, spelt, strict=True):
+    for row, name in zip(labels.index, spelled, strict=True):
         if name is not None:
             rows.setdefault(name, row)
     numbers = {name: _number(name) for name in rows}
     if None in numbers.values():
-        return spelt
+        return spelled
     first: dict[Decimal | None, str] = {}
     for name, number in numbers.items():
         if not WHOLE.fullmatch(name):
@@ -88,7 +88,7 @@ def class_labels(where: str, labels: pd.Series) -> list[str | None]:
                 f"{where}: row {rows[name]} has label {name[:SHOWN]!r} and row {rows[other]} "
                 f"{other[:SHOWN]!r}, one number in two spellings; write each class in one way"
             )
-    return [None if name is None else name.partition(".")[0] for name in spelt]
+    return [None if name is None else name.partition(".")[0] for name in spelled]
 
 
 def number_labels(where: str, labels: pd.Series) -> list[float | None]:

@@ -25,12 +25,12 @@ class ClassNames:
 
     Attributes:
         names: in the order of the hub's class indices.
-        spelt: how the files spell them, in that order.
+        spelled: how the files spell them, in that order.
         metrics: what the benchmark judges by, beside accuracy.
     """
 
     names: tuple[str, ...]
-    spelt: tuple[str, ...]
+    spelled: tuple[str, ...]
     metrics: tuple[str, ...] = ()
 
     def scores(self) -> tuple[str, ...]:
@@ -53,16 +53,16 @@ class ClassNames:
             labels: as the file spells them; the index counts rows from 0.
 
         Raises:
-            UserError: one is spelt otherwise.
+            UserError: one is spelled otherwise.
         """
-        wrong = labels.index[~labels.isin(self.spelt)]
+        wrong = labels.index[~labels.isin(self.spelled)]
         if len(wrong):
-            choices = ", ".join(self.spelt)
+            choices = ", ".join(self.spelled)
             raise UserError(
                 f"{where}: row {wrong[0] + 1} has label {labels.loc[wrong[0]]!r}, allowed: "
                 f"{choices}"
             )
-        return labels.map(self.spelt.index).astype(int)
+        return labels.map(self.spelled.index).astype(int)
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ CORPORA: Mapping[str, Corpus] = {
     ),
     "cola": Corpus(
         "CoLA",
-        ClassNames(("unacceptable", "acceptable"), ("0", "1"), ("matthews",)),
+        ClassNames(("unacceptable", "acceptable"), ("0", "1"), ("mcc",)),
         ("sentence",),
         ("sentence", "label"),
         header=("source", "label", "star", "sentence"),

@@ -102,7 +102,7 @@ def test_of_many_on_a_front_some_are_numbered_and_it_is_said(
     assert texts.count("number 6") == 0
 
 
-def test_equal_runs_have_a_scale_of_colours_all_the_same(tmp_path: Path) -> None:
+def test_equal_runs_have_a_scale_of_colors_all_the_same(tmp_path: Path) -> None:
     base = make_record()
     assert base.metrics is not None
     speed = replace(base.speedup[0], low=2.5, high=3.0)  # its ratio lies outside

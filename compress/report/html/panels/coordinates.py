@@ -148,16 +148,16 @@ def _chart(search: PastSearch, trials: Sequence[PastTrial], axes: Sequence[Axis]
     chart.grid.visible = False
     chart.outline_line_color = None
     scores = [_score(search, trial) for trial in trials]
-    kind, colours = kind_of(scores[0]), [score.value for score in scores]
+    kind, colors = kind_of(scores[0]), [score.value for score in scores]
     palette = Cividis256[::-1] if kind.better == "higher" else Cividis256
-    scale = LogColorMapper if is_logarithmic(kind, colours) else LinearColorMapper
-    mapper = scale(palette, low=min(colours), high=max(colours))
+    scale = LogColorMapper if is_logarithmic(kind, colors) else LinearColorMapper
+    mapper = scale(palette, low=min(colors), high=max(colors))
     strong = min(0.9, max(0.35, CLEAR / len(trials)))
     source = ColumnDataSource(
         {
             "xs": [list(range(len(axes))) for _ in trials],
             "ys": [list(places) for places in zip(*(a.places for a in axes), strict=True)],
-            "colour": colours,
+            "color": colors,
             "alpha": [strong if trial.feasible else 0.3 * strong for trial in trials],
             "trial": [trial.number for trial in trials],
             "recipe": [recipe(trial.record) for trial in trials],
@@ -166,7 +166,7 @@ def _chart(search: PastSearch, trials: Sequence[PastTrial], axes: Sequence[Axis]
     )
     lines = chart.multi_line(
         "xs", "ys", source=source, line_width=2, line_alpha="alpha", nonselection_line_alpha=0.05,
-        line_color={"field": "colour", "transform": mapper},
+        line_color={"field": "color", "transform": mapper},
     )  # fmt: skip
     tips = [("trial", "@trial"), ("recipe", "@recipe"), ("", "@told")]
     chart.add_tools(HoverTool(renderers=[lines], tooltips=tips))

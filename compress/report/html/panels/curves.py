@@ -17,7 +17,7 @@ from compress.report.html.panels.front import Run, front_first
 from compress.report.html.panels.labels import run_sign, short
 from compress.report.sections import Section
 
-MOST = 8  # curves that are drawn: more colours are not told apart
+MOST = 8  # curves that are drawn: more colors are not told apart
 NAMED = 4  # runs that a curve's label names
 WIDTH, HEIGHT = 540, 350  # pixels
 POINTS = 500  # of a curve; of more, evenly spaced ones are drawn
@@ -94,17 +94,17 @@ def _figure(stage: str, shown: Sequence[Training]) -> figure:
     )
     items = []
     for number, training in enumerate(shown):
-        colour = PALETTE[number % len(PALETTE)]
+        color = PALETTE[number % len(PALETTE)]
         trained = [p for p in training.points if p.loss is not None]
         validated = [p for p in training.points if p.validation_loss is not None]
         made = []
         if trained:
             source = _source(training, trained, [p.loss for p in trained])
-            made.append(chart.line("step", "loss", source=source, color=colour, line_width=2))
+            made.append(chart.line("step", "loss", source=source, color=color, line_width=2))
         if validated:
             source = _source(training, validated, [p.validation_loss for p in validated])
-            made.append(chart.line("step", "loss", source=source, color=colour, line_dash="dashed"))
-            made.append(chart.scatter("step", "loss", source=source, color=colour, size=6))
+            made.append(chart.line("step", "loss", source=source, color=color, line_dash="dashed"))
+            made.append(chart.scatter("step", "loss", source=source, color=color, size=6))
         items.append(LegendItem(label=training.label, renderers=made))
     tips = [("runs", "@runs"), ("step", "@step"), ("epoch", "@epoch{0.00}"), ("loss", "@loss")]
     chart.add_tools(HoverTool(tooltips=tips))

@@ -39,8 +39,8 @@ def importance(search: PastSearch, found: Mapping[str, Mapping[str, float]]) -> 
     for place, (name, shares) in enumerate(found.items()):
         rows = [row - 0.4 + thick * (place + 0.5) for row in range(len(keys))]
         data = {"row": rows, "share": [shares[key] for key in keys], "key": keys}
-        colour = PALETTE[place % len(PALETTE)]
-        bars = chart.hbar("row", right="share", height=0.9 * thick, source=data, color=colour)
+        color = PALETTE[place % len(PALETTE)]
+        bars = chart.hbar("row", right="share", height=0.9 * thick, source=data, color=color)
         tips = [("setting", "@key"), (name, "@share{0.0%}")]
         chart.add_tools(HoverTool(renderers=[bars], tooltips=tips))
         items.append(LegendItem(label=name, renderers=[bars]))

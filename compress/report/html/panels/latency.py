@@ -96,12 +96,12 @@ def _figure(title: str, boxes: Sequence[Box]) -> figure:
             "row": list(range(len(boxes))),
             "name": [box.name for box in boxes],
             "samples": [box.samples for box in boxes],
-            "colour": [ORANGE if box.name == BASELINE else SKY for box in boxes],
+            "color": [ORANGE if box.name == BASELINE else SKY for box in boxes],
         }
     )
     chart.segment("low", "row", "high", "row", source=source, color=BLACK)
     bars = chart.hbar(
-        "row", left="first", right="third", height=0.6, source=source, fill_color="colour",
+        "row", left="first", right="third", height=0.6, source=source, fill_color="color",
         line_color=BLACK,
     )  # fmt: skip
     chart.scatter(

@@ -230,8 +230,8 @@ def _chart(
                 "kind": [kind] * len(weights),
             }
         )
-        colour = PALETTE[place % len(PALETTE)]
-        bars = made.vbar("x", top="share", width=0.9 * thick, source=source, color=colour)
+        color = PALETTE[place % len(PALETTE)]
+        bars = made.vbar("x", top="share", width=0.9 * thick, source=source, color=color)
         tips = [("layer", "@layer"), ("weight", "@kind"), (chart.title, "@share{0.0%}")]
         made.add_tools(HoverTool(renderers=[bars], tooltips=tips))
         items.append(LegendItem(label=short(name, 20), renderers=[bars]))

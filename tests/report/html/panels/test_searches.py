@@ -140,10 +140,10 @@ def test_lines_of_another_score_are_dark_where_it_is_good(
     panel = drawn(tmp_path, **trials)["All trials"]
     assert dark in panel.words
     [plot] = plots(panel)
-    numbers, colours = columns(plot, "trial", "colour")
-    assert (numbers, sorted(colours)) == (order, sorted(values)), "the best is on top"
+    numbers, colors = columns(plot, "trial", "color")
+    assert (numbers, sorted(colors)) == (order, sorted(values)), "the best is on top"
     [bar] = plot.select(ColorBar)
     ends = [bar.color_mapper.palette[end] for end in (0, -1)]
-    best_colour = ends[0] if way == "minimize" else ends[1]
-    assert best_colour == Cividis256[0], "the darkest"
+    best_color = ends[0] if way == "minimize" else ends[1]
+    assert best_color == Cividis256[0], "the darkest"
     assert bar.title == SCORES[metric].words

@@ -1,4 +1,4 @@
-"""What tests of the ledger share."""
+"""What tests of the trial store share."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from compress.analysis.goals import parse_goals
-from compress.search.ledger import Ledger
 from compress.search.owner import Owner
 from compress.search.space import point_key
+from compress.search.trial_store import TrialStore
 from compress.search.trials import POINT, Claim
 from tests.search.records import record_of
 
@@ -31,30 +31,30 @@ NARROW = {"b": "choice(one, two)", "c": "choice(1, 2, 3)"}
 NOBODY = 2**22 + 1  # above the largest process number of any system
 
 
-Ledgers = Callable[..., Ledger]
+Ledgers = Callable[..., TrialStore]
 
 
 def here() -> Owner:
     return Owner.here()
 
 
-def die(ledger: Ledger) -> None:
-    """Has the driver of a ledger be a process that is gone."""
-    ledger.owner = replace(ledger.owner, pid=NOBODY)
-    ledger._heard = 0.0
-    ledger.beat()
+def die(trial_store: TrialStore) -> None:
+    """Has the driver of a trial store be a process that is gone."""
+    trial_store.owner = replace(trial_store.owner, pid=NOBODY)
+    trial_store._heard = 0.0
+    trial_store.beat()
 
 
-def finish(ledger: Ledger, claim: Claim) -> None:
-    ledger.finish(claim, record_of(), Path("folder"))
+def finish(trial_store: TrialStore, claim: Claim) -> None:
+    trial_store.finish(claim, record_of(), Path("folder"))
 
 
-def claimed(ledger: Ledger) -> Claim:
-    claim = ledger.claim()
+def claimed(trial_store: TrialStore) -> Claim:
+    claim = trial_store.claim()
     assert claim is not None
     return claim
 
 
-def complete(ledger: Ledger) -> list[str]:
+def complete(trial_store: TrialStore) -> list[str]:
     states = (TrialState.COMPLETE,)
-    return [point_key(t.user_attrs[POINT]) for t in ledger.trials() if t.state in states]
+    return [point_key(t.user_attrs[POINT]) for t in trial_store.trials() if t.state in states]

@@ -19,9 +19,9 @@ from compress.config.blame import Blame
 from compress.config.errors import UserError
 from compress.records.schema import FILE, RunRecord, read_record
 from compress.search.job import OUTPUT
-from compress.search.ledger import Ledger
 from compress.search.limits import Limits
 from compress.search.reporter import Rejection
+from compress.search.trial_store import TrialStore
 from compress.search.trials import Claim
 from compress.store.run_folder import RUN, is_marked
 
@@ -49,15 +49,15 @@ class Shelf(Protocol):
 
 
 @dataclass
-class Desk:
-    """One driver's dealings with the ledger.
+class Scheduler:
+    """One driver's dealings with the trial store.
 
     Attributes:
         folder: of the search; each trial has a folder below it, named by its number.
         baseline: its figures by metric, once a run has measured them.
     """
 
-    ledger: Ledger
+    trial_store: TrialStore
     goals: Goals
     limits: Limits
     folder: Path
@@ -68,7 +68,7 @@ class Desk:
 
     def next(self) -> Claim | None:
         """A trial to run; None if there is none now. What was run already is concluded first."""
-        while (claim := self.ledger.claim()) is not None:
+        while (claim := self.trial_store.claim()) is not None:
             folders = (self.folder / str(number) for number in claim.before)
             found = ((_left(folder), folder) for folder in folders)
             records = ((r, folder) for r, folder in found if isinstance(r, RunRecord))
@@ -103,7 +103,7 @@ class Desk:
         """
         folder = self.folder / str(claim.number)
         if rejection is not None:
-            self.ledger.reject(claim, rejection.excesses, rejection.reason)
+            self.trial_store.reject(claim, rejection.excesses, rejection.reason)
             self._settled(claim, f"infeasible: {rejection.reason}")
             return True
         left = _left(folder)
@@ -115,39 +115,39 @@ class Desk:
 
     def fail(self, claim: Claim, reason: str) -> None:
         """Ends a trial by its own fault."""
-        self.ledger.fail(claim, reason)
+        self.trial_store.fail(claim, reason)
         self._settled(claim, f"failed: {reason}")
 
     def release(self, claim: Claim) -> None:
         """Puts a trial back; what it left is of no use but for the stage cache."""
-        self.ledger.release(claim)
+        self.trial_store.release(claim)
         folder = self.folder / str(claim.number)
         if is_marked(folder, RUN):
             shutil.rmtree(folder, ignore_errors=True)
 
     def keep_up(self) -> None:
         """Says that the driver is alive, and now and then looks for trials that were lost."""
-        self.ledger.beat()
+        self.trial_store.beat()
         now = time.monotonic()
         if self._looked is not None and now - self._looked < RECOVER_SECONDS:
             return
         self._looked = now
-        for number in self.ledger.recover():
+        for number in self.trial_store.recover():
             log.info("trial %d: its driver has died; its point is run again", number)
 
     def limit(self) -> str:
         """Which limit was reached, in words; "" if none was."""
         limits = self.limits
-        if limits.hours is not None and self.ledger.hours() > limits.hours:
+        if limits.hours is not None and self.trial_store.hours() > limits.hours:
             return f"hydra.sweeper.max_hours={limits.hours:g} have passed"
-        if limits.failures is not None and self.ledger.tally().failed > limits.failures:
+        if limits.failures is not None and self.trial_store.tally().failed > limits.failures:
             return f"more than hydra.sweeper.max_failures={limits.failures} trials failed"
         return ""
 
     def waits(self) -> bool:
         """Whether trials are left that others run, and may lose, or that wait to be run."""
-        tally = self.ledger.tally()
-        return tally.running + tally.lost > 0 and tally.finished < self.ledger.budget
+        tally = self.trial_store.tally()
+        return tally.running + tally.lost > 0 and tally.finished < self.trial_store.budget
 
     def _check_new(self, claim: Claim) -> None:
         """Puts a trial back whose folder is there already, and ends the search.
@@ -157,7 +157,7 @@ class Desk:
         """
         folder = self.folder / str(claim.number)
         if folder.exists() or folder.is_symlink():
-            self.ledger.release(claim)
+            self.trial_store.release(claim)
             raise UserError(
                 f"{folder} is there before trial {claim.number} has begun: it is of another study; "
                 "give the search another name or folder (search.name, hydra.sweep.dir)"
@@ -174,7 +174,7 @@ class Desk:
             self.fail(claim, f"{', '.join(unknown)} could not be measured")
             return
         self.baseline = self.goals.baseline(record)
-        self.ledger.finish(claim, record, folder)
+        self.trial_store.finish(claim, record, folder)
         words = ", ".join(f"{name} {value:.6g}" for name, value in values.items())
         broken = [name for name, excess in self.goals.excesses(record).items() if excess > 0]
         self._settled(claim, f"{words}{' but not ' if broken else ''}{', '.join(broken)}")
@@ -188,7 +188,7 @@ class Desk:
 
     def _is_shared(self, blame: Blame) -> bool:
         """Whether it is the fault of settings alone that are the same in all trials."""
-        swept = {each.key.partition(".")[0] for each in self.ledger.space.dimensions}
+        swept = {each.key.partition(".")[0] for each in self.trial_store.space.dimensions}
         return any(groups and swept.isdisjoint(groups) for groups in blame)
 
     def _settled(self, claim: Claim, words: str) -> None:

@@ -33,7 +33,7 @@ PEAK_MEMORY = "peak_memory_bytes"
 
 
 @dataclass
-class Workpiece:
+class PruningState:
     """A private copy of a model, to be changed in place, and what is claimed of it.
 
     Attributes:
@@ -74,7 +74,7 @@ class Workpiece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reducer(Pruner, ABC):
+class BasePruner(Pruner, ABC):
     """A pruner: takes weights away, then trains what is left.
 
     Attributes:
@@ -87,7 +87,7 @@ class Reducer(Pruner, ABC):
     recovery: Distillation
 
     @abstractmethod
-    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+    def prune_(self, work: PruningState, ctx: StageContext) -> None:
         """Takes weights away from `work.module`, in place, and says in `work` what was done."""
 
     def promised_patterns(self, module: PreTrainedModel) -> dict[str, tuple[int, int]]:
@@ -113,9 +113,9 @@ class Reducer(Pruner, ABC):
             module = copy.deepcopy(
                 model.module, {} if self.trains else _embeddings_of(model.module)
             ).to(ctx.device.torch_device)
-            work = Workpiece(module, model.tokenizer, model.history)
+            work = PruningState(module, model.tokenizer, model.history)
             sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
-            self.reduce_(work, ctx)
+            self.prune_(work, ctx)
             _own_(module, model.module)
         work.notes |= coverage(sizes, {*work.zeros, *work.shapes})
         work.patterns |= self.promised_patterns(work.module)
@@ -149,7 +149,7 @@ def _own_(module: PreTrainedModel, original: PreTrainedModel) -> None:
             parameter.data = parameter.detach().clone()
 
 
-def _claim_again(work: Workpiece) -> None:
+def _claim_again(work: PruningState) -> None:
     """Counts anew what earlier stages claimed of weights that this one pruned, cut or moved."""
     present = {name: weight.detach() for name, weight in named_weights(work.module)}
     zeros, patterns = live_zeros(work.history), live_patterns(work.history)

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from compress.search.crew import Died
 from compress.search.job import own_gpu
+from compress.search.worker_pool import Died
 
 
 @pytest.mark.parametrize(

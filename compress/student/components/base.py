@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learner(Student, ABC):
+class BaseStudent(Student, ABC):
     """A student that learns from the teacher.
 
     Attributes:

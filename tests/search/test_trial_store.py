@@ -9,12 +9,13 @@ from optuna.storages import BaseStorage, InMemoryStorage
 
 from compress.config.errors import UserError
 from compress.search.grammar import parse_space
-from compress.search.ledger import DRAWS, Ledger
 from compress.search.sampler import SamplerSettings
 from compress.search.space import point_key
 from compress.search.storage import open_storage, open_study
+from compress.search.trial_store import DRAWS, TrialStore
 from compress.search.trials import POINT, REJECTED, VOID
-from tests.search.ledgers import (
+from tests.search.records import record_of
+from tests.search.trial_stores import (
     GOALS,
     NARROW,
     WIDE,
@@ -24,11 +25,10 @@ from tests.search.ledgers import (
     finish,
     here,
 )
-from tests.search.records import record_of
 
 
-def test_the_budget_is_shared_between_drivers(ledger: Ledgers) -> None:
-    one, two = ledger(), ledger()
+def test_the_budget_is_shared_between_drivers(trial_store: Ledgers) -> None:
+    one, two = trial_store(), trial_store()
     claims = [claimed(driver) for driver in (one, two, two, one, two)]
     assert one.claim() is None
     assert two.claim() is None
@@ -39,26 +39,26 @@ def test_the_budget_is_shared_between_drivers(ledger: Ledgers) -> None:
     assert one.claim() is None
 
 
-def test_a_larger_budget_carries_on(ledger: Ledgers) -> None:
-    first = ledger(budget=2)
+def test_a_larger_budget_carries_on(trial_store: Ledgers) -> None:
+    first = trial_store(budget=2)
     for _ in range(2):
         finish(first, claimed(first))
-    later = ledger(budget=3)
+    later = trial_store(budget=3)
     finish(later, claimed(later))
     assert later.claim() is None
     assert later.tally().complete == 3
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "grid", "nsgaii", "qmc"])
-def test_no_point_is_run_twice_and_a_small_space_ends(ledger: Ledgers, sampler: str) -> None:
-    driver = ledger(NARROW, budget=50, sampler=sampler)
+def test_no_point_is_run_twice_and_a_small_space_ends(trial_store: Ledgers, sampler: str) -> None:
+    driver = trial_store(NARROW, budget=50, sampler=sampler)
     while (claim := driver.claim()) is not None:
         finish(driver, claim)
     assert len(complete(driver)) == len(set(complete(driver))) == 6
 
 
-def test_a_grid_is_in_order(ledger: Ledgers) -> None:
-    driver = ledger(NARROW, budget=3, sampler="grid")
+def test_a_grid_is_in_order(trial_store: Ledgers) -> None:
+    driver = trial_store(NARROW, budget=3, sampler="grid")
     points = []
     while (claim := driver.claim()) is not None:
         points.append(dict(claim.point))
@@ -66,8 +66,8 @@ def test_a_grid_is_in_order(ledger: Ledgers) -> None:
     assert points == [{"b": "one", "c": c} for c in ("1", "2", "3")]
 
 
-def test_what_failed_by_itself_is_not_run_again(ledger: Ledgers) -> None:
-    driver = ledger({"b": "choice(one, two)"}, budget=5)
+def test_what_failed_by_itself_is_not_run_again(trial_store: Ledgers) -> None:
+    driver = trial_store({"b": "choice(one, two)"}, budget=5)
     driver.fail(claimed(driver), "broken")
     finish(driver, claimed(driver))
     assert driver.claim() is None
@@ -75,8 +75,8 @@ def test_what_failed_by_itself_is_not_run_again(ledger: Ledgers) -> None:
     assert (tally.failed, tally.complete, tally.finished) == (1, 1, 2)
 
 
-def test_what_is_rejected_is_infeasible(ledger: Ledgers) -> None:
-    driver = ledger(budget=1)
+def test_what_is_rejected_is_infeasible(trial_store: Ledgers) -> None:
+    driver = trial_store(budget=1)
     driver.reject(claimed(driver), {"size_bytes <= 3": 0.5}, "too large")
     assert driver.tally().infeasible == driver.tally().finished == 1
     [trial] = driver.trials()
@@ -84,8 +84,8 @@ def test_what_is_rejected_is_infeasible(ledger: Ledgers) -> None:
     assert trial.user_attrs[REJECTED] == "too large"
 
 
-def test_a_finished_trial_keeps_its_record_and_its_excess(ledger: Ledgers) -> None:
-    driver = ledger(budget=1)
+def test_a_finished_trial_keeps_its_record_and_its_excess(trial_store: Ledgers) -> None:
+    driver = trial_store(budget=1)
     driver.finish(claimed(driver), record_of(validation=0.2), Path("there"))
     [trial] = driver.trials()
     assert trial.values == [0.2, 100]
@@ -95,18 +95,18 @@ def test_a_finished_trial_keeps_its_record_and_its_excess(ledger: Ledgers) -> No
     assert driver.study.best_trials == []
 
 
-def test_seed_points_come_first_and_once(ledger: Ledgers) -> None:
+def test_seed_points_come_first_and_once(trial_store: Ledgers) -> None:
     seeds = ({"a.x": 0.25, "b": "two"}, {"a.x": 0.75, "b": "one"})
-    first = ledger(budget=3, seeds=seeds)
+    first = trial_store(budget=3, seeds=seeds)
     finish(first, claimed(first))
-    second = ledger(budget=3, seeds=seeds)
+    second = trial_store(budget=3, seeds=seeds)
     finish(second, claimed(second))
     finish(second, claimed(second))
     points = [trial.user_attrs[POINT] for trial in second.trials()]
     assert points[:2] == list(seeds)
     assert points[2] not in seeds
     with pytest.raises(UserError, match="outside of choice"):
-        ledger(seeds=({"a.x": 0.25, "b": "three"},))
+        trial_store(seeds=({"a.x": 0.25, "b": "three"},))
 
 
 def test_a_restart_draws_other_points_and_the_same_search_the_same(storage: BaseStorage) -> None:
@@ -115,7 +115,7 @@ def test_a_restart_draws_other_points_and_the_same_search_the_same(storage: Base
         for budget in budgets:
             sampler = SamplerSettings(name="tpe", seed=3, options={}).make()
             study = open_study(where, "test", GOALS, sampler, {})
-            driver = Ledger(study, parse_space(WIDE), GOALS, budget, here(), sampler)
+            driver = TrialStore(study, parse_space(WIDE), GOALS, budget, here(), sampler)
             driver.beat()
             while (claim := driver.claim()) is not None:
                 finish(driver, claim)
@@ -127,12 +127,12 @@ def test_a_restart_draws_other_points_and_the_same_search_the_same(storage: Base
     assert stopped == whole
 
 
-def test_a_sampler_that_is_stuck_is_helped_out(ledger: Ledgers) -> None:
+def test_a_sampler_that_is_stuck_is_helped_out(trial_store: Ledgers) -> None:
     class Stuck(optuna.samplers.RandomSampler):
         def sample_independent(self, *arguments: object) -> object:
             return arguments[3].choices[0]  # type: ignore[attr-defined]
 
-    driver = ledger(NARROW, budget=3)
+    driver = trial_store(NARROW, budget=3)
     driver.sampler._make = lambda seed: Stuck(seed)
     for _ in range(3):
         finish(driver, claimed(driver))
@@ -143,12 +143,14 @@ def test_a_sampler_that_is_stuck_is_helped_out(ledger: Ledgers) -> None:
     assert len(void) == 2 * DRAWS
 
 
-def test_a_sampler_that_is_stuck_in_an_endless_space_gets_random_points(ledger: Ledgers) -> None:
+def test_a_sampler_that_is_stuck_in_an_endless_space_gets_random_points(
+    trial_store: Ledgers,
+) -> None:
     class Stuck(optuna.samplers.RandomSampler):
         def sample_independent(self, *arguments: object) -> object:
             return arguments[3].to_external_repr(0.0)  # type: ignore[attr-defined]
 
-    driver = ledger(WIDE, budget=4)
+    driver = trial_store(WIDE, budget=4)
     driver.sampler._make = lambda seed: Stuck(seed)
     for _ in range(4):
         finish(driver, claimed(driver))
@@ -156,17 +158,17 @@ def test_a_sampler_that_is_stuck_in_an_endless_space_gets_random_points(ledger: 
     assert len([trial for trial in driver.trials() if VOID in trial.user_attrs]) == 3 * DRAWS
 
 
-def test_another_definition_is_refused_with_the_difference(ledger: Ledgers) -> None:
-    ledger(WIDE)
+def test_another_definition_is_refused_with_the_difference(trial_store: Ledgers) -> None:
+    trial_store(WIDE)
     with pytest.raises(UserError, match=r"space: .*interval.* before, .*choice.* now"):
-        ledger(NARROW)
+        trial_store(NARROW)
 
 
 @pytest.mark.parametrize("where", ["sqlite", "journal"])
-def test_files_keep_a_study(ledger: Ledgers, tmp_path: Path, where: str) -> None:
-    driver = ledger(where=open_storage(where, tmp_path))
+def test_files_keep_a_study(trial_store: Ledgers, tmp_path: Path, where: str) -> None:
+    driver = trial_store(where=open_storage(where, tmp_path))
     finish(driver, claimed(driver))
-    assert ledger(where=open_storage(where, tmp_path)).tally().complete == 1
+    assert trial_store(where=open_storage(where, tmp_path)).tally().complete == 1
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,7 @@ def test_a_storage_that_cannot_be_had_is_said(tmp_path: Path, where: str, words:
 
 
 def test_opening_a_database_leaves_logging_as_it_was(tmp_path: Path) -> None:
-    logger, handlers = logging.getLogger("compress.search.ledger"), list(logging.root.handlers)
+    logger, handlers = logging.getLogger("compress.search.trial_store"), list(logging.root.handlers)
     open_storage("sqlite", tmp_path)
     assert not logger.disabled
     assert logging.root.handlers == handlers

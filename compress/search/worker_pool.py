@@ -139,7 +139,7 @@ class Worker:
 
 
 @dataclass
-class Crew:
+class WorkerPool:
     """All workers of a driver. Use `open_crew`, which ends them whatever happens."""
 
     setup: Setup
@@ -246,17 +246,17 @@ class Crew:
 
 
 @contextmanager
-def open_crew(setup: Setup, size: int) -> Iterator[Crew]:
-    """A crew without workers yet; all are ended when the block is left."""
+def open_crew(setup: Setup, size: int) -> Iterator[WorkerPool]:
+    """A worker pool without workers yet; all are ended when the block is left."""
     ours, theirs = multiprocessing.Pipe()
     guard = process_context(setup.preload).Process(target=_guard, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
     guard.start()
     theirs.close()
-    crew = Crew(setup, size, ours)
+    worker_pool = WorkerPool(setup, size, ours)
     try:
-        yield crew
+        yield worker_pool
     finally:
-        crew.close()
+        worker_pool.close()
         with suppress(OSError):
             ours.send(None)
         guard.join(JOIN_SECONDS)

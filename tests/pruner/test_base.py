@@ -11,7 +11,7 @@ import torch
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, Pruner, StageContext
 from compress.measure.sparsity import check_claims, live_zeros
-from compress.pruner.components.reducer import PEAK_MEMORY, Reducer, Workpiece
+from compress.pruner.components.base import PEAK_MEMORY, BasePruner, PruningState
 from compress.training.masks import held_masks
 from compress.transformer.blocks import block_linears, weight_matrix
 from tests.configs import settings_of
@@ -26,13 +26,13 @@ def pruner(name: str, *overrides: str) -> Pruner:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Halve(Reducer):
+class Halve(BasePruner):
     """Cuts every second neuron of the first layer; made for these tests."""
 
     def check(self, skeleton):  # type: ignore[no-untyped-def]
         return skeleton
 
-    def reduce_(self, work: Workpiece, ctx: StageContext) -> None:
+    def prune_(self, work: PruningState, ctx: StageContext) -> None:
         from compress.transformer.blocks import known_blocks
         from compress.transformer.surgery import keep_units_
 

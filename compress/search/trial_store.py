@@ -58,7 +58,7 @@ MOST_POINTS = 10_000  # a space with more is not listed: it is as good as endles
 
 
 @dataclass
-class Ledger:
+class TrialStore:
     """One driver's view of the study.
 
     Attributes:
