@@ -39,7 +39,7 @@ execute = hydra.main(
 
 
 def main() -> None:
-    """The command line: a mistake is one line and status 1; a traceback means a bug of ours."""
+    """The command line: a mistake is one line and status 1; a traceback means a bug."""
     with one_line_ending(), arguments_of(sys.argv[1:]):
         execute()
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a student or a pruner may use. There is no evaluation split to be had from here."""
+    """What a student or a pruner may use. The evaluation split is not among it."""
 
     teacher: CompressedModel
     data: TrainingData
@@ -60,7 +60,7 @@ class Task(Settings, ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Raises a UserError if the rows cannot be had, without reading them all."""
+        """Raises a UserError if the rows cannot be read, without reading them all."""
 
     @abstractmethod
     def check_model(self, model: PreTrainedModel) -> None:
@@ -88,14 +88,14 @@ class Teacher(Settings, ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Raises a UserError if the model cannot be had; reads no weights."""
+        """Raises a UserError if the model cannot be loaded; reads no weights."""
 
     @abstractmethod
     def skeleton(self, head: Head) -> PreTrainedModel:
         """The model's modules on the meta device: shapes without weights, for checks.
 
         Raises:
-            UserError: the model cannot be had with such a head.
+            UserError: the model does not support such a head.
         """
 
     @abstractmethod
@@ -185,13 +185,13 @@ class InferenceModel(ABC):
         """Logits of one padded batch: B × outputs, or B × L × vocabulary of a language model."""
 
     def decode(self, tokens: Int[Tensor, "1 L"], count: int) -> Iterator[Int[Tensor, "1 1"]]:
-        """The likeliest tokens behind a text, one by one, with keys and values kept for the next.
+        """The likeliest tokens behind a text, one by one, with the KV cache kept for the next.
 
         Args:
             tokens: the text.
             count: how many; none of them ends it.
         """
-        raise NotImplementedError(f"{type(self).__name__} keeps no keys and values")
+        raise NotImplementedError(f"{type(self).__name__} has no KV cache")
 
     @abstractmethod
     def weights(self) -> Iterator[tuple[str, Tensor]]:

@@ -124,7 +124,7 @@ def recorded(
     try:
         write_record(record, folder)
     except ValueError as error:
-        # A figure is no number: a bug of ours, and no reason to have no record at all.
+        # A figure is no number: a bug, and no reason to have no record at all.
         record = replace(blank, seconds=seconds, error=one_line(error))
         write_record(record, folder)
         failure = error

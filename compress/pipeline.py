@@ -87,7 +87,7 @@ def _execute_one(run: Run, folder: Path, shared: Path, record: RunRecord) -> Run
     with run.device.session(), run.tracker.watching(folder), ExitStack() as opened:
         with blame("cache"):
             store = opened.enter_context(run.cache.open(folder, run.device, run.seed))
-        # First: rows that cannot be had are said in one line, and a busy machine is one more.
+        # First: rows that cannot be read are said in one line, and a busy machine is one more.
         with blame("task"):
             data = run.task.load()
         with measuring:

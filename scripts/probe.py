@@ -24,7 +24,7 @@ OUT = Path("outputs/probe")
 
 @one_line_ending()
 def main() -> int:
-    """Measures every pair and names the winners; 1 if one of them broke or none could be had."""
+    """Measures every pair and names the winners; 1 if one of them broke or none is supported."""
     parser = Parser(description=__doc__)
     parser.add_argument("folder", type=Path, help="a model folder of a run: float torch weights")
     parser.add_argument("overrides", nargs="*", help="of task, device, cache and seed")

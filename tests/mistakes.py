@@ -51,8 +51,11 @@ TABLE = [
     ("student=pretrained student.path={tmp}/untold", "untold holds no tokenizer (tokenizer.json"),
     ("teacher=local teacher.path={tmp}/none.gguf", "none.gguf does not exist, or is no file"),
     ("teacher=artifact", "teacher: Missing mandatory value: teacher.folder"),
-    ("teacher=artifact teacher.folder=''", "must be a model folder of ours, got nothing"),
-    ("teacher=artifact teacher.folder={tmp}/empty", "is no model folder of ours: it has no manif"),
+    ("teacher=artifact teacher.folder=''", "must be a compress model folder, got nothing"),
+    (
+        "teacher=artifact teacher.folder={tmp}/empty",
+        "is not a compress model folder: it has no manif",
+    ),
     ("teacher=bert_base", "google-bert/bert-base-uncased not found"),
     ("teacher.finetune.learning_rate=0", "Training.learning_rate must be > 0, got 0.0"),
     ("teacher.architecture=t5", "must be one of bert, distilbert, roberta, electra"),
@@ -144,7 +147,7 @@ TABLE = [
     ("task=textfile {llama} task.path=a task.evaluation_fraction=0.95", "must leave text to train"),
     (
         "task=wikitext2 {llama} task.path={tmp}/wiki pruner=vocabulary",
-        "foretells other tokens than",
+        "predicts other tokens than",
     ),
     (
         "task=wikitext2 {llama} task.path={tmp}/wiki student=pretrained student.path={tmp}/lm",

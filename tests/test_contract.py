@@ -102,7 +102,7 @@ def test_pruner_keeps_the_contract(
         shapes = [
             {k: v.shape for k, v in m.state_dict().items()} for m in (skeleton, pruned.module)
         ]
-        assert shapes[0] == shapes[1], "check() foretells the shapes"
+        assert shapes[0] == shapes[1], "check() predicts the shapes"
     _check_result(teacher, pruned, name, context)
     _check_round_trip(pruned, settings_of("quantizer", "none"), context(teacher), tmp_path / "m")
 

@@ -1,4 +1,4 @@
-"""How a command ends: a mistake of the user's is one line, a bug of ours a traceback."""
+"""How a command ends: a mistake of the user's is one line, a bug a traceback."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def one_line_ending() -> Iterator[None]:
         try:
             yield
         finally:
-            # What cannot be written is found here, not after the last line of ours.
+            # What cannot be written is found here, not after the last printed line.
             sys.stdout.flush()
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)  # noqa: T201
@@ -84,7 +84,7 @@ def one_line(error: BaseException) -> str:
 
 
 def mistake(error: BaseException) -> str | None:
-    """What the user, or the machine, did wrong, in one line; None if the error is a bug of ours."""
+    """What the user, or the machine, did wrong, in one line; None if the error is a bug."""
     if isinstance(error, UserError | YAMLError):
         return _flat(str(error))
     if isinstance(error, HydraException) and (inner := _user_error(error)) is not None:
@@ -100,7 +100,7 @@ def mistake(error: BaseException) -> str | None:
 
 
 def _user_error(error: BaseException | None) -> UserError | None:
-    """The mistake that Hydra wraps, where it built an object of ours itself: a sweeper's."""
+    """The mistake that Hydra wraps, where it built an object itself: a sweeper's."""
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__
     return error
@@ -144,7 +144,7 @@ def _system_words(error: BaseException | None) -> str | None:
 
 
 def _is_of_composing(error: BaseException) -> bool:
-    """Whether Hydra gave up before any code of ours was at work: on what it had been given."""
+    """Whether Hydra gave up on what it had been given, before any code of this package ran."""
     modules, step = [], error.__traceback__
     while step is not None:
         modules.append(str(step.tb_frame.f_globals.get("__name__")))
@@ -162,7 +162,7 @@ def _flat(text: str) -> str:
 
 
 def _nobody_reads() -> bool:
-    """Whether it is the screen's pipe that is broken, and not one to a process of ours."""
+    """Whether it is the screen's pipe that is broken, and not one to a child process."""
     events = select.poll()
     events.register(sys.stdout.fileno(), 0)
     return any(event & select.POLLERR for _, event in events.poll(0))

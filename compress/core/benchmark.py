@@ -49,7 +49,7 @@ class Benchmark(Settings):
         scoring_batch: batch size at which accuracy is computed; a dynamically quantized model's
             accuracy depends on it.
         generation: what language models write while they are timed, for up to `seconds`; null for
-            nothing. Other models, and runtimes that keep no keys and values, write nothing.
+            nothing. Other models, and runtimes without a KV cache, write nothing.
     """
 
     shapes: tuple[tuple[int, int], ...]

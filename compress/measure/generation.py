@@ -1,6 +1,6 @@
 """Speed of writing: time to the first token, and tokens a second behind it, in turns.
 
-Greedy decoding of one text with the keys and values of all tokens so far kept, and no end but the
+Greedy decoding of one text with a KV cache of all tokens so far, and no end but the
 number of tokens: the loop is the runtime's own and does nothing else. As for forward passes, each
 model has a process of its own and only one of the two is awake; a round is a text each in the order
 A B B A. Texts take long, so there are fewer sittings and rounds; the interval says what that costs.

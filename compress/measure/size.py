@@ -1,7 +1,7 @@
 """What a model's files would take if they were packed: zipped, or as a mask and what is not zero.
 
 Zeros in a dense file save nothing. These two figures say what they would save where a model is
-sent over a network or kept in an archive; nothing of ours stores or runs it like that.
+sent over a network or kept in an archive; nothing here stores or runs it like that.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class LanguageModelling(Problem):
 
     Attributes:
         scored: tokens at the end of each window that count when a model is judged, at most all but
-            the first, which nothing foretells; null for these. Training learns of all of them.
+            the first, which nothing predicts; null for these. Training learns of all of them.
     """
 
     head: ClassVar[Head] = "language_model"
@@ -122,7 +122,7 @@ class LanguageModelling(Problem):
         baseline: Float[Tensor, "rows L-1 4"],
         labels: Int[Tensor, " rows"],
     ) -> Comparison:
-        """How many tokens both guess alike, and whether one foretells the windows better."""
+        """How many tokens both guess alike, and whether one predicts the windows better."""
         ours, theirs = self._counted(candidate), self._counted(baseline)
         real = _real(theirs)
         alike = (ours[..., GUESS] == theirs[..., GUESS])[real]

@@ -1,6 +1,6 @@
 """Pruners one after the other, each on what the one before it left.
 
-A step's shapes are checked twice: before the run with the shapes that the earlier steps foretell,
+A step's shapes are checked twice: before the run with the shapes that the earlier steps predict,
 and again right before the step with the real ones.
 """
 

@@ -96,12 +96,12 @@ class Vocabulary(BasePruner):
         """The same skeleton: which tokens stay is known once the rows are read.
 
         Raises:
-            ConfigError: the model reads no tokens, or foretells them, has fewer than `general`, or
+            ConfigError: the model reads no tokens, or predicts them, has fewer than `general`, or
                 the list of words cannot be read or is empty.
         """
         if head_of(skeleton) == "language_model":
             raise ConfigError(
-                f"with pruner=vocabulary a {type(skeleton).__name__} foretells other tokens than "
+                f"with pruner=vocabulary a {type(skeleton).__name__} predicts other tokens than "
                 "the teacher, and perplexities of different tokens do not compare"
             )
         embeddings = token_table(skeleton)

@@ -30,7 +30,7 @@ class Bf16(Quantizer, TorchFormat):
         """Refuses a model that mixes in float32 numbers of its own, as DeBERTa and XLNet do.
 
         Raises:
-            UserError: so it is.
+            UserError: that is the case.
         """
         check_runs(model, "quantizer=bf16", torch.bfloat16)
 

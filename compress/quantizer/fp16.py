@@ -34,7 +34,7 @@ class Fp16(Quantizer, TorchFormat):
         """Refuses a model that mixes in float32 numbers of its own, as DeBERTa and XLNet do.
 
         Raises:
-            UserError: so it is.
+            UserError: that is the case.
         """
         check_runs(model, "quantizer=fp16", torch.float16)
 

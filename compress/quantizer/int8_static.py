@@ -87,7 +87,7 @@ class Int8Static(Quantizer):
         """Refuses embeddings that the model does not have or that cannot be quantized.
 
         Raises:
-            ConfigError: so it is; or the model's layers have weights that are no Linear's.
+            ConfigError: that is the case; or the model's layers have weights that are no Linear's.
         """
         check_all_linear(skeleton, f"quantizer {type(self).__name__}")
         check_embeddings(skeleton, self.embeddings)
@@ -96,7 +96,7 @@ class Int8Static(Quantizer):
         """Refuses to hold accuracy where the task has none.
 
         Raises:
-            ConfigError: so it is.
+            ConfigError: that is the case.
         """
         if self.accuracy_drop is not None and "accuracy" not in scores:
             raise ConfigError(

@@ -121,7 +121,7 @@ class Speedup:
 
 @dataclass(frozen=True)
 class Generation:
-    """Speed of a language model that writes one text, with keys and values kept.
+    """Speed of a language model that writes one text, with its KV cache.
 
     Attributes:
         prompt: tokens that it was given.

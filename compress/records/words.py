@@ -184,7 +184,7 @@ def named_runs(names: Sequence[str], word: str = "run") -> str:
 
 
 def _on_zeros(record: RunRecord) -> str | None:
-    """No runtime of ours skips a zero, so what is saved is saved by other means."""
+    """No runtime here skips a zero, so what is saved is saved by other means."""
     ours, theirs = measured(record)
     # Zeros that no stage claims were made by rounding, and nobody asked for them.
     claimed = any(step.get("claimed_zeros") for step in record.history)

@@ -51,7 +51,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A pair that can be had on this machine.
+    """A pair that this machine supports.
 
     Attributes:
         record: of the run, before it starts.
@@ -103,7 +103,7 @@ def make_plan(folder: Path, conf: Path, pairs: Iterable[Pair], overrides: Sequen
     """Builds the run of each pair; nothing is loaded yet.
 
     Args:
-        folder: a model folder of ours with float torch weights.
+        folder: a compress model folder with float torch weights.
         conf: the folder of config.yaml.
         pairs: what to try.
         overrides: of task, device, cache and seed; before them counts the record of the run that
@@ -147,7 +147,7 @@ def run_attempts(plan: Plan, out: Path) -> Iterator[tuple[Attempt, RunRecord]]:
 def _attempt(
     folder: Path, conf: Path, pair: Pair, record: RunRecord | None, overrides: Sequence[str]
 ) -> Attempt:
-    """The run of one pair; a UserError if it cannot be had here."""
+    """The run of one pair; a UserError if it is not supported here."""
     words = [
         *("teacher=artifact", f"teacher.folder={literal(str(folder))}"),
         *("student=none", "pruner=none"),

@@ -283,7 +283,7 @@ def _check_runtime(saved: Saved, conf: Path) -> None:
     """Refuses a device with another runtime than the model's own.
 
     Raises:
-        ConfigError: so it is; names the devices that go with it.
+        ConfigError: that is the case; names the devices that go with it.
     """
     try:
         own = read_spec(saved.model).runtime

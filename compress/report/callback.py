@@ -65,7 +65,7 @@ class ReportAfterMultirun(Callback):
         for reason in dict.fromkeys(untracked):
             log.error("the sweep is whole, but not all of it is tracked: %s", reason)
         broken = report.collection.failed or report.collection.broken
-        # A search goes on over points that cannot be had; what it has found is its result.
+        # A search continues past points that fail; what it has found is its result.
         nothing = config.get("search") is None or not report.collection.ok
         if not ended and (untracked or (broken and nothing)):
             raise SystemExit(1)

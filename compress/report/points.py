@@ -34,7 +34,7 @@ class Figure:
     """One figure of all points; NaN where a run does not have it.
 
     Attributes:
-        low: lower ends of the ranges within which two values cannot be told apart.
+        low: lower ends of the ranges within which two values cannot be distinguished.
         high: upper ends of them.
     """
 

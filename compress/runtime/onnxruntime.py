@@ -67,7 +67,7 @@ class OnnxRuntime(Runtime):
         """Refuses what ONNX Runtime does not have, and to go without it.
 
         Raises:
-            UserError: so it is.
+            UserError: that is the case.
         """
         if device.torch_device != "cpu":
             raise ConfigError(

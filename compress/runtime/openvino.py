@@ -91,7 +91,7 @@ class OpenVino(Runtime):
         """Refuses what OpenVINO does not have, and to go without it.
 
         Raises:
-            UserError: so it is.
+            UserError: that is the case.
         """
         if device.torch_device != "cpu":
             raise ConfigError(f"the openvino runtime runs on cpu, got device={device.torch_device}")

@@ -59,7 +59,7 @@ class TorchRuntime(Runtime):
         """Refuses a format that torch does not have on the device, or cannot compile.
 
         Raises:
-            UserError: so it is, or there is nothing to compile with.
+            UserError: it is not supported, or there is nothing to compile with.
         """
         assert isinstance(quantizer, TorchFormat), "that is what was checked"
         name = type(quantizer).__name__
@@ -83,7 +83,7 @@ class TorchRuntime(Runtime):
         """Refuses a model whose own code does not run in the format.
 
         Raises:
-            UserError: so it is.
+            UserError: that is the case.
         """
         assert isinstance(quantizer, TorchFormat), "check() refused other formats"
         quantizer.check_torch_model(model)

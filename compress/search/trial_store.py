@@ -212,7 +212,7 @@ class TrialStore:
         return [point for point in self._listed or () if point_key(point) not in seen]
 
     def _ask(self, given: Point | None, before: Sequence[int]) -> Claim | None:
-        """A new trial of ours; None if it turned out to be void."""
+        """A new trial of this driver; None if it turned out to be void."""
         with self.sampler.fixed(given):
             trial = self.study.ask()
             with _unless_given_up(trial.number):
@@ -227,7 +227,7 @@ class TrialStore:
         return None
 
     def _objection(self, number: int, point: Point) -> str | None:
-        """Why a trial of ours is not to be run; None if nothing is against it."""
+        """Why a trial of this driver is not to be run; None if nothing is against it."""
         before = self._settled_before(number)
         for other in before:
             if key_of(other) == point_key(point):
@@ -270,7 +270,7 @@ class TrialStore:
 
 @contextmanager
 def _unless_given_up(number: int) -> Iterator[None]:
-    """Within it, a trial of ours that another driver took for lost is left to that driver."""
+    """Within it, a trial that another driver took for lost is left to that driver."""
     try:
         yield
     except UpdateFinishedTrialError:

@@ -19,7 +19,7 @@ RECORD, FOLDER, REASON, REJECTED = "record", "folder", "reason", "rejected"
 
 @dataclass(frozen=True)
 class Claim:
-    """A trial of ours to run.
+    """A trial of this driver to run.
 
     Attributes:
         before: the numbers of trials with this point that were lost; one may have ended first.

@@ -1,4 +1,4 @@
-"""Which numeric formats can be had in which runtimes, and what those need installed."""
+"""Which numeric formats each runtime supports."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Choice = TypeVar("Choice", Quantizer, Runtime)
 
 
 def check_pair(runtime: type[Runtime], quantizer: type[Quantizer]) -> None:
-    """Refuses a format that a runtime does not have, with the pairs that can be had.
+    """Refuses a format that a runtime does not support, and names the pairs that are supported.
 
     Raises:
-        ConfigError: so it is.
+        ConfigError: that is the case.
     """
     if runtime.supports(quantizer):
         return
@@ -30,7 +30,7 @@ def check_pair(runtime: type[Runtime], quantizer: type[Quantizer]) -> None:
     formats = [name for name, each in every_quantizer() if runtime.supports(each)]
     name, where = choice_name(quantizer), choice_name(runtime)
     raise ConfigError(
-        f"quantizer={name} cannot be had in the {where} runtime; it can in "
+        f"quantizer={name} is not supported by the {where} runtime; supported: "
         f"{', '.join(runtimes) or 'none'}; {where} has {', '.join(formats)}"
     )
 

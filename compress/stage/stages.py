@@ -119,7 +119,7 @@ def read_subject(folder: Path, device: Device, digest: str = "") -> Subject:
     """A model folder, loaded to be measured.
 
     Args:
-        folder: of a model of ours.
+        folder: a compress model folder.
         device: what it will run on.
         digest: see `Subject`.
 

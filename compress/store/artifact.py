@@ -223,7 +223,7 @@ def _read_plain(folder: Path) -> PreTrainedModel:
 
 
 def _stored_modules(module: nn.Module) -> Iterator[tuple[str, StoredModule]]:
-    """The modules of ours inside a transformers model."""
+    """The stored modules inside a transformers model."""
     for name, part in module.named_modules():
         if isinstance(part, StoredModule):
             yield name, part

@@ -1,7 +1,7 @@
 """What killed runs left: unfinished files and folders, private caches, locks, scratch folders.
 
-Each is known by its name and by a mark: it lies directly in the folder of a cache, a run or a sweep
-of ours, or beside a mark of its own; and no process has it locked any more.
+Each is known by its name and by a mark: it lies directly in the marked folder of a cache, a run
+or a sweep, or beside a mark of its own; and no process has it locked any more.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     folder = Path(folder)
     path = folder / MANIFEST
     if not path.is_file():
-        raise UserError(f"{folder} is no model folder of ours: it has no {MANIFEST}")
+        raise UserError(f"{folder} is not a compress model folder: it has no {MANIFEST}")
     try:
         manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
     except ValidationError as error:

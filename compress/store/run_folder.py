@@ -185,7 +185,7 @@ def written_files(folder: Path) -> list[Path]:
     """The files of a model folder that a run wrote, the manifest last.
 
     Raises:
-        UserError: it is a link, has no manifest of ours, or holds something else too.
+        UserError: it is a link, has no manifest, or holds something else too.
     """
     # Imported here: it imports torch, and most new runs have no model to look at.
     from pydantic import TypeAdapter, ValidationError
@@ -230,7 +230,7 @@ def delete_temporaries(folder: Path) -> None:
 
 
 def delete_tree(path: Path) -> None:
-    """Deletes a file or a folder of ours; of a link no more than the link itself."""
+    """Deletes a file or a folder; of a link no more than the link itself."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

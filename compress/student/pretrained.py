@@ -60,7 +60,7 @@ class PretrainedStudent(BaseStudent):
         """The student's own skeleton.
 
         Raises:
-            UserError: it has no such head as the teacher, or foretells other tokens.
+            UserError: it has no such head as the teacher, or predicts other tokens.
         """
         student = load_skeleton(self._folder, head_of(teacher))
         if head_of(teacher) == "language_model":

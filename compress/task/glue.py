@@ -104,7 +104,7 @@ class Glue(TextTask):
         """Refuses a first line without the columns; of a file without them, one of another width.
 
         Raises:
-            UserError: it is so.
+            UserError: that is the case.
         """
         header = self._corpus.header
         if header and len(found) != len(header):

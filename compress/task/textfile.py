@@ -1,4 +1,4 @@
-"""A text of one's own to foretell."""
+"""Language modeling on your own text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model folder of ours as the teacher: what a run made, pruned shapes and factors included.
+"""A compress model folder as the teacher: what a run made, pruned shapes and factors included.
 
 Plain transformers, and so `teacher=local`, reads only folders whose shapes a config can say. Here
 nothing is trained, and half precision becomes float32, which changes no weight.
@@ -49,7 +49,7 @@ class ArtifactTeacher(Teacher):
         """
         super().__post_init__()
         if not self.folder:
-            raise ConfigError("teacher.folder must be a model folder of ours, got nothing")
+            raise ConfigError("teacher.folder must be a compress model folder, got nothing")
 
     def check(self) -> None:
         """Raises a UserError if the folder is damaged or holds no float torch weights."""
@@ -99,7 +99,7 @@ class ArtifactTeacher(Teacher):
 
 
 def _integer_weights(folder: Path) -> list[str]:
-    """The names of what modules of ours hold as codes, from the head of the file alone."""
+    """The names of what stored modules hold as codes, from the head of the file alone."""
     modules = tuple(f"{name}." for name in read_spec(folder).modules)
     if not modules:
         return []

@@ -1,4 +1,4 @@
-"""MLflow: settings, figures, curves and reports, in a folder of ours or on a server.
+"""MLflow: settings, figures, curves and reports, in a folder or on a server.
 
 Every run is one of MLflow's; the runs of a sweep are the children of one that has the report.
 MLflow 3 takes no plain folder of files any more, so the folder holds an SQLite database. Its client

@@ -48,7 +48,7 @@ def find_model(name: str) -> Path:
     From the hub only safetensors, configs and tokenizer files are taken.
 
     Raises:
-        UserError: it cannot be had, or the folder is no model; says where it was looked for.
+        UserError: it cannot be found, or the folder is not a model; says where it was looked for.
     """
     if name.endswith(GGUF):
         return _gguf_file(Path(name))

@@ -198,7 +198,7 @@ def auto_class(config: PreTrainedConfig, head: Head) -> Any:
 
 
 def _is_decoder(config: PreTrainedConfig) -> bool:
-    """Whether a model sees no token that it has to foretell.
+    """Whether a model sees no token that it has to predict.
 
     Encoders have a class for it too, which sees them all unless its config says otherwise.
     """
@@ -234,9 +234,7 @@ def _check_loaded(
             f"{unused[0]}; adapters must be merged into their model"
         )
     if missing and head_of(module) == "language_model":
-        raise UserError(
-            f"{folder} has no head that foretells tokens ({', '.join(sorted(missing))})"
-        )
+        raise UserError(f"{folder} has no head that predicts tokens ({', '.join(sorted(missing))})")
     if missing and not fresh_head:
         raise UserError(
             f"{folder} has no head for {module.config.num_labels} classes "

@@ -1,4 +1,4 @@
-"""Modules of ours that stand in for plain ones, and how a model folder describes them."""
+"""Modules that stand in for plain ones, and how a model folder describes them."""
 
 from __future__ import annotations
 

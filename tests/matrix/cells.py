@@ -39,7 +39,7 @@ class Cell:
 
     Attributes:
         outcome: right; refused: one line before any work; late: an error once work had begun, or
-            one of ours; wrong: numbers that are not those of plain transformers.
+            a bug; wrong: numbers that are not those of plain transformers.
         words: why not, in one line; empty where it is right.
     """
 

@@ -161,9 +161,9 @@ def as_foreseen(made: Made, told: Forecast) -> None:
     """
     counted = sum(weight.numel() for _, weight in made.loaded.weights())
     if told.parameters not in (None, counted):
-        raise ValueError(f"{counted} parameters, {told.parameters} were foretold")
+        raise ValueError(f"{counted} parameters, {told.parameters} were predicted")
     if told.least_bytes is not None and folder_bytes(made.artifact) < told.least_bytes:
-        raise ValueError(f"fewer bytes than the {told.least_bytes} that were foretold")
+        raise ValueError(f"fewer bytes than the {told.least_bytes} that were predicted")
 
 
 Judge = Callable[[Made], None]

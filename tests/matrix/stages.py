@@ -26,7 +26,7 @@ SETTINGS = {
     "pruner=movement": ("pruner.training.epochs=1", "pruner.training.batch_size=8"),
     "quantizer=qat_int8": ("quantizer.training.epochs=1", "quantizer.training.batch_size=8"),
 }
-# More than a choice's defaults: which layers stay, and whether the first does, is told apart.
+# More than a choice's defaults: which layers stay, and whether the first does, is distinguished.
 VARIANTS = {
     "layers [1, 3]": ("student", "student=layers", "student.keep=[1,3]"),
     "layers [0]": ("pruner", "pruner=layers", "pruner.drop=[0]"),

@@ -74,7 +74,7 @@ def test_errors_come_back_as_what_they_are(
     device: Cpu, teacher: CompressedModel, tmp_path: Path
 ) -> None:
     with (
-        pytest.raises(UserError, match=r"is no model folder of ours: it has no manifest\.json"),
+        pytest.raises(UserError, match=r"is not a compress model folder: it has no manifest\.json"),
         open_worker(tmp_path, device) as worker,
     ):
         worker.load()

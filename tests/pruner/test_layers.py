@@ -192,7 +192,7 @@ def test_recovery_holds_the_masks_of_layers_that_moved(
     assert not torch.equal(before, after)
 
 
-def test_check_foretells_and_refuses_what_the_model_has_not_got(teacher: CompressedModel) -> None:
+def test_check_predicts_and_refuses_what_the_model_has_not_got(teacher: CompressedModel) -> None:
     with pytest.raises(
         ConfigError, match=r"Layers.drop=4: the model has 4 layers, 0 to 3, and one"
     ):

@@ -128,7 +128,7 @@ def test_scope_and_layers_say_what_is_factorized(
 def test_layers_that_would_save_nothing_stay_whole(teachers: Teachers, context: Contexts) -> None:
     teacher = teachers("llama")  # keys and values are 8 × 16: break-even is 5, elsewhere 7
     pruner = lowrank(scope="attention", rank="fixed", fixed=6)
-    foretold = pruner.check(skeleton(teacher))
+    predicted = pruner.check(skeleton(teacher))
     pruned = pruner.prune(teacher, context(teacher))
     notes = pruned.history[-1].notes
     for name, rank in notes["ranks"].items():
@@ -137,7 +137,7 @@ def test_layers_that_would_save_nothing_stay_whole(teachers: Teachers, context: 
         assert isinstance(pruned.module.get_submodule(name), LowRankLinear) != narrow
         assert (name in notes["left_whole"]) == narrow
     assert set(notes["left_whole"].values()) == {"rank 6 would take 144 weights instead of 128"}
-    shapes = [{n: p.shape for n, p in m.named_parameters()} for m in (foretold, pruned.module)]
+    shapes = [{n: p.shape for n, p in m.named_parameters()} for m in (predicted, pruned.module)]
     assert shapes[0] == shapes[1]
     check_claims(pruned.history, pruned.module.named_parameters())
 

@@ -64,7 +64,7 @@ def test_attention_stays(teacher: CompressedModel, context: Contexts) -> None:
         assert torch.equal(left, right)
 
 
-def test_an_even_stand_in_foretells_a_global_allocation(teacher: CompressedModel) -> None:
+def test_an_even_stand_in_predicts_a_global_allocation(teacher: CompressedModel) -> None:
     pruner = unit_pruner("neurons", allocation="global")
     skeleton = pruner.check(copy.deepcopy(teacher.module).to("meta"))
     assert [block.neurons for block in known_blocks(skeleton)] == [24] * 4

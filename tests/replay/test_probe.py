@@ -135,7 +135,7 @@ def test_what_cannot_be_probed_is_refused_at_once(
     monkeypatch.setattr("compress.replay.probe.execute", None)
     for model, options, said in (
         (run / "0" / "model", {}, "is quantized"),
-        (tmp_path, {}, "is no model folder of ours"),
+        (tmp_path, {}, "is not a compress model folder"),
         (run / "1" / "model", {"shape": "1x9"}, "are timed, 1x8, 4x16; got 1x9"),
         (run / "1" / "model", {"only": ["cuda/*"]}, "no pair of device and quantizer can be tried"),
     ):

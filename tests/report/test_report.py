@@ -178,7 +178,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
             "wanda sparsity=0.5 pattern=2:4",
         ),
         ({"device": "cpu"}, {}, (), "teacher as it is"),
-        # Equal ends are told apart by what stands before them, and by no more than that.
+        # Equal ends are distinguished by what stands before them, and by no more than that.
         (
             {"pruner": "chain"},
             {"pruner": {"steps": {"heads": {"sparsity": 0.2}, "neurons": {"sparsity": 0.3}}}},

@@ -16,12 +16,12 @@ def test_every_format_and_every_runtime_is_found_under_its_name() -> None:
 @pytest.mark.parametrize(
     ("device", "quantizer", "words"),
     [
-        ("cpu", "int8_static", "torch runtime; it can in onnxruntime, openvino; torch has bf16"),
-        ("cpu_onnxruntime", "nf4", "it can in torch; onnxruntime has int8_dynamic, int8_static, "),
-        ("cpu_onnxruntime", "fp16", "quantizer=fp16 cannot be had in the onnxruntime runtime"),
+        ("cpu", "int8_static", "torch runtime; supported: onnxruntime, openvino; torch has bf16"),
+        ("cpu_onnxruntime", "nf4", "supported: torch; onnxruntime has int8_dynamic, int8_static, "),
+        ("cpu_onnxruntime", "fp16", "quantizer=fp16 is not supported by the onnxruntime runtime"),
     ],
 )
-def test_a_pair_that_cannot_be_had_is_refused_with_those_that_can(
+def test_a_pair_that_is_not_supported_is_refused_with_those_that_are(
     device: str, quantizer: str, words: str
 ) -> None:
     cfg = compose_config("teacher=tiny_random", f"device={device}", f"quantizer={quantizer}")

@@ -249,7 +249,7 @@ def test_a_folder_cannot_build_foreign_modules(teacher: CompressedModel, tmp_pat
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no model folder of ours"):
+    with pytest.raises(UserError, match="not a compress model folder"):
         load(tmp_path)
 
 

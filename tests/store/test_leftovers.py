@@ -110,7 +110,7 @@ def test_what_a_killed_process_left_is_listed_and_pruned(
 
 
 USERS = [
-    ("runs/mine/" + UNFINISHED, unfinished),  # not in a folder of ours
+    ("runs/mine/" + UNFINISHED, unfinished),  # not in a marked folder
     ("runs/mine/stages", a_cache),
     ("runs/run/.new-model", unfinished),  # not named as ours are
     ("runs/run/mine/" + UNFINISHED, unfinished),

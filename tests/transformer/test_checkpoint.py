@@ -210,7 +210,7 @@ def test_a_run_of_a_decoder_without_padding_records_which_token_serves(
 
 
 def spoiled(folder: Path, how: str) -> str:
-    """A student that cannot be had, and the setting that makes it so."""
+    """A student that cannot be built, and the setting that causes it."""
     if how == "classes":
         save_checkpoint(folder, names=("cat", "dog"))
     elif how == "padding":

@@ -55,7 +55,7 @@ class LinearFormat(Quantizer, TorchFormat):
         """Refuses embeddings that the model does not have or that cannot be quantized.
 
         Raises:
-            ConfigError: so it is; or the model's layers have weights that are no Linear's.
+            ConfigError: that is the case; or the model's layers have weights that are no Linear's.
         """
         check_all_linear(skeleton, f"quantizer {type(self).__name__}")
         check_embeddings(skeleton, self.embeddings)

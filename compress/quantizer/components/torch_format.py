@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class TorchFormat(ABC):
-    """What a quantizer adds to be had in torch.
+    """What a quantizer adds to run in torch.
 
     Attributes:
         torch_devices: where torch has kernels for the format.

@@ -31,7 +31,7 @@ from compress.report.points import AS_GOOD, places, shapes_of, speedup_at
 from compress.report.points import FRONT as ON_FRONT
 from compress.system.files import write_atomically
 
-# Okabe & Ito 2008: told apart by color-blind readers.
+# Okabe & Ito 2008: distinguished by color-blind readers.
 FRONT, BASELINE, GREY = "#0072B2", "#D55E00", "#8A8A8A"
 # By which values are better. Dark is good; even in lightness, so it survives a grey printer too.
 COLOURS = {"higher": "cividis_r", "lower": "cividis"}
@@ -69,7 +69,7 @@ class Plane:
 
     Attributes:
         front: true for each run that no other one beats in what the panel is about.
-        close: true for each that cannot be told apart from one of these.
+        close: true for each that cannot be distinguished from one of these.
     """
 
     x: Axis
@@ -196,7 +196,7 @@ def _points(ax: Axes, panel: Plane) -> None:
 
 
 def _colored_points(ax: Axes, panel: Plane, shade: Axis) -> ScalarMappable:
-    """The runs by a third figure's color: rings where not told apart, dark edges on the front."""
+    """The runs by a third figure's color: rings if not distinguished, dark edges on the front."""
     scale = LogNorm if shade.logarithmic else Normalize
     colors = ScalarMappable(scale(*_range(shade.values)), COLOURS[shade.figure.better])
     for row in np.argsort(panel.front, kind="stable"):
@@ -263,7 +263,7 @@ def _legend(teacher: str, panel: Plane, score: str) -> list[Line2D]:
         Line2D([], [], **DOT, markeredgecolor="white", markerfacecolor=FRONT,
                label="on the front: no run beats it"),
         Line2D([], [], **DOT, markeredgecolor=GREY, markerfacecolor="white",
-               label="beaten, but not told apart from\na point of the front: all its\n"
+               label="beaten, but not distinguished from\na point of the front: all its\n"
                      "intervals overlap"),
         Line2D([], [], **DOT, markeredgecolor="white", markerfacecolor=GREY,
                label="beaten by another run"),

@@ -128,8 +128,8 @@ class Int8StaticFormat(OnnxFormat[Int8Static]):
         }
         for name in (name for name, is_asked in asked.items() if is_asked):
             raise ConfigError(
-                f"quantizer.{name}={getattr(wanted, name)} cannot be had in the onnxruntime "
-                "runtime; it can in openvino"
+                f"quantizer.{name}={getattr(wanted, name)} is not supported by the "
+                "onnxruntime runtime; supported: openvino"
             )
 
     def convert(

@@ -91,7 +91,7 @@ class Bf16Format(OpenVinoFormat[Bf16]):
         """Refuses a CPU without bfloat16 arithmetic: OpenVINO would imitate it, or fail.
 
         Raises:
-            ConfigError: so it is.
+            ConfigError: that is the case.
         """
         cpu = import_openvino().Core()
         if "BF16" not in cpu.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -123,7 +123,7 @@ class Int8WeightOnlyFormat(OpenVinoFormat[Int8WeightOnly]):
         """Refuses tables of int4 whose rows no group of about the usual size divides.
 
         Raises:
-            UserError: so it is.
+            UserError: that is the case.
         """
         group_sizes(model, None, self.quantizer.embeddings)
 
@@ -143,7 +143,7 @@ class Int4WeightOnlyFormat(OpenVinoFormat[Int4WeightOnly]):
         """Refuses rows that no group of about the size asked for divides.
 
         Raises:
-            UserError: so it is.
+            UserError: that is the case.
         """
         group_sizes(model, self.quantizer.group_size, self.quantizer.embeddings)
 
@@ -172,8 +172,8 @@ class Int8StaticFormat(OpenVinoFormat[Int8Static]):
         """
         if self.quantizer.calibration == "entropy":
             raise ConfigError(
-                "quantizer.calibration=entropy cannot be had in the openvino runtime; "
-                "minmax and percentile can"
+                "quantizer.calibration=entropy is not supported by the openvino runtime; "
+                "supported: minmax, percentile"
             )
 
     def convert(self, source: OpenVinoSource) -> Any:

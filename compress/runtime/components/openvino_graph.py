@@ -92,7 +92,7 @@ def without_telemetry() -> Iterator[None]:
 
 
 def read_graph(path: Path) -> Any:
-    """The graph in a folder of ours.
+    """The graph in a compress model folder.
 
     Raises:
         UserError: it is damaged.

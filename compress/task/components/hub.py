@@ -49,7 +49,7 @@ def load_hub_dataset(
         needed: by split, what its columns must hold.
 
     Raises:
-        UserError: it cannot be had, or is not what is needed.
+        UserError: it cannot be loaded, or is not what is needed.
     """
     import datasets
 

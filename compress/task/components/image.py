@@ -189,7 +189,7 @@ class ImageTask(SampledTask, ABC):
         """Refuses a model that reads no images.
 
         Raises:
-            ConfigError: it is so.
+            ConfigError: that is the case.
         """
         check_reads(self, model, "pixel_values")
 

@@ -1,4 +1,4 @@
-"""Texts to foretell: the next token, window by window. See `compress.task.components.windows`."""
+"""Language modeling: predicts the next token, window by window; see `windows.py`."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class LanguageTask(Task, ABC):
 
     @final
     def scores(self) -> tuple[str, ...]:
-        """Perplexity, and what can be had beside it."""
+        """Perplexity, and the scores that can be computed beside it."""
         return ("perplexity", "bits_per_byte", "token_accuracy", "cloze_accuracy")
 
     @final
@@ -89,7 +89,7 @@ class LanguageTask(Task, ABC):
         """Refuses a model that reads no texts, or none as long as `context`.
 
         Raises:
-            ConfigError: it is so.
+            ConfigError: that is the case.
         """
         check_reads(self, model, "input_ids")
         limit = position_count(model)

@@ -1,4 +1,4 @@
-"""One image, in memory or in a file: its pixels, or why it cannot be had."""
+"""One image, in memory or in a file: its pixels, or why it cannot be read."""
 
 from __future__ import annotations
 

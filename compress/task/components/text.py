@@ -109,7 +109,7 @@ class TextTask(SampledTask, ABC):
         """Refuses a model that reads no texts, or none as long as `max_length`.
 
         Raises:
-            ConfigError: it is so.
+            ConfigError: that is the case.
         """
         check_reads(self, model, "input_ids")
         limit = position_count(model)

@@ -17,7 +17,7 @@ from compress.report.html.panels.front import Run, front_first
 from compress.report.html.panels.labels import run_sign, short
 from compress.report.sections import Section
 
-MOST = 8  # curves that are drawn: more colors are not told apart
+MOST = 8  # curves that are drawn: more colors are not distinguished
 NAMED = 4  # runs that a curve's label names
 WIDTH, HEIGHT = 540, 350  # pixels
 POINTS = 500  # of a curve; of more, evenly spaced ones are drawn

@@ -28,7 +28,7 @@ def search_panels(section: Section) -> Iterator[Panel]:
 
 
 def _importances(search: PastSearch) -> tuple[Mapping[str, Mapping[str, float]], str]:
-    """By objective and setting; none, and why, where they cannot be had."""
+    """By objective and setting; none, and why, where they cannot be computed."""
     # Imported here: Optuna takes a second, and only the reports of searches need it.
     from compress.search.importance import importances
 
