@@ -116,7 +116,8 @@ def load_skeleton(folder: Path, head: Head) -> PreTrainedModel:
     kind = auto_class(config, head)
     try:
         with torch.device("meta"):
-            module: PreTrainedModel = kind.from_config(config)
+            # As the weights are read, whatever type the checkpoint stores them in.
+            module: PreTrainedModel = kind.from_config(config, dtype=torch.float32)
     except Exception as error:
         # Whatever a wrong value makes the modules raise.
         raise UserError(f"{folder} has no usable config: {told(error)}") from error

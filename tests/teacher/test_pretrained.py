@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 import transformers
 
+from compress.build import build_run
 from compress.config.errors import UserError
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
@@ -16,6 +18,8 @@ from compress.problem.classification import Classification
 from compress.problem.language import LanguageModelling
 from compress.teacher.pretrained import PretrainedTeacher
 from compress.transformer.pretrained import head_of, load_pretrained
+from tests.architectures import build, write_tables
+from tests.configs import compose_config
 from tests.tiny import NO_TRAINING, tiny_image_model
 
 
@@ -120,3 +124,24 @@ def test_a_gguf_file_becomes_float32_and_can_be_saved(tmp_path: Path) -> None:
         assert tokenizer.decode(module(prompt).logits[0, -1].argmax()) == " Paris"
     module.save_pretrained(tmp_path)
     assert (tmp_path / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("group", ["teacher", "student"])
+def test_a_checkpoint_in_half_precision_trains_where_training_mixes_types(
+    group: str, stored: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights become float32 when they are read, and so must the skeleton that is tried before."""
+    monkeypatch.setattr(Cpu, "training_dtype", lambda _: torch.bfloat16)
+    folder = build("bert", tmp_path / "model")
+    module = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    module.to(stored).save_pretrained(folder)
+    assert json.loads((folder / "config.json").read_text())["dtype"] == str(stored)[6:]
+    paths = write_tables(tmp_path / "rows", {"train": 24})
+    cfg = compose_config(
+        *("teacher=local", f"teacher.path={folder}", "task=csv", f"task.path={paths['train']}"),
+        *([] if group == "teacher" else ["student=pretrained", f"student.path={folder}"]),
+        *("task.max_length=16", "device.benchmark.shapes=[[1,8]]"),
+    )
+    skeleton = build_run(cfg).teacher.skeleton("classifier")
+    assert skeleton.dtype == torch.float32
