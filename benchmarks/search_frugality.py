@@ -26,7 +26,7 @@ STUDENT = ("student=layers", "student.keep=2")
 MEASURED = (
     "device.benchmark.shapes=[[1,32]]",
     "device.benchmark.seconds=0.5",
-    "device.benchmark.sittings=1",
+    "device.benchmark.process_restarts=1",
     "device.benchmark.noise_floor=false",
 )
 SPACE = (

@@ -57,8 +57,13 @@ def build_run(cfg: DictConfig) -> Run:
         refusal = ConfigError("; ".join(errors.values()))
         lay(refusal, [(group,) for group in errors])
         raise refusal
-    with blame("seed", "objectives", "interim"):
-        run = Run(**parts, seed=_seed(cfg), objectives=_objectives(cfg), interim=_interim(cfg))
+    with blame("seed", "objectives", "measure_stages"):
+        run = Run(
+            **parts,
+            seed=_seed(cfg),
+            objectives=_objectives(cfg),
+            measure_stages=_measure_stages(cfg),
+        )
     check_run(run)
     with blame("search", "task"):
         for key in SEARCHED:
@@ -191,10 +196,10 @@ def _objectives(cfg: DictConfig) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-def _interim(cfg: DictConfig) -> bool:
-    wanted = OmegaConf.select(cfg, "interim")
+def _measure_stages(cfg: DictConfig) -> bool:
+    wanted = OmegaConf.select(cfg, "measure_stages")
     if not isinstance(wanted, bool):
-        raise ConfigError(f"interim must be true or false, got {wanted!r}")
+        raise ConfigError(f"measure_stages must be true or false, got {wanted!r}")
     return wanted
 
 

@@ -18,8 +18,8 @@ from compress.measure.environment import environment
 from compress.measure.run import measure
 from compress.measure.stopwatch import Stopwatch
 from compress.records.schema import Data, RunRecord, write_record
+from compress.stage.between import measure_between
 from compress.stage.forecast import forecast
-from compress.stage.interim import measure_interim
 from compress.stage.run import Run
 from compress.stage.stages import compress, read_back, read_subject, write
 from compress.store.baseline import keep_baseline
@@ -101,8 +101,8 @@ def _execute_one(run: Run, folder: Path, shared: Path, record: RunRecord) -> Run
             baseline = read_subject(kept, run.device, ctx.teacher.digest)
             monitor().stage("score")
             measured = measure(candidate, baseline, data, run.device, run.seed, store, shared)
-            between = measure_interim(run, ctx, data, store, baseline, shared)
-            interim = tuple(between) if run.interim else ()
+            between = measure_between(run, ctx, data, store, baseline, shared)
+            stage_metrics = tuple(between) if run.measure_stages else ()
         record = replace(
             record,
             status="ok",
@@ -115,7 +115,7 @@ def _execute_one(run: Run, folder: Path, shared: Path, record: RunRecord) -> Run
                 asdict(step)
                 for step in with_quantizer(model, run.quantizer, candidate.model.weights())
             ),
-            interim=interim,
+            stage_metrics=stage_metrics,
             measuring_seconds=measuring.seconds,
         )
         write_card(record, folder / MODEL_FOLDER)

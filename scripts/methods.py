@@ -26,7 +26,7 @@ from compress.store.run_folder import new_folder
 BENCHMARK = (
     "device.benchmark.shapes=[[1,32],[32,32]]",
     "device.benchmark.seconds=2",
-    "device.benchmark.sittings=2",
+    "device.benchmark.process_restarts=2",
     "device.benchmark.noise_floor=false",
 )
 TITLE = "# Every method on one task"

@@ -65,8 +65,9 @@ def measure_noise(run: Run, repeats: int, busy: bool) -> Iterator[str]:
     yield f"Machine: {about.machine}; {about.device}; torch {about.versions['torch']}."
     settings = device.benchmark
     yield (
-        f"Each repeat: {settings.sittings} sittings, at most {settings.seconds:g} s a shape, "
-        f"done early at an interval of {settings.target_ci_width:g}."
+        f"Each repeat: {settings.process_restarts} process restarts, at most "
+        f"{settings.seconds:g} s a shape, done early at an interval of "
+        f"{settings.target_ci_width:g}."
     )
     with device.session():
         contender = _teacher(run)

@@ -119,7 +119,7 @@ def device() -> Cpu:
         shapes=((1, 8), (2, 16)),
         seconds=0.02,
         target_ci_width=0.02,
-        sittings=1,
+        process_restarts=1,
         noise_floor=False,
         scoring_batch=8,
     )

@@ -31,9 +31,9 @@ def whole_record() -> RunRecord:
         record,
         metrics=replace(record.metrics, validation=validation),
         baseline=replace(record.baseline, validation=validation),
-        interim=tuple(
+        stage_metrics=tuple(
             replace(each, metrics=replace(each.metrics, validation=validation))
-            for each in record.interim
+            for each in record.stage_metrics
         ),
         validation_comparison=record.comparison,
         history=(trained("student", curve()), *record.history),
@@ -171,8 +171,12 @@ VALUES: list[tuple[str, object, str]] = [
     ("metrics.validation", None, "only one of metrics and baseline has a validation score"),
     ("speedup.0.batch", 7, "metrics.latency, baseline.latency and speedup are of other shapes"),
     ("baseline.latency.0.length", 7, "are of other shapes"),
-    ("interim.0.speedup", [], "are of other shapes"),
-    ("interim.0.metrics.score.value", 7, "interim.0.metrics.score.value cannot be 7.0 of accuracy"),
+    ("stage_metrics.0.speedup", [], "are of other shapes"),
+    (
+        "stage_metrics.0.metrics.score.value",
+        7,
+        "stage_metrics.0.metrics.score.value cannot be 7.0 of accuracy",
+    ),
     # Too long.
     ("choices.task", "x" * 1001, SCHEMA + "choices.task: String should have at most 1000 char"),
     ("metrics.runtime", "x" * 10**6, SCHEMA + "metrics.runtime: String should have at most 1000"),

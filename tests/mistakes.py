@@ -67,7 +67,7 @@ TABLE = [
         "search.objectives has perplexity, but the task's scores are accuracy",
     ),
     ("objectives=accuracy", "objectives must be a list such as"),
-    ("interim=maybe", "interim must be true or false, got 'maybe'"),
+    ("measure_stages=maybe", "measure_stages must be true or false, got 'maybe'"),
     ("seed=-1", "seed must be an integer in [0, 4294967295], got -1"),
     ("seed=one", "seed must be an integer in [0, 4294967295], got 'one'"),
     ("seed=4294967296", "seed must be an integer in [0, 4294967295], got 4294967296"),
@@ -198,7 +198,7 @@ TABLE = [
     ("~objectives", "objectives must be a list such as"),
     ("objectives=[nan]", "got nan"),
     ("objectives=[quality,quality]", "objectives must differ, got quality twice"),
-    ("~interim", "interim must be true or false, got None"),
+    ("~measure_stages", "measure_stages must be true or false, got None"),
     (
         "pruner=wanda pruner.recovery.epochs=${foo}",
         "recovery.epochs: Interpolation key 'foo'",

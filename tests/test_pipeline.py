@@ -147,7 +147,9 @@ def test_all_that_a_run_writes_follows_the_umask(
     cache = tmp_path / "cache"
     before = os.umask(umask)
     try:
-        record = run_config("quantizer=nf4", "interim=true", cache=cache, folder=tmp_path / "run")
+        record = run_config(
+            "quantizer=nf4", "measure_stages=true", cache=cache, folder=tmp_path / "run"
+        )
         run_config("cache=off", "pruner=wanda", folder=tmp_path / "off")
         write_record(record, tmp_path / "run")
         write_report([tmp_path / "run"], tmp_path / "report")

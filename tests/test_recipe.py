@@ -55,7 +55,7 @@ def test_it_lints_keeps_the_contract_and_runs(copy: Path) -> None:
     assert re.search(r"[1-9]\d* passed", tests.stdout)
     run = done(
         copy, "run.py", "pruner=random", "pruner.pattern='2:4'", "teacher=tiny_random",
-        "task.limit=64", "device.benchmark.seconds=0.02", "device.benchmark.sittings=1",
+        "task.limit=64", "device.benchmark.seconds=0.02", "device.benchmark.process_restarts=1",
         "device.benchmark.noise_floor=false", "device.benchmark.shapes=[[1,8]]",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr

@@ -30,7 +30,7 @@ from compress.records.schema import Comparison, Data, RunRecord
 # Of a record; what else there is in one belongs to a single model.
 AVERAGED = (
     "environment", "metrics", "baseline", "speedup", "comparison", "validation_comparison",
-    "interim",
+    "stage_metrics",
 )  # fmt: skip
 PART = "; "  # between the parts of a text
 SUMMED = ("samples", "lost", "won")  # what each fold saw for itself

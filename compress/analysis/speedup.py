@@ -13,30 +13,30 @@ RESAMPLES = 2000
 LogRatios = Float[np.ndarray, " rounds"]
 
 
-def speedup_interval(sittings: Sequence[LogRatios], seed: int) -> tuple[float, float, float]:
+def speedup_interval(restarts: Sequence[LogRatios], seed: int) -> tuple[float, float, float]:
     """The speed-up and its 95 % interval, of rounds in several pairs of processes.
 
-    The median of a sitting's rounds is not moved by those in which something else had the
-    processor. Sittings differ for good, by where memory happens to lie, so they are averaged, and
-    the bootstrap draws sittings first and then rounds in each that it drew (Davison and Hinkley,
+    The median of a restart's rounds is not moved by those in which something else had the
+    processor. Restarts differ for good, by where memory happens to lie, so they are averaged, and
+    the bootstrap draws restarts first and then rounds in each that it drew (Davison and Hinkley,
     "Bootstrap Methods and their Application", 1997, section 3.8).
 
     Args:
-        sittings: one or more, each of one round or more.
+        restarts: one or more, each of one round or more.
         seed: of the bootstrap.
 
     Returns:
         Ratio, lower and upper end.
     """
     rng = np.random.default_rng(seed)
-    centre = np.mean([np.median(rounds) for rounds in sittings])
-    medians = np.stack([_resampled_medians(rounds, len(sittings), rng) for rounds in sittings])
-    drawn = rng.integers(0, len(sittings), size=(len(sittings), RESAMPLES))
-    # A sitting that is drawn twice has its rounds drawn anew.
-    copies = np.arange(len(sittings))[:, None]
+    centre = np.mean([np.median(rounds) for rounds in restarts])
+    medians = np.stack([_resampled_medians(rounds, len(restarts), rng) for rounds in restarts])
+    drawn = rng.integers(0, len(restarts), size=(len(restarts), RESAMPLES))
+    # A restart that is drawn twice has its rounds drawn anew.
+    copies = np.arange(len(restarts))[:, None]
     means = medians[drawn, copies, np.arange(RESAMPLES)].mean(axis=0)
-    # The spread of n sittings drawn from n is too small by √((n − 1) / n).
-    count = len(sittings)
+    # The spread of n restarts drawn from n is too small by √((n − 1) / n).
+    count = len(restarts)
     means = centre + (means - centre) * np.sqrt(count / max(1, count - 1))
     low, high = np.percentile(means, [2.5, 97.5])
     # With few rounds the median can lie outside its own bootstrap's percentiles.

@@ -42,9 +42,9 @@ class Benchmark(Settings):
             length that their size gives them, whatever stands here.
         seconds: spent timing each shape at most, baseline and candidate together; warming up, and
             the few rounds that there always are, not counted.
-        target_ci_width: a sitting ends early once its speed-up's interval is no wider than this,
+        target_ci_width: a restart ends early once its speed-up's interval is no wider than this,
             both sides together, as a share of the speed-up.
-        sittings: how often the two processes are replaced by fresh ones.
+        process_restarts: how often the two processes are replaced by fresh ones.
         noise_floor: whether the baseline is timed against itself as well, once per sweep.
         scoring_batch: batch size at which accuracy is computed; a dynamically quantized model's
             accuracy depends on it.
@@ -55,7 +55,7 @@ class Benchmark(Settings):
     shapes: tuple[tuple[int, int], ...]
     seconds: float
     target_ci_width: float
-    sittings: int
+    process_restarts: int
     noise_floor: bool
     scoring_batch: int
     generation: GenerationLength | None = None
@@ -68,7 +68,7 @@ class Benchmark(Settings):
                 two special ones and one of the text), or a value that is not above zero.
         """
         super().__post_init__()
-        check_positive(self, "seconds", "target_ci_width", "sittings", "scoring_batch")
+        check_positive(self, "seconds", "target_ci_width", "process_restarts", "scoring_batch")
         if not self.shapes:
             raise ConfigError("Benchmark.shapes must name at least one [batch, length] pair")
         for batch, length in self.shapes:

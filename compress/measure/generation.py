@@ -3,7 +3,7 @@
 Greedy decoding of one text with a KV cache of all tokens so far, and no end but the
 number of tokens: the loop is the runtime's own and does nothing else. As for forward passes, each
 model has a process of its own and only one of the two is awake; a round is a text each in the order
-A B B A. Texts take long, so there are fewer sittings and rounds; the interval says what that costs.
+A B B A. Texts take long, so there are fewer restarts and rounds; the interval says what that costs.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from compress.measure.latency import BASELINE, CANDIDATE, fill_shape
 from compress.measure.worker import Pair, open_pair
 from compress.records.schema import Generation
 
-SITTINGS = 3  # at most: a sitting begins by loading both models
-MIN_ROUNDS = 6  # in all sittings together; as with passes, intervals of so few are a little narrow
-WARM_UP = 1  # texts of each model in each sitting that are not counted
+RESTARTS = 3  # at most: a restart begins by loading both models
+MIN_ROUNDS = 6  # in all restarts together; as with passes, intervals of so few are a little narrow
+WARM_UP = 1  # texts of each model in each restart that are not counted
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,19 @@ class Writing:
     Attributes:
         first_ms: to the first token, of every text, the candidate's and the baseline's.
         token_ms: of a token behind the first, as a mean of each text, likewise.
-        sittings: of each, the logarithms of its rounds' speed-ups in tokens behind the first.
+        restarts: of each, the logarithms of its rounds' speed-ups in tokens behind the first.
     """
 
     length: GenerationLength
     first_ms: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
     token_ms: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
-    sittings: list[list[float]] = field(default_factory=list)
+    restarts: list[list[float]] = field(default_factory=list)
 
     def of(self, which: int, seed: int) -> Generation:
         """What there is to say of the candidate (0) or the baseline (1)."""
         ratio = low = high = None
         if which == CANDIDATE:
-            rounds = [np.array(sitting) for sitting in self.sittings]
+            rounds = [np.array(restart) for restart in self.restarts]
             ratio, low, high = speedup_interval(rounds, seed)
         return Generation(
             prompt=self.length.prompt,
@@ -86,9 +86,9 @@ def measure_generation(
         return None, None
     prompts = [fill_shape(model, rows, 1, length.prompt)["input_ids"].numpy() for model in models]
     writing = Writing(length)
-    sittings = min(SITTINGS, device.benchmark.sittings)
-    least, seconds = math.ceil(MIN_ROUNDS / sittings), device.benchmark.seconds / sittings
-    for _ in range(sittings):
+    restarts = min(RESTARTS, device.benchmark.process_restarts)
+    least, seconds = math.ceil(MIN_ROUNDS / restarts), device.benchmark.seconds / restarts
+    for _ in range(restarts):
         with open_pair(folders, device) as pair:
             write_in_turns(pair, prompts, least, seconds, writing)
     return writing.of(CANDIDATE, seed), writing.of(BASELINE, seed)
@@ -101,12 +101,12 @@ def write_in_turns(
     seconds: float,
     writing: Writing,
 ) -> None:
-    """One sitting: at least so many rounds, and more while there is time."""
+    """One restart: at least so many rounds, and more while there is time."""
     for which in (CANDIDATE, BASELINE):
         for _ in range(WARM_UP):
             pair.wake(which).generate(prompts[which], writing.length.new_tokens)
     rounds: list[float] = []
-    writing.sittings.append(rounds)
+    writing.restarts.append(rounds)
     deadline = time.perf_counter() + seconds
     while len(rounds) < least or time.perf_counter() < deadline:
         outer = len(rounds) % 2

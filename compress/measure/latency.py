@@ -5,7 +5,7 @@ the order A B B A, so that a machine that slows down evenly slows both by as muc
 is A alternates. The ratio of a round is taken from its turns' lower quartiles.
 
 Two processes that do the same differ by up to a percent for as long as they live, so the pair is
-replaced by a fresh one several times: each pair is a sitting.
+replaced by a fresh one several times: each pair is a restart.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from compress.records.schema import Latency, Speedup
 CANDIDATE, BASELINE = 0, 1
 BLOCK_SECONDS = 0.03  # one turn: long against the clock, short against a busy spell
 MAX_BLOCK = 20
-# In all sittings together. With fewer the bootstrap knows too little: of 100 simulated intervals 85
-# to 90 covered the truth with 6 rounds in 3 sittings, 96 to 98 with 9.
+# In all restarts together. With fewer the bootstrap knows too little: of 100 simulated intervals 85
+# to 90 covered the truth with 6 rounds in 3 restarts, 96 to 98 with 9.
 MIN_ROUNDS = 9
-CHECK_ROUNDS = 5  # of a sitting, before its interval is worth looking at, and between looks
+CHECK_ROUNDS = 5  # of a restart, before its interval is worth looking at, and between looks
 WARM_UP_SECONDS = 1.0
 QUANTILES = np.linspace(0, 1, 21)  # what a box or a violin is drawn of
 TAIL_SAMPLES = 10  # a percentile needs this many samples beyond it
@@ -59,17 +59,17 @@ class Timing:
 
     Attributes:
         times_ms: of every pass, the candidate's and the baseline's.
-        sittings: of each, the logarithms of its rounds' speed-ups.
+        restarts: of each, the logarithms of its rounds' speed-ups.
     """
 
     batch: int
     length: int
     times_ms: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
-    sittings: list[list[float]] = field(default_factory=list)
+    restarts: list[list[float]] = field(default_factory=list)
 
     def interval(self, seed: int) -> tuple[float, float, float]:
         """The speed-up and its 95 % interval."""
-        return speedup_interval([np.array(rounds) for rounds in self.sittings], seed)
+        return speedup_interval([np.array(rounds) for rounds in self.restarts], seed)
 
     def speedup(self, seed: int, floor: float | None) -> Speedup:
         """The speed-up, beside the noise floor if that is known."""
@@ -125,7 +125,7 @@ def measure_latency(
     folders = (candidate.folder, baseline.folder)
     resident: list[int | None] = []
     peak: list[int | None] = []
-    for _ in range(benchmark.sittings):
+    for _ in range(benchmark.process_restarts):
         with open_pair(folders, device) as pair:
             if not resident:
                 resident = [pair.wake(w).resident_memory(contenders[w].inputs[0]) for w in (0, 1)]
@@ -197,17 +197,17 @@ def tail_percentile(values: Float[np.ndarray, " n"], p: float) -> float | None:
 def _time_in_turns(
     pair: Pair, inputs: Sequence[Inputs], benchmark: Benchmark, seed: int, timing: Timing
 ) -> None:
-    """One sitting at one shape: rounds until they agree or the time is up."""
-    share = benchmark.seconds / benchmark.sittings
+    """One restart at one shape: rounds until they agree or the time is up."""
+    share = benchmark.seconds / benchmark.process_restarts
     block_ms = 1000 * min(BLOCK_SECONDS, share / 10)
     passes = []
     for which in (CANDIDATE, BASELINE):
         one_ms = pair.wake(which).prepare(inputs[which], min(WARM_UP_SECONDS, share))
         passes.append(max(1, min(MAX_BLOCK, round(block_ms / one_ms))))
     rounds: list[float] = []
-    timing.sittings.append(rounds)
+    timing.restarts.append(rounds)
     deadline = time.perf_counter() + share
-    while len(rounds) * benchmark.sittings < MIN_ROUNDS or (
+    while len(rounds) * benchmark.process_restarts < MIN_ROUNDS or (
         time.perf_counter() < deadline and not _agree(rounds, benchmark.target_ci_width, seed)
     ):
         rounds.append(_time_round(pair, passes, len(rounds) % 2, timing))
@@ -235,7 +235,7 @@ def _log_quick(block: Sequence[float]) -> float:
 
 
 def _agree(rounds: list[float], width: float, seed: int) -> bool:
-    """Whether a sitting's own interval is narrow enough; looked at now and then."""
+    """Whether a restart's own interval is narrow enough; looked at now and then."""
     if not rounds or len(rounds) % CHECK_ROUNDS:
         return False
     return relative_width(speedup_interval([np.array(rounds)], seed)) <= width

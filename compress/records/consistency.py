@@ -48,8 +48,8 @@ def _of_success(record: RunRecord) -> Iterator[str]:
     assert theirs is not None
     yield from _of_models("", ours, theirs, record.speedup)
     yield from _of_metrics("baseline", theirs)
-    for place, stage in enumerate(record.interim):
-        yield from _of_models(f"interim.{place}.", stage.metrics, theirs, stage.speedup)
+    for place, stage in enumerate(record.stage_metrics):
+        yield from _of_models(f"stage_metrics.{place}.", stage.metrics, theirs, stage.speedup)
     if record.folds is not None:
         yield from _of_folds(record)
 

@@ -50,7 +50,7 @@ class StageRecord:
 
 
 @dataclass(frozen=True)
-class Interim:
+class StageMetrics:
     """The model after a stage ("student", "pruner 2: heads", …), in no numeric format, measured."""
 
     stage: Name
@@ -109,7 +109,7 @@ class RunRecord:
         model: the run's own folder of the compressed model, relative to this file; null of folds.
         baseline_model: the baseline's folder, likewise; runs of a sweep share one.
         history: what each stage did to the model, see `interfaces.Step`.
-        interim: the model after each stage, where `interim=true` asked for it.
+        stage_metrics: the model after each stage, where `measure_stages=true` asked for it.
         measuring_seconds: what of `seconds` went into measuring; null if nothing was measured.
         comparison: on the evaluation split; `validation_comparison` on validation rows.
         folds: of a cross-validation, of which the figures are means, each with a model; else null.
@@ -136,7 +136,7 @@ class RunRecord:
     baseline_model: Text | None = None
     stages: tuple[StageRecord, ...] = ()
     history: tuple[dict[str, Any], ...] = ()
-    interim: tuple[Interim, ...] = ()
+    stage_metrics: tuple[StageMetrics, ...] = ()
     measuring_seconds: Seconds | None = None
     validation_comparison: Comparison | None = None
     folds: Folds | None = None

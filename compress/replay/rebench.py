@@ -125,7 +125,7 @@ class Bench:
             validation_comparison=None,
             baseline_model=None,
             stages=(),
-            interim=(),
+            stage_metrics=(),
             measuring_seconds=None,
         )
         return recorded(blank, folder, lambda record: self._measured(saved, folder, record))

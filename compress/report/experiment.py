@@ -26,7 +26,7 @@ from compress.records.schema import FILE, RunRecord
 MISSING = "not run"
 OPTIONS = "experiment.options"
 # What may be set without the set-up being another one.
-FREE = ("experiment", "seed", "cache", "tracker", "interim", "objectives")
+FREE = ("experiment", "seed", "cache", "tracker", "measure_stages", "objectives")
 
 Run = tuple[Path, RunRecord]
 

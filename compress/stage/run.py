@@ -14,7 +14,7 @@ class Run:
     """Everything that one run depends on; nothing is loaded yet.
 
     Attributes:
-        interim: whether the models between the stages are measured as well.
+        measure_stages: whether the models between the stages are measured as well.
     """
 
     teacher: Teacher
@@ -27,7 +27,7 @@ class Run:
     tracker: Tracker
     seed: int
     objectives: tuple[str, ...]
-    interim: bool
+    measure_stages: bool
 
     def knobs(self) -> dict[str, tuple[str, ...]]:
         """By stage, the settings that a recipe always names; without stages that have none."""

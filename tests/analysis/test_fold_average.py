@@ -225,13 +225,13 @@ def test_a_real_file_in_five_folds(run_config: Callable[..., RunRecord], tmp_pat
     folder = tmp_path / "run"
     record = run_config(
         "task=csv", f"task.path={path}", "task.folds=5", "pruner=wanda",
-        "quantizer=int8_dynamic", "interim=true",
+        "quantizer=int8_dynamic", "measure_stages=true",
         folder=folder,
     )  # fmt: skip
     assert record.folds is not None
     assert record.data is not None
     assert record.data.evaluation == 5 * 64
-    assert [each.stage for each in record.interim] == ["pruner"]
+    assert [each.stage for each in record.stage_metrics] == ["pruner"]
     assert "accuracy" in record.folds.baseline
     write_record(record, folder)
     assert len(write_report([folder], folder).collection.ok) == 1

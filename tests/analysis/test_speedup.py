@@ -10,33 +10,33 @@ from compress.records.measurements import outside
 
 
 @pytest.mark.parametrize(
-    ("sittings", "expected"),
+    ("restarts", "expected"),
     [
         ([[2.0]], (2.0, 2.0, 2.0)),
         ([[2.0, 2.0, 2.0], [2.0]], (2.0, 2.0, 2.0)),
         # Two rounds are drawn from two: both the first in a quarter of the samples, so 1; both
         # the second in another, so 4; the median of one of each is √(1 · 4).
         ([[1.0, 4.0]], (2.0, 1.0, 4.0)),
-        # Two sittings are drawn from two: the spread is √2 too small.
+        # Two restarts are drawn from two: the spread is √2 too small.
         ([[1.0, 1.0], [4.0, 4.0]], (2.0, 2 / 2 ** math.sqrt(2), 2 * 2 ** math.sqrt(2))),
         # Of three rounds the one that was disturbed moves the median in 7 of 27 samples.
         ([[2.0, 2.0, 50.0]], (2.0, 2.0, 50.0)),
     ],
 )
 def test_the_interval_by_hand(
-    sittings: list[list[float]], expected: tuple[float, float, float]
+    restarts: list[list[float]], expected: tuple[float, float, float]
 ) -> None:
-    found = speedup_interval([np.log(rounds) for rounds in sittings], seed=0)
+    found = speedup_interval([np.log(rounds) for rounds in restarts], seed=0)
     assert found == pytest.approx(expected)
 
 
 def test_rounds_and_sittings_both_widen_it() -> None:
-    # Medians 2 and 8 in two sittings; their geometric mean is 4.
-    sittings = [np.log([1.0, 2.0, 50.0]), np.log([8.0, 8.0, 8.0])]
-    ratio, low, high = speedup_interval(sittings, seed=0)
+    # Medians 2 and 8 in two restarts; their geometric mean is 4.
+    restarts = [np.log([1.0, 2.0, 50.0]), np.log([8.0, 8.0, 8.0])]
+    ratio, low, high = speedup_interval(restarts, seed=0)
     assert ratio == pytest.approx(4.0)
-    # The bootstrap draws the sitting of eights twice in a quarter of its samples.
-    # √(50 · 8) = 20 is 5 times the ratio; the spread of 2 sittings drawn from 2 is √2 too small.
+    # The bootstrap draws the restart of eights twice in a quarter of its samples.
+    # √(50 · 8) = 20 is 5 times the ratio; the spread of 2 restarts drawn from 2 is √2 too small.
     assert high == pytest.approx(4 * 5 ** math.sqrt(2), rel=0.01)
     assert low < 2.0
 
@@ -47,8 +47,8 @@ def test_the_interval_covers_the_truth_and_narrows() -> None:
     for rounds in (10, 80):
         covered = 0
         for _ in range(40):
-            sittings = [math.log(2) + rng.normal(0, 0.05, rounds) for _ in range(3)]
-            interval = ratio, low, high = speedup_interval(sittings, seed=0)
+            restarts = [math.log(2) + rng.normal(0, 0.05, rounds) for _ in range(3)]
+            interval = ratio, low, high = speedup_interval(restarts, seed=0)
             assert low <= ratio <= high
             covered += low < 2.0 < high
         assert covered >= 36
@@ -65,8 +65,8 @@ def test_sittings_that_differ_widen_the_interval() -> None:
 
 
 def test_it_repeats() -> None:
-    sittings = list(np.random.default_rng(1).normal(0, 0.1, (3, 9)))
-    assert speedup_interval(sittings, 0) == speedup_interval(sittings, 0)
+    restarts = list(np.random.default_rng(1).normal(0, 0.1, (3, 9)))
+    assert speedup_interval(restarts, 0) == speedup_interval(restarts, 0)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ DARKEST = 16
 SMALL = (
     *("teacher=local", "teacher.finetune.epochs=0"),
     *("device.threads=1", "device.benchmark.seconds=0.02", "device.benchmark.shapes=[[1,8]]"),
-    *("device.benchmark.sittings=1", "device.benchmark.noise_floor=false"),
+    *("device.benchmark.process_restarts=1", "device.benchmark.noise_floor=false"),
     "device.benchmark.scoring_batch=4",
 )
 Row = Any  # a text, or the pixels of an image

@@ -104,7 +104,7 @@ def test_summary_by_hand() -> None:
 
 def test_turns_are_in_the_order_abba(time_with: Callable[..., Timings]) -> None:
     machine = Machine((lambda _: 10.0, lambda _: 20.0))
-    timings = time_with(machine, seconds=1e-9, sittings=1)
+    timings = time_with(machine, seconds=1e-9, process_restarts=1)
     once, twice = [(0, 1), (1, 2), (0, 1)], [(1, 1), (0, 2), (1, 1)]
     assert machine.turns == [4 * (once + twice) + once]
     (timing,) = timings.shapes
@@ -117,7 +117,7 @@ def test_turns_are_in_the_order_abba(time_with: Callable[..., Timings]) -> None:
 
 def test_a_machine_that_slows_down_evenly_does_no_harm(time_with: Callable[..., Timings]) -> None:
     machine = Machine(tuple(lambda n, ms=ms: ms * 1.01**n for ms in (10.0, 10.0)))
-    (timing,) = time_with(machine, seconds=1e-9, sittings=1).shapes
+    (timing,) = time_with(machine, seconds=1e-9, process_restarts=1).shapes
     assert timing.interval(0) == pytest.approx((1.0, 1.0, 1.0))
 
 
@@ -125,8 +125,8 @@ def test_every_sitting_has_fresh_processes_and_ends_when_it_agrees(
     time_with: Callable[..., Timings],
 ) -> None:
     machine = Machine((lambda _: 1.0, lambda _: 1.0))
-    (timing,) = time_with(machine, seconds=600.0, sittings=3).shapes
-    assert [len(rounds) for rounds in timing.sittings] == [5, 5, 5]
+    (timing,) = time_with(machine, seconds=600.0, process_restarts=3).shapes
+    assert [len(rounds) for rounds in timing.restarts] == [5, 5, 5]
     assert len(machine.turns) == 3
     # Blocks of 30 ms, but of no more than 20 passes.
     assert {passes for turns in machine.turns for _, passes in turns} == {20, 40}
@@ -137,13 +137,13 @@ def test_a_noisy_sitting_goes_on_until_its_time_is_up(
 ) -> None:
     noise = np.random.default_rng(0).lognormal(0, 0.3, 100_000)
     machine = Machine((lambda n: 50 * noise[n], lambda n: 50 * noise[-1 - n]))
-    (timing,) = time_with(machine, seconds=0.3, sittings=1).shapes
-    assert len(timing.sittings[0]) > 10
+    (timing,) = time_with(machine, seconds=0.3, process_restarts=1).shapes
+    assert len(timing.restarts[0]) > 10
 
 
 def test_speedups_beside_the_floor(time_with: Callable[..., Timings]) -> None:
     machine = Machine((lambda _: 10.0, lambda _: 12.0))
-    (timing,) = time_with(machine, seconds=1e-9, sittings=2).shapes
+    (timing,) = time_with(machine, seconds=1e-9, process_restarts=2).shapes
     floors = (None, 1.1, 1.3)
     assert [timing.speedup(0, floor).counts for floor in floors] == [True, True, False]
     made = timing.speedup(0, 1.1)
@@ -201,7 +201,7 @@ def test_images_are_taken_as_they_are(images: TrainingData, teachers: Any) -> No
         ({"seconds": 0.0}, "seconds must be > 0"),
         ({"scoring_batch": 0}, "scoring_batch must be > 0"),
         ({"target_ci_width": 0.0}, "target_ci_width must be > 0"),
-        ({"sittings": 0}, "sittings must be > 0"),
+        ({"process_restarts": 0}, "restarts must be > 0"),
     ],
 )
 def test_bad_benchmarks_are_refused(change: dict[str, Any], reason: str, device: Cpu) -> None:

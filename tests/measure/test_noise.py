@@ -23,7 +23,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Contender, Contender]]:
     def measured(candidate: Contender, baseline: Contender, device: Cpu, seed: int) -> Timings:
         made.append((candidate, baseline))
         timings = [
-            Timing(*shape, sittings=[[float(np.log(0.8 if i == 0 else 1.0))]])
+            Timing(*shape, restarts=[[float(np.log(0.8 if i == 0 else 1.0))]])
             for i, shape in enumerate(device.benchmark.shapes)
         ]
         return Timings(tuple(timings), (Memory(None, None), Memory(None, None)), True)

@@ -11,11 +11,11 @@ import numpy as np
 
 from compress.records.schema import (
     Comparison,
-    Interim,
     LayerWeights,
     ModelMetrics,
     RunRecord,
     Speedup,
+    StageMetrics,
 )
 from compress.report.sections import Section, sections
 from tests.records.test_schema import make_metrics, make_record
@@ -49,8 +49,8 @@ def with_interim(record: RunRecord, *stages: str) -> RunRecord:
     """The record with a model measured after each stage, each smaller and faster than the last."""
     return replace(
         record,
-        interim=tuple(
-            Interim(
+        stage_metrics=tuple(
+            StageMetrics(
                 stage,
                 make_metrics(0.91 - 0.01 * step, 2000 - 200 * step, 10 / (1 + 0.2 * step)),
                 (speedup(1 + 0.2 * step),),

@@ -81,7 +81,7 @@ LEFT = [
     ("runs/run/fold-1/stages", a_cache),
     ("runs/run/.new-stages-0123abcd", a_cache),
     ("runs/sweep/.new-baseline-0123abcd-0123abcd", unfinished),
-    ("runs/sweep/.new-interim-0123abcd", unfinished),
+    ("runs/sweep/.new-stages-0123abcd", unfinished),
     ("runs/sweep/baseline-0123abcd/.new-config.json-0123abcd", a_file),
     ("runs/search/.new-front.json-0123abcd", a_file),
     ("tmp/compress-scratch-abcdefgh", a_scratch_folder),

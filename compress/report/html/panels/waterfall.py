@@ -51,7 +51,7 @@ class Level:
 
 def waterfall(section: Section) -> Panel | None:
     """Score, size and latency after each stage; None if no run measured them between stages."""
-    told = [run for run in section.runs if run[1].interim]
+    told = [run for run in section.runs if run[1].stage_metrics]
     if not told:
         return None
     drawn = front_first(told, MOST)
@@ -84,7 +84,7 @@ def levels(record: RunRecord, baseline_ms: float) -> tuple[Level, ...]:
     even = Speedup(1, 1, 1.0, 1.0, 1.0)
     return (
         _level(TEACHER, theirs, even, baseline_ms),
-        *(_level(i.stage, i.metrics, i.speedup[0], baseline_ms) for i in record.interim),
+        *(_level(i.stage, i.metrics, i.speedup[0], baseline_ms) for i in record.stage_metrics),
         _level(final, ours, record.speedup[0], baseline_ms),
     )
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from compress.report.html.panels.curves import MOST, NAMED, POINTS, curves
-from tests.report.panels.drawn import columns, legend, plots
+from tests.report.html.panels.drawn import columns, legend, plots
 from tests.report.records import curve, plain, section_of, trained
 
 

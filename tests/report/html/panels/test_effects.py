@@ -8,7 +8,7 @@ from bokeh.models import LogScale
 from compress.records.schema import RunRecord
 from compress.report.html.panels.effects import MOST, effects_panel, settings_of
 from tests.records.test_schema import judged_by
-from tests.report.panels.drawn import columns, plots, ticks
+from tests.report.html.panels.drawn import columns, plots, ticks
 from tests.report.records import plain, section_of
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from compress.report.html.panels.latency import MOST, latency
-from tests.report.panels.drawn import columns, plots, ticks
+from tests.report.html.panels.drawn import columns, plots, ticks
 from tests.report.records import plain, section_of, with_quantiles
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from compress.records.schema import LayerWeights
 from compress.report.html.panels.layers import Left, kinds, layers, what_is_left
-from tests.report.panels.drawn import columns, legend, plots
+from tests.report.html.panels.drawn import columns, legend, plots
 from tests.report.records import bert_layers, plain, section_of, with_layers
 
 WEIGHT = LayerWeights("layer.3.key.weight", (6, 4), 0)

@@ -13,7 +13,7 @@ from compress.report.html.panel import Panel
 from compress.report.html.panels.coordinates import MOST, NOT_SET, setting_axis
 from compress.report.html.panels.searches import search_panels
 from compress.report.sections import Section
-from tests.report.panels.drawn import columns, legend, plots, texts, ticks
+from tests.report.html.panels.drawn import columns, legend, plots, texts, ticks
 from tests.report.records import plain
 from tests.search.records import record_of
 from tests.search.test_past import lay, trial

@@ -6,7 +6,7 @@ import pytest
 
 from compress.report.html.panels.waterfall import MOST, levels, waterfall
 from tests.records.test_schema import judged_by
-from tests.report.panels.drawn import plots, texts, ticks
+from tests.report.html.panels.drawn import plots, texts, ticks
 from tests.report.records import plain, section_of, with_interim
 
 
@@ -59,8 +59,8 @@ def test_changes_of_perplexity_are_shares() -> None:
     record = judged_by("perplexity", 22.0, 20.0)
     between = judged_by("perplexity", 21.0, 20.0)
     assert between.metrics is not None
-    interim = with_interim(plain(), "student").interim[0]
-    record = replace(record, interim=(replace(interim, metrics=between.metrics),))
+    stage_metrics = with_interim(plain(), "student").stage_metrics[0]
+    record = replace(record, stage_metrics=(replace(stage_metrics, metrics=between.metrics),))
     panel = waterfall(section_of(record))
     assert panel is not None
     score, *_ = plots(panel)

@@ -46,8 +46,8 @@ def test_every_model_between_the_teacher_and_the_last_is_measured_once(
     overrides: tuple[str, ...], stages: list[str], run_config: Runs, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    record = run_config("interim=true", *overrides, folder=folder)
-    assert [each.stage for each in record.interim] == stages
+    record = run_config("measure_stages=true", *overrides, folder=folder)
+    assert [each.stage for each in record.stage_metrics] == stages
     assert not list(folder.glob(".new-*"))
     assert record.measuring_seconds is not None
     assert record.measuring_seconds > 0
@@ -55,10 +55,10 @@ def test_every_model_between_the_teacher_and_the_last_is_measured_once(
 
 @pytest.mark.slow
 def test_the_figures_are_those_of_runs_that_end_there(run_config: Runs) -> None:
-    record = run_config("interim=true", *CHAIN, "quantizer=int8_dynamic")
+    record = run_config("measure_stages=true", *CHAIN, "quantizer=int8_dynamic")
     first = run_config(*CHAIN, "pruner.order=[heads]")
     both = run_config(*CHAIN)
-    for found, alone in zip(record.interim, (first, both), strict=True):
+    for found, alone in zip(record.stage_metrics, (first, both), strict=True):
         assert alone.metrics is not None
         assert found.metrics.score == alone.metrics.score
         assert found.metrics.size_bytes == alone.metrics.size_bytes
@@ -67,8 +67,8 @@ def test_the_figures_are_those_of_runs_that_end_there(run_config: Runs) -> None:
 
 
 def test_runs_measure_none_unless_asked(run_config: Runs) -> None:
-    assert compose_config().interim is False
-    assert run_config("pruner=heads", "quantizer=int8_dynamic").interim == ()
+    assert compose_config().measure_stages is False
+    assert run_config("pruner=heads", "quantizer=int8_dynamic").stage_metrics == ()
 
 
 @pytest.mark.parametrize("name", ["none", "wanda", "gradual", "chain"])

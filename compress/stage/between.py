@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from compress.interfaces import CompressedModel, StageContext, TaskData
 from compress.measure.run import Subject, measure
 from compress.quantizer.none import NoQuantizer
-from compress.records.schema import Interim
+from compress.records.schema import StageMetrics
 from compress.stage.stages import distilled, pruned, read_back, write
 from compress.store.cache import StageStore
 from compress.system.files import temporary_folder
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from compress.stage.run import Run
 
 
-def measure_interim(
+def measure_between(
     run: Run, ctx: StageContext, data: TaskData, store: StageStore, baseline: Subject, kept: Path
-) -> Iterator[Interim]:
+) -> Iterator[StageMetrics]:
     """Measures every model between the teacher and the run's own.
 
     Args:
@@ -36,12 +36,12 @@ def measure_interim(
         kept: the folder of the sweep, for what is measured once per sweep.
     """
     for stage, model in _between(run, ctx, store):
-        with temporary_folder(kept / "interim") as temporary:
+        with temporary_folder(kept / "stages") as temporary:
             folder = temporary / "model"
             exported = write(model, NoQuantizer(), ctx, folder)
             subject = read_back(exported, model, ctx, folder)
             found = measure(subject, baseline, data, run.device, run.seed, store, kept)
-        yield Interim(stage, found.metrics, found.speedup, found.comparison)
+        yield StageMetrics(stage, found.metrics, found.speedup, found.comparison)
 
 
 def _between(

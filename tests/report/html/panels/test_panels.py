@@ -65,7 +65,7 @@ def hostile_search(folder: Path) -> Section:
     runs = [(folder / str(number), hostile(number)) for number in range(12)]
     lost = replace(runs[0][1], status="failed", error=HOSTILE, metrics=None, baseline=None)
     (folder / "12").mkdir()
-    write_record(replace(lost, speedup=(), interim=()), folder / "12")
+    write_record(replace(lost, speedup=(), stage_metrics=()), folder / "12")
     return Section(HOSTILE, HOSTILE, HOSTILE, tuple(runs))
 
 
