@@ -11,7 +11,7 @@ from tests.commands import refusal
 from tests.configs import ROOT, TINY
 
 SCRIPT = """
-from compress.processes import process_context, start_server
+from compress.system.processes import process_context, start_server
 
 if __name__ == "__main__":
     start_server(["tabnanny"])

@@ -1,0 +1,96 @@
+"""Transformer compression: stages that compress, one place that measures, a sweep over both.
+
+record = compress.run(["pruner=wanda", "pruner.sparsity=0.5"])
+folder = compress.sweep(["pruner=wanda", "pruner.sparsity=0.3,0.5"])
+compress.results(folder).plot.scatter("size_bytes", "accuracy")
+model = compress.load("outputs/runs/…/model")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from compress.interfaces import InferenceModel
+    from compress.records.schema import RunRecord
+
+__all__ = ["load", "results", "run", "sweep"]
+
+# Imported in the functions, so that `import compress` does not cost a torch import.
+
+
+def run(overrides: Sequence[str] = ()) -> RunRecord:
+    """Does one run, as `python run.py` does; its folder is below `outputs/runs` unless given.
+
+    Args:
+        overrides: as on the command line, one value each: `["pruner=wanda", "seed=1"]`.
+
+    Returns:
+        The run's record.
+
+    Raises:
+        UserError: the run is refused or fails; says why, in one line.
+    """
+    from compress.cli import call, own_folder
+    from compress.records.schema import FILE, read_record
+
+    folder, words = own_folder(overrides, "run")
+    call(words)
+    return read_record(folder / FILE)
+
+
+def sweep(overrides: Sequence[str] = ()) -> Path:
+    """Does a sweep or a search, as `python run.py -m` does.
+
+    A run that fails ends no other; its record says why.
+
+    Args:
+        overrides: as on the command line: `["pruner=wanda", "pruner.sparsity=0.3,0.5"]`.
+
+    Returns:
+        The sweep's folder, with the report; below `outputs/sweeps` unless given.
+
+    Raises:
+        UserError: the sweep is refused; says why, in one line.
+    """
+    from compress.cli import call, own_folder
+
+    folder, words = own_folder(overrides, "sweep")
+    call(["-m", *words])
+    return folder
+
+
+def results(folder: str | Path) -> pd.DataFrame:
+    """The runs below a folder, a row each; docs/columns.md says what the columns are.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    from pathlib import Path
+
+    from compress.records.collect import collect
+    from compress.report.table import results_table
+
+    return results_table(collect([Path(folder)]).runs, Path(folder))
+
+
+def load(folder: str | Path) -> InferenceModel:
+    """Loads a compressed model from its folder, after checking every file's checksum.
+
+    Args:
+        folder: the folder that a run wrote (`<run>/model`).
+
+    Returns:
+        The model, ready for `predict(batch)`.
+
+    Raises:
+        UserError: the folder is no artifact, or a file of it is missing or damaged.
+    """
+    from compress.store.artifact import load as load_artifact
+
+    return load_artifact(folder)

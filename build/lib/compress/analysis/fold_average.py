@@ -1,0 +1,174 @@
+"""The record of a whole run out of those of its folds: pure.
+
+Most figures are means over the folds, each with equal weight, a whole number rounded where the
+folds' are whole. What counts things seen in each fold is added up. An interval is that of the mean:
+folds judge different rows and are timed apart, so their errors are taken for independent ones and
+their distances from the ends are added as squares (Zou & Donner, "Construction of confidence limits
+about effect measures: a general approach", Statistics in Medicine 27:1693, 2008; of equally large
+folds' Wilson intervals that is nearly Wilson's of all rows). It holds for the rows that there are,
+as that of any other run does; how far other train rows would lead is what `Spread` tells. Student's
+t over the folds is no interval of 95 % either, as folds are not independent of each other, and it
+would be next to nothing wherever a model takes all rows for one class, of which stratified folds
+have equal shares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from compress.analysis.goals import baseline_of
+from compress.analysis.intervals import mcnemar_p_value
+from compress.records.folds import Folds, Spread, spread
+from compress.records.metrics import METRICS
+from compress.records.schema import Comparison, Data, RunRecord
+
+# Of a record; what else there is in one belongs to a single model.
+AVERAGED = (
+    "environment", "metrics", "baseline", "speedup", "comparison", "validation_comparison",
+    "stage_metrics",
+)  # fmt: skip
+PART = "; "  # between the parts of a text
+SUMMED = ("samples", "lost", "won")  # what each fold saw for itself
+# The last parts of the names of an interval's ends, one behind the other; its figure comes before.
+LOW, HIGH = "low", "high"
+
+
+def over_folds(record: RunRecord, by_folder: Mapping[str, RunRecord]) -> RunRecord:
+    """The whole run's record.
+
+    It has no model and no history: each fold's record has its own.
+
+    Args:
+        record: what is known of the run without its folds.
+        by_folder: the record of each fold by its folder, relative to the run's; two at least, and
+            the status of all is ok.
+    """
+    folds = list(by_folder.values())
+    found = {name: average([getattr(fold, name) for fold in folds]) for name in AVERAGED}
+    steps = [
+        replace(stage, name=f"{folder}/{stage.name}")
+        for folder, fold in by_folder.items()
+        for stage in fold.stages
+    ]
+    baselines = [baseline_of(fold) for fold in folds]
+    return replace(
+        record,
+        status="ok",
+        data=_data([fold.data for fold in folds if fold.data is not None]),
+        stages=tuple(steps),
+        measuring_seconds=sum(fold.measuring_seconds or 0.0 for fold in folds),
+        folds=Folds(tuple(by_folder), _spreads(folds), _spreads(baselines)),
+        **found,
+    )
+
+
+def average(values: Sequence[Any]) -> Any:
+    """One value that stands for those of the folds, of the same kind as each of them.
+
+    Args:
+        values: numbers give their mean, rounded where all are whole; truths whether all are true;
+            texts all that they say, each part between semicolons once; the rest goes item by item,
+            a mapping by the keys that all have. None says nothing among texts and makes None of
+            all else, and so do tuples of unequal lengths: an empty one.
+    """
+    first = values[0]
+    if any(isinstance(value, str) for value in values):
+        parts = [part for value in values if value is not None for part in value.split(PART)]
+        return PART.join(dict.fromkeys(parts))
+    if any(value is None for value in values):
+        return None
+    if is_dataclass(first):
+        return _merged(values)
+    if isinstance(first, dict):
+        keys = [key for key in first if all(key in value for value in values)]
+        return {key: average([value[key] for value in values]) for key in keys}
+    if isinstance(first, tuple):
+        same = len({len(value) for value in values}) == 1
+        return tuple(average(each) for each in zip(*values, strict=True)) if same else ()
+    if isinstance(first, bool):
+        return all(values)
+    mean = statistics.fmean(values)
+    return round(mean) if all(isinstance(value, int) for value in values) else mean
+
+
+def mean_interval(
+    values: Sequence[float], lows: Sequence[float], highs: Sequence[float]
+) -> tuple[float, float]:
+    """The interval of the mean of independent figures, out of theirs; see the module.
+
+    Args:
+        values: the figures.
+        lows: lower ends of their intervals.
+        highs: upper ends, of the same confidence.
+    """
+    mean = statistics.fmean(values)
+    below, above = (
+        math.hypot(*(end - value for value, end in zip(values, ends, strict=True))) / len(values)
+        for ends in (lows, highs)
+    )
+    return mean - below, mean + above
+
+
+def _merged(values: Sequence[Any]) -> Any:
+    """A dataclass out of those of the folds."""
+    columns = {
+        field.name: [getattr(value, field.name) for value in values] for field in fields(values[0])
+    }
+    merged = {
+        name: _total(column) if name in SUMMED else average(column)
+        for name, column in columns.items()
+    }
+    names = list(columns)
+    for name, low, high in zip(names, names[1:], names[2:], strict=False):
+        if low.split("_")[-1] == LOW and high.split("_")[-1] == HIGH:
+            merged[low], merged[high] = mean_interval(columns[name], columns[low], columns[high])
+    made = type(values[0])(**merged)
+    if isinstance(made, Comparison):
+        return _compared(made, [value.p_value for value in values])
+    return made
+
+
+def _compared(merged: Comparison, p_values: Sequence[float]) -> Comparison:
+    """With McNemar's test of all folds' rows; of other tests the folds' p-values as one.
+
+    By Fisher's method (Statistical Methods for Research Workers, 1925, section 21.1): the more rows
+    the folds judge apart, the less of a difference in one of them can be chance.
+    """
+    if merged.lost is not None and merged.won is not None:
+        return replace(merged, p_value=mcnemar_p_value(merged.lost, merged.won))
+    # Imported here: it takes a second, and config errors should not.
+    from scipy.stats import combine_pvalues
+
+    p_value = float(combine_pvalues(p_values, method="fisher").pvalue)
+    return replace(merged, p_value=p_value, test=f"{merged.test}, folds by Fisher's method")
+
+
+def _total(values: Sequence[Any]) -> Any:
+    return None if None in values else sum(values)
+
+
+def _data(folds: Sequence[Data]) -> Data:
+    """The rows of all folds: those to judge on are all different, those to learn from are not."""
+    digests = "".join(fold.digest for fold in folds)
+    sources = [fold.source.split(PART) for fold in folds]
+    common = [part for part in sources[0] if all(part in source for source in sources)]
+    found: Data = average(folds)
+    return replace(
+        found,
+        source=PART.join([*common, f"evaluated on each of {len(folds)} folds"]),
+        evaluation=sum(fold.evaluation for fold in folds),
+        digest=hashlib.sha256(digests.encode()).hexdigest()[:16],
+    )
+
+
+def _spreads(records: Sequence[RunRecord]) -> dict[str, Spread]:
+    """Every figure that all of the records have."""
+    found = {
+        name: [float(metric.read(record)) for record in records] for name, metric in METRICS.items()
+    }
+    return {name: spread(each) for name, each in found.items() if all(map(math.isfinite, each))}

@@ -1,0 +1,213 @@
+"""DictConfig → Run. Every mistake in a config surfaces here, before any weight is loaded."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from compress.config.blame import blame, lay
+from compress.config.construct import construct
+from compress.config.errors import ConfigError, UserError
+from compress.config.settings import Settings, check_seed, within
+from compress.records.metrics import check_objectives, check_scores
+from compress.stage.pairs import check_pair
+from compress.stage.run import Run
+from compress.training.distillation import Distillation
+from compress.training.train import Training
+from compress.transformer.dry_run import check_runs
+from compress.transformer.positions import position_count
+from compress.transformer.pretrained import head_of
+from compress.transformer.rebuilding import check_rebuilds
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from compress.interfaces import Device
+
+
+# What a search asks of each of its runs.
+SEARCHED = ("search.objectives", "search.constraints")
+
+
+def build_run(cfg: DictConfig) -> Run:
+    """Builds the run and checks its parts against each other.
+
+    Raises:
+        UserError: a setting is wrong, or two do not go together. Every wrong group is named.
+        OmegaConfBaseException: a value refers to what there is not.
+    """
+    # Also what is in no group: a run whose record cannot say what it was given is none. A sweeper
+    # hands over Hydra's own part as well, which is not whole before the job.
+    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    OmegaConf.to_container(own, resolve=True)
+    hints = typing.get_type_hints(Run)
+    parts: dict[str, Any] = {}
+    errors: dict[str, str] = {}
+    for field in fields(Run):
+        if not issubclass(_class_of(hints[field.name]), Settings):
+            continue
+        try:
+            parts[field.name] = construct(cfg, field.name, hints[field.name])
+        except UserError as error:
+            errors[field.name] = str(error)
+    if errors:
+        refusal = ConfigError("; ".join(errors.values()))
+        lay(refusal, [(group,) for group in errors])
+        raise refusal
+    with blame("seed", "objectives", "measure_stages"):
+        run = Run(
+            **parts,
+            seed=_seed(cfg),
+            objectives=_objectives(cfg),
+            measure_stages=_measure_stages(cfg),
+        )
+    check_run(run)
+    with blame("search", "task"):
+        for key in SEARCHED:
+            check_scores(key, OmegaConf.select(cfg, key) or (), run.task.scores())
+    return run
+
+
+def check_run(run: Run) -> None:
+    """Checks everything that can be known without weights and without reading the rows.
+
+    Raises:
+        UserError: something cannot work.
+    """
+    with blame("cache"):
+        run.cache.check()
+    with blame("tracker"):
+        run.tracker.check()
+    with blame("device"):
+        run.device.check()
+    with blame("device", "quantizer"):
+        check_pair(type(run.device.runtime), type(run.quantizer))
+        run.device.runtime.check(run.quantizer, run.device)
+    with blame("task"):
+        run.task.check()
+    with blame("objectives", "task"):
+        check_objectives(run.objectives, run.task.scores())
+    with blame("quantizer", "task"):
+        run.quantizer.check_scores(run.task.scores())
+    with blame("task", "student", "pruner", "quantizer"):
+        check_smoothing(run)
+    with blame("teacher"):
+        run.teacher.check()
+    check_skeletons(run)
+
+
+def check_skeletons(run: Run) -> None:
+    """Checks the shapes that each stage leaves, first to last.
+
+    Raises:
+        UserError: a stage cannot do what it was asked on them, or its model does not run.
+    """
+    with blame("teacher", "task"):
+        skeleton = run.teacher.skeleton(run.task.head)
+        run.task.check_model(skeleton)
+    with blame("device", "teacher", "task"):
+        check_shapes(run.device, skeleton)
+        check_skeleton(skeleton, run.teacher, run.device)
+    with blame("student", "teacher", "task", "device"):
+        student = run.student.check(skeleton)
+        run.task.check_model(student)
+        check_skeleton(student, run.student, run.device)
+    with blame("pruner", "student", "teacher", "task", "device"):
+        pruned = run.pruner.check(student)
+        check_skeleton(pruned, run.pruner, run.device)
+    # The quantizer comes last: it sees the shapes that the pruner leaves.
+    with blame("quantizer", "pruner", "student", "teacher", "task", "device"):
+        run.quantizer.check(pruned)
+        check_training(pruned, run.quantizer, run.device)
+        run.device.runtime.check_model(pruned, run.quantizer)
+
+
+def check_skeleton(module: PreTrainedModel, stage: Settings, device: Device) -> None:
+    """Checks that the model of a stage runs, as it is trained too, and can be read back.
+
+    Raises:
+        UserError: it cannot.
+    """
+    what = f"the model of {type(stage).__name__}"
+    check_runs(module, what)
+    check_training(module, stage, device)
+    check_rebuilds(module, what)
+
+
+def check_training(module: PreTrainedModel, stage: Settings, device: Device) -> None:
+    """Checks that the model of a stage runs in the arithmetic that it is trained in, if it is.
+
+    Raises:
+        UserError: it does not.
+    """
+    epochs = [t.epochs for t in within(stage, Training)]
+    epochs += [t.epochs for t in within(stage, Distillation)]
+    if any(epochs):
+        what = f"the model of {type(stage).__name__} in training"
+        check_runs(module, what, autocast=device.training_dtype())
+
+
+def check_shapes(device: Device, teacher: PreTrainedModel) -> None:
+    """Checks that the teacher takes texts as long as those that are timed.
+
+    Raises:
+        ConfigError: it does not, or a language model could not write as much as is timed.
+    """
+    limit = position_count(teacher)
+    longest = max(length for _, length in device.benchmark.shapes)
+    if limit is not None and longest > limit:
+        raise ConfigError(
+            f"device.benchmark.shapes has length {longest}, the teacher takes at most {limit}"
+        )
+    text = device.benchmark.generation
+    if text is None or limit is None or head_of(teacher) != "language_model":
+        return
+    if text.prompt + text.new_tokens > limit:
+        raise ConfigError(
+            f"device.benchmark.generation has {text.prompt} + {text.new_tokens} tokens, the "
+            f"teacher takes at most {limit}"
+        )
+
+
+def check_smoothing(run: Run) -> None:
+    """Checks that labels are smoothed only where a share of one can be spread over others.
+
+    Raises:
+        ConfigError: labels are numbers, and a training smooths them.
+    """
+    if run.task.smooths_labels():
+        return
+    for stage in (run.student, run.pruner, run.quantizer):
+        for training in within(stage, Distillation):
+            if training.label_smoothing:
+                raise ConfigError(
+                    f"label_smoothing of {type(stage).__name__} must be 0, as the labels of "
+                    f"{type(run.task).__name__} are numbers; got {training.label_smoothing}"
+                )
+
+
+def _objectives(cfg: DictConfig) -> tuple[str, ...]:
+    names = OmegaConf.select(cfg, "objectives")
+    if not OmegaConf.is_list(names):
+        raise ConfigError(f"objectives must be a list such as [quality, size_bytes], got {names}")
+    return tuple(str(name) for name in names)
+
+
+def _measure_stages(cfg: DictConfig) -> bool:
+    wanted = OmegaConf.select(cfg, "measure_stages")
+    if not isinstance(wanted, bool):
+        raise ConfigError(f"measure_stages must be true or false, got {wanted!r}")
+    return wanted
+
+
+def _class_of(hint: Any) -> type:
+    return hint if isinstance(hint, type) else object
+
+
+def _seed(cfg: DictConfig) -> int:
+    seed = OmegaConf.select(cfg, "seed")
+    check_seed("seed", seed)
+    return int(seed)

@@ -1,0 +1,204 @@
+"""The command line: refused where it can mean nothing, readied for Hydra, and run."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MethodType
+from typing import Any, Literal
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    Glob,
+    IntervalSweep,
+    Override,
+    RangeSweep,
+)
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+
+from compress.config.compose import CONF
+from compress.config.construct import TRUSTED_TARGETS
+from compress.config.credentials import check_words
+from compress.config.ending import Parser, mistake, one_line_ending
+from compress.config.errors import ConfigError, UserError
+from compress.job import run_job
+from compress.store.run_folder import new_folder
+
+execute = hydra.main(
+    config_path=str(CONF), config_name="config", execution_whitelist=TRUSTED_TARGETS
+)(run_job)
+
+
+def main() -> None:
+    """The command line: a mistake is one line and status 1; a traceback means a bug."""
+    with one_line_ending(), arguments_of(sys.argv[1:]):
+        execute()
+
+
+def call(arguments: Sequence[str]) -> None:
+    """Does in this process what the command line does with these arguments.
+
+    Logging is set up anew meanwhile; the handlers of before are back afterwards.
+
+    Raises:
+        UserError: it cannot be done; in the words of the command line.
+    """
+    handlers, level = list(logging.root.handlers), logging.root.level
+    try:
+        with arguments_of(arguments):
+            execute()
+    except SystemExit as ended:
+        # A number says that runs of a sweep failed; their records say why.
+        if isinstance(ended.code, str):
+            raise UserError(ended.code.removeprefix("error: ")) from ended
+    except Exception as error:
+        if (words := mistake(error)) is None:
+            raise
+        raise UserError(words) from error
+    finally:
+        for added in set(logging.root.handlers) - set(handlers):
+            added.close()
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+
+
+def own_folder(overrides: Sequence[str], mode: Literal["run", "sweep"]) -> tuple[Path, list[str]]:
+    """The folder that a run or a sweep will have, and the overrides that say so.
+
+    Args:
+        overrides: what is asked for. If no folder is, a new one is made, named by the time.
+        mode: the part of Hydra's config that names it.
+    """
+    key = f"hydra.{mode}.dir"
+    given = [word for word in overrides if word.lstrip("+").startswith(f"{key}=")]
+    if given:
+        return Path(given[-1].partition("=")[2]), list(overrides)
+    now = datetime.datetime.now()
+    folder = new_folder(Path(f"outputs/{mode}s/{now:%Y-%m-%d}/{now:%H-%M-%S}"))
+    return folder, [*overrides, f"{key}={folder}"]
+
+
+@contextmanager
+def arguments_of(words: Sequence[str]) -> Iterator[None]:
+    """Within it, Hydra finds these arguments, checked and readied, on the command line.
+
+    Raises:
+        ConfigError: one of them can mean nothing, or holds a password.
+    """
+    for word in words:
+        check_words(word)
+    check_arguments(list(words))
+    # With it Hydra raises instead of printing its own report of several lines.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    # A line that the log has no room for is no reason to print pages, or to end a run.
+    logging.raiseExceptions = False
+    _register_sweepers()
+    before = sys.argv
+    sys.argv = [before[0], *cross_choices(list(words))]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def check_arguments(arguments: list[str]) -> None:
+    """Checks what Hydra would take, or would refuse with more than a line.
+
+    Args:
+        arguments: of the command line, without the program's name.
+
+    Raises:
+        ConfigError: one is not text, an option does not exist, a group is set to no choice, or
+            a sweep is empty.
+    """
+    for argument in arguments:
+        if not argument.isprintable() and any("\ud800" <= each <= "\udfff" for each in argument):
+            raise ConfigError(f"the argument {argument!a} is no UTF-8")
+    parser = get_args_parser()
+    parser.error = MethodType(Parser.error, parser)  # type: ignore[method-assign]
+    words = parser.parse_intermixed_args(arguments).overrides
+    for override in _parsed(words):
+        _check_choice(override)
+        _check_sweep(override)
+
+
+def cross_choices(arguments: list[str]) -> list[str]:
+    """Lets `-m pruner=wanda,magnitude pruner.sparsity=0.5` mean what it says.
+
+    Hydra composes a base config with the default choice of each swept group first, and refuses a
+    key which only the swept choices have. As a sweep of one value it waits for the jobs.
+
+    Args:
+        arguments: of the command line, without the program's name.
+
+    Returns:
+        The same, with `key=value` as `key=choice(value)` where `key` belongs to a swept group.
+    """
+    words = [word for word in arguments if not word.startswith("-")]
+    parsed = _parsed(words)
+    swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
+    waiting = {}
+    for override in parsed:
+        group = override.key_or_group.partition(".")[0]
+        fixed = not (override.is_sweep_override() or override.is_delete())
+        if fixed and group in swept and override.input_line is not None:
+            key, _, value = override.input_line.partition("=")
+            waiting[override.input_line] = f"{key}=choice({value})"
+    return [waiting.get(word, word) for word in arguments]
+
+
+def _parsed(words: list[str]) -> list[Override]:
+    try:
+        return OverridesParser.create().parse_overrides(words)
+    except HydraException:
+        return []  # Hydra is about to say what is wrong with them
+
+
+def _check_choice(override: Override) -> None:
+    """A choice is a name: for another value Hydra does not even say which group it was for."""
+    group = override.key_or_group
+    if not (CONF / group).is_dir() or override.is_delete():
+        return
+    value = override.value()
+    if isinstance(value, Glob | RangeSweep | IntervalSweep):
+        return
+    if not all(isinstance(each, str | list) for each in _each(value)):
+        allowed = ", ".join(_choices(group))
+        raise ConfigError(f"{group} must be one of {allowed}; got {override.input_line}")
+
+
+def _each(value: Any) -> list[Any]:
+    """The values of a sweep over some; else the value alone."""
+    return list(value.list) if isinstance(value, ChoiceSweep) else [value]
+
+
+def _check_sweep(override: Override) -> None:
+    """An empty one would be no run at all, and no failure either."""
+    swept = override.value() if override.is_sweep_override() else None
+    empty = isinstance(swept, RangeSweep) and not list(swept.range())
+    if isinstance(swept, Glob):
+        empty = not swept.filter(_choices(override.key_or_group))
+    if empty:
+        raise ConfigError(f"{override.input_line} sweeps over nothing")
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def _register_sweepers() -> None:
+    # Imported here: they import what reads a job's errors. Hydra finds its own plugins alone.
+    from compress.experiment.sweeper import RowsSweeper
+    from compress.search.sweeper import ParetoSweeper
+
+    for sweeper in (ParetoSweeper, RowsSweeper):
+        Plugins.instance().register(sweeper)

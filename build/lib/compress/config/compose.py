@@ -1,0 +1,159 @@
+"""The config of a run that is over, composed anew: its record's settings as overrides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from omegaconf import DictConfig, OmegaConf
+
+from compress.config.errors import ConfigError
+
+TARGET = "_target_"
+CONF = Path(__file__).parents[1] / "conf"  # the yamls that come with this package
+
+
+def compose_config(conf: Path, overrides: Sequence[str]) -> DictConfig:
+    """The config that these overrides compose.
+
+    Args:
+        conf: the folder of config.yaml.
+        overrides: as `run.py` takes them, one value each.
+
+    Raises:
+        HydraException: one names what there is not.
+    """
+    with initialize_config_dir(str(conf.resolve())):
+        return compose("config", list(overrides))
+
+
+def compose_with_choices(conf: Path, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
+    """The config, and the choice that it has in each group."""
+    with initialize_config_dir(str(conf.resolve())):
+        whole = compose("config", list(overrides), return_hydra_config=True)
+    choices = {str(group): str(name) for group, name in whole.hydra.runtime.choices.items()}
+    cfg = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
+    return cfg, choices
+
+
+def group_config(conf: Path, group: str, choice: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """One group's part of the config, and nothing of the others."""
+    part: DictConfig = compose_config(conf, [f"{group}={choice}", *overrides])[group]
+    return part
+
+
+def recalled(group: str, default: DictConfig, recorded: Mapping[str, Any]) -> list[str]:
+    """The overrides that give a group the settings that it had in a record.
+
+    Args:
+        group: its name.
+        default: what it is without them. Recorded settings that it does not have belong to
+            another choice of the group and are left out.
+        recorded: its part of a record's config.
+    """
+    plain = OmegaConf.to_container(default, resolve=True)
+    assert isinstance(plain, dict)
+    return list(_differences(group, plain, recorded))
+
+
+def recorded_part(conf: Path, group: str, choice: str, recorded: Mapping[str, Any]) -> DictConfig:
+    """A group's part of the config with this choice and the settings of a record."""
+    overrides = recalled(group, group_config(conf, group, choice), recorded)
+    return group_config(conf, group, choice, overrides)
+
+
+def override_keys(overrides: Sequence[str]) -> dict[str, str]:
+    """What each override sets, by group or dotted key, in the override's own words.
+
+    Raises:
+        HydraException: one is no override.
+    """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return {each.key_or_group: each.input_line or "" for each in parsed}
+
+
+def check_groups(overrides: Sequence[str], allowed: Sequence[str]) -> None:
+    """Checks that only some groups are set.
+
+    Raises:
+        ConfigError: another one is.
+    """
+    for key, words in override_keys(overrides).items():
+        if key.partition(".")[0] not in allowed:
+            raise ConfigError(f"only settings of {', '.join(allowed)} can be given, got {words}")
+
+
+def chosen(overrides: Sequence[str], group: str) -> str | None:
+    """The choice that overrides make in a group; None if they make none."""
+    words = override_keys(overrides).get(group)
+    return None if words is None else words.partition("=")[2]
+
+
+def settings_in(overrides: Sequence[str], group: str) -> list[str]:
+    """The overrides of a group's settings, its choice left out."""
+    keys = override_keys(overrides)
+    return [words for key, words in keys.items() if key.startswith(f"{group}.")]
+
+
+def merged(first: Sequence[str], then: Sequence[str]) -> list[str]:
+    """Two lists of overrides as one: what the second one sets is left out of the first.
+
+    A choice of a group ends all settings that the first list has in it.
+    """
+    later = override_keys(then)
+    kept = [
+        words
+        for key, words in override_keys(first).items()
+        if key not in later and key.partition(".")[0] not in later
+    ]
+    return [*kept, *then]
+
+
+def _differences(
+    prefix: str, default: Mapping[Any, Any], recorded: Mapping[str, Any]
+) -> Iterator[str]:
+    for name, value in default.items():
+        key = f"{prefix}.{name}"
+        if name == TARGET or name not in recorded or recorded[name] == value:
+            continue
+        if isinstance(value, dict) and isinstance(recorded[name], dict):
+            yield from _differences(key, value, recorded[name])
+        else:
+            yield f"{key}={literal(recorded[name])}"
+
+
+def literal(value: Any) -> str:
+    """A JSON value in the grammar of Hydra's overrides."""
+    if isinstance(value, str):
+        return QuotedString(value, Quote.single).with_quotes()
+    if isinstance(value, list | tuple):
+        return f"[{','.join(literal(item) for item in value)}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{literal(k)}:{literal(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value)
+
+
+def without_targets(value: Any) -> Any:
+    """The value without the paths of classes, however deep they stand in it."""
+    if isinstance(value, dict):
+        return {key: without_targets(item) for key, item in value.items() if key != TARGET}
+    return [without_targets(item) for item in value] if isinstance(value, list) else value
+
+
+def dotted(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every setting by its dotted name, in words; an empty mapping is one itself.
+
+    Args:
+        value: of nested mappings.
+        prefix: the name of the whole; "" for none.
+    """
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from dotted(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, str(value)

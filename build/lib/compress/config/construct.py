@@ -1,0 +1,105 @@
+"""One group of a config → the settings that its yaml constructs; loads nothing else."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from compress.config.errors import ConfigError, first_line
+from compress.config.settings import Settings, shown
+
+TARGET = "_target_"
+ROOT = Path(__file__).parents[2]
+PACKAGE = "compress"
+# The only code that a config may name; Hydra refuses any other `_target_`.
+TRUSTED_TARGETS = ("compress.*", "hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
+
+
+def construct(cfg: DictConfig, group: str, expected: type) -> Any:
+    """One group's object.
+
+    Raises:
+        UserError: the group is missing, a setting is wrong, or a choice cannot be imported.
+    """
+    part = cfg.get(group)
+    if not isinstance(part, DictConfig):
+        raise ConfigError(
+            f"{group} must be a choice, got {part}; `python run.py --help` lists them"
+        )
+    if missing := sorted(OmegaConf.missing_keys(part)):
+        raise ConfigError(f"{group}: Missing mandatory value: {missing[0]}")
+    try:
+        plain = OmegaConf.to_container(part, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{group}: {first_line(error)}") from error
+    made = _built(group, plain)
+    if not isinstance(made, expected):
+        raise ConfigError(f"{group} must be a {expected.__name__}, got {_kind(made)}")
+    return made
+
+
+def _built(key: str, value: Any) -> Any:
+    """The value with each mapping that names a class as an object of it.
+
+    Hydra's `instantiate` would call anything that is trusted, functions as well, and wrap what is
+    raised there.
+    """
+    if isinstance(value, list):
+        return [_built(f"{key}[{number}]", item) for number, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    made = {name: _built(f"{key}.{name}", item) for name, item in value.items() if name != TARGET}
+    if TARGET not in value:
+        return made
+    if odd := [name for name in made if not isinstance(name, str)]:
+        raise ConfigError(f"the names in {key} must be text, got {shown(odd[0])}")
+    return _settings_class(f"{key}.{TARGET}", value[TARGET])(**made)
+
+
+def _settings_class(key: str, target: Any) -> type[Settings]:
+    """The class that a `_target_` names."""
+    module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
+    if not module.startswith(f"{PACKAGE}."):
+        raise ConfigError(
+            f"{key} must be a class of settings in {PACKAGE}, such as {PACKAGE}.pruner.wanda.Wanda;"
+            f" got {shown(target)}"
+        )
+    found = getattr(_imported(key, module), name, None)
+    if not (isinstance(found, type) and issubclass(found, Settings)):
+        what = "has no" if found is None else "has no class of settings"
+        raise ConfigError(f"{key}={target}: {module} {what} {name}")
+    return found
+
+
+def _imported(key: str, module: str) -> Any:
+    """The module; of one that a user wrote, what is wrong with it."""
+    try:
+        return import_module(module)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            raise ConfigError(f"{key} names {module}, which does not exist") from error
+        raise ConfigError(
+            f"{key}: {_file(module)} cannot be imported: {type(error).__name__}: "
+            f"{first_line(error)}"
+        ) from error
+
+
+def _file(module: str) -> str:
+    """Where a module is that cannot be imported, or its name where its package cannot be either."""
+    try:
+        spec = find_spec(module)
+    except Exception:
+        return module
+    if spec is None or spec.origin is None:
+        return module
+    path = Path(spec.origin)
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def _kind(made: Any) -> str:
+    return f"settings without {TARGET}" if isinstance(made, dict) else type(made).__name__

@@ -1,0 +1,176 @@
+"""How a command ends: a mistake of the user's is one line, a bug a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import itertools
+import os
+import re
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from compress.config.credentials import scrub
+from compress.config.errors import UserError
+from compress.config.legible import LONGEST_ERROR, shortened, visible
+
+SCRUBBED = 20_000  # characters of an error in which secrets are looked for; the rest is cut anyhow
+# As shells have it: 128 and the number of the signal, SIGINT and SIGPIPE.
+INTERRUPTED, UNREAD = 130, 141
+# What a disk or a process has no more of. Such an error need not name a file: a write has none.
+EXHAUSTED = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE,
+    errno.ENOMEM,
+}  # fmt: skip
+# Libraries written in Rust have a kind of error of their own, and the system's number in its text.
+NUMBER = re.compile(r"\(os error (\d+)\)")
+# Of torch on a CPU, which raises a RuntimeError for it as for anything else.
+NO_MEMORY = "can't allocate memory"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of a script's arguments that refuses them as anything else is refused."""
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong, and where it says what would be right.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"{message}; --help says what there is")
+
+
+@contextmanager
+def one_line_ending() -> Iterator[None]:
+    """Within it, a mistake ends the program with one line and status 1; a decorator as well.
+
+    An interruption says so and has status 130; where nobody reads on, as behind `| head`, the
+    program ends without a word.
+    """
+    try:
+        try:
+            yield
+        finally:
+            # What cannot be written is found here, not after the last printed line.
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)  # noqa: T201
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        unread = isinstance(error, BrokenPipeError) and _nobody_reads()
+        if isinstance(error, OSError):
+            _drop_output()
+        if unread:
+            sys.exit(UNREAD)
+        if (words := mistake(error)) is None:
+            raise
+        sys.exit(f"error: {words}")
+
+
+def one_line(error: BaseException) -> str:
+    """The error's text in one line; its kind before it if it is a bug."""
+    words = "interrupted" if isinstance(error, KeyboardInterrupt) else mistake(error)
+    if words is not None:
+        return words
+    text = _flat(str(error))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def mistake(error: BaseException) -> str | None:
+    """What the user, or the machine, did wrong, in one line; None if the error is a bug."""
+    if isinstance(error, UserError | YAMLError):
+        return _flat(str(error))
+    if isinstance(error, HydraException) and (inner := _user_error(error)) is not None:
+        return _flat(str(inner))
+    if isinstance(error, HydraException):
+        return _flat(_hydra_words(error))
+    if isinstance(error, OmegaConfBaseException):
+        return _flat(_omegaconf_words(error))
+    words = _system_words(error)
+    if words is None and _is_of_composing(error):
+        words = f"Hydra has no use for this command line: {type(error).__name__} {error}"
+    return None if words is None else _flat(words)
+
+
+def _user_error(error: BaseException | None) -> UserError | None:
+    """The mistake that Hydra wraps, where it built an object itself: a sweeper's."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
+
+
+def _hydra_words(error: HydraException) -> str:
+    """Hydra's message without its search path and its view of the config's inside."""
+    lines = [str(error).partition("Config search path:")[0]]
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException):
+        lines.append(str(cause).partition("full_key:")[0])
+    words = " ".join(lines)
+    if "is not in struct" in words:
+        words = words.replace("To append to your config use", "To add a key use")
+        words += "; `python run.py --cfg job` shows every key"
+    return words
+
+
+def _omegaconf_words(error: OmegaConfBaseException) -> str:
+    """The message, with the key before it, and without OmegaConf's own types."""
+    words = str(error).partition("full_key:")[0].strip()
+    key = error.full_key
+    return f"{key}: {words}" if key and key not in words else words
+
+
+def _system_words(error: BaseException | None) -> str | None:
+    """What the system said, if that is the reason; None otherwise."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            if error.filename is not None:
+                return f"{os.fsdecode(error.filename)}: {error.strerror}"
+            if error.errno in EXHAUSTED:
+                return f"{error.strerror}"
+        text = str(error)
+        if (number := NUMBER.search(text)) and int(number[1]) in EXHAUSTED:
+            return os.strerror(int(number[1]))
+        if isinstance(error, MemoryError) or NO_MEMORY in text:
+            return f"out of memory: {text}" if text else "out of memory"
+        error = error.__cause__
+    return None
+
+
+def _is_of_composing(error: BaseException) -> bool:
+    """Whether Hydra gave up on what it had been given, before any code of this package ran."""
+    modules, step = [], error.__traceback__
+    while step is not None:
+        modules.append(str(step.tb_frame.f_globals.get("__name__")))
+        step = step.tb_next
+    inside = itertools.dropwhile(lambda name: not name.startswith("hydra._internal"), modules)
+    packages = {name.partition(".")[0] for name in inside}
+    return bool(packages) and "compress" not in packages
+
+
+def _flat(text: str) -> str:
+    """One line that is fit for a terminal: no secret, nothing that is no sign, not megabytes."""
+    words = " ".join(text.split())
+    shown = scrub(visible(words[:SCRUBBED]))
+    return shortened(shown, LONGEST_ERROR, max(len(shown), len(words)))
+
+
+def _nobody_reads() -> bool:
+    """Whether it is the screen's pipe that is broken, and not one to a child process."""
+    events = select.poll()
+    events.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in events.poll(0))
+
+
+def _drop_output() -> None:
+    """Lets Python write what it still holds to nowhere: on its way out it would fail once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

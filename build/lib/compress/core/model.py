@@ -1,0 +1,64 @@
+"""A model on its way through the stages, and what each of them did to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from compress.core.on_demand import OnDemand
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
+
+    # What turns a row into model inputs. It is called `tokenizer` throughout, images included.
+    Processor: TypeAlias = PreTrainedTokenizerBase | BaseImageProcessor
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one stage did to a model; the history of a model is the list of these.
+
+    Attributes:
+        stage: teacher, student, pruner or quantizer.
+        settings: the stage's own `describe()`.
+        claimed_zeros: for each weight that the stage pruned, how many zeros it must hold from
+            now on. The pipeline counts them after the stage and again in the reloaded artifact.
+        claimed_shapes: for each weight that the stage cut to size, its shape from now on; null
+            if it is gone. Ends what earlier steps claimed of that weight.
+        claimed_patterns: for each weight that the stage pruned in an N:M pattern, N and M: as [out,
+            in], it has at most N of every M consecutive weights of a row from now on. Ended by a
+            later step that claims zeros or a shape of the weight and no pattern.
+        notes: facts worth keeping, such as the layers that were kept.
+    """
+
+    stage: str
+    settings: Mapping[str, Any]
+    claimed_zeros: Mapping[str, int] = field(default_factory=dict)
+    claimed_shapes: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)
+    claimed_patterns: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CompressedModel:
+    """A model on its way through the stages. A stage returns a new one and leaves its input alone.
+
+    Attributes:
+        module: like the tokenizer, read from the disk when a stage first wants it.
+        digest: identifies how the model was made; two models with one digest have equal weights.
+        folder: where the stage store keeps it.
+    """
+
+    module: OnDemand[PreTrainedModel] = OnDemand()  # noqa: RUF009
+    tokenizer: OnDemand[Processor] = OnDemand()  # noqa: RUF009
+    # Mypy takes the descriptors for defaults.
+    history: tuple[Step, ...]  # type: ignore[misc]
+    digest: str = ""
+    folder: Path | None = None
+
+    def then(self, module: PreTrainedModel, step: Step) -> CompressedModel:
+        """The model that a stage made out of this one, not yet stored."""
+        history = (*self.history, step)
+        return replace(self, module=module, history=history, digest="", folder=None)

@@ -1,0 +1,140 @@
+"""The processor of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from compress.config.errors import ConfigError
+from compress.config.settings import check_positive
+from compress.core.benchmark import Benchmark
+from compress.core.meter import Meter
+from compress.interfaces import Device, Runtime
+from compress.system.processes import physical_cores
+
+
+class HostMeter(Meter):
+    """Main memory, as Linux counts it: in pages, with what the allocator keeps for later.
+
+    Counts the pages of no file but the model's own. A library's are loaded when its code first
+    runs, and are shared with every process that has it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Counts the pages."""
+        self._folder = str(folder.resolve())
+        self._before = self._own()
+
+    def resident(self) -> int | None:
+        """Bytes that came since; None but on Linux."""
+        now = self._own()
+        return None if now is None or self._before is None else max(0, now - self._before)
+
+    def peak(self, run: Callable[[], object]) -> int | None:
+        """What is there after the run, and what was there for a moment on top of it."""
+        try:
+            # Makes the high-water mark the present size; see proc_pid_clear_refs(5).
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            return None
+        run()
+        status = _process_status()
+        resident = self.resident()
+        return None if resident is None else resident + status["VmHWM"] - status["VmRSS"]
+
+    def _own(self) -> int | None:
+        try:
+            lines = Path("/proc/self/smaps").read_text().splitlines()
+        except OSError:
+            return None
+        return own_bytes(lines, self._folder)
+
+
+def own_bytes(smaps: Iterable[str], folder: str) -> int:
+    """Bytes in memory that are no file's, or those of a file in the folder.
+
+    Args:
+        smaps: lines of /proc/<pid>/smaps, see proc_pid_smaps(5): for each mapping a line that ends
+            with the file's path, then lines such as "Rss:  4 kB".
+        folder: as an absolute path.
+    """
+    kilobytes, mapped_here = 0, False
+    for line in smaps:
+        words = line.split(maxsplit=5)
+        if not words[0].endswith(":"):
+            mapped_here = len(words) == 6 and words[5].startswith(f"{folder}/")
+        elif words[0] == ("Rss:" if mapped_here else "Anonymous:"):
+            kilobytes += int(words[1])
+    return 1024 * kilobytes
+
+
+def _process_status() -> dict[str, int]:
+    """The sizes in /proc/self/status, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    pairs = [line.partition(":")[::2] for line in lines if line.endswith(" kB")]
+    return {name: 1024 * int(value.split()[0]) for name, value in pairs}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cpu(Device):
+    """CPU.
+
+    Attributes:
+        threads: for training and measuring; null for one per physical core.
+        training_threads: for all but timing, where several runs share the processor; null for as
+            many as for timing.
+        runtime: what exports and executes the compressed model.
+        benchmark: what to time.
+    """
+
+    torch_device = "cpu"
+    meter = HostMeter
+
+    threads: int | None
+    training_threads: int | None
+    runtime: Runtime
+    benchmark: Benchmark
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_positive(self, "threads", "training_threads")
+
+    def check(self) -> None:
+        """Refuses more threads than the machine has logical cores."""
+        logical = psutil.cpu_count() or 1
+        for name in ("threads", "training_threads"):
+            if (asked := getattr(self, name)) is not None and asked > logical:
+                raise ConfigError(f"device.{name} must be at most {logical} here, got {asked}")
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Pins torch's threads and sets them back afterwards."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.training_threads or self.thread_count())
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def training_dtype(self) -> torch.dtype:
+        """bfloat16 where AVX-512 or AMX has arithmetic for it."""
+        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+
+    def label(self) -> str:
+        """Such as "cpu, 2 threads"."""
+        count = self.thread_count()
+        return f"cpu, {count} thread{'s' if count > 1 else ''}"
+
+    def thread_count(self) -> int:
+        """The asked number, or one per physical core."""
+        return self.threads or physical_cores()

@@ -1,0 +1,73 @@
+"""An NVIDIA GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from compress.config.errors import UserError
+from compress.core.benchmark import Benchmark
+from compress.core.meter import Meter
+from compress.interfaces import Device, Runtime
+
+
+class CudaMeter(Meter):
+    """Memory of the GPU, as torch counts what it handed out."""
+
+    def __init__(self, folder: Path) -> None:
+        """Nothing is on the GPU yet."""
+
+    def resident(self) -> int | None:
+        """Bytes of all tensors on the GPU."""
+        return torch.cuda.memory_allocated()
+
+    def peak(self, run: Callable[[], object]) -> int | None:
+        """The most bytes that were in use at once."""
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cuda(Device):
+    """The first CUDA device that is visible; choose another by CUDA_VISIBLE_DEVICES.
+
+    Attributes:
+        runtime: what exports and executes the compressed model.
+        benchmark: what to time.
+    """
+
+    torch_device = "cuda"
+    meter = CudaMeter
+
+    runtime: Runtime
+    benchmark: Benchmark
+
+    def check(self) -> None:
+        """Raises a UserError if torch sees no GPU."""
+        if not torch.cuda.is_available():
+            build = "a CPU build" if torch.version.cuda is None else f"CUDA {torch.version.cuda}"
+            raise UserError(f"device=cuda: torch ({build}) sees no GPU; take device=cpu")
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Nothing to pin."""
+        yield
+
+    def thread_count(self) -> int:
+        """Torch's own choice."""
+        return torch.get_num_threads()
+
+    def training_dtype(self) -> torch.dtype:
+        """bfloat16 from the Ampere generation on."""
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float32
+
+    def label(self) -> str:
+        """Such as "cuda, NVIDIA H200"."""
+        return f"cuda, {torch.cuda.get_device_name()}"

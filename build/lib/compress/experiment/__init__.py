@@ -1,0 +1,1 @@
+"""Experiments: several named runs that are set beside published figures."""

@@ -1,0 +1,299 @@
+"""The architecture on one page: what a run is made of, and what passes between its stages.
+
+    task.load() ─► TaskData ─► teacher.load ─► student.distill ─► pruner.prune ─► runtime.export
+                      │                                                                 │
+                      └── evaluation (never seen by a stage) ──► measure ◄── load ◄── a folder
+
+Every choice is a frozen `Settings` dataclass that one yaml constructs. Shapes: B batch, L length.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from jaxtyping import Float, Int
+
+from compress.config.settings import Settings
+from compress.core.benchmark import Benchmark
+from compress.core.data import Split as Split
+from compress.core.data import TaskData as TaskData
+from compress.core.data import TensorStore as TensorStore
+from compress.core.data import TrainingData as TrainingData
+from compress.core.meter import Meter
+from compress.core.model import CompressedModel as CompressedModel
+from compress.core.model import Step as Step
+from compress.core.problem import Head as Head
+from compress.core.problem import Problem as Problem
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from compress.core.model import Processor as Processor
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a student or a pruner may use. The evaluation split is not among it."""
+
+    teacher: CompressedModel
+    data: TrainingData
+    device: Device
+    seed: int
+    store: TensorStore
+
+
+class Task(Settings, ABC):
+    """What the model is for: rows to learn from and rows to be judged on.
+
+    Attributes:
+        head: what a model needs on top.
+    """
+
+    head: ClassVar[Head] = "classifier"
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises a UserError if the rows cannot be read, without reading them all."""
+
+    @abstractmethod
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Raises a ConfigError if this model, or its skeleton, cannot read the rows."""
+
+    @abstractmethod
+    def load(self) -> TaskData:
+        """Reads, splits and samples the rows."""
+
+    @abstractmethod
+    def scores(self) -> tuple[str, ...]:
+        """What its rows are judged by: names in `compress.records.scores`, the main one first."""
+
+    def smooths_labels(self) -> bool:
+        """Whether a share of a label can be spread over others; not of numbers."""
+        return True
+
+    def each_fold(self) -> tuple[Task, ...]:
+        """The task with each fold of a cross-validation, from `fold=1` on; else itself alone."""
+        return (self,)
+
+
+class Teacher(Settings, ABC):
+    """The model to compress, and the baseline that every figure is compared with."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises a UserError if the model cannot be loaded; reads no weights."""
+
+    @abstractmethod
+    def skeleton(self, head: Head) -> PreTrainedModel:
+        """The model's modules on the meta device: shapes without weights, for checks.
+
+        Raises:
+            UserError: the model does not support such a head.
+        """
+
+    @abstractmethod
+    def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
+        """The model with a head for the task, fine-tuned if the settings say so."""
+
+
+class Student(Settings, ABC):
+    """A smaller model that learns from the teacher."""
+
+    @abstractmethod
+    def check(self, teacher: PreTrainedModel) -> PreTrainedModel:
+        """The student's skeleton, given the teacher's; a UserError if it cannot be made."""
+
+    def check_rows(self, data: TrainingData) -> None:
+        """Raises a UserError if the student cannot read the rows, as one of the teacher's can."""
+
+    @abstractmethod
+    def distill(self, ctx: StageContext) -> CompressedModel:
+        """The trained student."""
+
+
+class Pruner(Settings, ABC):
+    """Takes weights away."""
+
+    @abstractmethod
+    def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
+        """The skeleton as it will be after pruning; changes the one it is given.
+
+        Where shapes depend on weights, such as under a global threshold, even ones stand in.
+
+        Raises:
+            UserError: the pruner cannot do what it was asked on these shapes.
+        """
+
+    def foresees_shapes(self) -> bool:
+        """Whether the skeleton from `check` has the very shapes that pruning will leave."""
+        return True
+
+    def parts(self) -> list[tuple[str, Pruner]]:
+        """The pruner cut short after each of its parts, the last being itself; with their names."""
+        return [("pruner", self)]
+
+    @abstractmethod
+    def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
+        """The pruned model, with its recovery training."""
+
+
+class Quantizer(Settings, ABC):
+    """A numeric format. How a runtime realizes it stands with the runtime.
+
+    Attributes:
+        weight_bits: of an entry of a Linear's weight on disk, without its share of scales.
+    """
+
+    weight_bits: ClassVar[int] = 32
+
+    def table_bits(self) -> int:
+        """Likewise, of an entry of an embedding table."""
+        return 32
+
+    def check(self, skeleton: PreTrainedModel) -> None:
+        """Raises a UserError if a weight's shape does not go with the format; most take any."""
+
+    def check_scores(self, scores: tuple[str, ...]) -> None:
+        """Raises a UserError if a setting does not go with the task's scores."""
+
+    def prepare(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
+        """The model trained for the format; most formats take it as it is."""
+        return model
+
+
+class InferenceModel(ABC):
+    """A model as it is deployed: loaded from disk, ready to run.
+
+    Attributes:
+        precision: what it computes in, whatever it is stored in: "float32", "bfloat16", "int8".
+        decodes: whether `decode` works.
+    """
+
+    tokenizer: Processor
+    precision: str
+    decodes: bool = False
+
+    @abstractmethod
+    def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B ..."]:
+        """Logits of one padded batch: B × outputs, or B × L × vocabulary of a language model."""
+
+    def decode(self, tokens: Int[Tensor, "1 L"], count: int) -> Iterator[Int[Tensor, "1 1"]]:
+        """The likeliest tokens behind a text, one by one, with the KV cache kept for the next.
+
+        Args:
+            tokens: the text.
+            count: how many; none of them ends it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no KV cache")
+
+    @abstractmethod
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Every weight by its name, one entry each, shared ones once; codes for packed ones.
+
+        Those of Linear layers as [out, in], however they are stored. In the type that they have on
+        disk, as far as torch has it; see `packed_bits`.
+        """
+
+    def packed_bits(self) -> Mapping[str, int]:
+        """Bits of an entry on disk, by name, of the weights that share bytes; mostly none."""
+        return {}
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Waits until all work handed to the processor is done, so that a clock can be read."""
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What an artifact was made from, and how far its logits may be from it.
+
+    Attributes:
+        reference: a model in memory.
+        tolerance: the largest difference of two logits over the reference's largest logit or 1.
+        rounds_activations: whether the artifact alone rounds what layers read; the tolerance is
+            then of `rounding_share` in `compress/measure/run.py`.
+    """
+
+    reference: InferenceModel
+    tolerance: float
+    rounds_activations: bool = False
+
+
+class Runtime(Settings, ABC):
+    """Exports a model in a numeric format to a folder, and runs what it exported.
+
+    Attributes:
+        libraries: that shape its figures, torch apart; a record has their versions.
+    """
+
+    libraries: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def supports(cls, quantizer: type[Quantizer]) -> bool:
+        """Whether it realizes the format of such a quantizer."""
+
+    @abstractmethod
+    def check(self, quantizer: Quantizer, device: Device) -> None:
+        """Raises a UserError if this runtime does not have that format on that device."""
+
+    def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
+        """Raises a UserError if this runtime cannot run such a model; gets its skeleton."""
+
+    @abstractmethod
+    def export(
+        self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
+    ) -> ExportResult:
+        """Writes the artifact: what the runtime needs to run it and nothing else."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, torch_device: str, threads: int | None) -> InferenceModel:
+        """The model in a verified artifact folder.
+
+        Args:
+            folder: what `export` wrote.
+            torch_device: the processor, by torch's name for it.
+            threads: to compute with; null for the runtime's own choice.
+        """
+
+
+class Device(Settings, ABC):
+    """The processor that training and measuring run on.
+
+    Attributes:
+        torch_device: the name that torch gives it.
+        meter: what measures the memory of a model on it, in a process that has that model alone.
+    """
+
+    torch_device: ClassVar[str]
+    meter: ClassVar[type[Meter]]
+    runtime: Runtime
+    benchmark: Benchmark
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises a UserError if this machine has no such processor."""
+
+    @abstractmethod
+    def session(self) -> AbstractContextManager[None]:
+        """Pins threads for the length of a run."""
+
+    @abstractmethod
+    def thread_count(self) -> int:
+        """CPU threads that a model computes with."""
+
+    @abstractmethod
+    def training_dtype(self) -> torch.dtype:
+        """bfloat16 where the processor has arithmetic for it, else float32."""
+
+    @abstractmethod
+    def label(self) -> str:
+        """What ran, in a few words, for the record: "cpu, 2 threads"."""

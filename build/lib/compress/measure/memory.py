@@ -1,0 +1,63 @@
+"""The memory of torch's tensors, one by one."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the storages that operators return, and takes each off when it dies.
+
+    Attributes:
+        peak: the largest total so far, in bytes.
+    """
+
+    def __init__(self) -> None:
+        """Counts from zero: what exists already is not in it."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._alive: set[int] = set()
+        self._given: set[int] = set()
+        self._now = 0
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Runs the operator and counts what it returns."""
+        for storage in _storages((args, kwargs)):
+            self._note_given(storage)
+        result = func(*args, **(kwargs or {}))
+        for storage in _storages(result):
+            self.add(storage)
+        return result
+
+    def add(self, storage: torch.UntypedStorage) -> None:
+        """Counts a storage until it dies."""
+        key = storage._cdata
+        if key in self._alive or key in self._given:
+            return
+        self._alive.add(key)
+        self._now += storage.nbytes()
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._remove, key, storage.nbytes())
+
+    def _note_given(self, storage: torch.UntypedStorage) -> None:
+        """An input that no operator made was there before: a view of it is no new memory."""
+        key = storage._cdata
+        if key not in self._alive and key not in self._given:
+            self._given.add(key)
+            weakref.finalize(storage, self._given.discard, key)
+
+    def _remove(self, key: int, nbytes: int) -> None:
+        self._alive.discard(key)
+        self._now -= nbytes
+
+
+def _storages(values: Any) -> Iterator[torch.UntypedStorage]:
+    for leaf in tree_leaves(values):
+        if isinstance(leaf, torch.Tensor):
+            yield leaf.untyped_storage()

@@ -1,0 +1,242 @@
+"""All measurements of one run: the candidate and the baseline, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from compress.config.errors import UserError
+from compress.core.monitor import monitor
+from compress.interfaces import (
+    Device,
+    ExportResult,
+    InferenceModel,
+    Problem,
+    Split,
+    TaskData,
+    TensorStore,
+)
+from compress.measure.generation import measure_generation
+from compress.measure.latency import (
+    BASELINE,
+    CANDIDATE,
+    Contender,
+    Memory,
+    fill_shape,
+    fill_shapes,
+    measure_latency,
+)
+from compress.measure.noise import noise_floors
+from compress.measure.score import predict_all, score
+from compress.measure.size import bitmask_bytes, zipped_bytes
+from compress.measure.sparsity import count_weights
+from compress.records.schema import Comparison, Latency, ModelMetrics, Score, Speedup
+from compress.store.artifact import folder_bytes, read_spec
+from compress.store.manifest import model_files
+
+RELOAD_SHAPE = (32, 32)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model folder under measurement, reloaded from disk.
+
+    Attributes:
+        compressible: names of the weights that count as compressible.
+        digest: of a model that the stage store made; "" for one that was exported since.
+    """
+
+    model: InferenceModel
+    folder: Path
+    compressible: set[str]
+    digest: str = ""
+
+
+def check_reload(exported: ExportResult, reloaded: InferenceModel, rows: Split) -> None:
+    """Checks that what was read back from disk gives the logits of what was written.
+
+    Raises:
+        AssertionError: it does not. That is a bug of a runtime or a format, not of the user.
+        UserError: rounded activations leave too little of the model.
+    """
+    batch = fill_shape(reloaded, rows, *RELOAD_SHAPE)
+    expected, found = (m.predict(batch).float().cpu() for m in (exported.reference, reloaded))
+    if exported.rounds_activations:
+        share = rounding_share(expected, found)
+        if not share <= exported.tolerance:
+            raise UserError(
+                f"this format takes the logits off by {share:.0%} of their spread, allowed are "
+                f"{exported.tolerance:.0%}: the model's activations do not go with it; take a "
+                "quantizer that rounds weights alone, such as int8_weight_only"
+            )
+        return
+    allowed = exported.tolerance * max(1.0, float(expected.abs().max()))
+    worst = float((found - expected).abs().max())
+    if not worst <= allowed:
+        raise AssertionError(
+            f"logits of the reloaded model are off by up to {worst:g}, allowed are {allowed:g}"
+        )
+
+
+def rounding_share(expected: Float[Tensor, "rows ..."], found: Float[Tensor, "rows ..."]) -> float:
+    """Root mean square of the differences, over that of the logits around their mean or 1.
+
+    How far rounded activations take single logits depends on the model; what gives the same logits
+    whatever it reads is off by 1.
+    """
+    spread = float((expected - expected.mean(dim=0)).square().mean().sqrt())
+    return float((found - expected).square().mean().sqrt()) / max(1.0, spread)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One model's quality on both splits that were not trained on."""
+
+    evaluation: Score
+    validation: Score
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `measure` found, by the names that it has in a record."""
+
+    metrics: ModelMetrics
+    baseline: ModelMetrics
+    speedup: tuple[Speedup, ...]
+    comparison: Comparison
+    validation_comparison: Comparison
+
+
+def measure(
+    candidate: Subject,
+    baseline: Subject,
+    data: TaskData,
+    device: Device,
+    seed: int,
+    store: TensorStore,
+    shared: Path,
+) -> Measured:
+    """Measures the candidate beside the baseline.
+
+    The baseline's logits are the same in every run that shares it, and so is its size in a zip
+    file, so these are computed once and kept in the store. Times are never kept: both models are
+    timed in every run.
+
+    Args:
+        candidate: what the run made.
+        baseline: the teacher.
+        data: the rows to score on; calibration rows give the text that is timed.
+        device: what to time on, and which shapes.
+        seed: of the bootstrap.
+        store: where the baseline's logits and its zipped size are kept.
+        shared: the folder of the sweep, for what is measured once per sweep.
+    """
+    batch_size = data.evaluation.fitting_batch(device.benchmark.scoring_batch)
+    scores, comparisons = _compare_scores(candidate, baseline, data, batch_size, store)
+    zipped = zipped_bytes(model_files(candidate.folder)), _kept_zipped_bytes(baseline, store)
+    rows, shapes = data.training.calibration, device.benchmark.shapes
+    ours, theirs = (
+        Contender(subject.folder, fill_shapes(subject.model, rows, shapes))
+        for subject in (candidate, baseline)
+    )
+    with monitor().quiet():
+        floors = noise_floors(theirs, device, seed, shared)
+        timings = measure_latency(ours, theirs, device, seed)
+        models, folders = (candidate.model, baseline.model), (candidate.folder, baseline.folder)
+        written = measure_generation(models, folders, rows, device, seed)
+    latencies = [timings.latencies(which) for which in (CANDIDATE, BASELINE)]
+    memory = timings.memory
+    return Measured(
+        metrics=replace(
+            _model_metrics(candidate, scores[0], latencies[0], memory[0], zipped[0]),
+            generation=written[CANDIDATE],
+        ),
+        baseline=replace(
+            _model_metrics(baseline, scores[1], latencies[1], memory[1], zipped[1]),
+            generation=written[BASELINE],
+        ),
+        speedup=tuple(t.speedup(seed, f) for t, f in zip(timings.shapes, floors, strict=True)),
+        comparison=comparisons[0],
+        validation_comparison=comparisons[1],
+    )
+
+
+def _compare_scores(
+    candidate: Subject, baseline: Subject, data: TaskData, batch_size: int, store: TensorStore
+) -> tuple[tuple[Scores, Scores], tuple[Comparison, Comparison]]:
+    """Both models' scores, and how their predictions compare: evaluation first, then validation."""
+    pairs = []
+    problem = data.training.problem
+    for rows in (data.evaluation, data.training.validation):
+        key = {"model": baseline.digest, "rows": rows.digest, "batch_size": batch_size}
+        key["kept"] = problem.kept_version
+        kept = store.tensors(
+            "baseline_logits",
+            key,
+            partial(_named_logits, baseline.model, rows, batch_size, problem),
+        )
+        ours = predict_all(candidate.model, rows, batch_size, problem.kept)
+        pairs.append((ours, kept["logits"]))
+    evaluated, validated = pairs
+    candidates, baselines = (
+        Scores(
+            score(evaluated[which], data.evaluation, batch_size, problem),
+            score(validated[which], data.training.validation, batch_size, problem),
+        )
+        for which in (CANDIDATE, BASELINE)
+    )
+    comparisons = (
+        problem.compare(*evaluated, data.evaluation.labels),
+        problem.compare(*validated, data.training.validation.labels),
+    )
+    return (candidates, baselines), comparisons
+
+
+def _named_logits(
+    model: InferenceModel, rows: Split, batch_size: int, problem: Problem
+) -> dict[str, Tensor]:
+    return {"logits": predict_all(model, rows, batch_size, problem.kept)}
+
+
+def _kept_zipped_bytes(subject: Subject, store: TensorStore) -> int:
+    """Those of a model that the stage store made: computed once, seconds for a large one."""
+    files = model_files(subject.folder)
+    made = store.tensors(
+        "zipped_bytes",
+        {"model": subject.digest},
+        lambda: {"bytes": torch.tensor(zipped_bytes(files))},
+    )
+    return int(made["bytes"])
+
+
+def _model_metrics(
+    subject: Subject,
+    scores: Scores,
+    latency: tuple[Latency, ...],
+    memory: Memory,
+    zipped: int,
+) -> ModelMetrics:
+    count = count_weights(subject.model.weights(), subject.compressible)
+    size = folder_bytes(subject.folder)
+    return ModelMetrics(
+        score=scores.evaluation,
+        validation=scores.validation,
+        layers=count.layers,
+        parameters=count.total,
+        nonzero_parameters=count.total - count.zeros,
+        sparsity=count.sparsity,
+        model_sparsity=count.zeros / count.total,
+        size_bytes=size,
+        latency=latency,
+        peak_memory_bytes=memory.peak_bytes,
+        resident_bytes=memory.resident_bytes,
+        runtime=read_spec(subject.folder).runtime,
+        precision=subject.model.precision,
+        zipped_bytes=zipped,
+        bitmask_bytes=bitmask_bytes(size, subject.model.weights(), subject.model.packed_bits()),
+    )

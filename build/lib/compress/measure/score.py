@@ -1,0 +1,73 @@
+"""What a model says of every row of a split, and how good that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from compress.core.problem import Problem
+from compress.interfaces import InferenceModel, Split
+from compress.records.schema import Score
+
+
+def score(
+    kept: Float[Tensor, "rows ..."], split: Split, batch_size: int, problem: Problem
+) -> Score:
+    """How well a model does on a split.
+
+    Args:
+        kept: what the problem keeps of every row, in the split's order; see `predict_all`.
+        split: has the labels.
+        batch_size: that the logits were computed at, for the record.
+        problem: judges.
+    """
+    found = problem.judge(kept, split.labels)
+    return Score(
+        metric=found.metric,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        samples=len(split),
+        batch_size=batch_size,
+        split=split.name,
+        others=dict(found.others),
+    )
+
+
+def predict_all(
+    model: InferenceModel,
+    split: Split,
+    batch_size: int,
+    keep: Callable[[Tensor, Mapping[str, Tensor]], Tensor] | None = None,
+) -> Float[Tensor, "rows ..."]:
+    """Logits of every row in the split's order, computed in batches of similar length.
+
+    Args:
+        model: says them.
+        split: the rows.
+        batch_size: rows a batch.
+        keep: what is kept of a batch's logits, given its inputs; null for all.
+    """
+    order, kept = [], []
+    for rows, batch in _batches(model, split, batch_size):
+        order += rows
+        logits = model.predict(batch).float().cpu()
+        kept.append(logits if keep is None else keep(logits, batch))
+    return torch.cat(kept)[torch.tensor(order).argsort()]
+
+
+def _batches(
+    model: InferenceModel, split: Split, batch_size: int
+) -> Iterator[tuple[list[int], dict[str, Any]]]:
+    """Row numbers and padded inputs, rows sorted by length so that little is padded."""
+    encoded = split.encode(model.tokenizer)
+    lengths: list[int] = encoded["length"][:]
+    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+    columns = encoded.remove_columns("length")
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        yield rows, split.collate(model.tokenizer, [columns[row] for row in rows])

@@ -1,0 +1,137 @@
+"""Weights counted: how many there are, how many are zero, and whether claims hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jaxtyping import Shaped
+from torch import Tensor
+
+from compress.interfaces import Step
+from compress.records.schema import LayerWeights
+
+
+@dataclass(frozen=True)
+class WeightCount:
+    """Entries of a model's weights.
+
+    Attributes:
+        layers: the weights of the Linear layers inside the transformer's layers, one by one.
+    """
+
+    total: int
+    zeros: int
+    layers: tuple[LayerWeights, ...]
+
+    @property
+    def compressible(self) -> int:
+        """Entries of these layers."""
+        return sum(math.prod(layer.shape) for layer in self.layers)
+
+    @property
+    def compressible_zeros(self) -> int:
+        """How many of these are zero."""
+        return sum(layer.zeros for layer in self.layers)
+
+    @property
+    def sparsity(self) -> float:
+        """Their zeroed share; 0 where a model has no such layers, as convolutional ones."""
+        return self.compressible_zeros / self.compressible if self.compressible else 0.0
+
+
+def count_weights(weights: Iterable[tuple[str, Tensor]], compressible: set[str]) -> WeightCount:
+    """Counts entries and zeros, over all weights and over the compressible ones."""
+    total = zeros = 0
+    layers = []
+    for name, tensor in weights:
+        empty = tensor.numel() - int(tensor.count_nonzero())
+        total += tensor.numel()
+        zeros += empty
+        if name in compressible:
+            layers.append(LayerWeights(name, tuple(tensor.shape), empty))
+    return WeightCount(total, zeros, tuple(layers))
+
+
+def live_zeros(history: Iterable[Step]) -> dict[str, int]:
+    """The zeros that each weight must hold: the last claim on it counts."""
+    claimed: dict[str, int] = {}
+    for step in _of_one_model(history):
+        claimed = {n: zeros for n, zeros in claimed.items() if n not in step.claimed_shapes}
+        claimed.update(step.claimed_zeros)
+    return claimed
+
+
+def live_shapes(history: Iterable[Step]) -> dict[str, tuple[int, ...] | None]:
+    """The shape that each weight must have, None for one that is gone."""
+    claimed: dict[str, tuple[int, ...] | None] = {}
+    for step in _of_one_model(history):
+        for name, shape in step.claimed_shapes.items():
+            claimed[name] = None if shape is None else tuple(shape)
+    return claimed
+
+
+def live_patterns(history: Iterable[Step]) -> dict[str, tuple[int, int]]:
+    """The N:M pattern that each weight must hold; see `Step.claimed_patterns`."""
+    claimed: dict[str, tuple[int, int]] = {}
+    for step in _of_one_model(history):
+        ended = {*step.claimed_zeros, *step.claimed_shapes}
+        claimed = {name: pattern for name, pattern in claimed.items() if name not in ended}
+        claimed.update({name: (n, m) for name, (n, m) in step.claimed_patterns.items()})
+    return claimed
+
+
+def broken_groups(weight: Shaped[Tensor, "... out in"], kept: int, group: int) -> int | None:
+    """How many groups of a matrix have more weights than an N:M pattern allows.
+
+    Args:
+        weight: floats, or codes that are zero where the weight is zero.
+        kept: N, weights that a group may have.
+        group: M, consecutive weights of a row that make a group.
+
+    Returns:
+        None if the rows do not divide into groups.
+    """
+    if weight.shape[-1] % group:
+        return None
+    counts = (weight != 0).reshape(-1, group).sum(dim=1)
+    return int((counts > kept).sum())
+
+
+def check_claims(history: Iterable[Step], weights: Iterable[tuple[str, Tensor]]) -> None:
+    """Checks that every weight holds what was claimed of it last: zeros, shape, N:M pattern.
+
+    Args:
+        history: of the model.
+        weights: by name; those of Linear layers as [out, in], as `named_weights` has them.
+
+    Raises:
+        AssertionError: a claim is broken. That is a bug of a stage or a runtime, not of the user.
+    """
+    steps, found = list(history), dict(weights)
+    for name, shape in live_shapes(steps).items():
+        kept = tuple(found[name].shape) if name in found else None
+        # Sorted: a format may store a matrix transposed.
+        if (kept and sorted(kept)) != (shape and sorted(shape)):
+            raise AssertionError(f"{name} has shape {kept}, {shape} was claimed")
+    for name, zeros in live_zeros(steps).items():
+        if name not in found:
+            raise AssertionError(f"{name} was pruned and is gone from the model")
+        counted = found[name].numel() - int(found[name].count_nonzero())
+        if counted < zeros:
+            raise AssertionError(f"{name} has {counted} zeros, {zeros} were claimed")
+    for name, (most, group) in live_patterns(steps).items():
+        if name not in found:
+            raise AssertionError(f"{name} was pruned as {most}:{group} and is gone from the model")
+        broken = broken_groups(found[name], most, group)
+        if broken != 0:
+            words = "no whole groups" if broken is None else f"{broken} groups with more"
+            raise AssertionError(f"{name} has {words}, the pattern {most}:{group} was claimed")
+
+
+def _of_one_model(history: Iterable[Step]) -> list[Step]:
+    """The steps from the last student on: what was claimed of its teacher does not hold of it."""
+    steps = list(history)
+    starts = [number for number, step in enumerate(steps) if step.stage == "student"]
+    return steps[starts[-1] :] if starts else steps

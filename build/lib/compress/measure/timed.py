@@ -1,0 +1,184 @@
+"""The inside of a worker: a model that is timed, in the process of its own that `worker` starts."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import psutil
+from jaxtyping import Shaped
+
+from compress.config.errors import UserError
+
+if TYPE_CHECKING:
+    from compress.core.meter import Meter
+    from compress.interfaces import InferenceModel
+
+SETTLED = 0.03  # warm: two windows in a row have medians this close
+WINDOW_SECONDS = 0.05
+MAX_WINDOW = 50
+WEIGHED_PASSES = 10  # OpenVINO compiles a graph for a shape that comes eight times in a row
+SLOW_SECONDS = 0.1  # cold caches cost half a millisecond: a pass this long does not notice
+
+Inputs: TypeAlias = Mapping[str, Shaped[np.ndarray, "B ..."]]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a worker answers when a request raised.
+
+    Attributes:
+        by_user: whether that was a UserError.
+    """
+
+    by_user: bool
+    text: str
+
+
+class TimedModel:
+    """A model, the batch that it is timed on, and its memory."""
+
+    def __init__(self, folder: str, torch_device: str, threads: int, meter: type[Meter]) -> None:
+        """Notes what to load, and what to weigh it with."""
+        self._arguments = folder, torch_device, threads
+        self._meter_class = meter
+        self._other: psutil.Process | None = None
+        self._model: InferenceModel
+        self._meter: Meter
+        self._batch: Mapping[str, Any] = {}
+        self._seconds = 0.0
+
+    def load(self) -> None:
+        """Loads the model."""
+        import torch
+
+        from compress.store.artifact import load
+
+        folder, torch_device, threads = self._arguments
+        torch.set_num_threads(threads)
+        self._meter = self._meter_class(Path(folder))
+        self._model = load(folder, torch_device, threads)
+        # What is there stays: no collection need look at it again.
+        gc.freeze()
+
+    def meet(self, pid: int) -> None:
+        """Notes whom to end."""
+        self._other = psutil.Process(pid)
+
+    def end_other(self) -> None:
+        """Ends the other worker, which is asleep; one that is gone already is left in peace."""
+        if self._other is not None:
+            with suppress(psutil.Error):
+                self._other.kill()
+
+    def prepare(self, inputs: Inputs, seconds: float) -> float:
+        """Warms up; at least two passes."""
+        import torch
+
+        self._batch = {name: torch.from_numpy(values) for name, values in inputs.items()}
+        deadline = time.perf_counter() + seconds
+        before = self._window(1)
+        while True:
+            window = min(MAX_WINDOW, int(min(WINDOW_SECONDS, seconds) / before) + 1)
+            self._seconds = self._window(window)
+            if abs(self._seconds / before - 1) <= SETTLED or time.perf_counter() > deadline:
+                return 1000 * self._seconds
+            before = self._seconds
+
+    def time_block(self, passes: int) -> list[float]:
+        """Times passes; one before them is not timed: it finds caches cold and threads asleep."""
+        if self._seconds < SLOW_SECONDS:
+            self._run(1)
+        return [1000 * seconds for seconds in self._run(passes)]
+
+    def generate(self, tokens: Shaped[np.ndarray, "1 L"], count: int) -> tuple[float, float]:
+        """Milliseconds to the first token of a text, and of each behind it on average."""
+        import torch
+
+        prompt = torch.from_numpy(tokens)
+        ends = []
+        gc.disable()
+        self._model.synchronize()
+        started = time.perf_counter()
+        for _ in self._model.decode(prompt, count):
+            self._model.synchronize()
+            ends.append(time.perf_counter())
+        gc.enable()
+        return 1000 * (ends[0] - started), 1000 * (ends[-1] - ends[0]) / (count - 1)
+
+    def resident_memory(self, inputs: Inputs) -> int | None:
+        """Weighs the model once it has run: weights may stay on the disk until they are read."""
+        self._warm_up(inputs)
+        return self._meter.resident()
+
+    def peak_memory(self, inputs: Inputs) -> int | None:
+        """Runs a batch for its memory."""
+        self._warm_up(inputs)
+        return self._meter.peak(lambda: self._model.predict(self._batch))
+
+    def _warm_up(self, inputs: Inputs) -> None:
+        """Runs a batch so often that a runtime has done all that it does for a shape."""
+        self.prepare(inputs, 0.0)
+        self._run(WEIGHED_PASSES)
+
+    def _window(self, passes: int) -> float:
+        return float(np.median(self._run(passes)))
+
+    def _run(self, passes: int) -> list[float]:
+        """Seconds of each pass, the garbage collector switched off."""
+        times = []
+        gc.disable()
+        for _ in range(passes):
+            self._model.synchronize()
+            started = time.perf_counter()
+            self._model.predict(self._batch)
+            self._model.synchronize()
+            times.append(time.perf_counter() - started)
+        gc.enable()
+        return times
+
+
+REQUESTS: Mapping[str, Callable[..., Any]] = {
+    "load": TimedModel.load,
+    "meet": TimedModel.meet,
+    "prepare": TimedModel.prepare,
+    "time_block": TimedModel.time_block,
+    "generate": TimedModel.generate,
+    "resident_memory": TimedModel.resident_memory,
+    "peak_memory": TimedModel.peak_memory,
+}
+
+
+def serve(
+    connection: Connection, folder: str, torch_device: str, threads: int, meter: type[Meter]
+) -> None:
+    """What a worker does: answers requests until it is told to end, or nobody is left to ask."""
+    # The process that asks is interrupted too, and ends this one in good order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # That process loaded the same folder and has shown them.
+    warnings.simplefilter("ignore")
+    model = TimedModel(folder, torch_device, threads, meter)
+    try:
+        while (request := connection.recv()) is not None:
+            connection.send(_answer(model, *request))
+    except (EOFError, OSError):
+        model.end_other()
+
+
+def _answer(model: TimedModel, request: str, arguments: tuple[Any, ...]) -> Any:
+    try:
+        return REQUESTS[request](model, *arguments)
+    except UserError as error:
+        return Failure(True, str(error))
+    except Exception as error:
+        return Failure(False, f"{error}\n{traceback.format_exc()}")

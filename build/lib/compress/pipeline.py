@@ -1,0 +1,139 @@
+"""One run, from a config to figures: distil, prune, quantize, save, reload, measure."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compress.analysis.fold_average import over_folds
+from compress.config.blame import blame
+from compress.core.monitor import monitor
+from compress.interfaces import TaskData
+from compress.measure.environment import environment
+from compress.measure.run import measure
+from compress.measure.stopwatch import Stopwatch
+from compress.records.schema import Data, RunRecord, write_record
+from compress.stage.between import measure_between
+from compress.stage.forecast import forecast
+from compress.stage.run import Run
+from compress.stage.stages import compress, read_back, read_subject, write
+from compress.store.baseline import keep_baseline
+from compress.store.card import write_card
+from compress.store.run_folder import MODEL_FOLDER, clear_run, make_fold
+from compress.transformer.coverage import with_quantizer
+
+if TYPE_CHECKING:
+    from compress.interfaces import Processor
+
+log = logging.getLogger(__name__)
+
+
+def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecord:
+    """Compresses and measures one model; its folder becomes `<folder>/model`.
+
+    Where the task has folds there is a model for each of them, in `<folder>/fold-1/model` and so
+    on, with a record of its own beside it.
+
+    Args:
+        run: what to do.
+        folder: the run's own folder, which exists. What an earlier run left there is deleted.
+        shared: the folder of the sweep that the run belongs to; its own if to none.
+        record: what is known about the run before it starts.
+
+    Returns:
+        The record with all figures.
+    """
+    monitor().forecast(lambda: forecast(run))
+    clear_run(folder)
+    tasks = run.task.each_fold()
+    if len(tasks) == 1:
+        return _execute_one(run, folder, shared, record)
+    runs = [replace(run, task=task) for task in tasks]
+    return _execute_folds(runs, folder, shared, record)
+
+
+def _execute_folds(runs: Sequence[Run], folder: Path, shared: Path, record: RunRecord) -> RunRecord:
+    """Compresses and measures the model of each fold; the record of them all."""
+    found = {}
+    folders = [make_fold(folder, number) for number in range(1, len(runs) + 1)]
+    for number, (run, own) in enumerate(zip(runs, folders, strict=True), start=1):
+        log.info("fold %d of %d", number, len(runs))
+        took = Stopwatch()
+        with took:
+            each = _execute_one(run, own, shared, _fold_record(record, number))
+        found[own.name] = replace(each, seconds=took.seconds)
+        write_record(found[own.name], own)
+    return over_folds(record, found)
+
+
+def _fold_record(record: RunRecord, number: int) -> RunRecord:
+    """What is known of one fold before it starts: its settings are those of that fold alone."""
+    task = {**record.settings("task"), "fold": number}
+    return replace(
+        record,
+        overrides=(*record.overrides, f"task.fold={number}"),
+        config={**record.config, "task": task},
+    )
+
+
+def _execute_one(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecord:
+    """Compresses and measures the model of a task that has no folds, or one of them."""
+    measuring = Stopwatch()
+    with run.device.session(), run.tracker.watching(folder), ExitStack() as opened:
+        with blame("cache"):
+            store = opened.enter_context(run.cache.open(folder, run.device, run.seed))
+        # First: rows that cannot be read are said in one line, and a busy machine is one more.
+        with blame("task"):
+            data = run.task.load()
+        with measuring:
+            record = replace(record, environment=environment(run.device))
+        model, ctx = compress(run, data.training, store)
+        data = data.cut(ctx.teacher, store)
+        exported = write(model, run.quantizer, ctx, folder / MODEL_FOLDER)
+        kept = keep_baseline(ctx.teacher, shared)
+        with measuring:
+            candidate = read_back(exported, model, ctx, folder / MODEL_FOLDER)
+            baseline = read_subject(kept, run.device, ctx.teacher.digest)
+            monitor().stage("score")
+            measured = measure(candidate, baseline, data, run.device, run.seed, store, shared)
+            between = measure_between(run, ctx, data, store, baseline, shared)
+            stage_metrics = tuple(between) if run.measure_stages else ()
+        record = replace(
+            record,
+            status="ok",
+            model=MODEL_FOLDER,
+            baseline_model=os.path.relpath(kept, folder),
+            data=data_record(data, ctx.teacher.tokenizer),
+            **vars(measured),
+            stages=tuple(store.records),
+            history=tuple(
+                asdict(step)
+                for step in with_quantizer(model, run.quantizer, candidate.model.weights())
+            ),
+            stage_metrics=stage_metrics,
+            measuring_seconds=measuring.seconds,
+        )
+        write_card(record, folder / MODEL_FOLDER)
+        return record
+
+
+def data_record(data: TaskData, tokenizer: Processor) -> Data:
+    """The rows, as a record tells of them.
+
+    Args:
+        data: the rows.
+        tokenizer: the teacher's, which says how many of them are cut.
+    """
+    return Data(
+        source=f"{data.source}; evaluated on {data.evaluation.name}",
+        train=len(data.training.train),
+        validation=len(data.training.validation),
+        evaluation=len(data.evaluation),
+        digest=f"{data.training.digest}-{data.evaluation.digest}",
+        truncated=data.evaluation.truncated(tokenizer),
+    )

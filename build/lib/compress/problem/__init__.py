@@ -1,0 +1,1 @@
+"""Problems: what a model learns of a row, one file a kind."""

@@ -1,0 +1,192 @@
+"""The next token of a text.
+
+The soft loss: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network",
+arXiv:1503.02531, section 2, scaled by T², for each token; the mean over tokens, as in word-level
+distillation (Kim & Rush, "Sequence-Level Knowledge Distillation", arXiv:1606.07947, section 3.1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+from torch.nn import functional
+
+from compress.analysis.intervals import mean_interval, paired_t_p_value
+from compress.core.problem import Head, Problem, Quality
+from compress.records.schema import Comparison
+
+IGNORED = -100  # torch's own number for a target that counts for nothing
+LARGEST_EXACT = 2**24  # whole numbers up to here are exact in float32
+PLACES = 256  # of a row that are scored at once: a copy of all logits would double the memory
+NLL, GUESS, HIT, CHOSEN = range(4)  # what is kept of a token
+# Where in a window, as shares of its length behind a token, the other three of a choice stand.
+DISTANCES = (0.29, 0.53, 0.71)
+
+
+@final
+@dataclass(frozen=True)
+class LanguageModelling(Problem):
+    """The next token of a text; judged by perplexity, with a t-interval over windows.
+
+    Rows are windows of a text, all equally long. Their labels are bytes: how long the text is that
+    a window's scored tokens stand for, in UTF-8. Nothing is learned from them.
+
+    Attributes:
+        scored: tokens at the end of each window that count when a model is judged, at most all but
+            the first, which nothing predicts; null for these. Training learns of all of them.
+    """
+
+    head: ClassVar[Head] = "language_model"
+    keeps_logits: ClassVar[bool] = False
+    kept_version: ClassVar[int] = 2  # a fourth figure of each token: the choice among four
+
+    scored: int | None = None
+
+    def config(self) -> Mapping[str, Any]:
+        """Nothing: a language model has its vocabulary already."""
+        return {}
+
+    def targets(
+        self, labels: Shaped[Tensor, " B"], inputs: Mapping[str, Tensor]
+    ) -> Int[Tensor, "B L"]:
+        """At each place the token that comes next; `IGNORED` at the last, and before padding."""
+        return next_tokens(inputs)
+
+    def loss(
+        self,
+        logits: Float[Tensor, "B L V"],
+        targets: Int[Tensor, "B L"],
+        label_smoothing: float = 0.0,
+    ) -> Float[Tensor, ""]:
+        """Cross entropy, as a mean over tokens."""
+        return functional.cross_entropy(
+            logits.flatten(0, 1),
+            targets.flatten(),
+            ignore_index=IGNORED,
+            label_smoothing=label_smoothing,
+        )
+
+    def soft_loss(
+        self,
+        student: Float[Tensor, "B L V"],
+        teacher: Float[Tensor, "B L V"],
+        targets: Int[Tensor, "B L"],
+        temperature: float,
+    ) -> Float[Tensor, ""]:
+        """T² · KL(teacher ‖ student at temperature T), as a mean over tokens."""
+        real = targets != IGNORED
+        return temperature**2 * functional.kl_div(
+            functional.log_softmax(student[real] / temperature, dim=-1),
+            functional.log_softmax(teacher[real] / temperature, dim=-1),
+            reduction="batchmean",
+            log_target=True,
+        )
+
+    def kept(
+        self, logits: Float[Tensor, "B L V"], inputs: Mapping[str, Tensor]
+    ) -> Float[Tensor, "B L-1 4"]:
+        """Of each token but the first: its negative log-likelihood, the likeliest token, a hit.
+
+        And whether it is found the likeliest of four, see `choices`; -1 where two of them are the
+        same token. For padding 0, -1, 0 and -1.
+        """
+        assert logits.shape[-1] <= LARGEST_EXACT, "tokens are kept as float32"
+        targets = next_tokens(inputs)[:, :-1]
+        parts = (logits[:, :-1], targets, choices(targets))
+        split = (torch.split(each, PLACES, dim=1) for each in parts)
+        return torch.cat([_said(*each) for each in zip(*split, strict=True)], dim=1)
+
+    def judge(self, kept: Float[Tensor, "rows L-1 4"], labels: Int[Tensor, " rows"]) -> Quality:
+        """Perplexity; and bits a byte of text, the share of tokens guessed, and of choices made."""
+        counted = self._counted(kept)
+        tokens = int(_real(counted).sum())
+        lost = counted[..., NLL].double()
+        mean = float(lost.sum()) / tokens
+        low, high = mean_interval(window_means(counted).tolist())
+        others = {
+            "bits_per_byte": float(lost.sum()) / math.log(2) / int(labels.sum()),
+            "token_accuracy": float(counted[..., HIT].double().sum()) / tokens,
+            "cloze_accuracy": _share(counted[..., CHOSEN]),
+        }
+        return Quality("perplexity", math.exp(mean), math.exp(low), math.exp(high), others)
+
+    def compare(
+        self,
+        candidate: Float[Tensor, "rows L-1 4"],
+        baseline: Float[Tensor, "rows L-1 4"],
+        labels: Int[Tensor, " rows"],
+    ) -> Comparison:
+        """How many tokens both guess alike, and whether one predicts the windows better."""
+        ours, theirs = self._counted(candidate), self._counted(baseline)
+        real = _real(theirs)
+        alike = (ours[..., GUESS] == theirs[..., GUESS])[real]
+        differences = window_means(ours) - window_means(theirs)
+        return Comparison(
+            agreement=float(alike.double().mean()),
+            lost=None,
+            won=None,
+            p_value=paired_t_p_value(differences.tolist()),
+            test="paired t-test of the log-likelihood over windows",
+        )
+
+    def _counted(self, kept: Float[Tensor, "rows L-1 4"]) -> Float[Tensor, "rows counted 4"]:
+        """Those tokens that count."""
+        return kept if self.scored is None else kept[:, -self.scored :]
+
+
+def next_tokens(inputs: Mapping[str, Tensor]) -> Int[Tensor, "B L"]:
+    """At each place the token that comes next; `IGNORED` at the last, and where that is padding."""
+    tokens = inputs["input_ids"]
+    if "attention_mask" in inputs:
+        tokens = tokens.masked_fill(inputs["attention_mask"] == 0, IGNORED)
+    return functional.pad(tokens[:, 1:], (0, 1), value=IGNORED)
+
+
+def choices(targets: Int[Tensor, "B L"]) -> Int[Tensor, "B L 3"]:
+    """For each token three others of its window: what it has to be told from.
+
+    A cloze test with four answers (Taylor, "Cloze procedure", Journalism Quarterly 30:415, 1953),
+    of which the wrong ones stand elsewhere in the same passage. So all four are drawn from what the
+    passage is made of: to know its subject, or which words are frequent, gives one right in four
+    and no more; what gives more is to know what comes here.
+    """
+    length = targets.shape[1]
+    return torch.stack([targets.roll(-round(d * length), dims=1) for d in DISTANCES], dim=-1)
+
+
+def window_means(counted: Float[Tensor, "rows counted 4"]) -> Float[Tensor, " rows"]:
+    """The mean negative log-likelihood of each window's tokens."""
+    return counted[..., NLL].double().sum(dim=1) / _real(counted).sum(dim=1)
+
+
+def _real(counted: Float[Tensor, "rows counted 4"]) -> Tensor:
+    """Which tokens are no padding."""
+    return counted[..., GUESS] >= 0
+
+
+def _said(
+    logits: Float[Tensor, "B places V"],
+    targets: Int[Tensor, "B places"],
+    others: Int[Tensor, "B places 3"],
+) -> Float[Tensor, "B places 4"]:
+    """What is kept of some tokens."""
+    guesses, real = logits.argmax(dim=-1), targets != IGNORED
+    wanted = logits.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    lost = logits.logsumexp(dim=-1) - wanted
+    rivals = logits.gather(-1, others.clamp(min=0)).amax(dim=-1)
+    four = torch.cat([targets[..., None], others], dim=-1).sort(dim=-1).values
+    asked = (four[..., 0] != IGNORED) & (four[..., 1:] != four[..., :-1]).all(dim=-1)
+    chosen = torch.where(asked, (wanted > rivals).float(), -1.0)
+    found = torch.stack([lost, guesses.float(), (guesses == targets).float(), chosen], dim=-1)
+    return torch.where(real[..., None], found, found.new_tensor([0.0, -1.0, 0.0, -1.0]))
+
+
+def _share(chosen: Float[Tensor, "rows counted"]) -> float:
+    """Of the choices that there were; NaN for none."""
+    return float(chosen[chosen >= 0].double().mean())

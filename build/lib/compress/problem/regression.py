@@ -1,0 +1,110 @@
+"""One real number for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, final
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from compress.analysis.correlation import (
+    correlation,
+    correlation_of_sums,
+    correlation_parts,
+    ranks,
+    spearman_interval,
+)
+from compress.analysis.resampling import TEST_DRAWS, permutation_p_value
+from compress.config.errors import UserError
+from compress.core.problem import Head, Problem, Quality
+from compress.problem.classification import labelled
+from compress.records.schema import Comparison
+
+SCORES_OF_NUMBERS = ("spearman", "pearson", "rmse")
+
+
+@final
+@dataclass(frozen=True)
+class Regression(Problem):
+    """One real number for each row; judged by Spearman's correlation.
+
+    Numbers are learned as they are, on their own scale.
+
+    Attributes:
+        name: of what the number says.
+    """
+
+    head: ClassVar[Head] = "classifier"
+
+    name: str = "score"
+
+    def config(self) -> Mapping[str, Any]:
+        """One output, and its name."""
+        return {**labelled((self.name,)), "problem_type": "regression"}
+
+    def loss(
+        self,
+        logits: Float[Tensor, "B 1"],
+        targets: Float[Tensor, " B"],
+        label_smoothing: float = 0.0,
+    ) -> Float[Tensor, ""]:
+        """The mean squared error.
+
+        Raises:
+            UserError: labels are to be smoothed, and there are no classes to spread them over.
+        """
+        if label_smoothing:
+            raise UserError(f"label_smoothing must be 0 for numbers, got {label_smoothing}")
+        return functional.mse_loss(logits.squeeze(-1), targets)
+
+    def soft_loss(
+        self,
+        student: Float[Tensor, "B 1"],
+        teacher: Float[Tensor, "B 1"],
+        targets: Float[Tensor, " B"],
+        temperature: float,
+    ) -> Float[Tensor, ""]:
+        """The mean squared distance from the teacher's number: no distribution, so no temperature.
+
+        At large temperatures Hinton's loss is such a distance (arXiv:1503.02531, section 2.1).
+        """
+        return functional.mse_loss(student, teacher)
+
+    def judge(self, kept: Float[Tensor, "rows 1"], labels: Float[Tensor, " rows"]) -> Quality:
+        """Both correlations, 0 where a model says the same of every row, and the error."""
+        ours, right = _values(kept), _values(labels)
+        value = correlation(ranks(ours), ranks(right))
+        low, high = spearman_interval(value, len(right))
+        others = {
+            "pearson": correlation(ours, right),
+            "rmse": float(np.sqrt(((ours - right) ** 2).mean())),
+        }
+        return Quality("spearman", value, low, high, others)
+
+    def compare(
+        self,
+        candidate: Float[Tensor, "rows 1"],
+        baseline: Float[Tensor, "rows 1"],
+        labels: Float[Tensor, " rows"],
+    ) -> Comparison:
+        """Whether one of two models ranks the rows better; rows are not simply right or wrong.
+
+        Ranks are swapped between the models, and not given anew in each draw.
+        """
+        right = ranks(_values(labels))
+        ours, theirs = (
+            correlation_parts(ranks(_values(kept)), right) for kept in (candidate, baseline)
+        )
+        found = permutation_p_value(ours, theirs, partial(correlation_of_sums, right=right))
+        test = f"paired permutation test of Spearman's correlation, {TEST_DRAWS:,} draws"
+        return Comparison(agreement=None, lost=None, won=None, p_value=found, test=test)
+
+
+def _values(numbers: Float[Tensor, "rows ..."]) -> Float[np.ndarray, " rows"]:
+    found: np.ndarray = numbers.reshape(-1).double().numpy()
+    return found

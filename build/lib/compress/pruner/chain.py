@@ -1,0 +1,125 @@
+"""Pruners one after the other, each on what the one before it left.
+
+A step's shapes are checked twice: before the run with the shapes that the earlier steps predict,
+and again right before the step with the real ones.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, final
+
+from compress.config.errors import ConfigError, UserError
+from compress.interfaces import CompressedModel, Pruner, StageContext, Step
+from compress.measure.sparsity import check_claims
+from compress.pruner.none import NoPruner
+from compress.records.curve import curve_notes
+from compress.training.distillation import Distillation, distill_
+from compress.training.masks import held_masks
+from compress.transformer.stored_modules import named_weights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Chain(Pruner):
+    """Runs several pruners. The model's history has a step for each, and one for the training.
+
+    Attributes:
+        steps: the pruners by name; the names are free.
+        order: the names of the steps to run, in order; null runs all as written.
+        recovery: training after the last step, with all masks and shapes held; `epochs=0` for
+            none. It comes on top of each step's own.
+    """
+
+    steps: dict[str, Pruner]
+    order: tuple[str, ...] | None
+    recovery: Distillation
+
+    def __post_init__(self) -> None:
+        """Checks the steps and their order.
+
+        Raises:
+            ConfigError: there is nothing to run, a step cannot be one, or the order names a step
+                that there is not, or one twice.
+        """
+        super().__post_init__()
+        for name, step in self.steps.items():
+            if isinstance(step, Chain | NoPruner):
+                raise ConfigError(
+                    f"Chain.steps.{name} must be a pruner that prunes, no chain and not none, "
+                    f"got {type(step).__name__}"
+                )
+        names = ", ".join(self.steps) or "nothing: there are no steps"
+        order = list(self.steps) if self.order is None else list(self.order)
+        if not order or len(set(order)) < len(order) or not set(order) <= set(self.steps):
+            raise ConfigError(
+                f"Chain.order must name one or more of the steps, each once, got {order}; "
+                f"expected names from {names}"
+            )
+
+    def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
+        """The skeleton after the last step; each step checks the one before it's.
+
+        Raises:
+            UserError: a step cannot do what it was asked; says which.
+        """
+        for name, step in self._in_order():
+            with _named(name):
+                skeleton = step.check(skeleton)
+        return skeleton
+
+    def foresees_shapes(self) -> bool:
+        """If every step does."""
+        return all(step.foresees_shapes() for _, step in self._in_order())
+
+    def parts(self) -> list[tuple[str, Pruner]]:
+        """The first step, the first two, …, and itself."""
+        names = [name for name, _ in self._in_order()]
+        bare = replace(self, recovery=replace(self.recovery, epochs=0.0))
+        cuts = [replace(bare, order=tuple(names[:count])) for count in range(1, len(names))]
+        named: list[tuple[str, Pruner]] = [
+            (f"pruner {count}: {name}", part)
+            for count, (name, part) in enumerate(zip(names, [*cuts, bare], strict=True), start=1)
+        ]
+        return named if bare == self else [*named, ("pruner: recovery", self)]
+
+    def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
+        """The pruned model.
+
+        Raises:
+            UserError: a step cannot do what it was asked on the shapes that it got; says which.
+        """
+        for name, step in self._in_order():
+            with _named(name):
+                step.check(copy.deepcopy(model.module).to("meta"))
+                model = step.prune(model, ctx)
+                check_claims(model.history, named_weights(model.module))
+        if self.recovery.epochs == 0:
+            return model
+        curve = distill_(model.module, model.tokenizer, self.recovery, ctx, held_masks(model))
+        recovered = Step("pruner", self.describe(), notes=curve_notes(curve))
+        return model.then(model.module, recovered)
+
+    def content_digest(self) -> str:
+        """Digests of the files that the steps point to."""
+        digests = [step.content_digest() for _, step in self._in_order()]
+        return "-".join(digests) if any(digests) else ""
+
+    def _in_order(self) -> Iterator[tuple[str, Pruner]]:
+        for name in self.steps if self.order is None else self.order:
+            yield name, self.steps[name]
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Within it, a user's mistake says which step it is in."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(f"Chain.steps.{name}: {error}") from error

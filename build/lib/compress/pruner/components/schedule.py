@@ -1,0 +1,79 @@
+"""How sparsity grows while a model trains, for the pruners that prune in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from compress.config.errors import ConfigError
+from compress.config.settings import Settings, check_fraction
+from compress.training.distillation import Distillation
+
+
+def linear(progress: float, first: float, last: float) -> float:
+    """Straight: s = s_i + (s_f − s_i) · p."""
+    return first + (last - first) * progress
+
+
+def cubic(progress: float, first: float, last: float) -> float:
+    """Fast, then slow: s = s_f + (s_i − s_f) · (1 − p)³; Zhu & Gupta, arXiv:1710.01878, eq. 1."""
+    return last + (first - last) * (1 - progress) ** 3
+
+
+def exponential(progress: float, first: float, last: float) -> float:
+    """The kept fraction shrinks geometrically: s = 1 − (1 − s_i)^(1−p) · (1 − s_f)^p."""
+    kept: float = (1 - first) ** (1 - progress) * (1 - last) ** progress
+    return 1 - kept
+
+
+SCHEDULES: Mapping[str, Callable[[float, float, float], float]] = MappingProxyType(
+    {"linear": linear, "cubic": cubic, "exponential": exponential}
+)
+
+
+def scheduled(schedule: str, progress: float, first: float, last: float) -> float:
+    """The sparsity at a progress in [0, 1] from `first` to `last`; at 1 it is `last` to the bit."""
+    return last if progress >= 1 else SCHEDULES[schedule](progress, first, last)
+
+
+def progress_of(position: float, start: float, end: float) -> float:
+    """How much of the way from start to end a position has gone: 0 before it, 1 after it."""
+    return min(max((position - start) / (end - start), 0.0), 1.0)
+
+
+def update_steps(steps: int, start: float, end: float, frequency: int) -> tuple[int, ...]:
+    """After how many of `steps` optimizer steps the masks are updated; 0 is before the first.
+
+    Every `frequency` steps from `start` on, and always at `end`, both to the nearest step.
+    """
+    first, last = round(start * steps), round(end * steps)
+    return (*range(first, last, frequency), last)
+
+
+def check_span(settings: Settings, start: float, end: float) -> None:
+    """Checks the fractions of all steps at which sparsity starts and stops to grow.
+
+    Raises:
+        ConfigError: not 0 <= start < end <= 1.
+    """
+    check_fraction(settings, "start", closed=True)
+    check_fraction(settings, "end", closed=True)
+    if start >= end:
+        name = type(settings).__name__
+        raise ConfigError(f"{name}.start must be below {name}.end={end}, got {start}")
+
+
+def check_trains(settings: Settings, training: Distillation) -> None:
+    """Checks a training that masks change in.
+
+    Raises:
+        ConfigError: it trains nothing, or may stop early or return to weights of another mask.
+    """
+    name = type(settings).__name__
+    if training.epochs == 0:
+        raise ConfigError(f"{name}.training.epochs must be > 0: it prunes in training; got 0")
+    if training.patience is not None:
+        raise ConfigError(
+            f"{name}.training.patience must be null: an earlier epoch's weights go with an earlier "
+            f"mask; got {training.patience}"
+        )

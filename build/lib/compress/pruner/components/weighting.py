@@ -1,0 +1,248 @@
+"""Which errors of a factorized layer count most: four norms, in each of which an SVD is optimal.
+
+A norm is ‖diag(rows) · (W - U·V) · columns‖ with W as [out, in]. Scales do not matter, so sums over
+tokens stand for means.
+
+- none: the plain Frobenius norm.
+- input: Wang et al., "SVD-LLM", arXiv:2403.07378, section 3.1: ‖(W - U·V) Xᵀ‖ over the calibration
+  tokens, with `columns` the Cholesky factor of XᵀX. Deviations: a damping on its diagonal; none of
+  the paper's updates of U and V after the truncation, which are `recovery`'s work here.
+- activation: Yuan et al., "ASVD", arXiv:2312.05821, section 3.2: `columns` = (mean |X_j|)^α with
+  α = 0.5. Deviations: a damping; ranks come from the one rule for all layers instead of a search.
+- fisher: Hsu et al., "Language model compression with weighted low-rank factorization" (FWSVD),
+  arXiv:2207.00112: `rows` = √Σ_j Fisher_ij, the Fisher information being the squared gradient of
+  the label loss of each row. Deviations: a damping; calibration rows, not the whole train split.
+  Of a layer that the loss of no row depends on, such as the last layer's local queries in a
+  Longformer that classifies by its global token, all errors count the same.
+
+Statistics of the inputs are taken behind the blocks that are factorized already, with one block's
+in memory at a time; gradients are those of the intact model, with one weight's in memory at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from compress.config.errors import UserError
+from compress.interfaces import StageContext
+from compress.pruner.components.base import PruningState
+from compress.transformer.blocks import weight_matrix
+from compress.transformer.calibration import (
+    calibration_rows,
+    input_moments,
+    input_sizes,
+    walk_linears,
+)
+from compress.transformer.stacks import LINEARS, Linear
+
+ALPHA = 0.5  # ASVD, section 4.1
+
+
+@dataclass(frozen=True)
+class Norm:
+    """‖diag(rows) · E · columns‖ of an error E, in double precision.
+
+    Attributes:
+        columns: lower triangular, or the diagonal alone.
+    """
+
+    rows: Float[Tensor, " out"]
+    columns: Float[Tensor, "in in"] | Float[Tensor, " in"]
+
+    def applied(self, weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:
+        """diag(rows) · W · columns."""
+        scaled = self.rows[:, None] * weight
+        return scaled.mul_(self.columns) if self.columns.dim() == 1 else scaled @ self.columns
+
+    def undone(
+        self, up: Float[Tensor, "out rank"], down: Float[Tensor, "rank in"]
+    ) -> tuple[Float[Tensor, "out rank"], Float[Tensor, "rank in"]]:
+        """diag(rows)⁻¹ · U and V · columns⁻¹."""
+        up = up / self.rows[:, None]
+        if self.columns.dim() == 1:
+            return up, down / self.columns
+        return up, torch.linalg.solve_triangular(self.columns, down, upper=False, left=False)
+
+
+# Gets each layer's name and norm, in order of execution, and may replace the layer.
+Use = Callable[[str, Norm], None]
+Shapes = Mapping[str, tuple[int, int]]  # [out, in] of the layers in scope, by name
+
+
+def linear_named(module: nn.Module, name: str) -> Linear:
+    """The Linear of this name."""
+    linear = module.get_submodule(name)
+    assert isinstance(linear, LINEARS)
+    return linear
+
+
+def plain_norm(weight: Float[Tensor, "out in"]) -> Norm:
+    """Every error counts the same."""
+    ones = [torch.ones(n, dtype=torch.float64, device=weight.device) for n in weight.shape]
+    return Norm(*ones)
+
+
+def standardizing_norm(weight: Float[Tensor, "out in"]) -> Norm:
+    """Every column counts as if its root mean square were 1; one of zeros stays as it is."""
+    scale = weight.detach().double().square().mean(dim=0).sqrt()
+    return Norm(plain_norm(weight).rows, 1 / torch.where(scale > 0, scale, 1.0))
+
+
+def input_norm(name: str, moment: Float[Tensor, "in in"], outputs: int, damping: float) -> Norm:
+    """‖E·Xᵀ‖ from XᵀX = C·Cᵀ: it is ‖E·C‖.
+
+    Raises:
+        UserError: XᵀX is singular; says which, and what damping to raise.
+    """
+    moment = moment.to(torch.float64, copy=True)  # the one that is factored in place
+    diagonal = moment.diagonal()
+    diagonal.add_(damping * float(diagonal.mean()))
+    try:
+        torch.linalg.cholesky(moment, out=moment)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        raise UserError(
+            f"the inputs of {name} span too little with pruner.damping={damping:g}; raise it, say "
+            "to 0.1, or raise task.calibration_samples"
+        ) from error
+    return Norm(torch.ones(outputs, dtype=torch.float64, device=moment.device), moment)
+
+
+def damped_importance(
+    name: str, importance: Float[Tensor, " n"], damping: float
+) -> Float[Tensor, " n"]:
+    """Importances plus a share of their mean, so that nothing counts for nothing.
+
+    Raises:
+        UserError: something does.
+    """
+    damped = importance.double() + damping * float(importance.double().mean())
+    if not bool((damped > 0).all()):
+        raise UserError(
+            f"parts of {name} matter to no calibration row with pruner.damping={damping:g}; raise "
+            "it, say to 0.1, or raise task.calibration_samples"
+        )
+    return damped
+
+
+def weigh_plainly(
+    work: PruningState, shapes: Shapes, ctx: StageContext, damping: float, use: Use
+) -> None:
+    """The plain norm of every layer."""
+    for name in shapes:
+        use(name, plain_norm(weight_matrix(linear_named(work.module, name))))
+
+
+def weigh_by_inputs(
+    work: PruningState, shapes: Shapes, ctx: StageContext, damping: float, use: Use
+) -> None:
+    """The norm of what each layer puts out on the calibration tokens."""
+
+    def weigh(name: str, moment: Float[Tensor, "in in"]) -> None:
+        outputs, _ = shapes[name]
+        use(name, input_norm(name, moment, outputs, damping))
+
+    rows = ctx.data.calibration
+    walk_linears(work.module, work.tokenizer, rows, shapes, input_moments, weigh)
+
+
+def weigh_by_activations(
+    work: PruningState, shapes: Shapes, ctx: StageContext, damping: float, use: Use
+) -> None:
+    """The norm in which each column counts by the mean size of its input, to the power α."""
+
+    def weigh(name: str, size: Float[Tensor, " in"]) -> None:
+        columns = damped_importance(name, size, damping) ** ALPHA
+        weight = weight_matrix(linear_named(work.module, name))
+        use(name, Norm(plain_norm(weight).rows, columns))
+
+    rows = ctx.data.calibration
+    walk_linears(work.module, work.tokenizer, rows, shapes, input_sizes, weigh)
+
+
+def weigh_by_fisher(
+    work: PruningState, shapes: Shapes, ctx: StageContext, damping: float, use: Use
+) -> None:
+    """The norm in which each row counts by its Fisher information, to the power ½."""
+    totals = fisher_rows(work, shapes, ctx)
+    for name in shapes:
+        weight = weight_matrix(linear_named(work.module, name))
+        if not totals[name].any():
+            use(name, plain_norm(weight))  # no error of it counts, so none counts more
+            continue
+        rows = damped_importance(name, totals[name], damping).sqrt()
+        use(name, Norm(rows, plain_norm(weight).columns))
+
+
+WEIGHTINGS: dict[str, Callable[[PruningState, Shapes, StageContext, float, Use], None]] = {
+    "none": weigh_plainly,
+    "input": weigh_by_inputs,
+    "activation": weigh_by_activations,
+    "fisher": weigh_by_fisher,
+}
+
+
+def fisher_rows(
+    work: PruningState, shapes: Shapes, ctx: StageContext
+) -> dict[str, Float[Tensor, " out"]]:
+    """Σ_j (∂L/∂W_ij)² of each layer's output rows, summed over the calibration rows.
+
+    L is what is lost on one row against its label. A gradient is freed as soon as it is counted.
+    """
+    rows, problem, device = ctx.data.calibration, ctx.data.problem, work.module.device
+    linears = {name: linear_named(work.module, name) for name in shapes}
+    totals = {name: torch.zeros(shape[0], device=device) for name, shape in shapes.items()}
+    with _learning_only(work.module, linears), _counted(linears, totals):
+        inputs = calibration_rows(work.module, work.tokenizer, rows)
+        for row, label in zip(inputs, rows.labels.to(device), strict=True):
+            logits = work.module(**row).logits.float()
+            loss = problem.loss(logits, problem.targets(label[None], row))
+            loss.backward()  # type: ignore[no-untyped-call]
+    return totals
+
+
+@contextmanager
+def _learning_only(module: nn.Module, linears: Mapping[str, Linear]) -> Iterator[None]:
+    """Within it, the weights of these layers ask for gradients and nothing else does."""
+    before = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    module.requires_grad_(False)
+    for linear in linears.values():
+        linear.weight.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter, learns in before:
+            parameter.requires_grad_(learns)
+
+
+@contextmanager
+def _counted(
+    linears: Mapping[str, Linear], totals: dict[str, Float[Tensor, " out"]]
+) -> Iterator[None]:
+    """Within it, the gradient of each layer's weight is squared, added up and freed."""
+
+    def counter(name: str, linear: Linear) -> Callable[[Tensor], None]:
+        inputs = 0 if isinstance(linear, Conv1D) else 1
+
+        def count(weight: Tensor) -> None:
+            assert weight.grad is not None, "torch calls this once the gradient is there"
+            totals[name] += weight.grad.float().square().sum(dim=inputs)
+            weight.grad = None
+
+        return count
+
+    handles = [
+        linear.weight.register_post_accumulate_grad_hook(counter(name, linear))
+        for name, linear in linears.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,26 @@
+"""Pruning of the neurons of the feed-forward: its inner width shrinks.
+
+The formulas and their papers are those of `components/importance.py`, the rules of how many stay
+those of `components/structured.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from compress.pruner.components.structured import UnitPruner
+from compress.transformer.blocks import Block, Units
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Neurons(UnitPruner):
+    """Takes neurons out: rows of what makes them (gate included), columns of what reads them."""
+
+    noun: ClassVar[str] = "neurons"
+    few: ClassVar[bool] = False
+
+    def units(self, block: Block) -> Units:
+        """The neurons of a block."""
+        return block.neuron_units()

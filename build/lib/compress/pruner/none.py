@@ -1,0 +1,28 @@
+"""No pruning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compress.interfaces import CompressedModel, Pruner, StageContext
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoPruner(Pruner):
+    """Hands the model on."""
+
+    def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
+        """The same skeleton."""
+        return skeleton
+
+    def parts(self) -> list[tuple[str, Pruner]]:
+        """None."""
+        return []
+
+    def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
+        """The model."""
+        return model

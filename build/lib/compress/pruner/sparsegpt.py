@@ -1,0 +1,158 @@
+"""SparseGPT: prune column by column, and let the columns to the right make up for each loss.
+
+Frantar & Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot",
+arXiv:2301.00774, algorithm 1. As in the reference implementation: H = XᵀX over the calibration
+tokens plus a damping on its diagonal; the mask is chosen anew for every block of columns or, under
+an N:M pattern, for every group of M columns, on the weights as the columns before it left them (the
+paper's "Extension to Semi-Structured Sparsity"); layers are pruned in order, each on the outputs of
+the pruned ones before it, with one layer's Hessians in memory at a time. Deviations: the number of
+zeros in a block of columns is the nearest whole number instead of the one below; a feature that no
+calibration token uses keeps a Hessian of its damping alone, instead of having its weights zeroed
+outside the asked sparsity; each calibration row is a text of the task at its own length instead of
+2,048 tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from compress.config.errors import ConfigError, UserError
+from compress.config.settings import check_not_negative, check_positive, parse_pattern
+from compress.interfaces import StageContext
+from compress.pruner.components.base import PruningState
+from compress.pruner.components.mask_pruner import SparsePruner
+from compress.pruner.components.masks import keep_highest, keep_pattern
+from compress.transformer.blocks import scoped_linears, weight_matrix
+from compress.transformer.calibration import input_moments, walk_linears
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseGpt(SparsePruner):
+    """Zeroes the weights that cost least, and moves the others to make up for them.
+
+    Attributes:
+        block_size: columns whose updates reach the columns to the right of them in one product
+            (128 in the paper). Without a pattern their mask is chosen together, so that the asked
+            sparsity holds in each such block; with one it is a multiple of M and changes no mask.
+        damping: added to the Hessian's diagonal, as a share of its mean (0.01 in the paper).
+    """
+
+    # A pattern's mask is chosen group by group, and claimed; every layer has its own arguments.
+    version = 5
+
+    block_size: int
+    damping: float
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be, or two contradict each other.
+        """
+        super().__post_init__()
+        check_positive(self, "block_size")
+        check_not_negative(self, "damping")
+        if self.pattern:
+            _, group = parse_pattern("SparseGpt.pattern", self.pattern)
+            if self.block_size % group:
+                raise ConfigError(
+                    f"SparseGpt.block_size must be a multiple of {group} for "
+                    f"pattern={self.pattern}, got {self.block_size}"
+                )
+
+    def prune_(self, work: PruningState, ctx: StageContext) -> None:
+        """Masks and moves the weights in scope, layer by layer.
+
+        Raises:
+            UserError: a layer's Hessian is singular; says which, and what damping to raise.
+        """
+        linears = scoped_linears(work.module, self.scope)
+
+        def mask_(name: str, moment: Float[Tensor, "in in"]) -> None:
+            weight = weight_matrix(linears[name])
+            inverse = self._inverse_factor(name, moment)
+            updated, mask = prune_columns(
+                weight, inverse, self.block_size, self._chosen_columns, self._mask
+            )
+            weight.copy_(updated)
+            work.mask_(name, linears[name], mask)
+
+        rows = ctx.data.calibration
+        walk_linears(work.module, work.tokenizer, rows, linears, input_moments, mask_)
+
+    def _inverse_factor(self, name: str, moment: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+        try:
+            return inverse_factor_(moment, self.damping)
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            raise UserError(
+                f"the Hessian of {name} is singular with pruner.damping={self.damping:g}; raise "
+                "it, say to 0.1, or raise task.calibration_samples"
+            ) from error
+
+    @property
+    def _chosen_columns(self) -> int:
+        """How many columns' mask is chosen together."""
+        if self.pattern is None:
+            return self.block_size
+        return parse_pattern("SparseGpt.pattern", self.pattern)[1]
+
+    def _mask(self, score: Float[Tensor, "out columns"]) -> Bool[Tensor, "out columns"]:
+        if self.pattern is None:
+            return keep_highest(score, self.sparsity)
+        return keep_pattern(score, *parse_pattern("SparseGpt.pattern", self.pattern))
+
+
+def inverse_factor_(moment: Float[Tensor, "n n"], damping: float) -> Float[Tensor, "n n"]:
+    """U of H⁻¹ = UᵀU, upper triangular, with H = moment + damping · mean(diagonal) · I.
+
+    It takes the moment's place in memory: a layer's Hessian is the largest tensor of its block.
+
+    Row i of U, from its diagonal on, is row i of the inverse Hessian of the columns from i on,
+    divided by √[H⁻¹]_ii: all the inverses of the algorithm in one factor (section 3.3).
+
+    Raises:
+        torch.linalg.LinAlgError: H is not positive definite.
+    """
+    diagonal = moment.diagonal()
+    diagonal.add_(damping * float(diagonal.mean()))
+    torch.linalg.cholesky(moment, out=moment)
+    torch.cholesky_inverse(moment, out=moment)
+    torch.linalg.cholesky(moment, upper=True, out=moment)
+    return moment
+
+
+def prune_columns(
+    weight: Float[Tensor, "out in"],
+    factor: Float[Tensor, "in in"],
+    block_size: int,
+    chosen_columns: int,
+    choose: Callable[[Float[Tensor, "out columns"]], Bool[Tensor, "out columns"]],
+) -> tuple[Float[Tensor, "out in"], Bool[Tensor, "out in"]]:
+    """Algorithm 1: the updated weights, and the mask of those that stay.
+
+    Args:
+        weight: stays as it is.
+        factor: from `inverse_factor_`.
+        block_size: B, columns whose updates reach those behind the block in one product.
+        chosen_columns: B_s, columns whose mask is chosen together; divides `block_size`.
+        choose: from the scores w² / [H⁻¹]_ii of these columns to their mask.
+    """
+    left = weight.clone()
+    mask = torch.ones_like(weight, dtype=torch.bool)
+    for start in range(0, weight.shape[1], block_size):
+        end = min(start + block_size, weight.shape[1])
+        errors = torch.zeros_like(left[:, start:end])
+        for i in range(start, end):
+            if (i - start) % chosen_columns == 0:
+                group = slice(i, min(i + chosen_columns, end))
+                mask[:, group] = choose((left[:, group] / factor.diagonal()[group]) ** 2)
+            error = torch.where(mask[:, i], 0.0, left[:, i] / factor[i, i])
+            left[:, i:end] -= torch.outer(error, factor[i, i:end])
+            errors[:, i - start] = error
+        left[:, end:] -= errors @ factor[start:end, end:]
+    return left * mask, mask

@@ -1,0 +1,31 @@
+"""Wanda: prune by weight magnitude times input norm, row by row, without retraining.
+
+Sun, Liu, Bair, Kolter, "A Simple and Effective Pruning Approach for Large Language Models",
+arXiv:2306.11695. Like the reference implementation, layer by layer: the norms of a layer are taken
+after the layers before it were pruned. Deviations: the number of zeros in a row is the nearest
+whole number instead of the one below; each calibration row is a text of the task at its own length
+instead of 2,048 tokens; pooler and classifier are left alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from compress.pruner.components.mask_pruner import MaskPruner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanda(MaskPruner):
+    """Zeroes, in each output row, the weights whose score is smallest."""
+
+    version = 4  # the history claims the pattern; every layer has its own masks and positions
+    calibrated = True
+
+    def score(
+        self, weight: Float[Tensor, "out in"], input_norm: Float[Tensor, " in"]
+    ) -> Float[Tensor, "out in"]:
+        """Importance |W_ij| · ‖X_j‖₂ (equation 1)."""
+        return weight.abs() * input_norm

@@ -1,0 +1,1 @@
+"""Numeric formats: one file a format."""

@@ -1,0 +1,144 @@
+"""What the formats for Linear weights have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from jaxtyping import Float, Int8
+from torch import Tensor
+
+from compress.config.settings import check_choice
+from compress.interfaces import Quantizer
+from compress.quantizer.components.torch_format import TorchFormat
+from compress.transformer.blocks import every_linear, shape_of, weight_matrix
+from compress.transformer.packing import channel_bound, quantize_per_channel
+from compress.transformer.quantized_embedding import (
+    CHOICES,
+    TABLE_BITS,
+    check_embeddings,
+    quantize_embeddings_,
+)
+from compress.transformer.rounding import check_quantized
+from compress.transformer.stacks import Linear, check_all_linear
+from compress.transformer.stored_modules import QuantizedModule
+from compress.transformer.surgery import replace_linear_
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearFormat(Quantizer, TorchFormat):
+    """Puts every Linear of the model, the classifier included, into one format.
+
+    Attributes:
+        embeddings: format of the tables beside the token embeddings: none (float32), int8 or
+            int4; see `compress.transformer.quantized_embedding`.
+    """
+
+    embeddings: str
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_choice(self, "embeddings", CHOICES)
+
+    def check(self, skeleton: PreTrainedModel) -> None:
+        """Refuses embeddings that the model does not have or that cannot be quantized.
+
+        Raises:
+            ConfigError: that is the case; or the model's layers have weights that are no Linear's.
+        """
+        check_all_linear(skeleton, f"quantizer {type(self).__name__}")
+        check_embeddings(skeleton, self.embeddings)
+
+    def table_bits(self) -> int:
+        """As the setting says."""
+        return TABLE_BITS[self.embeddings]
+
+    @abstractmethod
+    def quantized(self, linear: Linear) -> QuantizedLinear:
+        """The module to put in a Linear's place."""
+
+    def quantize_torch_(self, module: PreTrainedModel) -> None:
+        """Replaces each Linear, and the embeddings if asked; checks what each became."""
+        for name, linear in list(every_linear(module)):
+            made = self.quantized(linear).to(linear.weight.device)
+            check_quantized(name, made, weight_matrix(linear).detach().float())
+            replace_linear_(module, name, linear, made)
+        quantize_embeddings_(module, self.embeddings)
+
+
+class QuantizedLinear(QuantizedModule, ABC):
+    """A Linear with quantized weights. Its state is plain tensors: what it says is on disk."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
+        """An empty layer; what it holds comes from a Linear or from a state dict."""
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.bias: Tensor | None
+        self.register_buffer("bias", torch.zeros(out_features) if bias else None)
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments that all formats share."""
+        sizes = {"in_features": self.in_features, "out_features": self.out_features}
+        return {**sizes, "bias": self.bias is not None}
+
+    def plain_shape(self) -> tuple[int, int]:
+        """The shape of the Linear."""
+        return self.out_features, self.in_features
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The codes and the bias."""
+        yield from super().weights()
+        if self.bias is not None:
+            yield "bias", self.bias
+
+    def fill_(self, linear: Linear, state: dict[str, Tensor]) -> None:
+        """Takes the format's own tensors as given and the bias as it is."""
+        if linear.bias is not None:
+            state = {**state, "bias": linear.bias.detach().float()}
+        self.load_state_dict(state)
+
+
+class Int8Linear(QuantizedLinear, ABC):
+    """A Linear with int8 weights and one scale per output channel; formats differ in `forward`."""
+
+    bits = 8
+
+    def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
+        """An empty layer."""
+        super().__init__(in_features, out_features, bias)
+        self.qweight: Tensor
+        self.scale: Tensor
+        self.register_buffer("qweight", torch.zeros(out_features, in_features, dtype=torch.int8))
+        self.register_buffer("scale", torch.ones(out_features))
+
+    @classmethod
+    def of(cls, linear: Linear) -> Self:
+        """The int8 version of a float Linear."""
+        out_features, in_features = shape_of(linear)
+        made = cls(in_features, out_features, linear.bias is not None)
+        codes, scale = quantize_per_channel(weight_matrix(linear).detach().float().contiguous())
+        made.fill_(linear, {"qweight": codes, "scale": scale})
+        return made
+
+    def codes(self) -> Int8[Tensor, "out in"]:
+        """The int8 codes."""
+        return self.qweight
+
+    def matrix(self) -> Float[Tensor, "out in"]:
+        """Q · s."""
+        return self.qweight * self.scale[:, None]
+
+    def error_bound(self, weight: Float[Tensor, "out in"]) -> Float[Tensor, "out 1"]:
+        """Half a step of each output channel."""
+        return channel_bound(weight)

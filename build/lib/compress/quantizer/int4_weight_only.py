@@ -1,0 +1,135 @@
+"""Weight-only int4: weights as 4-bit integers in groups, arithmetic in the activations' own type.
+
+Round to nearest, the baseline of Frantar et al., "GPTQ", arXiv:2210.17323; see
+`compress.transformer.packing` for the formula and what deviates. Two codes share a byte, on disk
+and in memory. Besides its codes a group takes 16 bits for its scale and, if asymmetric, 4 for its
+zero point: 4.31 bits per weight in groups of 64. Norms and biases stay float32, and so do
+embeddings unless asked.
+
+It saves bytes and no time: the codes are unpacked and made float again in every call. torch has
+kernels for packed int4, but only for some shapes, and with a layout of its own for each processor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int8, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from compress.config.settings import check_positive
+from compress.quantizer.components.linears import LinearFormat, QuantizedLinear
+from compress.transformer.blocks import Linear, shape_of, weight_matrix
+from compress.transformer.packing import (
+    SYMMETRIC_ZERO,
+    center_groups,
+    dequantize_groups,
+    group_bound,
+    group_count,
+    pack_codes,
+    packed_size,
+    quantize_groups,
+    unpack_codes,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int4WeightOnly(LinearFormat):
+    """Stores the weight of every Linear as int4.
+
+    Attributes:
+        group_size: how many consecutive weights of a row share a scale. The last group of a row
+            is shorter where this does not divide the row; in OpenVINO all groups of that layer are.
+        symmetric: whether codes are -7..7 around zero, else each group has a zero point of its
+            own and uses all 16 codes.
+    """
+
+    weight_bits = 4
+
+    group_size: int
+    symmetric: bool
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_positive(self, "group_size")
+
+    def quantized(self, linear: Linear) -> Int4WeightOnlyLinear:
+        """The weight-only int4 version of a Linear."""
+        return Int4WeightOnlyLinear.of(linear, self.group_size, self.symmetric)
+
+
+class Int4WeightOnlyLinear(QuantizedLinear):
+    """A Linear with packed int4 weights."""
+
+    kind = "int4_weight_only_linear"
+    bits = 4
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool, group_size: int, symmetric: bool
+    ) -> None:
+        """An empty layer."""
+        super().__init__(in_features, out_features, bias)
+        self.group_size = group_size
+        self.qweight: Tensor
+        self.scale: Tensor
+        self.zero: Tensor | None
+        groups = group_count(in_features, group_size)
+        packed = torch.zeros(out_features, packed_size(in_features), dtype=torch.uint8)
+        zero = torch.zeros(out_features, packed_size(groups), dtype=torch.uint8)
+        self.register_buffer("qweight", packed)
+        self.register_buffer("scale", torch.ones(out_features, groups, dtype=torch.bfloat16))
+        self.register_buffer("zero", None if symmetric else zero)
+
+    @classmethod
+    def of(cls, linear: Linear, group_size: int, symmetric: bool) -> Int4WeightOnlyLinear:
+        """The int4 version of a float Linear."""
+        out_features, in_features = shape_of(linear)
+        made = cls(in_features, out_features, linear.bias is not None, group_size, symmetric)
+        weight = weight_matrix(linear).detach().float()
+        codes, scale, zero = quantize_groups(weight, group_size, symmetric=symmetric)
+        state = {"qweight": pack_codes(codes), "scale": scale}
+        if not symmetric:
+            state["zero"] = pack_codes(zero)
+        made.fill_(linear, state)
+        return made
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        grid = {"group_size": self.group_size, "symmetric": self.zero is None}
+        return {**super().arguments(), **grid}
+
+    def codes(self) -> Int8[Tensor, "out in"]:
+        """The codes, counted from their zero points."""
+        stored = unpack_codes(self.qweight, self.in_features)
+        return center_groups(stored, self._zero_points(), self.group_size)
+
+    def matrix(self) -> Float[Tensor, "out in"]:
+        """(q − z) · s."""
+        return dequantize_groups(
+            self.qweight, self.scale, self._zero_points(), self.group_size, self.in_features
+        )
+
+    def error_bound(self, weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:
+        """Half a step of each group, and what rounding its scale adds."""
+        return group_bound(weight, self.group_size, symmetric=self.zero is None)
+
+    def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
+        """X · Wᵀ + b with W made anew."""
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return functional.linear(x, self.matrix().to(x.dtype), bias)
+
+    def _zero_points(self) -> UInt8[Tensor, "out groups"] | int:
+        if self.zero is None:
+            return SYMMETRIC_ZERO
+        return unpack_codes(self.zero, self.scale.shape[1])

@@ -1,0 +1,105 @@
+"""Static int8: weights as int8 per output channel, activations in ranges measured beforehand.
+
+Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference", arXiv:1712.05877, section 2.1, with weights symmetric per channel (Krishnamoorthi,
+arXiv:1806.08342, section 3.1) and ranges from calibration rows instead of training (there section
+3.1.2). Nothing is measured while the model runs. Torch has no kernels for it that are kept up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compress.config.errors import ConfigError
+from compress.config.settings import check_choice, check_fraction
+from compress.interfaces import Quantizer
+from compress.transformer.quantized_embedding import TABLE_BITS, check_embeddings
+from compress.transformer.stacks import check_all_linear
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+AUTO, NONE = "auto", "none"
+CALIBRATIONS = ("minmax", "entropy", "percentile")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int8Static(Quantizer):
+    """Makes every Linear int8, and what it reads, in ranges fixed on calibration rows.
+
+    Attributes:
+        embeddings: format of the tables beside the token embeddings: none (float32) or int8.
+        calibration: minmax (all that was seen), entropy (the cut with the least Kullback-Leibler
+            divergence) or percentile.
+        percentile: the middle share that percentile keeps, in (50, 100].
+        smooth_quant: moves outliers of activations into weights (Xiao et al., "SmoothQuant",
+            arXiv:2211.10438), with this strength in (0, 1); auto for the runtime's default.
+        bias_correction: adds the mean error to the biases (Nagel et al., arXiv:1906.04721, section
+            4.2); auto for the runtime's default.
+        accuracy_drop: keep layers in float32 until no more than this share of accuracy is lost on
+            validation rows; null to quantize all. Without SmoothQuant: NNCF gives such a layer its
+            own weights back, but not its activations.
+    """
+
+    embeddings: str
+    calibration: str
+    percentile: float
+    smooth_quant: str | float
+    bias_correction: str | bool
+    accuracy_drop: float | None
+
+    weight_bits = 8
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_choice(self, "embeddings", ("none", "int8"))
+        check_choice(self, "calibration", CALIBRATIONS)
+        if not 50 < self.percentile <= 100:
+            raise ConfigError(f"Int8Static.percentile must be in (50, 100], got {self.percentile}")
+        if isinstance(self.smooth_quant, str):
+            check_choice(self, "smooth_quant", (AUTO, NONE))
+        elif not 0 < self.smooth_quant < 1:
+            raise ConfigError(
+                f"Int8Static.smooth_quant must be auto, none or in (0, 1), got {self.smooth_quant}"
+            )
+        if isinstance(self.bias_correction, str):
+            check_choice(self, "bias_correction", (AUTO,))
+        if self.accuracy_drop is not None:
+            check_fraction(self, "accuracy_drop")
+            if self.smooth_quant not in (AUTO, NONE):
+                raise ConfigError(
+                    "Int8Static.smooth_quant must be auto or none with accuracy_drop, "
+                    f"got {self.smooth_quant}"
+                )
+
+    def table_bits(self) -> int:
+        """As the setting says."""
+        return TABLE_BITS[self.embeddings]
+
+    def check(self, skeleton: PreTrainedModel) -> None:
+        """Refuses embeddings that the model does not have or that cannot be quantized.
+
+        Raises:
+            ConfigError: that is the case; or the model's layers have weights that are no Linear's.
+        """
+        check_all_linear(skeleton, f"quantizer {type(self).__name__}")
+        check_embeddings(skeleton, self.embeddings)
+
+    def check_scores(self, scores: tuple[str, ...]) -> None:
+        """Refuses to hold accuracy where the task has none.
+
+        Raises:
+            ConfigError: that is the case.
+        """
+        if self.accuracy_drop is not None and "accuracy" not in scores:
+            raise ConfigError(
+                "quantizer.accuracy_drop needs rows of one class each, the task is judged by "
+                f"{', '.join(scores)}: set it to null"
+            )

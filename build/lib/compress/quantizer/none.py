@@ -1,0 +1,20 @@
+"""No quantization: every weight stays float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compress.interfaces import Quantizer
+from compress.quantizer.components.torch_format import TorchFormat
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoQuantizer(Quantizer, TorchFormat):
+    """Leaves the model as it is."""
+
+    def quantize_torch_(self, module: PreTrainedModel) -> None:
+        """Nothing."""

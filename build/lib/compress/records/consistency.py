@@ -1,0 +1,156 @@
+"""What the parts of a record imply about each other: what its schema alone cannot say."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from compress.records.scores import SCORES
+
+if TYPE_CHECKING:
+    from compress.records.schema import Latency, ModelMetrics, RunRecord, Score, Speedup
+
+# What a run that succeeded has, and a report reads without asking.
+NEEDED = ("environment", "data", "metrics", "baseline", "speedup", "comparison")
+CHOICES = ("teacher", "task")
+FIGURES = ("metrics", "baseline", "speedup")
+
+
+def faults(record: RunRecord) -> Iterator[str]:
+    """Every contradiction in a record whose values fit the schema."""
+    if not _is_time(record.started):
+        yield f"started is no time: {record.started[:40]!r}"
+    yield from _of_history(record.history)
+    if record.status == "ok":
+        yield from _of_success(record)
+        return
+    if record.error is None:
+        yield f"status is {record.status}, but there is no error"
+    if present := [name for name in FIGURES if getattr(record, name)]:
+        yield f"status is {record.status}, but there are {', '.join(present)}"
+
+
+def _of_success(record: RunRecord) -> Iterator[str]:
+    if record.error is not None:
+        yield "status is ok, but there is an error"
+    missing = [name for name in NEEDED if getattr(record, name) in (None, ())]
+    if record.baseline_model is None and record.folds is None:
+        missing.append("baseline_model")
+    missing += [f"choices.{name}" for name in CHOICES if name not in record.choices]
+    if missing:
+        yield f"status is ok, but {', '.join(missing)} is missing"
+        return
+    ours, theirs = record.metrics, record.baseline
+    assert ours is not None
+    assert theirs is not None
+    yield from _of_models("", ours, theirs, record.speedup)
+    yield from _of_metrics("baseline", theirs)
+    for place, stage in enumerate(record.stage_metrics):
+        yield from _of_models(f"stage_metrics.{place}.", stage.metrics, theirs, stage.speedup)
+    if record.folds is not None:
+        yield from _of_folds(record)
+
+
+def _of_models(
+    where: str, ours: ModelMetrics, theirs: ModelMetrics, speeds: Sequence[Speedup]
+) -> Iterator[str]:
+    """Of a model beside its baseline.
+
+    Args:
+        where: in the record they are, as a prefix.
+        ours: the model's figures.
+        theirs: the baseline's.
+        speeds: of the model over the baseline.
+    """
+    yield from _of_metrics(f"{where}metrics", ours)
+    timed = [_shapes(each) for each in (ours.latency, theirs.latency, speeds)]
+    if not timed[0] or len(set(timed[0])) < len(timed[0]):
+        yield f"{where}metrics.latency has no shape, or one twice"
+    elif any(shapes != timed[0] for shapes in timed):
+        yield f"{where}metrics.latency, baseline.latency and {where}speedup are of other shapes"
+    if ours.score.metric != theirs.score.metric:
+        yield f"{where}metrics.score is of {ours.score.metric}, baseline.score is not"
+    for name, model in ((f"{where}metrics", ours), ("baseline", theirs)):
+        if model.validation is not None and model.validation.metric != model.score.metric:
+            yield f"{name}.validation is of another metric than {name}.score"
+    if (ours.validation is None) != (theirs.validation is None):
+        yield f"only one of {where}metrics and baseline has a validation score"
+    for place, speed in enumerate(speeds):
+        if not speed.low <= speed.ratio <= speed.high:
+            yield f"{where}speedup.{place} is outside its interval"
+
+
+def _shapes(timed: Sequence[Latency] | Sequence[Speedup]) -> list[tuple[int, int]]:
+    return [(each.batch, each.length) for each in timed]
+
+
+def _of_metrics(where: str, model: ModelMetrics) -> Iterator[str]:
+    yield from _of_score(f"{where}.score", model.score)
+    if model.validation is not None:
+        yield from _of_score(f"{where}.validation", model.validation)
+    if model.nonzero_parameters > model.parameters:
+        yield f"{where} has more nonzero_parameters than parameters"
+    for place, weight in enumerate(model.layers):
+        if weight.zeros > math.prod(weight.shape):
+            yield f"{where}.layers.{place} has more zeros than entries"
+    for place, timed in enumerate(model.latency):
+        if any(later < first for first, later in itertools.pairwise(timed.quantiles_ms)):
+            yield f"{where}.latency.{place}.quantiles_ms do not rise"
+    writing = model.generation
+    if writing is not None:
+        ends = (writing.speedup_low, writing.speedup, writing.speedup_high)
+        known = [end for end in ends if end is not None]
+        if len(known) not in (0, len(ends)) or known != sorted(known):
+            yield f"{where}.generation.speedup is outside its interval, or has none"
+
+
+def _of_score(where: str, score: Score) -> Iterator[str]:
+    if score.metric not in SCORES:
+        yield f"{where}.metric is unknown: {score.metric[:40]!r}; known: {', '.join(SCORES)}"
+        return
+    named = {"value": score.value, "low": score.low, "high": score.high}
+    for name, value in named.items():
+        if not _is_possible(score.metric, value):
+            yield f"{where}.{name} cannot be {value} of {score.metric}"
+    # The interval of a bootstrap need not hold the value.
+    if score.low > score.high:
+        yield f"{where}.low is above its high"
+    for name, value in score.others.items():
+        if name in SCORES and not _is_possible(name, value):
+            yield f"{where}.others.{name} cannot be {value}"
+
+
+def _is_possible(metric: str, value: float) -> bool:
+    low, high = SCORES[metric].range
+    return low <= value <= high
+
+
+def _of_folds(record: RunRecord) -> Iterator[str]:
+    assert record.folds is not None
+    count = len(record.folds.folders)
+    if not count:
+        yield "folds.folders is empty"
+    for place in ("figures", "baseline"):
+        for name, spread in getattr(record.folds, place).items():
+            if len(spread.values) != count:
+                yield f"folds.{place}.{name[:40]} has {len(spread.values)} values of {count} folds"
+
+
+def _of_history(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for place, step in enumerate(history):
+        if not isinstance(step.get("stage"), str):
+            yield f"history.{place} has no stage"
+        for name in ("settings", "notes", "claimed_zeros"):
+            if not isinstance(step.get(name) or {}, Mapping):
+                yield f"history.{place}.{name} is no mapping"
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,239 @@
+"""The figures of a record that can be objectives, columns or axes, by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from compress.config.errors import ConfigError
+from compress.records.schema import Generation, ModelMetrics, RunRecord
+from compress.records.scores import SCORES
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure that can be an objective, a column or an axis.
+
+    Attributes:
+        better: which direction is better.
+        meaning: in one line.
+        read: takes it out of a record whose status is ok.
+        foreseen: the field of a `Forecast` that has it, or the least that it can be; null if there
+            is none.
+    """
+
+    unit: str
+    better: Literal["higher", "lower"]
+    meaning: str
+    read: Callable[[RunRecord], float]
+    foreseen: str | None = None
+
+
+def _model(read: Callable[[ModelMetrics], float]) -> Callable[[RunRecord], float]:
+    def of_run(record: RunRecord) -> float:
+        assert record.metrics is not None, "only records whose status is ok bear metrics"
+        return read(record.metrics)
+
+    return of_run
+
+
+def _agreement(record: RunRecord) -> float:
+    return _known(None if record.comparison is None else record.comparison.agreement)
+
+
+def _known(value: float | None) -> float:
+    """NaN for a figure that could not be measured."""
+    return math.nan if value is None else value
+
+
+def _score(name: str) -> Callable[[RunRecord], float]:
+    """A score that not every task has; NaN for the others."""
+    return _model(lambda metrics: metrics.score.by_name().get(name, math.nan))
+
+
+def _generation(read: Callable[[Generation], float]) -> Callable[[RunRecord], float]:
+    """A figure of what language models write; NaN for others."""
+    return _model(lambda m: math.nan if m.generation is None else read(m.generation))
+
+
+METRICS = {
+    "quality": Metric(
+        "depends",
+        "higher",
+        (
+            "what the task is judged by first, so that more is better: accuracy, or the mean "
+            "log-likelihood of a token where that is perplexity"
+        ),
+        _model(lambda m: m.score.quality),
+    ),
+    **{
+        name: Metric(kind.unit, kind.better, kind.meaning, _score(name))
+        for name, kind in SCORES.items()
+    },
+    "size_bytes": Metric(
+        "bytes",
+        "lower",
+        "the files needed to run the model",
+        _model(lambda m: m.size_bytes),
+        foreseen="least_bytes",
+    ),
+    "latency_ms": Metric(
+        "ms",
+        "lower",
+        "median time of a forward pass at the first timed shape",
+        _model(lambda m: m.latency[0].median_ms),
+    ),
+    "speedup": Metric(
+        "ratio",
+        "higher",
+        "the baseline's time over the model's at the first timed shape, both timed in turns",
+        lambda record: record.speedup[0].ratio,
+    ),
+    "parameters": Metric(
+        "count",
+        "lower",
+        "entries of all weights, shared ones counted once",
+        _model(lambda m: m.parameters),
+        foreseen="parameters",
+    ),
+    "nonzero_parameters": Metric(
+        "count", "lower", "those that are not zero", _model(lambda m: m.nonzero_parameters)
+    ),
+    "sparsity": Metric(
+        "fraction",
+        "higher",
+        "zeroed share of the compressible weights (the Linear layers of the blocks)",
+        _model(lambda m: m.sparsity),
+    ),
+    "model_sparsity": Metric(
+        "fraction", "higher", "zeroed share of all weights", _model(lambda m: m.model_sparsity)
+    ),
+    "peak_memory_bytes": Metric(
+        "bytes",
+        "lower",
+        "memory that a fresh process takes at most, while it runs the largest timed shape",
+        _model(lambda m: _known(m.peak_memory_bytes)),
+    ),
+    "resident_bytes": Metric(
+        "bytes",
+        "lower",
+        "memory that a fresh process takes once it has run the first timed shape",
+        _model(lambda m: _known(m.resident_bytes)),
+    ),
+    "zipped_bytes": Metric(
+        "bytes",
+        "lower",
+        "what a zip file of the model's files would take",
+        _model(lambda m: _known(m.zipped_bytes)),
+    ),
+    "bitmask_bytes": Metric(
+        "bytes",
+        "lower",
+        (
+            "what the files would take with one bit a weight and only the weights that are not "
+            "zero, wherever that is less"
+        ),
+        _model(lambda m: _known(m.bitmask_bytes)),
+    ),
+    "tokens_per_second": Metric(
+        "per second",
+        "higher",
+        "at the first timed shape; empty for images",
+        _model(lambda m: _known(m.latency[0].tokens_per_second)),
+    ),
+    "generated_tokens_per_second": Metric(
+        "per second",
+        "higher",
+        (
+            "tokens that a language model writes behind the first, one text at a time; empty for "
+            "others"
+        ),
+        _generation(lambda g: g.tokens_per_second),
+    ),
+    "time_to_first_token_ms": Metric(
+        "ms",
+        "lower",
+        "median time that it takes to read the prompt and write one token",
+        _generation(lambda g: g.time_to_first_token_ms),
+    ),
+    "agreement": Metric(
+        "fraction",
+        "higher",
+        (
+            "share of the evaluation rows, or of their tokens, of which model and baseline say "
+            "the same; empty where they say quantities"
+        ),
+        _agreement,
+    ),
+}
+
+
+def check_objectives(names: tuple[str, ...], scores: tuple[str, ...]) -> None:
+    """Checks that every objective is a metric that the run's record will bear.
+
+    Args:
+        names: the objectives.
+        scores: what the task is judged by.
+
+    Raises:
+        ConfigError: one is not, or is there twice, or there is none.
+    """
+    unknown = [name for name in names if name not in METRICS]
+    if unknown or not names:
+        got = ", ".join(unknown) or "none"
+        allowed = ", ".join(name for name in METRICS if name not in SCORES or name in scores)
+        raise ConfigError(f"objectives must be among {allowed}; got {got}")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"objectives must differ, got {', '.join(twice)} twice")
+    check_scores("objectives", names, scores)
+
+
+def check_scores(key: str, names: Iterable[str], scores: tuple[str, ...]) -> None:
+    """Checks that the task has what a setting names.
+
+    Args:
+        key: the setting.
+        names: figures; only those that are scores are asked after.
+        scores: what the task is judged by.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    absent = [name for name in names if name in SCORES and name not in scores]
+    if absent:
+        has = ", ".join(scores)
+        raise ConfigError(f"{key} has {', '.join(absent)}, but the task's scores are {has}")
+
+
+def objective_values(record: RunRecord, names: tuple[str, ...]) -> list[float]:
+    """The objectives in order; NaN for a run without figures: a sweeper's failed trial.
+
+    Of times, only what counts; see `settled`.
+    """
+    if record.status != "ok":
+        return [math.nan] * len(names)
+    seen = settled(record)
+    return [float(METRICS[name].read(seen)) for name in names]
+
+
+def settled(record: RunRecord) -> RunRecord:
+    """The record with the baseline's times wherever no difference from them was measured.
+
+    Who chooses a run by its times, or holds them against a bound, goes by these: a speed-up that
+    does not count is none.
+    """
+    ours, theirs = record.metrics, record.baseline
+    assert ours is not None, "only records whose status is ok bear metrics"
+    assert theirs is not None
+    pairs = zip(record.speedup, ours.latency, theirs.latency, strict=True)
+    latency = tuple(mine if speed.counts else other for speed, mine, other in pairs)
+    writing = ours.generation
+    if writing is not None and not writing.counts:
+        writing = theirs.generation
+    return replace(
+        record,
+        metrics=replace(ours, latency=latency, generation=writing),
+        speedup=tuple(replace(speed, ratio=speed.counted) for speed in record.speedup),
+    )

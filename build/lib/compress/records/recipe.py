@@ -1,0 +1,80 @@
+"""What was done to a model, in words and as the command that does it again."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from compress.config.legible import shortened, visible
+from compress.records.schema import RunRecord
+
+STAGES = ("student", "pruner", "quantizer")
+NOTHING = "teacher as it is"
+MISSING = object()
+LONGEST_KNOB = 200  # characters of a setting in a recipe; the command that remakes a run has all
+STEERING = ("search.", "experiment.cross=")  # of many runs
+
+
+def recipe(record: RunRecord) -> str:
+    """What was done to the teacher, in a few words: "wanda sparsity=0.5 + int8_dynamic".
+
+    The runtime is named after it unless it is torch: "… on openvino".
+    """
+    steps = []
+    for group in STAGES:
+        choice = record.choices.get(group, "none")
+        if choice != "none":
+            steps.append(" ".join([choice, *_knobs(record, group)]))
+    words, runtime = " + ".join(steps) or NOTHING, _runtime(record)
+    return visible(words if runtime == "torch" else f"{words} on {runtime}")
+
+
+def _runtime(record: RunRecord) -> str:
+    """What ran the model; of a run that failed, what its device asked for: cpu_openvino."""
+    if record.metrics is not None:
+        return record.metrics.runtime
+    return record.choices.get("device", "").partition("_")[2] or "torch"
+
+
+def _knobs(record: RunRecord, group: str) -> list[str]:
+    """The settings that tell the group's choice from others, by the shortest names that do."""
+    settings = record.settings(group)
+    knobs: dict[tuple[str, ...], Any] = {
+        (name,): settings[name]
+        for name in record.knobs.get(group, ())
+        if settings.get(name) is not None
+    }
+    for override in record.overrides:
+        key = override.lstrip("+").partition("=")[0]
+        if key.startswith(f"{group}."):
+            # From the config: the override has the command line's quotes and escapes.
+            path = tuple(key.removeprefix(f"{group}.").split("."))
+            knobs[path] = functools.reduce(entry, path, settings)
+    known = {path: value for path, value in knobs.items() if value is not MISSING}
+    return [f"{_name(path, known)}={_short(value)}" for path, value in known.items()]
+
+
+def entry(settings: Any, name: str) -> Any:
+    """A setting; `MISSING` where an override is of something that the config does not have."""
+    return settings.get(name, MISSING) if isinstance(settings, Mapping) else MISSING
+
+
+def _name(path: tuple[str, ...], paths: Iterable[tuple[str, ...]]) -> str:
+    """The end of a path that is no other one's: "sparsity", or "heads.sparsity"."""
+    others = [other for other in paths if other != path]
+    lengths = range(1, len(path))
+    unique = (n for n in lengths if all(other[-n:] != path[-n:] for other in others))
+    return ".".join(path[-next(unique, len(path)) :])
+
+
+def _short(value: object) -> str:
+    """A search draws numbers with 16 digits; 4 tell its trials apart."""
+    return f"{value:.4g}" if isinstance(value, float) else shortened(str(value), LONGEST_KNOB)
+
+
+def remake_command(record: RunRecord) -> str:
+    """The command line that makes the model again, alone: what steers a sweep plays no part."""
+    kept = (word for word in record.overrides if not word.startswith(STEERING))
+    return shlex.join(["python", "run.py", *kept])

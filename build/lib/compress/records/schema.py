@@ -1,0 +1,255 @@
+"""RunRecord ⇄ metrics.json: one schema for the writer and every reader.
+
+Units are in the names; fractions lie in [0, 1]; what could not be measured is null, never guessed.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from compress.config.errors import UserError
+from compress.config.legible import LONGEST_ERROR, shortened
+from compress.records.consistency import faults
+from compress.records.folds import Folds
+from compress.records.measurements import Comparison as Comparison
+from compress.records.measurements import Generation as Generation
+from compress.records.measurements import Latency as Latency
+from compress.records.measurements import LayerWeights as LayerWeights
+from compress.records.measurements import ModelMetrics as ModelMetrics
+from compress.records.measurements import Score as Score
+from compress.records.measurements import Speedup as Speedup
+from compress.records.ranges import AtLeastOne, Count, ErrorText, Name, Seconds, Share, Text
+from compress.system.files import write_atomically
+
+SCHEMA = 4
+FILE = "metrics.json"
+LARGEST = 2**28  # bytes of a record that is read; one with long curves has some hundred thousand
+LONGEST_VALUE = 80  # characters of what does not fit, in an error message
+HALVES = re.compile("[\ud800-\udfff]")
+
+Outcome = Literal["made", "cached", "passed through"]
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage of a run: `made`, found `cached`, or `passed through` by a stage that is none."""
+
+    name: Name
+    seconds: Seconds
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class StageMetrics:
+    """The model after a stage ("student", "pruner 2: heads", …), in no numeric format, measured."""
+
+    stage: Name
+    metrics: ModelMetrics
+    speedup: tuple[Speedup, ...]
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The machine and the libraries.
+
+    Attributes:
+        machine: processor, instruction sets, cores: figures of different machines never mix.
+        device: what ran, with its threads.
+        load_average: of the last minute when the run began; above the core count means busy.
+        busy: what else used the processors when the run began, in words; null if nothing did.
+        governor: the kernel's rule for the clock rate; null where it cannot be read.
+    """
+
+    machine: Text
+    device: Text
+    load_average: Seconds | None
+    versions: dict[Name, Name]
+    busy: Text | None = None
+    governor: Text | None = None
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the rows came from, how many there are, and a digest that identifies them.
+
+    `truncated`: share of the evaluation rows over the task's `max_length`; null for images.
+    """
+
+    source: Text
+    train: Count
+    validation: Count
+    evaluation: AtLeastOne
+    digest: Name
+    truncated: Share | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that one run says about itself.
+
+    Attributes:
+        status: "ok"; or "failed", or "infeasible" where a search saw beforehand that the run would
+            break a constraint: then `error` says why and the figures are null.
+        choices: the option taken in each config group, such as {"pruner": "wanda"}.
+        overrides: what the command line or the sweeper set.
+        knobs: by group, the settings of its choice that a recipe always names.
+        config: the whole config as it was composed, without the paths of its classes, for which
+            `choices` stand.
+        model: the run's own folder of the compressed model, relative to this file; null of folds.
+        baseline_model: the baseline's folder, likewise; runs of a sweep share one.
+        history: what each stage did to the model, see `interfaces.Step`.
+        stage_metrics: the model after each stage, where `measure_stages=true` asked for it.
+        measuring_seconds: what of `seconds` went into measuring; null if nothing was measured.
+        comparison: on the evaluation split; `validation_comparison` on validation rows.
+        folds: of a cross-validation, of which the figures are means, each with a model; else null.
+        blame: why a run failed, as far as it is known: each entry names config groups of which the
+            settings, or the files that they name, were reason enough together.
+    """
+
+    schema: int
+    status: Literal["ok", "failed", "infeasible"]
+    error: ErrorText | None
+    started: Name
+    seconds: Seconds
+    seed: Count | None
+    choices: dict[Name, Name]
+    overrides: tuple[Text, ...]
+    config: dict[str, Any]
+    model: Text | None = None
+    environment: Environment | None = None
+    data: Data | None = None
+    metrics: ModelMetrics | None = None
+    baseline: ModelMetrics | None = None
+    speedup: tuple[Speedup, ...] = ()
+    comparison: Comparison | None = None
+    baseline_model: Text | None = None
+    stages: tuple[StageRecord, ...] = ()
+    history: tuple[dict[str, Any], ...] = ()
+    stage_metrics: tuple[StageMetrics, ...] = ()
+    measuring_seconds: Seconds | None = None
+    validation_comparison: Comparison | None = None
+    folds: Folds | None = None
+    blame: tuple[tuple[Name, ...], ...] = ()
+    knobs: dict[Name, tuple[Name, ...]] = field(default_factory=dict)
+
+    def settings(self, group: str) -> Mapping[str, Any]:
+        """What the config says of a group; empty of one that is not there, or is no group."""
+        found = self.config.get(group)
+        return found if isinstance(found, Mapping) else {}
+
+
+def write_record(record: RunRecord, folder: Path) -> Path:
+    """Writes metrics.json into the run's folder, whole or not at all.
+
+    JSON has no infinity and no NaN. A figure that is one is a bug, but a config may hold them,
+    where they are no setting's: they are written as text.
+
+    Raises:
+        ValueError: a figure is not finite.
+    """
+    path = folder / FILE
+    if record.error is not None:
+        record = replace(record, error=shortened(record.error, LONGEST_ERROR))
+    raw = {**asdict(record), "config": _json_value(record.config)}
+    text = json.dumps(raw, indent=1, allow_nan=False, ensure_ascii=False)
+    # Half a character, as in the name of a file that is no UTF-8, would make the record unreadable.
+    write_atomically(path, HALVES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text) + "\n")
+    return path
+
+
+def _json_value(value: Any) -> Any:
+    """A value of a config as JSON has it: what JSON has no kind for in words."""
+    if isinstance(value, dict):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    plain = value is None or isinstance(value, str | int)
+    return value if plain or (isinstance(value, float) and math.isfinite(value)) else str(value)
+
+
+@functools.cache
+def record_schema() -> TypeAdapter[RunRecord]:
+    """Checks and builds records; kept, as making it takes far longer than using it."""
+    return TypeAdapter(RunRecord)
+
+
+def parse_record(raw: Mapping[str, Any], where: str) -> RunRecord:
+    """A record from the values of its JSON.
+
+    Args:
+        raw: of one object.
+        where: it was found, for error messages.
+
+    Raises:
+        UserError: it does not fit the schema, or contradicts itself; says where.
+    """
+    return _parsed(json.dumps(raw), raw, where)
+
+
+def read_record(path: Path) -> RunRecord:
+    """Reads a metrics.json.
+
+    Raises:
+        UserError: it cannot be read, is not valid JSON, is of another schema, does not fit the
+            schema, or contradicts itself; says where.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise UserError(f"{path} is not a file")
+        if found.st_size > LARGEST:
+            raise UserError(f"{path} has {found.st_size:,} bytes, a record has at most {LARGEST:,}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return _parsed(content, json.loads(content), str(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not valid JSON: {shortened(str(error), LONGEST_VALUE)}"
+        ) from error
+
+
+def _parsed(content: str | bytes, raw: Any, where: str) -> RunRecord:
+    """A record.
+
+    Args:
+        content: its JSON.
+        raw: the same, read.
+        where: it was found.
+    """
+    schema = raw.get("schema") if isinstance(raw, dict) else None
+    if schema != SCHEMA or isinstance(schema, bool | float):
+        got = shortened(json.dumps(schema), LONGEST_VALUE)
+        raise UserError(f"{where} has schema {got}, this version reads {SCHEMA}")
+    try:
+        record = record_schema().validate_json(content, strict=True)
+    except ValidationError as error:
+        raise UserError(f"{where} does not fit the schema {_first(error)}") from error
+    fault = next(faults(record), None)
+    if fault is not None:
+        raise UserError(f"{where} contradicts itself: {fault}")
+    return record
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that does not fit: where it is, what is wrong, and what it is."""
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return first["msg"]
+    place = ".".join(str(part) for part in first["loc"]) or "at all"
+    words = f"at {shortened(place, LONGEST_VALUE)}: {first['msg']}"
+    if isinstance(first["input"], str | int | float | None):
+        words += f", got {shortened(json.dumps(first['input']), LONGEST_VALUE)}"
+    return words

@@ -1,0 +1,110 @@
+"""Scores in words: values in their own units, changes, losses and axes.
+
+What a score of its kind is called, and which way it is better, is in `compress.records.scores`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compress.records.schema import Score
+from compress.records.scores import SCORES, ScoreKind
+
+THOUSAND, MILLION = 1e3, 1e6
+DECADE = 10.0  # largest over smallest value from which relative scores need a logarithmic scale
+
+
+def kind_of(score: Score) -> ScoreKind:
+    """What kind of score counts."""
+    return SCORES[score.metric]
+
+
+def is_share(kind: ScoreKind) -> bool:
+    """Whether it is a share of the rows, or like one, so that changes may be told in percent."""
+    return kind.unit == "fraction" and kind.better == "higher"
+
+
+def value_words(kind: ScoreKind, value: float, digits: int) -> str:
+    """A value.
+
+    Args:
+        kind: of score.
+        value: in its unit.
+        digits: behind the point, where values lie within [-1, 1].
+    """
+    if not kind.relative:
+        return f"{value:.{digits}f}"
+    if value < THOUSAND:
+        return f"{value:.{digits - 1}f}"
+    return f"{value:,.0f}" if value < MILLION else f"{value:.2e}"
+
+
+def score_words(score: Score, digits: int = 4, ends: int = 3, to: str = " to ") -> str:
+    """The value with its interval: "0.8460 (0.821 to 0.869)".
+
+    Args:
+        score: a model's.
+        digits: of the value; see `value_words`.
+        ends: digits of the interval's ends.
+        to: what stands between these.
+    """
+    kind = kind_of(score)
+    low, high = (value_words(kind, end, ends) for end in (score.low, score.high))
+    return f"{value_words(kind, score.value, digits)} ({low}{to}{high})"
+
+
+def difference_words(kind: ScoreKind, change: float) -> str:
+    """How a value changes where its quality does: "-0.0340"; of perplexity "+4.1 %" or "× 12.3"."""
+    if not kind.relative:
+        return f"{kind.moved(0.0, change):+.4f}"
+    ratio = kind.moved(1.0, change)
+    if ratio < DECADE:
+        return f"{100 * (ratio - 1):+.1f} %"
+    return f"× {ratio:,.1f}" if ratio < MILLION else f"× {ratio:.2e}"
+
+
+def amount_words(kind: ScoreKind, amount: float) -> str:
+    """A change of quality without its sign: "3 %", or "0.03" of what is no share."""
+    return f"{100 * amount:g} %" if kind.relative or is_share(kind) else f"{amount:g}"
+
+
+def at_most_words(kind: ScoreKind, amount: float) -> str:
+    """What a budget says: "at most 1 % of accuracy lost", "perplexity at most 1 % higher"."""
+    lost = amount_words(kind, amount)
+    if kind.better == "higher":
+        return f"at most {lost} of {kind.words} lost"
+    return f"{kind.words} at most {lost} higher"
+
+
+def more_than_words(kind: ScoreKind, amount: float) -> str:
+    """What is said of each that is outside a budget: "loses more than 3 % of accuracy"."""
+    lost = amount_words(kind, amount)
+    if kind.better == "higher":
+        return f"loses more than {lost} of {kind.words}"
+    return f"has a {kind.words} more than {lost} higher"
+
+
+def axis_words(kind: ScoreKind, where: str = "") -> str:
+    """What an axis says: "accuracy on held-out rows", "perplexity (lower is better)"."""
+    if kind.better == "lower":
+        return f"{kind.words} (lower is better)"
+    return f"{kind.words} {where}".strip()
+
+
+def wanted_words(kind: ScoreKind) -> str:
+    """What a good score makes of a model: "accurate", "high in micro F1", "low in perplexity"."""
+    if kind is SCORES["accuracy"]:
+        return "accurate"
+    return f"{'high' if kind.better == 'higher' else 'low'} in {kind.words}"
+
+
+def most_words(kind: ScoreKind) -> str:
+    """Those of the best scores: "most accurate", "lowest in perplexity"."""
+    if kind is SCORES["accuracy"]:
+        return "most accurate"
+    return f"{'highest' if kind.better == 'higher' else 'lowest'} in {kind.words}"
+
+
+def is_logarithmic(kind: ScoreKind, values: Sequence[float]) -> bool:
+    """Whether values need a logarithmic scale: one model that fell apart would hide the others."""
+    return kind.relative and max(values, default=1.0) > DECADE * min(values, default=1.0)

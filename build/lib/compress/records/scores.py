@@ -1,0 +1,129 @@
+"""What rows can be judged by, by name: units, directions, and what a loss of 1 % means for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+ROUNDING = 1e-9  # the end of an interval may lie a little outside
+# By unit; values of others begin at 0 and have no end. A perplexity has a logarithm.
+RANGES: Mapping[str, tuple[float, float]] = {
+    "fraction": (-ROUNDING, 1 + ROUNDING),
+    "correlation": (-1 - ROUNDING, 1 + ROUNDING),
+    "per token": (1e-300, math.inf),
+}
+
+
+def _itself(value: float) -> float:
+    return value
+
+
+def _negative(value: float) -> float:
+    return -value
+
+
+def _log_likelihood(perplexity: float) -> float:
+    """Mean log-likelihood of a token, in nats: one per cent of perplexity is 0.01 of it."""
+    return -math.log(perplexity)
+
+
+@dataclass(frozen=True)
+class ScoreKind:
+    """One kind of score.
+
+    Attributes:
+        words: its name in a sentence or on an axis.
+        meaning: in one line.
+        quality: of a value: higher is better, and a budget of 1 % is a change by 0.01.
+    """
+
+    words: str
+    unit: str
+    better: Literal["higher", "lower"]
+    meaning: str
+    quality: Callable[[float], float] = _itself
+
+    @property
+    def relative(self) -> bool:
+        """Whether qualities are logarithms, so that a change is told as a share of the value."""
+        return self.quality is _log_likelihood
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the most that a value can be."""
+        return RANGES.get(self.unit, (0.0, math.inf))
+
+    def moved(self, value: float, change: float) -> float:
+        """What a value becomes when its quality changes by so much."""
+        if self.relative:
+            return value * math.exp(-change)
+        return value + change if self.better == "higher" else value - change
+
+
+SCORES: Mapping[str, ScoreKind] = {
+    "accuracy": ScoreKind(
+        "accuracy", "fraction", "higher", "share of the evaluation rows that the model has right"
+    ),
+    "f1_macro": ScoreKind(
+        "macro F1", "fraction", "higher", "F1 averaged over the classes or labels with equal weight"
+    ),
+    "f1": ScoreKind(
+        "F1", "fraction", "higher", "F1 of the second class, where the task is judged by it"
+    ),
+    "mcc": ScoreKind(
+        "Matthews correlation", "correlation", "higher",
+        "Matthews correlation, where the task is judged by it",
+    ),
+    "top5": ScoreKind(
+        "top-5 accuracy", "fraction", "higher",
+        "share of images whose class is among the five likeliest",
+    ),
+    "spearman": ScoreKind(
+        "Spearman correlation", "correlation", "higher",
+        "correlation of the ranks of predicted numbers and of right ones",
+    ),
+    "pearson": ScoreKind(
+        "Pearson correlation", "correlation", "higher",
+        "correlation of predicted numbers and of right ones",
+    ),
+    "rmse": ScoreKind(
+        "root mean squared error", "as labels", "lower",
+        "root of the mean squared difference of predicted numbers and right ones", _negative,
+    ),
+    "f1_micro": ScoreKind(
+        "micro F1", "fraction", "higher", "F1 over all labels of all rows at once"
+    ),
+    "f1_weighted": ScoreKind(
+        "weighted F1", "fraction", "higher",
+        "F1 averaged over the labels with the rows that have each as its weight",
+    ),
+    "f1_class_weighted": ScoreKind(
+        "F1 by label weight", "fraction", "higher",
+        "F1 averaged over the labels with their weights in the loss",
+    ),
+    "hamming_loss": ScoreKind(
+        "Hamming loss", "fraction", "lower",
+        "share of all answers, one for each row and label, that are wrong", _negative,
+    ),
+    "exact_match": ScoreKind(
+        "exact match", "fraction", "higher", "share of rows of which every label is right"
+    ),
+    "perplexity": ScoreKind(
+        "perplexity", "per token", "lower",
+        "exp of the mean negative log-likelihood of a token; only of models with one tokenizer",
+        _log_likelihood,
+    ),
+    "bits_per_byte": ScoreKind(
+        "bits per byte", "bits", "lower",
+        "negative log-likelihood of the text over its UTF-8 bytes; of any tokenizer", _negative,
+    ),
+    "token_accuracy": ScoreKind(
+        "token accuracy", "fraction", "higher", "share of the tokens that the model likes best"
+    ),
+    "cloze_accuracy": ScoreKind(
+        "cloze accuracy", "fraction", "higher",
+        "share of the tokens that the model likes better than three others of the same window",
+    ),
+}  # fmt: skip

@@ -1,0 +1,217 @@
+"""What figures mean, in words: one place, so that table, card and screen say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from compress.records.schema import (
+    Comparison,
+    Environment,
+    Latency,
+    ModelMetrics,
+    RunRecord,
+    Speedup,
+)
+from compress.records.score_words import difference_words, kind_of, value_words
+
+SIGNIFICANT = 0.05
+NO_DIFFERENCE = "no measurable difference"
+UNCERTAIN = "≈"  # before a time that the interval of the speed-up denies
+UNCERTAIN_TIMES = f"{UNCERTAIN} before a time: go by the speed-up, whose interval denies it"
+TOLD_ZEROS = 0.01
+LISTED = 12  # runs named in one sentence
+SAME_BYTES = 0.01  # config and names of modules differ by less
+
+
+def plain_words(record: RunRecord) -> list[str]:
+    """Sentences on what a run's compression does not buy on its runtime; mostly none.
+
+    Args:
+        record: of a run with figures.
+    """
+    return [words for words in (_on_zeros(record), _on_format(record)) if words]
+
+
+def speedup_words(speed: Speedup, to: str = " to ") -> str:
+    """Such as "2.80 (2.70 to 2.90)", or "no measurable difference (interval 0.95 to 6.64)".
+
+    Args:
+        speed: at one shape.
+        to: what stands between the ends of the interval.
+    """
+    ends = f"{speed.low:.2f}{to}{speed.high:.2f}"
+    return f"{speed.ratio:.2f} ({ends})" if speed.counts else f"{NO_DIFFERENCE} (interval {ends})"
+
+
+def fast_words(speed: Speedup) -> str:
+    """Such as "4.6 times as fast (4.4 to 4.8)"; a slow-down keeps a digit more."""
+    if not speed.counts:
+        return f"in time {speedup_words(speed)}"
+    digits = 1 if speed.ratio > 2 else 2
+    ratio, low, high = (f"{each:.{digits}f}" for each in (speed.ratio, speed.low, speed.high))
+    return f"{ratio} times as fast ({low} to {high})"
+
+
+def median_words(speed: Speedup, ours: Latency, theirs: Latency, digits: int) -> str:
+    """The model's median in ms, marked where it tells of a difference that the interval denies.
+
+    Args:
+        speed: at the shape that both were timed at.
+        ours: the model's times.
+        theirs: the baseline's, which are shown beside them.
+        digits: behind the point.
+    """
+    contrary = (theirs.median_ms - ours.median_ms) * (speed.ratio - 1) < 0
+    mark = UNCERTAIN if contrary or not speed.counts else ""
+    return f"{mark}{ours.median_ms:.{digits}f}"
+
+
+def summary_words(record: RunRecord) -> str:
+    """A run's score, size and speed in one line, beside its teacher's."""
+    ours, theirs = measured(record)
+    kind, speed = kind_of(ours.score), record.speedup[0]
+    scores = [value_words(kind, each.score.value, 4) for each in (ours, theirs)]
+    median = median_words(speed, ours.latency[0], theirs.latency[0], 2)
+    return (
+        f"{kind.words} {scores[0]} (teacher {scores[1]}), {megabytes(ours.size_bytes)} MB "
+        f"({megabytes(theirs.size_bytes)}), {median} ms ({theirs.latency[0].median_ms:.2f}), "
+        f"speed-up: {speedup_words(speed)}"
+    )
+
+
+def change_words(record: RunRecord) -> str:
+    """How the score differs from the baseline's: "-0.0340 (p < 0.001)", "no significant change"."""
+    ours, theirs = measured(record)
+    change = difference_words(kind_of(ours.score), ours.score.quality - theirs.score.quality)
+    found = record.comparison
+    if found is None:
+        return change
+    if not significant(found):
+        return f"{change}, no significant change ({p_words(found)})"
+    return f"{change} ({p_words(found)})"
+
+
+def significant(found: Comparison) -> bool:
+    """Whether the scores differ by more than chance."""
+    return found.p_value < SIGNIFICANT
+
+
+def p_words(found: Comparison) -> str:
+    """The p-value with the digits that matter."""
+    return "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.2g}"
+
+
+def shape_words(timed: Latency) -> str:
+    """What was timed: "1 × 32 tokens"; of images, whose length means nothing, "1 × 32"."""
+    shape = f"{timed.batch} × {timed.length}"
+    return shape if timed.tokens_per_second is None else f"{shape} tokens"
+
+
+def saved_words(record: RunRecord) -> str:
+    """Bytes saved over the baseline as a share: "35 %", "-1 %" if it takes more."""
+    ours, theirs = measured(record)
+    return f"{round(100 * (1 - ours.size_bytes / theirs.size_bytes))} %"
+
+
+def megabytes(size_bytes: int | None) -> str:
+    """In units of a million bytes; a dash for what was not measured."""
+    return "–" if size_bytes is None else f"{size_bytes / 1e6:.1f}"
+
+
+def target_sparsity(record: RunRecord) -> float | None:
+    """The pruner's `sparsity` setting; None for pruners that are asked for something else.
+
+    Of what it is a share is the pruner's affair: weights, heads, neurons.
+    """
+    asked = record.settings("pruner").get("sparsity")
+    return float(asked) if isinstance(asked, int | float) and 0 <= asked <= 1 else None
+
+
+def warnings(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
+    """What a reader must know before comparing figures: busy machines, different machines."""
+    machines: dict[str, list[str]] = {}
+    busy = [folder.name for folder, record in runs if environment_of(record).busy is not None]
+    for folder, record in runs:
+        found = environment_of(record)
+        machines.setdefault(f"{found.machine}, {found.device}", []).append(folder.name)
+    said = []
+    if len(machines) > 1:
+        places = "; ".join(f"{name} ({named_runs(which)})" for name, which in machines.items())
+        said.append(f"{len(machines)} machines, whose times do not compare: {places}.")
+    if busy:
+        said.append(
+            f"The machine was busy with something else at the start of {named_runs(busy)}: times "
+            "may be off. How busy is in results.csv."
+        )
+    return said
+
+
+def shared_words(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
+    """The plain words of all runs, each sentence once, after the runs that it is about."""
+    said: dict[str, list[str]] = {}
+    for folder, record in runs:
+        for words in plain_words(record):
+            said.setdefault(words, []).append(folder.name)
+    return [f"{named_runs(which, 'Run')}: {words}" for words, which in said.items()]
+
+
+def by_score(runs: Sequence[tuple[Path, RunRecord]]) -> list[list[tuple[Path, RunRecord]]]:
+    """The runs apart by what they are judged by first: one column cannot hold two scores."""
+    found: dict[str, list[tuple[Path, RunRecord]]] = {}
+    for run in runs:
+        found.setdefault(measured(run[1])[0].score.metric, []).append(run)
+    return list(found.values())
+
+
+def measured(record: RunRecord) -> tuple[ModelMetrics, ModelMetrics]:
+    """The figures of a run's model and of its baseline."""
+    assert record.metrics is not None, "only records whose status is ok bear metrics"
+    assert record.baseline is not None
+    return record.metrics, record.baseline
+
+
+def environment_of(record: RunRecord) -> Environment:
+    """The machine of a run that bears figures."""
+    assert record.environment is not None, "only records whose status is ok bear one"
+    return record.environment
+
+
+def named_runs(names: Sequence[str], word: str = "run") -> str:
+    """Such as "runs 3, 4, 5"; of many the first dozen."""
+    listed = [*names[:LISTED], *([f"{len(names) - LISTED} more"] if len(names) > LISTED else [])]
+    return f"{word}{'s' if len(names) > 1 else ''} {', '.join(listed)}"
+
+
+def _on_zeros(record: RunRecord) -> str | None:
+    """No runtime here skips a zero, so what is saved is saved by other means."""
+    ours, theirs = measured(record)
+    # Zeros that no stage claims were made by rounding, and nobody asked for them.
+    claimed = any(step.get("claimed_zeros") for step in record.history)
+    if ours.sparsity < TOLD_ZEROS or not claimed:
+        return None
+    percent = f"{100 * ours.sparsity:.0f}"
+    share = "Half" if percent == "50" else f"{percent} %"
+    zeros = (
+        f"{share} of the block weights are zero, but the {ours.runtime} runtime stores and "
+        "multiplies zeros like any number: "
+    )
+    if abs(ours.size_bytes - theirs.size_bytes) > SAME_BYTES * theirs.size_bytes:
+        return f"{zeros}what this model saves, it saves by other means."
+    if any(speed.counts for speed in record.speedup):
+        return f"{zeros}no bytes saved."
+    return f"{zeros}no bytes saved, {NO_DIFFERENCE} in time."
+
+
+def _on_format(record: RunRecord) -> str | None:
+    """A format that is only stored, and made what it was for every product."""
+    ours, theirs = measured(record)
+    quantizer = record.choices.get("quantizer", "none")
+    same = (ours.runtime, ours.precision) == (theirs.runtime, theirs.precision)
+    if quantizer == "none" or ours.precision is None or not same:
+        return None
+    saves = "bytes" if any(speed.counts for speed in record.speedup) else "bytes and no time"
+    return (
+        f"{quantizer} saves {saves}: the {ours.runtime} runtime computes in {ours.precision} as "
+        "before."
+    )

@@ -1,0 +1,1 @@
+"""Saved models of runs that are over, measured again."""

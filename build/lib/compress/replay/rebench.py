@@ -1,0 +1,302 @@
+"""Measures the saved models of a sweep again, on this machine, without making anything."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor
+
+from compress.build import check_shapes
+from compress.config.compose import (
+    check_groups,
+    chosen,
+    group_config,
+    merged,
+    override_keys,
+    recalled,
+    recorded_part,
+    settings_in,
+    without_targets,
+)
+from compress.config.construct import construct
+from compress.config.errors import ConfigError, UserError
+from compress.interfaces import CompressedModel, Device, Task, TaskData
+from compress.job import now, recorded
+from compress.measure.environment import environment
+from compress.measure.run import measure
+from compress.measure.sparsity import check_claims
+from compress.pipeline import data_record
+from compress.records.collect import Collection
+from compress.records.schema import FILE, RunRecord, read_record
+from compress.stage.stages import read_subject
+from compress.store.artifact import read_architecture, read_spec
+from compress.store.manifest import MANIFEST, read_manifest
+from compress.system.sources import file_digest
+
+DEVICE = "device"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A run whose model lies on disk, and what to measure it on now.
+
+    Attributes:
+        folder: of the run.
+        record: with the settings of the device to measure on in the place of the old ones.
+    """
+
+    folder: Path
+    record: RunRecord
+    device: Device
+
+    @property
+    def model(self) -> Path:
+        """The compressed model's folder."""
+        assert self.record.model is not None, "the run succeeded"
+        return self.folder / self.record.model
+
+    @property
+    def baseline(self) -> Path:
+        """The baseline's folder."""
+        assert self.record.baseline_model is not None, (
+            "a record of a run that succeeded, without folds, has one"
+        )
+        return self.folder / self.record.baseline_model
+
+
+class MemoryStore:
+    """Keeps tensors for as long as it lives: a `TensorStore` without a disk."""
+
+    def __init__(self) -> None:
+        """An empty store."""
+        self._kept: dict[str, dict[str, Tensor]] = {}
+
+    def tensors(
+        self, name: str, inputs: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """The tensors made of these inputs, now or earlier."""
+        key = json.dumps([name, dict(inputs)], sort_keys=True)
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measures saved models; what several of them share is loaded once.
+
+    Attributes:
+        out: a new folder for the records.
+        conf: the folder of config.yaml.
+    """
+
+    out: Path
+    conf: Path
+    tasks: dict[str, TaskData] = field(default_factory=dict)
+    stores: dict[str, MemoryStore] = field(default_factory=lambda: defaultdict(MemoryStore))
+
+    def measure_again(self, saved: Saved, folder: Path) -> tuple[RunRecord, BaseException | None]:
+        """Writes a new record of a saved model into a folder, which is made.
+
+        Returns:
+            The record, and what went wrong.
+        """
+        folder.mkdir(parents=True)
+        blank = replace(
+            saved.record,
+            status="failed",
+            started=now(),
+            model=None,
+            environment=None,
+            data=None,
+            metrics=None,
+            baseline=None,
+            speedup=(),
+            comparison=None,
+            validation_comparison=None,
+            baseline_model=None,
+            stages=(),
+            stage_metrics=(),
+            measuring_seconds=None,
+        )
+        return recorded(blank, folder, lambda record: self._measured(saved, folder, record))
+
+    def _measured(self, saved: Saved, folder: Path, record: RunRecord) -> RunRecord:
+        device = saved.device
+        with device.session():
+            record = replace(record, environment=environment(device))
+            data = self._data(record)
+            candidate = read_subject(saved.model, device)
+            check_claims(read_manifest(saved.model).history, candidate.model.weights())
+            digest = file_digest(saved.baseline / MANIFEST)
+            baseline = read_subject(saved.baseline, device, digest)
+            shape = read_architecture(saved.baseline)
+            data = data.cut(CompressedModel(shape, baseline.model.tokenizer, ()))
+            measured = measure(
+                candidate,
+                baseline,
+                data,
+                device,
+                record.seed or 0,
+                self.stores[device.torch_device],
+                self.out,
+            )
+            return replace(
+                record,
+                status="ok",
+                model=os.path.relpath(saved.model, folder),
+                baseline_model=os.path.relpath(saved.baseline, folder),
+                data=data_record(data, baseline.model.tokenizer),
+                **vars(measured),
+            )
+
+    def _data(self, record: RunRecord) -> TaskData:
+        """The rows of the record's task, read once."""
+        key = json.dumps(record.config["task"], sort_keys=True)
+        if key not in self.tasks:
+            part = recorded_part(self.conf, "task", record.choices["task"], record.config["task"])
+            task = construct(OmegaConf.create({"task": part}), "task", Task)
+            assert isinstance(task, Task)
+            task.check()
+            self.tasks[key] = task.load()
+        return self.tasks[key]
+
+
+def find_saved(
+    collection: Collection, conf: Path, overrides: Sequence[str]
+) -> tuple[list[Saved], list[str]]:
+    """The runs that can be measured again; nothing is measured or loaded yet.
+
+    Args:
+        collection: what lies in the sweep's folder.
+        conf: the folder of config.yaml, for choices of a device.
+        overrides: what is to differ from the device of the records: `device=…`, `device.…=…`.
+
+    Returns:
+        The runs; and for each record that cannot be read, or does not say how to measure, why.
+
+    Raises:
+        UserError: no run succeeded, a baseline is missing, or the device does not go with a model.
+    """
+    check_groups(overrides, [DEVICE])
+    if settings_in(overrides, f"{DEVICE}.runtime"):
+        raise ConfigError("device.runtime shapes an export, and models are measured as they are")
+    found, broken = [], list(collection.broken)
+    if not collection.ok:
+        words = ["there is no run that succeeded, so nothing to measure", *broken]
+        raise UserError("; ".join(words))
+    refused: Exception | None = None
+    for folder, record in _single(collection.ok, broken):
+        reason = _unplaced(record)
+        if not reason:
+            try:
+                device, placed = _placed(record, conf, overrides)
+                saved = Saved(folder, placed, device)
+                _check_runtime(saved, conf)
+                found.append(saved)
+                continue
+            except (HydraException, OmegaConfBaseException) as error:
+                reason, refused = " ".join(str(error).split()), refused or error
+        broken.append(f"{folder / FILE}: {reason}")
+    if not found and refused is not None:
+        raise refused  # it fits none of them, so it is most likely of what was asked for
+    if not found:
+        raise UserError(f"no record says how to measure its model: {'; '.join(broken)}")
+    for baseline, device in {(each.baseline.resolve(), each.device) for each in found}:
+        read_manifest(baseline)
+        check_shapes(device, read_architecture(baseline))
+    return found, broken
+
+
+def _single(
+    runs: Iterable[tuple[Path, RunRecord]], broken: list[str]
+) -> Iterator[tuple[Path, RunRecord]]:
+    """The runs that made one model; the folds in the place of those that have some.
+
+    Args:
+        runs: that succeeded.
+        broken: is told of the folds whose records cannot be read.
+    """
+    for folder, record in runs:
+        if record.folds is None:
+            yield folder, record
+            continue
+        for name in record.folds.folders:
+            try:
+                yield folder / name, read_record(folder / name / FILE)
+            except UserError as error:
+                broken.append(str(error))
+
+
+def _unplaced(record: RunRecord) -> str:
+    """Why a record does not say what to measure on; "" if it does."""
+    runtime = record.settings(DEVICE).get("runtime")
+    if DEVICE not in record.choices or not record.settings("task"):
+        return "it names no device or no task"
+    if not isinstance(runtime, Mapping):
+        return "it names no runtime of its device"
+    return ""
+
+
+def _placed(record: RunRecord, conf: Path, overrides: Sequence[str]) -> tuple[Device, RunRecord]:
+    """The device to measure on, and the record with its settings."""
+    before = record.config[DEVICE]
+    choice = chosen(overrides, DEVICE) or record.choices[DEVICE]
+    default = group_config(conf, DEVICE, choice)
+    settings = merged(recalled(DEVICE, default, before), settings_in(overrides, DEVICE))
+    # The runtime's settings are in the artifact.
+    settings = [words for words in settings if not words.startswith(f"{DEVICE}.runtime.")]
+    part = group_config(conf, DEVICE, choice, settings)
+    for name, value in without_targets(before["runtime"]).items():
+        if name in part.runtime:
+            part.runtime[name] = value
+    cfg = OmegaConf.create({DEVICE: part})
+    device = construct(cfg, DEVICE, Device)
+    assert isinstance(device, Device)
+    device.check()
+    others = [words for words in record.overrides if not _is_of_device(words)]
+    return device, replace(
+        record,
+        choices={**record.choices, DEVICE: choice},
+        overrides=(*others, f"{DEVICE}={choice}", *settings),
+        config={
+            **record.config,
+            DEVICE: without_targets(OmegaConf.to_container(part, resolve=True)),
+        },
+    )
+
+
+def _is_of_device(override: str) -> bool:
+    return all(key.partition(".")[0] == DEVICE for key in override_keys([override]))
+
+
+def _check_runtime(saved: Saved, conf: Path) -> None:
+    """Refuses a device with another runtime than the model's own.
+
+    Raises:
+        ConfigError: that is the case; names the devices that go with it.
+    """
+    try:
+        own = read_spec(saved.model).runtime
+    except UserError:
+        return  # a damaged model fails alone, when it is loaded
+    got = saved.device.runtime.kind
+    if got == own:
+        return
+    names = [path.stem for path in sorted((conf / DEVICE).glob("*.yaml"))]
+    parts = {name: OmegaConf.create({DEVICE: group_config(conf, DEVICE, name)}) for name in names}
+    devices = {name: construct(part, DEVICE, Device) for name, part in parts.items()}
+    allowed = [name for name, device in devices.items() if device.runtime.kind == own]
+    raise ConfigError(
+        f"device={saved.record.choices[DEVICE]} runs {got}, {saved.model} was exported for {own}; "
+        f"allowed: {', '.join(allowed)}"
+    )

@@ -1,0 +1,218 @@
+"""The columns of results.csv: what each means, its unit, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from compress.records.metrics import METRICS
+from compress.records.schema import Environment, Latency, RunRecord, Speedup
+from compress.records.words import environment_of, measured, target_sparsity
+
+Kind = Literal["text", "number", "integer", "boolean"]
+FRACTION, RATIO, BYTES, MS, COUNT, SECONDS = "fraction", "ratio", "bytes", "ms", "count", "s"
+NO_UNIT, DEPENDS = "–", "depends"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table.
+
+    Attributes:
+        kind: how it is stored where columns have types.
+        meaning: a sentence without its end.
+        read: takes the value out of a record; None or NaN where it is unknown.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+    read: Callable[[RunRecord], object]
+
+
+@dataclass(frozen=True)
+class ShapeColumn:
+    """A column that there is for each timed shape.
+
+    Attributes:
+        name: what stands before the shape: `latency_ms` of `latency_ms_1x32`.
+        read: takes the value out of what was measured at the shape.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+    read: Callable[[Latency, Speedup], object]
+
+    def at(self, batch: int, length: int) -> Column:
+        """The column of one shape, empty for runs that were not timed at it."""
+
+        def read(record: RunRecord) -> object:
+            found = zip(measured(record)[0].latency, record.speedup, strict=True)
+            both = (pair for pair in found if (pair[1].batch, pair[1].length) == (batch, length))
+            return next((self.read(*pair) for pair in both), None)
+
+        return Column(f"{self.name}_{batch}x{length}", self.kind, self.unit, self.meaning, read)
+
+
+# Whose standard deviation over the folds is a column; each run's record has that of all.
+SPREAD = ("accuracy", "f1_macro", "size_bytes", "speedup")
+
+
+def _metric_columns() -> tuple[Column, ...]:
+    return tuple(
+        Column(
+            name,
+            "integer" if metric.unit in (BYTES, COUNT) else "number",
+            metric.unit,
+            metric.meaning,
+            metric.read,
+        )
+        for name, metric in METRICS.items()
+    )
+
+
+def _environment(name: str) -> Callable[[RunRecord], object]:
+    assert name in Environment.__dataclass_fields__
+    return lambda record: getattr(environment_of(record), name)
+
+
+def _spread_column(name: str) -> Column:
+    def read(record: RunRecord) -> object:
+        found = record.folds and record.folds.figures.get(name)
+        return found and found.sd
+
+    meaning = f"standard deviation of {name} over the folds; empty without folds"
+    return Column(f"{name}_sd", "number", METRICS[name].unit, meaning, read)
+
+
+# Of runs that bear figures. A lambda's `r` is the record.
+MEASURED = (
+    *_metric_columns(),
+    Column("runtime", "text", NO_UNIT, "what ran the model", lambda r: measured(r)[0].runtime),
+    Column("precision", "text", NO_UNIT, "what it computed in", lambda r: measured(r)[0].precision),
+    Column(
+        "metric", "text", NO_UNIT, "what the task is judged by first: the name of that column",
+        lambda r: measured(r)[0].score.metric,
+    ),
+    Column(
+        "score_low", "number", DEPENDS, "lower end of its 95 % interval",
+        lambda r: measured(r)[0].score.low,
+    ),
+    Column(
+        "score_high", "number", DEPENDS, "upper end of it",
+        lambda r: measured(r)[0].score.high,
+    ),
+    Column(
+        "baseline_score", "number", DEPENDS, "that of the model that it was made from",
+        lambda r: measured(r)[1].score.value,
+    ),
+    Column(
+        "lost", "integer", COUNT,
+        "rows that the baseline has right and the model wrong; empty where rows are not simply "
+        "right or wrong",
+        lambda r: r.comparison and r.comparison.lost,
+    ),
+    Column(
+        "won", "integer", COUNT, "the other way round",
+        lambda r: r.comparison and r.comparison.won,
+    ),
+    Column(
+        "p_value", "number", "probability",
+        "how likely a difference at least as large is if neither model is better: below 0.05 the "
+        "difference in score is no chance",
+        lambda r: r.comparison and r.comparison.p_value,
+    ),
+    Column(
+        "test", "text", NO_UNIT, "what gives it", lambda r: r.comparison and r.comparison.test
+    ),
+    Column(
+        "samples", "integer", COUNT, "evaluation rows", lambda r: measured(r)[0].score.samples
+    ),
+    Column(
+        "target_sparsity", "number", FRACTION,
+        "the pruner's `sparsity` setting, of whatever the pruner takes it to be a share of",
+        target_sparsity,
+    ),
+    Column(
+        "baseline_size_bytes", "integer", BYTES, "the baseline's files",
+        lambda r: measured(r)[1].size_bytes,
+    ),
+    Column(
+        "saved_bytes", "integer", BYTES, "the baseline's files less the model's",
+        lambda r: measured(r)[1].size_bytes - measured(r)[0].size_bytes,
+    ),
+    Column(
+        "folds", "integer", COUNT, "models that the figures are means of; empty without folds",
+        lambda r: r.folds and len(r.folds.folders),
+    ),
+    *map(_spread_column, SPREAD),
+)  # fmt: skip
+
+SHAPED = (
+    ShapeColumn(
+        "latency_ms", "number", MS, "median time of a forward pass, tokenization not included",
+        lambda latency, _: latency.median_ms,
+    ),
+    ShapeColumn(
+        "p95_ms", "number", MS, "95th percentile of them; empty below 200 passes",
+        lambda latency, _: latency.p95_ms,
+    ),
+    ShapeColumn(
+        "p99_ms", "number", MS, "99th percentile; empty below 1,000 passes",
+        lambda latency, _: latency.p99_ms,
+    ),
+    ShapeColumn(
+        "samples_per_second", "number", "per second", "batch divided by the median",
+        lambda latency, _: latency.samples_per_second,
+    ),
+    ShapeColumn(
+        "tokens_per_second", "number", "per second", "that times the length; empty for images",
+        lambda latency, _: latency.tokens_per_second,
+    ),
+    ShapeColumn(
+        "speedup", "number", RATIO, "the baseline's time over the model's, timed in turns",
+        lambda _, speedup: speedup.ratio,
+    ),
+    ShapeColumn(
+        "speedup_low", "number", RATIO, "lower end of its 95 % bootstrap interval",
+        lambda _, speedup: speedup.low,
+    ),
+    ShapeColumn(
+        "speedup_high", "number", RATIO, "upper end of it",
+        lambda _, speedup: speedup.high,
+    ),
+    ShapeColumn(
+        "speedup_floor", "number", RATIO,
+        "what the baseline reaches against itself in this sweep; empty if that was not measured",
+        lambda _, speedup: speedup.floor,
+    ),
+    ShapeColumn(
+        "difference", "boolean", NO_UNIT,
+        "whether the speed-up counts: its interval lies outside [1/floor, floor], or excludes 1 "
+        "where there is no floor",
+        lambda _, speedup: speedup.counts,
+    ),
+)  # fmt: skip
+
+# Of runs that bear figures, likewise.
+SURROUNDINGS = (
+    Column("machine", "text", NO_UNIT, "processor, instruction sets, cores",
+           _environment("machine")),
+    Column("device", "text", NO_UNIT, "what ran, with its threads", _environment("device")),
+    Column("governor", "text", NO_UNIT,
+           "the kernel's rule for the clock rate; empty where it cannot be read",
+           _environment("governor")),
+    Column("load_average", "number", "processes",
+           "of the last minute when the run began; above the core count means busy",
+           _environment("load_average")),
+    Column("busy", "text", NO_UNIT,
+           "what else used the processors when the run began; empty if nothing did",
+           _environment("busy")),
+    Column("data_digest", "text", NO_UNIT,
+           "identifies the rows: figures of runs compare where it is equal",
+           lambda r: r.data and r.data.digest),
+)  # fmt: skip

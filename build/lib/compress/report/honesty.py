@@ -1,0 +1,165 @@
+"""What a reader must know before trusting the figures, and what is not among them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compress.records.collect import Collection
+from compress.records.schema import Comparison, RunRecord
+from compress.records.score_words import kind_of, value_words
+from compress.records.words import NO_DIFFERENCE, environment_of, measured, shared_words, warnings
+from compress.report.points import Shape, run_name, shapes_of, speedup_at
+from compress.report.recommend import Advice
+
+ON_FOLDS = (
+    "The figures of a run with folds are means over models of which each was judged on other rows, "
+    "none of them among those that it was made from. Their intervals tell how sure the means are "
+    "of these models, the standard deviations how much such models differ from fold to fold. They "
+    "are no standard errors, as folds share train rows."
+)
+LONGEST = 600  # characters of one reason; its record has the whole
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """Runs of one kind that bear no figures.
+
+    Attributes:
+        title: such as "Failed".
+        reasons: each once, with the names of the runs that it is about.
+    """
+
+    title: str
+    reasons: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def count(self) -> int:
+        """How many runs there are."""
+        return sum(len(names) for _, names in self.reasons)
+
+
+def facts(advice: Advice) -> Iterator[tuple[str, str]]:
+    """The conditions of a section's figures, as terms with sentences."""
+    section = advice.section
+    records = [record for _, record in section.runs]
+    first = records[0]
+    assert first.data is not None, "only records whose status is ok bear data"
+    governors = sorted({environment_of(r).governor or "not readable" for r in records})
+    yield "machine", f"{section.machine}; clock governor {', '.join(governors)}"
+    yield "device", section.device
+    yield "libraries", _versions(records)
+    yield (
+        "rows",
+        f"{first.data.source}: {first.data.train:,} to train on, {first.data.validation:,} to "
+        f"validate, {first.data.evaluation:,} to test",
+    )
+    yield section.kind.words, _score(records)
+    yield "measured", _when(records)
+    for shape in shapes_of(records):
+        yield f"times at {shape[0]} × {shape[1]}", " ".join(_times(records, shape))
+    if len({record.seed for record in records}) > 1:
+        seeds = ", ".join(sorted({str(record.seed) for record in records}))
+        yield "seeds", f"{seeds}. Runs that differ in their seed alone are points of their own."
+    gone = sum(_is_gone(record) for record in records)
+    if gone:
+        yield "models", f"{gone} of {len(records)} were deleted after they were measured."
+    if any(record.folds is not None for record in records):
+        yield "folds", ON_FOLDS
+    busy = warnings(section.runs)
+    yield "busy", " ".join(busy) or "Nothing else used the processors when the runs began."
+    for words in shared_words(section.runs):
+        yield "in plain words", words
+
+
+def excluded(collection: Collection, root: Path) -> list[Excluded]:
+    """The runs without figures, by kind; only the kinds that there are."""
+    runs = (("Failed", collection.failed), ("Infeasible", collection.infeasible))
+    found = [
+        Excluded(title, _by_reason((r.error or "", run_name(f, root)) for f, r in which))
+        for title, which in runs
+    ]
+    why = "No metrics.json: still running, or killed."
+    unfinished = ((why, run_name(folder, root)) for folder in collection.unfinished)
+    found.append(Excluded("Unfinished", _by_reason(unfinished)))
+    # Each reason names its file.
+    found.append(Excluded("Unreadable", tuple((reason, ("",)) for reason in collection.broken)))
+    return [each for each in found if each.reasons]
+
+
+def _is_gone(record: RunRecord) -> bool:
+    return record.model is None if record.folds is None else not record.folds.kept
+
+
+def _by_reason(runs: Iterable[tuple[str, str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    grouped: dict[str, list[str]] = {}
+    for reason, name in runs:
+        short = reason if len(reason) <= LONGEST else f"{reason[:LONGEST]} …"
+        grouped.setdefault(short, []).append(name)
+    return tuple((reason, tuple(names)) for reason, names in grouped.items())
+
+
+def _versions(records: Sequence[RunRecord]) -> str:
+    """Each library once; with all its versions where runs differ in it."""
+    found: dict[str, dict[str, None]] = {}
+    for record in records:
+        for name, version in environment_of(record).versions.items():
+            found.setdefault(name, {})[version] = None
+    return ", ".join(f"{name} {' or '.join(versions)}" for name, versions in found.items())
+
+
+def _score(records: Sequence[RunRecord]) -> str:
+    """How sure the scores are."""
+    scores = [measured(record)[0].score for record in records]
+    samples = sorted({score.samples for score in scores})
+    kind, widest = kind_of(scores[0]), max((score.high - score.low) / 2 for score in scores)
+    intervals = "Wilson intervals" if scores[0].metric == "accuracy" else "intervals"
+    words = (
+        f"on {' or '.join(f'{n:,}' for n in samples)} test rows: 95 % {intervals} of up to "
+        f"± {value_words(kind, widest, 3)}"
+    )
+    tests = dict.fromkeys(each.comparison.test for each in records if each.comparison)
+    if not tests:
+        return words
+    rows = ", row by row" if Comparison.test in tests else ""
+    return f"{words}; against the teacher by {' or '.join(tests)}{rows}"
+
+
+def _when(records: Sequence[RunRecord]) -> str:
+    started = sorted(record.started for record in records)
+    return started[0] if len(started) == 1 else f"{started[0]} to {started[-1]}"
+
+
+def _times(records: Sequence[RunRecord], shape: Shape) -> Iterator[str]:
+    """How often, how steady, and what the machine's noise is."""
+    timed = [record for record in records if speedup_at(record, shape) is not None]
+    pairs = [
+        latency
+        for record in timed
+        for latency in zip(*(m.latency for m in measured(record)), strict=True)
+        if (latency[0].batch, latency[0].length) == shape
+    ]
+    samples = [ours.samples for ours, _ in pairs]
+    theirs = [latency.median_ms for _, latency in pairs]
+    yield (
+        f"Each run in turns with its teacher, {_span(samples, ',')} passes; the teacher's median "
+        f"was {_span(theirs, '.2f')} ms."
+    )
+    floors = [s.floor for r in timed if (s := speedup_at(r, shape)) and s.floor is not None]
+    if floors:
+        yield (
+            f"Against itself the teacher reaches up to {_span(floors, '.3f')} (A/A): a speed-up "
+            f"whose interval is not beyond that is {NO_DIFFERENCE}."
+        )
+    if len(floors) < len(timed):
+        missing = len(timed) - len(floors)
+        yield (
+            f"The noise of the machine was not measured for {missing} of {len(timed)} runs: a "
+            "speed-up of theirs counts if its interval excludes 1."
+        )
+
+
+def _span(values: Sequence[float], form: str) -> str:
+    low, high = (format(end, form) for end in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,1 @@
+"""The report as one page: tables and plots to look into."""

@@ -1,0 +1,148 @@
+"""report.html: one file that needs no network and runs no script but its own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bokeh.document import Document
+from bokeh.embed import components
+from bokeh.models import UIElement
+from bokeh.resources import Resources
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from compress.records.collect import Collection
+from compress.records.recipe import recipe, remake_command
+from compress.records.score_words import score_words
+from compress.records.words import change_words, measured, megabytes, speedup_words
+from compress.report.folds import fold_figures, fold_rows
+from compress.report.honesty import excluded, facts
+from compress.report.html.frontier import Frontier, frontier
+from compress.report.html.panel import Panel
+from compress.report.html.panels import panels
+from compress.report.points import speedup_at, teacher_ms
+from compress.report.recommend import Advice, Pick
+
+PAGE = "report.html"
+BUNDLES = ("bokeh", "bokeh-widgets", "bokeh-tables")
+COLLAPSED = 10  # longer lists are folded
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section with all that the page draws of it.
+
+    Attributes:
+        number: from 1.
+    """
+
+    number: int
+    advice: Advice
+    frontier: Frontier
+    panels: tuple[Panel, ...]
+
+    def place(self, name: str) -> str:
+        """The name of a place among those of all sections."""
+        return f"{self.number} {name}"
+
+    def roots(self) -> dict[str, UIElement]:
+        """Every drawing by its place on the page."""
+        drawn = {f"panel {i}": panel.drawing for i, panel in enumerate(self.panels)}
+        found = {**self.frontier.roots(), **drawn}
+        return {self.place(name): root for name, root in found.items()}
+
+
+def render_page(collection: Collection, advice: Sequence[Advice], root: Path, summary: str) -> str:
+    """The whole page as HTML.
+
+    Args:
+        collection: all that was found, for what is not among the sections.
+        advice: one a section.
+        root: runs are named by their folders below it.
+        summary: how many runs of each kind there are.
+    """
+    parts = [
+        Part(number, each, frontier(each, root), tuple(panels(each.section)))
+        for number, each in enumerate(advice, start=1)
+    ]
+    roots = {place: model for part in parts for place, model in part.roots().items()}
+    scripts, divs = _drawn(roots)
+    environment = Environment(
+        loader=PackageLoader("compress.report.html", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        title=root.resolve().name,
+        summary=summary,
+        parts=parts,
+        div=divs,
+        excluded=excluded(collection, root),
+        collapsed=COLLAPSED,
+        row=pick_row,
+        recipe=recipe,
+        teacher=teacher_row,
+        facts=facts,
+        fold_figures=fold_figures,
+        fold_rows=fold_rows,
+        root=root,
+        command=lambda pick: remake_command(pick.record),
+        scripts=[Markup(script) for script in scripts],
+        hashes=[_hash(script) for script in scripts],
+    )
+
+
+def pick_row(advice: Advice, pick: Pick) -> tuple[str, ...]:
+    """The figures of a pick as words: score, change, size, latency, speed-up."""
+    ours, _ = measured(pick.record)
+    speed = speedup_at(pick.record, advice.shape)
+    assert speed is not None, "picks were timed at the shape that counts"
+    return (
+        score_words(ours.score),
+        change_words(pick.record),
+        f"{megabytes(ours.size_bytes)} MB",
+        f"{pick.latency_ms:.2f} ms",
+        speedup_words(speed),
+    )
+
+
+def teacher_row(advice: Advice) -> tuple[str, ...]:
+    """The teacher's figures, as `pick_row` has those of a pick."""
+    records = [record for _, record in advice.section.runs]
+    # Teachers of other seeds have other scores: this is the one of the run that is named first.
+    _, theirs = measured(advice.picks[0].record)
+    return (
+        score_words(theirs.score),
+        "",
+        f"{megabytes(theirs.size_bytes)} MB",
+        f"{teacher_ms(records, advice.shape):.2f} ms",
+        "1",
+    )
+
+
+def _drawn(roots: dict[str, UIElement]) -> tuple[list[str], dict[str, str]]:
+    """The scripts of the page and, by place, the elements that they draw into."""
+    if not roots:
+        return [], {}
+    library = "\n".join(Resources(mode="inline", components=list(BUNDLES)).js_raw)
+    document = Document()
+    # All at once: after each root that is added alone Bokeh looks through all that are there.
+    with document.models.freeze():
+        for each in roots.values():
+            document.add_root(each)
+    script, divs = components(roots, wrap_script=False)
+    # What ends the element would end the script in the middle; there is none in Bokeh's own.
+    assert "</script" not in (library + script).lower()
+    return [library, script], {place: Markup(div) for place, div in divs.items()}
+
+
+def _hash(script: str) -> str:
+    """What the page's policy knows a script by: no other inline script may run."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"

@@ -1,0 +1,203 @@
+"""The three Pareto plots of a section: views of one source of data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bokeh.models import (
+    BooleanFilter,
+    BoxSelectTool,
+    CDSView,
+    ColorBar,
+    ColumnDataSource,
+    DataRange1d,
+    GlyphRenderer,
+    GroupFilter,
+    HoverTool,
+    IndexFilter,
+    TapTool,
+)
+from bokeh.palettes import Cividis256
+from bokeh.plotting import figure
+from bokeh.transform import linear_cmap, log_cmap
+
+from compress.records.score_words import axis_words, is_logarithmic
+from compress.records.scores import ScoreKind
+from compress.report.html.panel import (
+    BLACK,
+    BLUE,
+    FONT_SIZE,
+    GREY,
+    VERMILION,
+    decimal_marks,
+    plain_figure,
+)
+from compress.report.plotted import PLACES
+from compress.report.points import AS_GOOD, BEATEN, FRONT, Place
+
+MANY = 150  # more points than this are drawn smaller, or they hide each other
+NARROWEST = 0.01  # scores that the colors span
+RANGED = ("score", "latency")
+# Marker, size, fill and edge, the last place on top; page.html has the legend.
+LOOKS: dict[Place, tuple[str, int, str, str]] = {
+    BEATEN: ("circle", 8, GREY, GREY),
+    AS_GOOD: ("diamond", 13, "white", BLUE),
+    FRONT: ("circle", 10, BLUE, BLUE),
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What all parts of a section's drawing share.
+
+    Attributes:
+        kind: of score.
+        stairs: by plot, the front's corners.
+        keep: which runs the filters let through.
+        ship: index of the run to ship, for a ring around it.
+    """
+
+    kind: ScoreKind
+    source: ColumnDataSource
+    teachers: ColumnDataSource
+    stairs: dict[str, ColumnDataSource]
+    keep: BooleanFilter
+    ship: tuple[int, ...]
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether the scores need a logarithmic scale."""
+        return is_logarithmic(self.kind, [*self.source.data["score"], *self.teachers.data["score"]])
+
+
+def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
+    """One plot.
+
+    Args:
+        drawn: what to draw.
+        place: which plot, one of `PLACES`.
+        timed: the shape whose times the source has, in words.
+    """
+    x, y = PLACES[place]
+    titles = {
+        "mb": "size (MB)",
+        "score": axis_words(drawn.kind, "on the test rows"),
+        "latency": latency_title(timed),
+    }
+    logarithmic = y == "score" and drawn.logarithmic
+    plot = plain_figure(
+        x_axis_label=titles[x],
+        y_axis_label=titles[y],
+        y_axis_type="log" if logarithmic else "linear",
+        x_range=DataRange1d(start=0),
+        y_range=DataRange1d(**({"start": 0} if y == "latency" else {})),
+        sizing_mode="stretch_width",
+    )
+    if logarithmic:
+        plot.yaxis.update(**decimal_marks())
+    stairs = {"line_color": BLUE, "line_alpha": 0.6, "line_width": 1.5}
+    plot.step("x", "y", source=drawn.stairs[place], mode="after", **stairs)
+    _error_bars(plot, drawn, x, y)
+    dots = [_dots(plot, drawn, place, where) for where in LOOKS]
+    _teacher(plot, drawn, x, y)
+    _ring(plot, drawn, x, y)
+    box = BoxSelectTool(renderers=dots)
+    hover = HoverTool(renderers=dots, tooltips=hover_of(drawn.kind), limit=4)
+    plot.add_tools(hover, TapTool(renderers=dots), box)
+    # A drag selects; the wheel scrolls the page until its tool is switched on.
+    plot.toolbar.active_drag = box
+    return plot
+
+
+def hover_of(kind: ScoreKind) -> list[tuple[str, str]]:
+    """What is told of the run that the pointer is on."""
+    return [
+        ("run", "@run"),
+        ("recipe", "@recipe"),
+        (kind.words, "@score_words"),
+        ("change", "@change"),
+        ("size", "@size_words"),
+        ("speed-up", "@speedup_words"),
+        ("latency", "@latency{0.00} ms"),
+        ("the clock said", "@measured"),
+        ("computes in", "@computes"),
+        ("best at", "@wins"),
+    ]
+
+
+def latency_title(timed: str) -> str:
+    """What an axis of latencies says."""
+    return f"latency (ms) at {timed}"
+
+
+def _error_bars(plot: figure, drawn: Drawn, x: str, y: str) -> None:
+    """Segments rather than whiskers, which no filter reaches."""
+    looks = {
+        "source": drawn.source,
+        "view": CDSView(filter=drawn.keep),
+        "line_color": GREY,
+        "line_alpha": 0.12 if len(drawn.source.data[x]) > MANY else 0.5,
+        "nonselection_line_alpha": 0.05,
+    }
+    if y in RANGED:
+        plot.segment(x, f"{y}_low", x, f"{y}_high", **looks)
+    if x in RANGED:
+        plot.segment(f"{x}_low", y, f"{x}_high", y, **looks)
+
+
+def _dots(plot: figure, drawn: Drawn, place: str, where: Place) -> GlyphRenderer:
+    """The points of one place, in the plot of the two costs colored by the score."""
+    x, y = PLACES[place]
+    marker, size, fill, edge = LOOKS[where]
+    looks: dict[str, Any] = {"fill_color": fill, "line_color": edge}
+    if place == "place_cost":
+        color = _colors(drawn)
+        looks = {"fill_color": color, "line_color": BLACK if where == FRONT else edge}
+        if where == FRONT:
+            _color_bar(plot, color["transform"], drawn)
+    if where == BEATEN and len(drawn.source.data[x]) > MANY:
+        size //= 2
+    view = CDSView(filter=drawn.keep & GroupFilter(column_name=place, group=where))
+    return plot.scatter(
+        x, y, source=drawn.source, view=view, marker=marker, size=size, line_width=1.5,
+        alpha=0.9, nonselection_alpha=0.12, **looks,
+    )  # fmt: skip
+
+
+def _colors(drawn: Drawn) -> Any:
+    """Dark is good."""
+    scores = drawn.source.data["score"]
+    # One score alone has no span to be colored by.
+    low, high = min(scores), max(*scores, min(scores) + NARROWEST)
+    palette = Cividis256[::-1] if drawn.kind.better == "higher" else Cividis256
+    scale = log_cmap if drawn.logarithmic else linear_cmap
+    return scale("score", palette, low, high)
+
+
+def _color_bar(plot: figure, mapper: object, drawn: Drawn) -> None:
+    marks = decimal_marks() if drawn.logarithmic else {}
+    bar = ColorBar(color_mapper=mapper, title=drawn.kind.words, width=12, **marks)
+    bar.title_text_font_style = "normal"
+    bar.major_label_text_font_size = bar.title_text_font_size = FONT_SIZE
+    plot.add_layout(bar, "right")
+
+
+def _teacher(plot: figure, drawn: Drawn, x: str, y: str) -> None:
+    star = plot.scatter(x, y, source=drawn.teachers, marker="star", size=20, color=VERMILION)
+    tips = [("", "@run"), (drawn.kind.words, "@score_words"), ("size", "@mb{0.0} MB")]
+    plot.add_tools(HoverTool(renderers=[star], tooltips=tips, visible=False))
+
+
+def _ring(plot: figure, drawn: Drawn, x: str, y: str) -> None:
+    """Around the run to ship, with its name."""
+    if not drawn.ship:
+        return
+    view = CDSView(filter=drawn.keep & IndexFilter(list(drawn.ship)))
+    shared = {"source": drawn.source, "view": view}
+    plot.scatter(x, y, size=20, fill_color=None, line_color=BLACK, line_width=2, **shared)
+    plot.text(
+        x, y, text="run", x_offset=12, y_offset=-10, text_font_size=FONT_SIZE,
+        text_font_style="bold", background_fill_color="white", background_fill_alpha=0.7,
+        **shared,
+    )  # fmt: skip

@@ -1,0 +1,107 @@
+r"""results.tex: tables for a paper, made for `\input` into a document with booktabs and array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from compress.records.recipe import recipe
+from compress.records.schema import Comparison, ModelMetrics, RunRecord
+from compress.records.score_words import score_words
+from compress.records.words import measured, megabytes, p_words, speedup_words
+from compress.report.sections import Section
+
+HEADER = (
+    "% Made by compress; needs \\usepackage{array,booktabs}.\n"
+    "% Intervals are of 95 %: Wilson's of accuracy, a bootstrap's of speed-up."
+)
+# What pdflatex would take for a command, for another sign, or for an argument of the row before.
+ESCAPES = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "&": r"\&", "%": r"\%",
+    "$": r"\$", "#": r"\#", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}",
+    '"': "''", "[": "{[}", "]": "{]}", "*": "{*}", "-": "{-}",
+    "×": r"$\times$", "±": r"$\pm$", "÷": r"$\div$", "·": r"$\cdot$", "−": "$-$", "→": r"$\to$",
+    "≤": r"$\le$", "≥": r"$\ge$", "≈": r"$\approx$", "°": r"$^\circ$", "µ": r"$\mu$",
+    "–": "--", "—": "---", "…": r"\dots{}", "‘": "`", "’": "'", "“": "``", "”": "''",
+    "√": r"$\surd$", "α": r"$\alpha$", "σ": r"$\sigma$", "μ": r"$\mu$", "λ": r"$\lambda$",
+}  # fmt: skip
+# Letters that LaTeX's own fonts have, whatever encoding of them a document loads.
+LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ"
+
+
+def latex_tables(sections: Sequence[Section]) -> str:
+    """A booktabs table for each section: the teacher, then one row a run."""
+    tables = ["\n".join(_table(section, n)) for n, section in enumerate(sections, start=1)]
+    return "\n\n".join([HEADER, *tables]) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text as one line of LaTeX that is no markup, whatever is in it.
+
+    A character that pdflatex has no sign for is named by its code: [U+1F600].
+    """
+    return "".join(_sign(character) for character in " ".join(text.split()))
+
+
+def _sign(character: str) -> str:
+    plain = character.isascii() and character.isprintable()
+    if character in ESCAPES:
+        return ESCAPES[character]
+    if plain or character in LETTERS:
+        return character
+    return f"{{[}}U+{ord(character):04X}{{]}}"
+
+
+def _table(section: Section, number: int) -> Iterator[str]:
+    (_, first), baseline = section.runs[0], section.baseline
+    yield r"\begin{table}"
+    yield rf"  \caption{{{_caption(section)}}}"
+    yield rf"  \label{{tab:results-{number}}}"
+    yield r"  \centering"
+    yield r"  \begin{tabular}{>{\raggedright\arraybackslash}p{0.42\linewidth}rrrr}"
+    yield r"    \toprule"
+    words = section.kind.words
+    yield _row(("Recipe", words[0].upper() + words[1:], "MB", "Speed-up", "p"))
+    yield r"    \midrule"
+    yield _row((escaped(f"teacher {first.choices['teacher']}"), *_figures(baseline), "1", "--"))
+    yield r"    \midrule"
+    for run in section.runs:
+        yield _row(_cells(run))
+    yield r"    \bottomrule"
+    yield r"  \end{tabular}"
+    yield r"\end{table}"
+
+
+def _caption(section: Section) -> str:
+    timed = section.baseline.latency[0]
+    found = (record.comparison for _, record in section.runs)
+    tests = " or ".join(dict.fromkeys(each.test for each in found if each)) or Comparison.test
+    direction = "" if section.kind.better == "higher" else f" Lower {section.kind.words} is better."
+    words = (
+        f"{section.task}, n = {section.baseline.score.samples}, on {section.machine}; "
+        f"{section.device}. Speed-up over the teacher at {timed.batch} × {timed.length}; "
+        f"intervals of 95 %; p: {tests} of the change in {section.kind.words}.{direction}"
+    )
+    return escaped(words)
+
+
+def _cells(run: tuple[Path, RunRecord]) -> tuple[str, ...]:
+    _, record = run
+    ours, _ = measured(record)
+    found = record.comparison
+    p_value = p_words(found).removeprefix("p ").removeprefix("= ") if found else "–"
+    return (
+        escaped(recipe(record)),
+        *_figures(ours),
+        speedup_words(record.speedup[0], to="--"),
+        escaped(p_value),
+    )
+
+
+def _figures(metrics: ModelMetrics) -> tuple[str, str]:
+    return score_words(metrics.score, 3, to="--"), megabytes(metrics.size_bytes)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"    {' & '.join(cells)} \\\\"

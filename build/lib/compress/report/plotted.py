@@ -1,0 +1,130 @@
+"""The runs of a section as columns: what the page's plots draw, its table lists, its hover says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.records.recipe import recipe
+from compress.records.schema import RunRecord, Speedup
+from compress.records.score_words import kind_of, score_words, value_words
+from compress.records.words import change_words, measured, megabytes, speedup_words
+from compress.report.points import (
+    Shape,
+    latency_figure,
+    places,
+    run_name,
+    score_figure,
+    size_figure,
+    speedup_at,
+    teacher_ms,
+)
+from compress.report.recommend import Advice
+
+Columns = Mapping[str, Any]
+# What the runs of one section may differ in, and a reader may filter by.
+FILTERS = ("student", "pruner", "quantizer", "runtime", "device")
+# By plot, the column with each point's place, and the two columns that are drawn.
+PLACES = {"place_size": ("mb", "score"), "place_latency": ("latency", "score"),
+          "place_cost": ("mb", "latency")}  # fmt: skip
+
+
+def run_columns(advice: Advice, root: Path) -> Columns:
+    """What does not depend on the shape: names, choices, scores, bytes."""
+    runs = advice.section.runs
+    records = [record for _, record in runs]
+    score, size = score_figure(records), size_figure(records)
+    wins = {pick.name: "; ".join(pick.wins) for pick in advice.picks}
+    names = [run_name(folder, root) for folder, _ in runs]
+    scores = [measured(record)[0].score for record in records]
+    return {
+        "run": names,
+        "recipe": [recipe(record) for record in records],
+        **{name: [choice_of(record, name) for record in records] for name in FILTERS},
+        "score": score.values,
+        "score_low": score.low,
+        "score_high": score.high,
+        "score_words": [f"{score_words(each)}, n = {each.samples}" for each in scores],
+        "change": [change_words(record) for record in records],
+        "mb": size.values,
+        "size_words": [_size(record) for record in records],
+        "computes": [_computes(record) for record in records],
+        "wins": [wins.get(name, "") for name in names],
+        "place_size": places([score, size]),
+    }
+
+
+def shape_columns(records: Sequence[RunRecord], shape: Shape) -> Columns:
+    """What was timed at a shape; NaN and a dash for the runs that were not."""
+    score, size = score_figure(records), size_figure(records)
+    latency = latency_figure(records, shape)
+    speeds = [speedup_at(record, shape) for record in records]
+    return {
+        "latency": latency.values,
+        "latency_low": latency.low,
+        "latency_high": latency.high,
+        "speedup": np.array([np.nan if each is None else each.counted for each in speeds]),
+        "speedup_words": [_speed(each) for each in speeds],
+        "measured": [_milliseconds(record, shape) for record in records],
+        "place_latency": places([score, latency]),
+        "place_cost": places([size, latency]),
+    }
+
+
+def stairs_columns(columns: Columns, place: str) -> Columns:
+    """The front of one plot as corners from left to right."""
+    x, y = PLACES[place]
+    on = [i for i, where in enumerate(columns[place]) if where == "front"]
+    corners = sorted((float(columns[x][i]), float(columns[y][i])) for i in on)
+    return {"x": [corner[0] for corner in corners], "y": [corner[1] for corner in corners]}
+
+
+def teacher_columns(records: Sequence[RunRecord], shape: Shape) -> Columns:
+    """The teachers, each once: those of other seeds have other scores."""
+    found = {}
+    for record in records:
+        _, theirs = measured(record)
+        found[(theirs.score.value, theirs.size_bytes)] = record
+    rows = [(record, measured(record)[1]) for record in found.values()]
+    return {
+        "run": [f"teacher {record.choices['teacher']}" for record, _ in rows],
+        "score": [theirs.score.value for _, theirs in rows],
+        "score_words": [
+            value_words(kind_of(theirs.score), theirs.score.value, 4) for _, theirs in rows
+        ],
+        "mb": [theirs.size_bytes / 1e6 for _, theirs in rows],
+        "latency": [teacher_ms(records, shape)] * len(rows),
+    }
+
+
+def choice_of(record: RunRecord, name: str) -> str:
+    """What a run took of something that a reader may filter by."""
+    if name == "runtime":
+        return measured(record)[0].runtime
+    return record.choices.get(name, "–")
+
+
+def _size(record: RunRecord) -> str:
+    ours, theirs = measured(record)
+    return f"{megabytes(ours.size_bytes)} MB of {megabytes(theirs.size_bytes)}"
+
+
+def _computes(record: RunRecord) -> str:
+    ours, _ = measured(record)
+    return f"{ours.precision or 'not noted'} on {ours.runtime}"
+
+
+def _speed(speed: Speedup | None) -> str:
+    return "–" if speed is None else speedup_words(speed)
+
+
+def _milliseconds(record: RunRecord, shape: Shape) -> str:
+    """What the clock said in the run itself."""
+    ours, theirs = (
+        next((e.median_ms for e in m.latency if (e.batch, e.length) == shape), None)
+        for m in measured(record)
+    )
+    return "–" if ours is None or theirs is None else f"{ours:.2f} ms, its teacher {theirs:.2f} ms"

@@ -1,0 +1,292 @@
+"""The tables of a probe: each format and runtime of one model, and the best of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from compress.analysis.budgets import Candidate, Winner, budgets_of, candidate, winners
+from compress.config.errors import ConfigError
+from compress.records.csv_text import csv_text
+from compress.records.schema import Latency, RunRecord, Speedup
+from compress.records.score_words import difference_words, is_share, kind_of, value_words
+from compress.records.scores import SCORES, ScoreKind
+from compress.records.words import measured, megabytes, p_words, speedup_words
+from compress.system.files import write_atomically
+from compress.system.terminal import plain
+
+Shape = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a probe found.
+
+    Attributes:
+        results: by the pair's name, "cpu/int8_dynamic"; failed ones included.
+        refused: why a pair was not tried.
+        shape: [batch, length] that the fastest is the fastest at.
+    """
+
+    results: Mapping[str, RunRecord]
+    refused: Mapping[str, str]
+    shape: Shape
+
+    @property
+    def ok(self) -> dict[str, RunRecord]:
+        """The results that bear figures, the fastest first."""
+        found = {name: record for name, record in self.results.items() if record.status == "ok"}
+        order = sorted(candidates(found, self.shape), key=lambda each: each.latency_ms)
+        return {each.name: found[each.name] for each in order}
+
+    @property
+    def metric(self) -> str:
+        """What the model is judged by; there is something that bears figures."""
+        return measured(next(iter(self.ok.values())))[0].score.metric
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Why the others have none."""
+        records = self.results.items()
+        return {name: record.error or "" for name, record in records if record.status == "failed"}
+
+    def winners(self) -> list[Winner]:
+        """The best within each budget."""
+        return winners(candidates(self.ok, self.shape), budgets_of(self.metric))
+
+
+def choose_shape(asked: str | None, shapes: Sequence[Shape]) -> Shape:
+    """The [batch, length] that `--shape 1x128` means; the first one that is timed without it.
+
+    Raises:
+        ConfigError: it is not timed.
+    """
+    named = {_name(shape): shape for shape in shapes}
+    if asked is None:
+        return shapes[0]
+    if asked not in named:
+        raise ConfigError(
+            f"--shape must be among the shapes that are timed, {', '.join(named)}; got {asked}"
+        )
+    return named[asked]
+
+
+def candidates(records: Mapping[str, RunRecord], shape: Shape) -> list[Candidate]:
+    """Records as candidates, with latencies that compare.
+
+    Milliseconds of different runs differ with whatever else the machine did; the ratio to the
+    baseline timed in turns with the candidate does not. So a latency is the median of all runs'
+    baselines on the same device, divided by the run's own speed-up if that counts.
+    """
+    baselines: dict[str, list[float]] = defaultdict(list)
+    for record in records.values():
+        baselines[_device(record)].append(_baseline_ms(record, shape))
+    found = []
+    for name, record in records.items():
+        baseline = float(np.median(baselines[_device(record)]))
+        latency_ms = baseline / speedup_at(record, shape).counted
+        found.append(candidate(name, record, "evaluation", latency_ms))
+    return found
+
+
+def change_cell(kind: ScoreKind, change: float) -> str:
+    """A change of quality: in points of what is a share of the rows."""
+    return f"{100 * change:+.1f}" if is_share(kind) else difference_words(kind, change)
+
+
+def changed(kind: ScoreKind, change: float) -> str:
+    """The same in a sentence."""
+    unit = " points" if is_share(kind) else ""
+    return f"{change_cell(kind, change)}{unit}"
+
+
+def speedup_at(record: RunRecord, shape: Shape) -> Speedup:
+    """The speed-up at a shape that was timed."""
+    return next(each for each in record.speedup if (each.batch, each.length) == shape)
+
+
+def write_probe(probe: Probe, out: Path) -> tuple[Path, Path]:
+    """Writes probe.csv, with every figure, and probe.md for reading; returns both."""
+    rows = [_row(name, record) for name, record in probe.ok.items()]
+    rows += [
+        {"format": name, "status": status, "reason": reason}
+        for status, reasons in (("failed", probe.failed), ("not tried", probe.refused))
+        for name, reason in reasons.items()
+    ]
+    write_atomically(out / "probe.csv", csv_text(pd.DataFrame(rows)))
+    write_atomically(out / "probe.md", "\n".join(_markdown(probe)) + "\n")
+    return out / "probe.csv", out / "probe.md"
+
+
+def show_probe(probe: Probe, console: Console) -> None:
+    """Prints the table at the chosen shape, the winners, and what has no figures and why."""
+    if probe.ok:
+        console.print(_screen(probe))
+        for line in winner_lines(probe):
+            console.print(plain(line), soft_wrap=True)
+    for name, reason in probe.failed.items():
+        console.print(f"[red]failed[/] {plain(name)}: {plain(reason)}", soft_wrap=True)
+    for reason, names in _by_reason(probe.refused).items():
+        words = f"{plain(', '.join(names))}: {plain(reason)}"
+        console.print(f"[dim]not tried[/] {words}", soft_wrap=True)
+
+
+def winner_lines(probe: Probe) -> Iterator[str]:
+    """One sentence a budget."""
+    kind = SCORES[probe.metric]
+    for winner in probe.winners():
+        fastest, smallest = winner.fastest, winner.smallest
+        if fastest is None or smallest is None:
+            yield f"{winner.budget.name}: none"
+            continue
+        speed = speedup_words(speedup_at(probe.ok[fastest.name], probe.shape))
+        yield (
+            f"{winner.budget.name}: fastest {fastest.name} (speed-up {speed}, "
+            f"{changed(kind, fastest.change)}), smallest {smallest.name} "
+            f"({megabytes(smallest.size_bytes)} MB, {changed(kind, smallest.change)})"
+        )
+
+
+def _screen(probe: Probe) -> Table:
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    # What gives way on a narrow screen: names, and the interval, which goes below the ratio.
+    table.add_column("format", overflow="fold")
+    for title in (*_titles(probe), "p", "MB", f"ms\n{_name(probe.shape, '×')}"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("speed-up", justify="right", min_width=len("(99.99–99.99)"))
+    for name, record in probe.ok.items():
+        *figures, ratio = (*_quality(record), *_speed(record, probe.shape))
+        # A name may be broken at its slash, an interval not.
+        words = (name.replace("/", "/ "), *figures, ratio.replace(" to ", "–"))
+        table.add_row(*(plain(word) for word in words))
+    return table
+
+
+def _markdown(probe: Probe) -> Iterator[str]:
+    yield "# Formats and runtimes of one model"
+    if probe.ok:
+        yield from ("", *_setting(probe), "")
+        shapes = [(each.batch, each.length) for each in next(iter(probe.ok.values())).speedup]
+        titles = ["format", "runtime", "precision", *_titles(probe), "p", "MB"]
+        for shape in shapes:
+            titles += [f"ms {_name(shape, '×')}", "speed-up"]
+        yield f"| {' | '.join(titles)} |"
+        yield f"| {' | '.join(['---'] * len(titles))} |"
+        for name, record in probe.ok.items():
+            ours, _ = measured(record)
+            cells = [name, ours.runtime, ours.precision or "–", *_quality(record)]
+            for shape in shapes:
+                cells += _speed(record, shape)
+            yield f"| {' | '.join(cells)} |"
+        yield ""
+        yield from (f"- {line}" for line in winner_lines(probe))
+    for title, reasons in (("Failed", probe.failed), ("Not tried", probe.refused)):
+        if reasons:
+            # A block: no reason can become markup.
+            yield from ("", f"## {title}", "", "```")
+            for reason, names in _by_reason(reasons).items():
+                yield f"{', '.join(names)}: {reason}"
+            yield "```"
+
+
+def _setting(probe: Probe) -> Iterator[str]:
+    """What all rows share."""
+    record = next(iter(probe.ok.values()))
+    (_, baseline), env, found = measured(record), record.environment, record.comparison
+    assert env is not None
+    assert found is not None
+    kind = kind_of(baseline.score)
+    change = (
+        f"Points are its {kind.words}'s change in percent of the rows"
+        if is_share(kind)
+        else f"The change is of its {kind.words}, of which {kind.better} is better"
+    )
+    test = found.test.replace("exact ", "")
+    yield (
+        f"{record.choices['task']}: the model has {kind.words} "
+        f"{value_words(kind, baseline.score.value, 4)} "
+        f"(n = {baseline.score.samples}) and {megabytes(baseline.size_bytes)} MB in eager float32 "
+        f"torch. {change}; p is {test} of that. {env.machine}; {env.device}; "
+        f"torch {env.versions['torch']}."
+    )
+
+
+def _titles(probe: Probe) -> tuple[str, str]:
+    """Of the columns with the score and its change."""
+    kind = SCORES[probe.metric]
+    return kind.words, "points" if is_share(kind) else "change"
+
+
+def _quality(record: RunRecord) -> tuple[str, str, str, str]:
+    ours, theirs = measured(record)
+    assert record.comparison is not None
+    kind = kind_of(ours.score)
+    return (
+        value_words(kind, ours.score.value, 4),
+        change_cell(kind, ours.score.quality - theirs.score.quality),
+        p_words(record.comparison).removeprefix("p ").removeprefix("= "),
+        megabytes(ours.size_bytes),
+    )
+
+
+def _speed(record: RunRecord, shape: Shape) -> tuple[str, str]:
+    ours, _ = measured(record)
+    return f"{_ms(ours.latency, shape):.2f}", speedup_words(speedup_at(record, shape))
+
+
+def _row(name: str, record: RunRecord) -> dict[str, Any]:
+    """One line of the CSV file; units are in the column names."""
+    ours, theirs = measured(record)
+    assert record.comparison is not None
+    row: dict[str, Any] = {
+        "format": name,
+        "status": record.status,
+        "runtime": ours.runtime,
+        "precision": ours.precision,
+        ours.score.metric: ours.score.value,
+        f"{ours.score.metric}_change": ours.score.value - theirs.score.value,
+        "p_value": record.comparison.p_value,
+        "agreement": record.comparison.agreement,
+        "size_bytes": ours.size_bytes,
+    }
+    for speed in record.speedup:
+        shape = (speed.batch, speed.length)
+        row[f"latency_ms_{_name(shape)}"] = _ms(ours.latency, shape)
+        row[f"speedup_{_name(shape)}"] = speed.ratio
+        row[f"speedup_low_{_name(shape)}"] = speed.low
+        row[f"speedup_high_{_name(shape)}"] = speed.high
+        row[f"difference_{_name(shape)}"] = speed.counts
+    return row
+
+
+def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        grouped.setdefault(reason, []).append(name)
+    return grouped
+
+
+def _ms(latencies: Sequence[Latency], shape: Shape) -> float:
+    return next(e.median_ms for e in latencies if (e.batch, e.length) == shape)
+
+
+def _baseline_ms(record: RunRecord, shape: Shape) -> float:
+    return _ms(measured(record)[1].latency, shape)
+
+
+def _device(record: RunRecord) -> str:
+    assert record.environment is not None
+    return record.environment.device
+
+
+def _name(shape: Shape, sign: str = "x") -> str:
+    return f"{shape[0]}{sign}{shape[1]}"

@@ -1,0 +1,126 @@
+"""The short version of a report, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from compress.records.recipe import recipe
+from compress.records.schema import ModelMetrics, RunRecord
+from compress.records.score_words import kind_of, most_words, value_words
+from compress.records.scores import ScoreKind
+from compress.records.words import (
+    NO_DIFFERENCE,
+    SIGNIFICANT,
+    UNCERTAIN_TIMES,
+    by_score,
+    measured,
+    median_words,
+    p_words,
+    shared_words,
+    speedup_words,
+    warnings,
+)
+from compress.report.write import Report
+from compress.system.terminal import plain
+
+ROWS = 20
+SECTIONS = 4
+
+
+def show(report: Report, console: Console) -> None:
+    """Prints the best rows by score, what failed and why, what to ship, where the files are."""
+    runs = report.collection.ok
+    for words in warnings(runs):
+        console.print(f"[yellow]{plain(words)}[/]")
+    for which in by_score(runs):
+        console.print(_table(which))
+    for words in shared_words(runs):
+        console.print(plain(words))
+    for folder, record in report.collection.failed:
+        console.print(f"[red]failed[/] {plain(str(folder))}: {plain(record.error or '')}")
+    for reason in report.collection.broken:
+        console.print(f"[red]unreadable[/] {plain(reason)}")
+    console.print(f"{report.summary()}; tables in {plain(str(report.folder))}")
+    for plot in report.plots:
+        console.print(f"Pareto plot: {plain(str(plot))}", soft_wrap=True)
+    for line in verdicts(report):
+        console.print(f"[bold]{plain(line)}[/]", soft_wrap=True)
+    console.print(f"Report: {plain(str(report.page))}", soft_wrap=True)
+
+
+def verdicts(report: Report) -> Iterator[str]:
+    """What to ship, a line a section; of many sections the first few."""
+    several = len(report.advice) > 1
+    for advice in report.advice[:SECTIONS]:
+        section = advice.section
+        where = f"{section.task} on {section.machine}, {section.device}: " if several else ""
+        yield f"{where}{advice.words[0]}"
+    if len(report.advice) > SECTIONS:
+        yield f"… and {len(report.advice) - SECTIONS} more sections"
+
+
+def _table(found: Sequence[tuple[Path, RunRecord]]) -> Table:
+    """The best of some runs that are judged by one score."""
+    runs = sorted(found, key=lambda run: -measured(run[1])[0].score.quality)
+    kind = kind_of(measured(runs[0][1])[0].score)
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    # These two are what gives way on a narrow screen: words can be broken, figures must stay whole.
+    table.add_column("run", overflow="fold")
+    table.add_column("recipe", overflow="fold")
+    shape = runs[0][1].speedup[0]
+    milliseconds = f"ms\n{shape.batch}×{shape.length}"
+    for column in (_title(kind.words), "change", "MB", milliseconds, "speed-up"):
+        table.add_column(column, justify="right", no_wrap=True)
+    # Teachers of different tasks or machines are different rows.
+    teachers: dict[tuple[str, str, int], ModelMetrics] = {}
+    for _, record in runs:
+        assert record.baseline is not None
+        key = (record.choices["teacher"], record.choices["task"], record.baseline.size_bytes)
+        teachers.setdefault(key, record.baseline)
+    for (name, task, _), baseline in teachers.items():
+        figures = _figures(baseline, "", f"{baseline.latency[0].median_ms:.1f}")
+        table.add_row("", plain(f"teacher {name} on {task}"), *figures, "1")
+    table.add_section()
+    for folder, record in runs[:ROWS]:
+        ours, theirs = measured(record)
+        speed = record.speedup[0]
+        median = median_words(speed, ours.latency[0], theirs.latency[0], 1)
+        figures = _figures(ours, _change(record), median)
+        ratio = speedup_words(speed) if speed.counts else NO_DIFFERENCE
+        table.add_row(plain(folder.name), plain(recipe(record)), *figures, ratio)
+    table.caption = "\n".join(_captions(runs, kind))
+    return table
+
+
+def _captions(runs: Sequence[tuple[Path, RunRecord]], kind: ScoreKind) -> Iterator[str]:
+    """What is below a table."""
+    if any(record.comparison for _, record in runs):
+        yield (
+            f"change: of {kind.words} against the teacher; p of {SIGNIFICANT} or more may be chance"
+        )
+    if kind.better == "lower":
+        yield f"{kind.words}: lower is better"
+    if not all(record.speedup[0].counts for _, record in runs):
+        yield UNCERTAIN_TIMES
+    if len(runs) > ROWS:
+        yield f"the {ROWS} {most_words(kind)} of {len(runs)} runs"
+
+
+def _title(words: str) -> str:
+    """A narrow column's: what does not fit goes on below."""
+    return words.replace(" ", "\n")
+
+
+def _change(record: RunRecord) -> str:
+    """Whether the score differs from the teacher's, as short as can be."""
+    return "" if record.comparison is None else p_words(record.comparison)
+
+
+def _figures(metrics: ModelMetrics, change: str, median: str) -> tuple[str, str, str, str]:
+    score = value_words(kind_of(metrics.score), metrics.score.value, 3)
+    return score, change, f"{metrics.size_bytes / 1e6:.1f}", median

@@ -1,0 +1,194 @@
+"""From folders of runs to report.html, tables (.csv, .parquet, .md, .tex) and Pareto plots."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from compress.config.legible import visible
+from compress.records.collect import Collection, collect
+from compress.records.csv_text import csv_text
+from compress.records.recipe import recipe
+from compress.records.schema import RunRecord
+from compress.records.score_words import axis_words, kind_of, score_words, value_words
+from compress.records.words import (
+    UNCERTAIN_TIMES,
+    by_score,
+    change_words,
+    measured,
+    median_words,
+    megabytes,
+    saved_words,
+    shared_words,
+    speedup_words,
+    target_sparsity,
+    warnings,
+)
+from compress.report.html.page import PAGE, render_page
+from compress.report.paper.latex import latex_tables
+from compress.report.paper.plot import plot_pareto
+from compress.report.recommend import Advice, advise
+from compress.report.sections import Section, sections
+from compress.report.table import results_table
+from compress.report.written import replaced_files
+from compress.system.files import write_atomically
+
+CSV, PARQUET, LATEX, MARKDOWN = (f"results.{end}" for end in ("csv", "parquet", "tex", "md"))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found and what was written.
+
+    Attributes:
+        table: results.csv.
+        plots: the PNGs; an SVG lies beside each.
+        advice: what to ship, one a section.
+        page: report.html.
+    """
+
+    collection: Collection
+    table: pd.DataFrame
+    folder: Path
+    plots: tuple[Path, ...]
+    advice: tuple[Advice, ...]
+    page: Path
+
+    def summary(self) -> str:
+        """How many runs of each kind there are, in one line."""
+        found = self.collection
+        words = [f"{len(found.ok)} ok", f"{len(found.failed)} failed"]
+        if found.infeasible:
+            words.append(f"{len(found.infeasible)} infeasible")
+        if found.unfinished:
+            words.append(f"{len(found.unfinished)} unfinished")
+        if found.broken:
+            words.append(f"{len(found.broken)} unreadable")
+        return ", ".join(words)
+
+
+def write_report(folders: Sequence[Path], out: Path) -> Report:
+    """Reads every record below the folders and writes tables, plots and a page into `out`.
+
+    Raises:
+        UserError: a folder does not exist, or `out` has a file of a report's name that no report
+            has written.
+    """
+    collection = collect(folders)
+    root = folders[0] if len(folders) == 1 else Path.cwd()
+    out.mkdir(parents=True, exist_ok=True)
+    table = results_table(collection.runs, root)
+    parts = sections(collection.ok)
+    plots = {out / name: section for name, section in _plot_names(parts)}
+    advice = tuple(advise(part, root) for part in parts)
+    report = Report(collection, table, out, tuple(plots), advice, out / PAGE)
+    pairs = [path.with_suffix(end).name for path in plots for end in (".png", ".svg")]
+    with replaced_files(out, {CSV, PARQUET, LATEX, MARKDOWN, PAGE, *pairs}):
+        for path, section in plots.items():
+            plot_pareto(section.runs, path)
+        write_atomically(out / CSV, csv_text(table))
+        # pyarrow is what `datasets` keeps its rows in, so it is there.
+        write_atomically(out / PARQUET, table.to_parquet(engine="pyarrow", index=False))
+        write_atomically(out / LATEX, latex_tables(parts))
+        write_atomically(out / MARKDOWN, _markdown(report))
+        write_atomically(report.page, render_page(collection, advice, root, report.summary()))
+    return report
+
+
+def _plot_names(parts: Sequence[Section]) -> Iterator[tuple[str, Section]]:
+    """One plot for each section: figures of different ones are not comparable."""
+    for number, section in enumerate(parts, start=1):
+        task = re.sub(r"[^a-z0-9_]+", "-", section.task.lower())
+        yield "pareto.png" if len(parts) == 1 else f"pareto-{number}-{task}.png", section
+
+
+def _markdown(report: Report) -> str:
+    """The tables for reading: the figures that matter, failed runs with their reasons."""
+    found = report.collection
+    parts = [[f"# Results: {report.summary()}"], [f"**{_cell(w)}**" for w in warnings(found.ok)]]
+    for runs in by_score(found.ok):
+        parts += [_rows(columns_of(runs), [figures(*run) for run in runs])]
+        if not all(record.speedup[0].counts for _, record in runs):
+            parts += [[f"{UNCERTAIN_TIMES}."]]
+    words = [f"- {_cell(line)}" for line in shared_words(found.ok)]
+    parts += _section("In plain words", words)
+    if found.ok:
+        parts += _section("Bytes, in MB", _rows(BYTES, [sizes(*run) for run in found.ok]))
+    parts += _section("Failed runs", [f"- {_cell(f)}: {_cell(r.error)}" for f, r in found.failed])
+    parts += _section("Unfinished runs", [f"- {_cell(folder)}" for folder in found.unfinished])
+    parts += _section("Unreadable records", [f"- {_cell(reason)}" for reason in found.broken])
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def _section(title: str, lines: list[str]) -> list[list[str]]:
+    """A heading and its lines; nothing without lines."""
+    return [[f"## {title}"], lines] if lines else []
+
+
+BYTES = (
+    "run", "recipe", "zeros asked", "zeros found", "files", "teacher's files", "zipped", "bitmask",
+    "resident memory", "peak memory",
+)  # fmt: skip
+
+
+def columns_of(runs: Sequence[tuple[Path, RunRecord]]) -> tuple[str, ...]:
+    """The titles of a table of runs that are judged by one score."""
+    words = axis_words(kind_of(measured(runs[0][1])[0].score))
+    return (
+        "run", "task", "recipe", "computes in", words, "teacher", "change", "MB", "saved", "shape",
+        "ms", "teacher ms", "speed-up",
+    )  # fmt: skip
+
+
+def figures(folder: Path, record: RunRecord) -> tuple[str, ...]:
+    """One run's figures as words, in the order of `columns_of`."""
+    ours, theirs = measured(record)
+    latency = ours.latency[0]
+    return (
+        folder.name,
+        record.choices["task"],
+        recipe(record),
+        ours.precision or "–",
+        score_words(ours.score),
+        value_words(kind_of(theirs.score), theirs.score.value, 4),
+        change_words(record),
+        megabytes(ours.size_bytes),
+        saved_words(record),
+        f"{latency.batch}×{latency.length}",
+        median_words(record.speedup[0], latency, theirs.latency[0], 2),
+        f"{theirs.latency[0].median_ms:.2f}",
+        speedup_words(record.speedup[0]),
+    )
+
+
+def sizes(folder: Path, record: RunRecord) -> tuple[str, ...]:
+    """One run's zeros and bytes as words, in the order of `BYTES`."""
+    ours, theirs = measured(record)
+    asked = target_sparsity(record)
+    return (
+        folder.name,
+        recipe(record),
+        "–" if asked is None else f"{asked:.3f}",
+        f"{ours.sparsity:.3f}",
+        megabytes(ours.size_bytes),
+        megabytes(theirs.size_bytes),
+        megabytes(ours.zipped_bytes),
+        megabytes(ours.bitmask_bytes),
+        megabytes(ours.resident_bytes),
+        megabytes(ours.peak_memory_bytes),
+    )
+
+
+def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [columns, ("---",) * len(columns), *rows]
+    return ["| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines]
+
+
+def _cell(value: object) -> str:
+    """Text that cannot break out of a Markdown table or bring HTML into it."""
+    text = visible(" ".join(str(value).split()))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

@@ -1,0 +1,1 @@
+"""Runtimes: what exports a model and executes it."""

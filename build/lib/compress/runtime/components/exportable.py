@@ -1,0 +1,73 @@
+"""Whether an architecture can be exported to ONNX, said before any work."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from compress.config.errors import ConfigError, UserError, first_line
+from compress.runtime.components.onnx_export import export_program
+from compress.transformer.dry_run import any_batch, weightless
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
+
+# protobuf's own; larger graphs keep their weights in files beside them, which nothing here does.
+LARGEST_GRAPH = 2**31 - 1
+# Model types in transformers whose graphs give the logits of plain transformers: see
+# docs/architectures.md, whose script tries each.
+EXPORTABLE = frozenset(
+    (
+        *("albert", "bart", "beit", "bert", "big_bird", "bloom", "camembert", "convbert"),
+        *("convnext", "deberta", "deberta-v2", "deit", "dinov2", "distilbert", "electra"),
+        *("falcon", "fnet", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "llama", "mistral"),
+        *("mobilebert", "modernbert", "mpnet", "nystromformer", "opt", "phi", "phi3", "qwen2"),
+        *("qwen3", "resnet", "roberta", "roformer", "segformer", "squeezebert", "swin"),
+        *("t5", "vit", "xlm-roberta"),
+    )
+)
+FIXED_LENGTH = "torch.export cannot leave the length of its texts open"
+NOT_EXPORTABLE = {
+    "funnel": FIXED_LENGTH,
+    "longformer": FIXED_LENGTH,
+    "xlnet": "torch's exporter has no operator for a number minus a tensor",
+    "mixtral": "ONNX has no operator for the product with the experts of each token",
+}
+
+
+def check_exportable(model: PreTrainedModel, runtime: str) -> None:
+    """Checks that a model can become an ONNX graph.
+
+    An architecture of which that is not known is exported on trial, with weights of zero: seconds.
+
+    Args:
+        model: its skeleton.
+        runtime: for which the graph is, for the message.
+
+    Raises:
+        UserError: the graph would be larger than ONNX files can be, or cannot be made.
+    """
+    size = sum(4 * parameter.numel() for parameter in model.parameters())
+    if size >= LARGEST_GRAPH:
+        raise UserError(f"an ONNX file holds less than 2 GB, this model has {size / 1e9:.1f} GB")
+    kind = model.config.model_type
+    if kind in EXPORTABLE:
+        return
+    reason = NOT_EXPORTABLE.get(kind) or _failure(model)
+    if reason is not None:
+        raise ConfigError(
+            f"{type(model).__name__} is not supported by the {runtime} runtime: {reason}; "
+            "supported: torch (device=cpu)"
+        )
+
+
+def _failure(model: PreTrainedModel) -> str | None:
+    """Why an export on trial fails; None if it does not."""
+    log.info("exporting %s on trial: its architecture is not known", type(model).__name__)
+    try:
+        export_program(weightless(model), any_batch(model))
+    except Exception as error:  # whatever the exporter, or the model's own code, raises
+        return f"it cannot be exported to ONNX: {first_line(error.__cause__ or error)}"
+    return None

@@ -1,0 +1,220 @@
+"""A transformer as an ONNX graph: what ONNX Runtime runs, and what OpenVINO reads.
+
+Batch and length stay open. The graph's initializers bear the names of torch's parameters, and the
+node that multiplies by `<path>.weight` bears the name `<path>`, so that a weight can be found again
+after a quantizer has rewritten the graph.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    import onnx
+    from transformers import PreTrainedModel
+
+    from compress.interfaces import Processor, Split
+
+# torch.export takes a size of 0 or 1 for a constant, and two equal sizes for one.
+EXAMPLE_SHAPE = (3, 7)
+EXAMPLE_PADDING = 2
+PRODUCTS = ("MatMul", "Gemm", "Conv", "Gather")
+
+
+class Classifier(nn.Module):
+    """A transformer that takes its inputs by name, whichever it has, and gives logits alone."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Takes the model as it is."""
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+    ) -> Tensor:
+        """Logits."""
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "pixel_values": pixel_values,
+        }
+        given = {name: value for name, value in inputs.items() if value is not None}
+        logits: Tensor = self.model(**given).logits
+        return logits
+
+
+def export_graph(module: PreTrainedModel, tokenizer: Processor, rows: Split) -> onnx.ModelProto:
+    """The float32 graph of a model, with its weights inside.
+
+    Args:
+        module: plain modules, or stored ones that compute with plain operators; left as it is.
+        tokenizer: what it makes of a row is what the graph takes.
+        rows: one of them serves as an example; its values leave no trace.
+    """
+    graph, exported = export_program(module, _example(tokenizer, rows))
+    # Shapes of single values, some of them wrong: ONNX Runtime's quantizers trip over them.
+    graph.graph.ClearField("value_info")
+    _forget_origin_(graph)
+    _rename_(graph, exported)
+    return graph
+
+
+def export_program(
+    module: PreTrainedModel, example: Mapping[str, Tensor]
+) -> tuple[onnx.ModelProto, PreTrainedModel]:
+    """The graph as torch's exporter leaves it, and the copy of the model that it was made of.
+
+    Args:
+        module: left as it is.
+        example: a batch; its sizes stay open in the graph.
+    """
+    exported = copy.deepcopy(module).float().cpu().eval()
+    exported.config.use_cache = False
+    # Without the guards of scaled_dot_product_attention: fewer nodes, and fused by the runtimes.
+    exported.set_attn_implementation("eager")
+    open_sizes = {name: _open_sizes(value) for name, value in example.items()}
+    with quiet():
+        program = torch.onnx.export(
+            Classifier(exported),
+            (),
+            kwargs=dict(example),
+            dynamo=True,
+            dynamic_shapes=open_sizes,
+            input_names=list(example),
+            output_names=["logits"],
+            verbose=False,
+        )
+    assert program is not None, "the dynamo exporter returns one"
+    graph: onnx.ModelProto = program.model_proto
+    return graph, exported
+
+
+def initializer_names(graph: onnx.ModelProto, module: nn.Module) -> dict[str, str]:
+    """For each parameter that the graph reads, the name of its initializer.
+
+    Found by content, as it is or transposed: the exporter folds the transposition of a Linear's
+    weight into the weight, and keeps one copy of equal tensors.
+    """
+    held = {_content(value): name for name, value in initializers(graph)}
+    found = {}
+    for name, parameter in module.named_parameters():
+        value = parameter.detach().float().cpu().numpy()
+        for form in (value, value.T):
+            if _content(form) in held:
+                found[name] = held[_content(form)]
+                break
+    return found
+
+
+def initializers(graph: onnx.ModelProto) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """Name and value of each."""
+    from onnx import numpy_helper
+
+    for each in graph.graph.initializer:
+        yield each.name, numpy_helper.to_array(each)
+
+
+def transposed_initializers(graph: onnx.ModelProto) -> set[str]:
+    """The names of the weights that a product reads as [in, out].
+
+    Found from the products, in whatever format their weights are: the exporter and ONNX Runtime's
+    quantizers fold transpositions into some weights and leave them to `Gemm` at others.
+    """
+    held = {each.name for each in graph.graph.initializer}
+    makers = {name: node for node in graph.graph.node for name in node.output}
+    found = set()
+    for node in graph.graph.node:
+        if node.op_type not in ("MatMul", "MatMulInteger", "Gemm"):
+            continue
+        name = node.input[1]
+        transposed = not any(each.name == "transB" and each.i for each in node.attribute)
+        while name in makers and makers[name].op_type in ("DequantizeLinear", "Transpose"):
+            transposed ^= makers[name].op_type == "Transpose"
+            name = makers[name].input[0]
+        if name in held and transposed:
+            found.add(name)
+    return found
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences tools that print, log and warn of their progress and their own internals."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _forget_origin_(graph: onnx.ModelProto) -> None:
+    """Drops what the exporter tells of where each part came from: source lines, of this machine."""
+    parts = [graph, graph.graph, *graph.graph.node, *graph.graph.initializer]
+    for part in (*parts, *graph.graph.input, *graph.graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+
+
+def _rename_(graph: onnx.ModelProto, module: nn.Module) -> None:
+    """Gives initializers the names of the parameters, and their readers those of the modules."""
+    renamed: dict[str, str] = {}
+    for parameter, initializer in initializer_names(graph, module).items():
+        renamed.setdefault(initializer, parameter)
+    for each in graph.graph.initializer:
+        each.name = renamed.get(each.name, each.name)
+    taken: set[str] = set()
+    for node in graph.graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = renamed.get(name, name)
+        owners = [name.removesuffix(".weight") for name in node.input if name.endswith(".weight")]
+        # Equal weights are one initializer with several readers, but names of nodes are unique.
+        if node.op_type in PRODUCTS and owners and owners[0] not in taken:
+            node.name = owners[0]
+            taken.add(node.name)
+
+
+def _content(value: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+    return value.dtype.str, value.shape, value.tobytes()
+
+
+def _example(tokenizer: Processor, rows: Split) -> dict[str, Tensor]:
+    """One row as a batch: copies of it, and tokens repeated or cut, with padding in the first."""
+    encoded = rows.encode(tokenizer).remove_columns("length")
+    batch = rows.collate(tokenizer, [encoded[0]] * EXAMPLE_SHAPE[0])
+    example = {}
+    for name, value in batch.items():
+        tokens = value.dim() == len(EXAMPLE_SHAPE)
+        example[name] = (
+            torch.from_numpy(np.resize(value.numpy(), EXAMPLE_SHAPE)) if tokens else value
+        )
+    if "attention_mask" in example:
+        example["attention_mask"][0, -EXAMPLE_PADDING:] = 0
+    return example
+
+
+def _open_sizes(value: Tensor) -> dict[int, Any]:
+    """Which sizes stay open: batch and length of tokens, the batch of images."""
+    count = 2 if value.dim() == len(EXAMPLE_SHAPE) else 1
+    return dict.fromkeys(range(count), torch.export.Dim.DYNAMIC)

@@ -1,0 +1,272 @@
+"""Integer formats for OpenVINO graphs, by Intel's NNCF.
+
+Weights are symmetric per output channel or group unless asked otherwise, so that a zero stays one;
+with zero points, NNCF puts zero on the grid. Activations: Jacob et al., arXiv:1712.05877; moving
+their outliers into the weights first: Xiao et al., "SmoothQuant", arXiv:2211.10438; taking the mean
+error out of the biases: Nagel et al., arXiv:1906.04721, section 4.2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compress.config.errors import UserError
+from compress.problem.classification import Classification
+from compress.runtime.components.openvino_graph import OpenVinoSource, without_telemetry
+from compress.runtime.components.openvino_rounding import (
+    check_compressed,
+    check_sizes,
+    check_static,
+    matrices,
+)
+from compress.system.packages import require
+from compress.transformer.blocks import every_linear, shape_of
+from compress.transformer.quantized_embedding import INT4_GROUP_SIZE, embedding_tables
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from compress.interfaces import Split
+
+# Operators that may multiply by a weight or look rows up in one.
+READERS = ("MatMul", "Gather", "Convolution", "GroupConvolution")
+WHOLE_ROWS = -1
+# A row that the group size does not divide is cut into smaller groups, down to this share of it:
+# more scales than asked, but not many times more.
+SMALLEST_GROUP = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticInt8:
+    """How to make weights and activations int8.
+
+    Attributes:
+        embeddings: whether the embedding tables are int8 too.
+        clipped: share of an activation's values cut off at either end of its range; 0 for none.
+        smooth_quant: SmoothQuant's alpha in [0, 1]; None for NNCF's own, negative for no smoothing.
+        bias_correction: whether biases take up the mean error.
+        accuracy_drop: largest loss of accuracy on the validation rows; layers go back to float32
+            until it is met, with weights that do not have SmoothQuant's factors though their input
+            has: that must be off. None to take what comes.
+    """
+
+    embeddings: bool
+    clipped: float
+    smooth_quant: float | None
+    bias_correction: bool
+    accuracy_drop: float | None
+
+
+def import_nncf() -> Any:
+    """The package nncf, imported when it is first needed: without telemetry and quiet.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    require("the openvino runtime", "openvino", "nncf")
+    # It puts a logger class of its own in everybody's way.
+    logger_class = logging.getLoggerClass()
+    try:
+        with without_telemetry():
+            import nncf
+            import nncf.quantization.advanced_parameters
+            import nncf.quantization.range_estimator
+    finally:
+        logging.setLoggerClass(logger_class)
+    # Its own set_log_level sets every handler that its logger has, whosever it is.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    return nncf
+
+
+def compress_weights(
+    source: OpenVinoSource, linears: str, group_size: int | None, embeddings: str
+) -> Any:
+    """The graph with integer weights that are made float again when it runs.
+
+    Args:
+        source: the float model.
+        linears: NNCF's mode for every Linear, such as "INT4_ASYM".
+        group_size: consecutive weights of a row that share a scale; None for whole rows.
+        embeddings: format of the embedding tables: none, int8 or int4.
+
+    Raises:
+        UserError: a weight is too large for a float16 scale.
+    """
+    nncf, graph = import_nncf(), source.graph
+    check_sizes(matrices(source.model.module))
+    passes: dict[tuple[str, int], list[str]] = {}
+    for name, (table, group) in group_sizes(source.model.module, group_size, embeddings).items():
+        if source.reads(name):
+            mode = f"{embeddings.upper()}_SYM" if table else linears
+            passes.setdefault((mode, group), []).append(name)
+    for (mode, group), names in passes.items():
+        with _quiet():
+            graph = nncf.compress_weights(
+                graph,
+                mode=nncf.CompressWeightsMode[mode],
+                group_size=group,
+                ignored_scope=_all_but(graph, _readers(source, names), nncf),
+                all_layers=None if mode.startswith("INT8") else True,
+                backup_mode=None if mode.startswith("INT8") else nncf.BackupMode.NONE,
+            )
+    formats = {name: how for how, names in passes.items() for name in names}
+    check_compressed(source, graph, formats)
+    return graph
+
+
+def group_sizes(
+    model: PreTrainedModel, group_size: int | None, embeddings: str
+) -> dict[str, tuple[bool, int]]:
+    """What `compress_weights` rounds, by name: whether it is a table, and the size of its groups.
+
+    Raises:
+        UserError: groups of about the size asked for divide the rows of some layer or table not.
+    """
+    found = {
+        name: (False, fitting_group(name, shape_of(linear)[1], group_size))
+        for name, linear in every_linear(model)
+    }
+    if embeddings != "none":
+        size = INT4_GROUP_SIZE if embeddings == "int4" else None
+        tables = embedding_tables(model).items()
+        found |= {n: (True, fitting_group(n, each.embedding_dim, size)) for n, each in tables}
+    return found
+
+
+def fitting_group(name: str, columns: int, asked: int | None) -> int:
+    """The largest group of at most the size asked for that divides a row.
+
+    Raises:
+        UserError: it would be many times smaller.
+    """
+    if asked is None or columns <= asked:
+        return WHOLE_ROWS
+    group = max(size for size in range(1, asked + 1) if columns % size == 0)
+    if group * SMALLEST_GROUP < asked:
+        raise UserError(
+            f"the openvino runtime needs groups that divide a row: {name} has {columns} columns, "
+            f"quantizer.group_size={asked} allows groups of {group} there"
+        )
+    return group
+
+
+def quantize_static(source: OpenVinoSource, how: StaticInt8) -> Any:
+    """The graph with weights and activations as int8, calibrated row by row.
+
+    Raises:
+        UserError: there is no row to calibrate on.
+    """
+    if not len(source.data.calibration):
+        raise UserError("quantizer=int8_static needs calibration rows, the task has none")
+    with _quiet():
+        made = _static(source, how)
+    check_static(source, made)
+    return made
+
+
+def _static(source: OpenVinoSource, how: StaticInt8) -> Any:
+    nncf = import_nncf()
+    rows = list(_rows(source, source.data.calibration))
+    tables = embedding_tables(source.model.module) if how.embeddings else {}
+    products = [name for name, _ in every_linear(source.model.module)]
+    kept = _readers(source, [*tables, *products])
+    settings: dict[str, Any] = {
+        "model": source.graph,
+        "calibration_dataset": nncf.Dataset(rows),
+        "subset_size": len(rows),
+        "model_type": nncf.ModelType.TRANSFORMER,
+        "target_device": nncf.TargetDevice.CPU,
+        "ignored_scope": _lookups_but(source.graph, kept, nncf),
+    }
+    advanced = _advanced(nncf, how)
+    if how.accuracy_drop is None:
+        return nncf.quantize(**settings, advanced_parameters=advanced)
+    if not isinstance(source.data.problem, Classification):
+        raise UserError(
+            "quantizer.accuracy_drop needs rows of one class each, got "
+            f"{type(source.data.problem).__name__}: set it to null"
+        )
+    validation = list(_rows(source, source.data.validation))
+    return nncf.quantize_with_accuracy_control(
+        **settings,
+        advanced_quantization_parameters=advanced,
+        validation_dataset=nncf.Dataset(validation),
+        validation_fn=_hits(source.data.validation.labels.tolist()),
+        max_drop=how.accuracy_drop,
+    )
+
+
+def _advanced(nncf: Any, how: StaticInt8) -> Any:
+    """NNCF's own names for the settings."""
+    parameters = nncf.quantization.advanced_parameters
+    estimators = nncf.quantization.range_estimator
+    ranges = copy.deepcopy(estimators.RangeEstimatorParametersSet.MINMAX)
+    if how.clipped:
+        ranges = copy.deepcopy(estimators.RangeEstimatorParametersSet.MEAN_QUANTILE)
+        ranges.min.quantile_outlier_prob = ranges.max.quantile_outlier_prob = how.clipped
+    smooth = parameters.AdvancedSmoothQuantParameters()
+    if how.smooth_quant is not None:
+        smooth.matmul = how.smooth_quant
+    return parameters.AdvancedQuantizationParameters(
+        disable_bias_correction=not how.bias_correction,
+        activations_range_estimator_params=ranges,
+        smooth_quant_alphas=smooth,
+    )
+
+
+def _hits(labels: Iterable[int]) -> Any:
+    """Accuracy on rows that come one by one, and whether each was right."""
+    right = list(labels)
+
+    def validate(compiled: Any, rows: Iterable[Any]) -> tuple[float, list[float]]:
+        predicted = [int(compiled(row)[0].argmax()) for row in rows]
+        hits = [float(p == y) for p, y in zip(predicted, right, strict=False)]
+        return sum(hits) / len(hits), hits
+
+    return validate
+
+
+def _rows(source: OpenVinoSource, split: Split) -> Iterator[dict[str, Any]]:
+    """Each row as a batch of one, in the split's order."""
+    tokenizer = source.model.tokenizer
+    encoded = split.encode(tokenizer).remove_columns("length")
+    wanted = {each.get_any_name() for each in source.graph.inputs}
+    for row in encoded:
+        batch = split.collate(tokenizer, [row])
+        yield {name: np.asarray(value) for name, value in batch.items() if name in wanted}
+
+
+def _readers(source: OpenVinoSource, names: Iterable[str]) -> set[str]:
+    """The operators that read the weights of some modules."""
+    every = (source.readers[f"{name}.weight"] for name in names if source.reads(name))
+    return {operator for readers in every for operator, _ in readers}
+
+
+def _all_but(graph: Any, kept: Collection[str], nncf: Any) -> Any:
+    return _ignored(graph, kept, READERS, nncf)
+
+
+def _lookups_but(graph: Any, kept: Collection[str], nncf: Any) -> Any:
+    return _ignored(graph, kept, ("Gather",), nncf)
+
+
+def _ignored(graph: Any, kept: Collection[str], kinds: Collection[str], nncf: Any) -> Any:
+    """What NNCF is to leave alone: the operators of some kinds, except those that are named."""
+    nodes = (node for node in graph.get_ops() if node.get_type_name() in kinds)
+    names = sorted({node.get_friendly_name() for node in nodes} - set(kept))
+    return nncf.IgnoredScope(names=names, validate=False)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hides NNCF's progress bars."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield

@@ -1,0 +1,206 @@
+"""How OpenVINO realizes the formats of quantizers: one class each, and the table of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import torch
+
+from compress.config.errors import ConfigError
+from compress.interfaces import Quantizer
+from compress.quantizer.bf16 import Bf16
+from compress.quantizer.int4_weight_only import Int4WeightOnly
+from compress.quantizer.int8_static import AUTO, NONE, Int8Static
+from compress.quantizer.int8_weight_only import Int8WeightOnly
+from compress.quantizer.none import NoQuantizer
+from compress.runtime.components.openvino_compression import (
+    StaticInt8,
+    compress_weights,
+    group_sizes,
+    quantize_static,
+)
+from compress.runtime.components.openvino_graph import OpenVinoSource, import_openvino
+from compress.runtime.components.openvino_rounding import check_halves, store_bfloat16_
+from compress.transformer.rounding import check_range
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Q = TypeVar("Q", bound=Quantizer)
+
+
+class OpenVinoFormat(ABC, Generic[Q]):
+    """A quantizer's format in OpenVINO.
+
+    Attributes:
+        tolerance: how far logits may be from the float model's; see `ExportResult`.
+        rounds_activations: whether what layers read is rounded as well. If not, the tolerance is of
+            the float model with the weights that the graph stands for.
+        precision: what is computed in where nothing is int8: "f32" or "bf16".
+        linears: what the weight of every Linear must be stored as; empty where the format may leave
+            some in float32.
+    """
+
+    tolerance: ClassVar[float]
+    rounds_activations: ClassVar[bool] = True
+    precision: ClassVar[str] = "f32"
+    linears: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, quantizer: Q) -> None:
+        """The format with the quantizer's settings."""
+        self.quantizer = quantizer
+
+    def check(self) -> None:
+        """Raises a ConfigError if a setting, or this machine, does not go with OpenVINO."""
+
+    def check_shapes(self, model: PreTrainedModel) -> None:
+        """Raises a ConfigError if a weight's shape does not go with the format there."""
+
+    @abstractmethod
+    def convert(self, source: OpenVinoSource) -> Any:
+        """The graph in this format; it may be the one in the source, changed.
+
+        Raises:
+            UserError: the format does not go with this model.
+        """
+
+
+class FloatFormat(OpenVinoFormat[NoQuantizer]):
+    """The graph as it is."""
+
+    # Kernels add up in other orders; at most 1e-5 in MiniLM-L6 on 853 reviews.
+    tolerance = 1e-4
+    rounds_activations = False
+    linears = ("f32",)
+
+    def convert(self, source: OpenVinoSource) -> Any:
+        """The graph as it is."""
+        return source.graph
+
+
+class Bf16Format(OpenVinoFormat[Bf16]):
+    """Every parameter as bfloat16."""
+
+    tolerance = 0.1  # at most 0.02 in MiniLM-L6 on 853 reviews
+    precision = "bf16"
+    linears = ("bf16",)
+
+    def check(self) -> None:
+        """Refuses a CPU without bfloat16 arithmetic: OpenVINO would imitate it, or fail.
+
+        Raises:
+            ConfigError: that is the case.
+        """
+        cpu = import_openvino().Core()
+        if "BF16" not in cpu.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise ConfigError(
+                "quantizer=bf16 needs a CPU with bfloat16 arithmetic in the openvino runtime "
+                "(AVX-512 BF16 or AMX), this one has none; take quantizer=none"
+            )
+
+    def convert(self, source: OpenVinoSource) -> Any:
+        """The graph with its parameters stored as bfloat16.
+
+        Raises:
+            UserError: a weight lies outside bfloat16's range; says which.
+        """
+        check_range(source.model.module, "bf16", torch.bfloat16, "none")
+        store_bfloat16_(source.graph, set(source.initializers.values()))
+        check_halves(source, source.graph, torch.bfloat16)
+        return source.graph
+
+
+class Int8WeightOnlyFormat(OpenVinoFormat[Int8WeightOnly]):
+    """The codes that torch has; their scales are float16 here."""
+
+    tolerance = 1e-4  # of sums in another order
+    rounds_activations = False
+    linears = ("i8",)
+
+    def check_shapes(self, model: PreTrainedModel) -> None:
+        """Refuses tables of int4 whose rows no group of about the usual size divides.
+
+        Raises:
+            UserError: that is the case.
+        """
+        group_sizes(model, None, self.quantizer.embeddings)
+
+    def convert(self, source: OpenVinoSource) -> Any:
+        """The graph with int8 weights."""
+        return compress_weights(source, "INT8_SYM", None, self.quantizer.embeddings)
+
+
+class Int4WeightOnlyFormat(OpenVinoFormat[Int4WeightOnly]):
+    """Int4 weights in groups, which are smaller where they do not divide a row."""
+
+    tolerance = 1e-4  # of sums in another order
+    rounds_activations = False
+    linears = ("i4", "u4")
+
+    def check_shapes(self, model: PreTrainedModel) -> None:
+        """Refuses rows that no group of about the size asked for divides.
+
+        Raises:
+            UserError: that is the case.
+        """
+        group_sizes(model, self.quantizer.group_size, self.quantizer.embeddings)
+
+    def convert(self, source: OpenVinoSource) -> Any:
+        """The graph with int4 weights."""
+        how = self.quantizer
+        mode = "INT4_SYM" if how.symmetric else "INT4_ASYM"
+        return compress_weights(source, mode, how.group_size, how.embeddings)
+
+
+class Int8StaticFormat(OpenVinoFormat[Int8Static]):
+    """Int8 weights and activations, the products of attention too.
+
+    SmoothQuant and bias correction are on by default. A percentile is taken row by row, and the
+    mean of the rows counts.
+    """
+
+    # Single logits of MiniLM-L6 on 853 reviews: at most 0.12, without SmoothQuant 0.23.
+    tolerance = 0.75
+
+    def check(self) -> None:
+        """Refuses what NNCF does not have.
+
+        Raises:
+            ConfigError: a setting asks for it.
+        """
+        if self.quantizer.calibration == "entropy":
+            raise ConfigError(
+                "quantizer.calibration=entropy is not supported by the openvino runtime; "
+                "supported: minmax, percentile"
+            )
+
+    def convert(self, source: OpenVinoSource) -> Any:
+        """The graph with int8 weights and activations.
+
+        Raises:
+            UserError: there are no calibration rows.
+        """
+        how = self.quantizer
+        alphas = {AUTO: None if how.accuracy_drop is None else -1.0, NONE: -1.0}
+        strength = how.smooth_quant
+        return quantize_static(
+            source,
+            StaticInt8(
+                embeddings=how.embeddings == "int8",
+                clipped=(100 - how.percentile) / 200 if how.calibration == "percentile" else 0.0,
+                smooth_quant=alphas[strength] if isinstance(strength, str) else strength,
+                bias_correction=how.bias_correction is not False,
+                accuracy_drop=how.accuracy_drop,
+            ),
+        )
+
+
+FORMATS: Mapping[type[Quantizer], type[OpenVinoFormat[Any]]] = {
+    NoQuantizer: FloatFormat,
+    Bf16: Bf16Format,
+    Int8WeightOnly: Int8WeightOnlyFormat,
+    Int4WeightOnly: Int4WeightOnlyFormat,
+    Int8Static: Int8StaticFormat,
+}

@@ -1,0 +1,195 @@
+"""The check that weights in an OpenVINO graph stand for the float weights that they were made of.
+
+NNCF rounds to float16 scales, and in its symmetric mode the extreme of larger magnitude becomes the
+lowest code; the other extreme may be off by up to a step, as codes end one earlier on that side.
+SmoothQuant moves factors from activations into weights; the graph says which, and they are taken
+out again. Biases, which a correction changes, are not checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from compress.config.errors import UserError
+from compress.runtime.components.openvino_graph import (
+    OpenVinoSource,
+    constants,
+    float_weights,
+    import_openvino,
+    operators,
+)
+from compress.transformer.blocks import every_linear, weight_matrix
+from compress.transformer.packing import FLOAT32_SLACK, LARGEST_CODE, channel_bound, in_groups
+from compress.transformer.quantized_embedding import embedding_tables
+from compress.transformer.rounding import check_rounding, half_ulp
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+SMOOTHING = "nncf_smooth_quant"  # in the name of the node that divides activations
+LARGEST_WEIGHT = 7 * torch.finfo(torch.float16).max  # of the format with the fewest steps
+# In its fix_zero_filters_symmetric.
+EMPTY_CHANNEL, SMALLEST_RANGE = 0.01, 8e-5
+SMALLEST_STEP = torch.finfo(torch.float32).eps  # NNCF's smallest scale
+
+
+def matrices(module: PreTrainedModel) -> dict[str, Float[Tensor, "rows columns"]]:
+    """The float weights that formats change: of every Linear as [out, in], and of the tables."""
+    linears = {name: weight_matrix(linear).detach() for name, linear in every_linear(module)}
+    tables = {name: table.weight.detach() for name, table in embedding_tables(module).items()}
+    return {**linears, **tables}
+
+
+def check_sizes(weights: Mapping[str, Tensor]) -> None:
+    """Refuses weights that would need a scale which float16 does not have.
+
+    Args:
+        weights: by the name of the layer.
+
+    Raises:
+        UserError: one is too large.
+    """
+    for name, weight in weights.items():
+        found = float(weight.abs().max())
+        if found > LARGEST_WEIGHT:
+            raise UserError(
+                f"scales of weights are float16 in the openvino runtime: {name} has a weight of "
+                f"{found:g}, at most {LARGEST_WEIGHT:g} is supported"
+            )
+
+
+def check_compressed(
+    source: OpenVinoSource, graph: Any, formats: Mapping[str, tuple[str, int]]
+) -> None:
+    """Checks weights that NNCF made integers of; see `check_rounding`.
+
+    Args:
+        source: the float model.
+        graph: after `nncf.compress_weights`.
+        formats: by the name of a layer, NNCF's mode and the size of a group, or -1 for whole rows.
+    """
+    weights = matrices(source.model.module)
+    for name, _, _, restored in _read(source, graph, formats):
+        mode, group_size = formats[name]
+        bound = compressed_bound(weights[name], mode, group_size)
+        check_rounding(name, weights[name], restored, bound)
+
+
+def compressed_bound(
+    weight: Float[Tensor, "rows columns"], mode: str, group_size: int
+) -> Float[Tensor, "rows columns"]:
+    """The largest error of NNCF's weight compression, for each weight.
+
+    Half a step, one where the far end of the range is cut off, and what float16 adds to a scale.
+    """
+    grouped = in_groups(weight, group_size if group_size > 0 else weight.shape[1])
+    if mode.endswith("ASYM"):
+        ends = grouped.aminmax(dim=-1)
+        levels = LARGEST_CODE
+        step = (ends.max.clamp(min=0) - ends.min.clamp(max=0)) / levels
+        cut = torch.zeros_like(grouped)
+    else:
+        levels = 2 ** (int(mode[3]) - 1)
+        step = grouped.abs().amax(dim=-1) / levels
+        cut = grouped.abs() - (levels - 1) * step[..., None]
+    step = step.clamp_min(SMALLEST_STEP)[..., None]
+    # Below its smallest normal number steps of float16 are even, and small scales off by more.
+    scale = levels * half_ulp(step, torch.float16)
+    return (torch.maximum(step / 2, cut) * (1 + FLOAT32_SLACK) + scale).flatten(-2)
+
+
+def check_static(source: OpenVinoSource, graph: Any) -> None:
+    """Checks the weights of a graph that NNCF made all int8 of; see `check_rounding`."""
+    weights = matrices(source.model.module)
+    for name, reader, index, restored in _read(source, graph, weights):
+        factors = _smoothing(reader, index)
+        weight = weights[name] if factors is None else weights[name] * factors
+        check_rounding(name, weight, restored, static_bound(weight))
+
+
+def static_bound(weight: Float[Tensor, "out in"]) -> Float[Tensor, "out 1"]:
+    """The largest error of the weights that `nncf.quantize` makes int8.
+
+    Half a step of an output channel, but no steps smaller than for a hundredth of the layer's
+    largest weight or 8e-5, below which a channel counts as empty. Levels are computed from the ends
+    of their range, which moves them a little.
+    """
+    largest = weight.abs().amax(dim=1, keepdim=True)
+    smallest = (largest.max() * EMPTY_CHANNEL).clamp_min(SMALLEST_RANGE)
+    return 1.01 * channel_bound(largest.maximum(smallest))
+
+
+def check_halves(source: OpenVinoSource, graph: Any, dtype: torch.dtype) -> None:
+    """Checks the weights of a graph that are floats of 16 bits now; see `check_rounding`."""
+    weights = matrices(source.model.module)
+    for name, _, _, restored in _read(source, graph, weights):
+        check_rounding(name, weights[name], restored, half_ulp(weights[name], dtype))
+
+
+def store_bfloat16_(graph: Any, names: set[str]) -> None:
+    """Replaces float32 constants by bfloat16 ones that are made float32 where they are read.
+
+    Args:
+        graph: changed.
+        names: of the constants.
+    """
+    openvino = import_openvino()
+    for name, constant in constants(graph).items():
+        if name not in names:
+            continue
+        rounded = torch.from_numpy(np.array(constant.get_data())).bfloat16().view(torch.int16)
+        tensor = openvino.Tensor(openvino.Type.bf16, list(rounded.shape))
+        tensor.data.view(np.int16)[...] = rounded.numpy()
+        stored = openvino.op.Constant(tensor)
+        wide = openvino.opset13.convert(stored, "f32")
+        constant.output(0).replace(wide.output(0))
+        constant.set_friendly_name(f"{name}/float32")
+        stored.set_friendly_name(name)
+
+
+def _read(
+    source: OpenVinoSource, graph: Any, names: Iterable[str]
+) -> Iterator[tuple[str, Any, int, Float[Tensor, "rows columns"]]]:
+    """The weights of some layers, made float by OpenVINO itself, each time that they are read.
+
+    Yields:
+        The layer's name, the operator that reads the weight, as which input, and the weight.
+    """
+    # A layer whose result nothing reads is not in the graph.
+    places = [
+        (name, reader) for name in names if source.reads(name)
+        for reader in source.readers[f"{name}.weight"]
+    ]  # fmt: skip
+    nodes = operators(graph)
+    weights = float_weights(graph, [reader for _, reader in places])
+    for (name, reader), weight in zip(places, weights, strict=True):
+        node = nodes[reader[0]]
+        yield name, node, reader[1], weight.T if _reads_columns(node) else weight
+
+
+def _reads_columns(node: Any) -> bool:
+    """Whether an operator reads a weight as [in, out]."""
+    product = node.get_type_name() == "MatMul"
+    return product and not node.get_attributes()["transpose_b"]
+
+
+def _smoothing(reader: Any, index: int) -> Float[Tensor, " in"] | None:
+    """The factors that SmoothQuant multiplied the columns of a weight by; None for none.
+
+    Args:
+        reader: the operator that reads the weight, in the format's graph.
+        index: as which of its two inputs.
+    """
+    node = reader.input_value(1 - index).get_node()
+    while node.get_type_name() in ("FakeQuantize", "Multiply"):
+        if SMOOTHING in node.get_friendly_name() and node.get_type_name() == "Multiply":
+            divisors = node.input_value(1).get_node().get_data()
+            return 1 / torch.from_numpy(np.array(divisors)).flatten()
+        node = node.input_value(0).get_node()
+    return None

@@ -1,0 +1,192 @@
+"""The onnxruntime runtime: an ONNX graph of the model, executed by Microsoft's kernels.
+
+`components/onnx_export.py` makes the graph. It runs on the CPU alone. The session fuses what it can
+when it loads; onnxruntime.transformers' offline fusions found nothing more in these graphs that
+paid (MiniLM-L6, 1 x 128 tokens, one thread: 60 ms without them, 67 with), so they are not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from compress.config.blame import blame
+from compress.config.errors import ConfigError, UserError
+from compress.interfaces import (
+    CompressedModel,
+    Device,
+    ExportResult,
+    InferenceModel,
+    Quantizer,
+    Runtime,
+    StageContext,
+    Step,
+)
+from compress.runtime.components.exportable import check_exportable
+from compress.runtime.components.onnx_export import (
+    export_graph,
+    initializer_names,
+    initializers,
+    transposed_initializers,
+)
+from compress.runtime.components.onnx_formats import FORMATS
+from compress.runtime.components.onnx_quantize import CODES
+from compress.store.artifact import RunSpec, finalize, new_folder, read_spec
+from compress.system.packages import require
+from compress.transformer.positions import check_length, position_count
+from compress.transformer.processors import read_written_processor
+from compress.transformer.torch_model import TorchModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+GRAPH = "model.onnx"
+PACKAGES = ("onnxruntime", "onnx", "onnxscript")
+ERRORS_ALONE = 3  # ONNX Runtime's log level; it warns of its own choices
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxRuntime(Runtime):
+    """ONNX Runtime on the CPU."""
+
+    kind = "onnxruntime"
+    libraries = ("onnxruntime",)
+
+    @classmethod
+    def supports(cls, quantizer: type[Quantizer]) -> bool:
+        """Whether the quantizer is in the table of formats."""
+        return quantizer in FORMATS
+
+    def check(self, quantizer: Quantizer, device: Device) -> None:
+        """Refuses what ONNX Runtime does not have, and to go without it.
+
+        Raises:
+            UserError: that is the case.
+        """
+        if device.torch_device != "cpu":
+            raise ConfigError(
+                f"the onnxruntime runtime runs on cpu, got device={device.torch_device}"
+            )
+        with blame("device"):  # whatever the format is
+            require("the onnxruntime runtime", "onnxruntime", *PACKAGES)
+        FORMATS[type(quantizer)](quantizer).check()
+
+    def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
+        """Refuses an architecture that cannot be exported.
+
+        Raises:
+            UserError: it cannot.
+        """
+        check_exportable(model, "onnxruntime")
+
+    def export(
+        self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
+    ) -> ExportResult:
+        """Makes a graph of the model, puts it into the format and writes it."""
+        format_ = FORMATS[type(quantizer)](quantizer)
+        graph = export_graph(model.module, model.tokenizer, ctx.data.train)
+        weights = initializer_names(graph, model.module)
+        graph = format_.convert(graph, model, ctx)
+        held = {each.name for each in graph.graph.initializer}
+        codes = {name: f"{name}{CODES}" for name in weights.values()}
+        weights = {p: codes[n] if codes[n] in held else n for p, n in weights.items()}
+        new_folder(folder)
+        (folder / GRAPH).write_bytes(graph.SerializeToString())
+        model.module.config.save_pretrained(folder)
+        spec = RunSpec(
+            self.kind,
+            type(model.module).__name__,
+            options={
+                "precision": format_.precision,
+                "positions": position_count(model.module),
+            },
+            weights=weights,
+        )
+        finalize(model.then(model.module, Step("quantizer", quantizer.describe())), folder, spec)
+        reference = TorchModel(model.module, model.tokenizer, ctx.device.torch_device)
+        return ExportResult(reference, format_.tolerance, format_.rounds_activations)
+
+    @classmethod
+    def load(cls, folder: Path, torch_device: str, threads: int | None) -> OnnxModel:
+        """The model in a verified folder that this runtime wrote.
+
+        Raises:
+            UserError: ONNX Runtime is not installed, the processor is no CPU, or the graph is
+                damaged.
+        """
+        if torch_device != "cpu":
+            raise UserError(f"{folder} runs on cpu in the onnxruntime runtime, got {torch_device}")
+        return OnnxModel(folder, threads)
+
+
+class OnnxModel(InferenceModel):
+    """A session, ready to run."""
+
+    def __init__(self, folder: Path, threads: int | None) -> None:
+        """Loads the graph.
+
+        Args:
+            folder: verified; `weights` reads it again when it is asked for, so that
+                the model is not held twice.
+            threads: to compute with; null for ONNX Runtime's own choice.
+        """
+        self.tokenizer = read_written_processor(folder)
+        self._path, self._spec = folder / GRAPH, read_spec(folder)
+        self.precision = self._spec.options["precision"]
+        self._session = _session(self._path, threads)
+        self._inputs = [each.name for each in self._session.get_inputs()]
+
+    def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
+        """Logits of one padded batch.
+
+        Raises:
+            UserError: it is longer than the model's table of positions.
+        """
+        check_length(batch, self._spec.options["positions"])
+        inputs = {name: batch[name].cpu().numpy() for name in self._inputs}
+        return torch.from_numpy(self._session.run(["logits"], inputs)[0])
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Every parameter by its name in torch: float, or symmetric codes."""
+        import onnx
+
+        graph = onnx.load(str(self._path))
+        held, transposed = dict(initializers(graph)), transposed_initializers(graph)
+        for parameter, name in self._spec.weights.items():
+            # Copied: torch wants memory that it may write to.
+            weight = torch.from_numpy(held[name].copy())
+            yield parameter, weight.T if name in transposed else weight
+
+    def synchronize(self) -> None:
+        """Nothing: a prediction is there when `predict` returns."""
+
+
+def _session(path: Path, threads: int | None) -> Any:
+    """A session on the CPU.
+
+    Raises:
+        UserError: ONNX Runtime is not installed, or the file is no graph that it can run.
+    """
+    require("the onnxruntime runtime", "onnxruntime", *PACKAGES)
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ALONE
+    if not torch.cpu._is_vnni_supported():
+        # Sums of int8 products overflow there; these kernels are slower and exact. With VNNI they
+        # give the same logits and take 1.7 times as long.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    damaged = (states.InvalidProtobuf, states.InvalidGraph, states.InvalidArgument, states.Fail)
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except (*damaged, states.NotImplemented, states.NoSuchFile) as error:
+        raise UserError(f"{path} is damaged: ONNX Runtime cannot read it") from error

@@ -1,0 +1,271 @@
+"""The openvino runtime: Intel's compiler for CPUs, made for x86 and for int8.
+
+The model goes there as the ONNX graph of `components/onnx_export.py`. By default OpenVINO computes
+in bfloat16 wherever the processor can, whatever the model is stored in, and rounds what a
+weight-only Linear reads to int8 on the fly. Here the format says what is computed in: both are set.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from compress.config.blame import blame
+from compress.config.errors import ConfigError, UserError
+from compress.interfaces import (
+    CompressedModel,
+    Device,
+    ExportResult,
+    InferenceModel,
+    Quantizer,
+    Runtime,
+    StageContext,
+    Step,
+)
+from compress.runtime.components.exportable import check_exportable
+from compress.runtime.components.onnx_export import export_graph, initializer_names
+from compress.runtime.components.openvino_formats import FORMATS, OpenVinoFormat
+from compress.runtime.components.openvino_graph import (
+    OpenVinoSource,
+    all_readers,
+    constants,
+    float_weights,
+    import_openvino,
+    name_weights_,
+    read_graph,
+    transposed_constants,
+    weight_bits,
+    weight_readers,
+    weight_tensor,
+    with_weights,
+)
+from compress.store.artifact import RunSpec, finalize, new_folder, read_spec
+from compress.system.packages import require
+from compress.transformer.blocks import every_linear
+from compress.transformer.positions import check_length, position_count
+from compress.transformer.processors import read_written_processor
+from compress.transformer.torch_model import TorchModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+GRAPH = "model.xml"
+FLOAT_BITS = 32
+# To compile takes a quarter of a second for a small model: worth it for a shape that comes so often
+# in a row, and never reached while rows of all lengths are scored.
+HOT_STREAK = 8
+# To export; what was exported needs openvino alone.
+PACKAGES = ("openvino", "nncf", "onnx", "onnxscript")
+# By model type, why not: OpenVINO reads the graph of these and gives other numbers.
+UNSUPPORTED = {"fnet": "its Fourier transform does not give the same numbers there"}
+PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "i8": "int8", "u8": "int8"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenVino(Runtime):
+    """OpenVINO on the CPU.
+
+    Attributes:
+        specialize: whether a shape that keeps coming gets a graph compiled for it alone, which is a
+            tenth faster at batch 1 and takes the memory of a second compiled model.
+    """
+
+    kind = "openvino"
+    libraries = ("openvino", "nncf")
+
+    specialize: bool
+
+    @classmethod
+    def supports(cls, quantizer: type[Quantizer]) -> bool:
+        """Whether the quantizer is in the table of formats."""
+        return quantizer in FORMATS
+
+    def check(self, quantizer: Quantizer, device: Device) -> None:
+        """Refuses what OpenVINO does not have, and to go without it.
+
+        Raises:
+            UserError: that is the case.
+        """
+        if device.torch_device != "cpu":
+            raise ConfigError(f"the openvino runtime runs on cpu, got device={device.torch_device}")
+        with blame("device"):  # whatever the format is
+            require("the openvino runtime", "openvino", *PACKAGES)
+        FORMATS[type(quantizer)](quantizer).check()
+
+    def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
+        """Refuses an architecture that cannot be exported, or shapes that do not go with a format.
+
+        Raises:
+            UserError: they do not.
+        """
+        reason = UNSUPPORTED.get(model.config.model_type)
+        if reason is not None:
+            raise ConfigError(
+                f"{type(model).__name__} is not supported by the openvino runtime: {reason}; "
+                "supported: torch (device=cpu), onnxruntime (device=cpu_onnxruntime)"
+            )
+        check_exportable(model, "openvino")
+        FORMATS[type(quantizer)](quantizer).check_shapes(model)
+
+    def export(
+        self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
+    ) -> ExportResult:
+        """Converts the model to a graph, puts that into the format and writes it."""
+        format_ = FORMATS[type(quantizer)](quantizer)
+        openvino = import_openvino()
+        onnx_graph = export_graph(model.module, model.tokenizer, ctx.data.train)
+        initializers = initializer_names(onnx_graph, model.module)
+        graph = openvino.Core().read_model(onnx_graph.SerializeToString(), b"")
+        readers = weight_readers(graph, initializers)
+        every = all_readers(graph, initializers, readers)
+        source = OpenVinoSource(graph, initializers, every, model, ctx.data)
+        graph = format_.convert(source)
+        module = model.module
+        if not format_.rounds_activations and quantizer.weight_bits < FLOAT_BITS:
+            weights_now = float_weights(graph, list(readers.values()))
+            module = with_weights(module, dict(zip(readers, weights_now, strict=True)))
+        weights = name_weights_(graph, readers)
+        kinds = _linear_kinds(graph, model.module, weights)
+        _check_kinds(format_, kinds)
+        new_folder(folder)
+        # By default save_model makes float32 weights float16.
+        openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
+        model.module.config.save_pretrained(folder)
+        options = {
+            "precision": format_.precision,
+            "positions": position_count(model.module),
+            "specialize": self.specialize,
+        }
+        architecture = type(model.module).__name__
+        spec = RunSpec(self.kind, architecture, options=options, weights=weights)
+        notes = {"linear_weights": dict(Counter(kinds.values()))}
+        step = Step("quantizer", quantizer.describe(), notes=notes)
+        finalize(model.then(model.module, step), folder, spec)
+        reference = TorchModel(module, model.tokenizer, ctx.device.torch_device)
+        return ExportResult(reference, format_.tolerance, format_.rounds_activations)
+
+    @classmethod
+    def load(cls, folder: Path, torch_device: str, threads: int | None) -> OpenVinoModel:
+        """The model in a verified folder that this runtime wrote.
+
+        Raises:
+            UserError: OpenVINO is not installed, the processor is no CPU, or the graph is damaged.
+        """
+        if torch_device != "cpu":
+            raise UserError(f"{folder} runs on cpu in the openvino runtime, got {torch_device}")
+        return OpenVinoModel(folder, threads)
+
+
+class OpenVinoModel(InferenceModel):
+    """A compiled graph, ready to run."""
+
+    def __init__(self, folder: Path, threads: int | None) -> None:
+        """Compiles the graph for this processor.
+
+        Args:
+            folder: verified; `weights` reads it again when it is asked for, so that
+                the model is not held twice.
+            threads: to compute with; null for OpenVINO's own choice.
+        """
+        self.tokenizer = read_written_processor(folder)
+        self._folder, self._spec = folder, read_spec(folder)
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": self._spec.options["precision"],
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        }
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        self._settings = settings
+        self._compiled = self._compile(None)
+        self._inputs = [each.get_any_name() for each in self._compiled.inputs]
+        self.precision = executed_precision(self._compiled)
+        # The shape that came last, how often in a row, and the graph that is for it alone.
+        self._shape: tuple[int, ...] = ()
+        self._streak = 0
+        self._special: Any = None
+
+    def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
+        """Logits of one padded batch.
+
+        Raises:
+            UserError: it is longer than the model's table of positions.
+        """
+        # OpenVINO does not check what a lookup asks for: it would give numbers all the same.
+        check_length(batch, self._spec.options["positions"])
+        inputs = {name: batch[name].cpu().numpy() for name in self._inputs}
+        result = self._graph_for(inputs[self._inputs[0]].shape)(inputs)
+        return torch.from_numpy(result[0])
+
+    def _graph_for(self, shape: tuple[int, ...]) -> Any:
+        """The graph to run: one for every shape, or the one for a shape that keeps coming."""
+        if shape != self._shape:
+            self._shape, self._streak, self._special = shape, 0, None
+        self._streak += 1
+        # Models that were saved before there was a choice have none.
+        if self._streak == HOT_STREAK and self._spec.options.get("specialize"):
+            self._special = self._compile(shape)
+        return self._special or self._compiled
+
+    def _compile(self, shape: tuple[int, ...] | None) -> Any:
+        """The graph for this processor, for inputs of any shape or of one."""
+        graph = read_graph(self._folder / GRAPH)
+        if shape is not None:
+            graph.reshape({name: list(shape) for name in self._inputs})
+        return import_openvino().Core().compile_model(graph, "CPU", self._settings)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Every parameter by its name in torch: float, or codes counted from their zero points."""
+        graph = read_graph(self._folder / GRAPH)  # its nodes know their readers while it lives
+        held, transposed = constants(graph), transposed_constants(graph)
+        for parameter, name in self._spec.weights.items():
+            weight = weight_tensor(held[name])
+            yield parameter, weight.T if name in transposed else weight
+
+    def packed_bits(self) -> Mapping[str, int]:
+        """Those of the int4 codes."""
+        held = constants(read_graph(self._folder / GRAPH))
+        bits = {parameter: weight_bits(held[n]) for parameter, n in self._spec.weights.items()}
+        return {parameter: count for parameter, count in bits.items() if count < 8}
+
+    def synchronize(self) -> None:
+        """Nothing: a prediction is there when `predict` returns."""
+
+
+def executed_precision(compiled: Any) -> str:
+    """What most of a compiled model's Linear layers compute in."""
+    return PRECISIONS[linear_types(compiled).most_common(1)[0][0]]
+
+
+def linear_types(compiled: Any) -> Counter[str]:
+    """The types that a compiled model's Linear layers read, from the graph that really runs."""
+    kinds: Counter[str] = Counter()
+    for node in compiled.get_runtime_model().get_ops():
+        if str(node.get_rt_info()["layerType"].astype(str)) == "FullyConnected":
+            kinds[node.input_value(0).get_element_type().get_type_name()] += 1
+    return kinds
+
+
+def _linear_kinds(graph: Any, module: PreTrainedModel, names: Mapping[str, str]) -> dict[str, str]:
+    """What the weight of each Linear is stored as, by the Linear's name."""
+    held = constants(graph)
+    return {
+        name: held[names[f"{name}.weight"]].get_element_type().get_type_name()
+        for name, _ in every_linear(module)
+        if f"{name}.weight" in names
+    }
+
+
+def _check_kinds(format_: OpenVinoFormat[Any], kinds: Mapping[str, str]) -> None:
+    """Checks that the format is what it says."""
+    allowed = format_.linears
+    others = {name: kind for name, kind in kinds.items() if allowed and kind not in allowed}
+    assert not others, f"{type(format_).__name__} left {others}"

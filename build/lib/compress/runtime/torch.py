@@ -1,0 +1,129 @@
+"""The torch runtime: execution of the modules themselves, eager or through torch.compile."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from compress.config.errors import ConfigError
+from compress.interfaces import (
+    CompressedModel,
+    Device,
+    ExportResult,
+    Quantizer,
+    Runtime,
+    StageContext,
+    Step,
+)
+from compress.quantizer.components.torch_format import TorchFormat
+from compress.store.artifact import read_model, read_spec, write_model
+from compress.transformer.processors import read_written_processor
+from compress.transformer.torch_model import TorchModel, require_compiler
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+# The reloaded model runs the same operators on the same numbers; this allows for another order
+# of summation in the processor's kernels and nothing more.
+RELOAD_TOLERANCE = 1e-5
+# torch.compile leaves out roundings between the operators that it fuses: a bfloat16 MiniLM-L6 was
+# off by one bfloat16 step of its largest logit.
+FUSED_ROUNDINGS = 4
+COMPILE = "compile"  # in a folder's `runtime.json`
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchRuntime(Runtime):
+    """Torch.
+
+    Attributes:
+        compile: whether torch.compile turns the modules into kernels when they are loaded. That
+            takes up to a minute for each kind of shape, and a C++ compiler.
+    """
+
+    kind = "torch"
+
+    compile: bool
+
+    @classmethod
+    def supports(cls, quantizer: type[Quantizer]) -> bool:
+        """Whether the quantizer has a transform of torch modules."""
+        return issubclass(quantizer, TorchFormat)
+
+    def check(self, quantizer: Quantizer, device: Device) -> None:
+        """Refuses a format that torch does not have on the device, or cannot compile.
+
+        Raises:
+            UserError: it is not supported, or there is nothing to compile with.
+        """
+        assert isinstance(quantizer, TorchFormat), "that is what was checked"
+        name = type(quantizer).__name__
+        if device.torch_device not in quantizer.torch_devices:
+            allowed = ", ".join(quantizer.torch_devices)
+            raise ConfigError(
+                f"quantizer {name} runs on {allowed} in the torch runtime, got "
+                f"device={device.torch_device}"
+            )
+        quantizer.check_torch()
+        if self.compile and not quantizer.compiles:
+            raise ConfigError(
+                f"device.runtime.compile=true does not go with quantizer {name}: its kernels take "
+                "packed weights, at each of which torch.compile would end one graph and begin "
+                "another; set device.runtime.compile=false"
+            )
+        if self.compile:
+            require_compiler()
+
+    def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
+        """Refuses a model whose own code does not run in the format.
+
+        Raises:
+            UserError: that is the case.
+        """
+        assert isinstance(quantizer, TorchFormat), "check() refused other formats"
+        quantizer.check_torch_model(model)
+
+    def export(
+        self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
+    ) -> ExportResult:
+        """Quantizes a copy of the model and writes it."""
+        assert isinstance(quantizer, TorchFormat), "check() refused other formats"
+        module = _with_same_weights(model.module)
+        quantizer.quantize_torch_(module)
+        step = Step("quantizer", quantizer.describe())
+        # The last step of a model that was trained for the format says so already.
+        told = model.history[-1].settings == step.settings
+        exported = replace(model, module=module) if told else model.then(module, step)
+        options = {COMPILE: self.compile}
+        write_model(exported, folder, self.kind, options)
+        written = TorchModel(module, model.tokenizer, ctx.device.torch_device)
+        rounding = FUSED_ROUNDINGS * torch.finfo(module.dtype).eps if self.compile else 0.0
+        return ExportResult(written, max(RELOAD_TOLERANCE, rounding))
+
+    @classmethod
+    def load(cls, folder: Path, torch_device: str, threads: int | None) -> TorchModel:
+        """The model in a verified folder that this runtime wrote.
+
+        Threads are the process's own in torch: `Device.session` sets them.
+
+        Raises:
+            UserError: it is to be compiled and there is nothing to do it with.
+        """
+        module = read_model(folder)
+        # A stage's model is written without options: it is not deployed.
+        compiled = bool(read_spec(folder).options.get(COMPILE, False))
+        return TorchModel(module, read_written_processor(folder), torch_device, compiled=compiled)
+
+
+def _with_same_weights(module: PreTrainedModel) -> PreTrainedModel:
+    """A copy of the modules alone: formats put others in their place and change no weight."""
+    parameters = {
+        id(p): torch.nn.Parameter(p.detach(), p.requires_grad) for p in module.parameters()
+    }
+    buffers = {id(buffer): buffer for buffer in module.buffers()}
+    return copy.deepcopy(module, {**parameters, **buffers})

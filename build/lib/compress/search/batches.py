@@ -1,0 +1,98 @@
+"""The loop of a search whose trials one of Hydra's launchers runs: joblib, submitit, Ray.
+
+A launcher takes a batch of jobs and returns when all of them are done, so a batch waits for its
+slowest trial. What the launcher's processes do with the machine they know themselves: nobody is
+held while a model is timed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+
+from compress.config.ending import one_line
+from compress.config.errors import UserError
+from compress.search.scheduler import Interrupted, Interrupts, Scheduler
+from compress.search.space import overrides_of
+from compress.search.trials import Claim
+
+WAIT_SECONDS = 1.0
+FIRST_INTERRUPT = "stopping after this batch of trials"
+
+
+@dataclass
+class Batches:
+    """One process that has a launcher run trials of a study.
+
+    Attributes:
+        size: trials in a batch.
+        fixed: overrides of every job, before those of the point.
+    """
+
+    scheduler: Scheduler
+    launcher: Launcher
+    size: int
+    fixed: tuple[str, ...]
+    interrupts: Interrupts = field(default_factory=lambda: Interrupts(FIRST_INTERRUPT))
+
+    def run(self) -> None:
+        """Runs trials until the budget is used up.
+
+        Raises:
+            Interrupted: it ended before that, on the user's wish or at another limit.
+            UserError: every trial would fail like one that did.
+        """
+        over = ""
+        with self.interrupts.counted():
+            while not over:
+                self.scheduler.keep_up()
+                claims = self._claims()
+                if claims:
+                    self._launch(claims)
+                elif self.scheduler.waits():
+                    time.sleep(WAIT_SECONDS)
+                else:
+                    return
+                over = "it was interrupted" if self.interrupts.count else self.scheduler.limit()
+        raise Interrupted(over)
+
+    def _claims(self) -> list[Claim]:
+        claims: list[Claim] = []
+        while len(claims) < self.size and (claim := self.scheduler.next()) is not None:
+            claims.append(claim)
+        return claims
+
+    def _launch(self, claims: Sequence[Claim]) -> None:
+        """Runs a batch. A job that leaves no record failed, whatever the launcher says."""
+        # Launchers number a batch's folders from the first one's on; trials may have gaps.
+        overrides = [
+            [*self.fixed, *overrides_of(claim.point), f"hydra.sweep.subdir={claim.number}"]
+            for claim in claims
+        ]
+        reasons: Sequence[str | None]
+        try:
+            done = self.launcher.launch(overrides, initial_job_idx=claims[0].number)
+            reasons = [_reason(each) for each in done]
+        except Exception as raised:
+            reasons = [f"the launcher failed: {one_line(raised)}"] * len(claims)
+        shared: UserError | None = None
+        for claim, reason in zip(claims, reasons, strict=True):
+            try:
+                self.scheduler.end(claim, reason)
+            except UserError as error:
+                shared = shared or error  # once the others of the batch are written down
+        if shared is not None:
+            raise shared
+
+
+def _reason(done: JobReturn) -> str | None:
+    """What a job ended with, beside what its record says; None if it went well."""
+    try:
+        _ = done.return_value  # raises what the job raised
+    except BaseException as raised:
+        return one_line(raised)
+    return None

@@ -1,0 +1,157 @@
+"""The loop of a search on this machine: hands trials to workers and hears what comes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from compress.config.errors import UserError
+from compress.search.job import Outcome
+from compress.search.reporter import Order
+from compress.search.scheduler import Interrupted, Interrupts, Scheduler
+from compress.search.space import overrides_of
+from compress.search.worker_pool import Died, Worker, WorkerPool
+
+LISTEN_SECONDS = 0.25
+FORCED = 2  # interrupts after which nothing is waited for
+FIRST_INTERRUPT = "stopping before the next stage of each trial; once more to stop at once"
+
+
+class Screen(Protocol):
+    """Shows how the search goes."""
+
+    def update(self, driver: Driver) -> None:
+        """Called often."""
+
+
+@dataclass
+class Driver:
+    """One process that has its workers run trials of a study.
+
+    Attributes:
+        fixed: overrides of every job, before those of the point.
+        over: why no more trials are begun; "" while they are.
+    """
+
+    scheduler: Scheduler
+    worker_pool: WorkerPool
+    fixed: tuple[str, ...]
+    screen: Screen
+    over: str = ""
+    interrupts: Interrupts = field(default_factory=lambda: Interrupts(FIRST_INTERRUPT))
+
+    def run(self) -> None:
+        """Runs trials until the budget is used up.
+
+        Raises:
+            Interrupted: it ended before that, on the user's wish or at another limit.
+            UserError: every trial would fail like one that did.
+        """
+        with self.interrupts.counted():
+            try:
+                while self._go_on():
+                    self._listen()
+            except UserError:
+                self._give_up()
+                raise
+        if self.over:
+            raise Interrupted(self.over)
+
+    def _listen(self) -> None:
+        """Hears what workers have to say, and sees to them."""
+        self.worker_pool.fill()
+        for worker, news in self.worker_pool.listen(LISTEN_SECONDS):
+            self._handle(worker, news)
+        self._check_times()
+        self.worker_pool.share_quiet()
+        self.screen.update(self)
+
+    def _go_on(self) -> bool:
+        """Hands out trials; says whether there is anything left to wait for."""
+        self.scheduler.keep_up()
+        if self.interrupts.count >= FORCED:
+            self._give_up()
+            return False
+        self._check_limits()
+        if not self.over:
+            self._hand_out()
+        if self.worker_pool.busy():
+            return True
+        if self.over:
+            return False
+        return not self.worker_pool.all_ready() or self.scheduler.waits()
+
+    def _hand_out(self) -> None:
+        for worker in self.worker_pool.idle():
+            claim = self.scheduler.next()
+            if claim is None:
+                return
+            order = Order(
+                claim.number,
+                (*self.fixed, *overrides_of(claim.point)),
+                self.scheduler.goals.constraints,
+                dict(self.scheduler.baseline),
+                self.scheduler.limits.look,
+            )
+            worker.begin(claim, order)
+
+    def _handle(self, worker: Worker, news: str | Outcome | Died) -> None:
+        match news:
+            case "ready":
+                worker.ready = True
+            case "quiet":
+                worker.wants_quiet = True
+            case "loud":
+                worker.has_quiet = False
+            case Died():
+                self._bury(worker, str(news))
+            case Outcome():
+                self._finish(worker, news)
+
+    def _finish(self, worker: Worker, outcome: Outcome) -> None:
+        """Writes down what came of a worker's trial, and has the worker ready for another."""
+        claim = worker.claim
+        assert claim is not None, "it had a trial"
+        worker.end()
+        if outcome.stopped:
+            self.scheduler.release(claim)
+        elif not self.scheduler.end(claim, outcome.error, outcome.rejection, outcome.blame):
+            # Whatever broke the trial may have broken its process too.
+            self.worker_pool.replace(worker)
+
+    def _bury(self, worker: Worker, reason: str) -> None:
+        """Ends the trial of a worker that is gone, and has the worker replaced."""
+        claim, ready, stage = worker.claim, worker.ready, worker.stage
+        worker.end()
+        self.worker_pool.dismiss(worker)
+        if claim is not None:
+            self.scheduler.fail(claim, f"{reason} (while: {stage})" if stage else reason)
+        elif not ready:
+            raise UserError(f"a worker did not start: {reason}")
+
+    def _give_up(self) -> None:
+        """Kills what is running; its trials wait to be run again."""
+        for worker in self.worker_pool.busy():
+            claim = worker.claim
+            assert claim is not None, "it is busy"
+            worker.end()
+            self.worker_pool.dismiss(worker)
+            self.scheduler.release(claim)
+        self.over = "it was interrupted"
+
+    def _check_limits(self) -> None:
+        if self.over:
+            return
+        if self.interrupts.count:
+            self.over = "it was interrupted"
+            # Every trial ends where nothing is lost: before its next stage.
+            for worker in self.worker_pool.busy():
+                worker.tell("stop")
+        else:
+            self.over = self.scheduler.limit()
+
+    def _check_times(self) -> None:
+        most = self.scheduler.limits.trial_seconds
+        for worker in self.worker_pool.busy():
+            if most is not None and worker.seconds > most:
+                self._bury(worker, f"it took longer than search.trial_timeout={most:g} s")

@@ -1,0 +1,245 @@
+"""The front of a search on disk, after every trial: front.csv and front.json.
+
+They hold the best that is known, so that a search that is killed has its answer. The models of
+trials that are not on it, nor picked for a budget, are deleted unless all are to be kept.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from compress.analysis.budgets import Winner, budgets_of, candidate, titles, winners
+from compress.analysis.goals import Goals
+from compress.config.errors import UserError
+from compress.records.csv_text import csv_text
+from compress.records.metrics import METRICS
+from compress.records.recipe import recipe, remake_command
+from compress.records.schema import FILE, RunRecord, parse_record, read_record, write_record
+from compress.records.score_words import kind_of, value_words
+from compress.records.words import fast_words, measured
+from compress.search.limits import FRONT
+from compress.search.trial_store import TrialStore
+from compress.search.trials import FOLDER, RECORD
+from compress.store.run_folder import delete_model, written_files
+from compress.system.files import write_atomically
+from compress.transformer.checkpoint_files import is_plain_name
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A trial that was finished and meets the constraints."""
+
+    number: int
+    folder: Path
+    record: RunRecord
+
+
+@dataclass
+class Front:
+    """The best trials so far.
+
+    Attributes:
+        folder: of the search.
+        keep: all, or front for the models of the best alone.
+    """
+
+    trial_store: TrialStore
+    goals: Goals
+    folder: Path
+    keep: str
+    _known: dict[int, Found] = field(default_factory=dict)
+    _unreadable: set[int] = field(default_factory=set)
+
+    def update(self) -> None:
+        """Writes the front anew."""
+        found = self.found()
+        best = self.best(found)
+        picks = self.picks(found)
+        picked = [*best, *(each for pick in picks.values() for each in pick.values())]
+        if self.keep == FRONT:
+            numbers = {each.number for each in picked}
+            for each in found:
+                if each.number not in numbers:
+                    self._discard(each)
+            self._discard_infeasible()
+        rows = [self._row(each) for each in best]
+        tally = self.trial_store.tally()
+        page = {
+            "search": self.trial_store.study.study_name,
+            "objectives": dict(self.goals.objectives),
+            "split": self.goals.split,
+            "complete": tally.complete,
+            "infeasible": tally.infeasible,
+            "failed": tally.failed,
+            "hypervolume": self.volume(best),
+            "front": rows,
+            "picks": [
+                {"within": budget, **{kind: self._row(each) for kind, each in pick.items()}}
+                for budget, pick in picks.items()
+            ],
+        }
+        write_atomically(self.folder / "front.json", json.dumps(page, indent=1) + "\n")
+        write_atomically(self.folder / "front.csv", csv_text(pd.DataFrame(rows)))
+
+    def found(self) -> list[Found]:
+        """All trials that were finished and meet the constraints, by number."""
+        numbers = []
+        for trial in self.trial_store.trials():
+            if trial.state == TrialState.COMPLETE and not _broken(trial):
+                numbers.append(trial.number)
+                self._know(trial)
+        return [self._known[number] for number in numbers if number in self._known]
+
+    def best(self, found: list[Found]) -> list[Found]:
+        """Those that no other one beats in every objective."""
+        front = self.goals.front([each.record for each in found])
+        return [each for each, best in zip(found, front, strict=True) if best]
+
+    def volume(self, found: list[Found]) -> float:
+        """Their hypervolume; see `Goals.volume`."""
+        return self.goals.volume([each.record for each in found])
+
+    def picks(self, found: list[Found]) -> dict[str, dict[str, Found]]:
+        """For each budget, by name, the smallest, the fastest and the balanced trial."""
+        by_name = {str(each.number): each for each in found}
+        return {
+            winner.budget.name: {
+                kind: by_name[chosen.name] for kind, chosen in winner.kinds().items()
+            }
+            for winner in self._winners(found)
+        }
+
+    def pick_lines(self, found: list[Found]) -> Iterator[str]:
+        """The picks in words, each once, with its folder and what remakes it."""
+        best = self._winners(found)
+        yield from (f"none: {winner.budget.name}" for winner in best if not winner.kinds())
+        by_name = {str(each.number): each for each in found}
+        for name, words in titles(best).items():
+            row = self._row(by_name[name])
+            yield "; ".join(words)
+            score = measured(by_name[name].record)[0].score
+            kind = kind_of(score)
+            yield (
+                f"  trial {name}, {row['recipe']}: {kind.words} "
+                f"{value_words(kind, score.value, 4)}, {row['size_bytes'] / 1e6:.1f} MB, "
+                f"{fast_words(by_name[name].record.speedup[0])}"
+            )
+            yield f"  {row['command']}"
+            yield f"  {row['folder']}"
+
+    def _winners(self, found: list[Found]) -> list[Winner]:
+        """The best within each budget, by a latency that is a share of the baseline's.
+
+        What a budget is of, the trials say: without any there is none.
+        """
+        if not found:
+            return []
+        metric = measured(found[0].record)[0].score.metric
+        candidates = [
+            candidate(
+                str(each.number), each.record, self.goals.split, 1 / each.record.speedup[0].counted
+            )
+            for each in found
+        ]
+        # The first budget is the wider the fewer rows there are; what is kept should not be.
+        return winners(candidates, budgets_of(metric)[1:])
+
+    def _row(self, found: Found) -> dict[str, Any]:
+        judged = self.goals.judged(found.record)
+        metrics, _ = measured(found.record)
+        speed = found.record.speedup[0]
+        return {
+            "trial": found.number,
+            "recipe": recipe(found.record),
+            **{f"objective_{name}": METRICS[name].read(judged) for name in self.goals.objectives},
+            metrics.score.metric: metrics.score.value,
+            "score_low": metrics.score.low,
+            "score_high": metrics.score.high,
+            "size_bytes": metrics.size_bytes,
+            "speedup": speed.ratio,
+            "speedup_low": speed.low,
+            "speedup_high": speed.high,
+            "difference": speed.counts,
+            "latency_ms": metrics.latency[0].median_ms,
+            "folder": str(found.folder),
+            "command": remake_command(found.record),
+        }
+
+    def _know(self, trial: FrozenTrial) -> None:
+        """Reads a trial's record, once; one that cannot be read is named and left out."""
+        if trial.number in self._known or trial.number in self._unreadable:
+            return
+        try:
+            self._known[trial.number] = _found(trial)
+        except UserError as error:
+            self._unreadable.add(trial.number)
+            log.warning("left out: %s", error)
+
+    def _discard_infeasible(self) -> None:
+        for trial in self.trial_store.trials():
+            if trial.state == TrialState.COMPLETE and _broken(trial):
+                self._know(trial)
+                if trial.number in self._known:
+                    self._discard(self._known[trial.number])
+
+    def _discard(self, each: Found) -> None:
+        # Not where the study says: it may be one that was moved, or of another machine.
+        record = discard_model(self.folder / str(each.number), each.record)
+        self._known[each.number] = replace(each, record=record)
+
+
+def discard_model(folder: Path, record: RunRecord) -> RunRecord:
+    """Deletes a run's model, or those of its folds, and says in its record that there is none.
+
+    Only a model in the run's own folder, under a plain name: a record is read from a file or a
+    database, and must not have anything else deleted.
+
+    Returns:
+        The record as it is now.
+    """
+    if record.folds is not None and record.folds.kept:
+        gone = replace(record, folds=replace(record.folds, kept=False))
+        _write_again(gone, folder)
+        for each in filter(is_plain_name, record.folds.folders):
+            if (folder / each / FILE).is_file():
+                discard_model(folder / each, read_record(folder / each / FILE))
+        return gone
+    if record.model is None or not is_plain_name(record.model):
+        return record
+    model = folder / record.model
+    if not model.is_dir():
+        return record
+    try:
+        written_files(model)
+    except UserError as error:
+        log.warning("a model that is not among the best is kept: %s", error)
+        return record
+    gone = replace(record, model=None)
+    _write_again(gone, folder)
+    delete_model(model)
+    return gone
+
+
+def _write_again(record: RunRecord, folder: Path) -> None:
+    """Writes a record before its model is deleted: it must not name one that is half there."""
+    if (folder / FILE).is_file():
+        write_record(record, folder)
+
+
+def _found(trial: FrozenTrial) -> Found:
+    record = parse_record(trial.user_attrs[RECORD], f"trial {trial.number} of the study")
+    return Found(trial.number, Path(trial.user_attrs[FOLDER]), record)
+
+
+def _broken(trial: FrozenTrial) -> bool:
+    return any(excess > 0 for excess in trial.constraints.values())

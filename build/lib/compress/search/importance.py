@@ -1,0 +1,81 @@
+"""How much each dimension of a search decides about each objective, as Optuna sees it."""
+
+from __future__ import annotations
+
+import warnings
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, create_trial
+
+from compress.config.errors import UserError
+from compress.search.grammar import parse_space
+from compress.search.past import PastSearch
+from compress.search.space import Value
+
+LEAST_TRIALS = 10
+# Optuna's evaluator holds the best trials against all, the best tenth by default, and asks for five
+# at least among the best.
+TOP_SHARE, TOP_TRIALS = 0.1, 5
+
+
+def importances(search: PastSearch) -> dict[str, dict[str, float]]:
+    """Importances by objective and key, those of one objective adding up to 1.
+
+    By conditional PED-ANOVA (arXiv:2304.10255, arXiv:2601.20800): how differently a dimension is
+    distributed among the best trials and among all. Nothing in it is drawn at random. An objective
+    in which no trial is better than another has no importances and is left out.
+
+    Raises:
+        UserError: the search has under 10 trials, or its space cannot be read.
+    """
+    if len(search.trials) < LEAST_TRIALS:
+        raise UserError(f"{len(search.trials)} trials are too few, {LEAST_TRIALS} are needed")
+    study = _study(search)
+    evaluator = PedAnovaImportanceEvaluator(
+        target_quantile=max(TOP_SHARE, TOP_TRIALS / len(search.trials))
+    )
+    found = {}
+    for place, (name, way) in enumerate(search.goals.objectives.items()):
+        sign = -1.0 if way == "maximize" else 1.0
+
+        def loss(trial: FrozenTrial, place: int = place, sign: float = sign) -> float:
+            return sign * float(trial.values[place])
+
+        with warnings.catch_warnings():
+            # It warns of any target that it might be meant to be maximized, and of rare choices.
+            warnings.simplefilter("ignore")
+            raw = get_param_importances(study, evaluator=evaluator, target=loss, normalize=False)
+        total = sum(raw.values())
+        if total > 0:
+            found[name] = {key: raw.get(key, 0.0) / total for key in search.keys}
+    return found
+
+
+def _study(search: PastSearch) -> optuna.Study:
+    """The trials as a study in memory: the one on disk is neither needed nor touched."""
+    dimensions = {each.key: each for each in parse_space(search.space).dimensions}
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it tells of the study
+    try:
+        study = optuna.create_study(directions=list(search.goals.objectives.values()))
+    finally:
+        optuna.logging.set_verbosity(level)
+    seen: dict[str, dict[str, None]] = {key: {} for key in search.keys}
+    for trial in search.trials:
+        for key, value in trial.point.items():
+            seen[key][value] = None
+    # A dimension of the command line is in no space: it is a choice among what was seen.
+    distributions: dict[str, BaseDistribution] = {
+        key: dimensions[key].values if key in dimensions else CategoricalDistribution(list(values))
+        for key, values in seen.items()
+    }
+    for trial in search.trials:
+        params: dict[str, Value] = {
+            key: dimensions[key].read(value) if key in dimensions else value
+            for key, value in trial.point.items()
+        }
+        own = {key: distributions[key] for key in params}
+        study.add_trial(create_trial(params=params, distributions=own, values=list(trial.values)))
+    return study

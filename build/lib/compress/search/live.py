@@ -1,0 +1,96 @@
+"""How a search goes, on the terminal: a line for each worker while it runs, one for each result."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from compress.search.driver import Driver
+from compress.search.front import Front
+from compress.search.space import overrides_of
+from compress.search.trials import Claim
+from compress.search.worker_pool import Worker
+from compress.system.terminal import plain
+
+REFRESH_SECONDS = 0.5
+
+
+@dataclass
+class LiveScreen:
+    """Lines that change in place; without a terminal, results alone.
+
+    Attributes:
+        front: for its size and hypervolume.
+    """
+
+    console: Console
+    front: Front
+    _live: Live | None = None
+    _drawn: float = 0.0
+    _began: float = field(default_factory=time.monotonic)
+    _done: int = 0
+    _words: str = ""
+
+    def __enter__(self) -> LiveScreen:
+        """Begins to draw."""
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the results on the screen and takes the lines away."""
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, driver: Driver) -> None:
+        """Draws the lines anew, not too often."""
+        now = time.monotonic()
+        if self._live is None or now - self._drawn < REFRESH_SECONDS:
+            return
+        self._drawn = now
+        lines = [Text(worker_words(worker)) for worker in driver.worker_pool.workers]
+        self._live.update(Group(*lines, Text(self._summary(driver))), refresh=True)
+
+    def finished(self, claim: Claim, words: str) -> None:
+        """Prints a trial's result."""
+        self._done += 1
+        self._words = ""
+        point = " ".join(overrides_of(claim.point))
+        line = f"[bold]{claim.number}[/] {plain(point)}: {plain(words)}"
+        self.console.print(line, soft_wrap=True)
+
+    def _summary(self, driver: Driver) -> str:
+        """Counts, the front and the time left; read from the study once after each result."""
+        if not self._words:
+            budget = driver.scheduler.trial_store.budget
+            tally = driver.scheduler.trial_store.tally()
+            best = self.front.best(self.front.found())
+            self._words = (
+                f"{tally.finished} of {budget} trials: {tally.complete} finished, "
+                f"{tally.infeasible} infeasible, {tally.failed} failed; "
+                f"front of {len(best)}, hypervolume {self.front.volume(best):.4f}"
+            )
+            left = budget - tally.finished
+            if self._done and left > 0:
+                minutes = (time.monotonic() - self._began) / self._done * left / 60
+                self._words += f"; about {minutes:.0f} min left"
+        return self._words
+
+
+def worker_words(worker: Worker) -> str:
+    """What a worker does: "1: trial 7, student, step 120 of 428"."""
+    if worker.claim is None:
+        return f"{worker.place}: {'idle' if worker.ready else 'starting'}"
+    words = f"{worker.place}: trial {worker.claim.number}, {worker.stage}"
+    if worker.step is not None:
+        words += f", step {worker.step[0]} of {worker.step[1]}"
+    if worker.held:
+        words += " (held while another one measures)"
+    elif worker.wants_quiet:
+        words += " (waits to measure)"
+    return f"{words}, {worker.seconds:.0f} s"

@@ -1,0 +1,187 @@
+"""A search as the records of its trials tell it: its study may be gone, or in use by others."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from compress.analysis.goals import Goals, parse_goals
+from compress.analysis.pareto import hypervolume, pareto_front
+from compress.config.errors import UserError
+from compress.records.schema import FILE, RunRecord, read_record
+
+FRONT_FILE = "front.json"  # what a search keeps beside its trials
+FIGURES = re.compile(r"\d(?:[\d,.]*\d)?(?:e[-+]?\d+)?")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PastTrial:
+    """A trial that was finished.
+
+    Attributes:
+        point: what differs between the trials, by key, as it stands on a command line. A key that
+            the trial lacks, as its choices have no such setting, is left out.
+        values: its objectives, in order.
+        feasible: whether it meets the constraints.
+    """
+
+    number: int
+    record: RunRecord
+    point: Mapping[str, str]
+    values: tuple[float, ...]
+    feasible: bool
+
+
+@dataclass(frozen=True)
+class PastSearch:
+    """All that the records of a search say.
+
+    Attributes:
+        space: its dimensions as they were written; those given on the command line are not there.
+        trials: that were finished, by number; one at least.
+        reasons: why trials have no figures or may not be chosen, with how many; figures in a reason
+            are left out where they differ.
+    """
+
+    name: str
+    goals: Goals
+    space: Mapping[str, Any]
+    trials: tuple[PastTrial, ...]
+    reasons: Mapping[str, int]
+
+    @property
+    def keys(self) -> list[str]:
+        """What was searched: the keys of all points, in the order of the command lines."""
+        return list(dict.fromkeys(key for trial in self.trials for key in trial.point))
+
+
+def past_searches(runs: Iterable[tuple[Path, RunRecord]]) -> Iterator[PastSearch]:
+    """The searches that runs are trials of.
+
+    Args:
+        runs: folder and record of each, all with figures. Those that are no trials are passed over.
+    """
+    folders: dict[Path, list[tuple[Path, RunRecord]]] = {}
+    for folder, record in runs:
+        if folder.name.isdecimal() and record.settings("search"):
+            folders.setdefault(folder.parent, []).append((folder, record))
+    for parent, trials in folders.items():
+        if (parent / FRONT_FILE).is_file():
+            search = _search(parent, sorted(trials, key=lambda trial: int(trial[0].name)))
+            if search is not None:
+                yield search
+
+
+def growth(search: PastSearch) -> list[float]:
+    """The hypervolume after each trial, in order; those that break a constraint add nothing.
+
+    See `Goals.shares` for what it is the volume of.
+    """
+    volume, found = 0.0, []
+    front = np.empty((0, len(search.goals.objectives)))
+    for trial in search.trials:
+        shares = np.array(search.goals.shares(trial.record))
+        if trial.feasible and not (front >= shares).all(axis=1).any():
+            volume += _gain(front, shares)
+            front = np.vstack([front[~(front <= shares).all(axis=1)], shares])
+        found.append(volume)
+    return found
+
+
+def _gain(
+    front: Float[np.ndarray, "points objectives"], shares: Float[np.ndarray, " objectives"]
+) -> float:
+    """What a point adds to a front's hypervolume: its box but for what the front has of it.
+
+    Of the front's points, cut off at the point's box, few are left that no other one dominates
+    (While et al., "A fast way of calculating exact hypervolumes", 2012).
+    """
+    cut = np.unique(np.minimum(front, shares), axis=0)
+    inside = cut[pareto_front(cut, ["higher"] * len(shares))]
+    return float(shares.prod()) - hypervolume(inside)
+
+
+def _search(parent: Path, runs: Sequence[tuple[Path, RunRecord]]) -> PastSearch | None:
+    """The search in a folder; None if it cannot be read or no trial has all objectives."""
+    first = runs[0][1]
+    settings = first.settings("search")
+    try:
+        goals = parse_goals(*(settings.get(key) for key in ("objectives", "constraints", "split")))
+    except UserError as error:
+        log.warning("%s: what its search was after cannot be read: %s", parent, error)
+        return None
+    reasons = Counter(_reasons(parent, {folder for folder, _ in runs}))
+    points = _points([record for _, record in runs])
+    trials = []
+    for (folder, record), point in zip(runs, points, strict=True):
+        why = _unjudged(goals, record)
+        broken = [] if why else [k for k, beyond in goals.excesses(record).items() if beyond > 0]
+        reasons.update([why] if why else [f"breaks {name}" for name in broken])
+        if not why:
+            values = tuple(goals.values(record))
+            trials.append(PastTrial(int(folder.name), record, point, values, not broken))
+    if not trials:
+        return None
+    name = str(settings.get("name", parent.name))
+    space = settings.get("space")
+    known = space if isinstance(space, Mapping) else {}
+    return PastSearch(name, goals, known, tuple(trials), _merged(reasons))
+
+
+def _points(records: Sequence[RunRecord]) -> list[dict[str, str]]:
+    """Of each run, the overrides that are not the same in all."""
+    written = [
+        {key.lstrip("+"): value for key, _, value in (o.partition("=") for o in each.overrides)}
+        for each in records
+    ]
+    keys = dict.fromkeys(key for each in written for key in each)
+    differing = [key for key in keys if len({each.get(key) for each in written}) > 1]
+    return [{key: each[key] for key in differing if key in each} for each in written]
+
+
+def _unjudged(goals: Goals, record: RunRecord) -> str:
+    """Why a run with figures has no objectives; "" if it has all."""
+    assert record.metrics is not None, "only records whose status is ok are trials here"
+    if goals.split == "validation" and record.metrics.validation is None:
+        return "not scored on the validation rows"
+    values = zip(goals.objectives, goals.values(record), strict=True)
+    unknown = [name for name, value in values if math.isnan(value)]
+    return f"{', '.join(unknown)} could not be measured" if unknown else ""
+
+
+def _reasons(parent: Path, known: set[Path]) -> Iterator[str]:
+    """Of every trial's record that is not known, why it has no figures."""
+    for path in parent.glob(f"*/{FILE}"):
+        if path.parent in known or not path.parent.name.isdecimal():
+            continue
+        try:
+            record = read_record(path)
+        except UserError:
+            yield "its record cannot be read"
+            continue
+        # One that is ok was made on another machine: another section tells of it.
+        if record.status != "ok":
+            yield f"{record.status}: {record.error or 'it says nothing'}"
+
+
+def _merged(reasons: Mapping[str, int]) -> dict[str, int]:
+    """Reasons that are equal but for figures as one, the most frequent first."""
+    alike: dict[str, list[str]] = {}
+    for reason in reasons:
+        alike.setdefault(FIGURES.sub("…", reason), []).append(reason)
+    merged = {
+        same[0] if len(same) == 1 else words: sum(reasons[each] for each in same)
+        for words, same in alike.items()
+    }
+    return dict(sorted(merged.items(), key=lambda item: (-item[1], item[0])))

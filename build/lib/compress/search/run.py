@@ -1,0 +1,174 @@
+"""One search from its settings to its end: the study, the workers, the screen, the last words."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from hydra.plugins.launcher import Launcher
+from optuna.exceptions import StorageInternalError
+from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
+
+from compress.config.credentials import scrub
+from compress.config.errors import UserError
+from compress.records.schema import FILE
+from compress.search.batches import Batches
+from compress.search.driver import Driver
+from compress.search.front import Front
+from compress.search.job import Setup
+from compress.search.limits import Limits
+from compress.search.live import LiveScreen
+from compress.search.owner import Owner
+from compress.search.plan import Plan, SearchSettings
+from compress.search.sampler import GRID
+from compress.search.scheduler import Interrupted, Scheduler
+from compress.search.storage import open_storage, open_study
+from compress.search.trial_store import TrialStore
+from compress.search.trials import reasons_of
+from compress.search.worker_pool import open_crew
+from compress.system.terminal import plain
+
+BROKEN = (SQLAlchemyError, StorageInternalError, OSError)  # the study, or the disk below it
+TOLD_REASONS = 5  # at the end of a search
+
+
+@dataclass(frozen=True)
+class Search:
+    """All that a search depends on.
+
+    Attributes:
+        budget: trials in all.
+        folder: where the trials' folders go.
+        setup: what a worker needs.
+        threads: overrides that split them between workers.
+        launcher: of Hydra, if that is to run the trials; null for workers of our own.
+    """
+
+    plan: Plan
+    settings: SearchSettings
+    budget: int
+    limits: Limits
+    folder: Path
+    setup: Setup
+    threads: tuple[str, ...] = ()
+    launcher: Launcher | None = None
+
+
+def run_search(search: Search) -> None:
+    """Runs the search, or carries on with it.
+
+    Raises:
+        UserError: it cannot be begun, or its study cannot be written any more.
+        SystemExit: it ended before its budget was used up; says how to carry on.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    console = Console()
+    try:
+        search.folder.mkdir(parents=True, exist_ok=True)
+        with _ledger(search) as trial_store:
+            front = Front(
+                trial_store, search.plan.goals, search.folder, search.settings.keep_artifacts
+            )
+            front.update()
+            stopped = _drive(search, trial_store, front, console)
+            for line in last_words(front):
+                console.print(plain(line), soft_wrap=True)
+    except BROKEN as error:
+        reason = scrub(" ".join(str(error).split()))
+        raise UserError(
+            f"the search cannot go on: {reason}. Nothing that was finished is lost: the same "
+            "command carries on"
+        ) from error
+    if stopped:
+        raise SystemExit(f"stopped: {stopped}. The same command carries on with {search.folder}")
+
+
+@contextmanager
+def _ledger(search: Search) -> Iterator[TrialStore]:
+    """The study, with this process as one of its drivers for as long as the block lasts."""
+    trial_store = open_ledger(search)
+    try:
+        yield trial_store
+    finally:
+        # A study that cannot be written has said so already.
+        with suppress(*BROKEN):
+            trial_store.leave()
+
+
+def open_ledger(search: Search) -> TrialStore:
+    """The study, made or found, with this process as one of its drivers."""
+    plan, settings = search.plan, search.settings
+    storage = open_storage(settings.storage, search.folder)
+    sampler = settings.sampler.make()
+    study = open_study(storage, settings.name, plan.goals, sampler, plan.definition)
+    trial_store = TrialStore(
+        study,
+        plan.space,
+        plan.goals,
+        search.budget,
+        Owner.here(),
+        sampler,
+        seeds=tuple(plan.space.completed(values) for values in settings.seed_points),
+        grid=settings.sampler.name == GRID,
+    )
+    trial_store.beat()
+    if not study.trials:
+        _check_new(search.folder)
+    return trial_store
+
+
+def _check_new(folder: Path) -> None:
+    """Checks that the folder of a new study has no trials of another one.
+
+    Raises:
+        UserError: it has.
+    """
+    if any(path.parent.name.isdecimal() for path in folder.glob(f"*/{FILE}")):
+        raise UserError(
+            f"{folder} holds trials of a study that is gone or has another name; give the search "
+            "another name or folder (search.name, hydra.sweep.dir)"
+        )
+
+
+def _drive(search: Search, trial_store: TrialStore, front: Front, console: Console) -> str:
+    """Runs trials; returns why it ended early, "" if it did not."""
+    plan, workers = search.plan, search.settings.workers
+    screen = LiveScreen(console, front)
+    scheduler = Scheduler(trial_store, plan.goals, search.limits, search.folder, screen, front)
+    try:
+        if search.launcher is not None:
+            Batches(scheduler, search.launcher, workers, plan.fixed).run()
+            return ""
+        fixed = (*plan.fixed, *search.threads)
+        with open_crew(search.setup, workers) as worker_pool, screen:
+            Driver(scheduler, worker_pool, fixed, screen).run()
+    except Interrupted as reason:
+        return str(reason)
+    return ""
+
+
+def last_words(front: Front) -> Iterator[str]:
+    """What was found: the front's size, and the picks with how to have them."""
+    found = front.found()
+    best = front.best(found)
+    tally = front.trial_store.tally()
+    yield (
+        f"{tally.finished} trials: {tally.complete} finished, {tally.infeasible} infeasible, "
+        f"{tally.failed} failed; {len(best)} on the front, {front.folder / 'front.csv'}"
+    )
+    reasons = reasons_of(front.trial_store.trials())
+    for reason, count in itertools.islice(reasons.items(), TOLD_REASONS):
+        yield f"{count} failed: {reason}"
+    if len(reasons) > TOLD_REASONS:
+        yield f"and {len(reasons) - TOLD_REASONS} other reasons, in each trial's metrics.json"
+    if tally.failed and not tally.complete + tally.infeasible:
+        yield (
+            "No trial has finished. Failed trials count: for more of them raise "
+            "hydra.sweeper.n_trials, or give the search another search.name"
+        )
+    yield from front.pick_lines(found)

@@ -1,0 +1,63 @@
+"""Which numeric formats each runtime supports."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from typing import TypeVar
+
+import compress.quantizer
+import compress.runtime
+from compress.config.errors import ConfigError
+from compress.interfaces import Quantizer, Runtime
+from compress.system.packages import choice_name
+
+Choice = TypeVar("Choice", Quantizer, Runtime)
+
+
+def check_pair(runtime: type[Runtime], quantizer: type[Quantizer]) -> None:
+    """Refuses a format that a runtime does not support, and names the pairs that are supported.
+
+    Raises:
+        ConfigError: that is the case.
+    """
+    if runtime.supports(quantizer):
+        return
+    runtimes = [name for name, each in every_runtime() if each.supports(quantizer)]
+    formats = [name for name, each in every_quantizer() if runtime.supports(each)]
+    name, where = choice_name(quantizer), choice_name(runtime)
+    raise ConfigError(
+        f"quantizer={name} is not supported by the {where} runtime; supported: "
+        f"{', '.join(runtimes) or 'none'}; {where} has {', '.join(formats)}"
+    )
+
+
+def every_quantizer() -> Iterator[tuple[str, type[Quantizer]]]:
+    """Every format by the name that the command line has for it."""
+    package = compress.quantizer
+    yield from _choices(package.__name__, package.__path__, Quantizer)
+
+
+def every_runtime() -> Iterator[tuple[str, type[Runtime]]]:
+    """Every runtime by the name of its file."""
+    package = compress.runtime
+    yield from _choices(package.__name__, package.__path__, Runtime)  # type: ignore[type-abstract]
+
+
+def _choices(
+    package: str, path: list[str], kind: type[Choice]
+) -> Iterator[tuple[str, type[Choice]]]:
+    """The concrete classes of a kind, each with the name of the file that defines it."""
+    for info in pkgutil.iter_modules(path):
+        module = importlib.import_module(f"{package}.{info.name}")
+        for found in vars(module).values():
+            if (
+                isinstance(found, type)
+                and issubclass(found, kind)
+                and not inspect.isabstract(found)
+                and found.__module__ == module.__name__
+            ):
+                yield info.name, found

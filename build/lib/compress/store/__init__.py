@@ -1,0 +1,1 @@
+"""Model folders, run folders and finished stages on disk."""

@@ -1,0 +1,269 @@
+"""Model folders: write, verify, read. Safetensors and JSON only; nothing is ever unpickled.
+
+A folder holds `config.json`, the tokenizer, `runtime.json` (how to run it), `manifest.json` (what
+was done, and the checksums), and the weights: `model.safetensors` where plain transformers can
+load them, else `weights.safetensors`, a name that `from_pretrained` does not look for, so that it
+fails instead of quietly filling what it misses with random numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from compress.config.errors import UserError, first_line
+from compress.interfaces import CompressedModel, InferenceModel, Runtime
+from compress.store.kinds import module_class, runtime_class
+from compress.store.manifest import (
+    MANIFEST,
+    PACKED_WEIGHTS,
+    PLAIN_WEIGHTS,
+    RUNTIME,
+    SCHEMA,
+    Manifest,
+    model_files,
+    read_manifest,
+)
+from compress.system.files import write_atomically
+from compress.system.sources import synced_digests
+from compress.transformer.configs import write_labels
+from compress.transformer.pretrained import quiet_bars, quiet_reading
+from compress.transformer.processors import write_processor
+from compress.transformer.stored_modules import StoredModule
+from compress.transformer.surgery import one_type_, place_stored_, plain_config
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+HALVES = {"F16": torch.float16, "BF16": torch.bfloat16}  # by their names in safetensors
+
+
+@dataclass(frozen=True)
+class StoredModuleSpec:
+    """How to build the module that stands in for a plain one: its kind and its arguments."""
+
+    kind: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """How to run what is in a model folder: the content of `runtime.json`.
+
+    Attributes:
+        runtime: the kind of runtime that runs it.
+        architecture: the transformers class that it was made from.
+        modules: the modules that replace plain ones, by name.
+        options: the runtime's own settings.
+        weights: where the runtime names weights in its own way, its name for each.
+    """
+
+    runtime: str
+    architecture: str
+    modules: dict[str, StoredModuleSpec] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+
+
+def write_model(
+    model: CompressedModel, folder: Path, runtime: str, options: dict[str, Any] | None = None
+) -> None:
+    """Writes a model folder with torch modules.
+
+    Args:
+        model: what to write. Its modules are plain, or `StoredModule`s.
+        folder: an empty or absent folder.
+        runtime: the kind of runtime that will run it.
+        options: the runtime's own settings.
+
+    Raises:
+        FileExistsError: the folder holds something; it would count as part of the model.
+    """
+    new_folder(folder)
+    modules = {name: _spec(part) for name, part in _stored_modules(model.module)}
+    config = plain_config(model.module)
+    if config is None:
+        model.module.config.save_pretrained(folder)
+        save_model(model.module, str(folder / PACKED_WEIGHTS))
+    else:
+        vars(model.module.config).update(vars(config))
+        with quiet_bars():
+            model.module.save_pretrained(folder)
+    write_labels(model.module.config, folder)
+    finalize(model, folder, RunSpec(runtime, type(model.module).__name__, modules, options or {}))
+
+
+def new_folder(folder: Path) -> None:
+    """Makes the folder for a model.
+
+    Raises:
+        FileExistsError: it holds something, which would count as part of the model.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty")
+
+
+def finalize(model: CompressedModel, folder: Path, spec: RunSpec) -> None:
+    """Adds to a folder that has config and weights all else that makes it a model folder.
+
+    The manifest comes last, so its existence means complete.
+    """
+    write_processor(model.tokenizer, folder)
+    (folder / RUNTIME).write_text(json.dumps(asdict(spec)))
+    manifest = Manifest(SCHEMA, model.history, synced_digests(folder))
+    write_atomically(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
+
+
+def read_spec(folder: Path) -> RunSpec:
+    """How to run a verified folder.
+
+    Raises:
+        UserError: its `runtime.json` does not say.
+    """
+    try:
+        return TypeAdapter(RunSpec).validate_json((folder / RUNTIME).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UserError(f"{folder / RUNTIME} is damaged: {first_line(error)}") from error
+
+
+def read_model(folder: Path) -> PreTrainedModel:
+    """The torch modules in a verified folder, with weights, in eval mode.
+
+    Raises:
+        UserError: the weights in the folder are not those of the modules that it describes.
+    """
+    if (folder / PLAIN_WEIGHTS).is_file():
+        module = _read_plain(folder)
+        one_type_(module)
+        return module.eval()
+    # The constructor draws initial weights that are overwritten next; the caller's random
+    # numbers must not depend on that.
+    with torch.random.fork_rng(devices=[]):
+        module = _unfilled(folder)
+    try:
+        load_model(module, str(folder / PACKED_WEIGHTS))
+    except (RuntimeError, SafetensorError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"{folder / PACKED_WEIGHTS} does not fit the model: {said}") from error
+    return module.eval()
+
+
+def read_skeleton(folder: Path) -> PreTrainedModel:
+    """The torch modules in a verified folder on the meta device: shapes without weights."""
+    with torch.device("meta"):
+        return _unfilled(folder).eval()
+
+
+def read_architecture(folder: Path) -> PreTrainedModel:
+    """The plain modules that a verified folder's model came from, with its layers and their names.
+
+    On the meta device, like a skeleton; their shapes and formats may be others than the model's.
+    """
+    with torch.device("meta"):
+        return _plain(folder)
+
+
+def load(
+    folder: str | Path, torch_device: str = "cpu", threads: int | None = None
+) -> InferenceModel:
+    """A model folder as something to run, whatever its runtime and format; see `compress.load`."""
+    folder = Path(folder)
+    read_manifest(folder)
+    runtime: type[Runtime] = runtime_class(read_spec(folder).runtime)
+    return runtime.load(folder, torch_device, threads)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of the files that are needed to run a model."""
+    return sum(path.stat().st_size for path in model_files(folder))
+
+
+def _read_plain(folder: Path) -> PreTrainedModel:
+    """The model whose weights plain transformers can load, once none lacks and none is left over.
+
+    transformers would draw at random what lacks.
+    """
+    architecture = _architecture(folder)
+    try:
+        with quiet_reading():
+            module, info = architecture.from_pretrained(
+                folder,
+                dtype="auto",
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"{folder} cannot be read: {first_line(error)}") from error
+    other = {str(key) for key, *_ in info["mismatched_keys"]}
+    for what, names in (
+        ("lacks", info["missing_keys"]),
+        ("has, and the model does not,", info["unexpected_keys"]),
+        ("has in another shape", other),
+    ):
+        if names:
+            raise UserError(
+                f"{folder / PLAIN_WEIGHTS} {what} {len(names)} weights of "
+                f"{architecture.__name__}, such as {min(names)}"
+            )
+    loaded: PreTrainedModel = module
+    return loaded
+
+
+def _stored_modules(module: nn.Module) -> Iterator[tuple[str, StoredModule]]:
+    """The stored modules inside a transformers model."""
+    for name, part in module.named_modules():
+        if isinstance(part, StoredModule):
+            yield name, part
+
+
+def _architecture(folder: Path) -> Any:
+    """The transformers class that a folder names; it can name nothing else of that package."""
+    name = read_spec(folder).architecture
+    found = getattr(transformers, name, None)
+    if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
+        raise UserError(f"{folder / RUNTIME} names {name}, which is no model of transformers")
+    return found
+
+
+def _plain(folder: Path) -> PreTrainedModel:
+    architecture = _architecture(folder)
+    return architecture(architecture.config_class.from_pretrained(folder))
+
+
+def _unfilled(folder: Path) -> PreTrainedModel:
+    """The modules in a folder with all their shapes; the weights are to be read next."""
+    module = _plain(folder)
+    # What plain transformers can load has the shapes that its config says.
+    if not (folder / PLAIN_WEIGHTS).is_file():
+        parts = {name: _build(part) for name, part in read_spec(folder).modules.items()}
+        with safe_open(folder / PACKED_WEIGHTS, framework="pt") as file:
+            stored = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            shapes = {name: part.get_shape() for name, part in stored.items()}
+            types = {name: part.get_dtype() for name, part in stored.items()}
+        place_stored_(module, parts, shapes)
+        # By every name: of those that share a tensor the file has one, and not always the first.
+        for name, parameter in module.named_parameters(remove_duplicate=False):
+            parameter.data = parameter.data.to(HALVES.get(types.get(name, ""), parameter.dtype))
+    return module
+
+
+def _spec(part: StoredModule) -> StoredModuleSpec:
+    return StoredModuleSpec(part.kind, part.arguments())
+
+
+def _build(spec: StoredModuleSpec) -> StoredModule:
+    made: StoredModule = module_class(spec.kind)(**spec.arguments)
+    return made

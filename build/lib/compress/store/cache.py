@@ -1,0 +1,238 @@
+"""The stage cache: what a stage made is kept under a hash of all that shaped it.
+
+One key is the SHA-256 of the stage's settings and version, the digests of its inputs, the seed,
+the kind of processor and the versions of the libraries that shape the result. An entry is written
+under a temporary name and renamed when whole, so a killed run leaves nothing half-written behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from filelock import FileLock
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from compress.config.errors import UserError
+from compress.config.settings import Settings
+from compress.core.monitor import monitor
+from compress.core.on_demand import Later
+from compress.interfaces import CompressedModel, Device
+from compress.records.schema import Outcome, StageRecord
+from compress.store.artifact import read_model, write_model
+from compress.store.cache_root import KEY_LETTERS, check_root, delete_entry, delete_root, open_root
+from compress.store.kinds import TORCH
+from compress.store.manifest import read_manifest
+from compress.system.files import whole_folder
+from compress.system.sources import file_digest
+from compress.transformer.processors import read_written_processor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "datasets")
+TENSORS, CHECKSUM = "tensors.safetensors", "sha256"
+LOCK = ".lock-{}"
+OWN_FOLDER = "stages"  # in the folder of a run without a cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache(Settings):
+    """Where finished stages are kept.
+
+    Attributes:
+        dir: the folder that holds the entries.
+        reuse: whether a run may use what an earlier run made. If not, its stages live in the
+            run's own folder and are deleted when it ends.
+    """
+
+    dir: str
+    reuse: bool
+
+    def check(self) -> None:
+        """Checks that the folder can be a cache.
+
+        Raises:
+            UserError: it holds something else.
+        """
+        if self.reuse:
+            check_root(Path(self.dir))
+
+    @contextmanager
+    def open(self, run_folder: Path, device: Device, seed: int) -> Iterator[StageStore]:
+        """The store for one run."""
+        if self.reuse:
+            yield StageStore(Path(self.dir), device, seed)
+            return
+        own = run_folder / OWN_FOLDER
+        delete_root(own)  # of a run that was killed
+        try:
+            yield StageStore(own, device, seed)
+        finally:
+            delete_root(own)
+
+
+class StageStore:
+    """Looks stages up, has them made when they are missing, and notes what each one took."""
+
+    def __init__(self, folder: Path, device: Device, seed: int) -> None:
+        """Opens the store, whose folder is made on first use; keys have `device` and `seed`.
+
+        Raises:
+            UserError: the folder holds something else than a cache.
+        """
+        check_root(folder)
+        versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+        arithmetic = [device.torch_device, str(device.training_dtype())]
+        self._common = {"seed": seed, "versions": versions, "arithmetic": arithmetic}
+        self._folder = folder
+        self._seed = seed
+        self.records: list[StageRecord] = []
+
+    def model(
+        self,
+        stage: str,
+        settings: Settings,
+        inputs: Mapping[str, str],
+        make: Callable[[], CompressedModel],
+    ) -> CompressedModel:
+        """The model that a stage makes of these inputs, from the store or made now.
+
+        Every stage starts from the run's seed, so what it makes does not depend on whether the
+        stages before it ran or were found here.
+        """
+        content = {"content": settings.content_digest(), "inputs": dict(inputs)}
+        key = self._key(stage, {**settings.describe(), **content})
+        monitor().stage(stage)
+        started = time.perf_counter()
+        folder = self._folder / stage / key
+        with _only_one(folder):
+            found = _read(folder, key)
+            if found is not None:
+                self._note(stage, started, "cached")
+                return found
+            transformers.set_seed(self._seed)
+            made = make()
+            if made.digest:
+                # The stage returned a model that is stored already: its own input.
+                self._note(stage, started, "passed through")
+                return made
+            with whole_folder(folder, equal=True) as temporary:
+                write_model(made, temporary, TORCH)
+            self._note(stage, started, "made")
+            # Read back, so that the next stage gets the same whether this one ran or not.
+            stored = _read(folder, key)
+            assert stored is not None, "it was just written"
+            return stored
+
+    def tensors(
+        self, name: str, inputs: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Tensors made of these inputs, from the store or made now."""
+        folder = self._folder / name / self._key(name, inputs)
+        started = time.perf_counter()
+        with _only_one(folder):
+            found = _read_tensors(folder)
+            if found is not None:
+                self._note(name, started, "cached")
+                return found
+            made = make()
+            with whole_folder(folder, equal=True) as temporary:
+                save_file(made, temporary / TENSORS)
+                (temporary / CHECKSUM).write_text(file_digest(temporary / TENSORS))
+            self._note(name, started, "made")
+            return made
+
+    def _key(self, name: str, inputs: Mapping[str, Any]) -> str:
+        text = json.dumps({"name": name, **inputs, **self._common}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:KEY_LETTERS]
+
+    def _note(self, name: str, started: float, outcome: Outcome) -> None:
+        seconds = time.perf_counter() - started
+        self.records.append(StageRecord(name=name, seconds=seconds, outcome=outcome))
+        log.info("%s: %s in %.1f s", name, outcome, seconds)
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Within it, no other run makes the same entry: who comes second waits and finds it made.
+
+    The lock is the operating system's and goes with the process that holds it.
+    """
+    open_root(folder.parent.parent)
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(lock_of(folder)):
+        yield
+
+
+def lock_of(folder: Path) -> Path:
+    """The file that is locked while an entry is made or deleted."""
+    return folder.with_name(LOCK.format(folder.name))
+
+
+def entry_damage(folder: Path) -> str | None:
+    """Why an entry cannot be used; None if it is whole."""
+    if (folder / TENSORS).exists() or (folder / CHECKSUM).exists():
+        return None if _whole_tensors(folder) else f"{folder} does not fit its checksum"
+    try:
+        read_manifest(folder)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _read(folder: Path, key: str) -> CompressedModel | None:
+    """A stored model; None if there is none, or if it is damaged (said, deleted, made again)."""
+    if not folder.exists():
+        return None
+    try:
+        manifest = read_manifest(folder)
+    except UserError as error:
+        log.warning("cache entry is made again: %s", error)
+        delete_entry(folder)
+        return None
+    os.utime(folder)  # its age counts from the last use
+    module, tokenizer = (
+        Later(lambda: _read_module(folder)),
+        Later(lambda: read_written_processor(folder)),
+    )
+    return CompressedModel(module, tokenizer, manifest.history, digest=key, folder=folder)
+
+
+def _read_module(folder: Path) -> PreTrainedModel:
+    """A stored model's modules. Whoever reads them first may be about to draw random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        return read_model(folder)
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor] | None:
+    """Stored tensors; None if there are none, or if they are damaged, which is said."""
+    if not folder.exists():
+        return None
+    if _whole_tensors(folder):
+        os.utime(folder)
+        return load_file(folder / TENSORS)
+    log.warning("cache entry is made again: %s is damaged", folder)
+    delete_entry(folder)
+    return None
+
+
+def _whole_tensors(folder: Path) -> bool:
+    try:
+        return (folder / CHECKSUM).read_text() == file_digest(folder / TENSORS)
+    except OSError:
+        return False

@@ -1,0 +1,97 @@
+"""The entries of a stage cache as files: found, checked, and chosen to be deleted.
+
+Whatever else lies in the folder of a cache is not looked at and stays.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from compress.config.errors import UserError
+from compress.store.cache import entry_damage, lock_of
+from compress.store.cache_root import TAG, delete_entry, is_entry, is_root
+
+SECONDS_A_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a stage made.
+
+    Attributes:
+        used: when it was last read, or made.
+    """
+
+    folder: Path
+    stage: str
+    size_bytes: int
+    used: datetime.datetime
+
+
+def find_entries(cache: Path) -> list[Entry]:
+    """All entries, by stage and name.
+
+    Raises:
+        UserError: it is not the folder of a cache.
+    """
+    if not cache.is_dir():
+        raise UserError(f"{cache} is not a directory")
+    if not is_root(cache):
+        raise UserError(f"{cache} is not a stage cache: it has no {TAG} of compress")
+    folders = (folder for stage in sorted(cache.iterdir()) for folder in _folders(stage))
+    return [_entry(folder) for folder in folders]
+
+
+def damage(entry: Entry) -> str | None:
+    """Why an entry cannot be used; None if it is whole."""
+    return entry_damage(entry.folder)
+
+
+def excess(
+    entries: Iterable[Entry], *, days: float | None = None, gigabytes: float | None = None
+) -> list[Entry]:
+    """The entries that were not used for so long, and those used longest ago beyond so much.
+
+    Args:
+        entries: of one cache.
+        days: since the last use; None for no limit.
+        gigabytes: that may stay; None for no limit.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    chosen, left = [], gigabytes
+    for entry in sorted(entries, key=lambda each: each.used, reverse=True):
+        old = days is not None and (now - entry.used).total_seconds() > days * SECONDS_A_DAY
+        if left is not None and not old:
+            left -= entry.size_bytes / 1e9
+        if old or (left is not None and left < 0):
+            chosen.append(entry)
+    return chosen
+
+
+def delete(entry: Entry) -> bool:
+    """Deletes an entry, unless a run is at it now; says whether it did."""
+    lock = lock_of(entry.folder)
+    try:
+        with FileLock(lock, timeout=0):
+            delete_entry(entry.folder)
+    except Timeout:
+        return False
+    lock.unlink(missing_ok=True)
+    return True
+
+
+def _folders(stage: Path) -> list[Path]:
+    if not stage.is_dir():
+        return []
+    return [each for each in sorted(stage.iterdir()) if is_entry(each)]
+
+
+def _entry(folder: Path) -> Entry:
+    files = [path.stat() for path in folder.iterdir()]
+    used = datetime.datetime.fromtimestamp(folder.stat().st_mtime, datetime.UTC)
+    return Entry(folder, folder.parent.name, sum(file.st_size for file in files), used)

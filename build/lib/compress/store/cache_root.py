@@ -1,0 +1,92 @@
+"""The folder of a stage cache: how it is told from other folders, and what is deleted from it.
+
+It is marked by a `CACHEDIR.TAG` (bford.info/cachedir) of its own wording. Only below such a folder
+is anything ever deleted, and only what is named like a key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from compress.config.errors import UserError
+from compress.system.files import TEMPORARY, temporary_name, write_atomically
+
+KEY_LETTERS = 32
+KEY = re.compile(rf"[0-9a-f]{{{KEY_LETTERS}}}")
+TAG = "CACHEDIR.TAG"
+TAG_CONTENT = """Signature: 8a477f597d28d172789f06886806bc55
+# A stage cache of compress. Entries that are deleted are made again when a run needs them.
+"""
+
+
+def is_root(folder: Path) -> bool:
+    """Whether a folder is marked as a cache."""
+    try:
+        return (folder / TAG).read_text(encoding="utf-8") == TAG_CONTENT
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def check_root(folder: Path) -> None:
+    """Checks that a folder is a cache, or can become one because it is absent or empty.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} cannot be a stage cache (cache.dir): it is not a directory")
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise UserError(
+            f"{folder} cannot be a stage cache (cache.dir): nothing can be written to {there}"
+        )
+    if is_root(folder) or not folder.exists():
+        return
+    foreign = [path.name for path in folder.iterdir() if not TEMPORARY.fullmatch(path.name)]
+    # Looked at again: another run may be making it just now.
+    if foreign and not is_root(folder):
+        raise UserError(
+            f"{folder} cannot be a stage cache (cache.dir): it holds {min(foreign)} and no {TAG} "
+            "of compress; choose a new or an empty folder"
+        )
+
+
+def open_root(folder: Path) -> None:
+    """Makes and marks the folder of a cache if it is not there.
+
+    Raises:
+        UserError: it is something else.
+    """
+    check_root(folder)
+    if not is_root(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / TAG, TAG_CONTENT)
+
+
+def delete_root(folder: Path) -> None:
+    """Deletes a whole cache; nothing if the folder is not one."""
+    if is_root(folder) and not folder.is_symlink():
+        # Renamed first: what is left of it if this process is killed can still be told.
+        gone = folder.rename(temporary_name(folder))
+        shutil.rmtree(gone)
+
+
+def is_entry(folder: Path) -> bool:
+    """Whether a folder lies where a cache keeps what a stage made, and is named like that."""
+    named = KEY.fullmatch(folder.name) is not None and not folder.parent.name.startswith(".")
+    real = not (folder.is_symlink() or folder.parent.is_symlink()) and folder.is_dir()
+    return named and real and is_root(folder.parent.parent)
+
+
+def delete_entry(folder: Path) -> None:
+    """Deletes what a stage made.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if not is_entry(folder):
+        raise UserError(f"{folder} is not an entry of a stage cache")
+    shutil.rmtree(folder)

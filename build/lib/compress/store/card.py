@@ -1,0 +1,227 @@
+"""The model card: the README.md in a model's folder, made from the record of its run.
+
+Front matter and headings as the Hugging Face hub expects them of a model repository
+(huggingface.co/docs/hub/model-cards).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from compress.records.curve import CURVE
+from compress.records.markdown import plain_text
+from compress.records.recipe import STAGES, recipe, remake_command
+from compress.records.schema import Comparison, RunRecord, Score
+from compress.records.score_words import kind_of, score_words, value_words
+from compress.records.scores import SCORES
+from compress.records.words import (
+    NO_DIFFERENCE,
+    UNCERTAIN_TIMES,
+    measured,
+    median_words,
+    megabytes,
+    p_words,
+    plain_words,
+    saved_words,
+    shape_words,
+    significant,
+    speedup_words,
+    target_sparsity,
+)
+from compress.store.artifact import read_spec
+from compress.store.manifest import (
+    CARD,
+    PLAIN_WEIGHTS,
+)
+from compress.system.files import write_atomically
+
+DIGITS = 4  # of scores
+
+PLAIN = """```python
+from transformers import {processor}, {architecture}
+
+model = {architecture}.from_pretrained("path/to/this/folder")
+{name} = {processor}.from_pretrained("path/to/this/folder")
+```"""
+PACKED = """Its weights have shapes or formats that plain transformers cannot hold:
+
+```python
+import compress
+
+model = compress.load("path/to/this/folder")  # checks every file's checksum first
+logits = model.predict(model.tokenizer([{row}], return_tensors="pt"))
+```"""
+
+
+def model_card(record: RunRecord, architecture: str, *, plain: bool) -> str:
+    """The card of a measured model, as Markdown.
+
+    Args:
+        record: of the run that made it; its status is ok.
+        architecture: transformers class of the model.
+        plain: whether transformers' own `from_pretrained` reads the folder.
+    """
+    assert record.data is not None
+    usage = (PLAIN if plain else PACKED).format(architecture=architecture, **_reader(architecture))
+    sections = [
+        _front_matter(record),
+        f"# {plain_text(record.choices['teacher'])} on {plain_text(record.choices['task'])}: "
+        f"{plain_text(recipe(record))}",
+        usage,
+        "## Figures",
+        "Measured on this folder, read back from disk, beside its teacher; intervals are of 95 %.",
+        _figures(record),
+        *[plain_text(words) for words in _sentences(record)],
+        f"Rows: {plain_text(record.data.source)}. {_machine(record)}",
+        "## How it was made",
+        _code(remake_command(record), "sh"),
+        *[_step(step) for step in record.history],
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def write_card(record: RunRecord, folder: Path) -> None:
+    """Writes the model card into a model folder."""
+    plain = (folder / PLAIN_WEIGHTS).is_file()
+    text = model_card(record, read_spec(folder).architecture, plain=plain)
+    write_atomically(folder / CARD, text)
+
+
+def _front_matter(record: RunRecord) -> str:
+    """What the hub reads. JSON strings are YAML strings, whatever is in them."""
+    fields: dict[str, Any] = {
+        "library_name": "transformers",
+        "tags": ["compress", *(f"{k}:{record.choices[k]}" for k in _made_by(record))],
+    }
+    path = record.settings("teacher").get("path")
+    if isinstance(path, str) and path and not path.startswith((".", "/", "~")):
+        fields["base_model"] = path
+    lines = [f"{key}: {json.dumps(value)}" for key, value in fields.items()]
+    return "\n".join(["---", *lines, "---"]).replace("<", "\\u003c")
+
+
+def _reader(architecture: str) -> dict[str, str]:
+    """What turns rows into inputs of such a model, and what a row is."""
+    if architecture.endswith("ForImageClassification"):
+        return {"processor": "AutoImageProcessor", "name": "processor", "row": "image"}
+    return {"processor": "AutoTokenizer", "name": "tokenizer", "row": '"a text"'}
+
+
+def _made_by(record: RunRecord) -> list[str]:
+    """The groups whose choice shaped the model."""
+    groups = ("task", "teacher", *STAGES)
+    return [group for group in groups if record.choices.get(group, "none") != "none"]
+
+
+def _figures(record: RunRecord) -> str:
+    ours, theirs = measured(record)
+    asked = target_sparsity(record)
+    rows = [
+        ("", "this model", "teacher"),
+        *_scores(ours.score, theirs.score),
+        ("runs on", ours.runtime, theirs.runtime),
+        ("computes in", ours.precision or "–", theirs.precision or "–"),
+        ("parameters", f"{ours.parameters:,}", f"{theirs.parameters:,}"),
+        ("sparsity asked of the pruner", "–" if asked is None else f"{asked:.1%}", "–"),
+        ("zeros in the Linear layers", f"{ours.sparsity:.1%}", f"{theirs.sparsity:.1%}"),
+        ("size", *_megabytes(record, "size_bytes")),
+        ("bytes saved", saved_words(record), "–"),
+        ("size as a zip file", *_megabytes(record, "zipped_bytes")),
+        ("size as a mask of bits and what is not zero", *_megabytes(record, "bitmask_bytes")),
+        ("memory of a process once it has run", *_megabytes(record, "resident_bytes")),
+        ("its peak while it runs", *_megabytes(record, "peak_memory_bytes")),
+    ]
+    for speed, mine, other in zip(record.speedup, ours.latency, theirs.latency, strict=True):
+        shape = shape_words(mine)
+        medians = f"{median_words(speed, mine, other, 2)} ms", f"{other.median_ms:.2f} ms"
+        rows.append((f"median latency, {shape}", *medians))
+        rows.append((f"speed-up, {shape}", speedup_words(speed), "1"))
+    # What was not measured for either, such as figures that an older version did not have.
+    told = [row for row in rows if row[1:] != ("–", "–")]
+    lines = [f"| {' | '.join(row)} |" for row in told]
+    return "\n".join([lines[0], "| --- | --- | --- |", *lines[1:]])
+
+
+def _scores(ours: Score, theirs: Score) -> list[tuple[str, str, str]]:
+    """What counts, with its intervals, and then what the task is judged by beside it."""
+    name = f"{kind_of(ours).words}, n = {ours.samples}"
+    mine, other = (score_words(each, DIGITS, DIGITS) for each in (ours, theirs))
+    return [(name, mine, other), *(_other(name, ours, theirs) for name in ours.others)]
+
+
+def _other(name: str, ours: Score, theirs: Score) -> tuple[str, str, str]:
+    """A score by its name; one of a label of the user's is no other task's, and has no words."""
+    known = SCORES.get(name)
+    values = [score.others.get(name) for score in (ours, theirs)]
+    mine, other = (
+        "–" if value is None
+        else value_words(known, value, DIGITS) if known
+        else f"{value:.{DIGITS}f}"
+        for value in values
+    )  # fmt: skip
+    return (plain_text(name) if known is None else known.words), mine, other
+
+
+def _megabytes(record: RunRecord, figure: str) -> tuple[str, str]:
+    """A figure in bytes of the model and of its teacher."""
+    values = [megabytes(getattr(metrics, figure)) for metrics in measured(record)]
+    ours, theirs = (value if value == "–" else f"{value} MB" for value in values)
+    return ours, theirs
+
+
+def _sentences(record: RunRecord) -> list[str]:
+    """What the figures mean."""
+    found = record.comparison
+    words = plain_words(record)
+    if found is not None:
+        words.append(_against_teacher(found, kind_of(measured(record)[0].score).words))
+    if not all(speed.counts for speed in record.speedup):
+        words.append(
+            f"{NO_DIFFERENCE.capitalize()}: the interval holds 1, or is not further from it than "
+            "the teacher is from itself when it is timed against itself. "
+            f"{UNCERTAIN_TIMES}."
+        )
+    return words
+
+
+def _against_teacher(found: Comparison, score: str) -> str:
+    """How far predictions and scores differ; of quantities there are no equal predictions."""
+    verdict = "a real change" if significant(found) else "no more than chance"
+    proof = f"{verdict} ({found.test}, {p_words(found)})"
+    if found.agreement is not None and found.lost is not None:
+        return (
+            f"It predicts as its teacher does in {found.agreement:.1%} of the rows; "
+            f"{found.lost} that the teacher has right it has wrong, {found.won} the other way "
+            f"round: {proof}."
+        )
+    same = (
+        "" if found.agreement is None
+        else f"It predicts as its teacher does {found.agreement:.1%} of the time. "
+    )  # fmt: skip
+    return f"{same}How its {score} differs from its teacher's is {proof}."
+
+
+def _machine(record: RunRecord) -> str:
+    env = record.environment
+    assert env is not None
+    versions = ", ".join(f"{name} {version}" for name, version in env.versions.items())
+    facts = [env.machine, env.device, *([f"governor {env.governor}"] if env.governor else [])]
+    busy = f" It was busy: {env.busy}." if env.busy else ""
+    return plain_text(f"Machine: {'; '.join([*facts, versions])}.{busy}")
+
+
+def _step(step: dict[str, Any]) -> str:
+    """One stage: its settings and what it noted, but for its learning curve: a drawing's worth."""
+    notes = {name: note for name, note in step.get("notes", {}).items() if name != CURVE}
+    content = {**step.get("settings", {}), **notes}
+    return f"**{plain_text(step['stage'])}**\n\n{_code(json.dumps(content, indent=1), 'json')}"
+
+
+def _code(text: str, language: str) -> str:
+    """A block that no text inside can end: its fence is longer than any run of ticks in it."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{language}\n{text}\n{fence}"

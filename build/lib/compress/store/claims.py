@@ -1,0 +1,277 @@
+"""Hydra's part in whose folder is whose: folders are claimed before Hydra writes into them.
+
+Hydra makes the output folder and writes `.hydra` into it before a run begins, so a folder that must
+not be touched has to be refused earlier: in a callback.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from compress.config.compose import literal
+from compress.config.errors import UserError
+from compress.store.run_folder import (
+    RUN,
+    SEARCH,
+    SWEEP,
+    check_clearable,
+    check_usable,
+    drop_unused,
+    is_marked,
+    is_own,
+    locked_folder,
+    new_folder,
+    write_mark,
+)
+
+log = logging.getLogger(__name__)
+
+# Settings of how a run or a search is done, not of what it does: they may differ when a search is
+# carried on, and may name folders to write to.
+HOW = ("search", "cache", "tracker", "hydra")
+NOW = "${now:"  # in a folder's name: it is made of the time, so each run is to have another one
+
+
+class ClaimFolders(Callback):
+    """Makes, marks and locks the folder of a run or a sweep, or refuses it in one line."""
+
+    def __init__(self) -> None:
+        """Claims nothing yet."""
+        self._claims = ExitStack()
+        self._made: Path | None = None
+
+    def __reduce__(self) -> tuple[type[ClaimFolders], tuple[()]]:
+        """As another process gets it, with the jobs of a sweep: without the claims of this one."""
+        return ClaimFolders, ()
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra before it makes a run's folder.
+
+        Raises:
+            SystemExit: the folder holds what no run has written, is in use, or has inputs in it.
+        """
+        with _refusals("hydra.run.dir"):
+            _check_output_subdir(config)
+            folder, new = _folder(config, "run")
+            if not new:
+                check_usable(folder, RUN)
+                check_inputs(config, folder)
+            folder = _made(config, "run", folder, new)
+            self._claims.enter_context(locked_folder(folder, RUN))
+            check_clearable(folder)
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra."""
+        self._claims.close()
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra before a sweep begins.
+
+        Raises:
+            SystemExit: the folder holds something else than a search to carry on with.
+        """
+        with _refusals("hydra.sweep.dir"):
+            folder, new = _folder(config, "sweep")
+            _check_subdir(config)
+            _check_output_subdir(config)
+            if config.get("search") is not None:
+                check_usable(folder, SEARCH)
+                check_inputs(config, folder)
+                # Not locked: several drivers may work on one search.
+                write_mark(self._sweep(config, folder, new), SEARCH)
+                return
+            if not new:
+                _check_sweep(folder)
+            folder = self._sweep(config, folder, new)
+            self._claims.enter_context(locked_folder(folder, SWEEP))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra."""
+        if self._made is not None:
+            drop_unused(self._made)
+        self._claims.close()
+
+    def _sweep(self, config: DictConfig, folder: Path, new: bool) -> Path:
+        there = folder.exists() and not new
+        folder = _made(config, "sweep", folder, new)
+        self._made = None if there else folder
+        return folder
+
+
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """The folder of the job that Hydra runs now; within it, no other process uses it.
+
+    Raises:
+        UserError: it holds another run of the sweep, or what no run has written.
+    """
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with ExitStack() as claims:
+        if not is_own(folder, RUN):  # else it is claimed since before Hydra wrote into it
+            try:
+                _check_job(folder)
+                claims.enter_context(locked_folder(folder, RUN))
+            except UserError as error:
+                # It leaves no record, and the end of a sweep does not tell of it either.
+                log.error("failed: %s", error)
+                raise
+        yield folder
+
+
+def _check_job(folder: Path) -> None:
+    """Checks a folder that Hydra has just made for a job."""
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        if Path(hydra.sweep.dir).resolve() not in folder.resolve().parents:
+            raise UserError(f"hydra.sweep.subdir must lie in the sweep's folder, got {folder}")
+        if is_marked(folder, RUN):
+            raise UserError(
+                f"{folder} holds another run of this sweep; hydra.sweep.subdir must differ "
+                "between runs"
+            )
+    check_usable(folder, RUN, written=_of_hydra(folder))
+    check_clearable(folder)
+
+
+def shared_folder(folder: Path) -> Path:
+    """The folder of the sweep that a run belongs to; its own if it runs alone."""
+    hydra = HydraConfig.get()
+    return folder if hydra.mode == RunMode.RUN else Path(hydra.sweep.dir)
+
+
+def check_inputs(config: DictConfig, folder: Path) -> None:
+    """Checks that nothing that a config names as an input lies in a folder to write to.
+
+    Whatever the setting: any text that is the path of something in that folder counts.
+
+    Raises:
+        UserError: something does; names the setting.
+    """
+    root = folder.resolve()
+    for key, value in _texts(config):
+        if _lies_in(value, root):
+            raise UserError(
+                f"{key}={value} lies in {folder}, which the run writes to; choose another folder"
+            )
+
+
+def check_cache(config: DictConfig, folder: Path) -> None:
+    """Checks that the stage cache does not lie in the folder of one run.
+
+    Raises:
+        UserError: it does.
+    """
+    cache = OmegaConf.select(config, "cache.dir")
+    if isinstance(cache, str) and Path(cache).resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"cache.dir={cache} lies in {folder}, the folder of one run")
+
+
+def _lies_in(value: str, root: Path) -> bool:
+    """Whether a text is the path of something in a folder."""
+    if not value:
+        return False
+    try:
+        return Path(value).exists() and Path(value).resolve().is_relative_to(root)
+    except (OSError, ValueError):
+        return False  # too long for a path, or with signs that no path has
+
+
+def _texts(config: DictConfig) -> Iterator[tuple[str, str]]:
+    """Every text among the settings of what a run does, with its dotted name."""
+    for group in config:
+        if group in HOW:
+            continue
+        try:
+            part = OmegaConf.masked_copy(config, str(group))
+            plain = OmegaConf.to_container(part, resolve=True)
+        except OmegaConfBaseException:
+            continue  # building the run tells of it
+        yield from _texts_in(plain, "")
+
+
+def _texts_in(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _texts_in(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, Sequence):
+        for number, item in enumerate(value):
+            yield from _texts_in(item, f"{key}[{number}]")
+
+
+def _check_sweep(folder: Path) -> None:
+    """Checks that the folder of a sweep can be used, and holds no runs yet."""
+    check_usable(folder, SWEEP)
+    if any(folder.rglob(RUN)):
+        raise UserError(
+            f"{folder} holds the runs of another sweep, which would count as this one's; "
+            "choose a new or an empty folder"
+        )
+
+
+def _check_subdir(config: DictConfig) -> None:
+    """Refuses a sweep whose jobs Hydra would have write outside its folder."""
+    raw = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    assert isinstance(raw, Mapping)
+    subdir = Path(str(raw["subdir"]))
+    if subdir.is_absolute() or ".." in subdir.parts or not subdir.parts:
+        raise UserError(f"hydra.sweep.subdir must lie in the sweep's folder, got {subdir}")
+
+
+def _check_output_subdir(config: DictConfig) -> None:
+    """Refuses to let Hydra write its copy of the config elsewhere than in the run's folder."""
+    subdir = config.hydra.output_subdir
+    if subdir is not None and (Path(str(subdir)).name != subdir or subdir in ("", ".", "..")):
+        raise UserError(
+            f"hydra.output_subdir must be the name of a folder inside the run's, got {subdir}"
+        )
+
+
+def _folder(config: DictConfig, kind: str) -> tuple[Path, bool]:
+    """The folder that the config names, and whether its name is made of the time."""
+    named = config.hydra[kind].dir
+    raw = OmegaConf.to_container(config.hydra[kind], resolve=False)
+    assert isinstance(raw, Mapping)
+    return Path(str(named)), NOW in str(raw["dir"])
+
+
+def _made(config: DictConfig, kind: str, folder: Path, new: bool) -> Path:
+    """The folder, made, under another name if another process has taken that one just now."""
+    if new:
+        folder = new_folder(folder)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra[kind].dir = str(folder)
+        # The jobs of a sweep are composed anew from these, without what is only the sweeper's: a
+        # folder named by it, such as by search.name, would become another one.
+        config.hydra.overrides.hydra.append(f"hydra.{kind}.dir={literal(str(folder))}")
+    return folder
+
+
+def _of_hydra(folder: Path) -> set[str]:
+    """What Hydra, and a worker that it runs in, have written into a job's folder by now."""
+    logs = {path.name for path in folder.glob("*.log")}
+    return {*logs, str(HydraConfig.get().output_subdir)}
+
+
+@contextmanager
+def _refusals(key: str) -> Iterator[None]:
+    """Ends the program in one line: Hydra only warns of an Exception in a callback."""
+    try:
+        yield
+    except UserError as error:
+        raise SystemExit(f"error: {key}: {error}") from error
+    except OSError as error:
+        raise SystemExit(f"error: {key}: {error.filename}: {error.strerror}") from error

@@ -1,0 +1,55 @@
+"""The classes that files on disk can name, by their stable kinds.
+
+A model folder says "torch" or "low_rank_linear": where the class stands in the package is no part
+of the format. Classes are imported when they are asked for, so that a model needs no library of
+another format.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from compress.config.errors import UserError
+
+TORCH = "torch"
+RUNTIMES = {
+    "onnxruntime": "compress.runtime.onnxruntime.OnnxRuntime",
+    "openvino": "compress.runtime.openvino.OpenVino",
+    TORCH: "compress.runtime.torch.TorchRuntime",
+}
+MODULES = {
+    "int4_embedding": "compress.transformer.quantized_embedding.Int4Embedding",
+    "int4_weight_only_linear": "compress.quantizer.int4_weight_only.Int4WeightOnlyLinear",
+    "int8_dynamic_linear": "compress.quantizer.int8_dynamic.Int8DynamicLinear",
+    "int8_embedding": "compress.transformer.quantized_embedding.Int8Embedding",
+    "int8_weight_only_linear": "compress.quantizer.int8_weight_only.Int8WeightOnlyLinear",
+    "low_rank_linear": "compress.transformer.stored_modules.LowRankLinear",
+    "nf4_linear": "compress.quantizer.nf4.Nf4Linear",
+}
+
+
+def runtime_class(kind: str) -> type:
+    """The runtime of this kind.
+
+    Raises:
+        UserError: there is none.
+    """
+    return _found("runtime", kind, RUNTIMES)
+
+
+def module_class(kind: str) -> type:
+    """The class of stored modules of this kind.
+
+    Raises:
+        UserError: there is none.
+    """
+    return _found("stored module", kind, MODULES)
+
+
+def _found(what: str, kind: str, table: dict[str, str]) -> type:
+    if kind not in table:
+        allowed = ", ".join(table)
+        raise UserError(f"the model folder names the {what} {kind!r}; allowed: {allowed}")
+    module, _, name = table[kind].rpartition(".")
+    found: type = getattr(import_module(module), name)
+    return found

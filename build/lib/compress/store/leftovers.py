@@ -1,0 +1,115 @@
+"""What killed runs left: unfinished files and folders, private caches, locks, scratch folders.
+
+Each is known by its name and by a mark: it lies directly in the marked folder of a cache, a run
+or a sweep, or beside a mark of its own; and no process has it locked any more.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from compress.store.cache import LOCK, OWN_FOLDER
+from compress.store.cache_root import KEY, delete_root, is_root
+from compress.store.run_folder import FOLD, MODEL_FOLDER, RUN, SEARCH, SWEEP, delete_tree, is_marked
+from compress.system.files import SCRATCH, SCRATCH_MARK, TEMPORARY, is_locked
+
+LOCK_FILE = "lock file"
+# Between its making and its locking, a file that is in use looks like one that is not.
+GRACE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that no process will use again.
+
+    Attributes:
+        kind: what it is, in words.
+    """
+
+    path: Path
+    kind: str
+    size_bytes: int
+
+
+def find_leftovers(cache: Path, runs: Path | None) -> list[Leftover]:
+    """What there is in a cache, below a folder of runs, and in the system's temporary folder.
+
+    Args:
+        cache: the folder of a cache.
+        runs: marked folders are looked for at any depth; None to look for none.
+    """
+    found = {each.path: each for each in _in_cache(cache)}
+    for mark in sorted(runs.rglob(".compress-*")) if runs is not None else ():
+        if mark.name in (RUN, FOLD, SWEEP, SEARCH) and is_marked(mark.parent, mark.name):
+            found |= {each.path: each for each in _in_run(mark.parent)}
+    found |= {each.path: each for each in _scratch(Path(tempfile.gettempdir()))}
+    return list(found.values())
+
+
+def delete_leftover(leftover: Leftover) -> None:
+    """Deletes it."""
+    if leftover.path.name == OWN_FOLDER:
+        delete_root(leftover.path)
+    else:
+        delete_tree(leftover.path)
+
+
+def _in_cache(cache: Path) -> Iterator[Leftover]:
+    yield from _temporaries(cache)
+    for stage in sorted(cache.iterdir()):
+        if not stage.is_dir() or stage.is_symlink() or stage.name.startswith("."):
+            continue
+        yield from _temporaries(stage)
+        for lock in sorted(stage.glob(LOCK.format("*"))):
+            key = lock.name.removeprefix(LOCK.format(""))
+            if KEY.fullmatch(key) and not (stage / key).exists() and _is_free(lock):
+                yield Leftover(lock, LOCK_FILE, 0)
+
+
+def _in_run(folder: Path) -> Iterator[Leftover]:
+    for each in (folder, folder / MODEL_FOLDER, *folder.glob("baseline-*")):
+        if each.is_dir() and not each.is_symlink():
+            yield from _temporaries(each)
+    own = folder / OWN_FOLDER
+    # A fold's stages are in use as long as its run is.
+    users = [mark for mark in (folder / RUN, folder.parent / RUN) if mark.is_file()]
+    if is_root(own) and not any(map(is_locked, users)):
+        yield _leftover(own, "stages of a killed run")
+
+
+def _temporaries(folder: Path) -> Iterator[Leftover]:
+    for path in sorted(folder.iterdir()):
+        if TEMPORARY.fullmatch(path.name) and _is_old(path) and not is_locked(path):
+            yield _leftover(path, "unfinished")
+
+
+def _scratch(folder: Path) -> Iterator[Leftover]:
+    for outer in sorted(folder.glob(f"{SCRATCH}*")):
+        mark = outer / SCRATCH_MARK
+        ours = not outer.is_symlink() and outer.stat().st_uid == os.getuid()
+        if ours and mark.is_file() and not is_locked(mark):
+            yield _leftover(outer, "scratch folder")
+
+
+def _leftover(path: Path, kind: str) -> Leftover:
+    inside = (each.lstat().st_size for each in path.rglob("*"))
+    return Leftover(path, kind, path.lstat().st_size + sum(inside))
+
+
+def _is_old(path: Path) -> bool:
+    return time.time() - path.lstat().st_ctime > GRACE_SECONDS
+
+
+def _is_free(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return True
+    except Timeout:
+        return False

@@ -1,0 +1,89 @@
+"""The manifest of a model folder: what was done to the model, and which files it is made of.
+
+The files of a folder are those that its manifest lists, no more and no fewer: a loader that finds
+another file may take it for the model. Only names that begin with a dot are passed over, which no
+loader looks for: version control and downloads leave such, and so does a file under way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from pydantic import TypeAdapter, ValidationError
+
+from compress.config.errors import UserError
+from compress.interfaces import Step
+from compress.system.sources import file_digest
+from compress.transformer.checkpoint_files import CONFIG, is_plain_name
+
+SCHEMA = 2
+MANIFEST = "manifest.json"
+RUNTIME = "runtime.json"
+CARD = "README.md"
+PLAIN_WEIGHTS = "model.safetensors"
+PACKED_WEIGHTS = "weights.safetensors"
+TOLD = (MANIFEST, CARD)  # about the model: nothing of it is needed to run it
+WEIGHTS = (".safetensors", ".onnx", ".xml")  # what a runtime keeps a model in
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was done to the model in a folder: the content of `manifest.json`.
+
+    Attributes:
+        history: every stage's settings, claims and notes.
+        files: SHA-256 of each other file in the folder, but for the card.
+    """
+
+    schema: int
+    history: tuple[Step, ...]
+    files: dict[str, str]
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """The manifest of a model folder whose files are the listed ones, and undamaged.
+
+    Raises:
+        UserError: there is no manifest, it is of another schema or lists no model, or a file is
+            missing, damaged or not listed.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UserError(f"{folder} is not a compress model folder: it has no {MANIFEST}")
+    try:
+        manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(f"{path} is damaged: {error.errors()[0]['msg']}") from error
+    if manifest.schema != SCHEMA:
+        raise UserError(f"{path} has schema {manifest.schema}, this version reads {SCHEMA}")
+    _check_listed(path, manifest)
+    for name, expected in manifest.files.items():
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name} is missing")
+        if file_digest(folder / name) != expected:
+            raise UserError(f"{folder / name} is damaged: its SHA-256 is not the manifest's")
+    surplus = {path.name for path in model_files(folder)} - set(manifest.files)
+    if surplus:
+        raise UserError(f"{folder / min(surplus)} is not in {MANIFEST}: it may be another model's")
+    return manifest
+
+
+def model_files(folder: Path) -> list[Path]:
+    """What is in a model folder but its manifest, its card, and names that begin with a dot."""
+    return sorted(p for p in folder.iterdir() if p.name not in TOLD and p.name[0] != ".")
+
+
+def _check_listed(path: Path, manifest: Manifest) -> None:
+    """Refuses a list that is not of one whole model."""
+    names = set(manifest.files)
+    for name in names:
+        if not is_plain_name(name):
+            raise UserError(f"{path} lists {name!r}, expected names of files beside it")
+    lacking = sorted({CONFIG, RUNTIME} - names)
+    weights = sorted(name for name in names if PurePath(name).suffix in WEIGHTS)
+    if lacking or not weights:
+        raise UserError(f"{path} lists no whole model: {(*lacking, 'weights')[0]} not among them")
+    if {PLAIN_WEIGHTS, PACKED_WEIGHTS} <= names:
+        raise UserError(f"{path} lists {PLAIN_WEIGHTS} and {PACKED_WEIGHTS}, expected one of them")

@@ -1,0 +1,268 @@
+"""The folders of runs, sweeps and searches: made, marked, locked while in use, and cleared.
+
+Nothing is deleted because of where it lies. The folder of a run, a sweep or a search carries a
+mark, which is a hidden file, and a folder without one that holds something is refused. From a
+folder that is used again only what a run is known to have written is deleted: its record, and the
+model files that a manifest lists. The mark is locked for as long as a process uses the folder.
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import logging
+import os
+import platform
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from compress.config.errors import UserError
+from compress.records.folds import FOLD_NAME
+from compress.records.schema import FILE, read_record
+from compress.system.files import TEMPORARY, is_locked, try_lock
+
+RUN, FOLD, SWEEP, SEARCH = (f".compress-{kind}" for kind in ("run", "fold", "sweep", "search"))
+MODEL_FOLDER = "model"
+FOLD_FOLDER = "fold-{}"
+NAMED = 3  # files that an error names
+
+log = logging.getLogger(__name__)
+
+
+def new_folder(folder: Path) -> Path:
+    """Makes a folder, under the name with `-2`, `-3`, … where it is taken."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        made = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        with suppress(FileExistsError):
+            made.mkdir()
+            return made
+    raise AssertionError("counting does not end")
+
+
+def empty_folder(folder: Path | None, parent: Path) -> Path:
+    """Makes the folder for what a script writes, or takes one that is empty.
+
+    Args:
+        folder: what the user asked for; None for a new one named by the time.
+        parent: where new ones lie.
+
+    Raises:
+        UserError: it holds something.
+    """
+    if folder is None:
+        return new_folder(parent / f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is not a directory")
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty")
+    return folder
+
+
+def check_usable(folder: Path, mark: str, written: Collection[str] = ()) -> None:
+    """Checks that a folder can be used: it is absent, empty, or carries the mark.
+
+    Args:
+        folder: to be written to.
+        mark: of the kind of folder that it is to be.
+        written: names in it that do not count.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is not a directory")
+    if not folder.exists() or is_marked(folder, mark):
+        return
+    foreign = [path.name for path in folder.iterdir() if path.name not in written]
+    # Looked at again: another process may have begun to use it a moment ago.
+    if foreign and not is_marked(folder, mark):
+        kind = mark.rpartition("-")[2]
+        raise UserError(
+            f"{folder} is not the folder of a {kind} and holds {_listed(foreign)}; "
+            "choose a new or an empty folder"
+        )
+
+
+def is_marked(folder: Path, mark: str) -> bool:
+    """Whether a folder carries the mark."""
+    return (folder / mark).is_file() and not (folder / mark).is_symlink()
+
+
+def write_mark(folder: Path, mark: str) -> None:
+    """Marks a folder, which exists."""
+    (folder / mark).touch()
+
+
+@contextmanager
+def locked_folder(folder: Path, mark: str) -> Iterator[None]:
+    """Within it, this process alone uses a folder, which exists and is marked.
+
+    Raises:
+        UserError: another process uses it.
+    """
+    descriptor = os.open(folder / mark, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        _lock(descriptor, folder)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, _signature().encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_own(folder: Path, mark: str) -> bool:
+    """Whether this process has locked the folder."""
+    if not is_marked(folder, mark):
+        return False
+    return (folder / mark).read_text() == _signature() and is_locked(folder / mark)
+
+
+def holds_result(folder: Path) -> bool:
+    """Whether the folder has the record of a run that succeeded."""
+    try:
+        return read_record(folder / FILE).status == "ok"
+    except (OSError, UserError):
+        return False
+
+
+def drop_unused(folder: Path) -> None:
+    """Deletes a folder that was made and marked for a sweep, and in which nothing was begun."""
+    names = {path.name for path in folder.iterdir()}
+    if names <= {SWEEP, SEARCH}:
+        for name in names:
+            (folder / name).unlink()
+        folder.rmdir()
+
+
+def check_clearable(folder: Path) -> None:
+    """Checks that a run's folder can be used again.
+
+    Raises:
+        UserError: its model's folder holds what no run has written.
+    """
+    for each in (folder, *_folds(folder)):
+        if os.path.lexists(each / MODEL_FOLDER):
+            written_files(each / MODEL_FOLDER)
+
+
+def clear_run(folder: Path) -> None:
+    """Deletes what an earlier run left in its folder: records, models, those of its folds.
+
+    Everything else stays.
+
+    Raises:
+        UserError: a model's folder holds what no run has written. Nothing is deleted then.
+    """
+    check_clearable(folder)
+    for each in (folder, *_folds(folder)):
+        (each / FILE).unlink(missing_ok=True)
+        delete_model(each / MODEL_FOLDER)
+        delete_temporaries(each)
+    for fold in _folds(folder):
+        if [path.name for path in fold.iterdir()] == [FOLD]:
+            (fold / FOLD).unlink()
+            fold.rmdir()
+
+
+def make_fold(folder: Path, number: int) -> Path:
+    """Makes the folder of a fold in a run's folder.
+
+    Raises:
+        UserError: there is something else of that name.
+    """
+    fold = folder / FOLD_FOLDER.format(number)
+    check_usable(fold, FOLD)
+    fold.mkdir(exist_ok=True)
+    write_mark(fold, FOLD)
+    return fold
+
+
+def written_files(folder: Path) -> list[Path]:
+    """The files of a model folder that a run wrote, the manifest last.
+
+    Raises:
+        UserError: it is a link, has no manifest, or holds something else too.
+    """
+    # Imported here: it imports torch, and most new runs have no model to look at.
+    from pydantic import TypeAdapter, ValidationError
+
+    from compress.store.manifest import MANIFEST, TOLD, Manifest
+
+    if folder.is_symlink() or not folder.is_dir():
+        raise UserError(f"{folder} is not the directory that a run has written; move it away")
+    try:
+        manifest = TypeAdapter(Manifest).validate_json((folder / MANIFEST).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UserError(f"{folder} is not a model that a run has written; move it away") from error
+    known = {*manifest.files, *TOLD}
+    found = {path.name: path for path in folder.iterdir() if not TEMPORARY.fullmatch(path.name)}
+    foreign = {name for name, path in found.items() if name not in known or path.is_dir()}
+    if foreign:
+        raise UserError(
+            f"{folder} holds {_listed(foreign)}, which no run has written; move it away"
+        )
+    return sorted(found.values(), key=lambda path: path.name == MANIFEST)
+
+
+def delete_model(folder: Path) -> None:
+    """Deletes a model folder that a run wrote, if there is one.
+
+    Raises:
+        UserError: see `written_files`. Nothing is deleted then.
+    """
+    if not os.path.lexists(folder):
+        return
+    for path in written_files(folder):
+        path.unlink()
+    delete_temporaries(folder)
+    folder.rmdir()
+
+
+def delete_temporaries(folder: Path) -> None:
+    """Deletes what a killed process left unfinished directly in a folder."""
+    for path in folder.iterdir():
+        if TEMPORARY.fullmatch(path.name) and not is_locked(path):
+            delete_tree(path)
+
+
+def delete_tree(path: Path) -> None:
+    """Deletes a file or a folder; of a link no more than the link itself."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _folds(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.glob(FOLD_FOLDER.format("*")))
+        if FOLD_NAME.fullmatch(path.name) and not path.is_symlink() and is_marked(path, FOLD)
+    ]
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        free = try_lock(descriptor)
+    except OSError as error:
+        log.warning("%s cannot be locked against other runs: %s", folder, error)
+        return
+    if not free:
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+        raise UserError(
+            f"{folder} is in use by another run ({holder or 'which has just begun'}); "
+            "choose another folder, or wait until it ends"
+        )
+
+
+def _signature() -> str:
+    return f"process {os.getpid()} on {platform.node()}\n"
+
+
+def _listed(names: Collection[str]) -> str:
+    shown = ", ".join(sorted(names)[:NAMED])
+    return f"{shown} and {len(names) - NAMED} more" if len(names) > NAMED else shown

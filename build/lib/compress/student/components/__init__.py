@@ -1,0 +1,1 @@
+"""What several students share."""

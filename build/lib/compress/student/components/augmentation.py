@@ -1,0 +1,118 @@
+"""More rows to learn from, made of the train split; the teacher's logits label them softly.
+
+Wei & Zou, "EDA: Easy Data Augmentation Techniques", arXiv:1901.11196. Deviations: of its four
+operations the two that need no thesaurus, random swap and random deletion; every copy gets both,
+one after the other, where EDA makes each copy by one operation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from compress.config.errors import ConfigError, UserError
+from compress.config.settings import Settings, check_fraction, check_positive
+from compress.task.components.text import TextSplit
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from compress.interfaces import Processor, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(Settings, ABC):
+    """Makes more training rows out of some."""
+
+    @abstractmethod
+    def check(self, skeleton: PreTrainedModel) -> None:
+        """Raises a UserError if rows that this model reads cannot be augmented so."""
+
+    @abstractmethod
+    def augment(self, rows: Split, tokenizer: Processor, seed: int) -> Split:
+        """The rows and those made of them.
+
+        Args:
+            rows: stay first, in their order.
+            tokenizer: the student's.
+            seed: of every draw.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordNoise(Augmentation):
+    """Adds copies of each text with words swapped and left out, under the label of the text.
+
+    In pairs of texts both are changed, each in itself.
+
+    Attributes:
+        copies: made of each text.
+        swap: number of swaps as a share of a text's words, rounded down but at least one; in
+            [0, 1), 0 for none.
+        deletion: probability that a word is left out, in [0, 1).
+    """
+
+    copies: int
+    swap: float
+    deletion: float
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be, or the copies would be equal.
+        """
+        super().__post_init__()
+        check_positive(self, "copies")
+        check_fraction(self, "swap")
+        check_fraction(self, "deletion")
+        if not (self.swap or self.deletion):
+            raise ConfigError("WordNoise needs swap or deletion above 0, got 0 for both")
+
+    def check(self, skeleton: PreTrainedModel) -> None:
+        """Refuses models that read no texts."""
+        if skeleton.main_input_name != "input_ids":
+            raise ConfigError(
+                f"WordNoise augments texts, but {type(skeleton).__name__} reads "
+                f"{skeleton.main_input_name}"
+            )
+
+    def augment(self, rows: Split, tokenizer: Processor, seed: int) -> Split:
+        """The texts, then all first copies, then all second ones.
+
+        Raises:
+            UserError: the rows are no plain texts.
+        """
+        if not isinstance(rows, TextSplit):
+            raise UserError(f"WordNoise augments texts, got {type(rows).__name__}: {rows.name}")
+        generator = torch.Generator().manual_seed(seed)
+        columns = [
+            [
+                " ".join(noisy_words(text.split(), self.swap, self.deletion, generator))
+                for _ in range(self.copies)
+                for text in column
+            ]
+            for column in rows.columns
+        ]
+        name = f"{rows.name}, with {self.copies} noisy copies of each"
+        return rows.extended(name, columns, torch.cat([rows.labels] * self.copies))
+
+
+def noisy_words(
+    words: Sequence[str], swap: float, deletion: float, generator: torch.Generator
+) -> list[str]:
+    """Words with some swapped and some left out; never none, and a word alone stays."""
+    noisy = list(words)
+    if len(noisy) < 2:
+        return noisy
+    swaps = max(1, int(swap * len(noisy))) if swap else 0
+    for first, second in torch.randint(len(noisy), (swaps, 2), generator=generator).tolist():
+        noisy[first], noisy[second] = noisy[second], noisy[first]
+    stays = torch.rand(len(noisy), generator=generator) >= deletion
+    kept = [word for word, stay in zip(noisy, stays.tolist(), strict=True) if stay]
+    # As EDA does: a text from which every word fell keeps one at random.
+    return kept or [noisy[int(torch.randint(len(noisy), (1,), generator=generator))]]

@@ -1,0 +1,79 @@
+"""A student made of some of the teacher's layers, which learns from the teacher.
+
+Sanh et al., "DistilBERT", arXiv:1910.01108, section 3: the student starts from every other layer.
+Here any number of layers, evenly spaced or listed. Deviations from the paper: the task's own rows,
+without the masked-LM and the cosine loss; hidden states and attention are matched if asked.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from compress.config.errors import ConfigError
+from compress.interfaces import StageContext
+from compress.student.components.base import BaseStudent
+from compress.transformer.dry_run import check_layers_drop
+from compress.transformer.stacks import evenly_spaced, find_stack
+from compress.transformer.surgery import keep_blocks_
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from compress.interfaces import Processor
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayersStudent(BaseStudent):
+    """Keeps some of the teacher's layers.
+
+    Attributes:
+        keep: how many layers, evenly spaced from the first to the last; or which, as a list of
+            indices in ascending order.
+    """
+
+    knobs = ("keep",)
+
+    keep: int | tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: no layer would be left, or the list is not ascending.
+        """
+        super().__post_init__()
+        if isinstance(self.keep, int):
+            if self.keep < 1:
+                raise ConfigError(f"student.keep must be at least 1 layer, got {self.keep}")
+        elif not self.keep or list(self.keep) != sorted(set(self.keep)) or self.keep[0] < 0:
+            listed = list(self.keep)
+            raise ConfigError(f"student.keep must list layers in ascending order, got {listed}")
+
+    def skeleton(self, teacher: PreTrainedModel) -> PreTrainedModel:
+        """The teacher's skeleton with fewer layers.
+
+        Raises:
+            ConfigError: the teacher has not got that many layers, or not one stack of them.
+        """
+        depth = find_stack(teacher).depth
+        wanted = self.keep if isinstance(self.keep, int) else self.keep[-1] + 1
+        if wanted > depth:
+            asked = self.keep if isinstance(self.keep, int) else list(self.keep)
+            raise ConfigError(f"student.keep={asked}: the teacher has {depth} layers")
+        kept = self._kept(depth)
+        check_layers_drop(teacher, kept, "student.keep")
+        student = copy.deepcopy(teacher)
+        keep_blocks_(student, kept)
+        return student
+
+    def start(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
+        """The layers that are kept; embeddings and head start as the teacher's."""
+        module = copy.deepcopy(ctx.teacher.module)
+        kept = self._kept(find_stack(module).depth)
+        keep_blocks_(module, kept)
+        return module, ctx.teacher.tokenizer, {"teacher_layers": list(kept)}
+
+    def _kept(self, depth: int) -> tuple[int, ...]:
+        return evenly_spaced(self.keep, depth) if isinstance(self.keep, int) else self.keep

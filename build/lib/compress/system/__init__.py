@@ -1,0 +1,1 @@
+"""Disk, downloads, processes, the terminal and installed packages."""

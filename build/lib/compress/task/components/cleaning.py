@@ -1,0 +1,223 @@
+"""From what a user's files hold to rows with labels: counted, dropped if asked, or refused."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from compress.config.errors import UserError
+from compress.task.components.delimited import is_unicode, listed
+from compress.task.components.sampling import LABEL
+from compress.task.components.text import text_columns
+
+EMPTY, UNLABELLED, DUPLICATES = DROPPABLE = ("empty", "unlabelled", "duplicates")
+SHOWN = 40  # characters of what was got
+WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
+
+
+def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.DataFrame, str]:
+    """The rows that have texts and labels, and what was done to them, in words.
+
+    Args:
+        where: names the file in errors.
+        table: the columns `text`, `second` if there is one, and `label`, which is None where there
+            is none; the index counts rows.
+        drop: which of `DROPPABLE` are left out, where they would otherwise be refused (empty
+            texts, missing labels) or kept (texts that stand there before).
+
+    Raises:
+        UserError: a row has no text or no label and is not to be dropped, or a text is no text.
+    """
+    texts = text_columns(table)
+    for column in texts:
+        _check_texts(where, table[column])
+    blank = table[texts].map(is_missing).any(axis="columns")
+    table, words = _without(where, table, blank, EMPTY, "an empty text", drop)
+    table, more = _without(where, table, table[LABEL].isna(), UNLABELLED, "no label", drop)
+    words += more
+    labels = table.groupby(texts, sort=False)[LABEL].nunique()
+    if conflicts := int((labels > 1).sum()):
+        words.append(f"{conflicts} texts under more than one label")
+    again = table.duplicated(texts)
+    if DUPLICATES in drop and again.any():
+        table = table[~again]
+        words.append(f"{again.sum()} duplicate texts dropped")
+    return table, "".join(f", {each}" for each in words)
+
+
+def class_labels(where: str, labels: pd.Series) -> list[str | None]:
+    """Labels as names, as the file spells them; None for a missing one.
+
+    Whole numbers have no fraction, which tables add where labels are missing: 1 for 1.0. But for
+    blanks around it nothing else is changed, so 01 is another name than 1; a file with both is
+    refused.
+
+    Raises:
+        UserError: one is of a wrong kind; all are numbers and one of them is not whole; or two
+            spell one number in two ways.
+    """
+    for row, label in labels.items():
+        if not (is_missing(label) or _can_be_named(label)):
+            raise UserError(
+                f"{where}: row {row} has label {repr(label)[:SHOWN]}, expected text or a whole "
+                "number"
+            )
+    spelled = [None if is_missing(label) else _spelt(label) for label in labels]
+    rows: dict[str, Any] = {}  # the first of each spelling
+    for row, name in zip(labels.index, spelled, strict=True):
+        if name is not None:
+            rows.setdefault(name, row)
+    numbers = {name: _number(name) for name in rows}
+    if None in numbers.values():
+        return spelled
+    first: dict[Decimal | None, str] = {}
+    for name, number in numbers.items():
+        if not WHOLE.fullmatch(name):
+            raise UserError(
+                f"{where}: row {rows[name]} has label {name[:SHOWN]!r}, expected names or whole "
+                "numbers: classes, not quantities, for which there is task.problem=regression"
+            )
+        if (other := first.setdefault(number, name)) != name:
+            raise UserError(
+                f"{where}: row {rows[name]} has label {name[:SHOWN]!r} and row {rows[other]} "
+                f"{other[:SHOWN]!r}, one number in two spellings; write each class in one way"
+            )
+    return [None if name is None else name.partition(".")[0] for name in spelled]
+
+
+def number_labels(where: str, labels: pd.Series) -> list[float | None]:
+    """Labels as numbers, as precise as a float32; None for a missing one.
+
+    Args:
+        where: names the file in errors.
+        labels: named as errors are to call it; its index counts rows.
+
+    Raises:
+        UserError: one is no finite number.
+    """
+    return [_quantity(where, str(labels.name), row, label) for row, label in labels.items()]
+
+
+def sorted_classes(names: Collection[str]) -> tuple[str, ...]:
+    """Names in order: as numbers if all of them are whole ones, else as text."""
+    if all(WHOLE.fullmatch(name) for name in names):
+        return tuple(sorted(names, key=Decimal))  # int() takes no more than 4,300 digits
+    return tuple(sorted(names))
+
+
+def with_indices(where: str, table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """The rows with class indices for labels.
+
+    Raises:
+        UserError: a label is none of the classes.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    for row, name in table[LABEL].items():
+        if name not in places:
+            raise UserError(
+                f"{where}: row {row} has label {name[:SHOWN]!r}, which no train row has; expected "
+                f"{listed(classes)}"
+            )
+    return table.assign(label=table[LABEL].map(places).astype(int))
+
+
+def without_shared(
+    splits: Mapping[str, pd.DataFrame],
+) -> tuple[dict[str, pd.DataFrame], str]:
+    """Splits of which no text stands in two, and how many rows that took, in words.
+
+    Args:
+        splits: those that come first keep their rows.
+    """
+    kept: dict[str, pd.DataFrame] = {}
+    seen: set[tuple[str, ...]] = set()
+    words = ""
+    for role, table in splits.items():
+        texts = list(table[text_columns(table)].itertuples(index=False, name=None))
+        kept[role] = table.loc[[text not in seen for text in texts]]
+        seen.update(texts)
+        if lost := len(table) - len(kept[role]):
+            words += f"; {lost} rows dropped from {role} whose texts are in other splits"
+    return kept, words
+
+
+def _without(
+    where: str, table: pd.DataFrame, bad: pd.Series, kind: str, what: str, drop: Collection[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """The table without bad rows if these are to be dropped.
+
+    Raises:
+        UserError: there are some, and they are not.
+    """
+    if not bad.any():
+        return table, []
+    if kind not in drop:
+        first = table.index[int(bad.to_numpy().argmax())]
+        raise UserError(
+            f"{where}: row {first} has {what} ({bad.sum()} such rows); mend it, or leave such rows "
+            f"out with task.drop=[{kind}]"
+        )
+    return table[~bad], [f"{bad.sum()} rows with {what} dropped"]
+
+
+def _check_texts(where: str, fields: pd.Series) -> None:
+    for row, field in fields.items():
+        if not (is_missing(field) or isinstance(field, str)):
+            raise UserError(f"{where}: row {row} has text {repr(field)[:SHOWN]}, expected text")
+        if isinstance(field, str) and not is_unicode(field):
+            raise UserError(
+                f"{where}: row {row} has text with half of a surrogate pair, which is no character"
+            )
+
+
+def _can_be_named(label: Any) -> bool:
+    """Whether it is text, true or false, or a finite number."""
+    if isinstance(label, str):
+        return is_unicode(label)
+    return isinstance(label, int) or (isinstance(label, float) and math.isfinite(label))
+
+
+def _spelt(label: Any) -> str:
+    """A label as text; numbers of a file that has numbers have one spelling."""
+    if isinstance(label, bool):
+        return str(label).lower()
+    if isinstance(label, float) and label.is_integer():
+        return str(int(label))
+    return str(label).strip()
+
+
+def _number(name: str) -> Decimal | None:
+    """The finite number that a name spells, however long its exponent is: no digit is added."""
+    try:
+        number = Decimal(name)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _quantity(where: str, name: str, row: Any, label: Any) -> float | None:
+    if is_missing(label):
+        return None
+    try:
+        # Python takes true for 1 and 1_000 for a thousand.
+        plain = not isinstance(label, bool) and "_" not in str(label)
+        number = Tensor([float(label)]).item() if plain else math.nan
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        got = str(label)[:SHOWN]
+        raise UserError(f"{where}: row {row} has {name} {got!r}, expected a finite number")
+    return number
+
+
+def is_missing(field: Any) -> bool:
+    """Whether there is nothing: an absent value, the NaN that tables write for one, or a blank."""
+    if isinstance(field, str):
+        return not field.strip()
+    return field is None or (isinstance(field, float) and field != field)

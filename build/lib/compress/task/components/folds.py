@@ -1,0 +1,162 @@
+"""Cross-validation: every row of a file is judged, each by a model that was made without it.
+
+Stratified, after Kohavi, "A study of cross-validation and bootstrap for accuracy estimation and
+model selection", IJCAI 1995. Rows that must not be parted, such as those of one text, are one unit.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from compress.config.errors import ConfigError, UserError
+from compress.task.components.sampling import LABEL, SampledTask, hold_out
+from compress.task.components.strata import strata
+
+Numbers = Int[np.ndarray, " rows"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldedTask(SampledTask, ABC):
+    """A task whose evaluation rows are cut from its own, once or fold by fold.
+
+    Attributes:
+        folds: how many there are, at least 2; null for none. Each is 1/folds of the rows, whatever
+            share of them would be evaluation rows without folds.
+        fold: which of them are the evaluation rows, from 1; null for each of them in turn.
+    """
+
+    folds: int | None
+    fold: int | None
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        name = type(self).__name__
+        if self.folds is not None and self.folds < 2:
+            raise ConfigError(f"{name}.folds must be >= 2, or null for none; got {self.folds}")
+        if self.fold is not None and not 1 <= self.fold <= (self.folds or 0):
+            allowed = f"from 1 to the {self.folds} folds" if self.folds else "null without folds"
+            raise ConfigError(f"{name}.fold must be {allowed}, got {self.fold}")
+
+    def each_fold(self) -> tuple[Self, ...]:
+        """The same task with each fold; itself where it has none, or one already."""
+        if self.folds is None or self.fold is not None:
+            return (self,)
+        return tuple(replace(self, fold=number) for number in range(1, self.folds + 1))
+
+    def cut(
+        self,
+        where: str,
+        rows: pd.DataFrame,
+        shares: Mapping[str, float],
+        class_names: Sequence[str],
+        units: Numbers | None = None,
+    ) -> dict[str, pd.DataFrame]:
+        """Cuts the held-out splits off.
+
+        Args:
+            where: names the rows in errors.
+            rows: with labels.
+            shares: by the split's name, of all the rows; where there are folds, of those outside
+                the fold, and that of evaluation plays no part.
+            class_names: in the order of the class indices; none where rows have no classes.
+            units: rows with equal numbers stay in one fold; None for each row by itself.
+
+        Returns:
+            The splits by name, and the rest as "train".
+
+        Raises:
+            UserError: a class has too few rows to be in every split.
+        """
+        if self.folds is None:
+            return hold_out(where, rows, shares, class_names, self.seed)
+        if self.fold is None:
+            raise ConfigError(
+                f"only run.py goes through task.folds={self.folds}; here, name one with task.fold=1"
+            )
+        labels = strata(rows[LABEL], self.folds)
+        units = np.arange(len(rows)) if units is None else units
+        numbers = deal(labels, units, self.folds, self.seed)
+        self._check(where, labels, units, numbers, class_names)
+        inside = numbers == self.fold
+        others = {role: share for role, share in shares.items() if role != "evaluation"}
+        outside = f"{where} without fold {self.fold}"
+        rest = hold_out(outside, rows[~inside], others, class_names, self.seed)
+        return {"evaluation": rows[inside], **rest}
+
+    def cut_words(self, role: str, share: float, whole: str) -> str:
+        """Which rows a split that `cut` cut off has, in words.
+
+        Args:
+            role: its name.
+            share: what `cut` was told of it.
+            whole: what it was cut from.
+        """
+        if self.fold is None:
+            return f"{share:.0%} of {whole}, seed {self.seed}"
+        if role == "evaluation":
+            return f"fold {self.fold} of {self.folds} of {whole}, seed {self.seed}"
+        return f"{share:.0%} of the other folds of {whole}, seed {self.seed}"
+
+    def _check(
+        self,
+        where: str,
+        labels: Numbers,
+        units: Numbers,
+        numbers: Numbers,
+        class_names: Sequence[str],
+    ) -> None:
+        """Refuses folds of which one lacks a class, or all rows.
+
+        Raises:
+            UserError: one does.
+        """
+        for label, name in enumerate(class_names):
+            of_class = labels == label
+            if len(np.unique(numbers[of_class])) != self.folds:
+                raise UserError(
+                    f"{where}: {len(np.unique(units[of_class]))} different rows of class {name!r} "
+                    f"are too few to have some in each of {self.folds} folds"
+                )
+        if (found := len(np.unique(units))) < (self.folds or 0):
+            raise UserError(f"{where}: {found} different rows are too few for {self.folds} folds")
+
+
+def deal(labels: Numbers, units: Numbers, folds: int, seed: int) -> Numbers:
+    """The fold of each row, from 1: as many rows of each class in each as can be.
+
+    Each unit goes to the fold with the fewest rows of its most frequent class, of equal ones to
+    that with the fewest rows: class by class, large units first, equally large ones in the seed's
+    order. Where units are single rows, neither folds nor their shares of a class differ by more
+    than one row.
+
+    Args:
+        labels: class indices, or other groups from 0; see `strata`.
+        units: numbers that are equal for rows that stay together.
+        folds: how many.
+        seed: of the order.
+    """
+    places = np.unique(units, return_inverse=True)[1]
+    counts = np.zeros((places.max() + 1, labels.max() + 1), dtype=np.int64)
+    np.add.at(counts, (places, labels), 1)
+    classes, sizes = counts.argmax(axis=1), counts.sum(axis=1)
+    shuffled = np.random.default_rng(seed).permutation(len(counts))
+    # Lexsort's last key counts first, here and below; equal ones stay as they are.
+    order = shuffled[np.lexsort((-sizes[shuffled], classes[shuffled]))]
+    held = np.zeros((folds, counts.shape[1]), dtype=np.int64)
+    fold_of = np.zeros(len(counts), dtype=np.int64)
+    for unit in order:
+        fold_of[unit] = np.lexsort((held.sum(axis=1), held[:, classes[unit]]))[0]
+        held[fold_of[unit]] += counts[unit]
+    return fold_of[places] + 1

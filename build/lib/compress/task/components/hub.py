@@ -1,0 +1,112 @@
+"""Published datasets, from the hub or its local cache, held against what a task needs of them.
+
+A dataset is what its owner put there: a card may disagree with the files, and these with what the
+task was written for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from compress.config.errors import UserError, first_line
+from compress.system import sources
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column must hold.
+
+    Attributes:
+        kind: of its values.
+        low: the least of numbers.
+        high: the largest.
+    """
+
+    kind: Literal["text", "number", "image"]
+    low: float = 0
+    high: float = 0
+
+
+TEXTS, IMAGES = Column("text"), Column("image")
+Needed = Mapping[str, Mapping[str, Column]]
+
+
+def load_hub_dataset(
+    name: str, configuration: str | None, offline: str, needed: Needed
+) -> DatasetDict:
+    """A dataset from the hub, or from its local cache when HF_HUB_OFFLINE=1 says so.
+
+    Args:
+        name: hub id.
+        configuration: the dataset's configuration, such as "sst2" of GLUE.
+        offline: what the user can do without a hub, for the error message.
+        needed: by split, what its columns must hold.
+
+    Raises:
+        UserError: it cannot be loaded, or is not what is needed.
+    """
+    import datasets
+
+    alone = os.environ.get("HF_HUB_OFFLINE", "") in {"1", "true", "True"}
+    if not alone and not sources.hub_answers():
+        raise UserError(f"dataset {name}: the hub cannot be reached; {offline}")
+    try:
+        found = datasets.load_dataset(name, configuration)
+    # The library has a dozen kinds of error for it, beside those of what it reads files with.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"dataset {name}: {reason}; {offline}") from error
+    for split, columns in needed.items():
+        if split not in found:
+            raise UserError(f"dataset {name} has no split {split}, got {', '.join(found)}")
+        for column, what in columns.items():
+            _check_column(f"dataset {name}, split {split}", found[split], column, what)
+    return found
+
+
+def _check_column(where: str, rows: Dataset, column: str, what: Column) -> None:
+    if column not in rows.features:
+        raise UserError(f"{where} has columns {', '.join(rows.features)}; expected {column}")
+    kind = _kind(rows.features[column])
+    if kind != what.kind:
+        raise UserError(f"{where}: {column} must be of kind {what.kind}, got {kind}")
+    if not len(rows):
+        raise UserError(f"{where} has no rows")
+    values = rows.data.column(column)
+    if values.null_count:
+        raise UserError(f"{where}: {values.null_count} rows have no {column}")
+    if kind == "number":
+        least, most = _range(values)
+        if not what.low <= least <= most <= what.high:
+            raise UserError(
+                f"{where}: {column} goes from {least:g} to {most:g}, expected numbers from "
+                f"{what.low:g} to {what.high:g}"
+            )
+
+
+def _kind(feature: Any) -> str:
+    """What a column holds, in a word of `Column`, or as the library puts it."""
+    import datasets
+    import pyarrow
+
+    if isinstance(feature, datasets.Image):
+        return "image"
+    if not isinstance(feature, datasets.Value | datasets.ClassLabel):
+        return type(feature).__name__
+    held = feature.pa_type
+    if pyarrow.types.is_string(held) or pyarrow.types.is_large_string(held):
+        return "text"
+    number = pyarrow.types.is_integer(held) or pyarrow.types.is_floating(held)
+    return "number" if number else str(feature.dtype)
+
+
+def _range(values: Any) -> tuple[float, float]:
+    """The least and the largest; NaN, which compute would pass over, makes both NaN."""
+    numbers = values.to_numpy()
+    return float(numbers.min()), float(numbers.max())

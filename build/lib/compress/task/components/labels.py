@@ -1,0 +1,258 @@
+"""What the label columns of a user's rows say: classes, a number, or several times yes or no."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from compress.config.errors import UserError
+from compress.core.problem import Problem
+from compress.problem.classification import Classification
+from compress.problem.multi_label import SCORES_OF_LABELS, WITH_WEIGHTS, MultiLabel
+from compress.problem.regression import SCORES_OF_NUMBERS, Regression
+from compress.task.components.cleaning import (
+    SHOWN,
+    class_labels,
+    is_missing,
+    number_labels,
+    sorted_classes,
+    with_indices,
+)
+from compress.task.components.sampling import LABEL
+from compress.task.components.weights import BALANCED, Weights, class_weights, weights_words
+
+ANSWERS = {"0": 0, "1": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
+OF_CLASSES = ("accuracy", "f1_macro")
+
+
+class Labels(ABC):
+    """A way to read labels, and the problem that they pose.
+
+    Attributes:
+        classes: whether each row is of one of the names.
+    """
+
+    classes: ClassVar[bool] = False
+
+    @abstractmethod
+    def scores(self) -> tuple[str, ...]:
+        """What rows with such labels are judged by; see `Task.scores`."""
+
+    @abstractmethod
+    def read(self, where: str, columns: pd.DataFrame) -> list[Any]:
+        """The label of each row; None where it has none.
+
+        Args:
+            where: names the file in errors.
+            columns: those of the labels, as the file has them.
+
+        Raises:
+            UserError: a row has something else; says which row.
+        """
+
+    @abstractmethod
+    def names(self, where: str, rows: pd.DataFrame) -> tuple[str, ...]:
+        """What the outputs of a model stand for.
+
+        Args:
+            where: names the file in errors.
+            rows: all that splits may be cut from.
+
+        Raises:
+            UserError: there is nothing to be learned.
+        """
+
+    @abstractmethod
+    def encoded(self, where: str, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+        """The rows with labels that a tensor can hold.
+
+        Raises:
+            UserError: a label is none of the names.
+        """
+
+    @abstractmethod
+    def problem(
+        self, where: str, splits: Mapping[str, pd.DataFrame], names: tuple[str, ...]
+    ) -> tuple[Problem, str]:
+        """What is to be learned, and what there is to say of it, in words.
+
+        Args:
+            where: names the file that train rows came from.
+            splits: the rows by role, encoded; none of them is empty.
+            names: see there.
+
+        Raises:
+            UserError: the train rows cannot serve, or weights are of other classes.
+        """
+
+
+@final
+@dataclass(frozen=True)
+class Classes(Labels):
+    """One class for each row, by its name; in numerical order if all are whole numbers.
+
+    Attributes:
+        weights: of the classes in the loss.
+    """
+
+    classes: ClassVar[bool] = True
+
+    weights: Weights
+
+    def scores(self) -> tuple[str, ...]:
+        """Accuracy, and macro F1 where classes may be uneven."""
+        return OF_CLASSES
+
+    def read(self, where: str, columns: pd.DataFrame) -> list[Any]:
+        """Names; those of whole numbers have no fraction."""
+        return class_labels(where, columns.iloc[:, 0])
+
+    def names(self, where: str, rows: pd.DataFrame) -> tuple[str, ...]:
+        """Those that there are, sorted."""
+        found = sorted_classes(set(rows[LABEL]))
+        if len(found) < 2:
+            raise UserError(
+                f"{where}: all {len(rows)} rows have label {found[0][:SHOWN]!r}, expected at least "
+                "two classes"
+            )
+        return found
+
+    def encoded(self, where: str, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+        """With class indices."""
+        return with_indices(where, rows, names)
+
+    def problem(
+        self, where: str, splits: Mapping[str, pd.DataFrame], names: tuple[str, ...]
+    ) -> tuple[Problem, str]:
+        """Classification; balanced weights are as scikit-learn has them: n / (k · rows of it)."""
+        counts = np.bincount(splits["train"][LABEL], minlength=len(names))
+        if self.weights == BALANCED and counts.min() == 0:
+            raise UserError(
+                f"{where}: class {names[int(counts.argmin())]!r} has no row in the train split of "
+                f"{counts.sum()}, which task.class_weights={BALANCED} needs"
+            )
+        balanced = counts.sum() / (len(names) * counts.clip(min=1))
+        weights = class_weights(self.weights, names, balanced)
+        words = weights_words(self.weights, names, weights)
+        return Classification(names, OF_CLASSES[1:], weights), words
+
+
+@final
+@dataclass(frozen=True)
+class Numbers(Labels):
+    """One number for each row.
+
+    Attributes:
+        column: that has it.
+    """
+
+    column: str
+
+    def scores(self) -> tuple[str, ...]:
+        """Correlations and the error."""
+        return SCORES_OF_NUMBERS
+
+    def read(self, where: str, columns: pd.DataFrame) -> list[Any]:
+        """Finite numbers."""
+        return number_labels(where, columns.iloc[:, 0])
+
+    def names(self, where: str, rows: pd.DataFrame) -> tuple[str, ...]:
+        """That of the column."""
+        if rows[LABEL].nunique() < 2:
+            raise UserError(
+                f"{where}: all {len(rows)} rows have {self.column} {rows[LABEL].iloc[0]:g}, "
+                "expected different numbers"
+            )
+        return (self.column,)
+
+    def encoded(self, where: str, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+        """As they are."""
+        return rows
+
+    def problem(
+        self, where: str, splits: Mapping[str, pd.DataFrame], names: tuple[str, ...]
+    ) -> tuple[Problem, str]:
+        """Regression."""
+        return Regression(names[0]), ""
+
+
+@final
+@dataclass(frozen=True)
+class Answers(Labels):
+    """Whether each of several labels holds for a row, which may have none of them.
+
+    Attributes:
+        columns: one for each label, with 0 or 1, false or true, no or yes.
+        weights: of each label's positive rows in the loss.
+    """
+
+    columns: tuple[str, ...]
+    weights: Weights
+
+    def scores(self) -> tuple[str, ...]:
+        """F1 in its means, and two counts of errors."""
+        return (*SCORES_OF_LABELS, *([] if self.weights is None else [WITH_WEIGHTS]))
+
+    def read(self, where: str, columns: pd.DataFrame) -> list[Any]:
+        """For each row, 0 or 1 of each label."""
+        return [self._row(where, *row) for row in columns.itertuples(name=None)]
+
+    def _row(self, where: str, number: int, *fields: Any) -> tuple[int, ...] | None:
+        if any(is_missing(field) for field in fields):
+            return None
+        for column, field in zip(self.columns, fields, strict=True):
+            if _word(field) not in ANSWERS:
+                raise UserError(
+                    f"{where}: row {number} has {column} {str(field)[:SHOWN]!r}, expected one of "
+                    f"{', '.join(ANSWERS)}"
+                )
+        return tuple(ANSWERS[_word(field)] for field in fields)
+
+    def names(self, where: str, rows: pd.DataFrame) -> tuple[str, ...]:
+        """Those of the columns."""
+        return self.columns
+
+    def encoded(self, where: str, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+        """As they are."""
+        return rows
+
+    def problem(
+        self, where: str, splits: Mapping[str, pd.DataFrame], names: tuple[str, ...]
+    ) -> tuple[Problem, str]:
+        """Several labels; balanced weights are rows without each label over rows with it."""
+        held = {role: _held(rows) for role, rows in splits.items()}
+        train, whole = held["train"], len(splits["train"])
+        for name, count in zip(names, train.tolist(), strict=True):
+            if count in (0, whole):
+                whose = "none" if count == 0 else "all"
+                raise UserError(
+                    f"{where}: {whose} of the {whole} train rows have label {name!r}, expected "
+                    "some with it and some without"
+                )
+        weights = class_weights(self.weights, names, (whole - train) / train)
+        unseen = (
+            f"; no {role} row has label {name!r}, whose F1 there is 0"
+            for role, counts in held.items()
+            for name, count in zip(names, counts.tolist(), strict=True)
+            if count == 0
+        )
+        words = weights_words(self.weights, names, weights) + "".join(unseen)
+        return MultiLabel(names, weights), words
+
+
+def _word(field: Any) -> str:
+    """An answer as text; tables write whole numbers as 1.0 where others are missing."""
+    text = str(field).strip().lower()
+    return text.removesuffix(".0") if isinstance(field, float) else text
+
+
+def _held(rows: pd.DataFrame) -> Int[np.ndarray, " labels"]:
+    """How many rows have each label."""
+    found: np.ndarray = np.array(rows[LABEL].tolist()).sum(axis=0)
+    return found

@@ -1,0 +1,134 @@
+"""Language modeling: predicts the next token, window by window; see `windows.py`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, final
+
+from compress.config.errors import ConfigError, UserError
+from compress.config.settings import check_positive, check_seed
+from compress.interfaces import Head, Task, TaskData, TrainingData
+from compress.problem.language import LanguageModelling
+from compress.task.components.sampling import check_reads
+from compress.task.components.windows import Cutting, TextWindows
+from compress.transformer.positions import position_count
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+JOIN = "\n\n"  # between documents, as in the reference implementations
+ENCODING = "utf-8"
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text and which one it is, in words."""
+
+    words: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageTask(Task, ABC):
+    """A task whose rows are windows of a text.
+
+    Attributes:
+        context: tokens of a window; null for as many as the teacher has positions, at most 2,048.
+        stride: tokens between the starts of two windows of the validation and evaluation text;
+            null for `context`. With less, the last `stride` tokens of each window count, so that
+            each token counts once and all have at least `context - stride` before them; the first
+            so many of the text never count.
+        limit: the most windows of each split, a seeded sample; null for all.
+        seed: of the samples; apart from the run's seed, so that runs that differ in seed are judged
+            on the same rows.
+        calibration_samples: windows that pruners and quantizers may look at, which begin at seeded
+            places of the train text.
+    """
+
+    head: ClassVar[Head] = "language_model"
+
+    context: int | None
+    stride: int | None
+    limit: int | None
+    seed: int
+    calibration_samples: int
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_positive(self, "stride", "limit", "calibration_samples")
+        check_seed(f"{type(self).__name__}.seed", self.seed)
+        name = type(self).__name__
+        for field, value in (("context", self.context), ("limit", self.limit)):
+            if value is not None and value < 2:
+                raise ConfigError(f"{name}.{field} must be at least 2, got {value}")
+        if self.context and self.stride and self.stride > self.context:
+            raise ConfigError(
+                f"{name}.stride must be at most context={self.context}, got {self.stride}: tokens "
+                "between two windows would not count"
+            )
+
+    @abstractmethod
+    def passages(self) -> tuple[Mapping[str, Passage], str]:
+        """The texts of "train", "validation" and "evaluation"; and where they came from."""
+
+    @final
+    def scores(self) -> tuple[str, ...]:
+        """Perplexity, and the scores that can be computed beside it."""
+        return ("perplexity", "bits_per_byte", "token_accuracy", "cloze_accuracy")
+
+    @final
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Refuses a model that reads no texts, or none as long as `context`.
+
+        Raises:
+            ConfigError: that is the case.
+        """
+        check_reads(self, model, "input_ids")
+        limit = position_count(model)
+        for name in ("context", "stride"):
+            value = getattr(self, name)
+            if limit is not None and value is not None and value > limit:
+                raise ConfigError(
+                    f"task.{name} must be at most the {limit} tokens that {type(model).__name__} "
+                    f"takes, got {value}"
+                )
+
+    @final
+    def load(self) -> TaskData:
+        """Reads the texts; they are cut once the teacher's tokenizer is known."""
+        passages, source = self.passages()
+        stride = {"train": None, "validation": self.stride, "evaluation": self.stride}
+        splits = {
+            role: self._windows(passages[role], stride=stride[role], draws=None) for role in stride
+        }
+        splits["calibration"] = self._windows(
+            passages["train"], stride=None, draws=self.calibration_samples
+        )
+        evaluation = splits.pop("evaluation")
+        training = TrainingData(problem=LanguageModelling(self.stride), **splits)
+        return TaskData(training, evaluation, source)
+
+    def _windows(self, passage: Passage, *, stride: int | None, draws: int | None) -> TextWindows:
+        cutting = Cutting(
+            context=self.context,
+            stride=stride,
+            limit=self.limit,
+            draws=draws,
+            seed=self.seed,
+            least=1 if draws else 2,  # an interval takes two
+        )
+        return TextWindows(passage.words, passage.text, cutting)
+
+
+def check_file(path: Path) -> None:
+    """Raises a UserError if a text is not there."""
+    if not path.is_file():
+        raise UserError(f"task.path: {path} does not exist, or is no file")

@@ -1,0 +1,227 @@
+"""Splits and samples of rows, shared by every task: all draws hang on the task's seed alone."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+import pandas as pd
+
+from compress.config.errors import ConfigError, UserError, first_line
+from compress.config.settings import check_fraction, check_positive, check_seed
+from compress.interfaces import Problem, Split, Task, TaskData, TrainingData
+from compress.task.components.strata import strata
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LABEL = "label"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledTask(Task, ABC):
+    """A task that can be cut down to a sample of its rows.
+
+    Attributes:
+        limit: the most rows of each split, a seeded stratified sample; null for all.
+        seed: of the splits and samples; apart from the run's seed, so that runs that differ in
+            seed are judged on the same rows.
+        calibration_samples: train rows that pruners and quantizers may look at.
+    """
+
+    limit: int | None
+    seed: int
+    calibration_samples: int
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_positive(self, "limit", "calibration_samples")
+        check_seed(f"{type(self).__name__}.seed", self.seed)
+
+    @abstractmethod
+    def make_split(self, role: str, name: str, rows: pd.DataFrame) -> Split:
+        """Rows as a split.
+
+        Args:
+            role: "train", "validation", "evaluation" or "calibration".
+            name: which rows these are, in words.
+            rows: with a column `label`: class indices, numbers, or tuples of 0 and 1.
+        """
+
+    @final
+    def assemble(
+        self,
+        splits: Mapping[str, tuple[str, pd.DataFrame]],
+        problem: Problem,
+        source: str,
+    ) -> TaskData:
+        """Samples each split to `limit` rows and draws the calibration rows from train.
+
+        Args:
+            splits: name in words and rows of "train", "validation" and "evaluation".
+            problem: what is to be learned of the rows.
+            source: where the rows came from, in one sentence.
+        """
+        made = {}
+        for role, (name, rows) in splits.items():
+            sampled = stratified_sample(rows, self.limit, self.seed)
+            words = name if len(sampled) == len(rows) else f"{len(sampled)} rows of {name}"
+            made[role] = (words, sampled)
+        name, train = made["train"]
+        count = min(self.calibration_samples, len(train))
+        calibration = stratified_sample(train, count, self.seed, "task.calibration_samples")
+        made["calibration"] = (f"{len(calibration)} rows of {name}", calibration)
+        parts = {role: self.make_split(role, *pair) for role, pair in made.items()}
+        evaluation = parts.pop("evaluation")
+        training = TrainingData(problem=problem, **parts)
+        return TaskData(training, evaluation, source)
+
+
+def check_held_out(task: Task, rows: str) -> None:
+    """Checks the fractions of the splits that are cut from train.
+
+    Args:
+        task: has `validation_fraction` and `evaluation_fraction`.
+        rows: what a row is, in the plural.
+
+    Raises:
+        ConfigError: one is not in (0, 1), or nothing is left to train on.
+    """
+    fractions = []
+    for name in ("validation_fraction", "evaluation_fraction"):
+        check_fraction(task, name)
+        check_positive(task, name)
+        fractions.append(getattr(task, name))
+    if sum(fractions) >= 1:
+        raise ConfigError(
+            f"{type(task).__name__}.validation_fraction and evaluation_fraction must leave {rows} "
+            f"to train on, got {fractions[0]} and {fractions[1]}"
+        )
+
+
+def check_reads(task: Task, model: PreTrainedModel, wanted: str) -> None:
+    """Checks that a model reads what the task has.
+
+    Args:
+        task: for the error.
+        model: a model or its skeleton.
+        wanted: the model's name for its main input: "input_ids" of texts, "pixel_values" of images.
+
+    Raises:
+        ConfigError: it reads something else.
+    """
+    got = model.main_input_name
+    if got != wanted:
+        kinds = {"input_ids": "texts", "pixel_values": "images"}
+        raise ConfigError(
+            f"the task {type(task).__name__} has {kinds[wanted]}, but {type(model).__name__} reads "
+            f"{kinds.get(got, got)}"
+        )
+
+
+def stratified_sample(
+    rows: pd.DataFrame, limit: int | None, seed: int, setting: str = "task.limit"
+) -> pd.DataFrame:
+    """At most `limit` rows, each class in its share of the whole; all rows for None.
+
+    Rows without classes are in the shares of their `strata`.
+
+    Args:
+        rows: with labels.
+        limit: how many.
+        seed: of the draw.
+        setting: that the limit is of, for the error.
+
+    Raises:
+        UserError: the limit is below the number of classes.
+    """
+    if limit is None or limit >= len(rows):
+        return rows
+    if not pd.api.types.is_integer_dtype(rows[LABEL]):
+        return split_off(rows, limit, seed)[1]
+    classes = rows[LABEL].nunique()
+    if limit < classes:
+        raise UserError(f"{setting} must be at least the {classes} classes, got {limit}")
+    if len(rows) - limit < classes:
+        # Too few would be left over to stratify; of nearly all rows the shares are right anyway.
+        return rows.sample(limit, random_state=seed)
+    return split_off(rows, limit, seed)[1]
+
+
+def split_off(
+    rows: pd.DataFrame, size: int | float, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Cuts a stratified part of `size` (a count, or a fraction) off; returns (rest, part).
+
+    Raises:
+        UserError: there are too few rows, of all or of one class, to have some in both.
+    """
+    from sklearn.model_selection import train_test_split
+
+    # So many in a group are one in the smaller of the two parts.
+    part_rows = size if isinstance(size, int) else math.ceil(size * len(rows))
+    least = max(2, math.ceil(len(rows) / max(1, min(part_rows, len(rows) - part_rows))))
+    groups = strata(rows[LABEL], least)
+    try:
+        rest, part = train_test_split(rows, test_size=size, stratify=groups, random_state=seed)
+    except ValueError as error:
+        raise UserError(f"{len(rows)} rows cannot be split: {first_line(error)}") from error
+    return rest, part
+
+
+def hold_out(
+    where: str,
+    rows: pd.DataFrame,
+    shares: Mapping[str, float],
+    class_names: Sequence[str],
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """Cuts splits off, one after the other, each with the classes' shares kept; see `strata`.
+
+    Args:
+        where: names the rows in errors.
+        rows: with labels.
+        shares: of all the rows, by the split's name.
+        class_names: in the order of the class indices; none where rows have no classes.
+        seed: of the draws.
+
+    Returns:
+        The splits by name, and the rest as "train".
+
+    Raises:
+        UserError: a class has too few rows to be in every split.
+    """
+    splits = {}
+    rest = rows
+    for role, share in shares.items():
+        size = math.ceil(share * len(rows))
+        words = f"{where}: {len(rows)} rows are too few to cut {share:.0%} of them for {role}"
+        if class_names:
+            _check_counts(words, rest, size, class_names)
+        elif size >= len(rest):
+            raise UserError(words)
+        rest, splits[role] = split_off(rest, size, seed)
+    return {**splits, "train": rest}
+
+
+def _check_counts(words: str, rows: pd.DataFrame, size: int, class_names: Sequence[str]) -> None:
+    """Refuses rows that cannot be cut with each class on both sides.
+
+    Raises:
+        UserError: they are such.
+    """
+    counts = np.bincount(rows[LABEL], minlength=len(class_names))
+    if counts.min() < 2 or min(size, len(rows) - size) < len(class_names):
+        raise UserError(
+            f"{words} with each of {len(class_names)} classes in it: {counts.min()} of "
+            f"{class_names[int(counts.argmin())]!r}"
+        )

@@ -1,0 +1,147 @@
+"""Labelled texts, or pairs of them: their encoding, shared by every task on texts."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+import pandas as pd
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from compress.config.errors import ConfigError, UserError
+from compress.config.settings import check_positive
+from compress.interfaces import Split
+from compress.task.components.sampling import LABEL, SampledTask, check_reads
+from compress.transformer.positions import position_count
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel
+
+    from compress.interfaces import Processor
+
+TEXT, SECOND = "text", "second"
+
+
+class TextSplit(Split):
+    """Rows of one text, or of a pair of texts, and what is right of each.
+
+    Attributes:
+        columns: the texts of all rows; where these are pairs, the first ones and the second ones.
+    """
+
+    def __init__(self, name: str, rows: pd.DataFrame, max_length: int) -> None:
+        """Takes the columns `text`, `second` if there is one, and `label`.
+
+        Args:
+            name: which rows these are, in words.
+            rows: as they are to be read.
+            max_length: rows are cut to this many tokens, the longer text of a pair first.
+        """
+        self.name = name
+        self.columns: list[list[str]] = [rows[column].tolist() for column in text_columns(rows)]
+        labels: list[Any] = rows[LABEL].tolist()
+        self._labels = torch.tensor(labels)
+        self._max_length = max_length
+        content = hashlib.sha256(str(max_length).encode())
+        for label, *texts in zip(labels, *self.columns, strict=True):
+            content.update(("\x1f".join([str(label), *texts]) + "\x1e").encode())
+        self.digest = content.hexdigest()[:16]
+
+    @property
+    def labels(self) -> Shaped[Tensor, "rows ..."]:
+        """What is right of each row: such as a class index."""
+        return self._labels
+
+    def extended(
+        self, name: str, columns: Sequence[Sequence[str]], labels: Shaped[Tensor, "more ..."]
+    ) -> TextSplit:
+        """These rows and then more, as `columns` has them, cut to the same length."""
+        rows: dict[str, Any] = {LABEL: [*self._labels.tolist(), *labels.tolist()]}
+        for column, old, new in zip((TEXT, SECOND), self.columns, columns, strict=False):
+            rows[column] = [*old, *new]
+        return TextSplit(name, pd.DataFrame(rows), self._max_length)
+
+    def encode(self, tokenizer: Processor) -> Dataset:
+        """Token ids and what else the model takes, unpadded, with `length` in tokens."""
+        from datasets import Dataset
+
+        encoded = dict(tokenizer(*self.columns, truncation=True, max_length=self._max_length))
+        encoded["length"] = [len(ids) for ids in encoded["input_ids"]]
+        return Dataset.from_dict(encoded)
+
+    def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """One batch, padded to its longest row."""
+        return dict(tokenizer.pad(list(rows), return_tensors="pt"))
+
+    def truncated(self, tokenizer: Processor) -> float:
+        """The share of rows that have more tokens than the model is shown."""
+        whole = tokenizer(*self.columns, truncation=False, verbose=False)["input_ids"]
+        return sum(len(ids) > self._max_length for ids in whole) / len(whole)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTask(SampledTask, ABC):
+    """A task whose rows are texts.
+
+    Attributes:
+        max_length: rows are cut to this many tokens.
+    """
+
+    max_length: int
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_positive(self, "max_length")
+
+    @final
+    def check_model(self, model: PreTrainedModel) -> None:
+        """Refuses a model that reads no texts, or none as long as `max_length`.
+
+        Raises:
+            ConfigError: that is the case.
+        """
+        check_reads(self, model, "input_ids")
+        limit = position_count(model)
+        if limit is not None and self.max_length > limit:
+            raise ConfigError(
+                f"task.max_length must be at most the {limit} tokens that "
+                f"{type(model).__name__} takes, got {self.max_length}"
+            )
+
+    @final
+    def make_split(self, role: str, name: str, rows: pd.DataFrame) -> TextSplit:
+        """Rows with the columns `text`, `second` if they are pairs, and `label`."""
+        return TextSplit(name, rows, self.max_length)
+
+
+def drop_duplicate_texts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Keeps the first of equal texts, so that none can stand in two splits."""
+    return rows.drop_duplicates(TEXT, ignore_index=True)
+
+
+def text_columns(rows: pd.DataFrame) -> list[str]:
+    """The columns that hold texts: one, or two where the rows are pairs."""
+    return [column for column in (TEXT, SECOND) if column in rows]
+
+
+def check_texts(where: str, rows: pd.DataFrame) -> None:
+    """Checks that every row has its texts.
+
+    Raises:
+        UserError: a row has not; says which.
+    """
+    for column in text_columns(rows):
+        empty = rows.index[rows[column].isna() | (rows[column].astype(str).str.strip() == "")]
+        if len(empty):
+            raise UserError(f"{where}: row {empty[0] + 1} has no {column} ({len(empty)} such rows)")

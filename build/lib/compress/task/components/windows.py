@@ -1,0 +1,247 @@
+"""A text as windows of tokens, all equally long: the rows of a language model.
+
+As in the reference implementations of SparseGPT (arXiv:2301.00774) and Wanda (arXiv:2306.11695),
+the whole text becomes tokens once, with the special tokens that the tokenizer puts around a text
+(Llama's one at its very beginning), and is cut into windows; what is left at the end goes. No
+special token stands inside. The rows exist once it is known which tokenizer makes the tokens: that
+of the teacher, and every model of a run must mean the same by a token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from compress.config.errors import ConfigError, UserError
+from compress.interfaces import Split
+from compress.transformer.positions import position_count
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from compress.interfaces import CompressedModel, Processor, TensorStore
+
+LONGEST = 2048  # tokens of a window where the task does not say; as in both papers
+BATCH_TOKENS = 2048  # scored at once: with 50,000 tokens to choose from their logits take 400 MB
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How windows are cut.
+
+    Attributes:
+        context: tokens of a window; null for as many as the teacher has positions, up to `LONGEST`.
+        stride: tokens between the starts of two windows; null for `context`.
+        limit: the most windows, a seeded sample in the order of the text; null for all.
+        draws: instead of all windows, so many that begin at seeded places; null for all.
+        seed: of either.
+        least: windows that there must be.
+    """
+
+    context: int | None
+    stride: int | None
+    limit: int | None
+    draws: int | None
+    seed: int
+    least: int
+
+    def length(self, positions: int | None) -> int:
+        """Tokens of a window.
+
+        Args:
+            positions: of the teacher; None where it names no limit.
+        """
+        return self.context or min(LONGEST, positions or LONGEST)
+
+    def starts(self, tokens: int, context: int) -> Int[np.ndarray, " rows"]:
+        """Where windows of a text of so many tokens begin."""
+        random = np.random.default_rng(self.seed)
+        last = tokens - context
+        if last < 0:
+            return np.arange(0)
+        if self.draws is not None:
+            return random.integers(0, last, size=self.draws, endpoint=True)
+        every = np.arange(0, last + 1, self.stride or context)
+        if self.limit is None or self.limit >= len(every):
+            return every
+        return np.sort(random.choice(every, self.limit, replace=False))
+
+
+class TextWindows(Split):
+    """Windows of one text.
+
+    Attributes:
+        columns: the text, as other splits of texts have theirs.
+    """
+
+    def __init__(self, words: str, text: str, cutting: Cutting) -> None:
+        """Notes what is to be cut.
+
+        Args:
+            words: which text it is.
+            text: all of it.
+            cutting: how.
+        """
+        self.name = words
+        self.columns = [[text]]
+        self._text, self._cutting = text, cutting
+        self._text_digest = hashlib.sha256(text.encode()).hexdigest()
+        content = f"{self._text_digest} {cutting}".encode()
+        self.digest = hashlib.sha256(content).hexdigest()[:16]
+
+    def cut(self, model: CompressedModel, store: TensorStore | None = None) -> CutWindows:
+        """The windows, in the teacher's tokens; these are made when they are first asked for.
+
+        Raises:
+            UserError: the stride is longer than a window.
+        """
+        context = self._cutting.length(position_count(model.module))
+        stride = self._cutting.stride
+        if stride is not None and stride > context:
+            raise ConfigError(f"task.stride must be at most the {context} tokens of a window")
+        return CutWindows(self, self._cutting, context, model.tokenizer, store)
+
+    def tokens(self, tokenizer: Processor, store: TensorStore | None) -> dict[str, Tensor]:
+        """`ids`, and at which byte of the text each token `ends`."""
+        if store is None:
+            return read_tokens(tokenizer, self._text)
+        key = {"text": self._text_digest, "tokenizer": tokenizer_digest(tokenizer)}
+        return store.tensors("tokens", key, lambda: read_tokens(tokenizer, self._text))
+
+    @property
+    def labels(self) -> Tensor:
+        """There are none yet."""
+        raise AssertionError("how many rows there are is known once they are cut")
+
+    def encode(self, tokenizer: Processor) -> Dataset:
+        """There are no rows yet."""
+        raise AssertionError("rows are encoded once they are cut")
+
+    def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """One batch; no window is padded."""
+        names = rows[0].keys()
+        return {name: torch.tensor([row[name] for row in rows]) for name in names}
+
+
+class CutWindows(Split):
+    """Windows of one text in the tokens of one tokenizer.
+
+    Attributes:
+        columns: the text.
+    """
+
+    def __init__(
+        self,
+        text: TextWindows,
+        cutting: Cutting,
+        context: int,
+        tokenizer: Processor,
+        store: TensorStore | None,
+    ) -> None:
+        """Notes what is to be cut, and by whose tokens."""
+        self.digest, self.columns = text.digest, text.columns
+        self._text, self._cutting, self._context = text, cutting, context
+        self._tokenizer, self._store = tokenizer, store
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """How many windows of what."""
+        stride = self._cutting.stride or self._context
+        how = "drawn at random" if self._cutting.draws else f"stride {stride}"
+        return f"{len(self)} windows of {self._context} tokens ({how}) of {self._text.name}"
+
+    @cached_property
+    def _rows(self) -> tuple[Int[Tensor, "rows L"], Int[Tensor, " rows"]]:
+        """Tokens, and the bytes that those which count stand for."""
+        tokens = self._text.tokens(self._tokenizer, self._store)
+        ids, ends = tokens["ids"], tokens["ends"]
+        starts = torch.from_numpy(self._cutting.starts(len(ids), self._context))
+        if len(starts) < self._cutting.least:
+            raise UserError(
+                f"{self._text.name}: {len(ids)} tokens are {len(starts)} windows of "
+                f"{self._context}, expected at least {self._cutting.least}; lower task.context, "
+                "or give more text"
+            )
+        counted = min(self._cutting.stride or self._context, self._context - 1)
+        last = starts + self._context - 1
+        places = starts[:, None] + torch.arange(self._context)
+        return ids[places].long(), ends[last] - ends[last - counted]
+
+    @property
+    def labels(self) -> Int[Tensor, " rows"]:
+        """Bytes of the text that each window's scored tokens stand for."""
+        return self._rows[1]
+
+    @cached_property
+    def _encoded(self) -> Dataset:
+        from datasets import Dataset
+
+        ids = self._rows[0]
+        columns = {"input_ids": ids.tolist(), "attention_mask": torch.ones_like(ids).tolist()}
+        return Dataset.from_dict({**columns, "length": [self._context] * len(ids)})
+
+    def encode(self, tokenizer: Processor) -> Dataset:
+        """Token ids, unpadded.
+
+        Raises:
+            UserError: the tokenizer means something else by its tokens than the teacher's.
+        """
+        if (
+            tokenizer is not self._tokenizer
+            and tokenizer.get_vocab() != self._tokenizer.get_vocab()
+        ):
+            raise UserError(
+                "language models are compared token by token, and this one has other tokens than "
+                "the teacher"
+            )
+        return self._encoded
+
+    def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """One batch; no window is padded."""
+        return self._text.collate(tokenizer, rows)
+
+    def fitting_batch(self, asked: int) -> int:
+        """At most `BATCH_TOKENS` tokens, but one window in any case."""
+        return max(1, min(asked, BATCH_TOKENS // self._context))
+
+
+def read_tokens(tokenizer: Processor, text: str) -> dict[str, Tensor]:
+    """A whole text's tokens: `ids`, and at which byte of its UTF-8 each of them `ends`.
+
+    Raises:
+        UserError: the tokenizer does not tell where its tokens end.
+    """
+    if not tokenizer.is_fast:
+        raise UserError(f"language models need a fast tokenizer, got {type(tokenizer).__name__}")
+    encoded = tokenizer(text, return_offsets_mapping=True, verbose=False)
+    offsets = np.array(encoded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
+    ends = byte_offsets(text)[offsets[:, 1]]
+    # Special tokens end nowhere.
+    return {
+        "ids": torch.tensor(encoded["input_ids"], dtype=torch.int32),
+        "ends": torch.from_numpy(np.maximum.accumulate(ends)),
+    }
+
+
+def byte_offsets(text: str) -> Int[np.ndarray, " characters+1"]:
+    """For each number of characters, how many bytes of UTF-8 they take."""
+    points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    sizes = 1 + sum((points >= first).astype(np.int64) for first in (0x80, 0x800, 0x10000))
+    return np.concatenate([[0], np.cumsum(sizes)])
+
+
+def tokenizer_digest(tokenizer: Processor) -> str:
+    """Identifies what a fast tokenizer makes of a text."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    # What it was last called with.
+    state.pop("truncation"), state.pop("padding")
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()

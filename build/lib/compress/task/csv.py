@@ -1,0 +1,246 @@
+"""Texts of one's own: any table of one or two text columns, and of labels of any kind."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from compress.config.errors import ConfigError, UserError
+from compress.config.settings import check_choice
+from compress.interfaces import TaskData
+from compress.task.components.cleaning import DROPPABLE, cleaned, without_shared
+from compress.task.components.folds import FoldedTask
+from compress.task.components.labels import Answers, Classes, Labels, Numbers
+from compress.task.components.rows import AUTO, Request, check_columns, read_rows
+from compress.task.components.sampling import LABEL, check_held_out, stratified_sample
+from compress.task.components.text import SECOND, TEXT, TextTask, text_columns
+from compress.task.components.weights import Weights, check_weights
+
+PROBLEMS = CLASSIFICATION, REGRESSION, MULTI_LABEL = "classification", "regression", "multi_label"
+HELD_OUT = ("evaluation", "validation")  # of texts in both, the first keeps them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Csv(FoldedTask, TextTask):
+    """The texts in a CSV, TSV, JSON lines or Parquet file, and what is right of them.
+
+    Its classes are the labels of the file: in numerical order if all are whole numbers, else in
+    that of text. Rows of one text are in one fold.
+
+    Attributes:
+        path: the file, with a header.
+        text: the column of the texts, or the two columns of pairs.
+        label: the column of the labels; or two or more columns that say of each label whether a
+            row has it: 0 or 1, false or true, no or yes.
+        problem: what there is to learn: "classification", "regression" of one column of numbers,
+            or "multi_label" of several columns; null for the last of these where there are several
+            columns, else the first.
+        class_weights: what classes count in the loss against labels: "balanced" so that all count
+            the same on the train rows, a number for each in their order, or numbers by class. Of
+            several labels, what a row that has the label counts against one that has not.
+        validation_path: a file of the same columns; null to cut that split from `path`.
+        evaluation_path: likewise; not where there are folds.
+        validation_fraction: of the rows of `path`, if that split is cut from it; in (0, 1).
+        evaluation_fraction: likewise.
+        delimiter: one character or "tab"; "auto" takes what gives a header with the columns.
+        encoding: by Python's name for it; "auto" goes by the byte order mark, else it is UTF-8.
+        drop: which rows are left out and counted: "empty" texts, "unlabelled" ones, "duplicates".
+    """
+
+    path: str
+    text: str | tuple[str, ...]
+    label: str | tuple[str, ...]
+    problem: str | None
+    class_weights: Weights
+    validation_path: str | None
+    evaluation_path: str | None
+    validation_fraction: float
+    evaluation_fraction: float
+    delimiter: str
+    encoding: str
+    drop: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_held_out(self, "rows")
+        if self.folds is not None and self.evaluation_path is not None:
+            raise ConfigError(
+                f"Csv.folds and evaluation_path exclude each other, got {self.folds} and "
+                f"{self.evaluation_path}: each fold of path is evaluation rows once"
+            )
+        columns = (*self._texts, *self._answers)
+        if not 1 <= len(self._texts) <= 2 or len(set(columns)) < len(columns):
+            raise ConfigError(
+                "Csv.text must be one or two columns other than those of the labels, got "
+                f"{', '.join(self._texts) or 'none'} beside {', '.join(self._answers) or 'none'}"
+            )
+        self._check_problem()
+        if self._delimiter != AUTO and (len(self._delimiter) != 1 or self._delimiter in '"\r\n'):
+            raise ConfigError(
+                f"Csv.delimiter must be auto, tab or one character, got {self.delimiter!r}"
+            )
+        unknown = sorted(set(self.drop) - set(DROPPABLE))
+        if unknown:
+            raise ConfigError(
+                f"Csv.drop must be among {', '.join(DROPPABLE)}; got {', '.join(unknown)}"
+            )
+        self._check_encoding()
+
+    def _check_problem(self) -> None:
+        several = not isinstance(self.label, str)
+        if self.problem is not None:
+            check_choice(self, "problem", PROBLEMS)
+            if several != (self.problem == MULTI_LABEL):
+                expected = "two or more columns" if self.problem == MULTI_LABEL else "one column"
+                raise ConfigError(
+                    f"Csv.label must be {expected} for problem={self.problem}, got "
+                    f"{', '.join(self._answers) or 'none'}"
+                )
+        if several and len(self._answers) < 2:
+            raise ConfigError(
+                "Csv.label must be one column by its name, or a list of two or more, got a list of "
+                f"{len(self._answers)}"
+            )
+        check_weights("Csv.class_weights", self.class_weights)
+        if self.problem == REGRESSION and self.class_weights is not None:
+            raise ConfigError(
+                f"Csv.class_weights must be null for problem={REGRESSION}, which has no classes, "
+                f"got {self.class_weights}"
+            )
+
+    def _check_encoding(self) -> None:
+        try:
+            # Unlike bytes.decode, it also looks at the name where there is nothing to decode.
+            io.TextIOWrapper(io.BytesIO(), "utf-8" if self.encoding == AUTO else self.encoding)
+        except LookupError as error:
+            raise ConfigError(
+                f"Csv.encoding must be auto or a text encoding such as utf-8 or latin-1, got "
+                f"{self.encoding!r}"
+            ) from error
+
+    @property
+    def _texts(self) -> tuple[str, ...]:
+        """The columns of the texts."""
+        return (self.text,) if isinstance(self.text, str) else self.text
+
+    @property
+    def _answers(self) -> tuple[str, ...]:
+        """The columns of the labels."""
+        return (self.label,) if isinstance(self.label, str) else self.label
+
+    @property
+    def _labels(self) -> Labels:
+        """How labels are read."""
+        if not isinstance(self.label, str):
+            return Answers(self.label, self.class_weights)
+        if self.problem == REGRESSION:
+            return Numbers(self.label)
+        return Classes(self.class_weights)
+
+    @property
+    def _delimiter(self) -> str:
+        return "\t" if self.delimiter == "tab" else self.delimiter
+
+    @property
+    def _given(self) -> dict[str, str]:
+        """The files of the splits that have one of their own."""
+        paths = {"evaluation": self.evaluation_path, "validation": self.validation_path}
+        return {role: path for role, path in paths.items() if path is not None}
+
+    def scores(self) -> tuple[str, ...]:
+        """Those of the problem."""
+        return self._labels.scores()
+
+    def smooths_labels(self) -> bool:
+        """Unless they are numbers."""
+        return self.problem != REGRESSION
+
+    def check(self) -> None:
+        """Raises a UserError if a file is absent or lacks a column."""
+        for path in (self.path, *self._given.values()):
+            check_columns(self._request(path))
+
+    def load(self) -> TaskData:
+        """Reads the files, learns the classes, and cuts the splits that have no file."""
+        labels = self._labels
+        rows, words = self._read(self.path)
+        names = labels.names(self.path, rows)
+        source = [words]
+        given = {}
+        for role, path in self._given.items():
+            table, words = self._read(path)
+            given[role] = labels.encoded(path, table, names)
+            source.append(words)
+        shares = {role: self._fraction(role) for role in HELD_OUT if role not in given}
+        rows = labels.encoded(self.path, rows, names)
+        classes = names if labels.classes else ()
+        texts = rows.groupby(text_columns(rows), sort=False).ngroup().to_numpy()
+        parts = {**given, **self.cut(self.path, rows, shares, classes, texts)}
+        splits, words = without_shared({role: parts[role] for role in (*HELD_OUT, "train")})
+        self._check_rows(splits, classes)
+        train = stratified_sample(splits["train"], self.limit, self.seed)
+        problem, more = labels.problem(self.path, {**splits, "train": train}, names)
+        named = {role: (self._name(role), splits[role]) for role in ("train", *HELD_OUT)}
+        return self.assemble(named, problem, "; ".join(source) + words + more)
+
+    def _request(self, path: str) -> Request:
+        columns = (*self._texts, *self._answers)
+        return Request(Path(path), columns, self._delimiter, self.encoding)
+
+    def _read(self, path: str) -> tuple[pd.DataFrame, str]:
+        """The clean rows of a file, and words about them."""
+        found = read_rows(self._request(path))
+        table = found.table[list(self._texts)]
+        table = table.set_axis([TEXT, SECOND][: len(self._texts)], axis="columns")
+        labels = self._labels.read(path, found.table[list(self._answers)])
+        table[LABEL] = pd.Series(labels, index=table.index)
+        rows, words = cleaned(path, table, self.drop)
+        if rows.empty:
+            raise UserError(f"{path}: no row is left of {len(table)}{words}")
+        return rows, f"{Path(path).name} ({found.words}; {len(table)} rows{words})"
+
+    def _name(self, role: str) -> str:
+        """Which rows a split has, in words."""
+        whole = Path(self.path).name
+        if role in self._given:
+            return Path(self._given[role]).name
+        if role == "train":
+            return whole if len(self._given) == len(HELD_OUT) else f"rest of {whole}"
+        return self.cut_words(role, self._fraction(role), whole)
+
+    def _fraction(self, role: str) -> float:
+        return {
+            "evaluation": self.evaluation_fraction,
+            "validation": self.validation_fraction,
+        }[role]
+
+    def _check_rows(self, splits: Mapping[str, pd.DataFrame], classes: tuple[str, ...]) -> None:
+        """Refuses a split that has no rows, or was cut and lacks a class.
+
+        Raises:
+            UserError: one does.
+        """
+        for role, rows in splits.items():
+            if rows.empty:
+                raise UserError(
+                    f"{self._given.get(role, self.path)}: no row is left of the {role} split, all "
+                    "of its texts are in other splits"
+                )
+            if not classes or role in self._given:
+                continue
+            counts = np.bincount(rows[LABEL], minlength=len(classes))
+            if counts.min() == 0:
+                raise UserError(
+                    f"{self.path}: the {role} split of {len(rows)} rows has none of class "
+                    f"{classes[int(counts.argmin())]!r}; give more rows of it, or larger fractions"
+                )

@@ -1,0 +1,46 @@
+"""Handwritten digits of 8 × 8 pixels, which scikit-learn brings: 1,797 images, no download.
+
+Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI. The part that scikit-learn
+has is the test part, of which writers are not known: the splits cut here share writers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from compress.interfaces import TaskData
+from compress.task.components.folds import FoldedTask
+from compress.task.components.image import ImageTask, held_images
+
+HELD_OUT = {"evaluation": 0.2, "validation": 0.1}  # of the rows
+DARKEST = 16  # shades are counted from 0 to this
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Digits(FoldedTask, ImageTask):
+    """Which digit an image shows."""
+
+    def check(self) -> None:
+        """Nothing can be missing."""
+
+    def class_names(self) -> tuple[str, ...]:
+        """The digits."""
+        return tuple("0123456789")
+
+    def load(self) -> TaskData:
+        """Reads the images and cuts the splits."""
+        from sklearn.datasets import load_digits
+
+        found = load_digits()
+        shades = (found.images * 255 / DARKEST).round().astype(np.uint8)
+        rows = held_images(np.repeat(shades[..., None], 3, axis=-1), found.target.tolist())
+        splits = self.cut("digits", rows, HELD_OUT, self.class_names())
+        whole = "the digits"
+        names = {role: self.cut_words(role, share, whole) for role, share in HELD_OUT.items()}
+        names["train"] = f"rest of {whole}"
+        named = {role: (names[role], splits[role]) for role in ("train", *reversed(HELD_OUT))}
+        return self.assemble(named, self.problem(), "digits of scikit-learn")

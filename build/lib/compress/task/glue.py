@@ -1,0 +1,166 @@
+"""The tasks of GLUE: single sentences and sentence pairs.
+
+Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for Natural Language
+Understanding", arXiv:1804.07461. The labels of the test splits are not public, so the published dev
+split is the evaluation split, as in the literature, and a validation part is cut from train: the
+evaluation split chooses nothing.
+
+Deviations: QQP's files have rows that lack a question, which are dropped, as the hub's loader drops
+those that lack a field; the number is in the record. MRPC's `msr_paraphrase_train.txt` holds the
+rows of dev.tsv too, which are taken out of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from compress.config.errors import UserError
+from compress.config.settings import check_choice
+from compress.interfaces import TaskData
+from compress.task.components.corpora import CORPORA, ClassNames, Corpus
+from compress.task.components.delimited import as_table, decoded, listed, read_text, split_fields
+from compress.task.components.hub import TEXTS, load_hub_dataset
+from compress.task.components.sampling import LABEL, split_off
+from compress.task.components.text import SECOND, TEXT, TextTask, check_texts, text_columns
+
+HUB_ID = "nyu-mll/glue"
+VALIDATION_ROWS = 872  # as many as SST-2's dev split has
+ENCODING = "utf-8-sig"  # MRPC's files begin with a byte order mark
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glue(TextTask):
+    """One task of GLUE.
+
+    Attributes:
+        corpus: one of `CORPORA`.
+        path: a folder in the GLUE layout (train.tsv, dev.tsv); null for the hub.
+    """
+
+    corpus: str
+    path: str | None
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_choice(self, "corpus", tuple(CORPORA))
+
+    @property
+    def _corpus(self) -> Corpus:
+        return CORPORA[self.corpus]
+
+    def scores(self) -> tuple[str, ...]:
+        """Those of the benchmark; of classes, accuracy and macro F1 too."""
+        return self._corpus.labels.scores()
+
+    def smooths_labels(self) -> bool:
+        """Of classes."""
+        return isinstance(self._corpus.labels, ClassNames)
+
+    def check(self) -> None:
+        """Raises a UserError if the folder lacks a file or a file lacks a column."""
+        if self.path is not None:
+            for file in self._files(Path(self.path)):
+                with file.open("rb") as lines:
+                    first = decoded(str(file), lines.readline(), ENCODING).rstrip("\r\n")
+                self._check_columns(file, first.split("\t"))
+
+    def load(self) -> TaskData:
+        """Reads train and dev, and cuts the validation part from train."""
+        train, dev, source = self._folder(Path(self.path)) if self.path else self._hub()
+        size = min(VALIDATION_ROWS, len(train) // 5)
+        train, validation = split_off(train, size, self.seed)
+        cut = f"published train split, seed {self.seed}"
+        return self.assemble(
+            {
+                "train": (f"rest of the {cut}", train),
+                "validation": (f"{size} rows cut from the {cut}", validation),
+                "evaluation": ("published dev split", dev),
+            },
+            self._corpus.labels.problem(),
+            f"{self._corpus.name} from {source}",
+        )
+
+    def _files(self, folder: Path) -> tuple[Path, Path]:
+        """The train file and the dev file."""
+        names = self._corpus.train
+        train = next((folder / n for n in names if (folder / n).is_file()), folder / names[0])
+        dev = folder / self._corpus.dev
+        for file in (train, dev):
+            if not file.is_file():
+                expected = f"{' or '.join(names)} and {self._corpus.dev}"
+                raise UserError(f"task.path: {file} does not exist; expected {expected}")
+        return train, dev
+
+    def _check_columns(self, file: Path, found: list[str]) -> None:
+        """Refuses a first line without the columns; of a file without them, one of another width.
+
+        Raises:
+            UserError: that is the case.
+        """
+        header = self._corpus.header
+        if header and len(found) != len(header):
+            raise UserError(
+                f"{file} has {len(found)} columns, expected {len(header)} without a header: "
+                f"{', '.join(header)}"
+            )
+        if not header and not set(self._corpus.columns) <= set(found):
+            expected = ", ".join(self._corpus.columns)
+            raise UserError(f"{file} has columns {listed(found)}; expected {expected}")
+
+    def _folder(self, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+        files = self._files(folder)
+        (train, lost), (dev, lost_too) = (self._read(file) for file in files)
+        source = "a local folder"
+        if lost + lost_too:
+            source += f", {lost + lost_too} rows without a sentence dropped"
+        if files[0].name != self._corpus.train[0]:
+            texts = text_columns(train)
+            known = pd.MultiIndex.from_frame(dev[texts])
+            held = pd.MultiIndex.from_frame(train[texts]).isin(known)
+            train = train[~held].reset_index(drop=True)
+            source += f", {held.sum()} rows of {files[1].name} taken out of {files[0].name}"
+        return train, dev, source
+
+    def _read(self, file: Path) -> tuple[pd.DataFrame, int]:
+        """The rows of a file, and how many were dropped for lack of a sentence."""
+        # Quotes in GLUE's files are just characters.
+        rows = split_fields(str(file), read_text(file, ENCODING), "\t", quoted=False)
+        header = list(self._corpus.header) or (rows.pop(0) if rows else [])
+        self._check_columns(file, header)
+        places = [header.index(column) for column in self._corpus.columns]
+        numbers = [i for i, row in enumerate(rows) if not self._corpus.gaps or _full(row, places)]
+        if not numbers:
+            raise UserError(f"{file} has no rows")
+        table = as_table(str(file), header, [rows[number] for number in numbers]).iloc[:, places]
+        table.columns = pd.Index([*(TEXT, SECOND)[: len(places) - 1], LABEL])
+        table.index = pd.Index(numbers)
+        check_texts(str(file), table)
+        table[LABEL] = self._corpus.labels.read(str(file), table[LABEL])
+        return table.reset_index(drop=True), len(rows) - len(numbers)
+
+    def _hub(self) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+        splits = ("train", self._corpus.hub_dev)
+        columns = {**dict.fromkeys(self._corpus.texts, TEXTS), LABEL: self._corpus.labels.column()}
+        published = load_hub_dataset(
+            HUB_ID,
+            self.corpus,
+            "take task.path=<folder in the GLUE layout>",
+            dict.fromkeys(splits, columns),
+        )
+        names = dict(zip(self._corpus.texts, (TEXT, SECOND), strict=False))
+        train, dev = (published[split].to_pandas().rename(columns=names) for split in splits)
+        return train, dev, HUB_ID
+
+
+def _full(row: Sequence[str], places: Sequence[int]) -> bool:
+    """Whether a row has a label at the last of these places and a sentence at the others."""
+    return len(row) > max(places) and all(row[place].strip() for place in places[:-1])

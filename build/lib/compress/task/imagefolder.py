@@ -1,0 +1,149 @@
+"""Images of one's own: a folder for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import pandas as pd
+
+from compress.config.errors import UserError
+from compress.interfaces import TaskData
+from compress.task.components.delimited import is_unicode, listed
+from compress.task.components.folds import FoldedTask
+from compress.task.components.image import IMAGE, ImageTask
+from compress.task.components.picture import ImageFile
+from compress.task.components.sampling import LABEL, check_held_out
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
+FOLDERS = {"train": "train", "test": "evaluation", "validation": "validation"}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder(FoldedTask, ImageTask):
+    """Classification of the image files in a folder; a class is the name of a folder in it.
+
+    Every image is read once when the task is loaded, so that a damaged one is named before
+    anything is trained. Names that begin with a dot are passed over.
+
+    Attributes:
+        path: a folder of class folders, or one that has such a folder in each of `train` and
+            `test`, and in `validation` if there is one; not that where there are folds.
+        validation_fraction: of the train images, if there is no such folder; in (0, 1).
+        evaluation_fraction: likewise.
+    """
+
+    path: str
+    validation_fraction: float
+    evaluation_fraction: float
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_held_out(self, "images")
+
+    def check(self) -> None:
+        """Raises a UserError if there are fewer than two classes, or a file that is no image."""
+        names = self.class_names()
+        for folder in self._folders().values():
+            stray = [file for file in folder.glob("*.*") if file.suffix.lower() in SUFFIXES]
+            if stray:
+                raise UserError(f"{min(stray)} is in no class folder")
+            for name in _inner(folder):
+                if name not in names:
+                    raise UserError(
+                        f"{folder / name}: no train image is of this class; expected "
+                        f"{listed(names)}"
+                    )
+                for file in _files(folder / name):
+                    if file.suffix.lower() not in SUFFIXES:
+                        raise UserError(f"{file} is no image; expected {', '.join(SUFFIXES)}")
+
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the folders of train images, sorted.
+
+        Raises:
+            UserError: there are fewer than two, or one is empty.
+        """
+        folder = self._folders()["train"]
+        names = tuple(_inner(folder))
+        if len(names) < 2:
+            raise UserError(
+                f"{folder} has {len(names)} class folders, expected at least two, with images in "
+                "them"
+            )
+        for name in names:
+            if not is_unicode(name):
+                raise UserError(f"{folder}: the folder name {listed([name])} is no UTF-8")
+            if next(_files(folder / name), None) is None:
+                raise UserError(f"{folder / name} has no images")
+        return names
+
+    def load(self) -> TaskData:
+        """Reads the images, and cuts the splits that have no folder."""
+        names, folders = self.class_names(), self._folders()
+        splits = {role: _rows(folder, names) for role, folder in folders.items()}
+        words = {role: folder.name for role, folder in folders.items()}
+        shares = {
+            "evaluation": self.evaluation_fraction,
+            "validation": self.validation_fraction,
+        }
+        missing = {role: share for role, share in shares.items() if role not in folders}
+        splits |= self.cut(self.path, splits["train"], missing, names)
+        whole = words["train"]
+        for role, share in missing.items():
+            words[role] = self.cut_words(role, share, whole)
+            words["train"] = f"rest of {whole}"
+        if splits["evaluation"].empty or splits["validation"].empty:
+            raise UserError(f"{self.path}: test and validation folders must not be without images")
+        named = {role: (words[role], splits[role]) for role in ("train", *reversed(shares))}
+        return self.assemble(named, self.problem(), f"the image folder {Path(self.path).name}")
+
+    def _folders(self) -> dict[str, Path]:
+        """The folders of class folders, by what they are for."""
+        whole = Path(self.path)
+        if not whole.is_dir():
+            raise UserError(f"task.path: {whole} is no folder")
+        found = set(_inner(whole))
+        if not found & set(FOLDERS):
+            return {"train": whole}
+        if not {"train", "test"} <= found <= set(FOLDERS):
+            raise UserError(
+                f"{whole} has the folders {listed(sorted(found))}; expected train and "
+                "test, and validation if there is one, or folders of classes alone"
+            )
+        if self.folds is not None:
+            raise UserError(
+                f"task.folds={self.folds}: {whole} has a test folder, and there can be no folds; "
+                "expected folders of classes alone"
+            )
+        return {role: whole / name for name, role in FOLDERS.items() if name in found}
+
+
+def _inner(folder: Path) -> list[str]:
+    """The names of the folders in a folder."""
+    found = (each for each in folder.iterdir() if each.is_dir())
+    return sorted(each.name for each in found if not each.name.startswith("."))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files in a folder and below it."""
+    found = (each for each in sorted(folder.rglob("*")) if each.is_file())
+    return (each for each in found if not each.name.startswith("."))
+
+
+def _rows(folder: Path, names: tuple[str, ...]) -> pd.DataFrame:
+    """All images of class folders, with their class indices."""
+    rows = [
+        (ImageFile(file), label)
+        for label, name in enumerate(names)
+        for file in _files(folder / name)
+    ]
+    return pd.DataFrame(rows, columns=[IMAGE, LABEL])

@@ -1,0 +1,75 @@
+"""Language modeling on your own text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from compress.config.errors import ConfigError
+from compress.task.components.delimited import read_text
+from compress.task.components.language import ENCODING, JOIN, LanguageTask, Passage, check_file
+from compress.task.components.sampling import check_held_out
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TextFile(LanguageTask):
+    """A text of one's own: files in UTF-8.
+
+    Attributes:
+        path: the file, or several, which make one text in this order.
+        validation_fraction: of the text's characters, cut behind those to train on; in (0, 1).
+        evaluation_fraction: likewise, the end of the text.
+    """
+
+    path: str | tuple[str, ...]
+    validation_fraction: float
+    evaluation_fraction: float
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_held_out(self, "text")
+        if not self._paths:
+            raise ConfigError("TextFile.path must be a file or several, got none")
+        if len(set(self._paths)) < len(self._paths):
+            names = ", ".join(map(str, self._paths))
+            raise ConfigError(
+                f"TextFile.path must name each file once, got {names}: what is trained on would be "
+                "evaluated on"
+            )
+
+    @property
+    def _paths(self) -> list[Path]:
+        return [Path(path) for path in ([self.path] if isinstance(self.path, str) else self.path)]
+
+    def check(self) -> None:
+        """Raises a UserError if a file is absent."""
+        for path in self._paths:
+            check_file(path)
+
+    def passages(self) -> tuple[Mapping[str, Passage], str]:
+        """Three parts of the text, one behind the other, cut at ends of lines."""
+        text = JOIN.join(read_text(path, ENCODING) for path in self._paths)
+        shares = {"validation": self.validation_fraction, "evaluation": self.evaluation_fraction}
+        first = line_end(text, 1 - sum(shares.values()))
+        second = line_end(text, 1 - self.evaluation_fraction)
+        names = ", ".join(path.name for path in self._paths)
+        whole = f"{names} ({len(text):,} characters)"
+        return {
+            "train": Passage(f"the beginning of {names}", text[:first]),
+            "validation": Passage(f"{shares['validation']:.0%} of {names}", text[first:second]),
+            "evaluation": Passage(f"the last {shares['evaluation']:.0%} of {names}", text[second:]),
+        }, whole
+
+
+def line_end(text: str, share: float) -> int:
+    """The end of the line that a share of a text ends in; that very place if no line ends later."""
+    place = round(share * len(text))
+    return text.find("\n", place) + 1 or place

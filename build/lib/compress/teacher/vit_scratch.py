@@ -1,0 +1,93 @@
+"""A vision transformer of one's own size, with random weights, trained on the task alone.
+
+Dosovitskiy et al., "An Image is Worth 16x16 Words", arXiv:2010.11929. It needs no hub; trained on
+few images it stays far below a pretrained one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+import torch
+import transformers
+
+from compress.config.errors import ConfigError
+from compress.config.settings import check_positive
+from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
+from compress.teacher.components.finetune import finetuned
+from compress.training.train import Training
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ScratchVitTeacher(Teacher):
+    """A ViT without dropout; its feed-forward is four times as wide as the residual stream.
+
+    Attributes:
+        image_size: height and width that images are resized to, in pixels.
+        patch_size: height and width of what becomes one token; divides the image's.
+        layers: transformer layers.
+        hidden: width of the residual stream.
+        heads: attention heads; divide the width.
+        training: on the task; `epochs=0` leaves the weights random.
+    """
+
+    image_size: int
+    patch_size: int
+    layers: int
+    hidden: int
+    heads: int
+    training: Training
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be, or does not divide another.
+        """
+        super().__post_init__()
+        check_positive(self, "image_size", "patch_size", "layers", "hidden", "heads")
+        for part, whole in (("patch_size", "image_size"), ("heads", "hidden")):
+            if getattr(self, whole) % getattr(self, part):
+                raise ConfigError(
+                    f"ScratchVitTeacher.{part} must divide {whole}={getattr(self, whole)}, got "
+                    f"{getattr(self, part)}"
+                )
+
+    def check(self) -> None:
+        """Nothing can be missing."""
+
+    def skeleton(self, head: Head) -> PreTrainedModel:
+        """The modules on the meta device.
+
+        Raises:
+            ConfigError: the task is no classification.
+        """
+        if head != "classifier":
+            raise ConfigError(f"teacher=vit_scratch classifies images, the task needs a {head}")
+        with torch.device("meta"):
+            return self._module({})
+
+    def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
+        """Random weights, trained on the task's labels."""
+        module = self._module(data.problem.config()).eval()
+        size = {"height": self.image_size, "width": self.image_size}
+        processor = transformers.ViTImageProcessorPil(size=size)
+        return finetuned(self, module, processor, self.training, data, device, seed)
+
+    def _module(self, head: Mapping[str, Any]) -> PreTrainedModel:
+        config = transformers.ViTConfig(
+            image_size=self.image_size,
+            patch_size=self.patch_size,
+            num_hidden_layers=self.layers,
+            hidden_size=self.hidden,
+            num_attention_heads=self.heads,
+            intermediate_size=4 * self.hidden,
+            **head,
+        )
+        return transformers.ViTForImageClassification(config)

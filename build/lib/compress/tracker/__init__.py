@@ -1,0 +1,1 @@
+"""Tools that show many runs side by side, one a module."""

@@ -1,0 +1,212 @@
+"""MLflow: settings, figures, curves and reports, in a folder or on a server.
+
+Every run is one of MLflow's; the runs of a sweep are the children of one that has the report.
+MLflow 3 takes no plain folder of files any more, so the folder holds an SQLite database. Its client
+of `mlflow-skinny` is enough for that, with SQLAlchemy and Alembic, which Optuna brings.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, final
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from compress.config.errors import ConfigError
+from compress.records.curve import curves
+from compress.records.recipe import recipe
+from compress.records.schema import FILE, RunRecord
+from compress.system.files import new_sqlite_url, write_atomically
+from compress.system.packages import require
+from compress.tracker.components.figures import figures, settings
+from compress.tracker.components.tracking import Tracker
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+T = TypeVar("T")
+
+STATUS = {"ok": "FINISHED", "failed": "FAILED", "infeasible": "KILLED"}
+# Of a sweep's folder: the run in MLflow that its runs are children of. And what is in its report.
+PARENT, LOCK = "mlflow-parent.txt", ".lock-mlflow"
+REPORT = (".csv", ".parquet", ".md", ".tex", ".html", ".png", ".svg")
+# The least that a server may take: of MLflow before 2.8 for a value, of a request for the others.
+VALUE_LENGTH, KEY_LENGTH, PARAMS, METRICS = 500, 250, 100, 500
+# An hour of Hydra's patience is no use when a server is gone: MLflow would try for four minutes.
+RETRIES = "2"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MlflowTracker(Tracker):
+    """Hands runs to MLflow when they have ended.
+
+    Attributes:
+        dir: where the database and the artifacts are if there is no `uri`.
+        uri: of a server or a database of MLflow's; null for `dir`. Name and password of a server
+            go into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: a config is recorded.
+        experiment: MLflow's name for what the runs belong to; made if it is not there.
+    """
+
+    dir: str
+    uri: str | None
+    experiment: str
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: the uri has a password in it, or is of a folder; or there is no experiment.
+        """
+        super().__post_init__()
+        parts = urlsplit(self.uri or "sqlite:")
+        if parts.password is not None:
+            raise ConfigError(
+                "tracker.uri must have no password in it, because a config is recorded; set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
+        if parts.scheme in ("", "file"):
+            raise ConfigError(
+                "tracker.uri must be of a server or a database, such as http://127.0.0.1:5000, "
+                f"got {self.uri}; a folder is tracker.dir"
+            )
+        if not self.experiment:
+            raise ConfigError("tracker.experiment must be a name, got nothing")
+
+    def check(self) -> None:
+        """Checks that the package is there.
+
+        Raises:
+            UserError: it is not.
+        """
+        require("tracker=mlflow", "mlflow", "mlflow")
+
+    def log(self, record: RunRecord, folder: Path, shared: Path) -> None:
+        """Makes a run of it, with metrics.json as an artifact."""
+        began = int(datetime.datetime.fromisoformat(record.started).timestamp() * 1000)
+        ended = began + int(record.seconds * 1000)
+        with self._alone():
+            client = self._client()
+            experiment = self._experiment(client)
+            tags = {"recipe": recipe(record), "status": record.status}
+            if record.error is not None:
+                tags["error"] = record.error
+            tags = {key: shortened(value) for key, value in tags.items()}
+            if shared != folder:
+                tags["mlflow.parentRunId"] = self._parent(client, experiment, shared)
+            made = client.create_run(experiment, began, tags, f"{folder.name}: {tags['recipe']}")
+            run = made.info.run_id
+            for params in _parts(list(clean_params(settings(record)).items()), PARAMS):
+                client.log_batch(run, params=_params(params))
+            for metrics in _parts(list(_metrics(record, ended)), METRICS):
+                client.log_batch(run, metrics=metrics)
+            client.log_artifact(run, str(folder / FILE))
+            client.set_terminated(run, STATUS[record.status], ended)
+
+    def log_report(self, shared: Path) -> None:
+        """Hands the tables, plots and pages in a sweep's folder to the sweep's run."""
+        with self._alone():
+            client = self._client()
+            parent = self._parent(client, self._experiment(client), shared)
+            for path in sorted(shared.iterdir()):
+                if path.suffix in REPORT and path.is_file():
+                    client.log_artifact(parent, str(path))
+            client.set_terminated(parent)
+
+    def _client(self) -> MlflowClient:
+        # MLflow reads these when it is imported: it would send how it is used.
+        os.environ["MLFLOW_DISABLE_TELEMETRY"] = os.environ["DO_NOT_TRACK"] = "true"
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        from mlflow import MlflowClient
+
+        return MlflowClient(self.uri or new_sqlite_url(self._folder() / "mlflow.db"))
+
+    def _folder(self) -> Path:
+        return Path(self.dir).absolute()
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        """Within it, no other process writes to the folder: SQLite takes one writer at a time."""
+        if self.uri is not None:
+            return nullcontext()
+        self._folder().mkdir(parents=True, exist_ok=True)
+        return FileLock(self._folder() / LOCK)
+
+    def _experiment(self, client: MlflowClient) -> str:
+        """The experiment's id."""
+        from mlflow.exceptions import MlflowException
+
+        found = client.get_experiment_by_name(self.experiment)
+        if found is None:
+            place = None if self.uri else (self._folder() / "artifacts").as_uri()
+            try:
+                return str(client.create_experiment(self.experiment, place))
+            except MlflowException:
+                # Another process may have made it just now.
+                found = client.get_experiment_by_name(self.experiment)
+                if found is None:
+                    raise
+        return str(found.experiment_id)
+
+    def _parent(self, client: MlflowClient, experiment: str, shared: Path) -> str:
+        """The id of a sweep's run, which is made for the first of its runs."""
+        path = shared / PARENT
+        with FileLock(shared / LOCK):
+            place = self.uri or str(self._folder())
+            if path.is_file():
+                known, _, run = path.read_text().strip().rpartition(" ")
+                if known == place:
+                    return run
+            made = client.create_run(experiment, run_name=f"{shared.parent.name}/{shared.name}")
+            write_atomically(path, f"{place} {made.info.run_id}\n")
+            return str(made.info.run_id)
+
+
+def shortened(value: str) -> str:
+    """A value that every server takes; one that was longer ends in "…"."""
+    return value if len(value) <= VALUE_LENGTH else f"{value[: VALUE_LENGTH - 1]}…"
+
+
+def clean_params(params: Mapping[str, str]) -> dict[str, str]:
+    """The same with names and values that MLflow takes; names that become equal are numbered."""
+    clean: dict[str, str] = {}
+    for name, value in params.items():
+        key = plain = re.sub(r"[^\w.\- ]", "_", name)[: KEY_LENGTH - 4]
+        number = 2
+        while key in clean:
+            key, number = f"{plain}_{number}", number + 1
+        clean[key] = shortened(value)
+    return clean
+
+
+def _params(pairs: Sequence[tuple[str, str]]) -> list[Any]:
+    from mlflow.entities import Param
+
+    return [Param(key, value) for key, value in pairs]
+
+
+def _metrics(record: RunRecord, milliseconds: int) -> Iterator[Any]:
+    """The figures, and every point of the curves at its step."""
+    from mlflow.entities import Metric
+
+    for name, value in figures(record).items():
+        yield Metric(name, value, milliseconds, 0)
+    for training, points in curves(record.history):
+        for point in points:
+            losses = {"loss": point.loss, "validation_loss": point.validation_loss}
+            for name, loss in losses.items():
+                if loss is not None:
+                    yield Metric(f"{name}/{training}", loss, milliseconds, point.step)
+
+
+def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in order, so many at a time."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,27 @@
+"""No tracker: a run's record lies in its folder, and the report draws from there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from compress.tracker.components.tracking import Tracker
+
+if TYPE_CHECKING:
+    from compress.records.schema import RunRecord
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NoTracker(Tracker):
+    """Takes nothing."""
+
+    def check(self) -> None:
+        """Needs nothing."""
+
+    def log(self, record: RunRecord, folder: Path, shared: Path) -> None:
+        """Leaves the run as it is."""
+
+    def log_report(self, shared: Path) -> None:
+        """Leaves the report as it is."""

@@ -1,0 +1,207 @@
+"""Learning from a teacher's logits.
+
+Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531, section 2.
+What is lost against logits, and against labels, is the task's affair: see `compress/problem`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from compress.config.settings import Settings, check_fraction, check_positive
+from compress.records.curve import CurvePoint
+from compress.training.train import Objective, Training, train_
+from compress.training.trainer import Loss
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from compress.interfaces import (
+        CompressedModel,
+        Problem,
+        Processor,
+        Split,
+        StageContext,
+        TrainingData,
+    )
+
+LOGITS_BATCH = 64
+
+# logits [B, ...], inputs of the batch, row numbers [B] → mean loss
+RowLoss = Callable[[Tensor, Mapping[str, Tensor], Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation(Settings):
+    """Training on the teacher's logits, on the labels, or on both.
+
+    Attributes:
+        temperature: T, softens both distributions; > 0. Changes nothing where the teacher says one
+            number and no distribution.
+        alpha: weight of the soft loss, in [0, 1]: 0 is plain fine-tuning on the labels.
+        epochs: passes over the train split; 0 trains nothing.
+        learning_rate: the peak.
+        batch_size: rows per step.
+        warmup_fraction: share of the steps that the rate rises for.
+        patience: epochs without a better validation loss to stop after; null never stops.
+        label_smoothing: share of each label spread over all classes, or over yes and no, in [0, 1);
+            0 for none, which numbers must have. The teacher's distribution is left as it is.
+    """
+
+    temperature: float
+    alpha: float
+    epochs: float
+    learning_rate: float
+    batch_size: int
+    warmup_fraction: float
+    patience: int | None
+    label_smoothing: float
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_positive(self, "temperature")
+        check_fraction(self, "alpha", closed=True)
+        check_fraction(self, "label_smoothing")
+        self.training()
+
+    def training(self) -> Training:
+        """The part that any training needs."""
+        return Training(
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            warmup_fraction=self.warmup_fraction,
+            patience=self.patience,
+        )
+
+
+def distill_(
+    module: PreTrainedModel,
+    tokenizer: Processor,
+    settings: Distillation,
+    ctx: StageContext,
+    masks: Mapping[str, Tensor] | None = None,
+) -> tuple[CurvePoint, ...]:
+    """Trains a model in place on the task's train split, with `masks` held; see `train_`."""
+    if settings.epochs == 0:
+        return ()
+    row_loss = distillation_row_loss(settings, ctx)
+    return train_(
+        module,
+        tokenizer,
+        ctx.data,
+        settings.training(),
+        Objective(on_logits(row_loss)),
+        device=ctx.device,
+        seed=ctx.seed,
+        masks=masks,
+    )
+
+
+def distillation_row_loss(settings: Distillation, ctx: StageContext) -> RowLoss:
+    """The distillation loss as a function of a batch's logits, inputs and row numbers."""
+    problem, labels = ctx.data.problem, ctx.data.train.labels
+    teacher = teacher_outputs(ctx) if settings.alpha > 0 else None
+
+    def loss(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        targets = problem.targets(labels[rows.cpu()].to(logits.device), inputs)
+        if teacher is None:
+            return problem.loss(logits, targets, settings.label_smoothing)
+        theirs = teacher(inputs, rows).to(logits.device)
+        return distillation_loss(problem, logits, theirs, targets, settings)
+
+    return loss
+
+
+def distillation_loss(
+    problem: Problem,
+    student: Float[Tensor, "B ..."],
+    teacher: Float[Tensor, "B ..."],
+    targets: Shaped[Tensor, "B ..."],
+    settings: Distillation,
+) -> Float[Tensor, ""]:
+    """α · what is lost against the teacher + (1 - α) · what is lost against the labels."""
+    soft = problem.soft_loss(student, teacher, targets, settings.temperature)
+    hard = problem.loss(student, targets, settings.label_smoothing)
+    return settings.alpha * soft + (1 - settings.alpha) * hard
+
+
+def label_loss(data: TrainingData) -> RowLoss:
+    """What is lost against the labels of the train split."""
+    problem, labels = data.problem, data.train.labels
+
+    def loss(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        return problem.loss(logits, problem.targets(labels[rows.cpu()].to(logits.device), inputs))
+
+    return loss
+
+
+def on_logits(row_loss: RowLoss) -> Loss:
+    """A loss that needs nothing of the model but its logits."""
+
+    def loss(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
+        return row_loss(model(**inputs).logits.float(), inputs, rows)
+
+    return loss
+
+
+def teacher_outputs(ctx: StageContext) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
+    """The teacher's logits of a batch, given its inputs and row numbers.
+
+    Looked up where they can be kept. Else computed then and there, in evaluation mode: where they
+    would take too much room, and where training sees a row otherwise each time. The teacher then
+    sees what the student sees (Beyer et al., "Knowledge distillation: A good teacher is patient and
+    consistent", arXiv:2106.05237, section 3), encoded in its own way.
+    """
+    split = ctx.data.train
+    view = split.training_view(ctx.seed)
+    varies = view is not split
+    if ctx.data.problem.keeps_logits and not varies:
+        kept = teacher_logits(ctx)
+        return lambda inputs, rows: kept[rows.cpu()]
+    teacher = copy.deepcopy(ctx.teacher.module).to(ctx.device.torch_device).eval()
+    encoded = view.encode(ctx.teacher.tokenizer).remove_columns("length") if varies else None
+
+    @torch.no_grad()
+    def computed(inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        if encoded is not None:
+            seen = view.collate(ctx.teacher.tokenizer, [encoded[row] for row in rows.tolist()])
+            inputs = {name: value.to(teacher.device) for name, value in seen.items()}
+        logits: Tensor = teacher(**inputs).logits
+        return logits.float()
+
+    return computed
+
+
+def teacher_logits(ctx: StageContext) -> Float[Tensor, "rows ..."]:
+    """The teacher's logits of the train split, computed once for all epochs and runs."""
+    split = ctx.data.train
+    inputs = {"teacher": ctx.teacher.digest, "rows": split.digest}
+
+    def make() -> dict[str, Tensor]:
+        return {"logits": logits_of(ctx.teacher, split, ctx.device.torch_device)}
+
+    return ctx.store.tensors("teacher_logits", inputs, make)["logits"]
+
+
+def logits_of(model: CompressedModel, split: Split, torch_device: str) -> Float[Tensor, "rows ..."]:
+    """Logits of every row of a split, in its order."""
+    # Imported here: measure holds the one loop that scores a split, and it imports this package.
+    from compress.measure.score import predict_all
+    from compress.transformer.torch_model import TorchModel
+
+    # A copy, because TorchModel moves the modules it is given to the device.
+    module = copy.deepcopy(model.module)
+    return predict_all(TorchModel(module, model.tokenizer, torch_device), split, LOGITS_BATCH)

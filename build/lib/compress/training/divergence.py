@@ -1,0 +1,39 @@
+"""Models whose numbers are no numbers any more, refused before anything is made of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compress.config.errors import Diverged
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def check_weights(module: nn.Module) -> None:
+    """Checks that all weights are finite.
+
+    Raises:
+        Diverged: some are not; says how many tensors have such, and names one.
+    """
+    odd = [
+        name
+        for name, weight in module.named_parameters()
+        if weight.is_floating_point() and not weight.isfinite().all()
+    ]
+    if odd:
+        raise Diverged(f"weights are not finite, in {len(odd)} tensors such as {odd[0]}")
+
+
+def check_logits(module: nn.Module, inputs: dict[str, Tensor]) -> None:
+    """Checks that what a model says of a batch is finite: large weights overflow only here.
+
+    Raises:
+        Diverged: it is not.
+    """
+    # Imported here: reports read curves, which know of divergence and need no torch.
+    import torch
+
+    with torch.no_grad():
+        if not module(**inputs).logits.isfinite().all():
+            raise Diverged("the logits are not finite")

@@ -1,0 +1,299 @@
+"""How a student learns from its teacher: by logits alone, or also by what is inside.
+
+The losses are in `features.py`, with their papers. The loss on logits (`distillation.py`) always
+takes part; what is matched inside is added to it by weight.
+While attention maps are matched both models run eagerly, because no other kernel hands maps out,
+and the student's attention modules run without dropout, which would punch holes into its maps.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compress.config.errors import ConfigError, first_line
+from compress.config.settings import Settings, check_choice, check_positive
+from compress.training.distillation import RowLoss, on_logits
+from compress.training.features import AttentionMaps, Feature, HiddenStates, Relations, Seen
+from compress.training.train import Objective
+from compress.transformer.blocks import known_blocks
+from compress.transformer.dry_run import any_batch, weightless
+from compress.transformer.stacks import find_stack
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from compress.interfaces import CompressedModel, Device, Processor, Split, StageContext
+
+# Which losses take part beside the one on logits.
+METHODS: Mapping[str, tuple[str, ...]] = {
+    "logit": (),
+    "hidden": ("hidden",),
+    "attention": ("attention",),
+    "multi_level": ("hidden", "attention"),
+}
+ATTENTION = ("maps", "relation")
+
+# By what a model reads: what its config must share with another's for both to see equal tokens.
+SAME_TOKENS: Mapping[str, tuple[str, ...]] = {
+    "input_ids": ("vocab_size",),
+    "pixel_values": ("model_type", "image_size", "patch_size"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matching(Settings):
+    """What of the teacher a student matches, and which of its layers.
+
+    Attributes:
+        method: "logit"; "hidden" adds the layers' outputs, "attention" what the layers attend to,
+            "multi_level" both.
+        layer_map: which teacher layer each student layer learns from: "even" spreads them up to
+            the last, "last" takes the uppermost; or one index per student layer, ascending.
+        hidden_weight: of the loss on hidden states; > 0.
+        attention: "maps" matches attention probabilities in every layer, "relation" the
+            relations between queries, keys and values in the last layer alone.
+        attention_weight: of the loss on attention; > 0.
+        relation_heads: null compares each model's own heads, which must be equally many; a number
+            regroups both into that many (MiniLMv2).
+    """
+
+    method: str
+    layer_map: str | tuple[int, ...]
+    hidden_weight: float
+    attention: str
+    attention_weight: float
+    relation_heads: int | None
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_choice(self, "method", tuple(METHODS))
+        check_choice(self, "attention", ATTENTION)
+        check_positive(self, "hidden_weight", "attention_weight", "relation_heads")
+        if isinstance(self.layer_map, str):
+            check_choice(self, "layer_map", tuple(LAYER_MAPS))
+        elif list(self.layer_map) != sorted({abs(layer) for layer in self.layer_map}):
+            raise ConfigError(
+                "Matching.layer_map must be even, last, or list teacher layers in ascending "
+                f"order, got {list(self.layer_map)}"
+            )
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether anything but logits is matched."""
+        return bool(METHODS[self.method])
+
+    def check(self, teacher: PreTrainedModel, student: PreTrainedModel) -> None:
+        """Refuses what cannot be matched, on skeletons or on models.
+
+        Raises:
+            ConfigError: the two cannot be compared inside, as the method wants.
+        """
+        if self.looks_inside:
+            self._check_inputs(teacher, student)
+            self._try(weightless(teacher), weightless(student))
+
+    def layers(self, teacher: PreTrainedModel, student: PreTrainedModel) -> tuple[int, ...]:
+        """For each student layer the teacher layer that it learns from.
+
+        Raises:
+            ConfigError: the student is deeper than the teacher, or the list does not fit the two.
+        """
+        depth, limit = (self._depth(module) for module in (student, teacher))
+        if depth > limit:
+            raise ConfigError(
+                f"matching.method={self.method} needs a student no deeper than the teacher, got "
+                f"{depth} layers over {limit}"
+            )
+        if isinstance(self.layer_map, str):
+            return LAYER_MAPS[self.layer_map](depth, limit)
+        if len(self.layer_map) != depth or self.layer_map[-1] >= limit:
+            raise ConfigError(
+                f"matching.layer_map must list one teacher layer from 0 to {limit - 1} for each of "
+                f"the student's {depth} layers, got {list(self.layer_map)}"
+            )
+        return self.layer_map
+
+    def features(
+        self, teacher: PreTrainedModel, student: PreTrainedModel, *, seed: int, torch_device: str
+    ) -> tuple[tuple[float, Feature], ...]:
+        """What takes part beside the logits, each with its weight."""
+        layers = self.layers(teacher, student) if self.looks_inside else ()
+        attention: dict[str, Callable[[], Feature]] = {
+            "maps": lambda: AttentionMaps(teacher, student, layers),
+            "relation": lambda: Relations(teacher, student, layers, self.relation_heads),
+        }
+        makers: dict[str, tuple[float, Callable[[], Feature]]] = {
+            "hidden": (
+                self.hidden_weight,
+                lambda: HiddenStates(teacher, student, layers, seed, torch_device),
+            ),
+            "attention": (self.attention_weight, attention[self.attention]),
+        }
+        chosen = [makers[name] for name in METHODS[self.method]]
+        return tuple((weight, make()) for weight, make in chosen)
+
+    def _depth(self, module: PreTrainedModel) -> int:
+        """Layers that can be matched one by one."""
+        stack = find_stack(module)
+        if stack.shared:
+            raise ConfigError(
+                f"matching.method={self.method} needs layers that run once each, that of "
+                f"{type(module).__name__} runs {stack.depth} times; take matching.method=logit"
+            )
+        return stack.depth
+
+    def _try(self, teacher: PreTrainedModel, student: PreTrainedModel) -> None:
+        """Compares both models once, on zeros."""
+        features = [f for _, f in self.features(teacher, student, seed=0, torch_device="cpu")]
+        batch = any_batch(teacher)
+        mask = batch.get("attention_mask")
+        options = {"output_attentions": True} if any(f.needs_maps for f in features) else {}
+        try:
+            with torch.no_grad(), watching([p for f in features for p in f.watched]) as seen:
+                for module in (teacher, student):
+                    with _eager(module):
+                        module(**batch, **options)
+                for feature in features:
+                    feature.loss(seen, None if mask is None else mask.bool())
+        except Exception as error:  # whatever a model's own code raises
+            raise ConfigError(
+                f"matching.method={self.method} cannot compare the layers of "
+                f"{type(teacher).__name__} and {type(student).__name__}: {first_line(error)}; "
+                "take matching.method=logit"
+            ) from error
+
+    def _check_inputs(self, teacher: PreTrainedModel, student: PreTrainedModel) -> None:
+        for name in SAME_TOKENS[teacher.main_input_name]:
+            theirs = getattr(teacher.config, name, None)
+            ours = getattr(student.config, name, None)
+            if ours != theirs:
+                raise ConfigError(
+                    f"matching.method={self.method} needs a student that sees the teacher's "
+                    f"tokens, got {name}={ours} over {theirs}; take matching.method=logit"
+                )
+
+
+def even_layers(depth: int, limit: int) -> tuple[int, ...]:
+    """Evenly spread, the last to the last: TinyBERT's uniform map, rounded to the nearest layer."""
+    return tuple((2 * (i + 1) * limit + depth) // (2 * depth) - 1 for i in range(depth))
+
+
+def last_layers(depth: int, limit: int) -> tuple[int, ...]:
+    """The uppermost layers: PKD-Last."""
+    return tuple(range(limit - depth, limit))
+
+
+LAYER_MAPS: Mapping[str, Callable[[int, int], tuple[int, ...]]] = {
+    "even": even_layers,
+    "last": last_layers,
+}
+
+
+def check_same_tokens(
+    method: str, teacher: CompressedModel, tokenizer: Processor, rows: Split
+) -> None:
+    """Checks that a student's tokenizer makes the same tokens as the teacher's.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if tokenizer is teacher.tokenizer:
+        return
+    name = teacher.module.main_input_name
+    pairs = zip(rows.encode(tokenizer), rows.encode(teacher.tokenizer), strict=True)
+    for number, (ours, theirs) in enumerate(pairs):
+        if not np.array_equal(ours[name], theirs[name]):
+            raise ConfigError(
+                f"matching.method={method} needs a student with the teacher's tokenizer, got "
+                f"another one (row {number} of {rows.name} differs); take matching.method=logit"
+            )
+
+
+@contextmanager
+def matching_objective(
+    matching: Matching, row_loss: RowLoss, student: PreTrainedModel, ctx: StageContext
+) -> Iterator[Objective]:
+    """The loss on logits, and what the settings add to it, for as long as training takes."""
+    if not matching.looks_inside:
+        yield Objective(on_logits(row_loss))
+        return
+    torch_device = ctx.device.torch_device
+    teacher = copy.deepcopy(ctx.teacher.module).to(torch_device).eval()
+    weighted = matching.features(teacher, student, seed=ctx.seed, torch_device=torch_device)
+    features = [feature for _, feature in weighted]
+    with ExitStack() as stack:
+        dropouts: list[nn.Module] = []
+        if any(feature.needs_maps for feature in features):
+            for module in (teacher, student):
+                stack.enter_context(_eager(module))
+            dropouts = [block.attention for block in known_blocks(student)]
+        seen = stack.enter_context(watching([p for f in features for p in f.watched]))
+        options = {"output_attentions": True} if dropouts else {}
+        accepted = inspect.signature(teacher.forward).parameters
+
+        def loss(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
+            for part in dropouts:
+                part.eval()  # training_step sets the whole model back to train
+            logits = model(**inputs, **options).logits.float()
+            # Tokenizers of one vocabulary can differ in what they add, such as token types.
+            known = {name: value for name, value in inputs.items() if name in accepted}
+            with torch.no_grad(), _arithmetic(ctx.device):
+                teacher(**known, **options)
+            mask = inputs.get("attention_mask")
+            real = None if mask is None else mask.bool()
+            total = row_loss(logits, inputs, rows)
+            for weight, feature in weighted:
+                total = total + weight * feature.loss(seen, real)
+            return total
+
+        learned = [parameter for feature in features for parameter in feature.parameters]
+        yield Objective(loss, parameters=[{"params": learned}] if learned else ())
+
+
+@contextmanager
+def watching(parts: Sequence[nn.Module]) -> Iterator[Seen]:
+    """Within it, what these modules put out in their latest forward pass, by module."""
+    seen: dict[nn.Module, Any] = {}
+
+    def keep(part: nn.Module, _: Any, output: Any) -> None:
+        seen[part] = output
+
+    # A module that two features watch needs one hook.
+    handles = [part.register_forward_hook(keep) for part in dict.fromkeys(parts)]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _eager(module: PreTrainedModel) -> Iterator[None]:
+    """Runs a model's attention in plain torch, which hands its maps out."""
+    before = module.config._attn_implementation
+    module.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        module.set_attn_implementation(before)
+
+
+def _arithmetic(device: Device) -> torch.autocast:
+    """The precision that Trainer runs the student in, for the teacher too."""
+    dtype = device.training_dtype()
+    mixed = dtype is torch.bfloat16
+    return torch.autocast(device.torch_device, dtype=torch.bfloat16, enabled=mixed)

@@ -1,0 +1,281 @@
+"""Training by `transformers.Trainer`: one function for fine-tuning, distillation and recovery."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers  # its classes load on first use, which keeps config errors fast
+from torch import Tensor
+
+from compress.config.errors import Diverged
+from compress.config.settings import Settings, check_fraction, check_not_negative, check_positive
+from compress.core.monitor import monitor
+from compress.measure.score import predict_all, score
+from compress.records.curve import CurvePoint, CurveRecorder
+from compress.system.files import scratch_folder
+from compress.training.divergence import check_logits, check_weights
+from compress.training.trainer import Loss, trainer_class
+from compress.transformer.torch_model import TorchModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, TrainingArguments
+
+    from compress.interfaces import Device, Processor, Split, TrainingData
+
+# Clipping and decay as in BERT's fine-tuning recipe (Devlin et al. 2019, appendix A.2 and code).
+MAX_GRADIENT_NORM = 1.0
+WEIGHT_DECAY = 0.01
+EVALUATION_BATCH = 8  # rows; Trainer's own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Settings):
+    """How long and how fast to train; AdamW with linear warm-up and decay.
+
+    Attributes:
+        epochs: passes over the train split; 0 trains nothing.
+        learning_rate: the peak.
+        batch_size: rows per step, grouped by length and padded to the longest. Where memory has no
+            room for the logits of so many, the step is the sum of smaller batches.
+        warmup_fraction: share of the steps that the rate rises for, in [0, 1).
+        patience: null trains all epochs and keeps the last weights. A number stops after that many
+            epochs without a better loss on the validation split, and keeps the best epoch's.
+    """
+
+    epochs: float
+    learning_rate: float
+    batch_size: int
+    warmup_fraction: float
+    patience: int | None
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            ConfigError: one is outside what it may be.
+        """
+        super().__post_init__()
+        check_not_negative(self, "epochs")
+        check_positive(self, "learning_rate", "batch_size", "patience")
+        check_fraction(self, "warmup_fraction")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is learned, and what happens around each step of the optimizer.
+
+    Attributes:
+        loss: of a batch.
+        parameters: groups of parameters that learn beside the model's own, for AdamW.
+        before_step: called with the number of the step, from 0, and of all steps, before each.
+        after_step: likewise, after each.
+    """
+
+    loss: Loss
+    parameters: Sequence[dict[str, Any]] = ()
+    before_step: Callable[[int, int], None] | None = None
+    after_step: Callable[[int, int], None] | None = None
+
+
+def train_(
+    module: PreTrainedModel,
+    tokenizer: Processor,
+    data: TrainingData,
+    training: Training,
+    objective: Objective,
+    *,
+    device: Device,
+    seed: int,
+    masks: Mapping[str, Tensor] | None = None,
+) -> tuple[CurvePoint, ...]:
+    """Trains a model in place and leaves it in eval mode on the CPU.
+
+    Args:
+        module: any model whose output has `logits`.
+        tokenizer: encodes the rows.
+        data: the train split is learned; the validation split says when to stop.
+        training: rate, epochs, batch size, patience.
+        objective: the loss, and what happens around each step.
+        device: where to train, and in which precision.
+        seed: of data order and dropout.
+        masks: by weight name, True where a weight may live; held after every step.
+
+    Returns:
+        How the loss went; empty if nothing was trained.
+
+    Raises:
+        Diverged: a loss, a weight, or what the model says in the end is not finite.
+    """
+    if training.epochs == 0:
+        return ()
+    transformers.set_seed(seed)
+    rows = {"train": _rows(data.train.training_view(seed), tokenizer)}
+    if training.patience:
+        rows["validation"] = _rows(data.validation, tokenizer)
+    curve = CurveRecorder(monitor().training())
+    with scratch_folder() as scratch:
+        trainer = trainer_class()(
+            model=module,
+            args=_arguments(str(scratch), training, data.train, device, seed),
+            train_dataset=rows["train"],
+            eval_dataset=rows.get("validation"),
+            data_collator=_collator(data.train, tokenizer),
+            callbacks=_callbacks(
+                training,
+                objective,
+                curve,
+                lambda: _scores(module, tokenizer, data, training, device),
+            ),
+        )
+        trainer.objective, trainer.curve = objective.loss, curve
+        # The mean over a batch is that of its parts, which Trainer leaves to models that could.
+        trainer.model_accepts_loss_kwargs = False
+        trainer.problem, trainer.validation_labels = data.problem, data.validation.labels
+        optimizer = trainer.create_optimizer()
+        for group in objective.parameters:
+            optimizer.add_param_group(group)
+        if masks:
+            _hold(masks, module, optimizer)
+        _run(trainer, module, training.learning_rate)
+    module.to("cpu")
+    module.zero_grad(set_to_none=True)
+    return tuple(curve.points)
+
+
+def _run(trainer: Any, module: PreTrainedModel, learning_rate: float) -> None:
+    """Trains, and leaves the model in eval mode.
+
+    Raises:
+        Diverged: a loss, a weight, or what the model says in the end is not finite.
+    """
+    try:
+        trainer.train()
+        # Else the model goes on computing in bfloat16, until it is stored and read back.
+        trainer.accelerator.unwrap_model(module, keep_fp32_wrapper=False)
+        module.eval()
+        check_weights(module)
+        check_logits(module, trainer.seen)
+    except Diverged as error:
+        raise Diverged(
+            f"training diverged at step {trainer.state.global_step} of {trainer.state.max_steps} "
+            f"with learning_rate={learning_rate:g}: {error}"
+        ) from error
+
+
+def _rows(split: Split, tokenizer: Processor) -> Any:
+    """Encoded rows; the column "labels" carries the row numbers."""
+    return split.encode(tokenizer).add_column("labels", list(range(len(split))))
+
+
+def _arguments(
+    scratch: str, training: Training, rows: Split, device: Device, seed: int
+) -> TrainingArguments:
+    # A batch whose logits memory has no room for is added up of parts.
+    parts = math.ceil(training.batch_size / rows.fitting_batch(training.batch_size))
+    stop: dict[str, Any] = {"save_strategy": "no"}
+    if training.patience:
+        stop = {
+            "eval_strategy": "epoch",
+            "save_strategy": "epoch",
+            "save_total_limit": 1,
+            "save_only_model": True,
+            "load_best_model_at_end": True,
+            "metric_for_best_model": "eval_loss",
+            "greater_is_better": False,
+            "prediction_loss_only": True,
+        }
+    return transformers.TrainingArguments(
+        output_dir=scratch,
+        num_train_epochs=training.epochs,
+        learning_rate=training.learning_rate,
+        per_device_train_batch_size=math.ceil(training.batch_size / parts),
+        per_device_eval_batch_size=rows.fitting_batch(EVALUATION_BATCH),
+        gradient_accumulation_steps=parts,
+        train_sampling_strategy="group_by_length",
+        warmup_steps=training.warmup_fraction,  # below 1 Trainer takes it as a share
+        weight_decay=WEIGHT_DECAY,
+        max_grad_norm=MAX_GRADIENT_NORM,
+        bf16=device.training_dtype() is torch.bfloat16,
+        use_cpu=device.torch_device == "cpu",
+        dataloader_pin_memory=device.torch_device != "cpu",
+        remove_unused_columns=False,  # else the column "length" is gone before it is used
+        logging_steps=50,
+        report_to="none",
+        log_level="warning",
+        seed=seed,
+        **stop,
+    )
+
+
+def _callbacks(
+    training: Training,
+    objective: Objective,
+    curve: CurveRecorder,
+    scores: Callable[[], Mapping[str, float]],
+) -> list[Any]:
+    class Steps(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if objective.before_step:
+                objective.before_step(state.global_step, state.max_steps)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if objective.after_step:
+                objective.after_step(state.global_step - 1, state.max_steps)
+            curve.end_step(state.global_step, state.max_steps, state.epoch)
+            monitor().step(state.global_step, state.max_steps)
+            monitor().look(state.global_step, state.max_steps, scores)
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
+            curve.validate(state.global_step, state.epoch, metrics["eval_loss"])
+
+    callbacks: list[Any] = [Steps()]
+    if training.patience:
+        callbacks.append(transformers.EarlyStoppingCallback(training.patience))
+    return callbacks
+
+
+def _scores(
+    module: PreTrainedModel,
+    tokenizer: Processor,
+    data: TrainingData,
+    training: Training,
+    device: Device,
+) -> Mapping[str, float]:
+    """Those on the validation rows in the middle of a training, which then goes on."""
+    module.eval()
+    model = TorchModel(module, tokenizer, device.torch_device)
+    rows = data.validation
+    batch_size = rows.fitting_batch(training.batch_size)
+    kept = predict_all(model, rows, batch_size, data.problem.kept)
+    found = score(kept, rows, batch_size, data.problem)
+    module.train()
+    return found.by_name()
+
+
+def _collator(split: Split, tokenizer: Processor) -> Callable[[list[dict[str, Any]]], Any]:
+    """One batch of any split's rows; the column "length" is only for grouping."""
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        inputs = [{k: v for k, v in row.items() if k not in {"length", "labels"}} for row in rows]
+        numbers = torch.tensor([row["labels"] for row in rows])
+        return {**split.collate(tokenizer, inputs), "labels": numbers}
+
+    return collate
+
+
+def _hold(
+    masks: Mapping[str, Tensor], module: PreTrainedModel, optimizer: torch.optim.Optimizer
+) -> None:
+    """Sets pruned weights back to zero after every step of the optimizer."""
+    pairs = [(module.get_parameter(name), mask.to(module.device)) for name, mask in masks.items()]
+
+    @torch.no_grad()
+    def zero(*_: Any) -> None:
+        for weight, mask in pairs:
+            weight.mul_(mask)
+
+    optimizer.register_step_post_hook(zero)

@@ -1,0 +1,1 @@
+"""The parts of a transformer: found, loaded, checked, cut and packed."""

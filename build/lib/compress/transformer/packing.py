@@ -1,0 +1,178 @@
+"""Weights as integers: rows as int8, groups of a row as int4 with two codes in a byte. All pure.
+
+int8: symmetric, one scale per row (Krishnamoorthi, arXiv:1806.08342, section 3.1).
+
+int4: rounded to nearest on a grid per group, as the baseline of Frantar et al., "GPTQ",
+arXiv:2210.17323, without that paper's updates of the weights that are left. Deviations: a row's
+last group is shorter where the group size does not divide the row, and scales are kept as
+bfloat16: two bytes each, and, unlike float16, with the whole range of float32. Zero is on every
+grid: a weight that is zero stays zero.
+
+No scale is below the smallest normal float32, where steps would be coarser than the weights that
+they stand for: a group of weights below 1e-36 is off by at most that number instead.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int8, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+INT8_MAX = 127
+LARGEST_CODE = 15
+SYMMETRIC_ZERO = 8
+SYMMETRIC_MAX = 7
+SMALLEST_SCALE = torch.finfo(torch.float32).tiny
+# Each of the few float32 operations between a weight and what its code stands for is off by 2⁻²⁴.
+FLOAT32_SLACK = 2**-21
+# bfloat16 has 8 significant bits: a scale is off by this share of itself.
+BFLOAT16_ROUNDING = 2**-8
+
+
+def quantize_per_channel(
+    weight: Float[Tensor, "out in"],
+) -> tuple[Int8[Tensor, "out in"], Float[Tensor, " out"]]:
+    """Symmetric int8: scale_i = max_j |W_ij| / 127, q = round(W / scale); zero stays zero."""
+    largest = weight.abs().amax(dim=1)
+    scale = torch.where(largest > 0, (largest / INT8_MAX).clamp_min(SMALLEST_SCALE), 1.0)
+    quantized = (weight / scale[:, None]).round().clamp(-INT8_MAX, INT8_MAX)
+    return quantized.to(torch.int8), scale
+
+
+def channel_bound(weight: Float[Tensor, "out in"]) -> Float[Tensor, "out 1"]:
+    """The largest error of `quantize_per_channel`: half a step, max_j |W_ij| / 254."""
+    largest = weight.abs().amax(dim=1, keepdim=True)
+    return largest * ((1 + INT8_MAX * FLOAT32_SLACK) / (2 * INT8_MAX)) + SMALLEST_SCALE
+
+
+def quantize_groups(
+    weight: Float[Tensor, "rows columns"], group_size: int, *, symmetric: bool
+) -> tuple[
+    UInt8[Tensor, "rows columns"], Float[Tensor, "rows groups"], UInt8[Tensor, "rows groups"]
+]:
+    """Codes q of 0..15, scales s and zero points z with W ≈ (q − z) · s.
+
+    Symmetric: s = max|W| / 7, z = 8. Asymmetric, with both ends of a group's range widened to
+    hold zero: s = (max W − min W) / 15, z = round(−min W / s). Off by half a step at most, and at
+    the ends of an asymmetric range by as much more as bfloat16 rounds 15 steps.
+
+    Args:
+        weight: what to quantize.
+        group_size: consecutive weights of a row that share a scale.
+        symmetric: whether zero lies in the middle of each grid.
+    """
+    grouped = in_groups(weight, group_size)
+    scale = _scale(_step(grouped, symmetric))
+    if symmetric:
+        zero = torch.full_like(scale, SYMMETRIC_ZERO, dtype=torch.float32)
+    else:
+        lowest = grouped.amin(dim=-1).clamp(max=0)
+        zero = (-lowest / scale.float()).round().clamp(0, LARGEST_CODE)
+    steps = (grouped / scale.float()[..., None]).round()
+    codes = (steps + zero[..., None]).clamp(1 if symmetric else 0, LARGEST_CODE)
+    columns = weight.shape[-1]
+    return codes.to(torch.uint8).flatten(-2)[..., :columns], scale, zero.to(torch.uint8)
+
+
+def group_bound(
+    weight: Float[Tensor, "rows columns"], group_size: int, *, symmetric: bool
+) -> Float[Tensor, "rows columns"]:
+    """The largest error of `quantize_groups`, for each weight.
+
+    Half a step as bfloat16 rounds it, and at the ends of an asymmetric range as much more as it
+    rounds 15 steps.
+    """
+    grouped = in_groups(weight, group_size)
+    half = 0.5 * (1 + BFLOAT16_ROUNDING) + LARGEST_CODE * FLOAT32_SLACK
+    share = half if symmetric else half + LARGEST_CODE * BFLOAT16_ROUNDING
+    bound = _step(grouped, symmetric) * share + SMALLEST_SCALE
+    return bound[..., None].expand_as(grouped).flatten(-2)[..., : weight.shape[-1]]
+
+
+def dequantize_groups(
+    packed: UInt8[Tensor, "... bytes"],
+    scale: Float[Tensor, "... groups"],
+    zero: UInt8[Tensor, "... groups"] | int,
+    group_size: int,
+    columns: int,
+) -> Float[Tensor, "... columns"]:
+    """What packed codes stand for: (q − z) · s, in float32."""
+    values = torch.arange(LARGEST_CODE + 1, dtype=torch.float32, device=packed.device)
+    # In place: fresh memory for every step would take longer than the arithmetic.
+    grouped = in_groups(look_up_codes(packed, values)[..., :columns], group_size)
+    grouped.sub_(zero if isinstance(zero, int) else zero[..., None])
+    grouped.mul_(scale[..., None])
+    return grouped.flatten(-2)[..., :columns]
+
+
+def center_groups(
+    codes: UInt8[Tensor, "... columns"], zero: UInt8[Tensor, "... groups"] | int, group_size: int
+) -> Int8[Tensor, "... columns"]:
+    """Codes counted from their zero point, q − z: zero where the weight is zero."""
+    grouped = in_groups(codes.to(torch.int8), group_size)
+    grouped = grouped - (zero if isinstance(zero, int) else zero[..., None].to(torch.int8))
+    return grouped.flatten(-2)[..., : codes.shape[-1]]
+
+
+def in_groups(x: Tensor, group_size: int) -> Tensor:
+    """[..., columns] as [..., groups, group size], the last group filled up with zeros.
+
+    A view where nothing is filled up; one group of its own length where a row is shorter.
+    """
+    size = min(group_size, x.shape[-1])
+    missing = -x.shape[-1] % size
+    padded = functional.pad(x, (0, missing)) if missing else x
+    return padded.reshape(*x.shape[:-1], -1, size)
+
+
+def group_count(columns: int, group_size: int) -> int:
+    """Groups in a row, a shorter last one counted."""
+    return -(-columns // group_size)
+
+
+def packed_size(columns: int) -> int:
+    """Bytes of a row of 4-bit codes."""
+    return -(-columns // 2)
+
+
+def pack_codes(codes: UInt8[Tensor, "... columns"]) -> UInt8[Tensor, "... bytes"]:
+    """Two codes in each byte, the first in the upper half; an odd row ends in half a byte of 0."""
+    padded = functional.pad(codes, (0, codes.shape[-1] % 2))
+    pairs = padded.reshape(*padded.shape[:-1], -1, 2)
+    return pairs[..., 0] << 4 | pairs[..., 1]
+
+
+def unpack_codes(packed: UInt8[Tensor, "... bytes"], columns: int) -> UInt8[Tensor, "... columns"]:
+    """The codes that `pack_codes` packed."""
+    return torch.stack([packed >> 4, packed & 15], dim=-1).flatten(-2)[..., :columns]
+
+
+def look_up_codes(
+    packed: UInt8[Tensor, "... bytes"], values: Float[Tensor, " 16"]
+) -> Float[Tensor, "... columns"]:
+    """The value of each packed code, two for every byte; a new tensor.
+
+    A byte is looked up at once, as eight bytes that are two float32 values: many times faster than
+    to take the codes apart.
+    """
+    byte = torch.arange(256, device=packed.device)
+    pairs = torch.stack([values[byte >> 4], values[byte & 15]], dim=1).view(torch.int64)[:, 0]
+    found = pairs.index_select(0, packed.flatten().int()).view(torch.float32)
+    return found.view(*packed.shape[:-1], -1)
+
+
+def _step(
+    grouped: Float[Tensor, "... groups size"], symmetric: bool
+) -> Float[Tensor, "... groups"]:
+    """The distance between two neighbors on each group's grid, in float32."""
+    if symmetric:
+        return grouped.abs().amax(dim=-1) / SYMMETRIC_MAX
+    # Divided first: the range of very large weights is more than float32 holds.
+    ends = (grouped / LARGEST_CODE).aminmax(dim=-1)
+    return ends.max.clamp(min=0) - ends.min.clamp(max=0)
+
+
+def _scale(step: Float[Tensor, ...]) -> Float[Tensor, ...]:
+    """As bfloat16, and 1 where all weights are zero."""
+    return torch.where(step > 0, step.clamp_min(SMALLEST_SCALE), 1.0).to(torch.bfloat16)

@@ -1,0 +1,282 @@
+"""Reading models from Hugging Face folders: strict about what lacks."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator, Set
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+
+from compress.config.errors import UserError
+from compress.transformer.checkpoint_files import GGUF
+from compress.transformer.config_values import check_values, told
+from compress.transformer.processors import read_processor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+    from compress.interfaces import Head, Problem, Processor
+
+PLAIN_OUTPUTS = {"return_dict": True, "output_hidden_states": False, "output_attentions": False}
+# The name of a weight of a block: of the list, and the number in it.
+ADAPTER = "adapter_config.json"  # of PEFT
+NUMBERED = re.compile(r"(.+?)\.(\d+)\.")
+
+
+def load_pretrained(
+    folder: Path, problem: Problem, *, fresh_head: bool
+) -> tuple[PreTrainedModel, Processor]:
+    """A float32 model with the head that a problem needs, in eval mode, and its tokenizer.
+
+    Args:
+        folder: config, tokenizer or image processor, and safetensors weights; or a GGUF file, which
+            has it all. What is quantized in there becomes float32.
+        problem: of the task.
+        fresh_head: whether a head that the weights lack, or have for other classes, may be drawn
+            at random because training follows.
+
+    Raises:
+        UserError: the architecture has no such head, or weights are missing that training will
+            not supply.
+    """
+    config = read_config(folder)
+    for name, value in problem.config().items():
+        setattr(config, name, value)
+    options: dict[str, Any] = {
+        "config": config,
+        "dtype": torch.float32,
+        "use_safetensors": True,
+        "ignore_mismatched_sizes": True,
+        "output_loading_info": True,
+    }
+    if (folder / ADAPTER).is_file():
+        raise UserError(f"{folder} holds an adapter ({ADAPTER}): merge it into its model first")
+    place, file = _place(folder)
+    kind = auto_class(config, problem.head)
+    try:
+        with quiet_reading():
+            module, info = kind.from_pretrained(place, **options, **file)
+    except Exception as error:
+        # Damaged weights, and whatever a wrong value in the config makes the modules raise.
+        raise UserError(f"{folder} cannot be read: {told(error)}") from error
+    _check_loaded(folder, module, info, fresh_head)
+    if folder.suffix == GGUF:
+        module = _unpacked(module)
+    return module.eval(), read_processor(folder, module)
+
+
+def read_config(folder: Path) -> PreTrainedConfig:
+    """The config of a folder or GGUF file, without what it says of the form of outputs.
+
+    That can be a tuple, or all hidden states, for one program that the model was saved by.
+
+    Raises:
+        UserError: it is damaged, or of an unknown architecture.
+    """
+    place, file = _place(folder)
+    try:
+        config = transformers.AutoConfig.from_pretrained(place, **file)
+        for name, value in PLAIN_OUTPUTS.items():
+            setattr(config, name, value)
+        _name_outputs_(config, folder)
+    except Exception as error:
+        # Whatever a wrong value makes the constructor raise.
+        raise UserError(f"{folder} has no usable config: {told(error)}") from error
+    check_values(folder, config)
+    return config
+
+
+def _name_outputs_(config: PreTrainedConfig, folder: Path) -> None:
+    """Takes the names of outputs from label2id where there is no id2label.
+
+    Transformers numbers them by itself then, and forgets what label2id says.
+    """
+    path = folder / "config.json"
+    raw = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    numbers = raw.get("label2id")
+    if "id2label" not in raw and isinstance(numbers, dict) and numbers:
+        config.id2label = {int(number): str(name) for name, number in numbers.items()}
+        config.label2id = {str(name): int(number) for name, number in numbers.items()}
+
+
+def load_skeleton(folder: Path, head: Head) -> PreTrainedModel:
+    """The model's modules on the meta device, from the config alone.
+
+    Raises:
+        UserError: the config is damaged, its architecture has no such head, or the folder has no
+            tokenizer or image processor that goes with it.
+    """
+    config = read_config(folder)
+    kind = auto_class(config, head)
+    try:
+        with torch.device("meta"):
+            # As the weights are read, whatever type the checkpoint stores them in.
+            module: PreTrainedModel = kind.from_config(config, dtype=torch.float32)
+    except Exception as error:
+        # Whatever a wrong value makes the modules raise.
+        raise UserError(f"{folder} has no usable config: {told(error)}") from error
+    if folder.suffix != GGUF:  # one file has both; to unpack its tokenizer takes seconds
+        read_processor(folder, module)
+    return module
+
+
+def _place(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder to read a model from, and what else has to be said."""
+    if path.suffix == GGUF:
+        return path.parent, {"gguf_file": path.name, "trust_remote_code": False}
+    return path, {"trust_remote_code": False}
+
+
+def _unpacked(module: PreTrainedModel) -> PreTrainedModel:
+    """The same model without what transformers remembers of its file, and would not save it for."""
+    config = copy.deepcopy(module.config)
+    vars(config).pop("quantization_config", None)
+    with torch.random.fork_rng(devices=[]):
+        plain = type(module)(config)
+    plain.load_state_dict(module.state_dict())
+    plain.generation_config = module.generation_config
+    return plain
+
+
+@contextmanager
+def quiet_bars() -> Iterator[None]:
+    """Hides the progress bars of reading and writing weights, which take a moment."""
+    bars = transformers.utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
+
+
+@contextmanager
+def quiet_reading() -> Iterator[None]:
+    """Hides the bars, and the report on weights that were not found: the caller judges them."""
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        with quiet_bars():
+            yield
+    finally:
+        transformers.logging.set_verbosity(level)
+
+
+def _reads_images(config: PreTrainedConfig) -> bool:
+    return type(config) in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+
+
+def head_of(module: PreTrainedModel) -> Head:
+    """What a model, or its skeleton, has on top."""
+    # Of this architecture alone: all values of the mapping are a module to import each.
+    causal = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(type(module.config), None)
+    return "language_model" if type(module) is causal else "classifier"
+
+
+def auto_class(config: PreTrainedConfig, head: Head) -> Any:
+    """The class that puts this head on this architecture.
+
+    Raises:
+        UserError: the task needs a language model and this is none.
+    """
+    if head == "language_model":
+        if not _is_decoder(config):
+            raise UserError(
+                f"the task needs a language model that goes by the tokens before, got "
+                f"{config.model_type}; allowed are decoders such as gpt2, llama, opt, gpt_neox"
+            )
+        return transformers.AutoModelForCausalLM
+    if _reads_images(config):
+        return transformers.AutoModelForImageClassification
+    return transformers.AutoModelForSequenceClassification
+
+
+def _is_decoder(config: PreTrainedConfig) -> bool:
+    """Whether a model sees no token that it has to predict.
+
+    Encoders have a class for it too, which sees them all unless its config says otherwise.
+    """
+    fills_gaps = type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING
+    return type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING and not (
+        fills_gaps and not config.is_decoder
+    )
+
+
+def _check_loaded(
+    folder: Path, module: PreTrainedModel, info: dict[str, Any], fresh_head: bool
+) -> None:
+    """Refuses a body with missing weights always, a missing head unless one may be drawn."""
+    missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    body = {key for key in missing if key.startswith(f"{module.base_model_prefix}.")}
+    # BERT's pooler belongs to the head here: bodies are published without it.
+    body = {key for key in body if ".pooler." not in key}
+    if body:
+        raise UserError(
+            f"{folder} lacks {len(body)} weights of {type(module).__name__}, such as {min(body)}"
+        )
+    surplus = sorted(key for key in info["unexpected_keys"] if _is_of_a_lacking_block(module, key))
+    if surplus:
+        raise UserError(
+            f"{folder} has weights of more blocks than its config.json says, such as {surplus[0]}"
+        )
+    parts = {name for name, _ in module.named_modules()}
+    prefix = module.base_model_prefix
+    unused = sorted(k for k in info["unexpected_keys"] if _adds(parts, prefix, k, fresh_head))
+    if unused:
+        raise UserError(
+            f"{folder} has weights that {type(module).__name__} does not compute with, such as "
+            f"{unused[0]}; adapters must be merged into their model"
+        )
+    if missing and head_of(module) == "language_model":
+        raise UserError(f"{folder} has no head that predicts tokens ({', '.join(sorted(missing))})")
+    if missing and not fresh_head:
+        raise UserError(
+            f"{folder} has no head for {module.config.num_labels} classes "
+            f"({', '.join(sorted(missing))}); fine-tune it with epochs > 0"
+        )
+
+
+def _adds(parts: Set[str], prefix: str, key: str, fresh_head: bool) -> bool:
+    """Whether a weight that is left over is of a part inside the body, or inside the head.
+
+    Heads of other tasks may be left over, and tables that older versions kept beside weights.
+
+    Args:
+        parts: the names of the model's modules.
+        prefix: of the names of its body.
+        key: of the weight; with the prefix of the body or without.
+        fresh_head: whether the head may be one for something else.
+    """
+    owner, _, leaf = key.rpartition(".")
+    if leaf == "inv_freq":
+        return False
+    inside = key if key.startswith(f"{prefix}.") else f"{prefix}.{key}"
+    if NUMBERED.match(inside) and inside.rpartition(".")[0] not in parts:
+        return True
+    first = key.partition(".")[0]
+    return not fresh_head and first != prefix and first in parts and owner not in parts
+
+
+def _is_of_a_lacking_block(module: PreTrainedModel, key: str) -> bool:
+    """Whether a weight is of a block beyond those that there are: not of a head that is left out.
+
+    Args:
+        module: the model.
+        key: of a weight that it has no use for; with the prefix of the body or without.
+    """
+    for name in (key, f"{module.base_model_prefix}.{key}"):
+        found = NUMBERED.match(name)
+        if found is None:
+            continue
+        with suppress(AttributeError):
+            blocks = module.get_submodule(found[1])
+            if isinstance(blocks, torch.nn.ModuleList) and int(found[2]) >= len(blocks):
+                return True
+    return False

@@ -1,0 +1,226 @@
+"""Embedding tables as int8 or int4: a lookup gathers codes and makes only those rows float again.
+
+Half of the bytes of a small model are its vocabulary. Rounding is to nearest, symmetric around
+zero: int8 with one float32 scale per row (Zafrir et al., "Q8BERT", arXiv:1910.06188, equation 1,
+there with one scale per table); int4 with one bfloat16 scale per 32 entries of a row, see
+`compress.transformer.packing`.
+
+Quantized are the table of token embeddings and the tables that are its neighbors, children of the
+same module: positions and token types in BERT and its kin, positions in GPT-2. Their rows are added
+up into the first hidden state. A table elsewhere is something else, such as MPNet's bias per
+head and distance, and stays float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int, Int8
+from torch import Tensor, nn
+
+from compress.config.errors import ConfigError
+from compress.transformer.packing import (
+    SYMMETRIC_ZERO,
+    center_groups,
+    channel_bound,
+    dequantize_groups,
+    group_bound,
+    group_count,
+    pack_codes,
+    packed_size,
+    quantize_groups,
+    quantize_per_channel,
+    unpack_codes,
+)
+from compress.transformer.rounding import check_quantized
+from compress.transformer.stacks import token_table
+from compress.transformer.stored_modules import QuantizedModule
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# As in llama.cpp's Q4_0: 4.5 bits per entry, the scale included.
+INT4_GROUP_SIZE = 32
+TABLE_BITS = {"none": 32, "int8": 8, "int4": 4}
+
+
+class QuantizedEmbedding(QuantizedModule):
+    """An embedding table of integers. `padding_idx` is kept for whoever asks; it trains nothing."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None) -> None:
+        """An empty table; its rows come from an Embedding or from a state dict."""
+        super().__init__()
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.padding_idx = padding_idx
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        sizes = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
+        return {**sizes, "padding_idx": self.padding_idx}
+
+    def plain_shape(self) -> tuple[int, int]:
+        """The shape of the table."""
+        return self.num_embeddings, self.embedding_dim
+
+
+class Int8Embedding(QuantizedEmbedding):
+    """One byte per entry, one scale per row."""
+
+    kind = "int8_embedding"
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None) -> None:
+        """An empty table."""
+        super().__init__(num_embeddings, embedding_dim, padding_idx)
+        self.qweight: Tensor
+        self.scale: Tensor
+        codes = torch.zeros(num_embeddings, embedding_dim, dtype=torch.int8)
+        self.register_buffer("qweight", codes)
+        self.register_buffer("scale", torch.ones(num_embeddings))
+
+    @classmethod
+    def of(cls, table: nn.Embedding) -> Int8Embedding:
+        """The int8 version of a float table."""
+        made = cls(table.num_embeddings, table.embedding_dim, table.padding_idx)
+        codes, scale = quantize_per_channel(table.weight.detach().float())
+        made.load_state_dict({"qweight": codes, "scale": scale})
+        return made
+
+    def codes(self) -> Int8[Tensor, "rows dim"]:
+        """The int8 codes."""
+        return self.qweight
+
+    def matrix(self) -> Float[Tensor, "rows dim"]:
+        """Q · s."""
+        return self.qweight * self.scale[:, None]
+
+    def error_bound(self, weight: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows 1"]:
+        """Half a step of each row."""
+        return channel_bound(weight)
+
+    def forward(self, ids: Int[Tensor, ...]) -> Float[Tensor, "... dim"]:
+        """The rows of the ids, in float32."""
+        return _rows(self.qweight, ids) * _rows(self.scale, ids)[..., None]
+
+
+class Int4Embedding(QuantizedEmbedding):
+    """Half a byte per entry, one scale per group of a row."""
+
+    kind = "int4_embedding"
+    bits = 4
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None) -> None:
+        """An empty table."""
+        super().__init__(num_embeddings, embedding_dim, padding_idx)
+        self.qweight: Tensor
+        self.scale: Tensor
+        packed = torch.zeros(num_embeddings, packed_size(embedding_dim), dtype=torch.uint8)
+        groups = group_count(embedding_dim, INT4_GROUP_SIZE)
+        self.register_buffer("qweight", packed)
+        self.register_buffer("scale", torch.ones(num_embeddings, groups, dtype=torch.bfloat16))
+
+    @classmethod
+    def of(cls, table: nn.Embedding) -> Int4Embedding:
+        """The int4 version of a float table."""
+        made = cls(table.num_embeddings, table.embedding_dim, table.padding_idx)
+        weight = table.weight.detach().float()
+        codes, scale, _ = quantize_groups(weight, INT4_GROUP_SIZE, symmetric=True)
+        made.load_state_dict({"qweight": pack_codes(codes), "scale": scale})
+        return made
+
+    def codes(self) -> Int8[Tensor, "rows dim"]:
+        """The codes, counted from zero."""
+        codes = unpack_codes(self.qweight, self.embedding_dim)
+        return center_groups(codes, SYMMETRIC_ZERO, INT4_GROUP_SIZE)
+
+    def matrix(self) -> Float[Tensor, "rows dim"]:
+        """(q − 8) · s."""
+        return self._floats(self.qweight, self.scale)
+
+    def error_bound(self, weight: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
+        """Half a step of each group, and what rounding its scale adds."""
+        return group_bound(weight, INT4_GROUP_SIZE, symmetric=True)
+
+    def forward(self, ids: Int[Tensor, ...]) -> Float[Tensor, "... dim"]:
+        """The rows of the ids, in float32."""
+        return self._floats(_rows(self.qweight, ids), _rows(self.scale, ids))
+
+    def _floats(self, packed: Tensor, scale: Tensor) -> Tensor:
+        return dequantize_groups(packed, scale, SYMMETRIC_ZERO, INT4_GROUP_SIZE, self.embedding_dim)
+
+
+MAKERS: dict[str, Callable[[nn.Embedding], QuantizedEmbedding]] = {
+    "int8": Int8Embedding.of,
+    "int4": Int4Embedding.of,
+}
+CHOICES = ("none", *MAKERS)
+
+
+def quantize_embeddings_(module: PreTrainedModel, choice: str) -> None:
+    """Replaces the embedding tables of a model, in place.
+
+    Args:
+        module: a transformer.
+        choice: one of `CHOICES`.
+
+    Raises:
+        ConfigError: the model has no table of token embeddings, or it is more than a plain table.
+    """
+    if choice == "none":
+        return
+    for name, table in _plain_tables(module, choice).items():
+        made = MAKERS[choice](table).train(table.training).to(table.weight.device)
+        check_quantized(name, made, table.weight.detach().float())
+        module.set_submodule(name, made)
+
+
+def check_embeddings(skeleton: PreTrainedModel, choice: str) -> None:
+    """Checks that `quantize_embeddings_` can do what it is asked.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if choice != "none":
+        _plain_tables(skeleton, choice)
+
+
+def embedding_tables(module: PreTrainedModel) -> dict[str, nn.Embedding]:
+    """The table of token embeddings and the tables beside it, by name; empty if there is none."""
+    tokens = token_table(module)
+    if tokens is None:
+        return {}
+    name = next(name for name, part in module.named_modules() if part is tokens)
+    parent, _, _ = name.rpartition(".")
+    beside = module.get_submodule(parent).named_children()
+    prefix = f"{parent}." if parent else ""
+    return {f"{prefix}{n}": part for n, part in beside if isinstance(part, nn.Embedding)}
+
+
+def _rows(table: Tensor, ids: Int[Tensor, ...]) -> Tensor:
+    """Rows of a table; like nn.Embedding's, without ids that count from the end."""
+    return table.index_select(0, ids.reshape(-1)).view(*ids.shape, *table.shape[1:])
+
+
+def _plain_tables(module: PreTrainedModel, choice: str) -> dict[str, nn.Embedding]:
+    """The embedding tables, each one that does nothing but look rows up."""
+    tables = embedding_tables(module)
+    if not tables:
+        raise ConfigError(
+            f"embeddings={choice} needs a table of token embeddings, "
+            f"{type(module).__name__} has none; set quantizer.embeddings=none"
+        )
+    shared = list(module.named_parameters(remove_duplicate=False))
+    for name, table in tables.items():
+        if type(table) is not nn.Embedding or table.max_norm is not None:
+            raise ConfigError(
+                f"embeddings={choice} takes plain nn.Embedding tables, {name} is {table}; "
+                "set quantizer.embeddings=none"
+            )
+        owners = [n for n, parameter in shared if parameter is table.weight]
+        if len(owners) > 1:
+            raise ConfigError(
+                f"embeddings={choice} would take apart what is one tensor: {', '.join(owners)}; "
+                "set quantizer.embeddings=none"
+            )
+    return tables

@@ -1,0 +1,108 @@
+"""The check that a format stands for the weights that it was made of, weight by weight.
+
+The check at reload compares a written model with the one in memory, so it cannot see a format that
+is wrong in both; this check can. Each format's formula says how far rounding may move a weight.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from compress.config.errors import UserError
+from compress.transformer.surgery import kept_in_float32
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from compress.transformer.stored_modules import QuantizedModule
+
+
+def check_rounding(
+    name: str,
+    weight: Float[Tensor, ...],
+    restored: Float[Tensor, ...],
+    bound: Float[Tensor, ...],
+) -> None:
+    """Checks that no weight moved further than its format can move it.
+
+    Args:
+        name: of the layer or the table.
+        weight: before the format.
+        restored: what the format stands for, made float again.
+        bound: the largest allowed difference, for each weight or for each group of them.
+
+    Raises:
+        AssertionError: one did, or is not finite any more: a bug of this program or of a library.
+    """
+    error = (restored - weight).abs_()
+    # A comparison with NaN is false, so that it counts as too far.
+    if not bool((error <= bound).all()):
+        worst = float((error / bound).nan_to_num(nan=torch.inf).max())
+        raise AssertionError(
+            f"{name}: the quantized weights are off by up to {worst:.3g} times what rounding to "
+            "the format explains"
+        )
+
+
+def check_quantized(name: str, made: QuantizedModule, weight: Float[Tensor, ...]) -> None:
+    """Checks a module against the float weight that it was made of; see `check_rounding`."""
+    check_rounding(name, weight, made.matrix(), made.error_bound(weight))
+
+
+def half_ulp(weight: Float[Tensor, ...], dtype: torch.dtype) -> Float[Tensor, ...]:
+    """The largest error of rounding to a float type: half a unit in the last place.
+
+    `eps` is the step above 1; below the smallest normal number all steps are alike.
+    """
+    facts = torch.finfo(dtype)
+    return weight.abs().clamp_min(facts.tiny) * (facts.eps / 2)
+
+
+def cast_(module: PreTrainedModel, choice: str, dtype: torch.dtype, other: str) -> None:
+    """Casts a model to a float type of 16 bits, in place; see `check_range`.
+
+    What transformers would read into float32 stays in it: T5's, in float16.
+    """
+    check_range(module, choice, dtype, other)
+    before = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    wide = kept_in_float32(module, dtype)
+    stored = module.state_dict().keys()
+    # What is not on disk is made anew in its own type when the model is read back, such as the
+    # frequencies of rotary positions, which bfloat16 would move.
+    kept = {name: buffer for name, buffer in module.named_buffers() if name not in stored}
+    module.to(dtype)
+    for name, buffer in kept.items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(module.get_submodule(owner), leaf, buffer)
+    for name in wide:
+        module.get_parameter(name).data = before[name]
+    for name, parameter in module.named_parameters():
+        bound = half_ulp(before[name], dtype)
+        check_rounding(name, before[name], parameter.detach().float(), bound)
+
+
+def check_range(module: PreTrainedModel, choice: str, dtype: torch.dtype, other: str) -> None:
+    """Checks that a float type has every weight.
+
+    Args:
+        module: a transformer in float32.
+        choice: the quantizer's name, for the message.
+        dtype: the type, of 16 bits.
+        other: the name of a quantizer that takes larger weights.
+
+    Raises:
+        UserError: a weight lies outside the type's range; says which.
+    """
+    largest = torch.finfo(dtype).max
+    for name, parameter in module.named_parameters():
+        found = float(parameter.detach().abs().max())
+        if found > largest:
+            words = str(dtype).removeprefix("torch.")
+            raise UserError(
+                f"quantizer={choice}: {name} has a weight of {found:g}, {words} ends at "
+                f"{largest:g}; use quantizer={other}"
+            )

@@ -1,0 +1,264 @@
+"""Shrinks a fast tokenizer: pure functions on the JSON that `tokenizers.Tokenizer.to_str` gives.
+
+A smaller vocabulary must cut every text that used only kept tokens into the same pieces as before:
+
+- WordPiece takes the longest token that fits, so fewer tokens change only the words that used the
+  others. A word that has no pieces at all stays unknown if every character of the vocabulary is a
+  token by itself, at the start of a word and inside one, as in BERT's.
+- BPE joins the pair whose merge ranks first. A token stays reachable only with all that it is put
+  together from (`with_parts`). Any set of merges between these and all of the old ones gives the
+  same pieces, because each step then finds the same pair first. All merges between kept tokens
+  stay.
+- Unigram takes the best-scoring cut, which is still the best among fewer. What an unknown
+  character costs hangs on the lowest score of the vocabulary, so the token that has it stays.
+
+Words that use other tokens are spelled in smaller ones, in the worst case by their characters or
+bytes: all of those stay (`essential_ids`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from compress.config.errors import UserError
+
+State = dict[str, Any]
+
+BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is particular to one kind of tokenizer; each function takes its "model" section."""
+
+    tokens: Callable[[State], dict[str, int]]
+    essential: Callable[[State], set[str]]
+    parts: Callable[[State, set[str]], set[str]]
+    cut: Callable[[State, Mapping[int, int]], State]
+
+
+def check_known(state: State) -> None:
+    """Checks that the tokenizer is of a kind that can be shrunk.
+
+    Raises:
+        UserError: it is not.
+    """
+    _kind(state)
+    _with_new_ids(state["post_processor"], lambda number: number)
+
+
+def token_ids(state: State) -> dict[str, int]:
+    """The number of every token, added ones included."""
+    added = {token["content"]: token["id"] for token in state["added_tokens"]}
+    return {**_kind(state).tokens(state["model"]), **added}
+
+
+def essential_ids(state: State) -> set[int]:
+    """Tokens that any shrunken vocabulary needs: to spell unknown words, and to frame a text."""
+    ids = token_ids(state)
+    found = {token["id"] for token in state["added_tokens"]}
+    found |= {ids[token] for token in _kind(state).essential(state["model"])}
+
+    def note(number: int) -> int:
+        found.add(number)
+        return number
+
+    _with_new_ids(state["post_processor"], note)
+    return found
+
+
+def with_parts(state: State, kept: set[int]) -> set[int]:
+    """These tokens and those that they are put together from, step by step."""
+    ids = token_ids(state)
+    tokens = {token for token, number in ids.items() if number in kept}
+    return kept | {ids[token] for token in _kind(state).parts(state["model"], tokens)}
+
+
+def shrink(state: State, new_ids: Mapping[int, int]) -> State:
+    """The tokenizer with the kept tokens alone.
+
+    Args:
+        state: is left as it is. How it truncates and pads is not taken over: a fast tokenizer
+            remembers that from its last call.
+        new_ids: new number by old number, for every kept token: in the old order, without gaps.
+    """
+    added = [{**token, "id": new_ids[token["id"]]} for token in state["added_tokens"]]
+    return {
+        **state,
+        "truncation": None,
+        "padding": None,
+        "added_tokens": sorted(added, key=lambda token: int(token["id"])),
+        "post_processor": _with_new_ids(state["post_processor"], new_ids.__getitem__),
+        "model": _kind(state).cut(state["model"], new_ids),
+    }
+
+
+def merge_path(
+    symbols: Sequence[str], ranks: Mapping[tuple[str, str], int], prefix: str = ""
+) -> list[str]:
+    """What BPE builds on the way from symbols to one token; nothing if it does not get there.
+
+    A token inside a longer text is built in the same steps as alone: its merges do not reach
+    beyond it, and the first-ranking pair of the whole is the first-ranking pair of its part.
+
+    Args:
+        symbols: the token's characters.
+        ranks: place of each pair in the list of merges; the lowest is joined first.
+        prefix: marks symbols inside a word; the right half loses it.
+    """
+    symbols, built = list(symbols), []
+    while pairs := [(ranks[p], i) for i, p in enumerate(pairwise(symbols)) if p in ranks]:
+        _, first = min(pairs)
+        joined = symbols[first] + symbols[first + 1].removeprefix(prefix)
+        symbols[first : first + 2] = [joined]
+        built.append(joined)
+    return built if len(symbols) == 1 else []
+
+
+def _kind(state: State) -> _Kind:
+    found = _KINDS.get(state["model"]["type"])
+    if found is None:
+        raise UserError(
+            f"a {state['model']['type']} tokenizer cannot be shrunk; allowed: {', '.join(_KINDS)}"
+        )
+    return found
+
+
+def _affixes(model: State) -> tuple[str, str]:
+    """What marks a token inside a word, such as "##", and one at a word's end, such as "</w>"."""
+    return model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or ""
+
+
+def _characters(model: State, tokens: Mapping[str, int]) -> set[str]:
+    """The tokens of one character, alone and inside a word."""
+    prefix, suffix = _affixes(model)
+    return {
+        token
+        for token in tokens
+        if len(token) == 1 or len(token.removeprefix(prefix).removesuffix(suffix)) == 1
+    }
+
+
+def _spelling(model: State, tokens: Mapping[str, int]) -> set[str]:
+    """The tokens of one character or one byte, and the one for what has neither."""
+    found = _characters(model, tokens)
+    if model.get("byte_fallback"):
+        found |= {token for token in tokens if BYTE_TOKEN.fullmatch(token)}
+    if model.get("unk_token") in tokens:
+        found.add(model["unk_token"])
+    return found
+
+
+def _essential_of_listed(model: State) -> set[str]:
+    return _spelling(model, model["vocab"])
+
+
+def _essential_of_unigram(model: State) -> set[str]:
+    found = _spelling(model, _tokens_of_unigram(model))
+    found.add(min(model["vocab"], key=lambda entry: float(entry[1]))[0])
+    if model["unk_id"] is not None:
+        found.add(model["vocab"][model["unk_id"]][0])
+    return found
+
+
+def _tokens_of_listed(model: State) -> dict[str, int]:
+    return dict(model["vocab"])
+
+
+def _tokens_of_unigram(model: State) -> dict[str, int]:
+    return {token: number for number, (token, _) in enumerate(model["vocab"])}
+
+
+def _no_parts(model: State, tokens: set[str]) -> set[str]:
+    return set()
+
+
+def _parts_of_bpe(model: State, tokens: set[str]) -> set[str]:
+    prefix, suffix = _affixes(model)
+    ranks = {(left, right): rank for rank, (left, right) in enumerate(model["merges"])}
+    parts: set[str] = set()
+    for token in tokens:
+        head = token[: len(prefix)] if token.startswith(prefix) else ""
+        tail = suffix if token.endswith(suffix) else ""
+        first, *others = list(token[len(head) : len(token) - len(tail)]) or [""]
+        symbols = [head + first, *(prefix + character for character in others)]
+        symbols[-1] += tail
+        parts.update(merge_path(symbols, ranks, prefix))
+    return parts
+
+
+def _cut_listed(model: State, new_ids: Mapping[int, int]) -> State:
+    vocabulary = model["vocab"].items()
+    return {**model, "vocab": {t: new_ids[i] for t, i in vocabulary if i in new_ids}}
+
+
+def _cut_bpe(model: State, new_ids: Mapping[int, int]) -> State:
+    cut = _cut_listed(model, new_ids)
+    prefix, _ = _affixes(model)
+    known = cut["vocab"]
+    cut["merges"] = [
+        [left, right]
+        for left, right in model["merges"]
+        if left in known and right in known and left + right.removeprefix(prefix) in known
+    ]
+    return cut
+
+
+def _cut_unigram(model: State, new_ids: Mapping[int, int]) -> State:
+    vocabulary = [entry for number, entry in enumerate(model["vocab"]) if number in new_ids]
+    unknown = model["unk_id"]
+    return {**model, "vocab": vocabulary, "unk_id": None if unknown is None else new_ids[unknown]}
+
+
+def _with_new_ids(processor: State | None, new_id: Callable[[int], int]) -> State | None:
+    """A post-processor with the numbers of its tokens changed."""
+    if processor is None:
+        return None
+    change = _POST_PROCESSORS.get(processor["type"])
+    if change is None:
+        allowed = ", ".join(_POST_PROCESSORS)
+        raise UserError(
+            f"a tokenizer with a {processor['type']} post-processor cannot be shrunk; "
+            f"allowed: {allowed}"
+        )
+    return {**processor, **change(processor, new_id)}
+
+
+def _template(processor: State, new_id: Callable[[int], int]) -> State:
+    tokens = processor["special_tokens"].items()
+    return {
+        "special_tokens": {
+            name: {**token, "ids": [new_id(number) for number in token["ids"]]}
+            for name, token in tokens
+        }
+    }
+
+
+def _ends(processor: State, new_id: Callable[[int], int]) -> State:
+    return {end: [processor[end][0], new_id(processor[end][1])] for end in ("cls", "sep")}
+
+
+def _sequence(processor: State, new_id: Callable[[int], int]) -> State:
+    return {"processors": [_with_new_ids(each, new_id) for each in processor["processors"]]}
+
+
+def _no_ids(processor: State, new_id: Callable[[int], int]) -> State:
+    return {}
+
+
+_KINDS = {
+    "WordPiece": _Kind(_tokens_of_listed, _essential_of_listed, _no_parts, _cut_listed),
+    "BPE": _Kind(_tokens_of_listed, _essential_of_listed, _parts_of_bpe, _cut_bpe),
+    "Unigram": _Kind(_tokens_of_unigram, _essential_of_unigram, _no_parts, _cut_unigram),
+}
+_POST_PROCESSORS: dict[str, Callable[[State, Callable[[int], int]], State]] = {
+    "TemplateProcessing": _template,
+    "RobertaProcessing": _ends,
+    "BertProcessing": _ends,
+    "Sequence": _sequence,
+    "ByteLevel": _no_ids,
+}
