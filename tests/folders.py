@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
+
+from tests.configs import ROOT
 
 
 def contents(folder: Path) -> dict[str, bytes | str]:
@@ -17,3 +21,15 @@ def contents(folder: Path) -> dict[str, bytes | str]:
         elif not any(path.iterdir()):
             found[name] = "empty"
     return found
+
+
+def copy_project(to: Path) -> Path:
+    """A copy of the project's own files: tools that build leave things beside the sources."""
+    command = ["git", "ls-files", "-co", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in names.splitlines():
+        target = to / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, target, follow_symlinks=False)
+    return to

@@ -14,6 +14,7 @@ import compress
 from compress.config.errors import UserError
 from tests.commands import end_files
 from tests.configs import ROOT, TINY
+from tests.folders import copy_project
 
 SWEEP = ("pruner=magnitude", "pruner.sparsity=0.3,0.5")
 
@@ -77,7 +78,18 @@ def test_importing_is_quick() -> None:
 
 @pytest.mark.slow
 def test_a_wheel_has_every_yaml_and_every_template(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", tmp_path, ROOT]
+    sources = copy_project(tmp_path / "sources")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--quiet",
+        "-w",
+        tmp_path,
+        sources,
+    ]
     subprocess.run(command, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())

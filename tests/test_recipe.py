@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.configs import ROOT
+from tests.folders import copy_project
 
 RECIPE = re.compile(r'```python\n("""Random pruning.*?)```', re.DOTALL)
 TESTS = ("tests/test_contract.py", "tests/pruner/test_patterns.py")
@@ -19,16 +20,7 @@ TESTS = ("tests/test_contract.py", "tests/pruner/test_patterns.py")
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the project with the recipe's two files in it."""
-    listed = ["git", "ls-files", "-co", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in names.splitlines():
-        source, target = ROOT / name, tmp_path / name
-        if source.is_symlink():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(source.readlink())
-        elif source.is_file() and source.suffix in (".py", ".yaml", ".toml", ".css", ".html"):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read_bytes())
+    copy_project(tmp_path)
     found = RECIPE.search((ROOT / "README.md").read_text())
     assert found is not None
     (tmp_path / "compress" / "pruner" / "random.py").write_text(found[1])

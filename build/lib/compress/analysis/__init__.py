@@ -1,1 +1,0 @@
-"""Statistics over records and rows: pure functions."""

@@ -1,1 +1,0 @@
-"""Processors: one file a choice."""

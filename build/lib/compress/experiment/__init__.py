@@ -1,1 +1,0 @@
-"""Experiments: several named runs that are set beside published figures."""

@@ -1,1 +1,0 @@
-"""Problems: what a model learns of a row, one file a kind."""

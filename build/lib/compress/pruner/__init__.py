@@ -1,1 +1,0 @@
-"""Pruners: one file a method."""

@@ -1,1 +1,0 @@
-"""Numeric formats: one file a format."""

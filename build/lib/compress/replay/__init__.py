@@ -1,1 +1,0 @@
-"""Saved models of runs that are over, measured again."""

@@ -1,1 +1,0 @@
-"""Tables and plots, drawn from records only."""

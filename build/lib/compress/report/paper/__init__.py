@@ -1,1 +1,0 @@
-"""The report for print: plots and LaTeX."""

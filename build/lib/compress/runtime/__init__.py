@@ -1,1 +1,0 @@
-"""Runtimes: what exports a model and executes it."""

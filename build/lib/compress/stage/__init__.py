@@ -1,1 +1,0 @@
-"""The stages of one run, each looked up in the store or made."""

@@ -1,1 +1,0 @@
-"""Model folders, run folders and finished stages on disk."""

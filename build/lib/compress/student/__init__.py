@@ -1,1 +1,0 @@
-"""Students: one file a choice."""

@@ -1,1 +1,0 @@
-"""Disk, downloads, processes, the terminal and installed packages."""

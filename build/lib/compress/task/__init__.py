@@ -1,1 +1,0 @@
-"""Tasks: one file a family."""

@@ -1,1 +1,0 @@
-"""Teachers: one file a kind."""

@@ -1,1 +1,0 @@
-"""Tools that show many runs side by side, one a module."""

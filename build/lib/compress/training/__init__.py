@@ -1,1 +1,0 @@
-"""The one training loop, and distillation on top of it."""

@@ -1,1 +1,0 @@
-"""The parts of a transformer: found, loaded, checked, cut and packed."""
