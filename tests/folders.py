@@ -1,4 +1,4 @@
-"""What a folder holds, to compare before and after."""
+"""What a folder holds, to compare before and after; and copies of the project."""
 
 from __future__ import annotations
 
