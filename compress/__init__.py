@@ -36,12 +36,10 @@ def run(overrides: Sequence[str] = ()) -> RunRecord:
     Raises:
         UserError: the run is refused or fails; says why, in one line.
     """
-    from compress.cli import call, own_folder
+    from compress.cli import call
     from compress.records.schema import FILE, read_record
 
-    folder, words = own_folder(overrides, "run")
-    call(words)
-    return read_record(folder / FILE)
+    return read_record(call("run", overrides) / FILE)
 
 
 def sweep(overrides: Sequence[str] = ()) -> Path:
@@ -58,25 +56,32 @@ def sweep(overrides: Sequence[str] = ()) -> Path:
     Raises:
         UserError: the sweep is refused; says why, in one line.
     """
-    from compress.cli import call, own_folder
+    from compress.cli import call
 
-    folder, words = own_folder(overrides, "sweep")
-    call(["-m", *words])
-    return folder
+    return call("sweep", overrides)
 
 
 def results(folder: str | Path) -> pd.DataFrame:
     """The runs below a folder, a row each; docs/columns.md says what the columns are.
 
+    A record that cannot be read is left out, which the log says.
+
     Raises:
-        UserError: there is no such folder.
+        UserError: there is no such folder, or none of its records can be read.
     """
+    import logging
     from pathlib import Path
 
+    from compress.config.errors import UserError
     from compress.records.collect import collect
     from compress.report.table import results_table
 
-    return results_table(collect([Path(folder)]).runs, Path(folder))
+    found = collect([Path(folder)])
+    if found.broken and not found.runs:
+        raise UserError(found.broken[0])
+    for reason in found.broken:
+        logging.getLogger(__name__).warning("left out: %s", reason)
+    return results_table(found.runs, Path(folder))
 
 
 def load(folder: str | Path) -> InferenceModel:

@@ -6,7 +6,7 @@ import datetime
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MethodType
@@ -44,47 +44,105 @@ def main() -> None:
         execute()
 
 
-def call(arguments: Sequence[str]) -> None:
-    """Does in this process what the command line does with these arguments.
+def call(mode: Literal["run", "sweep"], overrides: Sequence[str]) -> Path:
+    """Does in this process what the command line does with these overrides; returns the folder.
 
-    Logging is set up anew meanwhile; the handlers of before are back afterwards.
+    What it sets for a process of its own is set back afterwards: the root logger's handlers, the
+    environment, `sys.argv`.
+
+    Args:
+        mode: a run, or a sweep (`-m`).
+        overrides: as on the command line. If they name no folder, it is a new one.
 
     Raises:
         UserError: it cannot be done; in the words of the command line.
     """
+    words = _checked(overrides)
+    with _set_back(), _main_hidden():
+        folder = _named_folder(mode, words)
+        made = folder is None
+        if folder is None:
+            now = datetime.datetime.now()
+            folder = new_folder(Path(f"outputs/{mode}s/{now:%Y-%m-%d}/{now:%H-%M-%S}"))
+            words.append(f"hydra.{mode}.dir={folder}")
+        try:
+            with arguments_of([*(["-m"] if mode == "sweep" else []), *words]):
+                execute()
+        except SystemExit as ended:
+            # A number says that runs of a sweep failed; their records say why.
+            if isinstance(ended.code, str):
+                raise UserError(ended.code.removeprefix("error: ")) from ended
+        except Exception as error:
+            if (said := mistake(error)) is None:
+                raise
+            raise UserError(said) from error
+        finally:
+            if made and not any(folder.iterdir()):
+                folder.rmdir()
+    return folder
+
+
+def _checked(overrides: Sequence[str]) -> list[str]:
+    """The overrides as a list of texts, without options.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    listed = isinstance(overrides, Iterable) and not isinstance(overrides, str | Mapping)
+    words = list(overrides) if listed else []
+    if not listed or not all(isinstance(word, str) for word in words):
+        raise ConfigError(f"overrides must be a list of texts, got {overrides!r}")
+    if options := [word for word in words if word.startswith("-")]:
+        raise ConfigError(f"overrides must be of settings, got the option {options[0]}")
+    return words
+
+
+def _named_folder(mode: str, words: list[str]) -> Path | None:
+    """The folder that overrides name; None if they name none.
+
+    Raises:
+        ConfigError: it refers to other settings, which are not known here.
+    """
+    named = None
+    for override in _parsed(words):
+        if override.key_or_group == f"hydra.{mode}.dir":
+            named = str(override.value())
+            if "${" in named:
+                raise ConfigError(f"hydra.{mode}.dir must be a path without ${{…}}, got {named}")
+    return None if named is None else Path(named)
+
+
+@contextmanager
+def _set_back() -> Iterator[None]:
     handlers, level = list(logging.root.handlers), logging.root.level
+    shows, full = logging.raiseExceptions, os.environ.get("HYDRA_FULL_ERROR")
     try:
-        with arguments_of(arguments):
-            execute()
-    except SystemExit as ended:
-        # A number says that runs of a sweep failed; their records say why.
-        if isinstance(ended.code, str):
-            raise UserError(ended.code.removeprefix("error: ")) from ended
-    except Exception as error:
-        if (words := mistake(error)) is None:
-            raise
-        raise UserError(words) from error
+        yield
     finally:
         for added in set(logging.root.handlers) - set(handlers):
             added.close()
         logging.root.handlers[:] = handlers
         logging.root.setLevel(level)
+        logging.raiseExceptions = shows
+        if full is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
 
 
-def own_folder(overrides: Sequence[str], mode: Literal["run", "sweep"]) -> tuple[Path, list[str]]:
-    """The folder that a run or a sweep will have, and the overrides that say so.
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Within it, new processes do not run the caller's script again to find what it defines.
 
-    Args:
-        overrides: what is asked for. If no folder is, a new one is made, named by the time.
-        mode: the part of Hydra's config that names it.
+    multiprocessing imports the main module in every process that it starts. A script that calls
+    `compress.run` without `if __name__ == "__main__":` would run itself.
     """
-    key = f"hydra.{mode}.dir"
-    given = [word for word in overrides if word.lstrip("+").startswith(f"{key}=")]
-    if given:
-        return Path(given[-1].partition("=")[2]), list(overrides)
-    now = datetime.datetime.now()
-    folder = new_folder(Path(f"outputs/{mode}s/{now:%Y-%m-%d}/{now:%H-%M-%S}"))
-    return folder, [*overrides, f"{key}={folder}"]
+    main = vars(sys.modules["__main__"])
+    kept = {name: main.pop(name) for name in ("__file__",) if name in main}
+    spec, main["__spec__"] = main.get("__spec__"), None
+    try:
+        yield
+    finally:
+        main.update(kept)
+        main["__spec__"] = spec
 
 
 @contextmanager
@@ -94,16 +152,21 @@ def arguments_of(words: Sequence[str]) -> Iterator[None]:
     Raises:
         ConfigError: one of them can mean nothing, or holds a password.
     """
+    before = sys.argv
+    program = (before or ["compress"])[:1]
     for word in words:
         check_words(word)
-    check_arguments(list(words))
+    sys.argv = program
+    try:
+        check_arguments(list(words))
+    finally:
+        sys.argv = before
     # With it Hydra raises instead of printing its own report of several lines.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # A line that the log has no room for is no reason to print pages, or to end a run.
     logging.raiseExceptions = False
     _register_sweepers()
-    before = sys.argv
-    sys.argv = [before[0], *cross_choices(list(words))]
+    sys.argv = [*program, *cross_choices(list(words))]
     try:
         yield
     finally:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import compress
 from compress.config.errors import UserError
+from compress.records.schema import write_record
 from tests.commands import end_files
 from tests.configs import ROOT, TINY
 from tests.folders import copy_project
+from tests.records.test_schema import make_record
 
 SWEEP = ("pruner=magnitude", "pruner.sparsity=0.3,0.5")
 
@@ -68,6 +72,58 @@ def test_runs_that_fail_end_no_sweep() -> None:
     folder = compress.sweep([*TINY, "student=layers", "student.keep=1,9"])
     table = compress.results(folder)
     assert sorted(table["status"]) == ["failed", "ok"]
+
+
+@pytest.mark.parametrize("overrides", ["pruner=wanda", None, 5, [1], {"seed": 1}, [Path("x")]])
+def test_overrides_are_a_list_of_texts(overrides: Any) -> None:
+    with pytest.raises(UserError, match="overrides must be a list of texts"):
+        compress.run(overrides)
+
+
+@pytest.mark.parametrize("option", ["-m", "--help", "--version", "--cfg", "--info"])
+def test_options_are_no_overrides(option: str) -> None:
+    with pytest.raises(UserError, match=f"of settings, got the option {option}"):
+        compress.sweep([option, *TINY])
+    assert not list(Path().iterdir()), "a refused call leaves no folder"
+
+
+def test_a_refused_call_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [])
+    before = (logging.raiseExceptions, os.environ.get("HYDRA_FULL_ERROR"))
+    with pytest.raises(UserError, match="nonsense"):
+        compress.run(word for word in ["nonsense.k=1"])  # type: ignore[arg-type]
+    assert (logging.raiseExceptions, os.environ.get("HYDRA_FULL_ERROR")) == before
+    assert sys.argv == []
+    assert not list(Path("outputs/runs").glob("*/*"))
+
+
+def test_a_folder_in_quotes_is_found_and_one_that_refers_elsewhere_is_refused() -> None:
+    folder = compress.sweep([*TINY, "seed=0", "hydra.sweep.dir='a b'"])
+    assert folder == Path("a b")
+    assert len(compress.results(folder)) == 1
+    with pytest.raises(UserError, match=r"hydra\.run\.dir must be a path without"):
+        compress.run([*TINY, "hydra.run.dir=s${seed}"])
+
+
+def test_records_that_cannot_be_read_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    Path("x").mkdir()
+    write_record(make_record(), Path("x"))
+    Path("y").mkdir()
+    Path("y/metrics.json").write_text('{"schema": 3}')
+    assert len(compress.results(".")) == 1
+    assert "has schema 3, this version reads 4" in caplog.text
+    with pytest.raises(UserError, match="has schema 3"):
+        compress.results("y")
+
+
+def test_a_script_needs_no_guard(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(f"import compress\nprint('once', compress.run({[*TINY]!r}).status)\n")
+    command = [sys.executable, str(script)]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("once ok") == done.stdout.count("once") == 1
 
 
 def test_importing_is_quick() -> None:

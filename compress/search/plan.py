@@ -11,7 +11,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from compress.analysis.goals import Goals, parse_goals
-from compress.config.compose import dotted
+from compress.config.compose import dotted, without_targets
 from compress.config.errors import ConfigError
 from compress.config.settings import Settings, check_choice, check_positive, shown
 from compress.search.grammar import parse_space
@@ -129,9 +129,17 @@ def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str
     definition = {
         **{f"search.space.{key}": words for key, words in space.describe().items()},
         **{f"search.{key}": words for key, words in goals.describe().items()},
-        **dict(dotted(OmegaConf.to_container(shared, resolve=True))),
+        **_choices(config),
+        **dict(dotted(without_targets(OmegaConf.to_container(shared, resolve=True)))),
     }
     return Plan(space, goals, tuple(fixed), definition)
+
+
+def _choices(config: DictConfig) -> dict[str, str]:
+    """The choice of each group that says what is searched, not how."""
+    choices = OmegaConf.select(config, "hydra.runtime.choices") or {}
+    named = {str(group): str(name) for group, name in choices.items()}
+    return {k: v for k, v in named.items() if not {"/", "@"} & set(k) and k not in HOW}
 
 
 def thread_share(config: DictConfig, workers: int) -> tuple[str, ...]:
