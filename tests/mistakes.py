@@ -118,7 +118,7 @@ TABLE = [
     ("task=csv task.path={tmp}/mine.csv task.label=[a]", "or a list of two or more, got a list of"),
     ("task=csv task.path={tmp}/mine.csv task.class_weights=even", "must be balanced, a list of nu"),
     ("task=stsb task.path={tmp}/csv", "has columns text,label; expected sentence1, sentence2, sc"),
-    (STSB + " objectives=[accuracy]", "but the task's scores are spearman, pearson, root_mean_"),
+    (STSB + " objectives=[accuracy]", "but the task's scores are spearman, pearson, rmse"),
     (
         STSB + " student=layers student.distillation.label_smoothing=0.1",
         "of LayersStudent must be 0",
