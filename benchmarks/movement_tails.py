@@ -31,7 +31,12 @@ from compress.transformer.blocks import scoped_linears
 from compress.transformer.torch_model import TorchModel
 
 # The ramp begins after the last step: scores are learned, nothing is masked.
-OVERRIDES = ("pruner=movement", "pruner.start=0.999", "pruner.end=1.0", "pruner.training.epochs=1")
+OVERRIDES = (
+    "pruner=movement",
+    "pruner.schedule.start=0.999",
+    "pruner.schedule.end=1.0",
+    "pruner.training.epochs=1",
+)
 SHARES = (0.05, 0.11, 0.2, 0.3)
 Rank = Callable[[Tensor, Tensor], Tensor]  # scores, weights → what is lowest goes first
 DRAWS = torch.Generator().manual_seed(0)

@@ -10,8 +10,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from compress.config.errors import ConfigError, first_line
-from compress.config.settings import Settings, shown
+from compress.config.errors import ConfigError, ConfigTypeError, first_line
+from compress.config.explain import shown
+from compress.config.settings import Settings
 
 TARGET = "_target_"
 ROOT = Path(__file__).parents[2]
@@ -58,10 +59,15 @@ def _built(key: str, value: Any) -> Any:
         return made
     if odd := [name for name in made if not isinstance(name, str)]:
         raise ConfigError(f"the names in {key} must be text, got {shown(odd[0])}")
-    return _settings_class(f"{key}.{TARGET}", value[TARGET])(**made)
+    cls = settings_class(f"{key}.{TARGET}", value[TARGET])
+    try:
+        return cls(**made)
+    except (ConfigError, ConfigTypeError) as error:
+        # Settings know their class, not where in a config they stand.
+        raise type(error)(str(error).replace(f"{cls.__name__}.", f"{key}.")) from error
 
 
-def _settings_class(key: str, target: Any) -> type[Settings]:
+def settings_class(key: str, target: Any) -> type[Settings]:
     """The class that a `_target_` names."""
     module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
     if not module.startswith(f"{PACKAGE}."):

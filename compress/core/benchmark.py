@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
-from compress.config.errors import ConfigError
-from compress.config.settings import Settings, check_positive
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from compress.config.fields import Positive, PositiveInt
+from compress.config.settings import Settings
+
+# Rows of a batch, and tokens of each: the first, the last and one between them.
+Shape = tuple[PositiveInt, Annotated[int, Field(ge=3)]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,19 +23,8 @@ class GenerationLength(Settings):
         new_tokens: that it writes; at least 2, for the first one is timed apart.
     """
 
-    prompt: int
-    new_tokens: int
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is too small.
-        """
-        super().__post_init__()
-        for name, least in (("prompt", 3), ("new_tokens", 2)):
-            if (got := getattr(self, name)) < least:
-                raise ConfigError(f"GenerationLength.{name} must be at least {least}, got {got}")
+    prompt: Annotated[int, Field(ge=3)]
+    new_tokens: Annotated[int, Field(ge=2)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,28 +47,10 @@ class Benchmark(Settings):
             nothing. Other models, and runtimes without a KV cache, write nothing.
     """
 
-    shapes: tuple[tuple[int, int], ...]
-    seconds: float
-    target_ci_width: float
-    process_restarts: int
+    shapes: Annotated[tuple[Shape, ...], Field(min_length=1)]
+    seconds: Positive
+    target_ci_width: Positive
+    process_restarts: PositiveInt
     noise_floor: bool
-    scoring_batch: int
+    scoring_batch: PositiveInt
     generation: GenerationLength | None = None
-
-    def __post_init__(self) -> None:
-        """Checks the shapes.
-
-        Raises:
-            ConfigError: no shape, a shape with a batch below 1 or a length below 3 tokens (the
-                two special ones and one of the text), or a value that is not above zero.
-        """
-        super().__post_init__()
-        check_positive(self, "seconds", "target_ci_width", "process_restarts", "scoring_batch")
-        if not self.shapes:
-            raise ConfigError("Benchmark.shapes must name at least one [batch, length] pair")
-        for batch, length in self.shapes:
-            if batch < 1 or length < 3:
-                raise ConfigError(
-                    "Benchmark.shapes must be [batch >= 1, length >= 3] pairs, "
-                    f"got [{batch}, {length}]"
-                )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
-from compress.config.settings import check_positive
+from compress.config.fields import PositiveInt
 from compress.core.benchmark import Benchmark
 from compress.core.meter import Meter
 from compress.interfaces import Device, Runtime
@@ -95,19 +95,10 @@ class Cpu(Device):
     torch_device = "cpu"
     meter = HostMeter
 
-    threads: int | None
-    training_threads: int | None
+    threads: PositiveInt | None
+    training_threads: PositiveInt | None
     runtime: Runtime
     benchmark: Benchmark
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
-        super().__post_init__()
-        check_positive(self, "threads", "training_threads")
 
     def check(self) -> None:
         """Refuses more threads than the machine has logical cores."""

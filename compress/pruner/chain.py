@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, final
+
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Pruner, StageContext, Step

@@ -11,25 +11,23 @@ pruners are held, in scope and outside.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Bool
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.config.errors import ConfigError
-from compress.config.settings import check_choice, check_fraction, check_positive
+from compress.config.fields import Fraction
 from compress.interfaces import CompressedModel, StageContext
 from compress.pruner.components.base import BasePruner, PruningState
 from compress.pruner.components.masks import keep_highest, masks_together
 from compress.pruner.components.schedule import (
-    SCHEDULES,
-    check_span,
+    SparsitySchedule,
     check_trains,
     progress_of,
     scheduled,
-    update_steps,
 )
 from compress.records.curve import curve_notes
 from compress.training.distillation import Distillation, distillation_row_loss, on_logits
@@ -48,16 +46,12 @@ class Gradual(BasePruner):
     """Zeroes the weights whose magnitude is smallest, a few more at every update in training.
 
     Attributes:
-        sparsity: fraction of the weights in scope that is zero in the end, in [0, 1).
+        sparsity: fraction of the weights in scope that is zero in the end.
         scope: which Linear layers: "all" (of the blocks), "attention", "ffn", or a pattern of
             names such as "*.0.*".
         threshold: "layer" takes the same fraction of every layer, "global" of all layers in scope
             together.
-        schedule: how sparsity grows: "linear", "cubic" (the paper's) or "exponential".
-        start_sparsity: of the first update, in [0, sparsity].
-        start: when the first update comes, as a fraction of all steps; 0 is before the first step.
-        end: when the last update comes, at the full sparsity; 1 is after the last step.
-        frequency: steps from one update to the next.
+        schedule: when masks are updated, and how sparsity grows to `sparsity`.
         training: the training in which it prunes; runs all its epochs, `patience` must be null.
     """
 
@@ -65,14 +59,10 @@ class Gradual(BasePruner):
 
     knobs = ("sparsity",)
 
-    sparsity: float
+    sparsity: Fraction
     scope: str
-    threshold: str
-    schedule: str
-    start_sparsity: float
-    start: float
-    end: float
-    frequency: int
+    threshold: Literal["layer", "global"]
+    schedule: SparsitySchedule
     training: Distillation
 
     def __post_init__(self) -> None:
@@ -82,17 +72,11 @@ class Gradual(BasePruner):
             ConfigError: one is outside what it may be, or two contradict each other.
         """
         super().__post_init__()
-        check_fraction(self, "sparsity")
-        check_fraction(self, "start_sparsity")
-        check_choice(self, "threshold", ("layer", "global"))
-        check_choice(self, "schedule", tuple(SCHEDULES))
-        check_span(self, self.start, self.end)
-        check_positive(self, "frequency")
         check_trains(self, self.training)
-        if self.start_sparsity > self.sparsity:
+        if self.schedule.start_sparsity > self.sparsity:
             raise ConfigError(
-                f"Gradual.start_sparsity must not be above Gradual.sparsity={self.sparsity}, "
-                f"got {self.start_sparsity}"
+                f"Gradual.schedule.start_sparsity must be at most sparsity={self.sparsity}, "
+                f"got {self.schedule.start_sparsity}"
             )
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
@@ -108,7 +92,7 @@ class Gradual(BasePruner):
             work.module,
             work.tokenizer,
             ctx.data,
-            self.training.training(),
+            self.training,
             Objective(
                 on_logits(distillation_row_loss(self.training, ctx)),
                 before_step=masks.before_step,
@@ -150,16 +134,16 @@ class _GrowingMasks:
         self._reach(step + 1, steps)
 
     def _reach(self, done: int, steps: int) -> None:
-        how = self._settings
-        due = update_steps(steps, how.start, how.end, how.frequency)
+        how = self._settings.schedule
+        due = how.update_steps(steps)
         if done not in due:
             return
         first, last = due[0], due[-1]
         progress = progress_of(done, first, last) if first < last else 1.0
-        sparsity = scheduled(how.schedule, progress, how.start_sparsity, how.sparsity)
+        sparsity = scheduled(how.curve, progress, how.start_sparsity, self._settings.sparsity)
         with torch.no_grad():
             scores = {n: weight_matrix(part).abs() for n, part in self.linears.items()}
-        keep = masks_together(scores, how.threshold, lambda s: keep_highest(s, sparsity))
+        keep = masks_together(scores, self._settings.threshold, lambda s: keep_highest(s, sparsity))
         self.masks.update(keep)
         self.updates.append((done, sparsity))
         self._zero()

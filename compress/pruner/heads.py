@@ -7,8 +7,9 @@ and a value head, that group is the unit: it stays or goes as a whole.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, final
+
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
 from compress.pruner.components.structured import UnitPruner

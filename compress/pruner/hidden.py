@@ -15,15 +15,15 @@ ours.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from jaxtyping import Float
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from compress.config.errors import ConfigError
-from compress.config.settings import check_choice, check_fraction, check_positive
+from compress.config.fields import Fraction, OneOf, PositiveInt
 from compress.interfaces import StageContext
 from compress.pruner.components.base import BasePruner, PruningState
 from compress.transformer.calibration import calibration_rows
@@ -43,7 +43,7 @@ class Hidden(BasePruner):
     """Narrows the residual stream: real shapes, no zeros.
 
     Attributes:
-        sparsity: fraction of the channels to remove, in [0, 1).
+        sparsity: fraction of the channels to remove.
         round_to: the kept width is the multiple of it nearest to the asked one.
         importance: what ranks the channels: "activation" (mean |output| of the layers' norms over
             the calibration tokens), "l1" (Σ|W| of the blocks' projections), or "random".
@@ -51,20 +51,9 @@ class Hidden(BasePruner):
 
     knobs = ("sparsity",)
 
-    sparsity: float
-    round_to: int
-    importance: str
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
-        super().__post_init__()
-        check_fraction(self, "sparsity")
-        check_positive(self, "round_to")
-        check_choice(self, "importance", tuple(IMPORTANCES))
+    sparsity: Fraction
+    round_to: PositiveInt
+    importance: Annotated[str, OneOf(IMPORTANCES)]
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
         """The narrowed skeleton.

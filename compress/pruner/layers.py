@@ -14,15 +14,15 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from jaxtyping import Float
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from compress.config.errors import ConfigError, first_line
-from compress.config.settings import check_choice, check_fraction, check_positive
+from compress.config.fields import OneOf, OpenFraction
 from compress.interfaces import StageContext
 from compress.measure.sparsity import live_patterns, live_zeros
 from compress.pruner.components.base import BasePruner, PruningState
@@ -52,9 +52,9 @@ class Layers(BasePruner):
             Influence; of equal ones the later). Not consulted when `drop` is a list.
     """
 
-    sparsity: float
+    sparsity: OpenFraction
     drop: int | tuple[int, ...] | None
-    by: str
+    by: Annotated[str, OneOf(CHOICES)]
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -63,9 +63,6 @@ class Layers(BasePruner):
             ConfigError: one is outside what it may be.
         """
         super().__post_init__()
-        check_choice(self, "by", tuple(CHOICES))
-        check_fraction(self, "sparsity")
-        check_positive(self, "sparsity")
         if self.drop is None:
             return
         if isinstance(self.drop, int):

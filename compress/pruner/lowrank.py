@@ -12,26 +12,27 @@ would cost one more rank to add back, and trained weights have next to none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, final
 
 import torch
 from jaxtyping import Float
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from compress.config.errors import ConfigError, UserError
-from compress.config.settings import (
-    check_choice,
-    check_fraction,
-    check_not_negative,
-    check_positive,
-)
+from compress.config.fields import OpenFraction
 from compress.interfaces import StageContext
 from compress.pruner.components.base import BasePruner, PruningState
-from compress.pruner.components.denoise import DENOISERS, denoised
-from compress.pruner.components.rank import break_even, energy_rank, ratio_rank, reason, saves
-from compress.pruner.components.weighting import WEIGHTINGS, Norm, linear_named, standardizing_norm
+from compress.pruner.components.denoise import Denoise
+from compress.pruner.components.rank import RankRule, break_even, reason, saves
+from compress.pruner.components.weighting import (
+    WEIGHTINGS,
+    Norm,
+    Weighting,
+    linear_named,
+    standardizing_norm,
+)
 from compress.transformer.blocks import scoped_linears, shape_of, weight_matrix
 from compress.transformer.stacks import Linear, Stack, find_stack
 from compress.transformer.stored_modules import LowRankLinear
@@ -50,41 +51,25 @@ class LowRank(BasePruner):
     whole: `notes` has the rank of every layer in scope, null for whole ones, and why.
 
     Attributes:
+        sparsity: the share of a layer's weights that goes, where `rank.by` is "sparsity".
         scope: which Linear layers: "all" (of the blocks), "attention", "ffn", or a pattern of
             names such as "*.0.*".
         layers: indices of the blocks, in ascending order; null for all.
-        rank: the rule that chooses each layer's rank: "sparsity", "energy" or "fixed". Of the next
-            three settings only the one of that name is consulted.
-        sparsity: the share of a layer's weights that goes, in (0, 1): the rank is
-            (1 - sparsity) · out · in / (out + in), rounded down.
-        energy: the share of Σσ² to keep, in (0, 1], with the fewest singular values; of those that
-            the norm and `denoise` leave.
-        fixed: the rank itself.
-        rank_min: at least this rank, whatever the rule says. `denoise` can leave less.
-        denoise_min: so many singular values, the largest, stay whatever "hard" takes for noise.
-        rank_max: at most this rank; null for no limit.
-        denoise: "none"; "hard" drops the singular values that noise could have made; "shrink"
-            also takes the noise's share off the others. It comes before the rank rule.
+        rank: the rule that chooses each layer's rank.
+        denoise: which singular values go as noise, before the rank is chosen.
         standardize: whether columns are brought to one scale for the SVD, and back after.
-        weighting: whose errors count: "none", "input", "activation" or "fisher".
-        damping: added to the weighting's statistic, as a share of its mean.
+        weighting: whose errors count.
     """
 
     version = 3  # every layer is called with its own masks and positions
 
+    sparsity: OpenFraction
     scope: str
     layers: tuple[int, ...] | None
-    rank: str
-    sparsity: float
-    energy: float
-    fixed: int
-    rank_min: int
-    rank_max: int | None
-    denoise: str
-    denoise_min: int
+    rank: RankRule
+    denoise: Denoise
     standardize: bool
-    weighting: str
-    damping: float
+    weighting: Weighting
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -93,18 +78,11 @@ class LowRank(BasePruner):
             ConfigError: one is outside what it may be, or two contradict each other.
         """
         super().__post_init__()
-        check_choice(self, "rank", tuple(RULES))
-        check_fraction(self, "energy", closed=True)
-        check_fraction(self, "sparsity")
-        check_positive(self, "energy", "sparsity", "fixed", "rank_min", "rank_max")
-        check_choice(self, "denoise", tuple(DENOISERS))
-        check_choice(self, "weighting", tuple(WEIGHTINGS))
-        check_not_negative(self, "damping", "denoise_min")
         self._check_pairs()
 
     def foresees_shapes(self) -> bool:
         """Not where singular values choose the ranks."""
-        return self.rank != "energy" and self.denoise == "none"
+        return self.rank.by != "energy" and self.denoise.method == "none"
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
         """The skeleton with its layers factorized.
@@ -116,7 +94,7 @@ class LowRank(BasePruner):
         """
         linears = self._linears(skeleton)
         shapes = {name: shape_of(linear) for name, linear in linears.items()}
-        ranks = {name: self._rank(shape) for name, shape in shapes.items()}
+        ranks = {name: self.rank.rank(shape, self.sparsity, None) for name, shape in shapes.items()}
         saving = {name: rank for name, rank in ranks.items() if saves(rank, shapes[name])}
         if not saving:
             raise ConfigError(self._nothing_saved(ranks, shapes))
@@ -140,7 +118,7 @@ class LowRank(BasePruner):
         def use(name: str, norm: Norm) -> None:
             ranks[name] = self._factorize_(work, name, norm)
 
-        WEIGHTINGS[self.weighting](work, shapes, ctx, self.damping, use)
+        WEIGHTINGS[self.weighting.method](work, shapes, ctx, self.weighting.damping, use)
         whole = {name: rank for name, rank in ranks.items() if not saves(rank, shapes[name])}
         if len(whole) == len(shapes):
             raise UserError(self._nothing_saved(ranks, shapes))
@@ -156,8 +134,8 @@ class LowRank(BasePruner):
             norm = standardizing_norm(weight)
         left, singular, right = torch.linalg.svd(norm.applied(weight.double()), full_matrices=False)
         shape = shape_of(linear)
-        singular = denoised(singular, min(shape) / max(shape), self.denoise, self.denoise_min)
-        rank = self._rank(shape, singular)
+        singular = self.denoise.left(singular, min(shape) / max(shape))
+        rank = self.rank.rank(shape, self.sparsity, singular)
         if saves(rank, shape):
             up, down = norm.undone(*balanced(left[:, :rank], singular[:rank], right[:rank]))
             gone = {f"{name}.{leaf}": None for leaf, _ in linear.named_parameters()}
@@ -166,12 +144,6 @@ class LowRank(BasePruner):
             work.shapes.update(gone)
             work.claim_shapes([name])
         return rank
-
-    def _rank(self, shape: tuple[int, int], singular: Float[Tensor, " n"] | None = None) -> int:
-        """The rank of a layer; without singular values, the largest that it can have."""
-        limit = min(shape) if singular is None else len(singular)
-        rank = max(RULES[self.rank](self, shape, singular), self.rank_min)
-        return min(rank, limit, self.rank_max or limit)
 
     def _linears(self, module: PreTrainedModel) -> dict[str, Linear]:
         """The layers in scope.
@@ -211,12 +183,13 @@ class LowRank(BasePruner):
     def _nothing_saved(self, ranks: dict[str, int], shapes: Mapping[str, tuple[int, int]]) -> str:
         name, shape = next(iter(shapes.items()))
         rank, most = ranks[name], break_even(shape)
-        change = f"{'raise' if self.rank == 'sparsity' else 'lower'} pruner.{self.rank}"
-        wanted = f"expected at most {most}: {change}, or lower rank_min={self.rank_min}"
+        by = self.rank.by
+        change = "raise pruner.sparsity" if by == "sparsity" else f"lower pruner.rank.{by}"
+        wanted = f"expected at most {most}: {change}, or lower pruner.rank.min={self.rank.min}"
         return (
-            f"LowRank with rank={self.rank} would leave all {len(shapes)} layers in scope whole; "
+            f"LowRank with rank.by={by} would leave all {len(shapes)} layers in scope whole; "
             f"{name}: {reason(rank, shape)}; "
-            + (wanted if rank else f"set pruner.denoise=none instead of {self.denoise}")
+            + (wanted if rank else f"set pruner.denoise.method=none, got {self.denoise.method}")
         )
 
     def _check_pairs(self) -> None:
@@ -226,25 +199,16 @@ class LowRank(BasePruner):
                 raise ConfigError(
                     f"LowRank.layers must list blocks in ascending order, got {listed}"
                 )
-        if self.rank_max is not None and self.rank_max < self.rank_min:
+        weighting, denoise = self.weighting.method, self.denoise.method
+        if weighting != "none" and denoise != "none":
             raise ConfigError(
-                f"LowRank.rank_max must be null or at least rank_min={self.rank_min}, "
-                f"got {self.rank_max}"
+                "LowRank.denoise.method must be none with a weighting, for weighted noise does not "
+                f"follow the law that it rests on; got {denoise} with weighting.method={weighting}"
             )
-        if self.denoise_min and self.denoise != "hard":
-            raise ConfigError(
-                "LowRank.denoise_min must be 0 but with denoise=hard, which leaves singular values "
-                f"as they are; got denoise_min={self.denoise_min}, denoise={self.denoise}"
-            )
-        if self.weighting != "none" and self.denoise != "none":
-            raise ConfigError(
-                "LowRank.denoise must be none with a weighting, for weighted noise does not follow "
-                f"the law that it rests on; got denoise={self.denoise}, weighting={self.weighting}"
-            )
-        if self.weighting != "none" and self.standardize:
+        if weighting != "none" and self.standardize:
             raise ConfigError(
                 "LowRank.standardize must be false with a weighting: both say which columns count; "
-                f"got weighting={self.weighting}"
+                f"got weighting.method={weighting}"
             )
 
 
@@ -269,13 +233,3 @@ def thin_linear(
     if bias is not None:
         made.up.bias = nn.Parameter(bias.detach().clone())
     return made
-
-
-# By name, the rank that a layer's settings, shape and (where known) singular values ask for.
-RULES: dict[str, Callable[[LowRank, tuple[int, int], Float[Tensor, " n"] | None], int]] = {
-    "sparsity": lambda settings, shape, _: ratio_rank(shape, 1 - settings.sparsity),
-    "energy": lambda settings, shape, singular: (
-        break_even(shape) if singular is None else energy_rank(singular, settings.energy)
-    ),
-    "fixed": lambda settings, _, __: settings.fixed,
-}

@@ -7,9 +7,8 @@ once after it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from jaxtyping import Float
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.pruner.components.mask_pruner import MaskPruner

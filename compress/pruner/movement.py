@@ -24,26 +24,23 @@ Deviations:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from transformers.pytorch_utils import Conv1D
 
 from compress.config.errors import ConfigError, UserError
-from compress.config.settings import (
-    check_choice,
-    check_fraction,
-    check_not_negative,
-    check_positive,
-)
+from compress.config.fields import Fraction, NotNegative, Positive
+from compress.config.settings import Settings
 from compress.interfaces import CompressedModel, StageContext
 from compress.pruner.components.base import BasePruner, PruningState
 from compress.pruner.components.masks import keep_highest, masks_together
-from compress.pruner.components.schedule import check_span, check_trains, progress_of, scheduled
+from compress.pruner.components.schedule import Span, check_trains, progress_of, scheduled
 from compress.records.curve import curve_notes
 from compress.training.distillation import Distillation, distillation_row_loss, on_logits
 from compress.training.masks import held_masks
@@ -60,23 +57,36 @@ ORIGINAL = "parametrizations.weight.original"  # what torch calls the weight und
 
 
 @dataclass(frozen=True, kw_only=True)
+class Selection(Settings):
+    """What is masked in training, and how the scores learn.
+
+    Attributes:
+        method: "topk" masks the scheduled fraction of lowest scores, "soft" every score whose
+            sigmoid is not above `cutoff`, under `penalty`. Soft compares the scores of all layers:
+            it goes with threshold=global.
+        penalty: λ, weight of the mean of σ(S) in the loss; only "soft" uses it.
+        cutoff: τ: scores start at 0, whose sigmoid is 0.5; only "soft" uses it.
+        learning_rate: the scores' own peak rate; it warms up and decays like the other.
+    """
+
+    method: Literal["topk", "soft"]
+    penalty: NotNegative
+    cutoff: Annotated[float, Field(ge=0, lt=0.5)]
+    learning_rate: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
 class Movement(BasePruner):
     """Zeroes the weights whose learned score is lowest: those that training moves towards zero.
 
     Attributes:
-        sparsity: fraction of the weights in scope that is zero in the end, in [0, 1).
+        sparsity: fraction of the weights in scope that is zero in the end.
         scope: which Linear layers: "all" (of the blocks), "attention", "ffn", or a pattern of
             names such as "*.0.*".
         threshold: "layer" takes the same fraction of every layer (the paper's top-v), "global" of
             all layers in scope together.
-        selection: what is masked in training: "topk" the scheduled fraction of lowest scores,
-            "soft" every score whose sigmoid is not above `cutoff`, under `penalty`. Soft compares
-            the scores of all layers: it goes with threshold=global.
-        penalty: λ, weight of the mean of σ(S) in the loss; only "soft" uses it.
-        cutoff: τ, in [0, 0.5): scores start at 0, whose sigmoid is 0.5; only "soft" uses it.
-        score_learning_rate: the scores' own peak rate; it warms up and decays like the other.
-        start: when pruning begins, as a fraction of all steps.
-        end: when sparsity, or λ and τ, reach their full value, likewise.
+        selection: what is masked in training, and how the scores learn.
+        schedule: when pruning begins; and when sparsity, or λ and τ, reach their full value.
         training: the training in which it prunes; runs all its epochs, `patience` must be null.
     """
 
@@ -84,15 +94,11 @@ class Movement(BasePruner):
 
     knobs = ("sparsity",)
 
-    sparsity: float
+    sparsity: Fraction
     scope: str
-    threshold: str
-    selection: str
-    penalty: float
-    cutoff: float
-    score_learning_rate: float
-    start: float
-    end: float
+    threshold: Literal["layer", "global"]
+    selection: Selection
+    schedule: Span
     training: Distillation
 
     def __post_init__(self) -> None:
@@ -102,18 +108,10 @@ class Movement(BasePruner):
             ConfigError: one is outside what it may be, or two contradict each other.
         """
         super().__post_init__()
-        check_fraction(self, "sparsity")
-        check_choice(self, "threshold", ("layer", "global"))
-        check_choice(self, "selection", ("topk", "soft"))
-        check_not_negative(self, "penalty")
-        check_positive(self, "score_learning_rate")
-        check_span(self, self.start, self.end)
         check_trains(self, self.training)
-        if not 0 <= self.cutoff < 0.5:
-            raise ConfigError(f"Movement.cutoff must be in [0, 0.5), got {self.cutoff}")
-        if self.selection == "soft" and self.threshold != "global":
+        if self.selection.method == "soft" and self.threshold != "global":
             raise ConfigError(
-                "Movement.selection=soft goes with threshold=global, got threshold=layer"
+                "Movement.selection.method=soft goes with threshold=global, got threshold=layer"
             )
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
@@ -133,7 +131,7 @@ class Movement(BasePruner):
             work.module,
             work.tokenizer,
             ctx.data,
-            self.training.training(),
+            self.training,
             learned.objective(on_logits(distillation_row_loss(self.training, ctx))),
             device=ctx.device,
             seed=ctx.seed,
@@ -215,21 +213,21 @@ class LearntMasks:
 
         def penalized(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
             means = [part.scores.sigmoid().mean() for part in self.masks.values()]
-            weight = self._settings.penalty * self._share
+            weight = self._settings.selection.penalty * self._share
             return loss(model, inputs, rows) + weight * torch.stack(means).mean()
 
-        rate = self._settings.score_learning_rate
+        rate = self._settings.selection.learning_rate
         scores = [part.scores for part in self.masks.values()]
         return Objective(
-            {"topk": loss, "soft": penalized}[self._settings.selection],
+            {"topk": loss, "soft": penalized}[self._settings.selection.method],
             parameters=[{"params": scores, "lr": rate, "weight_decay": 0.0}],
             before_step=self.before_step,
         )
 
     def before_step(self, step: int, steps: int) -> None:
         """Chooses the masks of a step by the scores so far."""
-        how = self._settings
-        self._share = scheduled("cubic", progress_of(step / steps, how.start, how.end), 0.0, 1.0)
+        span = self._settings.schedule
+        self._share = scheduled("cubic", progress_of(step / steps, span.start, span.end), 0.0, 1.0)
         masks = self._masks(self._share)
         for name, part in self.masks.items():
             part.mask = masks[name]
@@ -257,12 +255,13 @@ class LearntMasks:
 
     def _masks(self, share: float) -> dict[str, Bool[Tensor, ...]]:
         """The masks that the selection's own rule makes of the scores so far."""
-        how = self._settings
+        how = self._settings.selection
+        sparsity = share * self._settings.sparsity
         rules: dict[str, Callable[[Tensor], Tensor]] = {
-            "topk": lambda rank: keep_with_ties(rank, share * how.sparsity),
+            "topk": lambda rank: keep_with_ties(rank, sparsity),
             "soft": lambda rank: rank.sigmoid() > share * how.cutoff,
         }
-        return self._choose(rules[how.selection])
+        return self._choose(rules[how.method])
 
     @torch.no_grad()
     def _choose(self, keep: Callable[[Tensor], Tensor]) -> dict[str, Bool[Tensor, ...]]:

@@ -6,8 +6,9 @@ those of `components/structured.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, final
+
+from pydantic.dataclasses import dataclass
 
 from compress.pruner.components.structured import UnitPruner
 from compress.transformer.blocks import Block, Units

@@ -15,14 +15,15 @@ outside the asked sparsity; each calibration row is a text of the task at its ow
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.config.errors import ConfigError, UserError
-from compress.config.settings import check_not_negative, check_positive, parse_pattern
+from compress.config.fields import NotNegative, PositiveInt
+from compress.config.settings import parse_pattern
 from compress.interfaces import StageContext
 from compress.pruner.components.base import PruningState
 from compress.pruner.components.mask_pruner import SparsePruner
@@ -45,8 +46,8 @@ class SparseGpt(SparsePruner):
     # A pattern's mask is chosen group by group, and claimed; every layer has its own arguments.
     version = 5
 
-    block_size: int
-    damping: float
+    block_size: PositiveInt
+    damping: NotNegative
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -55,8 +56,6 @@ class SparseGpt(SparsePruner):
             ConfigError: one is outside what it may be, or two contradict each other.
         """
         super().__post_init__()
-        check_positive(self, "block_size")
-        check_not_negative(self, "damping")
         if self.pattern:
             _, group = parse_pattern("SparseGpt.pattern", self.pattern)
             if self.block_size % group:

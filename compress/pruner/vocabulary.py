@@ -22,17 +22,17 @@ import copy
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
+from pydantic.dataclasses import dataclass
 from torch import nn
 
 from compress.config.errors import ConfigError, UserError, first_line
-from compress.config.settings import check_not_negative, check_positive
+from compress.config.fields import NotNegativeInt, PositiveInt
 from compress.interfaces import StageContext
 from compress.pruner.components.base import BasePruner, PruningState
 from compress.system.files import scratch_folder
@@ -70,19 +70,9 @@ class Vocabulary(BasePruner):
         words: path of a text file with one word per line, whose pieces stay too; null for none.
     """
 
-    min_count: int
-    general: int
+    min_count: PositiveInt
+    general: NotNegativeInt
     words: str | None
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
-        super().__post_init__()
-        check_positive(self, "min_count")
-        check_not_negative(self, "general")
 
     def content_digest(self) -> str:
         """Digest of the list of words."""

@@ -9,9 +9,8 @@ instead of 2,048 tokens; pooler and classifier are left alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from jaxtyping import Float
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.pruner.components.mask_pruner import MaskPruner

@@ -6,10 +6,10 @@ of float32 and all of its range. Fast on GPUs and on CPUs with AVX-512 BF16 or A
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from pydantic.dataclasses import dataclass
 
 from compress.interfaces import Quantizer
 from compress.quantizer.components.torch_format import TorchFormat

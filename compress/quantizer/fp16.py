@@ -10,10 +10,10 @@ more bytes and time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from pydantic.dataclasses import dataclass
 
 from compress.interfaces import Quantizer
 from compress.quantizer.components.torch_format import TorchFormat

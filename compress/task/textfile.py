@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from pydantic.dataclasses import dataclass
+
 from compress.config.errors import ConfigError
+from compress.config.fields import OpenFraction
 from compress.task.components.delimited import read_text
 from compress.task.components.language import ENCODING, JOIN, LanguageTask, Passage, check_file
 from compress.task.components.sampling import check_held_out
@@ -20,13 +22,13 @@ class TextFile(LanguageTask):
 
     Attributes:
         path: the file, or several, which make one text in this order.
-        validation_fraction: of the text's characters, cut behind those to train on; in (0, 1).
-        evaluation_fraction: likewise, the end of the text.
+        validation_fraction: of the text's characters, cut behind those to train on.
+        evaluation_fraction: of the text's characters; the evaluation text is the end.
     """
 
     path: str | tuple[str, ...]
-    validation_fraction: float
-    evaluation_fraction: float
+    validation_fraction: OpenFraction
+    evaluation_fraction: OpenFraction
 
     def __post_init__(self) -> None:
         """Checks the values.

@@ -6,9 +6,10 @@ Merity, Xiong, Bradbury, Socher, "Pointer Sentinel Mixture Models", arXiv:1609.0
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import final
+
+from pydantic.dataclasses import dataclass
 
 from compress.task.components.delimited import read_text
 from compress.task.components.hub import TEXTS, load_hub_dataset

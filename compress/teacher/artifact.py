@@ -6,11 +6,11 @@ nothing is trained, and half precision becomes float32, which changes no weight.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from safetensors import safe_open
 
 from compress.config.errors import ConfigError, UserError

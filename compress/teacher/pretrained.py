@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
+
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
 import transformers
+from pydantic.dataclasses import dataclass
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from compress.config.errors import ConfigError, UserError
-from compress.config.settings import check_choice, check_positive
+from compress.config.fields import OneOf, PositiveInt
 from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
 from compress.task.components.text import TextSplit
 from compress.task.components.windows import TextWindows
@@ -52,10 +52,10 @@ class TinyRandomTeacher(Teacher):
 
     version: ClassVar[int] = 2
 
-    architecture: str
-    layers: int
-    hidden: int
-    heads: int
+    architecture: Annotated[str, OneOf(ARCHITECTURES)]
+    layers: PositiveInt
+    hidden: PositiveInt
+    heads: PositiveInt
     finetune: Training
 
     def __post_init__(self) -> None:
@@ -65,8 +65,6 @@ class TinyRandomTeacher(Teacher):
             ConfigError: one is outside what it may be.
         """
         super().__post_init__()
-        check_choice(self, "architecture", ARCHITECTURES)
-        check_positive(self, "layers", "hidden", "heads")
         if self.architecture == "llama" and self.heads % 2:
             raise ConfigError(f"TinyRandomTeacher.heads must be even for llama, got {self.heads}")
 

@@ -7,14 +7,14 @@ few images it stays far below a pretrained one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import torch
 import transformers
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
-from compress.config.settings import check_positive
+from compress.config.fields import PositiveInt
 from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
 from compress.teacher.components.finetune import finetuned
 from compress.training.train import Training
@@ -37,11 +37,11 @@ class ScratchVitTeacher(Teacher):
         training: on the task; `epochs=0` leaves the weights random.
     """
 
-    image_size: int
-    patch_size: int
-    layers: int
-    hidden: int
-    heads: int
+    image_size: PositiveInt
+    patch_size: PositiveInt
+    layers: PositiveInt
+    hidden: PositiveInt
+    heads: PositiveInt
     training: Training
 
     def __post_init__(self) -> None:
@@ -51,7 +51,6 @@ class ScratchVitTeacher(Teacher):
             ConfigError: one is outside what it may be, or does not divide another.
         """
         super().__post_init__()
-        check_positive(self, "image_size", "patch_size", "layers", "hidden", "heads")
         for part, whole in (("patch_size", "image_size"), ("heads", "hidden")):
             if getattr(self, whole) % getattr(self, part):
                 raise ConfigError(

@@ -12,12 +12,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, final
 from urllib.parse import urlsplit
 
 from filelock import FileLock
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
 from compress.records.curve import curves

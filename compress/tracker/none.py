@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
+
+from pydantic.dataclasses import dataclass
 
 from compress.tracker.components.tracking import Tracker
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, final
+
+from pydantic.dataclasses import dataclass
 
 from compress.core.monitor import monitor, watched
 from compress.records.curve import CurvePoint, curves

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Shaped
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from compress.config.settings import Settings, check_fraction, check_positive
+from compress.config.fields import Fraction, Positive, UnitInterval
 from compress.records.curve import CurvePoint
 from compress.training.train import Objective, Training, train_
 from compress.training.trainer import Loss
@@ -39,52 +39,20 @@ RowLoss = Callable[[Tensor, Mapping[str, Tensor], Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distillation(Settings):
+class Distillation(Training):
     """Training on the teacher's logits, on the labels, or on both.
 
     Attributes:
-        temperature: T, softens both distributions; > 0. Changes nothing where the teacher says one
+        temperature: T, softens both distributions. Changes nothing where the teacher says one
             number and no distribution.
-        alpha: weight of the soft loss, in [0, 1]: 0 is plain fine-tuning on the labels.
-        epochs: passes over the train split; 0 trains nothing.
-        learning_rate: the peak.
-        batch_size: rows per step.
-        warmup_fraction: share of the steps that the rate rises for.
-        patience: epochs without a better validation loss to stop after; null never stops.
-        label_smoothing: share of each label spread over all classes, or over yes and no, in [0, 1);
+        alpha: weight of the soft loss: 0 is plain fine-tuning on the labels.
+        label_smoothing: share of each label spread over all classes, or over yes and no;
             0 for none, which numbers must have. The teacher's distribution is left as it is.
     """
 
-    temperature: float
-    alpha: float
-    epochs: float
-    learning_rate: float
-    batch_size: int
-    warmup_fraction: float
-    patience: int | None
-    label_smoothing: float
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
-        super().__post_init__()
-        check_positive(self, "temperature")
-        check_fraction(self, "alpha", closed=True)
-        check_fraction(self, "label_smoothing")
-        self.training()
-
-    def training(self) -> Training:
-        """The part that any training needs."""
-        return Training(
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            warmup_fraction=self.warmup_fraction,
-            patience=self.patience,
-        )
+    temperature: Positive
+    alpha: UnitInterval
+    label_smoothing: Fraction
 
 
 def distill_(
@@ -102,7 +70,7 @@ def distill_(
         module,
         tokenizer,
         ctx.data,
-        settings.training(),
+        settings,
         Objective(on_logits(row_loss)),
         device=ctx.device,
         seed=ctx.seed,

@@ -12,15 +12,16 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from compress.config.errors import ConfigError, first_line
-from compress.config.settings import Settings, check_choice, check_positive
+from compress.config.fields import OneOf, Positive, PositiveInt
+from compress.config.settings import Settings
 from compress.training.distillation import RowLoss, on_logits
 from compress.training.features import AttentionMaps, Feature, HiddenStates, Relations, Seen
 from compress.training.train import Objective
@@ -58,20 +59,20 @@ class Matching(Settings):
             "multi_level" both.
         layer_map: which teacher layer each student layer learns from: "even" spreads them up to
             the last, "last" takes the uppermost; or one index per student layer, ascending.
-        hidden_weight: of the loss on hidden states; > 0.
+        hidden_weight: of the loss on hidden states.
         attention: "maps" matches attention probabilities in every layer, "relation" the
             relations between queries, keys and values in the last layer alone.
-        attention_weight: of the loss on attention; > 0.
+        attention_weight: of the loss on attention.
         relation_heads: null compares each model's own heads, which must be equally many; a number
             regroups both into that many (MiniLMv2).
     """
 
-    method: str
-    layer_map: str | tuple[int, ...]
-    hidden_weight: float
-    attention: str
-    attention_weight: float
-    relation_heads: int | None
+    method: Annotated[str, OneOf(METHODS)]
+    layer_map: Annotated[str, OneOf(LAYER_MAPS)] | tuple[int, ...]
+    hidden_weight: Positive
+    attention: Annotated[str, OneOf(ATTENTION)]
+    attention_weight: Positive
+    relation_heads: PositiveInt | None
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -80,12 +81,9 @@ class Matching(Settings):
             ConfigError: one is outside what it may be.
         """
         super().__post_init__()
-        check_choice(self, "method", tuple(METHODS))
-        check_choice(self, "attention", ATTENTION)
-        check_positive(self, "hidden_weight", "attention_weight", "relation_heads")
         if isinstance(self.layer_map, str):
-            check_choice(self, "layer_map", tuple(LAYER_MAPS))
-        elif list(self.layer_map) != sorted({abs(layer) for layer in self.layer_map}):
+            return
+        if list(self.layer_map) != sorted({abs(layer) for layer in self.layer_map}):
             raise ConfigError(
                 "Matching.layer_map must be even, last, or list teacher layers in ascending "
                 f"order, got {list(self.layer_map)}"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers  # its classes load on first use, which keeps config errors fast
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.config.errors import Diverged
-from compress.config.settings import Settings, check_fraction, check_not_negative, check_positive
+from compress.config.fields import Fraction, NotNegative, Positive, PositiveInt
+from compress.config.settings import Settings
 from compress.core.monitor import monitor
 from compress.measure.score import predict_all, score
 from compress.records.curve import CurvePoint, CurveRecorder
@@ -41,30 +43,19 @@ class Training(Settings):
         learning_rate: the peak.
         batch_size: rows per step, grouped by length and padded to the longest. Where memory has no
             room for the logits of so many, the step is the sum of smaller batches.
-        warmup_fraction: share of the steps that the rate rises for, in [0, 1).
+        warmup_fraction: share of the steps that the rate rises for.
         patience: null trains all epochs and keeps the last weights. A number stops after that many
             epochs without a better loss on the validation split, and keeps the best epoch's.
     """
 
-    epochs: float
-    learning_rate: float
-    batch_size: int
-    warmup_fraction: float
-    patience: int | None
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
-        super().__post_init__()
-        check_not_negative(self, "epochs")
-        check_positive(self, "learning_rate", "batch_size", "patience")
-        check_fraction(self, "warmup_fraction")
+    epochs: NotNegative
+    learning_rate: Positive
+    batch_size: PositiveInt
+    warmup_fraction: Fraction
+    patience: PositiveInt | None
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Objective:
     """What is learned, and what happens around each step of the optimizer.
 

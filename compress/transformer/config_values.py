@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.config.errors import UserError
-from compress.config.settings import shown
+from compress.config.explain import shown
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -133,6 +133,7 @@ SCRIPTS = {
     "probe.py": "no/model",
     "rebench.py": "no/sweep",
     "columns.py": "surplus",
+    "settings.py": "surplus",
     "methods.py": "--nothing",
 }
 

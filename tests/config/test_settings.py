@@ -1,20 +1,30 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError, ConfigTypeError
+from compress.config.fields import (
+    Fraction,
+    NotNegative,
+    NotNegativeInt,
+    OneOf,
+    OpenFraction,
+    Positive,
+    PositiveInt,
+    UnitInterval,
+)
 from compress.config.settings import (
     Settings,
-    check_choice,
-    check_fraction,
-    check_not_negative,
-    check_positive,
     check_seed,
     parse_pattern,
     within,
@@ -41,11 +51,20 @@ class Outer(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Share(Settings):
-    share: float
+    share: Fraction
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fraction(self, "share")
+
+@dataclass(frozen=True, kw_only=True)
+class Ranges(Settings):
+    share: UnitInterval = 1.0
+    rate: Positive = 1.0
+    least: NotNegative = 0.0
+    count: PositiveInt | None = None
+    limit: Annotated[int, Field(le=3)] = 0
+    name: Annotated[str, OneOf({"b": 1, "c": 2})] = "b"
+    smooth: Literal["auto"] | OpenFraction = "auto"
+    sizes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1,)
+    pick: PositiveInt | tuple[NotNegativeInt, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +101,10 @@ class Half(Settings, ABC):
         ("shapes", 3, "Outer.shapes must be a list (a list of 2 (an integer, an integer) each)"),
         ("shapes", [[1]], "Outer.shapes[0] must be a list of 2 (an integer, an integer)"),
         ("shapes", [[1, "b"]], "Outer.shapes[0][1] must be an integer, got 'b'"),
-        ("inner", "a", "Outer.inner must be a Inner, got 'a'"),
-        ("named", "a", "Outer.named must be a mapping (a Inner each), got 'a'"),
-        ("named", [Inner()], "Outer.named must be a mapping (a Inner each), got ["),
-        ("named", {"x": 3}, "Outer.named.x must be a Inner, got 3"),
+        ("inner", "a", "Outer.inner must be an Inner, got 'a'"),
+        ("named", "a", "Outer.named must be a mapping (an Inner each), got 'a'"),
+        ("named", [Inner()], "Outer.named must be a mapping (an Inner each), got ("),
+        ("named", {"x": 3}, "Outer.named.x must be an Inner, got 3"),
         ("named", {3: Inner()}, "Outer.named, its key must be text, got 3"),
     ],
 )
@@ -104,8 +123,8 @@ def test_wrong_types_are_refused(field: str, value: object, reason: str) -> None
         ("share", 10**400, f"Outer.share must be finite, got 1{'0' * 79}…"),
         ("share", math.nan, "Outer.share must be finite, got nan"),
         ("share", -math.inf, "Outer.share must be finite, got -inf"),
-        ("grid", [[0.5], [math.inf]], "Outer.grid must be finite, got ((0.5,), (inf,))"),
-        ("weights", {"a": 1.0, "b": math.nan}, "Outer.weights must be finite, got {'a': 1.0, 'b'"),
+        ("grid", [[0.5], [math.inf]], "Outer.grid[1][0] must be finite, got inf"),
+        ("weights", {"a": 1.0, "b": math.nan}, "Outer.weights.b must be finite, got nan"),
     ],
 )
 def test_numbers_beyond_all_use_are_refused(field: str, value: object, reason: str) -> None:
@@ -204,28 +223,63 @@ def test_fractions(share: float) -> None:
         Share(share=share)
 
 
-def test_closed_fractions_take_one() -> None:
-    check_fraction(Outer(share=1.0), "share", closed=True)
-    with pytest.raises(ConfigError, match=r"must be in \[0, 1\], got 1\.01"):
-        check_fraction(Outer(share=1.01), "share", closed=True)
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("share", 1.01, "Ranges.share must be in [0, 1], got 1.01"),
+        ("rate", 0, "Ranges.rate must be > 0, got 0"),
+        ("rate", math.inf, "Ranges.rate must be > 0, got inf"),
+        ("least", -1.0, "Ranges.least must be >= 0, got -1.0"),
+        ("count", 0, "Ranges.count must be > 0, got 0"),
+        ("count", 10**30, "Ranges.count must be an integer of 64 bits, got 1000"),
+        ("limit", 4, "Ranges.limit must be <= 3, got 4"),
+        ("name", "a", "Ranges.name must be one of b, c; got a"),
+        ("name", 3, "Ranges.name must be one of b, c; got 3"),
+        ("smooth", "none", "Ranges.smooth must be auto or a number in (0, 1); got none"),
+        ("smooth", 1.0, "Ranges.smooth must be in (0, 1), got 1.0"),
+        ("sizes", [], "Ranges.sizes must be a list of one or more, got ()"),
+        ("sizes", [1, 0], "Ranges.sizes[1] must be > 0, got 0"),
+        ("pick", 0, "Ranges.pick must be > 0, got 0"),
+        (
+            "pick",
+            [1, -1],
+            "Ranges.pick must be an integer > 0 or a list (an integer >= 0 each) or null, got",
+        ),
+    ],
+)
+def test_ranges_and_choices(field: str, value: object, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Ranges(**{field: value})  # type: ignore[arg-type]
+    assert reason in str(caught.value)
 
 
-@pytest.mark.parametrize("share", [0.0, -1.0])
-def test_positive(share: float) -> None:
-    with pytest.raises(ConfigError, match="must be > 0"):
-        check_positive(Outer(share=share), "share")
+def test_the_ends_of_ranges() -> None:
+    made = Ranges(share=0, rate=1e-9, least=0, count=1, limit=3, smooth=0.5, pick=[0, 2])  # type: ignore[arg-type]
+    assert (made.share, made.count, made.smooth, made.pick) == (0.0, 1, 0.5, (0, 2))
+    assert Ranges(count=None).count is None
 
 
-def test_null_is_positive_and_zero_is_not_negative() -> None:
-    check_positive(Outer(), "maybe")
-    check_not_negative(Outer(share=0.0), "share")
-    with pytest.raises(ConfigError, match="must be >= 0, got -1"):
-        check_not_negative(Outer(share=-1.0), "share")
+def test_what_subclasses_find_wrong_is_said_in_their_words() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Pair(Settings):
+        low: int
+        high: int
+
+        def __post_init__(self) -> None:
+            if self.low > self.high:
+                raise ConfigError("Pair.low must be at most high")
+
+    with pytest.raises(ConfigError, match=r"^Pair\.low must be at most high$"):
+        Pair(low=2, high=1)
 
 
-def test_choices() -> None:
-    with pytest.raises(ConfigError, match=r"Inner\.word must be one of b, c; got a"):
-        check_choice(Inner(), "word", ("b", "c"))
+def test_a_decorator_that_checks_nothing_is_refused() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Unchecked(Settings):
+        count: int
+
+    with pytest.raises(ConfigTypeError, match=r"must be decorated with .* pydantic\.dataclasses"):
+        Unchecked(count=1)
 
 
 @pytest.mark.parametrize("text", ["4:2", "0:4", "2-4", "2:", "a:b", "2:4:8", "", "-1:4"])

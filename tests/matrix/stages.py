@@ -21,7 +21,11 @@ SETTINGS = {
         *("student.distillation.epochs=1", "student.distillation.batch_size=8"),
     ),
     "pruner=gradual": (
-        *("pruner.training.epochs=1", "pruner.training.batch_size=8", "pruner.frequency=1"),
+        *(
+            "pruner.training.epochs=1",
+            "pruner.training.batch_size=8",
+            "pruner.schedule.frequency=1",
+        ),
     ),
     "pruner=movement": ("pruner.training.epochs=1", "pruner.training.batch_size=8"),
     "quantizer=qat_int8": ("quantizer.training.epochs=1", "quantizer.training.batch_size=8"),

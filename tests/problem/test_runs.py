@@ -100,7 +100,7 @@ def test_a_run_on_several_labels(
     folder = tmp_path / "run"
     record = run_config(
         *labelled, *TRAINED, "task.class_weights=balanced", "quantizer=int8_dynamic",
-        "pruner=lowrank", "pruner.weighting=fisher", "pruner.recovery.epochs=1",
+        "pruner=lowrank", "pruner.weighting.method=fisher", "pruner.recovery.epochs=1",
         "student.distillation.label_smoothing=0.1", folder=folder,
     )  # fmt: skip
     score = figures(record).score

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 import torch
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, Pruner, StageContext
@@ -133,9 +133,9 @@ def test_pruning_and_recovery_are_steps_with_a_curve_each(
         "hidden pruner.sparsity=0.25 pruner.round_to=4",
         "vocabulary",
         "lowrank",
-        "lowrank pruner.weighting=input",
-        "lowrank pruner.weighting=activation",
-        "lowrank pruner.weighting=fisher",
+        "lowrank pruner.weighting.method=input",
+        "lowrank pruner.weighting.method=activation",
+        "lowrank pruner.weighting.method=fisher",
     ],
 )
 def test_peak_memory_is_one_copy_and_one_layers_work(

@@ -34,7 +34,11 @@ def default(name: str) -> Pruner:
 
 
 def step(name: str, **settings: Any) -> Pruner:
-    return replace(default(name), **settings)
+    made = default(name)
+    for key, value in settings.items():
+        inner = replace(getattr(made, key), **value) if isinstance(value, dict) else value
+        made = replace(made, **{key: inner})
+    return made
 
 
 def chain(order: list[str] | None = None, **steps: Any) -> Chain:
@@ -142,7 +146,7 @@ def test_a_step_is_checked_on_the_shapes_that_earlier_ones_leave(teacher: Compre
 def test_a_step_is_checked_again_on_the_shapes_that_there_are(
     teacher: CompressedModel, context: Contexts
 ) -> None:
-    thin = step("lowrank", rank="energy", energy=0.01, rank_max=4, scope="ffn")
+    thin = step("lowrank", rank=dict(by="energy", energy=0.01, max=4), scope="ffn")
     chained = chain(thin=thin, sparse=step("wanda", pattern="2:4"))
     chained.check(skeleton(teacher))  # rank 4 stands in; the real one is 1
     with pytest.raises(ConfigError, match=r"Chain\.steps\.sparse: .* rows of 1 weights"):
@@ -150,7 +154,9 @@ def test_a_step_is_checked_again_on_the_shapes_that_there_are(
 
 
 def test_a_mistake_in_a_step_names_it(teacher: CompressedModel, context: Contexts) -> None:
-    chained = chain(fine=step("magnitude"), thin=step("lowrank", rank="energy", energy=1.0))
+    chained = chain(
+        fine=step("magnitude"), thin=step("lowrank", rank=dict(by="energy", energy=1.0))
+    )
     with pytest.raises(UserError, match=r"Chain\.steps\.thin: LowRank .* layers in scope whole"):
         chained.prune(teacher, context(teacher))
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from compress.pruner.components.denoise import (
-    denoised,
+    Denoise,
     hard_threshold,
     known_noise_threshold,
     marchenko_pastur_median,
@@ -77,7 +77,9 @@ def test_shrinking_by_hand() -> None:
 def test_so_many_stay_in_any_case(least: int, kept: int) -> None:
     """With a median of 1 the threshold is 2.858 (β = 1): three values are above it."""
     singular = torch.tensor([5.0, 4.0, 3.0, 1.0, 0.5, 0.4, 0.3], dtype=torch.float64)
-    assert denoised(singular, 1.0, "hard", least).tolist() == singular[:kept].tolist()
+    assert (
+        Denoise(method="hard", min=least).left(singular, 1.0).tolist() == singular[:kept].tolist()
+    )
 
 
 def test_without_noise_nothing_changes() -> None:

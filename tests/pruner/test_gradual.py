@@ -65,7 +65,10 @@ def test_masks_grow_on_schedule_and_each_lies_within_the_one_before(
 ) -> None:
     """Updates after 1, 2, 3 and 4 of 6 steps: cubic to 1/2, so 0, 19/54, 26/54, 1/2 are zero."""
     pruner = gradual(
-        "pruner.start=0.17", "pruner.end=0.67", "pruner.frequency=1", "pruner.training.batch_size=4"
+        "pruner.schedule.start=0.17",
+        "pruner.schedule.end=0.67",
+        "pruner.schedule.frequency=1",
+        "pruner.training.batch_size=4",
     )
     pruned = pruner.prune(teacher, context(teacher))
     growth = [0.0, 0.5 * 19 / 27, 0.5 * 26 / 27, 0.5]
@@ -82,13 +85,26 @@ def test_masks_grow_on_schedule_and_each_lies_within_the_one_before(
 @pytest.mark.parametrize(
     ("overrides", "steps"),
     [
-        (("pruner.start=0.0", "pruner.end=1.0", "pruner.frequency=2"), [0, 2, 3]),
-        (("pruner.training.epochs=0.5", "pruner.end=1.0"), [0, 2]),
-        (("pruner.training.epochs=0.1", "pruner.start=0.9", "pruner.end=1.0"), [1]),
-        (("pruner.start=0.0", "pruner.end=0.01"), [0]),
-        (("pruner.threshold=global", "pruner.frequency=1"), [0, 1, 2]),
-        (("pruner.schedule=exponential", "pruner.start=0.4"), [1, 2]),
-        (("pruner.schedule=linear", "pruner.start=0.2", "pruner.end=0.99"), [1, 3]),
+        (
+            ("pruner.schedule.start=0.0", "pruner.schedule.end=1.0", "pruner.schedule.frequency=2"),
+            [0, 2, 3],
+        ),
+        (("pruner.training.epochs=0.5", "pruner.schedule.end=1.0"), [0, 2]),
+        (
+            ("pruner.training.epochs=0.1", "pruner.schedule.start=0.9", "pruner.schedule.end=1.0"),
+            [1],
+        ),
+        (("pruner.schedule.start=0.0", "pruner.schedule.end=0.01"), [0]),
+        (("pruner.threshold=global", "pruner.schedule.frequency=1"), [0, 1, 2]),
+        (("pruner.schedule.curve=exponential", "pruner.schedule.start=0.4"), [1, 2]),
+        (
+            (
+                "pruner.schedule.curve=linear",
+                "pruner.schedule.start=0.2",
+                "pruner.schedule.end=0.99",
+            ),
+            [1, 3],
+        ),
     ],
 )
 def test_it_ends_exactly_on_the_asked_sparsity(
@@ -111,14 +127,18 @@ def test_it_ends_exactly_on_the_asked_sparsity(
 def test_start_sparsity_at_zero_comes_before_the_first_forward_pass(
     teacher: CompressedModel, context: Contexts, watched: list[dict[str, Tensor]]
 ) -> None:
-    pruner = gradual("pruner.start=0.0", "pruner.start_sparsity=0.25", "pruner.frequency=100")
+    pruner = gradual(
+        "pruner.schedule.start=0.0",
+        "pruner.schedule.start_sparsity=0.25",
+        "pruner.schedule.frequency=100",
+    )
     pruner.prune(teacher, context(teacher))
     assert zeros_of(watched[0]) == 0.25
 
 
 def test_it_chooses_by_the_trained_weights(teacher: CompressedModel, context: Contexts) -> None:
     """One shot of magnitude pruning on the weights as they were would drop others."""
-    ours = gradual("pruner.end=1.0").prune(teacher, context(teacher))
+    ours = gradual("pruner.schedule.end=1.0").prune(teacher, context(teacher))
     shot = settings_of("pruner", "magnitude")
     assert isinstance(shot, Magnitude)
     other = shot.prune(teacher, context(teacher))
@@ -145,12 +165,15 @@ def test_zeros_of_an_earlier_pruner_are_held(teacher: CompressedModel, context: 
     ("override", "reason"),
     [
         ("pruner.sparsity=1.0", r"Gradual\.sparsity must be in \[0, 1\), got 1\.0"),
-        ("pruner.start_sparsity=0.6", r"start_sparsity must not be above .*=0\.5, got 0\.6"),
+        (
+            "pruner.schedule.start_sparsity=0.6",
+            r"start_sparsity must be at most sparsity=0\.5, got 0\.6",
+        ),
         ("pruner.threshold=row", "threshold must be one of layer, global; got row"),
-        ("pruner.schedule=step", "schedule must be one of linear, cubic, exponential; got step"),
-        ("pruner.start=0.7", r"Gradual\.start must be below Gradual\.end=0\.7, got 0\.7"),
-        ("pruner.end=1.1", r"Gradual\.end must be in \[0, 1\], got 1\.1"),
-        ("pruner.frequency=0", "frequency must be > 0, got 0"),
+        ("pruner.schedule.curve=step", "curve must be one of linear, cubic, exponential; got step"),
+        ("pruner.schedule.start=0.7", r"start must be below .*end=0\.7, got 0\.7"),
+        ("pruner.schedule.end=1.1", r"end must be in \[0, 1\], got 1\.1"),
+        ("pruner.schedule.frequency=0", "frequency must be > 0, got 0"),
         ("pruner.training.epochs=0", r"Gradual\.training\.epochs must be > 0"),
         ("pruner.training.patience=3", "patience must be null: .*; got 3"),
     ],

@@ -37,7 +37,11 @@ def default() -> LowRank:
 
 
 def lowrank(**settings: Any) -> LowRank:
-    return replace(default(), **settings)
+    made = default()
+    for name, value in settings.items():
+        inner = replace(getattr(made, name), **value) if isinstance(value, dict) else value
+        made = replace(made, **{name: inner})
+    return made
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -73,7 +77,7 @@ def test_errors_are_the_tail_of_the_singular_values(
     architecture: str, teachers: Teachers, context: Contexts
 ) -> None:
     teacher = teachers(architecture)
-    pruned = lowrank(rank="fixed", fixed=3).prune(teacher, context(teacher))
+    pruned = lowrank(rank=dict(by="fixed", fixed=3)).prune(teacher, context(teacher))
     for name, linear in block_linears(teacher.module).items():
         weight = weight_matrix(linear).detach()
         thin = pruned.module.get_submodule(name)
@@ -93,7 +97,7 @@ def test_what_was_written_is_what_is_read_and_int8_goes_on_top(
 ) -> None:
     teacher = teachers("gpt2")
     ctx = context(teacher)
-    pruned = lowrank(weighting=weighting).prune(teacher, ctx)
+    pruned = lowrank(weighting=dict(method=weighting)).prune(teacher, ctx)
     logits = {}
     for name in ("none", "int8_dynamic"):
         quantizer = settings_of("quantizer", name)
@@ -106,7 +110,7 @@ def test_what_was_written_is_what_is_read_and_int8_goes_on_top(
         check_claims(read_manifest(tmp_path / name).history, read.weights())
         logits[name] = pair[0]
     assert not torch.equal(logits["none"], logits["int8_dynamic"])
-    plain = lowrank(weighting="none").prune(teacher, ctx)
+    plain = lowrank(weighting=dict(method="none")).prune(teacher, ctx)
     same = predict_all(TorchModel(plain.module, plain.tokenizer, "cpu"), ctx.data.validation, 4)
     assert torch.equal(same, logits["none"]) == (weighting == "none")
 
@@ -127,7 +131,7 @@ def test_scope_and_layers_say_what_is_factorized(
 
 def test_layers_that_would_save_nothing_stay_whole(teachers: Teachers, context: Contexts) -> None:
     teacher = teachers("llama")  # keys and values are 8 × 16: break-even is 5, elsewhere 7
-    pruner = lowrank(scope="attention", rank="fixed", fixed=6)
+    pruner = lowrank(scope="attention", rank=dict(by="fixed", fixed=6))
     predicted = pruner.check(skeleton(teacher))
     pruned = pruner.prune(teacher, context(teacher))
     notes = pruned.history[-1].notes
@@ -153,7 +157,9 @@ def test_denoising_leaves_the_planted_rank(teacher: CompressedModel, context: Co
         weight[0, 0], weight[1, 1] = 3.0, 2.0
     model = replace(teacher, module=module)
     for denoise in ("hard", "shrink"):
-        pruner = lowrank(scope="attention", denoise=denoise, rank="energy", energy=1.0)
+        pruner = lowrank(
+            scope="attention", denoise=dict(method=denoise), rank=dict(by="energy", energy=1.0)
+        )
         pruned = pruner.prune(model, context(teacher))
         notes = pruned.history[-1].notes
         assert notes["ranks"].pop(planted) == 2
@@ -164,17 +170,19 @@ def test_denoising_leaves_the_planted_rank(teacher: CompressedModel, context: Co
         assert isinstance(thin, LowRankLinear)
         largest = float(weight_matrix(thin).detach()[0, 0])
         assert largest == pytest.approx(3.0) if denoise == "hard" else 2.9 < largest < 3.0
-    floor = lowrank(scope="attention", denoise="hard", denoise_min=4, rank="energy", energy=1.0)
+    floor = lowrank(
+        scope="attention", denoise=dict(method="hard", min=4), rank=dict(by="energy", energy=1.0)
+    )
     notes = floor.prune(model, context(teacher)).history[-1].notes
     assert set(notes["ranks"].values()) == {4}
-    nothing = lowrank(scope="attention", denoise="hard", layers=(2,))
-    with pytest.raises(UserError, match=r"out of the noise; set pruner\.denoise=none"):
+    nothing = lowrank(scope="attention", denoise=dict(method="hard"), layers=(2,))
+    with pytest.raises(UserError, match=r"out of the noise; set pruner\.denoise\.method=none"):
         nothing.prune(model, context(teacher))
 
 
 def test_ranks_are_clamped(teacher: CompressedModel, context: Contexts) -> None:
-    for limits, expected in (({"rank_min": 5}, 5), ({"rank_max": 2}, 2)):
-        pruner = lowrank(scope="attention", sparsity=0.6, **limits)  # 0.4 · 8 = 3.2
+    for limits, expected in (({"min": 5}, 5), ({"max": 2}, 2)):
+        pruner = lowrank(scope="attention", sparsity=0.6, rank=limits)  # 0.4 · 8 = 3.2
         ranks = pruner.prune(teacher, context(teacher)).history[-1].notes["ranks"]
         assert set(ranks.values()) == {expected}
 
@@ -182,9 +190,12 @@ def test_ranks_are_clamped(teacher: CompressedModel, context: Contexts) -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        (dict(sparsity=0.01, rank_min=11), r"all 24 layers .* take 352 weights instead of 256"),
-        (dict(rank="fixed", fixed=11), r"expected at most 7: lower pruner\.fixed"),
-        (dict(rank="energy", rank_min=16), r"expected at most 7: .* rank_min=16"),
+        (
+            dict(sparsity=0.01, rank=dict(min=11)),
+            r"all 24 layers .* take 352 weights instead of 256",
+        ),
+        (dict(rank=dict(by="fixed", fixed=11)), r"expected at most 7: lower pruner\.rank\.fixed"),
+        (dict(rank=dict(by="energy", min=16)), r"expected at most 7: .* rank\.min=16"),
         (
             dict(layers=(0, 4)),
             r"LowRank\.layers must be indices from 0 to 3, got \[0, 4\]",
@@ -201,7 +212,7 @@ def test_shapes_that_cannot_work_are_refused_before_weights_are_read(
 
 
 def test_weights_that_save_nothing_are_refused(teacher: CompressedModel, context: Contexts) -> None:
-    pruner = lowrank(rank="energy", energy=1.0)
+    pruner = lowrank(rank=dict(by="energy", energy=1.0))
     pruner.check(skeleton(teacher))
     with pytest.raises(UserError, match="would leave all 24 layers in scope whole"):
         pruner.prune(teacher, context(teacher))
@@ -223,22 +234,31 @@ def test_a_factorized_layer_is_not_factorized_again(
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        (dict(rank="best"), r"LowRank\.rank must be one of sparsity, energy, fixed; got best"),
-        (dict(energy=0.0), r"LowRank\.energy must be > 0"),
-        (dict(energy=1.1), r"LowRank\.energy must be in \[0, 1\]"),
-        (dict(sparsity=0), r"LowRank\.sparsity must be > 0"),
-        (dict(sparsity=1.0), r"LowRank\.sparsity must be in \[0, 1\)"),
-        (dict(fixed=0), r"LowRank\.fixed must be > 0"),
-        (dict(rank_min=0), r"LowRank\.rank_min must be > 0"),
-        (dict(rank_min=4, rank_max=3), r"rank_max must be null or at least rank_min=4, got 3"),
-        (dict(denoise="soft"), r"LowRank\.denoise must be one of none, hard, shrink; got soft"),
-        (dict(denoise_min=-1), r"LowRank\.denoise_min must be >= 0, got -1"),
-        (dict(denoise_min=2), "denoise_min must be 0 but with denoise=hard"),
-        (dict(denoise_min=2, denoise="shrink"), "got denoise_min=2, denoise=shrink"),
-        (dict(weighting="x"), r"LowRank\.weighting must be one of none, input, activation, fisher"),
-        (dict(damping=-1), r"LowRank\.damping must be >= 0"),
-        (dict(weighting="input", denoise="hard"), "denoise must be none with a weighting"),
-        (dict(weighting="fisher", standardize=True), "standardize must be false with a weighting"),
+        (
+            dict(rank=dict(by="best")),
+            "RankRule.by must be one of sparsity, energy, fixed; got best",
+        ),
+        (dict(rank=dict(energy=0.0)), r"RankRule\.energy must be in \(0, 1\], got 0"),
+        (dict(rank=dict(energy=1.1)), r"RankRule\.energy must be in \(0, 1\], got 1\.1"),
+        (dict(sparsity=0), r"LowRank\.sparsity must be in \(0, 1\), got 0"),
+        (dict(sparsity=1.0), r"LowRank\.sparsity must be in \(0, 1\), got 1"),
+        (dict(rank=dict(fixed=0)), r"RankRule\.fixed must be > 0"),
+        (dict(rank=dict(min=0)), r"RankRule\.min must be > 0"),
+        (dict(rank=dict(max=3, min=4)), r"RankRule\.max must be null or at least min=4, got 3"),
+        (dict(denoise=dict(method="soft")), "method must be one of none, hard, shrink; got soft"),
+        (dict(denoise=dict(min=-1)), r"Denoise\.min must be >= 0, got -1"),
+        (dict(denoise=dict(min=2)), "min must be 0 but with method=hard"),
+        (dict(denoise=dict(min=2, method="shrink")), "got min=2, method=shrink"),
+        (dict(weighting=dict(method="x")), "must be one of none, input, activation, fisher; got x"),
+        (dict(weighting=dict(damping=-1)), r"Weighting\.damping must be >= 0"),
+        (
+            dict(weighting=dict(method="input"), denoise=dict(method="hard")),
+            "must be none with a weighting",
+        ),
+        (
+            dict(weighting=dict(method="fisher"), standardize=True),
+            "standardize must be false with a weighting",
+        ),
         (dict(layers=()), r"LowRank\.layers must list blocks in ascending order, got \[\]"),
         (
             dict(layers=(1, 1)),

@@ -127,7 +127,9 @@ def test_topk_follows_the_cubic_schedule_once_scores_have_moved(
     teacher: CompressedModel, context: Contexts, watched: list[dict[str, Any]]
 ) -> None:
     """6 steps, and the end after 4 of them."""
-    pruner = movement("pruner.start=0.0", "pruner.end=0.667", "pruner.training.batch_size=4")
+    pruner = movement(
+        "pruner.schedule.start=0.0", "pruner.schedule.end=0.667", "pruner.training.batch_size=4"
+    )
     pruner.prune(teacher, context(teacher))
     assert [step["unmoved"] for step in watched] == [True] * 2 + [False] * 4
     assert [step["sparsity"] for step in watched[:2]] == [0.0, 0.0], "scheduled, but no score moved"
@@ -144,8 +146,9 @@ def test_soft_penalty_by_hand(
     for penalty in (0, 8):
         watched.clear()
         movement(
-            "pruner.selection=soft", "pruner.threshold=global", f"pruner.penalty={penalty}",
-            "pruner.start=0.0", "pruner.end=0.6666666666666666",
+            "pruner.selection.method=soft", f"pruner.selection.penalty={penalty}",
+            "pruner.threshold=global",
+            "pruner.schedule.start=0.0", "pruner.schedule.end=0.6666666666666666",
         ).prune(teacher, context(teacher))  # fmt: skip
         losses[penalty] = [float(step["loss"].detach()) for step in watched[:2]]
     assert losses[8][0] == losses[0][0]
@@ -158,8 +161,8 @@ def test_soft_penalty_by_hand(
         ("bert", ()),
         ("bert", ("pruner.threshold=global",)),
         ("gpt2", ("pruner.threshold=global",)),
-        ("bert", ("pruner.selection=soft", "pruner.threshold=global")),
-        ("gpt2", ("pruner.end=1.0", "pruner.training.epochs=0.9")),
+        ("bert", ("pruner.selection.method=soft", "pruner.threshold=global")),
+        ("gpt2", ("pruner.schedule.end=1.0", "pruner.training.epochs=0.9")),
         ("bert", ("pruner.training.epochs=0.6",)),
     ],
 )
@@ -193,8 +196,8 @@ def test_notes_say_what_the_threshold_alone_would_drop(
     found = {}
     for penalty, rate in ((400, 2.0), (0, 0.01)):
         soft = movement(
-            "pruner.selection=soft", "pruner.threshold=global", "pruner.sparsity=0.5",
-            f"pruner.penalty={penalty}", f"pruner.score_learning_rate={rate}",
+            "pruner.selection.method=soft", "pruner.threshold=global", "pruner.sparsity=0.5",
+            f"pruner.selection.penalty={penalty}", f"pruner.selection.learning_rate={rate}",
         )  # fmt: skip
         step = soft.prune(teacher, context(teacher)).history[-1]
         found[penalty] = step.notes["threshold_sparsity"]
@@ -212,7 +215,7 @@ def test_the_optimizer_has_weights_and_scores_once_each(
 
     handle = register_optimizer_step_pre_hook(record)
     try:
-        movement("pruner.score_learning_rate=0.07").prune(teacher, context(teacher))
+        movement("pruner.selection.learning_rate=0.07").prune(teacher, context(teacher))
     finally:
         handle.remove()
     decayed, plain, scores = groups[1]
@@ -264,12 +267,12 @@ def test_scores_that_never_move_are_refused(teacher: CompressedModel, context: C
     [
         (["pruner.sparsity=1.0"], r"Movement\.sparsity must be in \[0, 1\), got 1\.0"),
         (["pruner.threshold=row"], "threshold must be one of layer, global; got row"),
-        (["pruner.selection=hard"], "selection must be one of topk, soft; got hard"),
-        (["pruner.selection=soft"], "soft goes with threshold=global, got threshold=layer"),
-        (["pruner.penalty=-1"], "penalty must be >= 0, got -1"),
-        (["pruner.cutoff=0.5"], r"cutoff must be in \[0, 0\.5\), got 0\.5"),
-        (["pruner.score_learning_rate=0"], "score_learning_rate must be > 0, got 0"),
-        (["pruner.start=0.9"], r"Movement\.start must be below Movement\.end=0\.8, got 0\.9"),
+        (["pruner.selection.method=hard"], "method must be one of topk, soft; got hard"),
+        (["pruner.selection.method=soft"], "soft goes with threshold=global, got threshold=layer"),
+        (["pruner.selection.penalty=-1"], "penalty must be >= 0, got -1"),
+        (["pruner.selection.cutoff=0.5"], r"cutoff must be in \[0, 0\.5\), got 0\.5"),
+        (["pruner.selection.learning_rate=0"], "learning_rate must be > 0, got 0"),
+        (["pruner.schedule.start=0.9"], r"start must be below .*end=0\.8, got 0\.9"),
         (["pruner.training.epochs=0"], r"Movement\.training\.epochs must be > 0"),
         (["pruner.training.patience=3"], "patience must be null: .*; got 3"),
     ],

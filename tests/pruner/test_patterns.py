@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
 from omegaconf import OmegaConf
+from pydantic.dataclasses import dataclass
 
 from compress.interfaces import CompressedModel, Pruner, StageContext, Student
 from compress.measure.sparsity import broken_groups, check_claims, live_patterns

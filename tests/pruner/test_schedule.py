@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 
-from compress.pruner.components.schedule import SCHEDULES, progress_of, scheduled, update_steps
+from compress.pruner.components.schedule import CURVES, SparsitySchedule, progress_of, scheduled
 
 
 @pytest.mark.parametrize(
-    ("schedule", "progress", "first", "last", "sparsity"),
+    ("curve", "progress", "first", "last", "sparsity"),
     [
         ("linear", 0.25, 0.2, 0.6, 0.3),
         ("cubic", 0.5, 0.0, 0.8, 0.7),  # 0.8 - 0.8 / 8
@@ -17,16 +17,14 @@ from compress.pruner.components.schedule import SCHEDULES, progress_of, schedule
         ("exponential", 1 / 3, 0.5, 0.9375, 0.75),  # 1/2, 1/4, 1/8, 1/16
     ],
 )
-def test_by_hand(
-    schedule: str, progress: float, first: float, last: float, sparsity: float
-) -> None:
-    assert scheduled(schedule, progress, first, last) == pytest.approx(sparsity)
+def test_by_hand(curve: str, progress: float, first: float, last: float, sparsity: float) -> None:
+    assert scheduled(curve, progress, first, last) == pytest.approx(sparsity)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("curve", CURVES)
 @pytest.mark.parametrize(("first", "last"), [(0.0, 0.3), (0.1, 0.7), (0.5, 0.5), (0.0, 0.0)])
-def test_it_grows_from_first_to_exactly_last(schedule: str, first: float, last: float) -> None:
-    values = [scheduled(schedule, step / 7, first, last) for step in range(8)]
+def test_it_grows_from_first_to_exactly_last(curve: str, first: float, last: float) -> None:
+    values = [scheduled(curve, step / 7, first, last) for step in range(8)]
     assert values[0] == pytest.approx(first)
     assert values[-1] == last
     assert all(b >= a - 1e-12 for a, b in itertools.pairwise(values))
@@ -52,4 +50,7 @@ def test_progress_stands_still_before_start_and_after_end() -> None:
 def test_updates_always_end_at_the_end(
     steps: int, start: float, end: float, frequency: int, updates: tuple[int, ...]
 ) -> None:
-    assert update_steps(steps, start, end, frequency) == updates
+    schedule = SparsitySchedule(
+        curve="cubic", start_sparsity=0.0, start=start, end=end, frequency=frequency
+    )
+    assert schedule.update_steps(steps) == updates

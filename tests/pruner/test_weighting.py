@@ -154,7 +154,9 @@ def test_later_blocks_see_the_factorized_ones_before_them(
             return input_norm(name, moment, *rest)  # type: ignore[arg-type]
 
         monkeypatch.setattr("compress.pruner.components.weighting.input_norm", spy)
-        lowrank(weighting="input", rank="fixed", fixed=rank).prune(teacher, context(teacher))
+        lowrank(weighting=dict(method="input"), rank=dict(by="fixed", fixed=rank)).prune(
+            teacher, context(teacher)
+        )
     per_block = len(seen[1]) // teacher.module.config.num_hidden_layers
     assert all(map(torch.equal, seen[1][:per_block], seen[7][:per_block]))
     assert not torch.allclose(seen[1][per_block], seen[7][per_block])

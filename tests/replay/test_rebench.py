@@ -7,11 +7,12 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from pydantic.dataclasses import dataclass
 from rich.console import Console
 
 from compress.build import build_run

@@ -19,7 +19,7 @@ from tests.slow import slow
         ("quantizer=int4_weight_only", "quantizer.embeddings=int4"),
         ("pruner=heads", "pruner.sparsity=0.5"),
         ("pruner=neurons", "pruner.sparsity=0.5", "quantizer=int8_weight_only"),
-        ("pruner=lowrank", "pruner.rank=fixed", "pruner.fixed=2"),
+        ("pruner=lowrank", "pruner.rank.by=fixed", "pruner.rank.fixed=2"),
     ],
 )
 def test_what_is_foreseen_holds(
@@ -39,8 +39,8 @@ def test_what_is_foreseen_holds(
     [
         ("pruner=vocabulary",),
         ("pruner=heads", "pruner.sparsity=0.5", "pruner.allocation=global"),
-        ("pruner=lowrank", "pruner.rank=energy"),
-        ("pruner=lowrank", "pruner.denoise=hard"),
+        ("pruner=lowrank", "pruner.rank.by=energy"),
+        ("pruner=lowrank", "pruner.denoise.method=hard"),
         ("pruner=chain", "pruner.steps.heads.allocation=global"),
     ],
 )

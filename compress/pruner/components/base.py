@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
 from jaxtyping import Bool
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from compress.interfaces import CompressedModel, Pruner, StageContext, Step
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 PEAK_MEMORY = "peak_memory_bytes"
 
 
-@dataclass
+@dataclasses.dataclass
 class PruningState:
     """A private copy of a model, to be changed in place, and what is claimed of it.
 
@@ -49,10 +50,10 @@ class PruningState:
     module: PreTrainedModel
     tokenizer: Processor
     history: tuple[Step, ...]
-    zeros: dict[str, int] = field(default_factory=dict)
-    shapes: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
-    patterns: dict[str, tuple[int, int]] = field(default_factory=dict)
-    notes: dict[str, Any] = field(default_factory=dict)
+    zeros: dict[str, int] = dataclasses.field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...] | None] = dataclasses.field(default_factory=dict)
+    patterns: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @torch.no_grad()
     def mask_(self, name: str, linear: Linear, mask: Bool[Tensor, "out in"]) -> None:
@@ -99,7 +100,7 @@ class BasePruner(Pruner, ABC):
         """Itself without recovery, then itself."""
         if self.recovery.epochs == 0:
             return [("pruner", self)]
-        bare = replace(self, recovery=replace(self.recovery, epochs=0.0))
+        bare = dataclasses.replace(self, recovery=dataclasses.replace(self.recovery, epochs=0.0))
         return [("pruner", bare), ("pruner: recovery", self)]
 
     @final
@@ -123,7 +124,9 @@ class BasePruner(Pruner, ABC):
             work.notes[PEAK_MEMORY] = live.peak
         _claim_again(work)
         step = Step("pruner", self.describe(), work.zeros, work.shapes, work.patterns, work.notes)
-        pruned = replace(model.then(work.module.to("cpu"), step), tokenizer=work.tokenizer)
+        pruned = dataclasses.replace(
+            model.then(work.module.to("cpu"), step), tokenizer=work.tokenizer
+        )
         if self.recovery.epochs == 0:
             return pruned
         curve = distill_(pruned.module, pruned.tokenizer, self.recovery, ctx, held_masks(pruned))

@@ -17,10 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float
+from pydantic.dataclasses import dataclass
 from torch import Tensor
+
+from compress.config.errors import ConfigError
+from compress.config.fields import NotNegativeInt, OneOf
+from compress.config.settings import Settings
 
 GRID = 2**14  # of the trapezoid rule: the median is right to 1e-7
 
@@ -88,23 +94,45 @@ def shrink(singular: Float[Tensor, " n"], beta: float) -> Float[Tensor, " kept"]
     return inner.clamp(min=0).sqrt() / kept
 
 
-def denoised(
-    singular: Float[Tensor, " n"], beta: float, method: str, least: int
-) -> Float[Tensor, " kept"]:
-    """The singular values that a method leaves, but the `least` largest as they are in any case.
-
-    Args:
-        singular: all of a matrix, in descending order.
-        beta: its short side over its long side.
-        method: one of `DENOISERS`.
-        least: 0 for no such limit, and for methods that change what they leave.
-    """
-    kept = DENOISERS[method](singular, beta)
-    return kept if len(kept) >= least else singular[:least]
-
-
 DENOISERS: dict[str, Callable[[Float[Tensor, " n"], float], Float[Tensor, " kept"]]] = {
     "none": keep_all,
     "hard": hard_threshold,
     "shrink": shrink,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Denoise(Settings):
+    """Which singular values are dropped as noise before the rank is chosen.
+
+    Attributes:
+        method: "none"; "hard" drops the singular values that noise could have made; "shrink" also
+            takes the noise's share off the others.
+        min: so many singular values, the largest, stay whatever "hard" takes for noise.
+    """
+
+    method: Annotated[str, OneOf(DENOISERS)]
+    min: NotNegativeInt
+
+    def __post_init__(self) -> None:
+        """Checks that the values go together.
+
+        Raises:
+            ConfigError: they do not.
+        """
+        super().__post_init__()
+        if self.min and self.method != "hard":
+            raise ConfigError(
+                "Denoise.min must be 0 but with method=hard, which leaves singular values as they "
+                f"are; got min={self.min}, method={self.method}"
+            )
+
+    def left(self, singular: Float[Tensor, " n"], beta: float) -> Float[Tensor, " kept"]:
+        """The singular values that are not noise.
+
+        Args:
+            singular: all of a matrix, in descending order.
+            beta: its short side over its long side.
+        """
+        kept = DENOISERS[self.method](singular, beta)
+        return kept if len(kept) >= self.min else singular[: self.min]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, final
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.config.errors import ConfigError
-from compress.config.settings import check_choice, check_fraction, parse_pattern
+from compress.config.fields import Fraction, OneOf
+from compress.config.settings import parse_pattern
 from compress.interfaces import StageContext
 from compress.pruner.components.base import BasePruner, PruningState
 from compress.pruner.components.masks import (
@@ -36,7 +37,7 @@ class SparsePruner(BasePruner, ABC):
     """A pruner that sets weights of the transformer's Linear layers to zero.
 
     Attributes:
-        sparsity: fraction of the weights in scope set to zero, in [0, 1).
+        sparsity: fraction of the weights in scope set to zero.
         scope: which Linear layers: "all" (of the blocks), "attention", "ffn", or a pattern of
             names such as "*.0.*".
         pattern: N:M, such as "2:4": the N best of every M consecutive weights of a row stay. Null
@@ -45,7 +46,7 @@ class SparsePruner(BasePruner, ABC):
 
     knobs = ("sparsity", "pattern")
 
-    sparsity: float
+    sparsity: Fraction
     scope: str
     pattern: str | None
 
@@ -56,7 +57,6 @@ class SparsePruner(BasePruner, ABC):
             ConfigError: one is outside what it may be, or two contradict each other.
         """
         super().__post_init__()
-        check_fraction(self, "sparsity")
         check_pattern(self, self.pattern, self.sparsity)
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
@@ -85,7 +85,7 @@ class MaskPruner(SparsePruner, ABC):
     """
 
     calibrated: ClassVar[bool] = False
-    threshold: str
+    threshold: Annotated[str, OneOf((ROW, LAYER, GLOBAL))]
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -94,7 +94,9 @@ class MaskPruner(SparsePruner, ABC):
             ConfigError: one is outside what it may be, or two contradict each other.
         """
         super().__post_init__()
-        check_choice(self, "threshold", (ROW, LAYER) if self.calibrated else (ROW, LAYER, GLOBAL))
+        if self.calibrated and self.threshold == GLOBAL:
+            name = type(self).__name__
+            raise ConfigError(f"{name}.threshold must be one of {ROW}, {LAYER}, got {GLOBAL!r}")
         if self.pattern and self.threshold == GLOBAL:
             name = type(self).__name__
             raise ConfigError(f"{name}.pattern goes with threshold=layer, got threshold=global")

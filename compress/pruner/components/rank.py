@@ -1,9 +1,68 @@
-"""Ranks of factorized layers: what a rule asks for, and what saves any weights. Pure."""
+"""Ranks of factorized layers: what a rule asks for, and what saves any weights."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from jaxtyping import Float
+from pydantic.dataclasses import dataclass
 from torch import Tensor
+
+from compress.config.errors import ConfigError
+from compress.config.fields import PositiveInt, Share
+from compress.config.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankRule(Settings):
+    """What chooses each layer's rank.
+
+    Attributes:
+        by: "sparsity" of the pruner, "energy" or "fixed"; the other two are not consulted. By
+            sparsity, the rank is (1 - sparsity) · out · in / (out + in), rounded down.
+        energy: the share of Σσ² to keep, in (0, 1], with the fewest singular values; of those that
+            the norm and the denoising leave.
+        fixed: the rank itself.
+        min: at least this rank, whatever the rule says. Denoising can leave less.
+        max: at most this rank; null for no limit.
+    """
+
+    by: Literal["sparsity", "energy", "fixed"]
+    energy: Share
+    fixed: PositiveInt
+    min: PositiveInt
+    max: PositiveInt | None
+
+    def __post_init__(self) -> None:
+        """Checks that the limits leave a rank.
+
+        Raises:
+            ConfigError: they do not.
+        """
+        super().__post_init__()
+        if self.max is not None and self.max < self.min:
+            raise ConfigError(
+                f"RankRule.max must be null or at least min={self.min}, got {self.max}"
+            )
+
+    def rank(
+        self, shape: tuple[int, int], sparsity: float, singular: Float[Tensor, " n"] | None
+    ) -> int:
+        """The rank of a layer; without singular values, the largest that it can have.
+
+        Args:
+            shape: outputs and inputs of the layer.
+            sparsity: the share of its weights to remove.
+            singular: its singular values, in descending order.
+        """
+        limit = min(shape) if singular is None else len(singular)
+        if self.by == "sparsity":
+            asked = ratio_rank(shape, 1 - sparsity)
+        elif self.by == "fixed":
+            asked = self.fixed
+        else:
+            asked = break_even(shape) if singular is None else energy_rank(singular, self.energy)
+        return min(max(asked, self.min), limit, self.max or limit)
 
 
 def energy_rank(singular: Float[Tensor, " n"], energy: float) -> int:

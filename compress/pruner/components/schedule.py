@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Annotated
+
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
-from compress.config.settings import Settings, check_fraction
+from compress.config.fields import Fraction, OneOf, PositiveInt, UnitInterval
+from compress.config.settings import Settings
 from compress.training.distillation import Distillation
 
 
@@ -26,14 +30,14 @@ def exponential(progress: float, first: float, last: float) -> float:
     return 1 - kept
 
 
-SCHEDULES: Mapping[str, Callable[[float, float, float], float]] = MappingProxyType(
+CURVES: Mapping[str, Callable[[float, float, float], float]] = MappingProxyType(
     {"linear": linear, "cubic": cubic, "exponential": exponential}
 )
 
 
-def scheduled(schedule: str, progress: float, first: float, last: float) -> float:
+def scheduled(curve: str, progress: float, first: float, last: float) -> float:
     """The sparsity at a progress in [0, 1] from `first` to `last`; at 1 it is `last` to the bit."""
-    return last if progress >= 1 else SCHEDULES[schedule](progress, first, last)
+    return last if progress >= 1 else CURVES[curve](progress, first, last)
 
 
 def progress_of(position: float, start: float, end: float) -> float:
@@ -41,26 +45,51 @@ def progress_of(position: float, start: float, end: float) -> float:
     return min(max((position - start) / (end - start), 0.0), 1.0)
 
 
-def update_steps(steps: int, start: float, end: float, frequency: int) -> tuple[int, ...]:
-    """After how many of `steps` optimizer steps the masks are updated; 0 is before the first.
+@dataclass(frozen=True, kw_only=True)
+class Span(Settings):
+    """The part of a training in which a model is pruned, in fractions of all its steps.
 
-    Every `frequency` steps from `start` on, and always at `end`, both to the nearest step.
+    Attributes:
+        start: when pruning begins; 0 is before the first step.
+        end: when sparsity is reached in full; 1 is after the last step.
     """
-    first, last = round(start * steps), round(end * steps)
-    return (*range(first, last, frequency), last)
+
+    start: UnitInterval
+    end: UnitInterval
+
+    def __post_init__(self) -> None:
+        """Checks that the span has a length.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        super().__post_init__()
+        if self.start >= self.end:
+            name = type(self).__name__
+            raise ConfigError(f"{name}.start must be below {name}.end={self.end}, got {self.start}")
 
 
-def check_span(settings: Settings, start: float, end: float) -> None:
-    """Checks the fractions of all steps at which sparsity starts and stops to grow.
+@dataclass(frozen=True, kw_only=True)
+class SparsitySchedule(Span):
+    """How sparsity grows from update to update.
 
-    Raises:
-        ConfigError: not 0 <= start < end <= 1.
+    Attributes:
+        curve: "linear", "cubic" (Zhu & Gupta's) or "exponential".
+        start_sparsity: of the first update.
+        frequency: steps from one update to the next.
     """
-    check_fraction(settings, "start", closed=True)
-    check_fraction(settings, "end", closed=True)
-    if start >= end:
-        name = type(settings).__name__
-        raise ConfigError(f"{name}.start must be below {name}.end={end}, got {start}")
+
+    curve: Annotated[str, OneOf(CURVES)]
+    start_sparsity: Fraction
+    frequency: PositiveInt
+
+    def update_steps(self, steps: int) -> tuple[int, ...]:
+        """After how many of `steps` optimizer steps the masks are updated; 0 is before the first.
+
+        Every `frequency` steps from `start` on, and always at `end`, both to the nearest step.
+        """
+        first, last = round(self.start * steps), round(self.end * steps)
+        return (*range(first, last, self.frequency), last)
 
 
 def check_trains(settings: Settings, training: Distillation) -> None:

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 from jaxtyping import Float, Int
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.config.errors import ConfigError
-from compress.config.settings import check_choice, check_fraction, check_positive
+from compress.config.fields import Fraction, OneOf, PositiveInt
 from compress.interfaces import StageContext
 from compress.pruner.components.base import BasePruner, PruningState
 from compress.pruner.components.importance import IMPORTANCES, Scores, Sites
@@ -37,7 +37,7 @@ class UnitPruner(BasePruner, ABC):
     """Takes the units out of each layer that matter least.
 
     Attributes:
-        sparsity: fraction of all units to remove, in [0, 1); 0 leaves the model as it is. It is
+        sparsity: fraction of all units to remove; 0 leaves the model as it is. It is
             met to the nearest number of units that `round_to` allows; `notes` has the real one.
         importance: "l1", "random", "taylor" or "activation": see `importance.py`.
         allocation: "uniform" takes the asked fraction of every layer; under "global" the units of
@@ -53,22 +53,10 @@ class UnitPruner(BasePruner, ABC):
     few: ClassVar[bool]
     knobs = ("sparsity",)
 
-    sparsity: float
-    importance: str
-    allocation: str
-    round_to: int
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
-        super().__post_init__()
-        check_fraction(self, "sparsity")
-        check_choice(self, "importance", tuple(IMPORTANCES))
-        check_choice(self, "allocation", tuple(ALLOCATIONS))
-        check_positive(self, "round_to")
+    sparsity: Fraction
+    importance: Annotated[str, OneOf(IMPORTANCES)]
+    allocation: Annotated[str, OneOf(ALLOCATIONS)]
+    round_to: PositiveInt
 
     @abstractmethod
     def units(self, block: Block) -> Units:

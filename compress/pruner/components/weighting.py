@@ -21,16 +21,20 @@ in memory at a time; gradients are those of the intact model, with one weight's 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from compress.config.errors import UserError
+from compress.config.fields import NotNegative, OneOf
+from compress.config.settings import Settings
 from compress.interfaces import StageContext
 from compress.pruner.components.base import PruningState
 from compress.transformer.blocks import weight_matrix
@@ -45,7 +49,7 @@ from compress.transformer.stacks import LINEARS, Linear
 ALPHA = 0.5  # ASVD, section 4.1
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Norm:
     """‖diag(rows) · E · columns‖ of an error E, in double precision.
 
@@ -186,6 +190,19 @@ WEIGHTINGS: dict[str, Callable[[PruningState, Shapes, StageContext, float, Use],
     "activation": weigh_by_activations,
     "fisher": weigh_by_fisher,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighting(Settings):
+    """Whose errors a factorization keeps small.
+
+    Attributes:
+        method: "none", "input", "activation" or "fisher".
+        damping: added to the method's statistic, as a share of its mean.
+    """
+
+    method: Annotated[str, OneOf(WEIGHTINGS)]
+    damping: NotNegative
 
 
 def fisher_rows(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import torch
 from jaxtyping import Float, Int8
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from compress.config.settings import check_choice
+from compress.config.fields import OneOf
 from compress.interfaces import Quantizer
 from compress.quantizer.components.torch_format import TorchFormat
 from compress.transformer.blocks import every_linear, shape_of, weight_matrix
@@ -40,16 +40,7 @@ class LinearFormat(Quantizer, TorchFormat):
             int4; see `compress.transformer.quantized_embedding`.
     """
 
-    embeddings: str
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
-        super().__post_init__()
-        check_choice(self, "embeddings", CHOICES)
+    embeddings: Annotated[str, OneOf(CHOICES)]
 
     def check(self, skeleton: PreTrainedModel) -> None:
         """Refuses embeddings that the model does not have or that cannot be quantized.

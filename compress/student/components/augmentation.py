@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError, UserError
-from compress.config.settings import Settings, check_fraction, check_positive
+from compress.config.fields import Fraction, PositiveInt
+from compress.config.settings import Settings
 from compress.task.components.text import TextSplit
 
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ class WordNoise(Augmentation):
         copies: made of each text.
         swap: number of swaps as a share of a text's words, rounded down but at least one; in
             [0, 1), 0 for none.
-        deletion: probability that a word is left out, in [0, 1).
+        deletion: probability that a word is left out.
     """
 
-    copies: int
-    swap: float
-    deletion: float
+    copies: PositiveInt
+    swap: Fraction
+    deletion: Fraction
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -67,9 +68,6 @@ class WordNoise(Augmentation):
             ConfigError: one is outside what it may be, or the copies would be equal.
         """
         super().__post_init__()
-        check_positive(self, "copies")
-        check_fraction(self, "swap")
-        check_fraction(self, "deletion")
         if not (self.swap or self.deletion):
             raise ConfigError("WordNoise needs swap or deletion above 0, got 0 for both")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, final
+
+from pydantic.dataclasses import dataclass
 
 from compress.interfaces import CompressedModel, StageContext, Step, Student
 from compress.records.curve import CurvePoint, curve_notes
@@ -79,7 +81,7 @@ class BaseStudent(Student, ABC):
                 module,
                 tokenizer,
                 ctx.data,
-                self.distillation.training(),
+                self.distillation,
                 objective,
                 device=ctx.device,
                 seed=ctx.seed,

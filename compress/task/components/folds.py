@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import replace
+from typing import Annotated, Self
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError, UserError
+from compress.config.fields import PositiveInt
 from compress.task.components.sampling import LABEL, SampledTask, hold_out
 from compress.task.components.strata import strata
 
@@ -32,8 +35,8 @@ class FoldedTask(SampledTask, ABC):
         fold: which of them are the evaluation rows, from 1; null for each of them in turn.
     """
 
-    folds: int | None
-    fold: int | None
+    folds: Annotated[int, Field(ge=2)] | None
+    fold: PositiveInt | None
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -43,9 +46,7 @@ class FoldedTask(SampledTask, ABC):
         """
         super().__post_init__()
         name = type(self).__name__
-        if self.folds is not None and self.folds < 2:
-            raise ConfigError(f"{name}.folds must be >= 2, or null for none; got {self.folds}")
-        if self.fold is not None and not 1 <= self.fold <= (self.folds or 0):
+        if self.fold is not None and self.fold > (self.folds or 0):
             allowed = f"from 1 to the {self.folds} folds" if self.folds else "null without folds"
             raise ConfigError(f"{name}.fold must be {allowed}, got {self.fold}")
 

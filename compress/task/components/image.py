@@ -7,19 +7,20 @@ would take 6 GB as numbers.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int, UInt8
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from compress.config.settings import check_fraction
+from compress.config.fields import Fraction
 from compress.interfaces import Split
 from compress.problem.classification import Classification
 from compress.task.components.picture import HeldImage, Picture, Pixels
@@ -36,7 +37,7 @@ DRAWN = "by row and reading"  # how variations are drawn: part of what identifie
 LIKELY = 5  # classes; with no more of them every image is among the five likeliest
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Variation:
     """How an image is changed each time that training sees it.
 
@@ -153,21 +154,14 @@ class ImageTask(SampledTask, ABC):
     """A task whose rows are images.
 
     Attributes:
-        crop: see `Variation`; in [0, 1).
-        flip: likewise; only where an image and its mirror image are of one class.
+        crop: in training, an image is framed in black by this share of its sides, and a part of
+            its own size is cut out at random; 0 for none.
+        flip: in training, every other image is mirrored; false where a mirrored image is of
+            another class.
     """
 
-    crop: float
+    crop: Fraction
     flip: bool
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
-        super().__post_init__()
-        check_fraction(self, "crop")
 
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:

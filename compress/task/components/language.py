@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, final
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError, UserError
-from compress.config.settings import check_positive, check_seed
+from compress.config.fields import PositiveInt, Seed
 from compress.interfaces import Head, Task, TaskData, TrainingData
 from compress.problem.language import LanguageModelling
 from compress.task.components.sampling import check_reads
@@ -23,7 +26,7 @@ JOIN = "\n\n"  # between documents, as in the reference implementations
 ENCODING = "utf-8"
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Passage:
     """A text and which one it is, in words."""
 
@@ -50,11 +53,11 @@ class LanguageTask(Task, ABC):
 
     head: ClassVar[Head] = "language_model"
 
-    context: int | None
-    stride: int | None
-    limit: int | None
-    seed: int
-    calibration_samples: int
+    context: Annotated[int, Field(ge=2)] | None
+    stride: PositiveInt | None
+    limit: Annotated[int, Field(ge=2)] | None
+    seed: Seed
+    calibration_samples: PositiveInt
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -63,12 +66,7 @@ class LanguageTask(Task, ABC):
             ConfigError: one is outside what it may be.
         """
         super().__post_init__()
-        check_positive(self, "stride", "limit", "calibration_samples")
-        check_seed(f"{type(self).__name__}.seed", self.seed)
         name = type(self).__name__
-        for field, value in (("context", self.context), ("limit", self.limit)):
-            if value is not None and value < 2:
-                raise ConfigError(f"{name}.{field} must be at least 2, got {value}")
         if self.context and self.stride and self.stride > self.context:
             raise ConfigError(
                 f"{name}.stride must be at most context={self.context}, got {self.stride}: tokens "

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 import pandas as pd
+from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError, UserError, first_line
-from compress.config.settings import check_fraction, check_positive, check_seed
+from compress.config.fields import PositiveInt, Seed
 from compress.interfaces import Problem, Split, Task, TaskData, TrainingData
 from compress.task.components.strata import strata
 
@@ -33,19 +33,9 @@ class SampledTask(Task, ABC):
         calibration_samples: train rows that pruners and quantizers may look at.
     """
 
-    limit: int | None
-    seed: int
-    calibration_samples: int
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
-        super().__post_init__()
-        check_positive(self, "limit", "calibration_samples")
-        check_seed(f"{type(self).__name__}.seed", self.seed)
+    limit: PositiveInt | None
+    seed: Seed
+    calibration_samples: PositiveInt
 
     @abstractmethod
     def make_split(self, role: str, name: str, rows: pd.DataFrame) -> Split:
@@ -94,13 +84,9 @@ def check_held_out(task: Task, rows: str) -> None:
         rows: what a row is, in the plural.
 
     Raises:
-        ConfigError: one is not in (0, 1), or nothing is left to train on.
+        ConfigError: nothing is left to train on.
     """
-    fractions = []
-    for name in ("validation_fraction", "evaluation_fraction"):
-        check_fraction(task, name)
-        check_positive(task, name)
-        fractions.append(getattr(task, name))
+    fractions = [getattr(task, f"{split}_fraction") for split in ("validation", "evaluation")]
     if sum(fractions) >= 1:
         raise ConfigError(
             f"{type(task).__name__}.validation_fraction and evaluation_fraction must leave {rows} "

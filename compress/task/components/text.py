@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 from abc import ABC
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import pandas as pd
 import torch
 from jaxtyping import Shaped
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.config.errors import ConfigError, UserError
-from compress.config.settings import check_positive
+from compress.config.fields import PositiveInt
 from compress.interfaces import Split
 from compress.task.components.sampling import LABEL, SampledTask, check_reads
 from compress.transformer.positions import position_count
@@ -93,16 +93,7 @@ class TextTask(SampledTask, ABC):
         max_length: rows are cut to this many tokens.
     """
 
-    max_length: int
-
-    def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
-        super().__post_init__()
-        check_positive(self, "max_length")
+    max_length: PositiveInt
 
     @final
     def check_model(self, model: PreTrainedModel) -> None:

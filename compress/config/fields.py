@@ -1,0 +1,38 @@
+"""Types of settings: what a field may hold, declared where the field stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+# What random generators take: numpy's legacy one has the narrowest seed, of 32 bits.
+LARGEST_SEED = 2**32 - 1
+
+
+class OneOf:
+    """Marks a text field that holds one name of a table: `Annotated[str, OneOf(IMPORTANCES)]`.
+
+    `Literal` is for names that stand nowhere else.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """Takes the names in the order that messages list them."""
+        self.names = tuple(names)
+
+    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Accepts the names and nothing else."""
+        return core_schema.literal_schema(list(self.names))
+
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
+UnitInterval = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+PositiveInt = Annotated[int, Field(gt=0)]
+NotNegativeInt = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
