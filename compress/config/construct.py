@@ -64,7 +64,10 @@ def _built(key: str, value: Any) -> Any:
         return cls(**made)
     except (ConfigError, ConfigTypeError) as error:
         # Settings know their class, not where in a config they stand.
-        raise type(error)(str(error).replace(f"{cls.__name__}.", f"{key}.")) from error
+        name, words = cls.__name__, str(error).replace(f"{cls.__name__}.", f"{key}.")
+        if words.startswith(f"{name} "):
+            words = f"{key} ({name}){words.removeprefix(name)}"
+        raise type(error)(words) from error
 
 
 def settings_class(key: str, target: Any) -> type[Settings]:
