@@ -27,7 +27,7 @@ from compress.core.monitor import Rejected
 from compress.records.metrics import objective_values
 from compress.records.schema import FILE, SCHEMA, RunRecord, read_record, write_record
 from compress.records.words import summary_words
-from compress.store.claims import check_cache, check_inputs, own_folder, shared_folder
+from compress.store.folder_locks import check_cache, check_inputs, own_folder, shared_folder
 from compress.store.run_folder import holds_result
 from compress.system.processes import start_server
 from compress.tracker.components.tracking import Tracker

@@ -21,7 +21,7 @@ from compress.records.schema import Data, RunRecord, write_record
 from compress.stage.between import measure_between
 from compress.stage.forecast import forecast
 from compress.stage.run import Run
-from compress.stage.stages import compress, read_back, read_subject, write
+from compress.stage.stages import compress, load_measured, read_back, write
 from compress.store.baseline import keep_baseline
 from compress.store.card import write_card
 from compress.store.run_folder import MODEL_FOLDER, clear_run, make_fold
@@ -98,7 +98,7 @@ def _execute_one(run: Run, folder: Path, shared: Path, record: RunRecord) -> Run
         kept = keep_baseline(ctx.teacher, shared)
         with measuring:
             candidate = read_back(exported, model, ctx, folder / MODEL_FOLDER)
-            baseline = read_subject(kept, run.device, ctx.teacher.digest)
+            baseline = load_measured(kept, run.device, ctx.teacher.digest)
             monitor().stage("score")
             measured = measure(candidate, baseline, data, run.device, run.seed, store, shared)
             between = measure_between(run, ctx, data, store, baseline, shared)

@@ -22,10 +22,10 @@ from compress.config.compose import CONF, compose_config
 from compress.config.ending import Parser, one_line_ending
 from compress.interfaces import Device
 from compress.measure.environment import environment
-from compress.measure.latency import Contender, Timing, fill_shapes, measure_latency
+from compress.measure.latency import TimedModel, Timing, fill_shapes, measure_latency
 from compress.report.written import check_page
 from compress.stage.run import Run
-from compress.stage.stages import compress, read_subject
+from compress.stage.stages import compress, load_measured
 
 # First, so that the user's own come after them.
 OVERRIDES = ("device.benchmark.shapes=[[1,32],[1,128]]",)
@@ -70,14 +70,16 @@ def measure_noise(run: Run, repeats: int, busy: bool) -> Iterator[str]:
         f"{settings.target_ci_width:g}."
     )
     with device.session():
-        contender = _teacher(run)
-        yield from _section("Nothing else running", contender, device, repeats)
+        timed_model = _teacher(run)
+        yield from _section("Nothing else running", timed_model, device, repeats)
         if busy:
             with _busy_process():
-                yield from _section("Beside a process that multiplies", contender, device, repeats)
+                yield from _section(
+                    "Beside a process that multiplies", timed_model, device, repeats
+                )
 
 
-def _teacher(run: Run) -> Contender:
+def _teacher(run: Run) -> TimedModel:
     """The teacher's folder, with a batch of each shape."""
     with (
         TemporaryDirectory() as folder,
@@ -85,15 +87,15 @@ def _teacher(run: Run) -> Contender:
     ):
         _, ctx = compress(run, run.task.load().training, store)
     assert ctx.teacher.folder is not None, "every stage's model is stored"
-    subject = read_subject(ctx.teacher.folder, run.device)
+    subject = load_measured(ctx.teacher.folder, run.device)
     shapes = run.device.benchmark.shapes
-    return Contender(subject.folder, fill_shapes(subject.model, ctx.data.calibration, shapes))
+    return TimedModel(subject.folder, fill_shapes(subject.model, ctx.data.calibration, shapes))
 
 
-def _section(title: str, contender: Contender, device: Device, repeats: int) -> Iterator[str]:
+def _section(title: str, timed_model: TimedModel, device: Device, repeats: int) -> Iterator[str]:
     print(title)  # noqa: T201
     started = time.perf_counter()
-    found = [_repeat(contender, device, seed) for seed in range(repeats)]
+    found = [_repeat(timed_model, device, seed) for seed in range(repeats)]
     minutes = (time.perf_counter() - started) / 60
     yield from ("", f"## {title}", "", f"{repeats} repeats, {minutes:.1f} minutes.", "")
     shapes = [f"{timing.batch}×{timing.length}" for timing in found[0]]
@@ -109,8 +111,8 @@ def _section(title: str, contender: Contender, device: Device, repeats: int) -> 
         print(_summary(shape, intervals))  # noqa: T201
 
 
-def _repeat(contender: Contender, device: Device, seed: int) -> Repeat:
-    timings = measure_latency(contender, contender, device, seed).shapes
+def _repeat(timed_model: TimedModel, device: Device, seed: int) -> Repeat:
+    timings = measure_latency(timed_model, timed_model, device, seed).shapes
     print(*(_interval(timing, seed) for timing in timings), sep="  ", flush=True)  # noqa: T201
     return timings
 

@@ -106,7 +106,10 @@ TABLE = [
     ("task=csv task.path={tmp}/none.csv", "none.csv does not exist, or is no file"),
     ("task=csv task.path={tmp}/mine.csv task.label=x", "column 'x' is not among its columns: text"),
     ("task=csv task.path={tmp}/mine.csv task.folds=1", "task.folds must be >= 2, or null for none"),
-    ("task=csv task.path={tmp}/mine.csv task.fold=2", "task.fold must be null without folds, got 2"),
+    (
+        "task=csv task.path={tmp}/mine.csv task.fold=2",
+        "task.fold must be null without folds, got 2",
+    ),
     ("task=digits task.folds=3 task.fold=4", "task.fold must be from 1 to the 3 folds, got 4"),
     (
         "task=csv task.path={tmp}/mine.csv task.folds=5 task.evaluation_path={tmp}/mine.csv",
@@ -157,7 +160,10 @@ TABLE = [
         "task=wikitext2 {llama} task.path={tmp}/wiki device.benchmark.generation.prompt=500",
         "device.benchmark.generation has 500 + 64 tokens, the teacher takes at most 512",
     ),
-    ("device.benchmark.generation.new_tokens=1", "device.benchmark.generation.new_tokens must be >= 2, got 1"),
+    (
+        "device.benchmark.generation.new_tokens=1",
+        "device.benchmark.generation.new_tokens must be >= 2, got 1",
+    ),
     ("task=wikitext2 teacher=vit_scratch", "classifies images, the task needs a language_model"),
     ("teacher=vit_scratch", "the task Reviews has texts, but ViTForImageClassification reads ima"),
     ("teacher=vit_base", "google/vit-base-patch16-224 not found"),

@@ -17,7 +17,7 @@ from compress.config.errors import ConfigError, UserError
 from compress.config.settings import Settings
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, Student
 from compress.measure.score import predict_all
-from compress.measure.sparsity import check_claims, live_zeros
+from compress.measure.sparsity import check_history, live_zeros
 from compress.quantizer.components.torch_format import TorchFormat
 from compress.runtime.onnxruntime import OnnxRuntime
 from compress.stage.pairs import every_quantizer
@@ -97,7 +97,7 @@ def test_pruner_keeps_the_contract(
     skeleton = pruner.check(skeleton)
     pruned = pruner.prune(teacher, context(teacher))
     assert all(torch.equal(before[k], v) for k, v in teacher.module.state_dict().items())
-    check_claims(pruned.history, pruned.module.named_parameters())
+    check_history(pruned.history, pruned.module.named_parameters())
     if name not in SHAPES_DEPEND_ON_ROWS:
         shapes = [
             {k: v.shape for k, v in m.state_dict().items()} for m in (skeleton, pruned.module)
@@ -121,7 +121,7 @@ def test_recovery_trains_and_holds_zeros_and_shapes(
         assert weight.shape == other.shape
         moved += int((weight != other).sum())
     assert moved > 0
-    check_claims(trained.history, trained.module.named_parameters())
+    check_history(trained.history, trained.module.named_parameters())
     for weight in live_zeros(bare.history):
         zeros = [made.module.get_parameter(weight) == 0 for made in (bare, trained)]
         assert torch.equal(*zeros)
@@ -170,7 +170,7 @@ def test_a_format_that_torch_lacks_reloads_from_onnx_runtime(
     pair = [predict_all(m, ctx.data.validation, 4) for m in (exported.reference, load(tmp_path))]
     # Logits are up to 0.08 there, and 0.011 off at most.
     assert (pair[0] - pair[1]).abs().max() < 0.02
-    check_claims(read_manifest(tmp_path).history, load(tmp_path).weights())
+    check_history(read_manifest(tmp_path).history, load(tmp_path).weights())
 
 
 def test_an_unknown_target_is_refused() -> None:
@@ -206,4 +206,4 @@ def _check_round_trip(
     pair = [predict_all(m, ctx.data.validation, 4) for m in (exported, reloaded)]
     assert torch.equal(*pair)
     assert pair[0].isfinite().all()
-    check_claims(read_manifest(folder).history, reloaded.weights())
+    check_history(read_manifest(folder).history, reloaded.weights())

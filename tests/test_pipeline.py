@@ -18,7 +18,7 @@ from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, TrainingData
 from compress.records.schema import RunRecord, write_record
 from compress.report.write import write_report
-from compress.stage.stages import read_subject
+from compress.stage.stages import load_measured
 from compress.transformer.blocks import block_linears
 from compress.transformer.torch_model import TorchModel
 from scripts.export import export
@@ -189,7 +189,7 @@ def test_a_folder_says_which_weights_are_compressible(
     assert isinstance(form, Quantizer)
     model = prune.prune(teacher, context(teacher))
     torch_export(model, form, tmp_path / "model")
-    found = read_subject(tmp_path / "model", device).compressible
+    found = load_measured(tmp_path / "model", device).compressible
     assert found == {f"{name}.weight" for name in block_linears(model.module)}
 
 

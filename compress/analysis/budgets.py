@@ -131,14 +131,14 @@ def candidate(name: str, record: RunRecord, split: Split, latency_ms: float) -> 
     found = record.comparison if split == "evaluation" else record.validation_comparison
     return Candidate(
         name=name,
-        change=judged_score(ours, split).quality - judged_score(theirs, split).quality,
+        change=score_on(ours, split).quality - score_on(theirs, split).quality,
         p_value=None if found is None else found.p_value,
         size_bytes=ours.size_bytes,
         latency_ms=latency_ms,
     )
 
 
-def judged_score(metrics: ModelMetrics, split: Split) -> Score:
+def score_on(metrics: ModelMetrics, split: Split) -> Score:
     """A model's score on the rows of the split."""
     if split == "evaluation":
         return metrics.score

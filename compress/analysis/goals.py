@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from compress.analysis.budgets import Split, judged_score
+from compress.analysis.budgets import Split, score_on
 from compress.analysis.pareto import hypervolume, pareto_front
 from compress.config.errors import ConfigError
 from compress.records.metrics import METRICS, settled
@@ -114,7 +114,7 @@ class Goals:
         for part in ("metrics", "baseline"):
             metrics = getattr(record, part)
             assert metrics is not None, "only runs that succeeded are judged"
-            changed[part] = replace(metrics, score=judged_score(metrics, self.split))
+            changed[part] = replace(metrics, score=score_on(metrics, self.split))
         return replace(record, **changed)
 
     def front(self, records: Sequence[RunRecord]) -> list[bool]:

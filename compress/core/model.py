@@ -23,21 +23,21 @@ class Step:
     Attributes:
         stage: teacher, student, pruner or quantizer.
         settings: the stage's own `describe()`.
-        claimed_zeros: for each weight that the stage pruned, how many zeros it must hold from
+        expected_zeros: for each weight that the stage pruned, how many zeros it must hold from
             now on. The pipeline counts them after the stage and again in the reloaded artifact.
-        claimed_shapes: for each weight that the stage cut to size, its shape from now on; null
-            if it is gone. Ends what earlier steps claimed of that weight.
-        claimed_patterns: for each weight that the stage pruned in an N:M pattern, N and M: as [out,
-            in], it has at most N of every M consecutive weights of a row from now on. Ended by a
-            later step that claims zeros or a shape of the weight and no pattern.
+        expected_shapes: for each weight that the stage resized, its shape from now on; null if it
+            is gone. Replaces what earlier steps expected of that weight.
+        expected_patterns: for each weight that the stage pruned in an N:M pattern, N and M: as
+            [out, in], it has at most N of every M consecutive weights of a row from now on. Ended
+            by a later step that expects zeros or a shape of the weight and no pattern.
         notes: facts worth keeping, such as the layers that were kept.
     """
 
     stage: str
     settings: Mapping[str, Any]
-    claimed_zeros: Mapping[str, int] = field(default_factory=dict)
-    claimed_shapes: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)
-    claimed_patterns: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    expected_zeros: Mapping[str, int] = field(default_factory=dict)
+    expected_shapes: Mapping[str, tuple[int, ...] | None] = field(default_factory=dict)
+    expected_patterns: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -76,7 +76,7 @@ class Problem(ABC):
         """What is lost against the labels, as a mean over the batch."""
 
     @abstractmethod
-    def soft_loss(
+    def distillation_loss(
         self,
         student: Float[Tensor, "B ..."],
         teacher: Float[Tensor, "B ..."],
@@ -92,7 +92,7 @@ class Problem(ABC):
         return logits
 
     @abstractmethod
-    def judge(self, kept: Float[Tensor, "rows ..."], labels: Shaped[Tensor, "rows ..."]) -> Quality:
+    def evaluate(self, kept: Float[Tensor, "rows ..."], labels: Shaped[Tensor, "rows ..."]) -> Quality:
         """How well a model does.
 
         Args:

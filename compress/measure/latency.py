@@ -41,7 +41,7 @@ TAIL_SAMPLES = 10  # a percentile needs this many samples beyond it
 
 
 @dataclass(frozen=True)
-class Contender:
+class TimedModel:
     """What is timed.
 
     Attributes:
@@ -112,7 +112,7 @@ class Timings:
 
 
 def measure_latency(
-    candidate: Contender, baseline: Contender, device: Device, seed: int
+    candidate: TimedModel, baseline: TimedModel, device: Device, seed: int
 ) -> Timings:
     """Times both models at every shape of the device's benchmark, and weighs them.
 
@@ -120,7 +120,7 @@ def measure_latency(
         UserError: a model cannot be loaded.
         WorkerError: the process of one failed or died.
     """
-    benchmark, contenders = device.benchmark, (candidate, baseline)
+    benchmark, models = device.benchmark, (candidate, baseline)
     timings = tuple(Timing(*shape) for shape in benchmark.shapes)
     folders = (candidate.folder, baseline.folder)
     resident: list[int | None] = []
@@ -128,11 +128,11 @@ def measure_latency(
     for _ in range(benchmark.process_restarts):
         with open_pair(folders, device) as pair:
             if not resident:
-                resident = [pair.wake(w).resident_memory(contenders[w].inputs[0]) for w in (0, 1)]
-            for timing, *inputs in zip(timings, *(c.inputs for c in contenders), strict=True):
+                resident = [pair.wake(w).resident_memory(models[w].inputs[0]) for w in (0, 1)]
+            for timing, *inputs in zip(timings, *(c.inputs for c in models), strict=True):
                 _time_in_turns(pair, inputs, benchmark, seed, timing)
             if not peak:
-                peak = [pair.wake(w).peak_memory(_largest(contenders[w].inputs)) for w in (0, 1)]
+                peak = [pair.wake(w).peak_memory(_largest(models[w].inputs)) for w in (0, 1)]
     text = "input_ids" in baseline.inputs[0]
     return Timings(timings, (Memory(resident[0], peak[0]), Memory(resident[1], peak[1])), text)
 

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from compress.analysis.speedup import noise_floor
 from compress.interfaces import Device
 from compress.measure.environment import machine
-from compress.measure.latency import Contender, measure_latency
+from compress.measure.latency import TimedModel, measure_latency
 from compress.store.manifest import MANIFEST
 from compress.system.files import write_atomically
 from compress.system.sources import file_digest
@@ -23,7 +23,7 @@ FILE = "noise_floor-{}.json"
 
 
 def noise_floors(
-    baseline: Contender, device: Device, seed: int, shared: Path
+    baseline: TimedModel, device: Device, seed: int, shared: Path
 ) -> tuple[float | None, ...]:
     """The floor at every shape of the benchmark; see `records.Speedup`.
 
@@ -52,7 +52,7 @@ def _read(path: Path) -> tuple[float, ...]:
     return TypeAdapter(tuple[float, ...]).validate_python(json.loads(path.read_bytes())["floors"])
 
 
-def _key(baseline: Contender, device: Device) -> Mapping[str, Any]:
+def _key(baseline: TimedModel, device: Device) -> Mapping[str, Any]:
     """What the floor depends on; where any of it differs, it is measured again."""
     return {
         "machine": machine(),

@@ -25,8 +25,8 @@ from compress.measure.generation import measure_generation
 from compress.measure.latency import (
     BASELINE,
     CANDIDATE,
-    Contender,
     Memory,
+    TimedModel,
     fill_shape,
     fill_shapes,
     measure_latency,
@@ -43,7 +43,7 @@ RELOAD_SHAPE = (32, 32)
 
 
 @dataclass(frozen=True)
-class Subject:
+class LoadedModel:
     """A model folder under measurement, reloaded from disk.
 
     Attributes:
@@ -113,8 +113,8 @@ class Measured:
 
 
 def measure(
-    candidate: Subject,
-    baseline: Subject,
+    candidate: LoadedModel,
+    baseline: LoadedModel,
     data: TaskData,
     device: Device,
     seed: int,
@@ -141,7 +141,7 @@ def measure(
     zipped = zipped_bytes(model_files(candidate.folder)), _kept_zipped_bytes(baseline, store)
     rows, shapes = data.training.calibration, device.benchmark.shapes
     ours, theirs = (
-        Contender(subject.folder, fill_shapes(subject.model, rows, shapes))
+        TimedModel(subject.folder, fill_shapes(subject.model, rows, shapes))
         for subject in (candidate, baseline)
     )
     with monitor().quiet():
@@ -167,7 +167,11 @@ def measure(
 
 
 def _compare_scores(
-    candidate: Subject, baseline: Subject, data: TaskData, batch_size: int, store: TensorStore
+    candidate: LoadedModel,
+    baseline: LoadedModel,
+    data: TaskData,
+    batch_size: int,
+    store: TensorStore,
 ) -> tuple[tuple[Scores, Scores], tuple[Comparison, Comparison]]:
     """Both models' scores, and how their predictions compare: evaluation first, then validation."""
     pairs = []
@@ -203,7 +207,7 @@ def _named_logits(
     return {"logits": predict_all(model, rows, batch_size, problem.kept)}
 
 
-def _kept_zipped_bytes(subject: Subject, store: TensorStore) -> int:
+def _kept_zipped_bytes(subject: LoadedModel, store: TensorStore) -> int:
     """Those of a model that the stage store made: computed once, seconds for a large one."""
     files = model_files(subject.folder)
     made = store.tensors(
@@ -215,7 +219,7 @@ def _kept_zipped_bytes(subject: Subject, store: TensorStore) -> int:
 
 
 def _model_metrics(
-    subject: Subject,
+    subject: LoadedModel,
     scores: Scores,
     latency: tuple[Latency, ...],
     memory: Memory,

@@ -25,7 +25,7 @@ def score(
         batch_size: that the logits were computed at, for the record.
         problem: judges.
     """
-    found = problem.judge(kept, split.labels)
+    found = problem.evaluate(kept, split.labels)
     return Score(
         metric=found.metric,
         value=found.value,

@@ -58,8 +58,8 @@ def live_zeros(history: Iterable[Step]) -> dict[str, int]:
     """The zeros that each weight must hold: the last claim on it counts."""
     claimed: dict[str, int] = {}
     for step in _of_one_model(history):
-        claimed = {n: zeros for n, zeros in claimed.items() if n not in step.claimed_shapes}
-        claimed.update(step.claimed_zeros)
+        claimed = {n: zeros for n, zeros in claimed.items() if n not in step.expected_shapes}
+        claimed.update(step.expected_zeros)
     return claimed
 
 
@@ -67,18 +67,18 @@ def live_shapes(history: Iterable[Step]) -> dict[str, tuple[int, ...] | None]:
     """The shape that each weight must have, None for one that is gone."""
     claimed: dict[str, tuple[int, ...] | None] = {}
     for step in _of_one_model(history):
-        for name, shape in step.claimed_shapes.items():
+        for name, shape in step.expected_shapes.items():
             claimed[name] = None if shape is None else tuple(shape)
     return claimed
 
 
 def live_patterns(history: Iterable[Step]) -> dict[str, tuple[int, int]]:
-    """The N:M pattern that each weight must hold; see `Step.claimed_patterns`."""
+    """The N:M pattern that each weight must hold; see `Step.expected_patterns`."""
     claimed: dict[str, tuple[int, int]] = {}
     for step in _of_one_model(history):
-        ended = {*step.claimed_zeros, *step.claimed_shapes}
+        ended = {*step.expected_zeros, *step.expected_shapes}
         claimed = {name: pattern for name, pattern in claimed.items() if name not in ended}
-        claimed.update({name: (n, m) for name, (n, m) in step.claimed_patterns.items()})
+        claimed.update({name: (n, m) for name, (n, m) in step.expected_patterns.items()})
     return claimed
 
 
@@ -99,7 +99,7 @@ def broken_groups(weight: Shaped[Tensor, "... out in"], kept: int, group: int) -
     return int((counts > kept).sum())
 
 
-def check_claims(history: Iterable[Step], weights: Iterable[tuple[str, Tensor]]) -> None:
+def check_history(history: Iterable[Step], weights: Iterable[tuple[str, Tensor]]) -> None:
     """Checks that every weight holds what was claimed of it last: zeros, shape, N:M pattern.
 
     Args:

@@ -1,6 +1,6 @@
 """One class of several for each row.
 
-The soft loss: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network",
+The distillation loss: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network",
 arXiv:1503.02531, section 2, scaled by T² so that its gradients keep their size as T changes.
 """
 
@@ -52,7 +52,7 @@ class Classification(Problem):
             logits, targets, weight=weights, label_smoothing=label_smoothing
         )
 
-    def soft_loss(
+    def distillation_loss(
         self,
         student: Float[Tensor, "B classes"],
         teacher: Float[Tensor, "B classes"],
@@ -67,7 +67,7 @@ class Classification(Problem):
             log_target=True,
         )
 
-    def judge(self, kept: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]) -> Quality:
+    def evaluate(self, kept: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]) -> Quality:
         """Accuracy, and what else was asked for."""
         correct, total = int((kept.argmax(dim=-1) == labels).sum()), len(labels)
         low, high = wilson_interval(correct, total)

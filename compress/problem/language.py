@@ -1,6 +1,6 @@
 """The next token of a text.
 
-The soft loss: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network",
+The distillation loss: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network",
 arXiv:1503.02531, section 2, scaled by T², for each token; the mean over tokens, as in word-level
 distillation (Kim & Rush, "Sequence-Level Knowledge Distillation", arXiv:1606.07947, section 3.1).
 """
@@ -72,7 +72,7 @@ class LanguageModelling(Problem):
             label_smoothing=label_smoothing,
         )
 
-    def soft_loss(
+    def distillation_loss(
         self,
         student: Float[Tensor, "B L V"],
         teacher: Float[Tensor, "B L V"],
@@ -102,7 +102,7 @@ class LanguageModelling(Problem):
         split = (torch.split(each, PLACES, dim=1) for each in parts)
         return torch.cat([_said(*each) for each in zip(*split, strict=True)], dim=1)
 
-    def judge(self, kept: Float[Tensor, "rows L-1 4"], labels: Int[Tensor, " rows"]) -> Quality:
+    def evaluate(self, kept: Float[Tensor, "rows L-1 4"], labels: Int[Tensor, " rows"]) -> Quality:
         """Perplexity; and bits a byte of text, the share of tokens guessed, and of choices made."""
         counted = self._counted(kept)
         tokens = int(_real(counted).sum())

@@ -1,6 +1,6 @@
 """Several labels for each row, any number of which may hold.
 
-Each label is a question of its own that yes or no answers. The soft loss: Yang et al., "Multi-Label
+Each label is a binary question of its own. The distillation loss: Yang et al., "Multi-Label
 Knowledge Distillation", arXiv:2308.06453, their loss of logits (MLD), which is the Kullback-Leibler
 divergence of each label's two probabilities. Deviations: its mean over labels, so that it is on the
 scale of the loss against labels; a temperature, after Hinton, Vinyals, Dean, "Distilling the
@@ -63,7 +63,7 @@ class MultiLabel(Problem):
         weights = None if self.weights is None else logits.new_tensor(self.weights)
         return functional.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weights)
 
-    def soft_loss(
+    def distillation_loss(
         self,
         student: Float[Tensor, "B labels"],
         teacher: Float[Tensor, "B labels"],
@@ -77,7 +77,7 @@ class MultiLabel(Problem):
         divergence = divergence + no.exp() * (no - functional.logsigmoid(-ours))
         return temperature**2 * divergence.mean()
 
-    def judge(
+    def evaluate(
         self, kept: Float[Tensor, "rows labels"], labels: Int[Tensor, "rows labels"]
     ) -> Quality:
         """F1 in all its means, two ways to count errors, and the F1 of each label.

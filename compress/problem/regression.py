@@ -62,7 +62,7 @@ class Regression(Problem):
             raise UserError(f"label_smoothing must be 0 for numbers, got {label_smoothing}")
         return functional.mse_loss(logits.squeeze(-1), targets)
 
-    def soft_loss(
+    def distillation_loss(
         self,
         student: Float[Tensor, "B 1"],
         teacher: Float[Tensor, "B 1"],
@@ -75,7 +75,7 @@ class Regression(Problem):
         """
         return functional.mse_loss(student, teacher)
 
-    def judge(self, kept: Float[Tensor, "rows 1"], labels: Float[Tensor, " rows"]) -> Quality:
+    def evaluate(self, kept: Float[Tensor, "rows 1"], labels: Float[Tensor, " rows"]) -> Quality:
         """Both correlations, 0 where a model says the same of every row, and the error."""
         ours, right = _values(kept), _values(labels)
         value = correlation(ranks(ours), ranks(right))

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Pruner, StageContext, Step
-from compress.measure.sparsity import check_claims
+from compress.measure.sparsity import check_history
 from compress.pruner.none import NoPruner
 from compress.records.curve import curve_notes
 from compress.training.distillation import Distillation, distill_
@@ -101,7 +101,7 @@ class Chain(Pruner):
             with _named(name):
                 step.check(copy.deepcopy(model.module).to("meta"))
                 model = step.prune(model, ctx)
-                check_claims(model.history, named_weights(model.module))
+                check_history(model.history, named_weights(model.module))
         if self.recovery.epochs == 0:
             return model
         curve = distill_(model.module, model.tokenizer, self.recovery, ctx, held_masks(model))

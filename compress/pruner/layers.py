@@ -117,7 +117,7 @@ class Layers(BasePruner):
         keep_blocks_(work.module, kept)
         work.notes["kept_layers"] = list(kept)
         blocks = find_stack(work.module).blocks
-        work.claim_shapes([f"{stack.name}.{index}" for index in range(len(blocks))])
+        work.expect_shapes([f"{stack.name}.{index}" for index in range(len(blocks))])
         present = {name for name, _ in work.module.named_parameters()}
         work.shapes.update({name: None for name in before if name not in present})
         zeros, patterns = live_zeros(work.history), live_patterns(work.history)

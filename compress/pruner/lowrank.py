@@ -142,7 +142,7 @@ class LowRank(BasePruner):
             thin = thin_linear(up.to(weight.dtype), down.to(weight.dtype), linear.bias)
             replace_linear_(work.module, name, linear, thin)
             work.shapes.update(gone)
-            work.claim_shapes([name])
+            work.expect_shapes([name])
         return rank
 
     def _linears(self, module: PreTrainedModel) -> dict[str, Linear]:

@@ -140,7 +140,7 @@ class Vocabulary(BasePruner):
         pairs = zip(rows, again, strict=True)
         other = sum([new_ids.get(old) for old in before] != after for before, after in pairs)
         work.notes["rows_with_other_pieces"] = other
-        work.claim_shapes([_embeddings_name(module)])
+        work.expect_shapes([_embeddings_name(module)])
 
     def _used(self, tokenizer: Processor, rows: Sequence[Sequence[int]]) -> set[int]:
         """Tokens that the train rows have often enough, and those of the listed words."""

@@ -143,7 +143,7 @@ def _of_history(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for place, step in enumerate(history):
         if not isinstance(step.get("stage"), str):
             yield f"history.{place} has no stage"
-        for name in ("settings", "notes", "claimed_zeros"):
+        for name in ("settings", "notes", "expected_zeros"):
             if not isinstance(step.get(name) or {}, Mapping):
                 yield f"history.{place}.{name} is no mapping"
 

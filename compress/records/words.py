@@ -187,7 +187,7 @@ def _on_zeros(record: RunRecord) -> str | None:
     """No runtime here skips a zero, so what is saved is saved by other means."""
     ours, theirs = measured(record)
     # Zeros that no stage claims were made by rounding, and nobody asked for them.
-    claimed = any(step.get("claimed_zeros") for step in record.history)
+    claimed = any(step.get("expected_zeros") for step in record.history)
     if ours.sparsity < TOLD_ZEROS or not claimed:
         return None
     percent = f"{100 * ours.sparsity:.0f}"

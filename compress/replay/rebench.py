@@ -33,11 +33,11 @@ from compress.interfaces import CompressedModel, Device, Task, TaskData
 from compress.job import now, recorded
 from compress.measure.environment import environment
 from compress.measure.run import measure
-from compress.measure.sparsity import check_claims
+from compress.measure.sparsity import check_history
 from compress.pipeline import data_record
 from compress.records.collect import Collection
 from compress.records.schema import FILE, RunRecord, read_record
-from compress.stage.stages import read_subject
+from compress.stage.stages import load_measured
 from compress.store.artifact import read_architecture, read_spec
 from compress.store.manifest import MANIFEST, read_manifest
 from compress.system.sources import file_digest
@@ -135,10 +135,10 @@ class Bench:
         with device.session():
             record = replace(record, environment=environment(device))
             data = self._data(record)
-            candidate = read_subject(saved.model, device)
-            check_claims(read_manifest(saved.model).history, candidate.model.weights())
+            candidate = load_measured(saved.model, device)
+            check_history(read_manifest(saved.model).history, candidate.model.weights())
             digest = file_digest(saved.baseline / MANIFEST)
-            baseline = read_subject(saved.baseline, device, digest)
+            baseline = load_measured(saved.baseline, device, digest)
             shape = read_architecture(saved.baseline)
             data = data.cut(CompressedModel(shape, baseline.model.tokenizer, ()))
             measured = measure(

@@ -18,7 +18,7 @@ from compress.config.ending import one_line
 from compress.config.errors import UserError
 from compress.search.scheduler import Interrupted, Interrupts, Scheduler
 from compress.search.space import overrides_of
-from compress.search.trials import Claim
+from compress.search.trials import TakenTrial
 
 WAIT_SECONDS = 1.0
 FIRST_INTERRUPT = "stopping after this batch of trials"
@@ -50,9 +50,9 @@ class Batches:
         with self.interrupts.counted():
             while not over:
                 self.scheduler.keep_up()
-                claims = self._claims()
-                if claims:
-                    self._launch(claims)
+                taken_trials = self._taken_trials()
+                if taken_trials:
+                    self._launch(taken_trials)
                 elif self.scheduler.waits():
                     time.sleep(WAIT_SECONDS)
                 else:
@@ -60,29 +60,29 @@ class Batches:
                 over = "it was interrupted" if self.interrupts.count else self.scheduler.limit()
         raise Interrupted(over)
 
-    def _claims(self) -> list[Claim]:
-        claims: list[Claim] = []
-        while len(claims) < self.size and (claim := self.scheduler.next()) is not None:
-            claims.append(claim)
-        return claims
+    def _taken_trials(self) -> list[TakenTrial]:
+        taken_trials: list[TakenTrial] = []
+        while len(taken_trials) < self.size and (taken := self.scheduler.next()) is not None:
+            taken_trials.append(taken)
+        return taken_trials
 
-    def _launch(self, claims: Sequence[Claim]) -> None:
+    def _launch(self, taken_trials: Sequence[TakenTrial]) -> None:
         """Runs a batch. A job that leaves no record failed, whatever the launcher says."""
         # Launchers number a batch's folders from the first one's on; trials may have gaps.
         overrides = [
-            [*self.fixed, *overrides_of(claim.point), f"hydra.sweep.subdir={claim.number}"]
-            for claim in claims
+            [*self.fixed, *overrides_of(taken.point), f"hydra.sweep.subdir={taken.number}"]
+            for taken in taken_trials
         ]
         reasons: Sequence[str | None]
         try:
-            done = self.launcher.launch(overrides, initial_job_idx=claims[0].number)
+            done = self.launcher.launch(overrides, initial_job_idx=taken_trials[0].number)
             reasons = [_reason(each) for each in done]
         except Exception as raised:
-            reasons = [f"the launcher failed: {one_line(raised)}"] * len(claims)
+            reasons = [f"the launcher failed: {one_line(raised)}"] * len(taken_trials)
         shared: UserError | None = None
-        for claim, reason in zip(claims, reasons, strict=True):
+        for taken, reason in zip(taken_trials, reasons, strict=True):
             try:
-                self.scheduler.end(claim, reason)
+                self.scheduler.end(taken, reason)
             except UserError as error:
                 shared = shared or error  # once the others of the batch are written down
         if shared is not None:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from compress.config.errors import UserError
 from compress.search.job import Outcome
-from compress.search.reporter import Order
+from compress.search.reporter import JobSpec
 from compress.search.scheduler import Interrupted, Interrupts, Scheduler
 from compress.search.space import overrides_of
 from compress.search.worker_pool import Died, Worker, WorkerPool
@@ -83,17 +83,17 @@ class Driver:
 
     def _hand_out(self) -> None:
         for worker in self.worker_pool.idle():
-            claim = self.scheduler.next()
-            if claim is None:
+            taken = self.scheduler.next()
+            if taken is None:
                 return
-            order = Order(
-                claim.number,
-                (*self.fixed, *overrides_of(claim.point)),
+            order = JobSpec(
+                taken.number,
+                (*self.fixed, *overrides_of(taken.point)),
                 self.scheduler.goals.constraints,
                 dict(self.scheduler.baseline),
                 self.scheduler.limits.look,
             )
-            worker.begin(claim, order)
+            worker.begin(taken, order)
 
     def _handle(self, worker: Worker, news: str | Outcome | Died) -> None:
         match news:
@@ -110,33 +110,33 @@ class Driver:
 
     def _finish(self, worker: Worker, outcome: Outcome) -> None:
         """Writes down what came of a worker's trial, and has the worker ready for another."""
-        claim = worker.claim
-        assert claim is not None, "it had a trial"
+        taken = worker.taken
+        assert taken is not None, "it had a trial"
         worker.end()
         if outcome.stopped:
-            self.scheduler.release(claim)
-        elif not self.scheduler.end(claim, outcome.error, outcome.rejection, outcome.blame):
+            self.scheduler.release(taken)
+        elif not self.scheduler.end(taken, outcome.error, outcome.rejection, outcome.blame):
             # Whatever broke the trial may have broken its process too.
             self.worker_pool.replace(worker)
 
     def _bury(self, worker: Worker, reason: str) -> None:
         """Ends the trial of a worker that is gone, and has the worker replaced."""
-        claim, ready, stage = worker.claim, worker.ready, worker.stage
+        taken, ready, stage = worker.taken, worker.ready, worker.stage
         worker.end()
         self.worker_pool.dismiss(worker)
-        if claim is not None:
-            self.scheduler.fail(claim, f"{reason} (while: {stage})" if stage else reason)
+        if taken is not None:
+            self.scheduler.fail(taken, f"{reason} (while: {stage})" if stage else reason)
         elif not ready:
             raise UserError(f"a worker did not start: {reason}")
 
     def _give_up(self) -> None:
         """Kills what is running; its trials wait to be run again."""
         for worker in self.worker_pool.busy():
-            claim = worker.claim
-            assert claim is not None, "it is busy"
+            taken = worker.taken
+            assert taken is not None, "it is busy"
             worker.end()
             self.worker_pool.dismiss(worker)
-            self.scheduler.release(claim)
+            self.scheduler.release(taken)
         self.over = "it was interrupted"
 
     def _check_limits(self) -> None:

@@ -73,14 +73,14 @@ class Front:
                     self._discard(each)
             self._discard_infeasible()
         rows = [self._row(each) for each in best]
-        tally = self.trial_store.tally()
+        counts = self.trial_store.trial_counts()
         page = {
             "search": self.trial_store.study.study_name,
             "objectives": dict(self.goals.objectives),
             "split": self.goals.split,
-            "complete": tally.complete,
-            "infeasible": tally.infeasible,
-            "failed": tally.failed,
+            "complete": counts.complete,
+            "infeasible": counts.infeasible,
+            "failed": counts.failed,
             "hypervolume": self.volume(best),
             "front": rows,
             "picks": [

@@ -20,7 +20,7 @@ from compress.config.blame import Blame, blame, blamed
 from compress.config.ending import one_line
 from compress.core.monitor import Stopped, watched
 from compress.records.schema import FILE
-from compress.search.reporter import Order, Rejection, Reporter
+from compress.search.reporter import JobSpec, Rejection, Reporter
 from compress.store.run_folder import RUN, locked_folder
 
 OUTPUT = "output.log"
@@ -87,7 +87,7 @@ def serve(connection: Connection, setup: Setup, place: int) -> None:
     try:
         while (order := connection.recv()) is not None:
             # Else a word for the trial before, which had ended already.
-            if isinstance(order, Order):
+            if isinstance(order, JobSpec):
                 connection.send(("done", _run(order, setup, connection)))
     except (EOFError, OSError):
         return
@@ -112,13 +112,13 @@ def own_gpu(place: int, environment: Mapping[str, str]) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": devices[place % len(devices)]}
 
 
-def _run(order: Order, setup: Setup, connection: Connection) -> Outcome:
+def _run(spec: JobSpec, setup: Setup, connection: Connection) -> Outcome:
     """Runs a trial. What goes wrong in it is in its record."""
-    reporter = Reporter(connection, order)
+    reporter = Reporter(connection, spec)
     error: BaseException | None = None
     try:
-        config = _job_config(order, setup)
-        folder = Path(config.hydra.sweep.dir) / str(order.number)
+        config = _job_config(spec, setup)
+        folder = Path(config.hydra.sweep.dir) / str(spec.number)
         with blame("hydra"):
             folder.mkdir(parents=True)
         with locked_folder(folder, RUN), watched(reporter):
@@ -142,12 +142,12 @@ def _run(order: Order, setup: Setup, connection: Connection) -> Outcome:
     return Outcome(one_line(error), blamed(error), reporter.rejection)
 
 
-def _job_config(order: Order, setup: Setup) -> DictConfig:
+def _job_config(spec: JobSpec, setup: Setup) -> DictConfig:
     """One job's config, as Hydra's launchers compose it."""
-    overrides = [*order.overrides, f"hydra.sweep.subdir={order.number}"]
+    overrides = [*spec.overrides, f"hydra.sweep.subdir={spec.number}"]
     config = setup.context.config_loader.load_sweep_config(setup.config, overrides)
     with open_dict(config):
-        config.hydra.job.id, config.hydra.job.num = str(order.number), order.number
+        config.hydra.job.id, config.hydra.job.num = str(spec.number), spec.number
     return config
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from compress.search.driver import Driver
 from compress.search.front import Front
 from compress.search.space import overrides_of
-from compress.search.trials import Claim
+from compress.search.trials import TakenTrial
 from compress.search.worker_pool import Worker
 from compress.system.terminal import plain
 
@@ -56,26 +56,26 @@ class LiveScreen:
         lines = [Text(worker_words(worker)) for worker in driver.worker_pool.workers]
         self._live.update(Group(*lines, Text(self._summary(driver))), refresh=True)
 
-    def finished(self, claim: Claim, words: str) -> None:
+    def finished(self, taken: TakenTrial, words: str) -> None:
         """Prints a trial's result."""
         self._done += 1
         self._words = ""
-        point = " ".join(overrides_of(claim.point))
-        line = f"[bold]{claim.number}[/] {plain(point)}: {plain(words)}"
+        point = " ".join(overrides_of(taken.point))
+        line = f"[bold]{taken.number}[/] {plain(point)}: {plain(words)}"
         self.console.print(line, soft_wrap=True)
 
     def _summary(self, driver: Driver) -> str:
         """Counts, the front and the time left; read from the study once after each result."""
         if not self._words:
             budget = driver.scheduler.trial_store.budget
-            tally = driver.scheduler.trial_store.tally()
+            counts = driver.scheduler.trial_store.trial_counts()
             best = self.front.best(self.front.found())
             self._words = (
-                f"{tally.finished} of {budget} trials: {tally.complete} finished, "
-                f"{tally.infeasible} infeasible, {tally.failed} failed; "
+                f"{counts.finished} of {budget} trials: {counts.complete} finished, "
+                f"{counts.infeasible} infeasible, {counts.failed} failed; "
                 f"front of {len(best)}, hypervolume {self.front.volume(best):.4f}"
             )
-            left = budget - tally.finished
+            left = budget - counts.finished
             if self._done and left > 0:
                 minutes = (time.monotonic() - self._began) / self._done * left / 60
                 self._words += f"; about {minutes:.0f} min left"
@@ -84,9 +84,9 @@ class LiveScreen:
 
 def worker_words(worker: Worker) -> str:
     """What a worker does: "1: trial 7, student, step 120 of 428"."""
-    if worker.claim is None:
+    if worker.taken is None:
         return f"{worker.place}: {'idle' if worker.ready else 'starting'}"
-    words = f"{worker.place}: trial {worker.claim.number}, {worker.stage}"
+    words = f"{worker.place}: trial {worker.taken.number}, {worker.stage}"
     if worker.step is not None:
         words += f", step {worker.step[0]} of {worker.step[1]}"
     if worker.held:

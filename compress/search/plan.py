@@ -21,7 +21,7 @@ from compress.search.grammar import parse_space
 from compress.search.limits import ALL, FRONT, EarlyStopping
 from compress.search.sampler import SamplerSettings
 from compress.search.space import Space
-from compress.store.claims import HOW
+from compress.store.folder_locks import HOW
 from compress.system.processes import physical_cores
 
 # What is searched; the rest of `search` says how.

@@ -21,7 +21,7 @@ STEP_SECONDS = 0.2  # between two reports of steps
 
 
 @dataclass(frozen=True)
-class Order:
+class JobSpec:
     """A trial to run.
 
     Attributes:
@@ -54,9 +54,9 @@ class Reporter(Monitor):
     waits for the trial, and a record that the connection broke would pass for how it ended.
     """
 
-    def __init__(self, connection: Connection, order: Order) -> None:
+    def __init__(self, connection: Connection, spec: JobSpec) -> None:
         """Reports on one trial."""
-        self._connection, self._order = connection, order
+        self._connection, self._spec = connection, spec
         self._reported = 0.0
         self._stage, self._seen = "", False
         self.rejection: Rejection | None = None
@@ -66,14 +66,14 @@ class Reporter(Monitor):
         broken: dict[str, float] = {}
         words = []
         foreseen = None
-        for each in self._order.constraints:
+        for each in self._spec.constraints:
             # A bound from above is broken for sure by what the model has at least.
             figure = METRICS[each.metric].foreseen if each.metric in METRICS else None
             if each.least or figure is None or not self._knows(each):
                 continue
             foreseen = foreseen or forecast()
             least = getattr(foreseen, figure)
-            baseline = self._order.baseline.get(each.metric, 0.0)
+            baseline = self._spec.baseline.get(each.metric, 0.0)
             if least is not None and (excess := each.excess(least, baseline)) > 0:
                 broken[f"{each.metric} {each}"] = excess
                 words.append(f"{each.metric} would be {least:,} or more, allowed is {each}")
@@ -95,11 +95,11 @@ class Reporter(Monitor):
 
     def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
         """Ends a trial whose score is too far from what is asked for; looks once a stage."""
-        asked = self._order.look
+        asked = self._spec.look
         if asked is None or self._seen or self._stage not in LOOKED or done < asked.after * steps:
             return
         self._seen = True
-        bounds = [each for each in self._order.constraints if _of_score(each) and self._knows(each)]
+        bounds = [each for each in self._spec.constraints if _of_score(each) and self._knows(each)]
         if not bounds:
             return
         found = scores()
@@ -107,7 +107,7 @@ class Reporter(Monitor):
         words = []
         # A score that is not taken in training is judged at the end alone.
         for each in (each for each in bounds if each.metric in found):
-            baseline, value = self._order.baseline.get(each.metric, 0.0), found[each.metric]
+            baseline, value = self._spec.baseline.get(each.metric, 0.0), found[each.metric]
             if each.excess(_hoped(each.metric, value, asked.margin), baseline) > 0:
                 broken[f"{each.metric} {each}"] = each.excess(value, baseline)
                 words.append(f"{each.metric} is {value:.3f}, too far from {each}")
@@ -139,7 +139,7 @@ class Reporter(Monitor):
 
     def _knows(self, bound: Constraint) -> bool:
         """Whether it is known by now what the bound is."""
-        return not bound.factor or bound.metric in self._order.baseline
+        return not bound.factor or bound.metric in self._spec.baseline
 
     def _reject(self, broken: Mapping[str, float], reason: str) -> None:
         """Ends the run if a bound is broken."""

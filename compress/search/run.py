@@ -19,18 +19,18 @@ from compress.config.errors import UserError
 from compress.records.schema import FILE
 from compress.search.batches import Batches
 from compress.search.driver import Driver
+from compress.search.driver_process import DriverProcess
 from compress.search.front import Front
 from compress.search.job import Setup
 from compress.search.limits import Limits
 from compress.search.live import LiveScreen
-from compress.search.owner import Owner
 from compress.search.plan import Plan, SearchSettings
 from compress.search.sampler import GRID
 from compress.search.scheduler import Interrupted, Scheduler
 from compress.search.storage import open_storage, open_study
 from compress.search.trial_store import TrialStore
 from compress.search.trials import reasons_of
-from compress.search.worker_pool import open_crew
+from compress.search.worker_pool import open_worker_pool
 from compress.system.terminal import plain
 
 BROKEN = (SQLAlchemyError, StorageInternalError, OSError)  # the study, or the disk below it
@@ -111,7 +111,7 @@ def open_ledger(search: Search) -> TrialStore:
         plan.space,
         plan.goals,
         search.budget,
-        Owner.here(),
+        DriverProcess.here(),
         sampler,
         seeds=tuple(plan.space.completed(values) for values in settings.seed_points),
         grid=settings.sampler.name == GRID,
@@ -145,7 +145,7 @@ def _drive(search: Search, trial_store: TrialStore, front: Front, console: Conso
             Batches(scheduler, search.launcher, workers, plan.fixed).run()
             return ""
         fixed = (*plan.fixed, *search.threads)
-        with open_crew(search.setup, workers) as worker_pool, screen:
+        with open_worker_pool(search.setup, workers) as worker_pool, screen:
             Driver(scheduler, worker_pool, fixed, screen).run()
     except Interrupted as reason:
         return str(reason)
@@ -156,17 +156,17 @@ def last_words(front: Front) -> Iterator[str]:
     """What was found: the front's size, and the picks with how to have them."""
     found = front.found()
     best = front.best(found)
-    tally = front.trial_store.tally()
+    counts = front.trial_store.trial_counts()
     yield (
-        f"{tally.finished} trials: {tally.complete} finished, {tally.infeasible} infeasible, "
-        f"{tally.failed} failed; {len(best)} on the front, {front.folder / 'front.csv'}"
+        f"{counts.finished} trials: {counts.complete} finished, {counts.infeasible} infeasible, "
+        f"{counts.failed} failed; {len(best)} on the front, {front.folder / 'front.csv'}"
     )
     reasons = reasons_of(front.trial_store.trials())
     for reason, count in itertools.islice(reasons.items(), TOLD_REASONS):
         yield f"{count} failed: {reason}"
     if len(reasons) > TOLD_REASONS:
         yield f"and {len(reasons) - TOLD_REASONS} other reasons, in each trial's metrics.json"
-    if tally.failed and not tally.complete + tally.infeasible:
+    if counts.failed and not counts.complete + counts.infeasible:
         yield (
             "No trial has finished. Failed trials count: for more of them raise "
             "hydra.sweeper.n_trials, or give the search another search.name"

@@ -22,7 +22,7 @@ from compress.search.job import OUTPUT
 from compress.search.limits import Limits
 from compress.search.reporter import Rejection
 from compress.search.trial_store import TrialStore
-from compress.search.trials import Claim
+from compress.search.trials import TakenTrial
 from compress.store.run_folder import RUN, is_marked
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Interrupted(Exception):
 class Teller(Protocol):
     """Tells the user of results."""
 
-    def finished(self, claim: Claim, words: str) -> None:
+    def finished(self, taken: TakenTrial, words: str) -> None:
         """Called once for each trial that has ended."""
 
 
@@ -66,23 +66,23 @@ class Scheduler:
     baseline: dict[str, float] = field(default_factory=dict)
     _looked: float | None = None
 
-    def next(self) -> Claim | None:
+    def next(self) -> TakenTrial | None:
         """A trial to run; None if there is none now. What was run already is concluded first."""
-        while (claim := self.trial_store.claim()) is not None:
-            folders = (self.folder / str(number) for number in claim.before)
+        while (taken := self.trial_store.take()) is not None:
+            folders = (self.folder / str(number) for number in taken.before)
             found = ((_left(folder), folder) for folder in folders)
             records = ((r, folder) for r, folder in found if isinstance(r, RunRecord))
             # What failed by a setting of all trials may have been mended since.
             made = next((each for each in records if not self._is_shared(each[0].blame)), None)
             if made is None:
-                self._check_new(claim)
-                return claim
-            self._conclude(claim, *made)
+                self._check_new(taken)
+                return taken
+            self._conclude(taken, *made)
         return None
 
     def end(
         self,
-        claim: Claim,
+        taken: TakenTrial,
         error: str | None,
         rejection: Rejection | None = None,
         blame: Blame = (),
@@ -90,7 +90,7 @@ class Scheduler:
         """Ends a trial whose run is over.
 
         Args:
-            claim: the trial.
+            taken: the trial.
             error: what is known of it beside its record.
             rejection: why it was not finished.
             blame: whose fault the error is.
@@ -101,27 +101,27 @@ class Scheduler:
         Raises:
             UserError: every trial would fail like this one, which does not count.
         """
-        folder = self.folder / str(claim.number)
+        folder = self.folder / str(taken.number)
         if rejection is not None:
-            self.trial_store.reject(claim, rejection.excesses, rejection.reason)
-            self._settled(claim, f"infeasible: {rejection.reason}")
+            self.trial_store.reject(taken, rejection.excesses, rejection.reason)
+            self._settled(taken, f"infeasible: {rejection.reason}")
             return True
         left = _left(folder)
         if isinstance(left, RunRecord):
-            self._conclude(claim, left, folder)
+            self._conclude(taken, left, folder)
             return left.status == "ok"
-        self._break(claim, error or left, blame)
+        self._break(taken, error or left, blame)
         return False
 
-    def fail(self, claim: Claim, reason: str) -> None:
+    def fail(self, taken: TakenTrial, reason: str) -> None:
         """Ends a trial by its own fault."""
-        self.trial_store.fail(claim, reason)
-        self._settled(claim, f"failed: {reason}")
+        self.trial_store.fail(taken, reason)
+        self._settled(taken, f"failed: {reason}")
 
-    def release(self, claim: Claim) -> None:
+    def release(self, taken: TakenTrial) -> None:
         """Puts a trial back; what it left is of no use but for the stage cache."""
-        self.trial_store.release(claim)
-        folder = self.folder / str(claim.number)
+        self.trial_store.release(taken)
+        folder = self.folder / str(taken.number)
         if is_marked(folder, RUN):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -140,59 +140,59 @@ class Scheduler:
         limits = self.limits
         if limits.hours is not None and self.trial_store.hours() > limits.hours:
             return f"hydra.sweeper.max_hours={limits.hours:g} have passed"
-        if limits.failures is not None and self.trial_store.tally().failed > limits.failures:
+        if limits.failures is not None and self.trial_store.trial_counts().failed > limits.failures:
             return f"more than hydra.sweeper.max_failures={limits.failures} trials failed"
         return ""
 
     def waits(self) -> bool:
         """Whether trials are left that others run, and may lose, or that wait to be run."""
-        tally = self.trial_store.tally()
-        return tally.running + tally.lost > 0 and tally.finished < self.trial_store.budget
+        counts = self.trial_store.trial_counts()
+        return counts.running + counts.lost > 0 and counts.finished < self.trial_store.budget
 
-    def _check_new(self, claim: Claim) -> None:
+    def _check_new(self, taken: TakenTrial) -> None:
         """Puts a trial back whose folder is there already, and ends the search.
 
         Raises:
             UserError: so it was. Its content must not count as the trial's.
         """
-        folder = self.folder / str(claim.number)
+        folder = self.folder / str(taken.number)
         if folder.exists() or folder.is_symlink():
-            self.trial_store.release(claim)
+            self.trial_store.release(taken)
             raise UserError(
-                f"{folder} is there before trial {claim.number} has begun: it is of another study; "
+                f"{folder} is there before trial {taken.number} has begun: it is of another study; "
                 "give the search another name or folder (search.name, hydra.sweep.dir)"
             )
 
-    def _conclude(self, claim: Claim, record: RunRecord, folder: Path) -> None:
+    def _conclude(self, taken: TakenTrial, record: RunRecord, folder: Path) -> None:
         """Ends a trial with the record of its run."""
         if record.status != "ok":
-            self._break(claim, record.error or record.status, record.blame)
+            self._break(taken, record.error or record.status, record.blame)
             return
         values = dict(zip(self.goals.objectives, self.goals.values(record), strict=True))
         unknown = [name for name, value in values.items() if value != value]
         if unknown:
-            self.fail(claim, f"{', '.join(unknown)} could not be measured")
+            self.fail(taken, f"{', '.join(unknown)} could not be measured")
             return
         self.baseline = self.goals.baseline(record)
-        self.trial_store.finish(claim, record, folder)
+        self.trial_store.finish(taken, record, folder)
         words = ", ".join(f"{name} {value:.6g}" for name, value in values.items())
         broken = [name for name, excess in self.goals.excesses(record).items() if excess > 0]
-        self._settled(claim, f"{words}{' but not ' if broken else ''}{', '.join(broken)}")
+        self._settled(taken, f"{words}{' but not ' if broken else ''}{', '.join(broken)}")
 
-    def _break(self, claim: Claim, reason: str, blame: Blame) -> None:
+    def _break(self, taken: TakenTrial, reason: str, blame: Blame) -> None:
         """Ends a trial that failed; and all others, where they would fail like it."""
         if self._is_shared(blame):
-            self.release(claim)
-            raise UserError(f"every trial would fail as trial {claim.number} did: {reason}")
-        self.fail(claim, reason)
+            self.release(taken)
+            raise UserError(f"every trial would fail as trial {taken.number} did: {reason}")
+        self.fail(taken, reason)
 
     def _is_shared(self, blame: Blame) -> bool:
         """Whether it is the fault of settings alone that are the same in all trials."""
         swept = {each.key.partition(".")[0] for each in self.trial_store.space.dimensions}
         return any(groups and swept.isdisjoint(groups) for groups in blame)
 
-    def _settled(self, claim: Claim, words: str) -> None:
-        self.teller.finished(claim, words)
+    def _settled(self, taken: TakenTrial, words: str) -> None:
+        self.teller.finished(taken, words)
         self.shelf.update()
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from compress.analysis.goals import Goals
 from compress.config.credentials import scrub
 from compress.config.errors import UserError
-from compress.search.owner import drivers_of
+from compress.search.driver_process import drivers_of
 from compress.search.sampler import NumberedSampler
 from compress.search.trials import counts
 from compress.system.files import new_sqlite_url

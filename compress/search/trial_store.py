@@ -30,19 +30,24 @@ from compress.analysis.goals import Goals
 from compress.config.errors import UserError
 from compress.config.legible import LONGEST_ERROR, shortened
 from compress.records.schema import RunRecord
-from compress.search.owner import HEARTBEAT_SECONDS, PATIENCE_SECONDS, Owner, drivers_of
+from compress.search.driver_process import (
+    HEARTBEAT_SECONDS,
+    PATIENCE_SECONDS,
+    DriverProcess,
+    drivers_of,
+)
 from compress.search.sampler import NumberedSampler
 from compress.search.space import Point, Space, differences, point_key
 from compress.search.trials import (
+    DRIVER,
     FOLDER,
-    OWNER,
     POINT,
     REASON,
     RECORD,
     REJECTED,
     VOID,
-    Claim,
-    Tally,
+    TakenTrial,
+    TrialCounts,
     counts,
     is_lost,
     key_of,
@@ -71,7 +76,7 @@ class TrialStore:
     space: Space
     goals: Goals
     budget: int
-    owner: Owner
+    driver: DriverProcess
     sampler: NumberedSampler
     seeds: tuple[Point, ...] = ()
     grid: bool = False
@@ -80,24 +85,24 @@ class TrialStore:
     def beat(self) -> None:
         """Says that the driver is alive, if it has not done so lately; makes it known at first."""
         if time.monotonic() - self._heard > HEARTBEAT_SECONDS or not self._heard:
-            self.owner = replace(self.owner, heartbeat=time.time())
-            self.study.set_user_attr(self.owner.key, self.owner.to_json())
+            self.driver = replace(self.driver, heartbeat=time.time())
+            self.study.set_user_attr(self.driver.key, self.driver.to_json())
             self._heard = time.monotonic()
 
     def leave(self) -> None:
         """Says that the driver ends: what it left running is lost, though its process may go on."""
-        self.owner = replace(self.owner, heartbeat=time.time(), gone=True)
-        self.study.set_user_attr(self.owner.key, self.owner.to_json())
+        self.driver = replace(self.driver, heartbeat=time.time(), gone=True)
+        self.study.set_user_attr(self.driver.key, self.driver.to_json())
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, void ones too, by number."""
         return sorted(self.study.get_trials(deepcopy=False), key=lambda trial: trial.number)
 
-    def tally(self) -> Tally:
+    def trial_counts(self) -> TrialCounts:
         """What has become of the trials that count."""
         trials = self.trials()
         states = [trial.state for trial in trials if counts(trial)]
-        return Tally(
+        return TrialCounts(
             complete=states.count(TrialState.COMPLETE),
             infeasible=states.count(TrialState.PRUNED),
             failed=states.count(TrialState.FAIL),
@@ -107,11 +112,11 @@ class TrialStore:
 
     def hours(self) -> float:
         """Time that drivers have spent on the study, this one and all restarts included."""
-        now = replace(self.owner, heartbeat=time.time())
-        found = {**drivers_of(self.study.user_attrs), self.owner.identity: now}
+        now = replace(self.driver, heartbeat=time.time())
+        found = {**drivers_of(self.study.user_attrs), self.driver.identity: now}
         return sum(each.heartbeat - each.joined for each in found.values()) / 3600
 
-    def claim(self) -> Claim | None:
+    def take(self) -> TakenTrial | None:
         """The next trial to run; None if there is none now.
 
         That may change: a trial that runs elsewhere may be lost and wait to be run again.
@@ -128,17 +133,17 @@ class TrialStore:
             given, before = self._given(draw, trials, seen)
             if given is None and self._listed is not None and not self._left(seen):
                 return None
-            claim = self._ask(given, before)
-            if claim is not None:
-                return claim
+            taken = self._ask(given, before)
+            if taken is not None:
+                return taken
         raise UserError(
             f"{MOST_DRAWS} points drawn in a row were run already; the space may be too small for "
             "hydra.sweeper.n_trials"
         )
 
-    def finish(self, claim: Claim, record: RunRecord, folder: Path) -> None:
+    def finish(self, taken: TakenTrial, record: RunRecord, folder: Path) -> None:
         """Ends a trial with what its run found."""
-        trial = claim.trial
+        trial = taken.trial
         with _unless_given_up(trial.number):
             trial.set_user_attr(FOLDER, str(folder))
             trial.set_user_attr(RECORD, asdict(record))
@@ -146,23 +151,23 @@ class TrialStore:
                 trial.set_constraint(name, excess)
             self.study.tell(trial, self.goals.values(record))
 
-    def reject(self, claim: Claim, excesses: Mapping[str, float], reason: str) -> None:
+    def reject(self, taken: TakenTrial, excesses: Mapping[str, float], reason: str) -> None:
         """Ends a trial that cannot meet a constraint, as was seen before it was finished."""
-        with _unless_given_up(claim.number):
-            claim.trial.set_user_attr(REJECTED, reason)
+        with _unless_given_up(taken.number):
+            taken.trial.set_user_attr(REJECTED, reason)
             for name, excess in excesses.items():
-                claim.trial.set_constraint(name, excess)
-            self.study.tell(claim.trial, state=TrialState.PRUNED)
+                taken.trial.set_constraint(name, excess)
+            self.study.tell(taken.trial, state=TrialState.PRUNED)
 
-    def fail(self, claim: Claim, reason: str) -> None:
+    def fail(self, taken: TakenTrial, reason: str) -> None:
         """Ends a trial by its own fault; it is not run again."""
-        with _unless_given_up(claim.number):
-            claim.trial.set_user_attr(REASON, shortened(reason, LONGEST_ERROR))
-            self.study.tell(claim.trial, state=TrialState.FAIL)
+        with _unless_given_up(taken.number):
+            taken.trial.set_user_attr(REASON, shortened(reason, LONGEST_ERROR))
+            self.study.tell(taken.trial, state=TrialState.FAIL)
 
-    def release(self, claim: Claim) -> None:
+    def release(self, taken: TakenTrial) -> None:
         """Gives a trial up by no fault of its own; its point is run again."""
-        self._give_up(claim.number)
+        self._give_up(taken.number)
 
     def recover(self) -> list[int]:
         """Ends the trials that drivers which have died left running; their points are run again.
@@ -211,17 +216,17 @@ class TrialStore:
         """The points of a space that can be listed which were not run yet."""
         return [point for point in self._listed or () if point_key(point) not in seen]
 
-    def _ask(self, given: Point | None, before: Sequence[int]) -> Claim | None:
+    def _ask(self, given: Point | None, before: Sequence[int]) -> TakenTrial | None:
         """A new trial of this driver; None if it turned out to be void."""
         with self.sampler.fixed(given):
             trial = self.study.ask()
             with _unless_given_up(trial.number):
-                trial.set_user_attr(OWNER, self.owner.identity)
+                trial.set_user_attr(DRIVER, self.driver.identity)
                 point = self.space.draw(trial)
                 trial.set_user_attr(POINT, dict(point))
                 objection = self._objection(trial.number, point)
                 if objection is None:
-                    return Claim(trial, point, tuple(before))
+                    return TakenTrial(trial, point, tuple(before))
                 trial.set_user_attr(VOID, objection)
                 self.study.tell(trial, state=TrialState.FAIL)
         return None
@@ -255,12 +260,12 @@ class TrialStore:
         with suppress(ValueError, UpdateFinishedTrialError):
             self.study.tell(number, state=TrialState.FAIL)
 
-    def _is_lost(self, trial: FrozenTrial, drivers: Mapping[str, Owner]) -> bool:
+    def _is_lost(self, trial: FrozenTrial, drivers: Mapping[str, DriverProcess]) -> bool:
         """Whether nobody runs a trial that says it is running."""
-        others = {k: v for k, v in drivers.items() if k != self.owner.identity}
-        owner = trial.user_attrs.get(OWNER)
-        if owner is not None:
-            return owner in others and not others[owner].alive()
+        others = {k: v for k, v in drivers.items() if k != self.driver.identity}
+        driver = trial.user_attrs.get(DRIVER)
+        if driver is not None:
+            return driver in others and not others[driver].alive()
         # Asked for a moment ago by a driver that has not signed it yet, or that died before.
         if not any(each.alive() for each in others.values()):
             return True

@@ -13,12 +13,12 @@ from compress.search.space import Point, point_key
 
 # User attributes of a trial. A failed one without a reason counts for nothing: it is void, and
 # says why, or it was lost.
-OWNER, POINT, VOID = "owner", "point", "void"
+DRIVER, POINT, VOID = "driver", "point", "void"
 RECORD, FOLDER, REASON, REJECTED = "record", "folder", "reason", "rejected"
 
 
 @dataclass(frozen=True)
-class Claim:
+class TakenTrial:
     """A trial of this driver to run.
 
     Attributes:
@@ -36,7 +36,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Tally:
+class TrialCounts:
     """How many trials there are of each kind; those that are void count for nothing.
 
     Attributes:

@@ -18,8 +18,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from compress.search.job import Outcome, Setup, serve
-from compress.search.reporter import Order
-from compress.search.trials import Claim
+from compress.search.reporter import JobSpec
+from compress.search.trials import TakenTrial
 from compress.system.processes import process_context
 
 JOIN_SECONDS = 5.0
@@ -58,7 +58,7 @@ class Worker:
 
     Attributes:
         place: from 0; a worker that replaces another takes its place.
-        claim: the trial that it runs; None if it is idle.
+        taken: the trial that it runs; None if it is idle.
         stage: of the trial, and `step` of its training, as done and all.
         wants_quiet: whether it waits to measure, and `has_quiet` whether it does.
         seconds: that it has worked on the trial; time in which it was held does not count.
@@ -68,7 +68,7 @@ class Worker:
     process: BaseProcess
     connection: Connection
     ready: bool = False
-    claim: Claim | None = None
+    taken: TakenTrial | None = None
     stage: str = ""
     step: tuple[int, int] | None = None
     wants_quiet: bool = False
@@ -89,18 +89,18 @@ class Worker:
         now = 0.0 if self.held else time.monotonic() - self._since
         return self._before + now
 
-    def begin(self, claim: Claim, order: Order) -> None:
+    def begin(self, taken: TakenTrial, spec: JobSpec) -> None:
         """Has it run a trial."""
-        self.claim, self.stage, self.step = claim, "starting", None
+        self.taken, self.stage, self.step = taken, "starting", None
         self._since, self._before = time.monotonic(), 0.0
-        self.tell(order)
+        self.tell(spec)
 
     def end(self) -> None:
         """Notes that its trial is over."""
-        self.claim, self.step, self.stage = None, None, ""
+        self.taken, self.step, self.stage = None, None, ""
         self.wants_quiet = self.has_quiet = False
 
-    def tell(self, message: Order | str | None) -> None:
+    def tell(self, message: JobSpec | str | None) -> None:
         """Sends it a message; one that has died is noticed when it is listened to."""
         with suppress(OSError):
             self.connection.send(message)
@@ -140,7 +140,7 @@ class Worker:
 
 @dataclass
 class WorkerPool:
-    """All workers of a driver. Use `open_crew`, which ends them whatever happens."""
+    """All workers of a driver. Use `open_worker_pool`, which ends them whatever happens."""
 
     setup: Setup
     size: int
@@ -166,7 +166,7 @@ class WorkerPool:
 
     def idle(self) -> list[Worker]:
         """Those that can take a trial."""
-        return [worker for worker in self.workers if worker.ready and worker.claim is None]
+        return [worker for worker in self.workers if worker.ready and worker.taken is None]
 
     def all_ready(self) -> bool:
         """Whether every place has a worker that can take a trial, or runs one."""
@@ -174,7 +174,7 @@ class WorkerPool:
 
     def busy(self) -> list[Worker]:
         """Those that run one."""
-        return [worker for worker in self.workers if worker.claim is not None]
+        return [worker for worker in self.workers if worker.taken is not None]
 
     def listen(self, seconds: float) -> Iterator[tuple[Worker, str | Outcome | Died]]:
         """What workers have to say, as far as it concerns the driver, within some time."""
@@ -233,7 +233,7 @@ class WorkerPool:
         """Ends all workers: those that are idle in good order, the others at once."""
         for worker in list(self.workers):
             worker.let_go()
-            if worker.claim is None and worker.ready:
+            if worker.taken is None and worker.ready:
                 worker.close()
                 self.workers.remove(worker)
             else:
@@ -246,7 +246,7 @@ class WorkerPool:
 
 
 @contextmanager
-def open_crew(setup: Setup, size: int) -> Iterator[WorkerPool]:
+def open_worker_pool(setup: Setup, size: int) -> Iterator[WorkerPool]:
     """A worker pool without workers yet; all are ended when the block is left."""
     ours, theirs = multiprocessing.Pipe()
     guard = process_context(setup.preload).Process(target=_guard, args=(theirs,), daemon=True)  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.interfaces import CompressedModel, StageContext, TaskData
-from compress.measure.run import Subject, measure
+from compress.measure.run import LoadedModel, measure
 from compress.quantizer.none import NoQuantizer
 from compress.records.schema import StageMetrics
 from compress.stage.stages import distilled, pruned, read_back, write
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 
 def measure_between(
-    run: Run, ctx: StageContext, data: TaskData, store: StageStore, baseline: Subject, kept: Path
+    run: Run,
+    ctx: StageContext,
+    data: TaskData,
+    store: StageStore,
+    baseline: LoadedModel,
+    kept: Path,
 ) -> Iterator[StageMetrics]:
     """Measures every model between the teacher and the run's own.
 

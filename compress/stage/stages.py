@@ -18,8 +18,8 @@ from compress.interfaces import (
     StageContext,
     TrainingData,
 )
-from compress.measure.run import Subject, check_reload
-from compress.measure.sparsity import check_claims
+from compress.measure.run import LoadedModel, check_reload
+from compress.measure.sparsity import check_history
 from compress.store.artifact import load, read_architecture
 from compress.store.cache import StageStore
 from compress.system.files import whole_folder
@@ -59,7 +59,7 @@ def pruned(
     inputs = _inputs(ctx, student=student)
     make = _finite("pruner", lambda: pruner.prune(student, ctx))
     made = store.model("pruner", pruner, inputs, make)
-    check_claims(made.history, named_weights(made.module))
+    check_history(made.history, named_weights(made.module))
     return made
 
 
@@ -73,7 +73,7 @@ def compress(
     inputs = _inputs(ctx, student=student, pruner=small)
     make = _finite("quantizer", lambda: run.quantizer.prepare(small, ctx))
     made = store.model("quantizer", run.quantizer, inputs, make)
-    check_claims(made.history, named_weights(made.module))
+    check_history(made.history, named_weights(made.module))
     return made, ctx
 
 
@@ -107,21 +107,21 @@ def check_finite(model: CompressedModel) -> None:
 
 def read_back(
     exported: ExportResult, model: CompressedModel, ctx: StageContext, folder: Path
-) -> Subject:
+) -> LoadedModel:
     """The artifact as it is on disk; only what is checked here may be measured."""
-    subject = read_subject(folder, ctx.device)
+    subject = load_measured(folder, ctx.device)
     check_reload(exported, subject.model, ctx.data.calibration)
-    check_claims(model.history, subject.model.weights())
+    check_history(model.history, subject.model.weights())
     return subject
 
 
-def read_subject(folder: Path, device: Device, digest: str = "") -> Subject:
+def load_measured(folder: Path, device: Device, digest: str = "") -> LoadedModel:
     """A model folder, loaded to be measured.
 
     Args:
         folder: a compress model folder.
         device: what it will run on.
-        digest: see `Subject`.
+        digest: see `LoadedModel`.
 
     Raises:
         UserError: a file is missing or damaged, or its runtime is not installed.
@@ -129,7 +129,7 @@ def read_subject(folder: Path, device: Device, digest: str = "") -> Subject:
     model = load(folder, device.torch_device, device.thread_count())
     linears = set(block_linears(read_architecture(folder)))
     compressible = {name for name, _ in model.weights() if _is_of(name, linears)}
-    return Subject(model, folder, compressible, digest)
+    return LoadedModel(model, folder, compressible, digest)
 
 
 def _finite(stage: str, make: Callable[[], CompressedModel]) -> Callable[[], CompressedModel]:

@@ -45,7 +45,7 @@ class Distillation(Training):
     Attributes:
         temperature: T, softens both distributions. Changes nothing where the teacher says one
             number and no distribution.
-        alpha: weight of the soft loss: 0 is plain fine-tuning on the labels.
+        alpha: weight of the distillation loss: 0 is plain fine-tuning on the labels.
         label_smoothing: share of each label spread over all classes, or over yes and no;
             0 for none, which numbers must have. The teacher's distribution is left as it is.
     """
@@ -101,7 +101,7 @@ def distillation_loss(
     settings: Distillation,
 ) -> Float[Tensor, ""]:
     """α · what is lost against the teacher + (1 - α) · what is lost against the labels."""
-    soft = problem.soft_loss(student, teacher, targets, settings.temperature)
+    soft = problem.distillation_loss(student, teacher, targets, settings.temperature)
     hard = problem.loss(student, targets, settings.label_smoothing)
     return settings.alpha * soft + (1 - settings.alpha) * hard
 

@@ -14,8 +14,8 @@ from compress.core.benchmark import Benchmark
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
 from compress.measure.latency import (
-    Contender,
     Memory,
+    TimedModel,
     Timings,
     fill_shape,
     fill_shapes,
@@ -75,8 +75,8 @@ def time_with(monkeypatch: pytest.MonkeyPatch, device: Cpu) -> Callable[..., Tim
     def measured(machine: Machine, **benchmark: Any) -> Timings:
         monkeypatch.setattr("compress.measure.latency.open_pair", machine.open_pair)
         settings = replace(device.benchmark, **({"shapes": ((2, 8),), **benchmark}))
-        contender = Contender(Path(), tuple(ONES for _ in settings.shapes))
-        return measure_latency(contender, contender, replace(device, benchmark=settings), 0)
+        timed_model = TimedModel(Path(), tuple(ONES for _ in settings.shapes))
+        return measure_latency(timed_model, timed_model, replace(device, benchmark=settings), 0)
 
     return measured
 
@@ -154,9 +154,9 @@ def test_speedups_beside_the_floor(time_with: Callable[..., Timings]) -> None:
 def test_real_processes(teacher: CompressedModel, data: TrainingData, device: Cpu) -> None:
     model = TorchModel(teacher.module, teacher.tokenizer, "cpu")
     shapes = ((1, 8), (64, 32))
-    contender = Contender(teacher.folder or Path(), fill_shapes(model, data.train, shapes))
+    timed_model = TimedModel(teacher.folder or Path(), fill_shapes(model, data.train, shapes))
     longer = replace(device, benchmark=replace(device.benchmark, shapes=shapes, seconds=0.2))
-    timings = measure_latency(contender, contender, longer, seed=0)
+    timings = measure_latency(timed_model, timed_model, longer, seed=0)
     for timing in timings.shapes:
         assert 0.3 < timing.interval(0)[0] < 3
     small, large = timings.latencies(0)

@@ -10,17 +10,17 @@ import pytest
 
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel
-from compress.measure.latency import Contender, Memory, Timing, Timings
+from compress.measure.latency import Memory, TimedModel, Timing, Timings
 from compress.measure.noise import noise_floors
 from compress.records.schema import RunRecord
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Contender, Contender]]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[TimedModel, TimedModel]]:
     """What was timed; the answer is always a ratio of 0.8 at the first shape and 1 at others."""
     made = []
 
-    def measured(candidate: Contender, baseline: Contender, device: Cpu, seed: int) -> Timings:
+    def measured(candidate: TimedModel, baseline: TimedModel, device: Cpu, seed: int) -> Timings:
         made.append((candidate, baseline))
         timings = [
             Timing(*shape, restarts=[[float(np.log(0.8 if i == 0 else 1.0))]])
@@ -39,7 +39,7 @@ def test_it_is_measured_once_for_what_it_depends_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bert, distilbert = (Contender(teachers(n).folder or tmp_path, ()) for n in ("bert", "roberta"))
+    bert, distilbert = (TimedModel(teachers(n).folder or tmp_path, ()) for n in ("bert", "roberta"))
     noisy = replace(device, benchmark=replace(device.benchmark, noise_floor=True))
     assert noise_floors(bert, device, 0, tmp_path) == (None, None)
     assert not list(tmp_path.iterdir())

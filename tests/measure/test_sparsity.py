@@ -7,7 +7,7 @@ from compress.interfaces import Step
 from compress.measure.sparsity import (
     WeightCount,
     broken_groups,
-    check_claims,
+    check_history,
     count_weights,
     live_patterns,
     live_shapes,
@@ -30,13 +30,13 @@ def test_by_hand() -> None:
 
 
 def test_claims_hold_for_the_last_stage_that_made_them() -> None:
-    first = Step("pruner", {}, claimed_zeros={"inner": 4, "packed": 1})
-    second = Step("pruner", {}, claimed_zeros={"inner": 3})
-    check_claims([first, second], WEIGHTS)
+    first = Step("pruner", {}, expected_zeros={"inner": 4, "packed": 1})
+    second = Step("pruner", {}, expected_zeros={"inner": 3})
+    check_history([first, second], WEIGHTS)
     with pytest.raises(AssertionError, match="inner has 3 zeros, 4 were claimed"):
-        check_claims([second, first], WEIGHTS)
+        check_history([second, first], WEIGHTS)
     with pytest.raises(AssertionError, match="gone was pruned and is gone"):
-        check_claims([Step("pruner", {}, claimed_zeros={"gone": 1})], WEIGHTS)
+        check_history([Step("pruner", {}, expected_zeros={"gone": 1})], WEIGHTS)
 
 
 ROW = [[1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 3.0, 4.0]]
@@ -63,14 +63,17 @@ def test_groups_are_counted_along_the_rows(
     assert broken_groups(torch.tensor(weight).half(), *pattern) == broken
 
 
-PATTERN = Step("pruner", {}, claimed_zeros={"a": 4}, claimed_patterns={"a": (2, 4)})
+PATTERN = Step("pruner", {}, expected_zeros={"a": 4}, expected_patterns={"a": (2, 4)})
 CLAIMS = [
     ([PATTERN], {"a": (2, 4)}),
-    ([PATTERN, Step("pruner", {}, claimed_zeros={"b": 1})], {"a": (2, 4)}),
-    ([PATTERN, Step("pruner", {}, claimed_zeros={"a": 4})], {}),
-    ([PATTERN, Step("pruner", {}, claimed_shapes={"a": (1, 4)})], {}),
+    ([PATTERN, Step("pruner", {}, expected_zeros={"b": 1})], {"a": (2, 4)}),
+    ([PATTERN, Step("pruner", {}, expected_zeros={"a": 4})], {}),
+    ([PATTERN, Step("pruner", {}, expected_shapes={"a": (1, 4)})], {}),
     (
-        [PATTERN, Step("pruner", {}, claimed_shapes={"a": (1, 4)}, claimed_patterns={"a": (1, 2)})],
+        [
+            PATTERN,
+            Step("pruner", {}, expected_shapes={"a": (1, 4)}, expected_patterns={"a": (1, 2)}),
+        ],
         {"a": (1, 2)},
     ),
     ([PATTERN, Step("student", {})], {}),
@@ -86,18 +89,18 @@ def test_a_pattern_holds_until_something_else_is_claimed(
 
 
 def test_a_broken_pattern_is_named() -> None:
-    check_claims([PATTERN], [("a", torch.tensor(ROW))])
+    check_history([PATTERN], [("a", torch.tensor(ROW))])
     with pytest.raises(AssertionError, match="a has 1 groups with more, the pattern 2:4 was"):
-        check_claims([PATTERN], [("a", torch.tensor([[0.0, 1, 0, 0, 0, 1, 1, 1]]))])
+        check_history([PATTERN], [("a", torch.tensor([[0.0, 1, 0, 0, 0, 1, 1, 1]]))])
     with pytest.raises(AssertionError, match="a has no whole groups, the pattern 2:4 was claimed"):
-        check_claims([PATTERN], [("a", torch.zeros(1, 6))])
-    alone = Step("pruner", {}, claimed_patterns={"a": (2, 4)})
+        check_history([PATTERN], [("a", torch.zeros(1, 6))])
+    alone = Step("pruner", {}, expected_patterns={"a": (2, 4)})
     with pytest.raises(AssertionError, match="a was pruned as 2:4 and is gone"):
-        check_claims([alone], [])
+        check_history([alone], [])
 
 
 def test_a_student_starts_anew() -> None:
-    made = Step("pruner", {}, claimed_zeros={"a": 4}, claimed_shapes={"b": (1, 2)})
-    student = Step("student", {}, claimed_shapes={"c": (3,)})
+    made = Step("pruner", {}, expected_zeros={"a": 4}, expected_shapes={"b": (1, 2)})
+    student = Step("student", {}, expected_shapes={"c": (3,)})
     assert (live_zeros([made, student]), live_shapes([made, student])) == ({}, {"c": (3,)})
     assert live_zeros([student, made]) == {"a": 4}

@@ -42,10 +42,10 @@ def test_top5_by_hand() -> None:
 
 def test_rows_are_judged_by_what_was_asked_for() -> None:
     logits, labels = logits_of([0, 1, 1, 1], 2), torch.tensor([0, 1, 0, 1])
-    made = Classification(("a", "b"), ("f1", "mcc")).judge(logits, labels)
+    made = Classification(("a", "b"), ("f1", "mcc")).evaluate(logits, labels)
     assert made.others == pytest.approx({"f1": 0.8, "mcc": 2 / 12**0.5})
     assert made.value == 0.75
-    assert Classification(("a", "b"), ()).judge(logits, labels).others == {}
+    assert Classification(("a", "b"), ()).evaluate(logits, labels).others == {}
 
 
 def test_class_weights_by_hand() -> None:

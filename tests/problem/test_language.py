@@ -25,7 +25,7 @@ def test_a_model_that_knows_nothing_has_the_vocabularys_size_as_its_perplexity()
     inputs = {"input_ids": torch.randint(0, 7, (3, 600))}
     kept = LM.kept(torch.zeros(3, 600, 7), inputs)
     assert kept.shape == (3, 599, 4)
-    found = LM.judge(kept, torch.tensor([599] * 3))
+    found = LM.evaluate(kept, torch.tensor([599] * 3))
     assert found.metric == "perplexity"
     assert [found.value, found.low, found.high] == pytest.approx([7.0] * 3, rel=1e-5)
     assert found.others["bits_per_byte"] == pytest.approx(math.log2(7), rel=1e-5)
@@ -41,7 +41,7 @@ def test_perplexity_by_hand() -> None:
     # The first window's first place is a tie, which the earlier token wins.
     assert kept[..., 1].tolist() == [[0.0, 1.0], [0.0, 0.0]]
     assert kept[..., 2].tolist() == [[0.0, 0.0], [0.0, 0.0]]
-    found = LM.judge(kept, torch.tensor([3, 5]))
+    found = LM.evaluate(kept, torch.tensor([3, 5]))
     assert found.value == pytest.approx(2 ** (8 / 4))
     assert found.others["bits_per_byte"] == pytest.approx(1.0)
     # Window means 1.5 and 2.5 in units of ln 2: standard error ½, t with one degree of freedom.
@@ -60,7 +60,7 @@ def test_choices_are_of_the_window_and_equal_tokens_are_none() -> None:
     likes[0, :5] = torch.eye(10)[:5]  # the first five tokens are known, the others all the same
     kept = LM.kept(likes, inputs)
     assert kept[0, :, 3].tolist() == [1, 1, 1, 1, 1, 0, 0, 0, 0, 0]
-    found = LM.judge(torch.cat([kept, kept]), torch.tensor([10, 10]))
+    found = LM.evaluate(torch.cat([kept, kept]), torch.tensor([10, 10]))
     assert found.others["cloze_accuracy"] == 0.5
     inputs["input_ids"][0, 4] = 0  # what the first token would have to be told from is the same
     assert LM.kept(likes, inputs)[0, 0, 3] == -1
@@ -74,7 +74,7 @@ def test_to_know_what_is_frequent_gives_one_choice_in_four() -> None:
     odds_of = 1.0 / torch.arange(1, 201)
     tokens = torch.multinomial(odds_of.expand(40, -1), 500, replacement=True, generator=generator)
     kept = LM.kept(odds_of.log().expand(40, 500, 200), {"input_ids": tokens})
-    found = LM.judge(kept, torch.tensor([499] * 40)).others
+    found = LM.evaluate(kept, torch.tensor([499] * 40)).others
     assert found["token_accuracy"] > 0.15
     assert found["cloze_accuracy"] == pytest.approx(0.25, abs=0.01)
 
@@ -82,7 +82,7 @@ def test_to_know_what_is_frequent_gives_one_choice_in_four() -> None:
 def test_only_the_last_tokens_count_where_windows_overlap() -> None:
     logits = torch.cat([odds([1, 1], [1, 3], [1, 9]), odds([3, 1], [7, 1], [1, 9])])
     kept = LM.kept(logits, ids([1, 1, 0], [0, 1, 1]))
-    found = LanguageModelling(scored=1).judge(kept, torch.tensor([1, 1]))
+    found = LanguageModelling(scored=1).evaluate(kept, torch.tensor([1, 1]))
     assert found.value == pytest.approx(2**2.5)
 
 
@@ -95,11 +95,11 @@ def test_padding_is_ignored() -> None:
     assert float(LM.loss(logits, targets)) == pytest.approx(sum(losses) / 3)
     kept = LM.kept(logits, inputs)
     assert kept[1, 1].tolist() == [0.0, -1.0, 0.0, -1.0]
-    assert LM.judge(kept, torch.tensor([2, 1])).value == pytest.approx(math.exp(sum(losses) / 3))
+    assert LM.evaluate(kept, torch.tensor([2, 1])).value == pytest.approx(math.exp(sum(losses) / 3))
     other = logits.clone()
     other[1, 1:] = torch.tensor([5.0, -5.0])
     assert float(LM.loss(other, targets)) == pytest.approx(float(LM.loss(logits, targets)))
-    assert float(LM.soft_loss(logits, other, targets, 2.0)) == pytest.approx(0, abs=1e-7)
+    assert float(LM.distillation_loss(logits, other, targets, 2.0)) == pytest.approx(0, abs=1e-7)
 
 
 def test_soft_loss_by_hand() -> None:
@@ -107,7 +107,9 @@ def test_soft_loss_by_hand() -> None:
     student, teacher = odds([1, 1], [1, 1], [1, 1]), odds([4, 1], [1, 1], [9, 1])
     targets = next_tokens(ids([0, 1, 1]))
     at_two = 2 / 3 * math.log(2 / 3 / 0.5) + 1 / 3 * math.log(1 / 3 / 0.5)
-    assert float(LM.soft_loss(student, teacher, targets, 2.0)) == pytest.approx(4 * at_two / 2)
+    assert float(LM.distillation_loss(student, teacher, targets, 2.0)) == pytest.approx(
+        4 * at_two / 2
+    )
 
 
 def test_models_are_compared_window_by_window() -> None:

@@ -38,22 +38,24 @@ def test_the_soft_loss_by_hand() -> None:
     """The teacher says 3 to 1 at T = 2 of one label, the student even; of the other both even."""
     student, teacher = torch.zeros(1, 2), torch.tensor([[2 * LN3, 0.0]])
     divergence = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
-    found = AB.soft_loss(student, teacher, labels("10"), 2.0)
+    found = AB.distillation_loss(student, teacher, labels("10"), 2.0)
     assert float(found) == pytest.approx(4 * divergence / 2)
-    assert float(AB.soft_loss(teacher, teacher, labels("10"), 2.0)) == pytest.approx(0.0, abs=1e-6)
+    assert float(AB.distillation_loss(teacher, teacher, labels("10"), 2.0)) == pytest.approx(
+        0.0, abs=1e-6
+    )
 
 
 def test_the_soft_loss_is_on_the_scale_of_the_loss() -> None:
     """A teacher without a doubt is the labels."""
     student, right = torch.tensor([[0.3, -1.0], [2.0, 0.1]]), labels("10", "01")
     sure = said("10", "01") * 50
-    assert float(AB.soft_loss(student, sure, right, 1.0)) == pytest.approx(
+    assert float(AB.distillation_loss(student, sure, right, 1.0)) == pytest.approx(
         float(AB.loss(student, right)), rel=1e-5
     )
     many = MultiLabel(tuple("abcd"))
     twice = [torch.cat([each, each], dim=1) for each in (student, sure, right)]
-    assert float(many.soft_loss(*twice, 1.0)) == pytest.approx(
-        float(AB.soft_loss(student, sure, right, 1.0))
+    assert float(many.distillation_loss(*twice, 1.0)) == pytest.approx(
+        float(AB.distillation_loss(student, sure, right, 1.0))
     )
 
 
@@ -64,7 +66,7 @@ SAID = ("100", "100", "010", "010")
 def test_scores_by_hand() -> None:
     """Of a 2 hits and no error; of b 1 hit, 1 too few, 1 too many; of c nothing at all."""
     three = MultiLabel(("a", "b", "c"), weights=(1.0, 3.0, 4.0))
-    made = three.judge(said(*SAID), labels(*RIGHT))
+    made = three.evaluate(said(*SAID), labels(*RIGHT))
     assert (made.metric, made.value) == ("f1_micro", pytest.approx(6 / 8))
     assert made.low < made.value < made.high
     assert made.others == pytest.approx(
@@ -79,21 +81,21 @@ def test_scores_by_hand() -> None:
             "f1/c": 0.0,
         }
     )
-    plain = MultiLabel(("a", "b", "c")).judge(said(*SAID), labels(*RIGHT))
+    plain = MultiLabel(("a", "b", "c")).evaluate(said(*SAID), labels(*RIGHT))
     assert {**plain.others, "f1_class_weighted": made.others["f1_class_weighted"]} == made.others
     assert {*SCORES_OF_LABELS, WITH_WEIGHTS} <= set(SCORES)
     assert set(SCORES_OF_LABELS) <= {made.metric, *made.others}
 
 
 def test_nothing_said_and_nothing_right_is_no_score() -> None:
-    made = AB.judge(said("00", "00"), labels("00", "00"))
+    made = AB.evaluate(said("00", "00"), labels("00", "00"))
     assert (made.value, made.low, made.high) == (0.0, 0.0, 0.0)
     assert made.others["exact_match"] == 1.0
 
 
 def test_labels_called_as_scores_take_nobodys_place() -> None:
     names = ("macro", "micro", "quality", "a|b\n<script>")
-    made = MultiLabel(names).judge(said("1000", "0111"), labels("1000", "0111"))
+    made = MultiLabel(names).evaluate(said("1000", "0111"), labels("1000", "0111"))
     assert len(made.others) == 4 + len(names)
     assert made.others["f1_macro"] == 1.0
 
@@ -106,7 +108,7 @@ def drawn(seed: int, noise: float, right: torch.Tensor) -> torch.Tensor:
 def test_scores_are_scikit_learns() -> None:
     right = (torch.rand(80, 5, generator=torch.Generator().manual_seed(0)) < 0.3).long()
     logits = drawn(1, 1.0, right)
-    made = MultiLabel(tuple("abcde")).judge(logits, right)
+    made = MultiLabel(tuple("abcde")).evaluate(logits, right)
     for mean in ("macro", "weighted"):
         expected = sklearn.metrics.f1_score(right, logits > 0, average=mean, zero_division=0.0)
         assert made.others[f"f1_{mean}"] == pytest.approx(expected)

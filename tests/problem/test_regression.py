@@ -23,7 +23,7 @@ def test_losses_by_hand() -> None:
     student, teacher, labels = outputs(1.0, 5.0), outputs(1.0, 3.0), torch.tensor([2.0, 2.0])
     assert float(STARS.loss(student, labels)) == 5.0
     for temperature in (1.0, 4.0):
-        assert float(STARS.soft_loss(student, teacher, labels, temperature)) == 2.0
+        assert float(STARS.distillation_loss(student, teacher, labels, temperature)) == 2.0
 
 
 def test_labels_are_not_smoothed() -> None:
@@ -43,7 +43,7 @@ def test_the_config_has_one_named_output() -> None:
 def test_scores_by_hand() -> None:
     """Ranks 1 2 4 3 beside 1 2 3 4; deviations -2 -1 2 1 beside -3 -1 1 3; errors 1 0 1 -2."""
     labels = torch.tensor([0.0, 2.0, 4.0, 6.0])
-    made = STARS.judge(outputs(1.0, 2.0, 5.0, 4.0), labels)
+    made = STARS.evaluate(outputs(1.0, 2.0, 5.0, 4.0), labels)
     assert (made.metric, made.value) == ("spearman", pytest.approx(1 - 6 * 2 / 60))
     assert made.low < 0.8 < made.high
     expected = {"pearson": 12 / (10 * 20) ** 0.5, "rmse": 1.5**0.5}
@@ -53,7 +53,7 @@ def test_scores_by_hand() -> None:
 
 
 def test_what_always_says_the_same_has_no_correlation() -> None:
-    made = STARS.judge(outputs(2.0, 2.0, 2.0, 2.0), torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    made = STARS.evaluate(outputs(2.0, 2.0, 2.0, 2.0), torch.tensor([1.0, 2.0, 3.0, 4.0]))
     assert (made.value, made.others["pearson"]) == (0.0, 0.0)
 
 

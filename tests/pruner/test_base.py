@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, Pruner, StageContext
-from compress.measure.sparsity import check_claims, live_zeros
+from compress.measure.sparsity import check_history, live_zeros
 from compress.pruner.components.base import PEAK_MEMORY, BasePruner, PruningState
 from compress.training.masks import held_masks
 from compress.transformer.blocks import block_linears, weight_matrix
@@ -38,7 +38,7 @@ class Halve(BasePruner):
 
         block = known_blocks(work.module)[0]
         keep_units_(block, block.neuron_units(), torch.arange(0, block.neurons, 2))
-        work.claim_shapes([f"{block.name}.{path}" for path in block.layout.feed_forward])
+        work.expect_shapes([f"{block.name}.{path}" for path in block.layout.feed_forward])
 
 
 def halve(epochs: float = 0.0) -> Halve:
@@ -75,7 +75,7 @@ def test_a_scope_without_layers_is_refused(teacher: CompressedModel) -> None:
 def test_claims_follow_a_weight_that_is_cut(teacher: CompressedModel, context: Contexts) -> None:
     sparse = pruner("magnitude").prune(teacher, context(teacher))
     cut = halve().prune(sparse, context(teacher))
-    check_claims(cut.history, cut.module.named_parameters())
+    check_history(cut.history, cut.module.named_parameters())
     name = "bert.encoder.layer.0.output.dense.weight"
     weight = cut.module.get_parameter(name)
     assert live_zeros(sparse.history)[name] == 16 * 32 // 2
@@ -83,13 +83,13 @@ def test_claims_follow_a_weight_that_is_cut(teacher: CompressedModel, context: C
     with torch.no_grad():
         weight[weight == 0] = 1.0
     with pytest.raises(AssertionError, match=r"layer\.0\.output\.dense\.weight has 0 zeros"):
-        check_claims(cut.history, cut.module.named_parameters())
+        check_history(cut.history, cut.module.named_parameters())
 
 
 def test_a_wrong_shape_breaks_a_claim(teacher: CompressedModel, context: Contexts) -> None:
     cut = halve().prune(teacher, context(teacher))
     with pytest.raises(AssertionError, match=r"has shape \(32, 16\), \(16, 16\) was claimed"):
-        check_claims(cut.history, teacher.module.named_parameters())
+        check_history(cut.history, teacher.module.named_parameters())
 
 
 def test_recovery_holds_the_zeros_of_earlier_pruners(
@@ -116,9 +116,9 @@ def test_pruning_and_recovery_are_steps_with_a_curve_each(
     _, pruning, recovery = made.history
     steps = [[point["step"] for point in step.notes["curve"]] for step in (pruning, recovery)]
     assert steps == [[1, 2, 3, 4, 5, 6], [1, 2]]  # 24 rows, twice 3 batches and once 2
-    assert pruning.claimed_zeros
+    assert pruning.expected_zeros
     assert recovery.settings["kind"] == "Distillation"
-    assert not recovery.claimed_zeros
+    assert not recovery.expected_zeros
 
 
 @pytest.mark.parametrize(

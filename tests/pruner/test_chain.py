@@ -15,7 +15,7 @@ from compress import load
 from compress.config.errors import ConfigError, ConfigTypeError, UserError
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext
 from compress.measure.score import predict_all
-from compress.measure.sparsity import check_claims, live_zeros
+from compress.measure.sparsity import check_history, live_zeros
 from compress.pruner.chain import Chain
 from compress.store.manifest import read_manifest
 from compress.transformer.blocks import block_linears, known_blocks
@@ -66,7 +66,7 @@ def test_each_step_works_on_what_the_one_before_left(
     states = [model.module.state_dict() for model in (made, by_hand)]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    check_claims(made.history, made.module.named_parameters())
+    check_history(made.history, made.module.named_parameters())
 
 
 def test_order_is_honoured_and_matters(teacher: CompressedModel, context: Contexts) -> None:
@@ -77,7 +77,7 @@ def test_order_is_honoured_and_matters(teacher: CompressedModel, context: Contex
         names = {"thin": "LowRank", "sparse": "Magnitude"}
         assert steps_of(made) == [names[name] for name in order]
         zeros[order[0]] = sum(live_zeros(made.history).values())
-        check_claims(made.history, made.module.named_parameters())
+        check_history(made.history, made.module.named_parameters())
     assert zeros["sparse"] == 0, "the product of two factors has no zeros, so none are claimed"
     assert zeros["thin"] > 0
 
@@ -99,7 +99,7 @@ def test_zeros_are_counted_again_after_a_cut(teacher: CompressedModel, context: 
         found = int((linear.weight == 0).sum())
         assert after[f"{name}.weight"] == found > 0
     assert all(after[name] < before[name] for name in cut)
-    check_claims(made.history, made.module.named_parameters())
+    check_history(made.history, made.module.named_parameters())
 
 
 def test_thin_layers_heads_neurons_and_int8_survive_the_disk(
@@ -117,7 +117,7 @@ def test_thin_layers_heads_neurons_and_int8_survive_the_disk(
     read = load(tmp_path / "model")
     pair = [predict_all(model, ctx.data.validation, 4) for model in (written, read)]
     assert torch.equal(*pair)
-    check_claims(read_manifest(tmp_path / "model").history, read.weights())
+    check_history(read_manifest(tmp_path / "model").history, read.weights())
 
 
 def test_a_layer_that_was_cut_can_be_factorized(
@@ -127,7 +127,7 @@ def test_a_layer_that_was_cut_can_be_factorized(
     made = chain(cut=step("heads"), thin=step("lowrank", scope="attention")).prune(
         teacher, context(teacher)
     )
-    check_claims(made.history, made.module.named_parameters())
+    check_history(made.history, made.module.named_parameters())
 
 
 def test_a_step_is_checked_on_the_shapes_that_earlier_ones_leave(teacher: CompressedModel) -> None:
@@ -178,7 +178,7 @@ def test_recovery_comes_last_and_holds_every_mask(
         moved += int((weight != linear.weight).sum())
     assert moved > 0
     assert trained.digest == ""
-    check_claims(trained.history, trained.module.named_parameters())
+    check_history(trained.history, trained.module.named_parameters())
 
 
 def test_two_orders_of_the_same_steps_are_two_cache_keys() -> None:

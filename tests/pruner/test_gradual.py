@@ -11,7 +11,7 @@ from torch import Tensor
 
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext
-from compress.measure.sparsity import check_claims
+from compress.measure.sparsity import check_history
 from compress.pruner.gradual import Gradual
 from compress.pruner.magnitude import Magnitude
 from compress.training import train
@@ -121,7 +121,7 @@ def test_it_ends_exactly_on_the_asked_sparsity(
         assert len({round(z / w.numel(), 2) for z, w in zip(zeros, weights, strict=True)}) > 1
     else:
         assert zeros == [round(0.3 * weight.numel()) for weight in weights]
-    assert list(step.claimed_zeros.values()) == zeros
+    assert list(step.expected_zeros.values()) == zeros
 
 
 def test_start_sparsity_at_zero_comes_before_the_first_forward_pass(
@@ -152,7 +152,7 @@ def test_zeros_of_an_earlier_pruner_are_held(teacher: CompressedModel, context: 
     assert isinstance(first, Magnitude)
     before = first.prune(teacher, ctx)
     after = gradual("pruner.scope=ffn", "pruner.sparsity=0.6").prune(before, ctx)
-    check_claims(after.history, after.module.named_parameters())
+    check_history(after.history, after.module.named_parameters())
     inside = scoped_linears(after.module, "ffn")
     for name, linear in block_linears(before.module).items():
         weight = after.module.get_parameter(f"{name}.weight")

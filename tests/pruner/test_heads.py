@@ -34,7 +34,7 @@ def test_the_kept_heads_are_those_that_the_notes_name(
 def test_it_claims_the_shapes_of_the_four_projections(
     teacher: CompressedModel, context: Contexts
 ) -> None:
-    claimed = unit_pruner("heads").prune(teacher, context(teacher)).history[-1].claimed_shapes
+    claimed = unit_pruner("heads").prune(teacher, context(teacher)).history[-1].expected_shapes
     attention = "bert.encoder.layer.0.attention"
     assert claimed[f"{attention}.self.query.weight"] == (8, 16)
     assert claimed[f"{attention}.output.dense.weight"] == (16, 8)

@@ -9,7 +9,7 @@ from torch import nn
 
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext
-from compress.measure.sparsity import check_claims, live_shapes, live_zeros
+from compress.measure.sparsity import check_history, live_shapes, live_zeros
 from compress.pruner.hidden import Hidden, activation_sum, l1_sum
 from compress.training.masks import held_masks
 from compress.transformer.blocks import block_linears, known_blocks
@@ -156,7 +156,7 @@ def test_masks_of_an_earlier_pruner_stay_claimed_and_held(
     wanda = settings_of("pruner", "wanda")
     masked = wanda.prune(teacher, ctx)  # type: ignore[attr-defined]
     pruned = hidden().prune(masked, ctx)
-    check_claims(pruned.history, pruned.module.named_parameters())
+    check_history(pruned.history, pruned.module.named_parameters())
     up = "bert.encoder.layer.0.intermediate.dense.weight"
     zeros = int((pruned.module.get_parameter(up) == 0).sum())
     assert 0 < live_zeros(pruned.history)[up] == zeros < live_zeros(masked.history)[up]
@@ -164,13 +164,13 @@ def test_masks_of_an_earlier_pruner_stay_claimed_and_held(
     assert live_shapes(pruned.history)["bert.embeddings.word_embeddings.weight"] == (1000, 12)
     assert live_shapes(pruned.history)["bert.pooler.dense.weight"] == (12, 12)
     with pytest.raises(AssertionError, match="was claimed"):
-        check_claims(pruned.history, teacher.module.named_parameters())
+        check_history(pruned.history, teacher.module.named_parameters())
     with torch.no_grad():
         nn.init.ones_(pruned.module.get_parameter(up))
     with pytest.raises(
         AssertionError, match=f"intermediate.dense.weight has 0 zeros, {zeros} were"
     ):
-        check_claims(pruned.history, pruned.module.named_parameters())
+        check_history(pruned.history, pruned.module.named_parameters())
 
 
 def test_a_narrowed_model_can_be_narrowed_and_trained(

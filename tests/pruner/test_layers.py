@@ -10,7 +10,7 @@ import transformers
 from compress.config.errors import ConfigError, ConfigTypeError
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.score import predict_all
-from compress.measure.sparsity import check_claims, live_shapes, live_zeros
+from compress.measure.sparsity import check_history, live_shapes, live_zeros
 from compress.pruner.layers import Layers, block_influences, token_influence
 from compress.pruner.wanda import Wanda
 from compress.transformer.blocks import known_blocks
@@ -153,7 +153,7 @@ def test_claims_follow_the_layers_to_their_new_names(
     ctx = context(teacher)
     masked = wanda(scope).prune(teacher, ctx)
     pruned = layers([0, 2]).prune(masked, ctx)
-    check_claims(pruned.history, pruned.module.named_parameters())
+    check_history(pruned.history, pruned.module.named_parameters())
     # Layer 3 is now layer 1, with the claims made for it; layer 2 is gone, with its own.
     zeros = {name: count for name, count in live_zeros(pruned.history).items() if count}
     prefix = "bert.encoder.layer"
@@ -168,14 +168,14 @@ def test_claims_follow_the_layers_to_their_new_names(
         with torch.no_grad():
             pruned.module.get_parameter(query)[:] = 1.0
         with pytest.raises(AssertionError, match=r"query\.weight has 0 zeros, 128 were claimed"):
-            check_claims(pruned.history, pruned.module.named_parameters())
+            check_history(pruned.history, pruned.module.named_parameters())
 
 
 def test_a_layer_too_many_breaks_the_claim(teacher: CompressedModel, context: Contexts) -> None:
     pruned = layers(1).prune(teacher, context(teacher))
-    check_claims(pruned.history, pruned.module.named_parameters())
+    check_history(pruned.history, pruned.module.named_parameters())
     with pytest.raises(AssertionError, match="None was claimed"):
-        check_claims(pruned.history, teacher.module.named_parameters())
+        check_history(pruned.history, teacher.module.named_parameters())
 
 
 def test_recovery_holds_the_masks_of_layers_that_moved(

@@ -15,7 +15,7 @@ from compress import load
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Quantizer, StageContext
 from compress.measure.score import predict_all
-from compress.measure.sparsity import check_claims
+from compress.measure.sparsity import check_history
 from compress.pruner.components.rank import break_even, energy_rank, ratio_rank, saves
 from compress.pruner.lowrank import LowRank, balanced
 from compress.store.manifest import read_manifest
@@ -107,7 +107,7 @@ def test_what_was_written_is_what_is_read_and_int8_goes_on_top(
         pair = [predict_all(model, ctx.data.validation, 4) for model in (written, read)]
         assert torch.equal(*pair)
         assert pair[0].isfinite().all()
-        check_claims(read_manifest(tmp_path / name).history, read.weights())
+        check_history(read_manifest(tmp_path / name).history, read.weights())
         logits[name] = pair[0]
     assert not torch.equal(logits["none"], logits["int8_dynamic"])
     plain = lowrank(weighting=dict(method="none")).prune(teacher, ctx)
@@ -143,7 +143,7 @@ def test_layers_that_would_save_nothing_stay_whole(teachers: Teachers, context: 
     assert set(notes["left_whole"].values()) == {"rank 6 would take 144 weights instead of 128"}
     shapes = [{n: p.shape for n, p in m.named_parameters()} for m in (predicted, pruned.module)]
     assert shapes[0] == shapes[1]
-    check_claims(pruned.history, pruned.module.named_parameters())
+    check_history(pruned.history, pruned.module.named_parameters())
 
 
 def test_denoising_leaves_the_planted_rank(teacher: CompressedModel, context: Contexts) -> None:
@@ -228,7 +228,7 @@ def test_a_factorized_layer_is_not_factorized_again(
     with pytest.raises(ConfigError, match="factorized already"):
         lowrank(scope="ffn").prune(once, context(teacher))
     twice = lowrank(scope="attention").prune(once, context(teacher))
-    check_claims(twice.history, twice.module.named_parameters())
+    check_history(twice.history, twice.module.named_parameters())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, StageContext
-from compress.measure.sparsity import check_claims
+from compress.measure.sparsity import check_history
 from compress.pruner.components.masks import keep_highest
 from compress.pruner.magnitude import Magnitude
 from compress.pruner.movement import LearntMask, Movement, keep_with_ties
@@ -181,7 +181,7 @@ def test_it_ends_exactly_on_the_asked_sparsity_and_plain(
         assert len({round(z / w.numel(), 2) for z, w in zip(zeros, weights, strict=True)}) > 1
     else:
         assert zeros == [round(0.3 * weight.numel()) for weight in weights]
-    assert list(pruned.history[-1].claimed_zeros.values()) == zeros
+    assert list(pruned.history[-1].expected_zeros.values()) == zeros
     assert not masks_in(pruned.module)
     assert [type(part) for part in pruned.module.modules()] == [
         type(part) for part in teacher.module.modules()
@@ -247,7 +247,7 @@ def test_zeros_of_an_earlier_pruner_are_held(teacher: CompressedModel, context: 
     assert isinstance(first, Magnitude)
     before = first.prune(teacher, ctx)
     after = movement("pruner.scope=ffn", "pruner.sparsity=0.6").prune(before, ctx)
-    check_claims(after.history, after.module.named_parameters())
+    check_history(after.history, after.module.named_parameters())
     inside = scoped_linears(after.module, "ffn")
     for name, linear in block_linears(before.module).items():
         weight = after.module.get_parameter(f"{name}.weight")

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from pydantic.dataclasses import dataclass
 
 from compress.interfaces import CompressedModel, Pruner, StageContext, Student
-from compress.measure.sparsity import broken_groups, check_claims, live_patterns
+from compress.measure.sparsity import broken_groups, check_history, live_patterns
 from compress.pruner.components.base import PruningState
 from compress.pruner.components.mask_pruner import SparsePruner
 from compress.pruner.components.masks import keep_highest
@@ -59,7 +59,7 @@ def test_a_method_that_forgets_the_pattern_is_caught(
         sparsity=0.5, scope="all", pattern="2:4", recovery=settings.recovery
     ).prune(teacher, context(teacher))
     with pytest.raises(AssertionError, match=r"weight has \d+ groups with more, the pattern 2:4"):
-        check_claims(forgetful.history, named_weights(forgetful.module))
+        check_history(forgetful.history, named_weights(forgetful.module))
 
 
 def test_it_ends_a_run(run_config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ def test_every_layer_in_scope_has_the_pattern(
     made = pruner(name, *asked).prune(teacher, context(teacher))
     linears = block_linears(made.module)
     assert live_patterns(made.history) == {f"{n}.weight": (kept, group) for n in linears}
-    check_claims(made.history, named_weights(made.module))
+    check_history(made.history, named_weights(made.module))
     for linear in linears.values():
         groups = weight_matrix(linear).reshape(-1, group)
         assert (groups != 0).sum(dim=1).tolist() == [kept] * len(groups)
@@ -91,7 +91,7 @@ def test_every_layer_in_scope_has_the_pattern(
 def test_recovery_holds_it(name: str, teacher: CompressedModel, context: Contexts) -> None:
     recovery = ("recovery.epochs=1", "recovery.batch_size=8", "recovery.learning_rate=0.01")
     trained = pruner(name, "pattern='2:4'", *recovery).prune(teacher, context(teacher))
-    check_claims(trained.history, named_weights(trained.module))
+    check_history(trained.history, named_weights(trained.module))
     assert len(live_patterns(trained.history)) == 24
 
 
@@ -117,7 +117,7 @@ def test_a_later_pruner_keeps_it_or_ends_the_claim(
     ctx = context(teacher)
     sparse = pruner("wanda", "pattern='2:4'").prune(teacher, ctx)
     later = pruner(name, *overrides).prune(sparse, ctx)
-    check_claims(later.history, named_weights(later.module))
+    check_history(later.history, named_weights(later.module))
     live = live_patterns(later.history)
     assert later.history[-1].notes["weights_in_pattern"] == len(live)
     assert count in (None, len(live))
@@ -130,7 +130,7 @@ def test_a_later_pruner_keeps_it_or_ends_the_claim(
             weight.fill_(1.0)
     if live:
         with pytest.raises(AssertionError, match=r"w(ere|as) claimed"):
-            check_claims(later.history, named_weights(later.module))
+            check_history(later.history, named_weights(later.module))
 
 
 def test_a_student_of_a_sparse_teacher_owes_nothing(
@@ -146,5 +146,5 @@ def test_a_student_of_a_sparse_teacher_owes_nothing(
     )
     assert isinstance(student, Student)
     made = student.distill(context(sparse))
-    check_claims(made.history, named_weights(made.module))
+    check_history(made.history, named_weights(made.module))
     assert live_patterns(made.history) == {}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.score import predict_all
-from compress.measure.sparsity import check_claims
+from compress.measure.sparsity import check_history
 from compress.pruner.components.base import BasePruner, PruningState
 from compress.pruner.components.importance import IMPORTANCES, Scores
 from compress.pruner.components.structured import UnitPruner, global_kept, highest, uniform_kept
@@ -197,7 +197,7 @@ def test_global_takes_from_the_layer_that_needs_them_least(
     notes = pruned.history[-1].notes
     assert notes[f"{kind}_kept"] == counts
     assert notes[f"{kind}_removed_fraction"] == 0.125
-    assert all(".2." in name for name in pruned.history[-1].claimed_shapes)
+    assert all(".2." in name for name in pruned.history[-1].expected_shapes)
     found = logits(pruned, ctx)
     assert torch.allclose(logits(model, ctx), found, atol=1e-5)
     write_model(pruned, tmp_path / "m", "torch")
@@ -213,7 +213,7 @@ def test_factorized_layers_are_cut(kind: str, teachers: Teachers, context: Conte
     pruned = pruner.prune(model, context(model))
     counts = [pruner.units(block).count for block in known_blocks(pruned.module)]
     assert sum(counts) * 2 == 4 * pruner.units(known_blocks(model.module)[0]).count
-    check_claims(pruned.history, pruned.module.named_parameters())
+    check_history(pruned.history, pruned.module.named_parameters())
     assert logits(pruned, context(model)).isfinite().all()
 
 
@@ -224,8 +224,8 @@ def test_zeros_of_an_earlier_pruner_are_claimed_anew(
     wanda = settings_of("pruner", "wanda")
     assert isinstance(wanda, BasePruner)
     pruned = unit_pruner(kind).prune(wanda.prune(teacher, context(teacher)), context(teacher))
-    check_claims(pruned.history, pruned.module.named_parameters())
-    assert sum(pruned.history[-1].claimed_zeros.values()) > 0
+    check_history(pruned.history, pruned.module.named_parameters())
+    assert sum(pruned.history[-1].expected_zeros.values()) > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -236,7 +236,7 @@ def test_recovery_trains_and_shapes_hold(
     recovery = replace(bare.recovery, epochs=1, learning_rate=0.01, batch_size=8)
     trained = unit_pruner(kind, recovery=recovery)
     one, other = (p.prune(teacher, context(teacher)) for p in (bare, trained))
-    check_claims(other.history, other.module.named_parameters())
+    check_history(other.history, other.module.named_parameters())
     pairs = zip(one.module.parameters(), other.module.parameters(), strict=True)
     moved = 0
     for left, right in pairs:
@@ -254,7 +254,7 @@ def test_no_sparsity_leaves_the_model_as_it_is(
     pruned = pruner.prune(teacher, context(teacher))
     state = pruned.module.state_dict()
     assert all(torch.equal(v, state[k]) for k, v in teacher.module.state_dict().items())
-    assert pruned.history[-1].claimed_shapes == {}
+    assert pruned.history[-1].expected_shapes == {}
 
 
 @pytest.mark.parametrize(

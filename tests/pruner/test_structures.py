@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Pruner, Step, Student
-from compress.measure.sparsity import check_claims
+from compress.measure.sparsity import check_history
 from compress.pruner.vocabulary import Vocabulary, keep_tokens_, named_ids
 from compress.store.artifact import read_model, write_model
 from compress.transformer.blocks import known_blocks, weight_matrix
@@ -74,7 +74,7 @@ def pruned(name: str, pruner: Pruner) -> tuple[CompressedModel, CompressedModel]
     check_rebuilds(skeleton, name)
     teacher = model_of(structure(name))
     made = pruner.prune(teacher, context_of(teacher))
-    check_claims(made.history, made.module.named_parameters())
+    check_history(made.history, made.module.named_parameters())
     return teacher, made
 
 

@@ -15,7 +15,7 @@ from compress import load
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, StageContext, Step
 from compress.measure.score import predict_all
-from compress.measure.sparsity import check_claims
+from compress.measure.sparsity import check_history
 from compress.pruner.vocabulary import Vocabulary, keep_tokens_, named_ids
 from compress.store.cache import StageStore
 from compress.task.components.text import TextSplit
@@ -102,10 +102,10 @@ def test_train_rows_keep_their_pieces_and_their_logits(
     assert notes["tokens_before"] == 1000
     assert notes["tokens_after"] == count
     assert notes["rows_with_other_pieces"] == 0
-    [(name, (rows, _))] = pruned.history[-1].claimed_shapes.items()
+    [(name, (rows, _))] = pruned.history[-1].expected_shapes.items()
     assert name.endswith(("word_embeddings.weight", "wte.weight", "embed_tokens.weight"))
     assert rows == count
-    check_claims(pruned.history, pruned.module.named_parameters())
+    check_history(pruned.history, pruned.module.named_parameters())
     # Words that were dropped are spelled, and run.
     [[_, *glad, _]] = names(pruned, ["glad"])
     assert glad == ["g", "##l", "##a", "##d"]

@@ -133,7 +133,7 @@ def test_first_layer_is_factorized_as_the_formulas_say(
         assert isinstance(thin, LowRankLinear)
         found[weighting] = weight_matrix(thin).detach().double()
         assert torch.allclose(found[weighting], nearest(weight, norm, 4), rtol=1e-3, atol=1e-5)
-        claims = pruned.history[-1].claimed_shapes
+        claims = pruned.history[-1].expected_shapes
         assert claims[f"{name}.weight"] is None
         assert claims[f"{name}.up.weight"] == (16, 4)
         assert claims[f"{name}.down.weight"] == (4, 16)

@@ -13,7 +13,7 @@ from compress.build import build_run
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.score import predict_all
-from compress.measure.sparsity import check_claims
+from compress.measure.sparsity import check_history
 from compress.quantizer.qat_int8 import FakeQuantLinear, QatInt8, fake_quantized
 from compress.store.cache import StageStore
 from compress.store.manifest import read_manifest
@@ -115,15 +115,15 @@ def test_pruned_weights_stay_zero(
     pruner = settings_of("pruner", "magnitude", "pruner.sparsity=0.5")
     pruned = pruner.prune(teacher, ctx)  # type: ignore[attr-defined]
     made = qat().prepare(pruned, ctx)
-    check_claims(made.history, made.module.named_parameters())
-    claimed = pruned.history[-1].claimed_zeros
+    check_history(made.history, made.module.named_parameters())
+    claimed = pruned.history[-1].expected_zeros
     assert len(claimed) == 24
     for name in claimed:
         one, other = (m.module.get_parameter(name) for m in (pruned, made))
         assert torch.equal(one == 0, other == 0)
         assert not torch.equal(one, other)
     torch_export(made, qat(), tmp_path / "m")
-    check_claims(read_manifest(tmp_path / "m").history, load(tmp_path / "m").weights())
+    check_history(read_manifest(tmp_path / "m").history, load(tmp_path / "m").weights())
 
 
 def test_the_history_says_it_once(

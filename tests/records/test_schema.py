@@ -66,7 +66,7 @@ def make_record(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0, **chan
         comparison=Comparison(agreement=0.95, lost=3, won=2, p_value=1.0),
         baseline_model="../baseline",
         stages=(StageRecord("teacher", 1.0, "made"),),
-        history=({"stage": "teacher"}, {"stage": "pruner", "claimed_zeros": {"weight": 25}}),
+        history=({"stage": "teacher"}, {"stage": "pruner", "expected_zeros": {"weight": 25}}),
     )  # fmt: skip
     return replace(record, **changes)  # type: ignore[arg-type]
 

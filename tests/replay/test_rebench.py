@@ -20,7 +20,7 @@ from compress.config.compose import without_targets
 from compress.config.errors import UserError
 from compress.interfaces import Device, TaskData, TensorStore
 from compress.job import blank_record, recorded
-from compress.measure.run import Measured, Subject
+from compress.measure.run import LoadedModel, Measured
 from compress.measure.score import predict_all, score
 from compress.measure.sparsity import count_weights
 from compress.pipeline import execute
@@ -47,7 +47,7 @@ class OtherRuntime(TorchRuntime):
 
 
 def quick_measure(
-    candidate: Subject, baseline: Subject, data: TaskData,
+    candidate: LoadedModel, baseline: LoadedModel, data: TaskData,
     device: Device, seed: int, store: TensorStore, shared: Path,
 ) -> Measured:  # fmt: skip
     """As `measure`, with made-up times: every candidate is twice as fast as its baseline."""
@@ -58,9 +58,9 @@ def quick_measure(
         "logits", key, lambda: {"logits": predict_all(baseline.model, evaluation, rows)}
     )
     pair = [predict_all(candidate.model, evaluation, rows), kept["logits"]]
-    subjects = (candidate, baseline)
+    loaded_models = (candidate, baseline)
     metrics = []
-    for subject, logits, ms in zip(subjects, pair, (2.0, 4.0), strict=True):
+    for subject, logits, ms in zip(loaded_models, pair, (2.0, 4.0), strict=True):
         count = count_weights(subject.model.weights(), subject.compressible)
         metrics.append(
             ModelMetrics(
@@ -190,7 +190,7 @@ def test_what_cannot_be_measured_is_refused_at_once(
     sweep: Sweep, quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = sweep(("quantizer=none",))
-    monkeypatch.setattr("compress.replay.rebench.read_subject", None)
+    monkeypatch.setattr("compress.replay.rebench.load_measured", None)
     for overrides, said in (
         (["task.limit=3"], "only settings of device can be given, got task.limit=3"),
         (["device.runtime.x=1"], "models are measured as they are"),

@@ -19,7 +19,7 @@ from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, ExportResult, Quantizer, StageContext
 from compress.measure.run import check_reload
 from compress.measure.score import predict_all
-from compress.measure.sparsity import check_claims, count_weights
+from compress.measure.sparsity import check_history, count_weights
 from compress.runtime.onnxruntime import PACKAGES, OnnxRuntime
 from compress.store.artifact import read_spec
 from compress.store.manifest import read_manifest
@@ -76,7 +76,7 @@ def test_a_pruned_model_comes_back_with_its_logits_and_its_zeros(
     # The logits of the tiny model are around 0.1.
     assert (pair[0] - pair[1]).abs().max() < tolerance
     check_reload(exported, reloaded, data.calibration)
-    check_claims(read_manifest(tmp_path).history, reloaded.weights())
+    check_history(read_manifest(tmp_path).history, reloaded.weights())
     plain = dict(exported.reference.weights())
     found = dict(reloaded.weights())
     # The exporter leaves out a bias of nothing but zeros.
@@ -106,7 +106,7 @@ def test_a_model_cut_everywhere_runs_in_int8(
         exported = export(model, tmp_path / name, name, "quantizer=" + name)
         reloaded = load(tmp_path / name)
         check_reload(exported, reloaded, data.calibration)
-        check_claims(model.history, reloaded.weights())
+        check_history(model.history, reloaded.weights())
         logits = [predict_all(m, data.validation, 4) for m in (exported.reference, reloaded)]
         assert (logits[0] - logits[1]).abs().max() < 0.01
 

@@ -14,7 +14,7 @@ from compress.build import build_run
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel, Quantizer, StageContext, TrainingData
 from compress.measure.score import predict_all
-from compress.measure.sparsity import check_claims, count_weights
+from compress.measure.sparsity import check_history, count_weights
 from compress.runtime.openvino import OpenVino, linear_types
 from compress.store.manifest import read_manifest
 from compress.transformer.torch_model import TorchModel
@@ -72,7 +72,7 @@ def test_uneven_heads_factors_and_a_smaller_vocabulary_go_through(
     assert any(".down." in n for n, _ in model.module.named_parameters())
     found, error = write(model, quantizer_of(name), ctx, tmp_path)
     assert error < {"none": 1e-5, "int8_static": 0.1}.get(name, 0.05)
-    check_claims(read_manifest(tmp_path).history, found.weights())
+    check_history(read_manifest(tmp_path).history, found.weights())
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_zeros_that_were_claimed_are_found_again(
     ctx = context(biased)
     model = pruned(biased, ctx, "magnitude sparsity=0.5")
     found, _ = write(model, quantizer, ctx, tmp_path)
-    check_claims(read_manifest(tmp_path).history, found.weights())
-    names = set(model.history[-1].claimed_zeros)
+    check_history(read_manifest(tmp_path).history, found.weights())
+    names = set(model.history[-1].expected_zeros)
     counts = [
         count_weights(weights, names)
         for weights in (model.module.named_parameters(), found.weights())

@@ -10,7 +10,7 @@ import pytest
 
 from compress import load
 from compress.interfaces import CompressedModel, Quantizer, Runtime, StageContext
-from compress.measure.sparsity import broken_groups, check_claims, live_patterns
+from compress.measure.sparsity import broken_groups, check_history, live_patterns
 from compress.runtime.onnxruntime import OnnxRuntime
 from compress.runtime.openvino import OpenVino
 from compress.runtime.torch import TorchRuntime
@@ -57,7 +57,7 @@ def test_it_is_kept_on_disk(
     made = quantizer.prepare(pruner.prune(teacher, ctx), ctx)
     RUNTIMES[runtime].export(made, quantizer, tmp_path / "model", ctx)
     found = dict(load(tmp_path / "model").weights())
-    check_claims(read_manifest(tmp_path / "model").history, found.items())
+    check_history(read_manifest(tmp_path / "model").history, found.items())
     names = list(live_patterns(made.history))
     assert names
     # Along the other axis it was not made, so what is counted is the right one.

@@ -6,8 +6,8 @@ import psutil
 import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 
+from compress.search.driver_process import DriverProcess
 from compress.search.grammar import parse_space
-from compress.search.owner import Owner
 from compress.search.sampler import SamplerSettings
 from compress.search.storage import open_study
 from compress.search.trial_store import TrialStore
@@ -40,7 +40,7 @@ def trial_store(storage: BaseStorage) -> Ledgers:
         sampler: str = "random",
         where: BaseStorage = storage,
         seeds: tuple[dict[str, object], ...] = (),
-        owner: Owner | None = None,
+        driver: DriverProcess | None = None,
     ) -> TrialStore:
         made = SamplerSettings(name=sampler, seed=0, options={}).make()
         study = open_study(where, "test", GOALS, made, {"space": str(space)})
@@ -50,7 +50,7 @@ def trial_store(storage: BaseStorage) -> Ledgers:
             points,
             GOALS,
             budget,
-            owner or here(),
+            driver or here(),
             made,
             seeds=tuple(points.completed(values) for values in seeds),
             grid=sampler == "grid",

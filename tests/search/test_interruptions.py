@@ -146,8 +146,8 @@ def test_two_drivers_share_one_search(tmp_path: Path) -> None:
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0, output
     check_finished(tmp_path, 8)
-    owners = {trial.user_attrs["owner"] for trial in trials(tmp_path)}
-    assert len(owners) == 2
+    drivers = {trial.user_attrs["driver"] for trial in trials(tmp_path)}
+    assert len(drivers) == 2
 
 
 @pytest.mark.slow

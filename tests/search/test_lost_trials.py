@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from compress.search.owner import PATIENCE_SECONDS
+from compress.search.driver_process import PATIENCE_SECONDS
 from compress.search.storage import open_storage
-from compress.search.trials import OWNER, VOID, is_lost
+from compress.search.trials import DRIVER, VOID, is_lost
 from tests.search.trial_stores import (
     NOBODY,
     Ledgers,
@@ -28,32 +28,32 @@ def test_trials_of_a_driver_that_died_are_run_again(trial_store: Ledgers) -> Non
     finish(dead, claimed(dead))
     die(dead)
     heir = trial_store()
-    assert heir.recover() == [claim.number for claim in lost]
+    assert heir.recover() == [taken.number for taken in lost]
     assert heir.recover() == []
     again = [claimed(heir) for _ in lost]
-    assert [claim.point for claim in again] == [claim.point for claim in lost]
-    for claim in [*again, claimed(heir)]:
-        finish(heir, claim)
-    assert heir.claim() is None
+    assert [taken.point for taken in again] == [taken.point for taken in lost]
+    for taken in [*again, claimed(heir)]:
+        finish(heir, taken)
+    assert heir.take() is None
     assert len(complete(heir)) == len(set(complete(heir))) == 5
     # Those that died count for nothing.
-    assert heir.tally().finished == 5
+    assert heir.trial_counts().finished == 5
 
 
 def test_trials_of_a_driver_that_lives_are_left_alone(trial_store: Ledgers) -> None:
     busy, other = trial_store(), trial_store()
-    claim = claimed(busy)
+    taken = claimed(busy)
     assert other.recover() == []
-    finish(busy, claim)
+    finish(busy, taken)
 
 
 def test_a_driver_elsewhere_lives_as_long_as_its_heartbeat(trial_store: Ledgers) -> None:
     far = replace(here(), host="far away", pid=NOBODY)
-    busy, other = trial_store(owner=far), trial_store()
+    busy, other = trial_store(driver=far), trial_store()
     claimed(busy)
     assert other.recover() == []
-    busy.owner = replace(busy.owner, heartbeat=time.time() - PATIENCE_SECONDS - 1)
-    busy.study.set_user_attr(f"driver:{busy.owner.identity}", busy.owner.to_json())
+    busy.driver = replace(busy.driver, heartbeat=time.time() - PATIENCE_SECONDS - 1)
+    busy.study.set_user_attr(f"driver:{busy.driver.identity}", busy.driver.to_json())
     assert other.recover() == [0]
 
 
@@ -71,20 +71,20 @@ def test_a_driver_killed_between_its_steps_loses_nothing(trial_store: Ledgers) -
     half = claimed(dead)
     # Asked, not signed; then one is signed, not drawn.
     dead.study.ask()
-    dead.study.ask().set_user_attr(OWNER, dead.owner.identity)
+    dead.study.ask().set_user_attr(DRIVER, dead.driver.identity)
     # Objected to, not ended.
     trial = dead.study.ask()
     dead.space.draw(trial)
     trial.set_user_attr(VOID, "trial 0 has the same point")
-    trial.set_user_attr(OWNER, dead.owner.identity)
+    trial.set_user_attr(DRIVER, dead.driver.identity)
     die(dead)
     heir = trial_store(budget=3)
     assert heir.recover() == [0, 1, 2, 3]
-    assert heir.tally().finished == heir.tally().running == 0
+    assert heir.trial_counts().finished == heir.trial_counts().running == 0
     points = []
-    while (claim := heir.claim()) is not None:
-        points.append(claim.point)
-        finish(heir, claim)
+    while (taken := heir.take()) is not None:
+        points.append(taken.point)
+        finish(heir, taken)
     assert points.count(half.point) == 1
     assert len(complete(heir)) == len(set(complete(heir))) == 3
 
@@ -109,24 +109,24 @@ def test_a_trial_that_was_being_failed_is_failed(trial_store: Ledgers) -> None:
     die(dead)
     heir = trial_store(budget=1)
     heir.recover()
-    assert heir.tally().failed == 1
-    assert heir.claim() is None
+    assert heir.trial_counts().failed == 1
+    assert heir.take() is None
 
 
 def test_a_trial_that_was_taken_for_lost_is_left_to_others(
     trial_store: Ledgers, caplog: pytest.LogCaptureFixture
 ) -> None:
     slow, other = trial_store(budget=1), trial_store(budget=1)
-    claim = claimed(slow)
+    taken = claimed(slow)
     slow.study.set_user_attr(
-        f"driver:{slow.owner.identity}", replace(slow.owner, pid=NOBODY).to_json()
+        f"driver:{slow.driver.identity}", replace(slow.driver, pid=NOBODY).to_json()
     )
     other.recover()
     with caplog.at_level("WARNING"):
-        finish(slow, claim)
+        finish(slow, taken)
     assert "trial 0 was given up as lost meanwhile" in caplog.text
     finish(other, claimed(other))
-    assert other.tally().complete == other.tally().finished == 1
+    assert other.trial_counts().complete == other.trial_counts().finished == 1
 
 
 def test_a_released_trial_is_run_again(trial_store: Ledgers) -> None:
@@ -137,7 +137,7 @@ def test_a_released_trial_is_run_again(trial_store: Ledgers) -> None:
     assert again.point == first.point
     assert again.number != first.number
     finish(driver, again)
-    assert driver.tally().finished == 1
+    assert driver.trial_counts().finished == 1
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "qmc"])
@@ -168,17 +168,17 @@ def test_many_drivers_that_die_share_a_budget_exactly(trial_store: Ledgers, tmp_
                 driver = trial_store(budget=budget, where=open_storage("sqlite", tmp_path))
                 while True:
                     driver.recover()
-                    claim = driver.claim()
-                    if claim is None:
-                        tally = driver.tally()
-                        if tally.finished == budget:
+                    taken = driver.take()
+                    if taken is None:
+                        trial_counts = driver.trial_counts()
+                        if trial_counts.finished == budget:
                             return
                         time.sleep(0.02)
                     elif chance.random() < 0.3:
                         die(driver)
                         break
                     else:
-                        finish(driver, claim)
+                        finish(driver, taken)
         except Exception as error:
             errors.append(error)
 

@@ -28,18 +28,18 @@ def url() -> Iterator[str]:
     pytest.importorskip("psycopg", reason="the driver psycopg is not installed")
     if not BINARIES:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    # Not in pytest's folders, which are for the eyes of their owner alone.
+    # Not in pytest's folders, which are for the eyes of their driver alone.
     folder = Path(tempfile.mkdtemp(prefix="postgresql"))
-    as_owner: list[str] = []
+    as_driver: list[str] = []
     if os.geteuid() == 0:
         # It refuses to run as root.
         shutil.chown(folder, "postgres")
-        as_owner = ["runuser", "-u", "postgres", "--"]
+        as_driver = ["runuser", "-u", "postgres", "--"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    data, program = folder / "data", [*as_owner, str(BINARIES[-1] / "pg_ctl"), "-D"]
-    setup = [*as_owner, str(BINARIES[-1] / "initdb"), "-A", "trust", "-U", "test", "-D", str(data)]
+    data, program = folder / "data", [*as_driver, str(BINARIES[-1] / "pg_ctl"), "-D"]
+    setup = [*as_driver, str(BINARIES[-1] / "initdb"), "-A", "trust", "-U", "test", "-D", str(data)]
     subprocess.run(setup, check=True, capture_output=True, cwd=folder)
     options = f"-h 127.0.0.1 -p {port} -k {folder}"
     begin = [*program, str(data), "-w", "-l", str(folder / "log"), "-o", options, "start"]
@@ -67,7 +67,7 @@ def test_two_drivers_share_a_budget(url: str, tmp_path: Path) -> None:
     assert len({json.dumps(trial.user_attrs["point"]) for trial in complete}) == BUDGET
     assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
     assert not any("reason" in trial.user_attrs for trial in trials)
-    drivers = {trial.user_attrs["owner"] for trial in complete}
+    drivers = {trial.user_attrs["driver"] for trial in complete}
     assert len(drivers) == 2
     for trial in complete:
         assert (Path(trial.user_attrs["folder"]) / "model" / "weights").is_file()

@@ -9,7 +9,7 @@ import pytest
 from compress.analysis.goals import parse_goals
 from compress.core.monitor import Forecast, Rejected
 from compress.search.limits import EarlyStopping
-from compress.search.reporter import Order, Reporter
+from compress.search.reporter import JobSpec, Reporter
 
 GOALS = {"accuracy": "maximize"}
 
@@ -31,7 +31,7 @@ def reporter(
     baseline: dict[str, float], look: EarlyStopping | None = None, **constraints: str
 ) -> Reporter:
     goals = parse_goals(GOALS, constraints, "validation")
-    order = Order(0, (), goals.constraints, baseline, look)
+    order = JobSpec(0, (), goals.constraints, baseline, look)
     return Reporter(Line(), order)  # type: ignore[arg-type]
 
 
@@ -191,7 +191,7 @@ def test_a_worker_without_a_driver_ends_at_once(
         theirs.send("a word that the driver had no time for")
     ours.close()
     with theirs, pytest.raises(Ended):
-        does(Reporter(theirs, Order(0, (), (), {})))
+        does(Reporter(theirs, JobSpec(0, (), (), {})))
 
 
 @pytest.mark.usefixtures("ends")
@@ -199,4 +199,4 @@ def test_a_driver_that_goes_while_it_is_asked_for_quiet_ends_its_worker() -> Non
     ours, theirs = multiprocessing.Pipe()
     threading.Timer(0.05, ours.close).start()
     with theirs, pytest.raises(Ended):
-        ask_for_quiet(Reporter(theirs, Order(0, (), (), {})))
+        ask_for_quiet(Reporter(theirs, JobSpec(0, (), (), {})))

@@ -20,7 +20,7 @@ from compress.search.run import last_words, run_search
 from compress.search.scheduler import Scheduler
 from compress.search.storage import open_study
 from compress.search.trial_store import TrialStore
-from compress.search.trials import Tally
+from compress.search.trials import TrialCounts
 from compress.search.worker_pool import Died
 from tests.commands import refusal
 from tests.search.engine import search_of
@@ -86,8 +86,8 @@ def test_a_record_that_cannot_be_read_is_the_cause(tmp_path: Path) -> None:
     (tmp_path / "0" / "metrics.json").write_text("{")
     trial_store = ledger_of("x")
     scheduler = Scheduler(trial_store, GOALS, Mock(), tmp_path, Mock(), Mock())
-    claim = Mock(number=0)
-    assert not scheduler.end(claim, None)
+    taken = Mock(number=0)
+    assert not scheduler.end(taken, None)
     [call] = trial_store.fail.call_args_list
     assert "0/metrics.json is not valid JSON" in call.args[1]
 
@@ -143,15 +143,15 @@ def job(error: Exception | None) -> JobReturn:
 def test_a_job_of_a_launcher_that_leaves_no_record_has_its_error_as_the_cause() -> None:
     launcher, scheduler = Mock(), Mock(spec=Scheduler)
     launcher.launch.return_value = [job(None), job(OSError("no space"))]
-    claims = [Mock(number=number, point={}) for number in range(2)]
-    Batches(scheduler, launcher, 2, ())._launch(claims)
+    taken_trials = [Mock(number=number, point={}) for number in range(2)]
+    Batches(scheduler, launcher, 2, ())._launch(taken_trials)
     assert [call.args for call in scheduler.end.call_args_list] == [
-        (claims[0], None),
-        (claims[1], "OSError: no space"),
+        (taken_trials[0], None),
+        (taken_trials[1], "OSError: no space"),
     ]
     launcher.launch.side_effect = RuntimeError("no cluster")
     scheduler.end.reset_mock()
-    Batches(scheduler, launcher, 2, ())._launch(claims)
+    Batches(scheduler, launcher, 2, ())._launch(taken_trials)
     assert {call.args[1] for call in scheduler.end.call_args_list} == {
         "the launcher failed: RuntimeError: no cluster"
     }
@@ -161,9 +161,9 @@ def test_a_batch_is_written_down_before_a_fault_of_all_ends_the_search() -> None
     launcher, scheduler = Mock(), Mock(spec=Scheduler)
     launcher.launch.return_value = [job(None)] * 3
     scheduler.end.side_effect = [UserError("no rows"), True, UserError("no rows either")]
-    claims = [Mock(number=number, point={}) for number in range(3)]
+    taken_trials = [Mock(number=number, point={}) for number in range(3)]
     with pytest.raises(UserError, match=r"no rows$"):
-        Batches(scheduler, launcher, 3, ())._launch(claims)
+        Batches(scheduler, launcher, 3, ())._launch(taken_trials)
     assert scheduler.end.call_count == 3
 
 
@@ -179,8 +179,8 @@ def test_a_study_that_came_to_nothing_can_be_begun_with_other_settings(
 
     with pytest.raises(UserError, match="begun with other settings"):
         reopened()  # it was begun a moment ago
-    claim = claimed(first)
-    first.release(claim)
+    taken = claimed(first)
+    first.release(taken)
     with pytest.raises(UserError, match="begun with other settings"):
         reopened()  # whose driver is at work
     first.leave()
@@ -203,23 +203,23 @@ def test_what_failed_before_it_was_mended_is_run_again(tmp_path: Path) -> None:
     """The driver died between a trial's record and its end in the study."""
     run_search(search_of(tmp_path, budget=1))
     # Of a lost trial there may be a record that says how it failed for all.
-    claim = Mock(number=1, before=(0,), point={"x": "0.5"})
+    taken = Mock(number=1, before=(0,), point={"x": "0.5"})
     record = tmp_path / "trials" / "0" / "metrics.json"
     raw = json.loads(record.read_text())
     kept = {key: raw[key] for key in ("schema", "started", "seconds", "seed", "choices")}
     failed = {"status": "failed", "error": "no rows", "overrides": [], "config": {}}
     record.write_text(json.dumps({**kept, **failed, "blame": [["task"]]}))
     trial_store = ledger_of("x")
-    trial_store.claim.return_value = claim
+    trial_store.taken.return_value = taken
     scheduler = Scheduler(trial_store, GOALS, Mock(), tmp_path / "trials", Mock(), Mock())
-    assert scheduler.next() is claim
+    assert scheduler.next() is taken
 
 
 def test_last_words_tell_the_most_frequent_causes_first() -> None:
     front = Mock(folder=Path("search"))
     front.found.return_value = front.best.return_value = []
     front.pick_lines.return_value = iter(())
-    front.trial_store.tally.return_value = Tally(
+    front.trial_store.trial_counts.return_value = TrialCounts(
         complete=0, infeasible=1, failed=9, running=0, lost=0
     )
     front.trial_store.trials.return_value = [

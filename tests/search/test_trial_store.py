@@ -29,14 +29,14 @@ from tests.search.trial_stores import (
 
 def test_the_budget_is_shared_between_drivers(trial_store: Ledgers) -> None:
     one, two = trial_store(), trial_store()
-    claims = [claimed(driver) for driver in (one, two, two, one, two)]
-    assert one.claim() is None
-    assert two.claim() is None
-    assert len({point_key(claim.point) for claim in claims}) == 5
-    for claim in claims:
-        finish(one, claim)
-    assert one.tally().complete == one.tally().finished == 5
-    assert one.claim() is None
+    taken_trials = [claimed(driver) for driver in (one, two, two, one, two)]
+    assert one.take() is None
+    assert two.take() is None
+    assert len({point_key(taken.point) for taken in taken_trials}) == 5
+    for taken in taken_trials:
+        finish(one, taken)
+    assert one.trial_counts().complete == one.trial_counts().finished == 5
+    assert one.take() is None
 
 
 def test_a_larger_budget_carries_on(trial_store: Ledgers) -> None:
@@ -45,24 +45,24 @@ def test_a_larger_budget_carries_on(trial_store: Ledgers) -> None:
         finish(first, claimed(first))
     later = trial_store(budget=3)
     finish(later, claimed(later))
-    assert later.claim() is None
-    assert later.tally().complete == 3
+    assert later.take() is None
+    assert later.trial_counts().complete == 3
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "grid", "nsgaii", "qmc"])
 def test_no_point_is_run_twice_and_a_small_space_ends(trial_store: Ledgers, sampler: str) -> None:
     driver = trial_store(NARROW, budget=50, sampler=sampler)
-    while (claim := driver.claim()) is not None:
-        finish(driver, claim)
+    while (taken := driver.take()) is not None:
+        finish(driver, taken)
     assert len(complete(driver)) == len(set(complete(driver))) == 6
 
 
 def test_a_grid_is_in_order(trial_store: Ledgers) -> None:
     driver = trial_store(NARROW, budget=3, sampler="grid")
     points = []
-    while (claim := driver.claim()) is not None:
-        points.append(dict(claim.point))
-        finish(driver, claim)
+    while (taken := driver.take()) is not None:
+        points.append(dict(taken.point))
+        finish(driver, taken)
     assert points == [{"b": "one", "c": c} for c in ("1", "2", "3")]
 
 
@@ -70,15 +70,15 @@ def test_what_failed_by_itself_is_not_run_again(trial_store: Ledgers) -> None:
     driver = trial_store({"b": "choice(one, two)"}, budget=5)
     driver.fail(claimed(driver), "broken")
     finish(driver, claimed(driver))
-    assert driver.claim() is None
-    tally = driver.tally()
-    assert (tally.failed, tally.complete, tally.finished) == (1, 1, 2)
+    assert driver.take() is None
+    trial_counts = driver.trial_counts()
+    assert (trial_counts.failed, trial_counts.complete, trial_counts.finished) == (1, 1, 2)
 
 
 def test_what_is_rejected_is_infeasible(trial_store: Ledgers) -> None:
     driver = trial_store(budget=1)
     driver.reject(claimed(driver), {"size_bytes <= 3": 0.5}, "too large")
-    assert driver.tally().infeasible == driver.tally().finished == 1
+    assert driver.trial_counts().infeasible == driver.trial_counts().finished == 1
     [trial] = driver.trials()
     assert trial.constraints == {"size_bytes <= 3": 0.5}
     assert trial.user_attrs[REJECTED] == "too large"
@@ -117,8 +117,8 @@ def test_a_restart_draws_other_points_and_the_same_search_the_same(storage: Base
             study = open_study(where, "test", GOALS, sampler, {})
             driver = TrialStore(study, parse_space(WIDE), GOALS, budget, here(), sampler)
             driver.beat()
-            while (claim := driver.claim()) is not None:
-                finish(driver, claim)
+            while (taken := driver.take()) is not None:
+                finish(driver, taken)
         return complete(driver)
 
     whole, stopped = points((14,)), points((5, 14))
@@ -168,7 +168,7 @@ def test_another_definition_is_refused_with_the_difference(trial_store: Ledgers)
 def test_files_keep_a_study(trial_store: Ledgers, tmp_path: Path, where: str) -> None:
     driver = trial_store(where=open_storage(where, tmp_path))
     finish(driver, claimed(driver))
-    assert trial_store(where=open_storage(where, tmp_path)).tally().complete == 1
+    assert trial_store(where=open_storage(where, tmp_path)).trial_counts().complete == 1
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from compress.analysis.goals import parse_goals
-from compress.search.owner import Owner
+from compress.search.driver_process import DriverProcess
 from compress.search.space import point_key
 from compress.search.trial_store import TrialStore
-from compress.search.trials import POINT, Claim
+from compress.search.trials import POINT, TakenTrial
 from tests.search.records import record_of
 
 GOALS = parse_goals(
@@ -34,25 +34,25 @@ NOBODY = 2**22 + 1  # above the largest process number of any system
 Ledgers = Callable[..., TrialStore]
 
 
-def here() -> Owner:
-    return Owner.here()
+def here() -> DriverProcess:
+    return DriverProcess.here()
 
 
 def die(trial_store: TrialStore) -> None:
     """Has the driver of a trial store be a process that is gone."""
-    trial_store.owner = replace(trial_store.owner, pid=NOBODY)
+    trial_store.driver = replace(trial_store.driver, pid=NOBODY)
     trial_store._heard = 0.0
     trial_store.beat()
 
 
-def finish(trial_store: TrialStore, claim: Claim) -> None:
-    trial_store.finish(claim, record_of(), Path("folder"))
+def finish(trial_store: TrialStore, taken: TakenTrial) -> None:
+    trial_store.finish(taken, record_of(), Path("folder"))
 
 
-def claimed(trial_store: TrialStore) -> Claim:
-    claim = trial_store.claim()
-    assert claim is not None
-    return claim
+def claimed(trial_store: TrialStore) -> TakenTrial:
+    taken = trial_store.take()
+    assert taken is not None
+    return taken
 
 
 def complete(trial_store: TrialStore) -> list[str]:

@@ -11,7 +11,7 @@ from compress.config.errors import ConfigError, UserError
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, TrainingData
 from compress.measure.score import predict_all
-from compress.measure.sparsity import check_claims, live_shapes, live_zeros
+from compress.measure.sparsity import check_history, live_shapes, live_zeros
 from compress.problem.classification import Classification
 from compress.store.artifact import RunSpec, finalize, new_folder, read_model
 from compress.store.cache import StageStore
@@ -67,7 +67,7 @@ def test_it_is_what_the_folder_holds(
         assert live(made.history) == live(model.history)
     # Through the cache too, as the pipeline takes it.
     stored = StageStore(tmp_path / "cache", device, 0).model("teacher", settings, {}, lambda: made)
-    check_claims(stored.history, stored.module.named_parameters())
+    check_history(stored.history, stored.module.named_parameters())
 
 
 @pytest.mark.parametrize("pruner", ["none", "lowrank"])

@@ -41,9 +41,9 @@ class PruningState:
         module: the copy, on the run's device.
         tokenizer: may be replaced by another; never changed in place.
         history: of the model so far.
-        zeros: claims, by weight name: see `Step.claimed_zeros`.
-        shapes: claims, by weight name: see `Step.claimed_shapes`.
-        patterns: claims, by weight name: see `Step.claimed_patterns`.
+        zeros: claims, by weight name: see `Step.expected_zeros`.
+        shapes: claims, by weight name: see `Step.expected_shapes`.
+        patterns: claims, by weight name: see `Step.expected_patterns`.
         notes: facts for the record.
     """
 
@@ -67,7 +67,7 @@ class PruningState:
         weight_matrix(linear).mul_(mask)
         self.zeros[f"{name}.weight"] = int((~mask).sum())
 
-    def claim_shapes(self, names: Sequence[str]) -> None:
+    def expect_shapes(self, names: Sequence[str]) -> None:
         """Claims that these modules' weights keep the shapes that they have now."""
         for name in names:
             for leaf, parameter in self.module.get_submodule(name).named_parameters():
@@ -122,7 +122,7 @@ class BasePruner(Pruner, ABC):
         work.patterns |= self.promised_patterns(work.module)
         if live is not None:
             work.notes[PEAK_MEMORY] = live.peak
-        _claim_again(work)
+        _expect_again(work)
         step = Step("pruner", self.describe(), work.zeros, work.shapes, work.patterns, work.notes)
         pruned = dataclasses.replace(
             model.then(work.module.to("cpu"), step), tokenizer=work.tokenizer
@@ -152,7 +152,7 @@ def _own_(module: PreTrainedModel, original: PreTrainedModel) -> None:
             parameter.data = parameter.detach().clone()
 
 
-def _claim_again(work: PruningState) -> None:
+def _expect_again(work: PruningState) -> None:
     """Counts anew what earlier stages claimed of weights that this one pruned, cut or moved."""
     present = {name: weight.detach() for name, weight in named_weights(work.module)}
     zeros, patterns = live_zeros(work.history), live_patterns(work.history)

@@ -96,7 +96,7 @@ class UnitPruner(BasePruner, ABC):
         for (block, units), stays in zip(sites, kept, strict=True):
             if len(stays) < units.count:
                 keep_units_(block, units, stays)
-                work.claim_shapes([f"{block.name}.{path}" for path in (*units.rows, units.reader)])
+                work.expect_shapes([f"{block.name}.{path}" for path in (*units.rows, units.reader)])
         work.notes[f"{self.noun}_kept"] = counts
         removed = 1 - sum(counts) / sum(len(score) for score in scores)
         work.notes[f"{self.noun}_removed_fraction"] = removed

@@ -42,17 +42,17 @@ HOW = ("search", "cache", "tracker", "hydra")
 NOW = "${now:"  # in a folder's name: it is made of the time, so each run is to have another one
 
 
-class ClaimFolders(Callback):
+class LockFolders(Callback):
     """Makes, marks and locks the folder of a run or a sweep, or refuses it in one line."""
 
     def __init__(self) -> None:
         """Claims nothing yet."""
-        self._claims = ExitStack()
+        self._locks = ExitStack()
         self._made: Path | None = None
 
-    def __reduce__(self) -> tuple[type[ClaimFolders], tuple[()]]:
-        """As another process gets it, with the jobs of a sweep: without the claims of this one."""
-        return ClaimFolders, ()
+    def __reduce__(self) -> tuple[type[LockFolders], tuple[()]]:
+        """As another process gets it, with the jobs of a sweep: without the locks of this one."""
+        return LockFolders, ()
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before it makes a run's folder.
@@ -67,12 +67,12 @@ class ClaimFolders(Callback):
                 check_usable(folder, RUN)
                 check_inputs(config, folder)
             folder = _made(config, "run", folder, new)
-            self._claims.enter_context(locked_folder(folder, RUN))
+            self._locks.enter_context(locked_folder(folder, RUN))
             check_clearable(folder)
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra."""
-        self._claims.close()
+        self._locks.close()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before a sweep begins.
@@ -93,13 +93,13 @@ class ClaimFolders(Callback):
             if not new:
                 _check_sweep(folder)
             folder = self._sweep(config, folder, new)
-            self._claims.enter_context(locked_folder(folder, SWEEP))
+            self._locks.enter_context(locked_folder(folder, SWEEP))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra."""
         if self._made is not None:
             drop_unused(self._made)
-        self._claims.close()
+        self._locks.close()
 
     def _sweep(self, config: DictConfig, folder: Path, new: bool) -> Path:
         there = folder.exists() and not new
@@ -116,11 +116,11 @@ def own_folder() -> Iterator[Path]:
         UserError: it holds another run of the sweep, or what no run has written.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
-    with ExitStack() as claims:
+    with ExitStack() as locks:
         if not is_own(folder, RUN):  # else it is claimed since before Hydra wrote into it
             try:
                 _check_job(folder)
-                claims.enter_context(locked_folder(folder, RUN))
+                locks.enter_context(locked_folder(folder, RUN))
             except UserError as error:
                 # It leaves no record, and the end of a sweep does not tell of it either.
                 log.error("failed: %s", error)

@@ -24,7 +24,7 @@ SAME_START_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Owner:
+class DriverProcess:
     """A driver of a search.
 
     Attributes:
@@ -46,7 +46,7 @@ class Owner:
     gone: bool = False
 
     @classmethod
-    def here(cls) -> Owner:
+    def here(cls) -> DriverProcess:
         """This process."""
         pid, now = os.getpid(), time.time()
         return cls(platform.node(), pid, psutil.Process(pid).create_time(), now, now)
@@ -74,16 +74,16 @@ class Owner:
         return DRIVER + self.identity
 
     @staticmethod
-    def from_json(raw: object) -> Owner:
+    def from_json(raw: object) -> DriverProcess:
         """What `to_json` gave."""
-        return TypeAdapter(Owner).validate_python(raw)
+        return TypeAdapter(DriverProcess).validate_python(raw)
 
 
-def drivers_of(attributes: Mapping[str, object]) -> dict[str, Owner]:
+def drivers_of(attributes: Mapping[str, object]) -> dict[str, DriverProcess]:
     """The drivers of a study by their identities.
 
     Args:
         attributes: the study's.
     """
     found = (value for key, value in attributes.items() if key.startswith(DRIVER))
-    return {each.identity: each for each in map(Owner.from_json, found)}
+    return {each.identity: each for each in map(DriverProcess.from_json, found)}

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from compress.config.errors import UserError
 from compress.records.schema import write_record
 from compress.store.cache_root import open_root
-from compress.store.claims import check_cache, check_inputs
+from compress.store.folder_locks import check_cache, check_inputs
 from compress.store.run_folder import RUN, SWEEP, locked_folder, write_mark
 from tests.commands import refusal
 from tests.configs import TINY
