@@ -27,6 +27,7 @@ from compress.core.data import TrainingData as TrainingData
 from compress.core.meter import Meter
 from compress.core.model import CompressedModel as CompressedModel
 from compress.core.model import Step as Step
+from compress.core.monitor import UNWATCHED, Monitor
 from compress.core.problem import Head as Head
 from compress.core.problem import Problem as Problem
 
@@ -47,6 +48,7 @@ class StageContext:
     device: Device
     seed: int
     store: TensorStore
+    monitor: Monitor = UNWATCHED
 
 
 class Task(Settings, ABC):
@@ -99,7 +101,9 @@ class Teacher(Settings, ABC):
         """
 
     @abstractmethod
-    def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
+    def load(
+        self, data: TrainingData, device: Device, seed: int, monitor: Monitor = UNWATCHED
+    ) -> CompressedModel:
         """The model with a head for the task, fine-tuned if the settings say so."""
 
 

@@ -23,7 +23,7 @@ from compress.config.construct import construct
 from compress.config.credentials import scrub, scrubbed
 from compress.config.ending import mistake, one_line
 from compress.config.errors import UserError
-from compress.core.monitor import Rejected
+from compress.core.monitor import UNWATCHED, Monitor, Rejected
 from compress.records.metrics import objective_values
 from compress.records.schema import FILE, SCHEMA, RunRecord, read_record, write_record
 from compress.records.words import summary_words
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 UNTRACKED = "untracked.txt"
 
 
-def run_job(cfg: DictConfig) -> float | list[float]:
+def run_job(cfg: DictConfig, monitor: Monitor = UNWATCHED) -> float | list[float]:
     """Executes one composed config and writes its metrics.json, whatever becomes of it.
 
     In a multirun a failure is logged and recorded, and the other jobs go on: the objectives are
@@ -49,7 +49,7 @@ def run_job(cfg: DictConfig) -> float | list[float]:
     """
     try:
         with own_folder() as folder:
-            return _run_in(folder, cfg)
+            return _run_in(folder, cfg, monitor)
     except Exception as error:
         words = mistake(error)
         if words is None or HydraConfig.get().mode != RunMode.RUN:
@@ -58,7 +58,7 @@ def run_job(cfg: DictConfig) -> float | list[float]:
         raise SystemExit(f"error: {words}") from error
 
 
-def _run_in(folder: Path, cfg: DictConfig) -> float | list[float]:
+def _run_in(folder: Path, cfg: DictConfig, monitor: Monitor) -> float | list[float]:
     def work(record: RunRecord) -> RunRecord:
         # Imported here: torch and transformers take seconds, and --help needs neither.
         from compress.build import build_run
@@ -72,7 +72,8 @@ def _run_in(folder: Path, cfg: DictConfig) -> float | list[float]:
             check_cache(cfg, folder)
         run = build_run(cfg)
         start_server(PRELOADED)
-        return execute(run, folder, shared_folder(folder), replace(record, knobs=run.knobs()))
+        known = replace(record, knobs=run.knobs())
+        return execute(run, folder, shared_folder(folder), known, monitor)
 
     hydra = HydraConfig.get()
     # As they were given: what an override refers to is not within Hydra's own config.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from compress.analysis.fold_average import over_folds
 from compress.config.blame import blame
-from compress.core.monitor import monitor
+from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import TaskData
 from compress.measure.environment import environment
 from compress.measure.run import measure
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecord:
+def execute(
+    run: Run, folder: Path, shared: Path, record: RunRecord, monitor: Monitor = UNWATCHED
+) -> RunRecord:
     """Compresses and measures one model; its folder becomes `<folder>/model`.
 
     Where the task has folds there is a model for each of them, in `<folder>/fold-1/model` and so
@@ -44,20 +46,23 @@ def execute(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecor
         folder: the run's own folder, which exists. What an earlier run left there is deleted.
         shared: the folder of the sweep that the run belongs to; its own if to none.
         record: what is known about the run before it starts.
+        monitor: watches the run.
 
     Returns:
         The record with all figures.
     """
-    monitor().forecast(lambda: forecast(run))
+    monitor.forecast(lambda: forecast(run))
     clear_run(folder)
     tasks = run.task.each_fold()
     if len(tasks) == 1:
-        return _execute_one(run, folder, shared, record)
+        return _execute_one(run, folder, shared, record, monitor)
     runs = [replace(run, task=task) for task in tasks]
-    return _execute_folds(runs, folder, shared, record)
+    return _execute_folds(runs, folder, shared, record, monitor)
 
 
-def _execute_folds(runs: Sequence[Run], folder: Path, shared: Path, record: RunRecord) -> RunRecord:
+def _execute_folds(
+    runs: Sequence[Run], folder: Path, shared: Path, record: RunRecord, monitor: Monitor
+) -> RunRecord:
     """Compresses and measures the model of each fold; the record of them all."""
     found = {}
     folders = [make_fold(folder, number) for number in range(1, len(runs) + 1)]
@@ -65,7 +70,7 @@ def _execute_folds(runs: Sequence[Run], folder: Path, shared: Path, record: RunR
         log.info("fold %d of %d", number, len(runs))
         took = Stopwatch()
         with took:
-            each = _execute_one(run, own, shared, _fold_record(record, number))
+            each = _execute_one(run, own, shared, _fold_record(record, number), monitor)
         found[own.name] = replace(each, seconds=took.seconds)
         write_record(found[own.name], own)
     return over_folds(record, found)
@@ -81,26 +86,31 @@ def _fold_record(record: RunRecord, number: int) -> RunRecord:
     )
 
 
-def _execute_one(run: Run, folder: Path, shared: Path, record: RunRecord) -> RunRecord:
+def _execute_one(
+    run: Run, folder: Path, shared: Path, record: RunRecord, outer: Monitor
+) -> RunRecord:
     """Compresses and measures the model of a task that has no folds, or one of them."""
     measuring = Stopwatch()
-    with run.device.session(), run.tracker.watching(folder), ExitStack() as opened:
+    watching = run.tracker.watching(folder, outer)
+    with run.device.session(), watching as monitor, ExitStack() as opened:
         with blame("cache"):
-            store = opened.enter_context(run.cache.open(folder, run.device, run.seed))
+            store = opened.enter_context(run.cache.open(folder, run.device, run.seed, monitor))
         # First: rows that cannot be read are said in one line, and a busy machine is one more.
         with blame("task"):
             data = run.task.load()
         with measuring:
             record = replace(record, environment=environment(run.device))
-        model, ctx = compress(run, data.training, store)
+        model, ctx = compress(run, data.training, store, monitor)
         data = data.cut(ctx.teacher, store)
         exported = write(model, run.quantizer, ctx, folder / MODEL_FOLDER)
         kept = keep_baseline(ctx.teacher, shared)
         with measuring:
             candidate = read_back(exported, model, ctx, folder / MODEL_FOLDER)
             baseline = load_measured(kept, run.device, ctx.teacher.digest)
-            monitor().stage("score")
-            measured = measure(candidate, baseline, data, run.device, run.seed, store, shared)
+            monitor.stage("score")
+            measured = measure(
+                candidate, baseline, data, run.device, run.seed, store, shared, monitor
+            )
             between = measure_between(run, ctx, data, store, baseline, shared)
             stage_metrics = tuple(between) if run.measure_stages else ()
         record = replace(

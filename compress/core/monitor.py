@@ -1,15 +1,14 @@
 """What may watch a run: it hears of stages and steps, keeps others quiet, and may end the run.
 
-A search watches the runs of its workers. Which monitor watches is a property of the context that a
-run is executed in, like its threads: stages report to `monitor()` without knowing who listens.
+A search passes one to the runs of its workers, and a tracker may put its own around that. Stages
+find it in their `StageContext`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -113,19 +112,4 @@ class Unwatched(Monitor):
         return nullcontext()
 
 
-_WATCHING: ContextVar[Monitor] = ContextVar("monitor")
-
-
-def monitor() -> Monitor:
-    """Whoever watches the run that is executed here."""
-    return _WATCHING.get(Unwatched())
-
-
-@contextmanager
-def watched(by: Monitor) -> Iterator[None]:
-    """Within it, runs are watched."""
-    token = _WATCHING.set(by)
-    try:
-        yield
-    finally:
-        _WATCHING.reset(token)
+UNWATCHED: Monitor = Unwatched()

@@ -92,7 +92,9 @@ class Problem(ABC):
         return logits
 
     @abstractmethod
-    def evaluate(self, kept: Float[Tensor, "rows ..."], labels: Shaped[Tensor, "rows ..."]) -> Quality:
+    def evaluate(
+        self, kept: Float[Tensor, "rows ..."], labels: Shaped[Tensor, "rows ..."]
+    ) -> Quality:
         """How well a model does.
 
         Args:

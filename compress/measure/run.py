@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from compress.config.errors import UserError
-from compress.core.monitor import monitor
+from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import (
     Device,
     ExportResult,
@@ -120,6 +120,7 @@ def measure(
     seed: int,
     store: TensorStore,
     shared: Path,
+    monitor: Monitor = UNWATCHED,
 ) -> Measured:
     """Measures the candidate beside the baseline.
 
@@ -135,6 +136,7 @@ def measure(
         seed: of the bootstrap.
         store: where the baseline's logits and its zipped size are kept.
         shared: the folder of the sweep, for what is measured once per sweep.
+        monitor: keeps others quiet while models are timed.
     """
     batch_size = data.evaluation.fitting_batch(device.benchmark.scoring_batch)
     scores, comparisons = _compare_scores(candidate, baseline, data, batch_size, store)
@@ -144,7 +146,7 @@ def measure(
         TimedModel(subject.folder, fill_shapes(subject.model, rows, shapes))
         for subject in (candidate, baseline)
     )
-    with monitor().quiet():
+    with monitor.quiet():
         floors = noise_floors(theirs, device, seed, shared)
         timings = measure_latency(ours, theirs, device, seed)
         models, folders = (candidate.model, baseline.model), (candidate.folder, baseline.folder)

@@ -67,7 +67,9 @@ class Classification(Problem):
             log_target=True,
         )
 
-    def evaluate(self, kept: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]) -> Quality:
+    def evaluate(
+        self, kept: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]
+    ) -> Quality:
         """Accuracy, and what else was asked for."""
         correct, total = int((kept.argmax(dim=-1) == labels).sum()), len(labels)
         low, high = wilson_interval(correct, total)

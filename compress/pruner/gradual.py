@@ -100,6 +100,7 @@ class Gradual(BasePruner):
             ),
             device=ctx.device,
             seed=ctx.seed,
+            monitor=ctx.monitor,
             masks=held_masks(model),
         )
         for name, linear in masks.linears.items():

@@ -135,6 +135,7 @@ class Movement(BasePruner):
             learned.objective(on_logits(distillation_row_loss(self.training, ctx))),
             device=ctx.device,
             seed=ctx.seed,
+            monitor=ctx.monitor,
             masks={learned.renamed(name): mask for name, mask in held.items()},
         )
         learned.finish_(work)

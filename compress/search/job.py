@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from omegaconf import DictConfig, open_dict
 
 from compress.config.blame import Blame, blame, blamed
 from compress.config.ending import one_line
-from compress.core.monitor import Stopped, watched
+from compress.core.monitor import Stopped
 from compress.records.schema import FILE
 from compress.search.reporter import JobSpec, Rejection, Reporter
 from compress.store.run_folder import RUN, locked_folder
@@ -40,14 +41,14 @@ class Setup:
     Attributes:
         context: Hydra's, with its config loader.
         config: as the sweep composed it.
-        task: what runs a composed config; importable by its name.
+        task: what runs a composed config, with the `monitor` that watches; importable by its name.
         preload: modules that every trial needs: the server that workers are forked from imports
             them once.
     """
 
     context: HydraContext
     config: DictConfig
-    task: Callable[[DictConfig], Any]
+    task: Callable[..., Any]
     preload: tuple[str, ...] = PRELOAD
 
 
@@ -121,11 +122,11 @@ def _run(spec: JobSpec, setup: Setup, connection: Connection) -> Outcome:
         folder = Path(config.hydra.sweep.dir) / str(spec.number)
         with blame("hydra"):
             folder.mkdir(parents=True)
-        with locked_folder(folder, RUN), watched(reporter):
+        with locked_folder(folder, RUN):
             _redirect(folder / OUTPUT)
             done = run_job(
                 hydra_context=setup.context,
-                task_function=setup.task,
+                task_function=partial(setup.task, monitor=reporter),
                 config=config,
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",

@@ -45,7 +45,7 @@ def measure_between(
             folder = temporary / "model"
             exported = write(model, NoQuantizer(), ctx, folder)
             subject = read_back(exported, model, ctx, folder)
-            found = measure(subject, baseline, data, run.device, run.seed, store, kept)
+            found = measure(subject, baseline, data, run.device, run.seed, store, kept, ctx.monitor)
         yield StageMetrics(stage, found.metrics, found.speedup, found.comparison)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from compress.config.blame import blame
 from compress.config.errors import Diverged, UserError
-from compress.core.monitor import monitor
+from compress.core.monitor import Monitor
 from compress.interfaces import (
     CompressedModel,
     Device,
@@ -31,19 +31,20 @@ if TYPE_CHECKING:
     from compress.stage.run import Run
 
 
-def begin(run: Run, training: TrainingData, store: StageStore) -> StageContext:
+def begin(run: Run, training: TrainingData, store: StageStore, monitor: Monitor) -> StageContext:
     """The teacher, and all that the other stages may use."""
 
     def make() -> CompressedModel:
         # A student that does not go with the rows would else be refused once the teacher is made.
         with blame("student", "task"):
             run.student.check_rows(training)
-        return run.teacher.load(training, run.device, run.seed)
+        return run.teacher.load(training, run.device, run.seed, monitor)
 
     made = _finite("teacher", make)
     with blame("teacher", "task", "device", "cache", "seed"):
         teacher = store.model("teacher", run.teacher, {"rows": training.digest}, made)
-    return StageContext(teacher, training.cut(teacher, store), run.device, run.seed, store)
+    rows = training.cut(teacher, store)
+    return StageContext(teacher, rows, run.device, run.seed, store, monitor)
 
 
 def distilled(run: Run, ctx: StageContext, store: StageStore) -> CompressedModel:
@@ -64,10 +65,10 @@ def pruned(
 
 
 def compress(
-    run: Run, training: TrainingData, store: StageStore
+    run: Run, training: TrainingData, store: StageStore, monitor: Monitor
 ) -> tuple[CompressedModel, StageContext]:
     """The model that all stages make, ready for export, and what they made it of."""
-    ctx = begin(run, training, store)
+    ctx = begin(run, training, store, monitor)
     student = distilled(run, ctx, store)
     small = pruned(run.pruner, student, ctx, store)
     inputs = _inputs(ctx, student=student, pruner=small)
@@ -86,7 +87,7 @@ def write(
         UserError: a weight is not finite, so that no format can stand for it.
     """
     check_finite(model)
-    monitor().stage("export")
+    ctx.monitor.stage("export")
     with whole_folder(folder) as temporary:
         return ctx.device.runtime.export(model, quantizer, temporary, ctx)
 

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from compress.config.errors import UserError
 from compress.config.settings import Settings
-from compress.core.monitor import monitor
+from compress.core.monitor import UNWATCHED, Monitor
 from compress.core.on_demand import Later
 from compress.interfaces import CompressedModel, Device
 from compress.records.schema import Outcome, StageRecord
@@ -73,15 +73,17 @@ class Cache(Settings):
             check_root(Path(self.dir))
 
     @contextmanager
-    def open(self, run_folder: Path, device: Device, seed: int) -> Iterator[StageStore]:
+    def open(
+        self, run_folder: Path, device: Device, seed: int, monitor: Monitor = UNWATCHED
+    ) -> Iterator[StageStore]:
         """The store for one run."""
         if self.reuse:
-            yield StageStore(Path(self.dir), device, seed)
+            yield StageStore(Path(self.dir), device, seed, monitor)
             return
         own = run_folder / OWN_FOLDER
         delete_root(own)  # of a run that was killed
         try:
-            yield StageStore(own, device, seed)
+            yield StageStore(own, device, seed, monitor)
         finally:
             delete_root(own)
 
@@ -89,7 +91,9 @@ class Cache(Settings):
 class StageStore:
     """Looks stages up, has them made when they are missing, and notes what each one took."""
 
-    def __init__(self, folder: Path, device: Device, seed: int) -> None:
+    def __init__(
+        self, folder: Path, device: Device, seed: int, monitor: Monitor = UNWATCHED
+    ) -> None:
         """Opens the store, whose folder is made on first use; keys have `device` and `seed`.
 
         Raises:
@@ -100,7 +104,7 @@ class StageStore:
         arithmetic = [device.torch_device, str(device.training_dtype())]
         self._common = {"seed": seed, "versions": versions, "arithmetic": arithmetic}
         self._folder = folder
-        self._seed = seed
+        self._seed, self._monitor = seed, monitor
         self.records: list[StageRecord] = []
 
     def model(
@@ -117,7 +121,7 @@ class StageStore:
         """
         content = {"content": settings.content_digest(), "inputs": dict(inputs)}
         key = self._key(stage, {**settings.describe(), **content})
-        monitor().stage(stage)
+        self._monitor.stage(stage)
         started = time.perf_counter()
         folder = self._folder / stage / key
         with _only_one(folder):

@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from safetensors import safe_open
 
 from compress.config.errors import ConfigError, UserError
+from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import CompressedModel, Device, Head, Step, Teacher, TrainingData
 from compress.store.artifact import read_model, read_skeleton, read_spec
 from compress.store.kinds import TORCH
@@ -80,7 +81,9 @@ class ArtifactTeacher(Teacher):
             raise UserError(f"{self.folder} holds a {head_of(made)}, the task needs a {head}")
         return made
 
-    def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
+    def load(
+        self, data: TrainingData, device: Device, seed: int, monitor: Monitor = UNWATCHED
+    ) -> CompressedModel:
         """Reads the weights; its outputs go into the order of the task's classes.
 
         Raises:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
+from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
 from compress.teacher.components.finetune import finetuned
 from compress.training.train import Training
@@ -61,7 +62,9 @@ class PretrainedTeacher(Teacher):
         """The modules on the meta device."""
         return load_skeleton(self._folder, head)
 
-    def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
+    def load(
+        self, data: TrainingData, device: Device, seed: int, monitor: Monitor = UNWATCHED
+    ) -> CompressedModel:
         """Reads the weights, gives them a head for the task, and fine-tunes.
 
         Raises:
@@ -70,4 +73,4 @@ class PretrainedTeacher(Teacher):
         module, tokenizer, notes = read_checkpoint(
             self._folder, data, trained=self.finetune.epochs > 0
         )
-        return finetuned(self, module, tokenizer, self.finetune, data, device, seed, notes)
+        return finetuned(self, module, tokenizer, self.finetune, data, device, seed, monitor, notes)

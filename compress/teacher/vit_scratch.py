@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
 from compress.config.fields import PositiveInt
+from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
 from compress.teacher.components.finetune import finetuned
 from compress.training.train import Training
@@ -72,12 +73,14 @@ class ScratchVitTeacher(Teacher):
         with torch.device("meta"):
             return self._module({})
 
-    def load(self, data: TrainingData, device: Device, seed: int) -> CompressedModel:
+    def load(
+        self, data: TrainingData, device: Device, seed: int, monitor: Monitor = UNWATCHED
+    ) -> CompressedModel:
         """Random weights, trained on the task's labels."""
         module = self._module(data.problem.config()).eval()
         size = {"height": self.image_size, "width": self.image_size}
         processor = transformers.ViTImageProcessorPil(size=size)
-        return finetuned(self, module, processor, self.training, data, device, seed)
+        return finetuned(self, module, processor, self.training, data, device, seed, monitor)
 
     def _module(self, head: Mapping[str, Any]) -> PreTrainedModel:
         config = transformers.ViTConfig(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, final
 
 from pydantic.dataclasses import dataclass
 
-from compress.core.monitor import monitor, watched
+from compress.core.monitor import Monitor
 from compress.records.curve import CurvePoint, curves
 from compress.records.recipe import recipe
 from compress.system.packages import require
@@ -48,7 +48,7 @@ class TensorBoardTracker(Tracker):
         require("tracker=tensorboard", "tensorboard", "tensorboard")
 
     @contextmanager
-    def watching(self, folder: Path) -> Iterator[None]:
+    def watching(self, folder: Path, outer: Monitor) -> Iterator[Monitor]:
         """Within it, each point of a curve is on the disk as soon as there is one."""
         # Of a run that this folder held before. What else lies there was not written by it.
         for old in (folder / FOLDER).glob(EVENTS):
@@ -60,8 +60,7 @@ class TensorBoardTracker(Tracker):
             writer.flush()
 
         try:
-            with watched(LiveCurves(monitor(), tell)):
-                yield
+            yield LiveCurves(outer, tell)
         finally:
             _close(writer)
 

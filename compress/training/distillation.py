@@ -75,6 +75,7 @@ def distill_(
         device=ctx.device,
         seed=ctx.seed,
         masks=masks,
+        monitor=ctx.monitor,
     )
 
 

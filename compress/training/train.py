@@ -15,7 +15,7 @@ from torch import Tensor
 from compress.config.errors import Diverged
 from compress.config.fields import Fraction, NotNegative, Positive, PositiveInt
 from compress.config.settings import Settings
-from compress.core.monitor import monitor
+from compress.core.monitor import UNWATCHED, Monitor
 from compress.measure.score import predict_all, score
 from compress.records.curve import CurvePoint, CurveRecorder
 from compress.system.files import scratch_folder
@@ -82,6 +82,7 @@ def train_(
     device: Device,
     seed: int,
     masks: Mapping[str, Tensor] | None = None,
+    monitor: Monitor = UNWATCHED,
 ) -> tuple[CurvePoint, ...]:
     """Trains a model in place and leaves it in eval mode on the CPU.
 
@@ -94,6 +95,7 @@ def train_(
         device: where to train, and in which precision.
         seed: of data order and dropout.
         masks: by weight name, True where a weight may live; held after every step.
+        monitor: hears of every step, and may end the run.
 
     Returns:
         How the loss went; empty if nothing was trained.
@@ -107,7 +109,7 @@ def train_(
     rows = {"train": _rows(data.train.training_view(seed), tokenizer)}
     if training.patience:
         rows["validation"] = _rows(data.validation, tokenizer)
-    curve = CurveRecorder(monitor().training())
+    curve = CurveRecorder(monitor.training())
     with scratch_folder() as scratch:
         trainer = trainer_class()(
             model=module,
@@ -119,6 +121,7 @@ def train_(
                 training,
                 objective,
                 curve,
+                monitor,
                 lambda: _scores(module, tokenizer, data, training, device),
             ),
         )
@@ -206,6 +209,7 @@ def _callbacks(
     training: Training,
     objective: Objective,
     curve: CurveRecorder,
+    monitor: Monitor,
     scores: Callable[[], Mapping[str, float]],
 ) -> list[Any]:
     class Steps(transformers.TrainerCallback):  # type: ignore[misc]
@@ -217,8 +221,8 @@ def _callbacks(
             if objective.after_step:
                 objective.after_step(state.global_step - 1, state.max_steps)
             curve.end_step(state.global_step, state.max_steps, state.epoch)
-            monitor().step(state.global_step, state.max_steps)
-            monitor().look(state.global_step, state.max_steps, scores)
+            monitor.step(state.global_step, state.max_steps)
+            monitor.look(state.global_step, state.max_steps, scores)
 
         def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
             curve.validate(state.global_step, state.epoch, metrics["eval_loss"])

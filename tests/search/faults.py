@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from compress.config.blame import blame
 from compress.config.errors import UserError
-from compress.core.monitor import Forecast, monitor
+from compress.core.monitor import UNWATCHED, Forecast, Monitor
 from compress.job import blank_record, recorded
 from compress.records.schema import RunRecord
 from tests.search.records import record_of
@@ -28,20 +28,20 @@ class Silent(Exception):
     """Ends a run that leaves no record."""
 
 
-def job(cfg: DictConfig) -> None:
+def job(cfg: DictConfig, monitor: Monitor = UNWATCHED) -> None:
     """Does what `cfg.fault` says; else leaves a record with figures made of `cfg.x`."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     blank = blank_record(cfg, {}, tuple(HydraConfig.get().overrides.task))
 
     def work(record: RunRecord) -> RunRecord:
-        monitor().forecast(lambda: Forecast(parameters=int(100 * cfg.x), least_bytes=10))
-        monitor().stage("student")
-        monitor().step(1, 2)
-        monitor().look(1, 2, lambda: {"accuracy": cfg.x})
+        monitor.forecast(lambda: Forecast(parameters=int(100 * cfg.x), least_bytes=10))
+        monitor.stage("student")
+        monitor.step(1, 2)
+        monitor.look(1, 2, lambda: {"accuracy": cfg.x})
         time.sleep(cfg.seconds)
         _break(str(cfg.fault), folder)
-        monitor().stage("pruner")
-        with monitor().quiet():
+        monitor.stage("pruner")
+        with monitor.quiet():
             (folder / "quiet").write_text(f"{time.time()} ")
             time.sleep(cfg.seconds)
             with (folder / "quiet").open("a") as file:

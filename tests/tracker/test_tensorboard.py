@@ -9,7 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from compress.config.errors import UserError
-from compress.core.monitor import monitor
+from compress.core.monitor import UNWATCHED
 from compress.interfaces import CompressedModel, Pruner, StageContext
 from compress.records.curve import CurvePoint, curve_notes, curves
 from compress.records.schema import RunRecord
@@ -99,9 +99,9 @@ def test_losses_and_validation_losses_are_curves_of_their_own(tmp_path: Path) ->
 
 
 def test_a_point_is_on_the_disk_at_once(tmp_path: Path) -> None:
-    with TensorBoardTracker().watching(tmp_path):
-        monitor().stage("student")
-        tell = monitor().training()
+    with TensorBoardTracker().watching(tmp_path, UNWATCHED) as monitor:
+        monitor.stage("student")
+        tell = monitor.training()
         tell(POINTS[0])
         assert scalars(tmp_path) == {"loss/student": [(1, 0.75)]}
 
@@ -109,7 +109,7 @@ def test_a_point_is_on_the_disk_at_once(tmp_path: Path) -> None:
 def test_events_of_an_earlier_run_in_the_folder_go(tmp_path: Path) -> None:
     tracker = TensorBoardTracker()
     tracker.log(make_record(), tmp_path, tmp_path)
-    with tracker.watching(tmp_path):
+    with tracker.watching(tmp_path, UNWATCHED):
         pass
     assert scalars(tmp_path) == {}
 
@@ -122,10 +122,10 @@ def test_a_full_disk_costs_no_run(
     def full(_: SummaryWriter) -> None:
         raise OSError("no space left on device")
 
-    with TensorBoardTracker().watching(tmp_path):
+    with TensorBoardTracker().watching(tmp_path, UNWATCHED) as monitor:
         monkeypatch.setattr(SummaryWriter, "flush", full)
         monkeypatch.setattr(SummaryWriter, "close", full)
-        monitor().training()(POINTS[0])
+        monitor.training()(POINTS[0])
     assert [line.rpartition(": ")[2] for line in caplog.messages] == ["no space left on device"] * 2
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from compress.core.monitor import Unwatched, watched
+from compress.core.monitor import UNWATCHED, Monitor, Unwatched
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
 from compress.measure.score import predict_all
@@ -27,10 +27,18 @@ def on_labels(data: TrainingData) -> Objective:
 
 
 def trained(
-    teacher: CompressedModel, data: TrainingData, device: Cpu, seed: int
+    teacher: CompressedModel,
+    data: TrainingData,
+    device: Cpu,
+    seed: int,
+    monitor: Monitor = UNWATCHED,
 ) -> dict[str, torch.Tensor]:
     module = copy.deepcopy(teacher.module)
-    train_(module, teacher.tokenizer, data, TRAINING, on_labels(data), device=device, seed=seed)
+    objective = on_labels(data)
+    train_(
+        module, teacher.tokenizer, data, TRAINING, objective,
+        device=device, seed=seed, monitor=monitor,
+    )  # fmt: skip
     assert not module.training
     return module.state_dict()
 
@@ -88,8 +96,7 @@ def test_being_looked_at_changes_nothing(
     teacher: CompressedModel, data: TrainingData, device: Cpu
 ) -> None:
     looking = Looking()
-    with watched(looking):
-        seen = trained(teacher, data, device, 0)
+    seen = trained(teacher, data, device, 0, looking)
     unseen = trained(teacher, data, device, 0)
     assert all(torch.equal(seen[name], unseen[name]) for name in seen)
     assert len(looking.seen) > 10

@@ -85,4 +85,5 @@ class BaseStudent(Student, ABC):
                 objective,
                 device=ctx.device,
                 seed=ctx.seed,
+                monitor=ctx.monitor,
             )

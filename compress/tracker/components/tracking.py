@@ -29,9 +29,14 @@ class Tracker(Settings, ABC):
     def check(self) -> None:
         """Raises a UserError if what it needs is not installed; asks no server."""
 
-    def watching(self, folder: Path) -> AbstractContextManager[None]:
-        """Within it, the run of this folder is followed as it goes; most wait for its end."""
-        return nullcontext()
+    def watching(self, folder: Path, outer: Monitor) -> AbstractContextManager[Monitor]:
+        """What watches the run of this folder within the context; most trackers wait for its end.
+
+        Args:
+            folder: the run's own.
+            outer: what watches the run already.
+        """
+        return nullcontext(outer)
 
     @abstractmethod
     def log(self, record: RunRecord, folder: Path, shared: Path) -> None:
