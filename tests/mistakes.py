@@ -25,7 +25,7 @@ TABLE = [
     ("pruner=wanda pruner.sparsity=-0.1", "pruner.sparsity must be in [0, 1), got -0.1"),
     ("pruner=wanda pruner.sparsity=nan", "pruner.sparsity must be in [0, 1), got nan"),
     ("pruner=magnitude pruner.sparsity=2", "pruner.sparsity must be in [0, 1), got 2.0"),
-    ("pruner=magnitude pruner.threshold=row", "must be one of layer, global; got row"),
+    ("pruner=magnitude pruner.threshold=column", "must be one of row, layer, global; got column"),
     ("pruner=wanda pruner.pattern=4:2", "pruner.pattern must be N:M with 0 < N <= M"),
     ("pruner=wanda pruner.pattern=3:6 pruner.sparsity=0.5", "expected a multiple of 6"),
     ("pruner=wanda pruner.recovery.epochs=-1", "pruner.recovery.epochs must be >= 0, got -1"),

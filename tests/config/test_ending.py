@@ -163,6 +163,8 @@ def test_an_interrupted_run_says_so_in_a_line_and_in_its_record(tmp_path: Path) 
         [sys.executable, "run.py", *TINY, "teacher.finetune.epochs=1000",
          f"hydra.run.dir={tmp_path / 'out'}", f"cache.dir={tmp_path / 'cache'}"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell that started the tests in the background has the signal ignored in all they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (tmp_path / "cache" / "teacher").exists() and time.monotonic() < deadline:

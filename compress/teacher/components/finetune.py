@@ -14,8 +14,7 @@ from compress.training.train import Objective, Training, train_
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from compress.core.monitor import Monitor
-from compress.interfaces import Processor
+    from compress.interfaces import Processor
 
 
 def finetuned(
