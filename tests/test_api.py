@@ -58,7 +58,7 @@ def test_a_folder_can_be_named() -> None:
     ("overrides", "said"),
     [
         (["prunner=wanda"], "Did you mean: 'pruner'"),
-        (["pruner=wanda", "pruner.sparsity=2"], r"Wanda\.sparsity must be in \[0, 1\), got 2"),
+        (["pruner=wanda", "pruner.sparsity=2"], r"pruner\.sparsity must be in \[0, 1\), got 2"),
     ],
 )
 def test_a_mistake_is_an_error_in_one_line(overrides: list[str], said: str) -> None:

@@ -99,7 +99,8 @@ def test_every_wrong_group_is_named_at_once() -> None:
     cfg = compose_config("pruner=wanda", "pruner.sparsity=2", "device.threads=0", "task.limit=0")
     with pytest.raises(UserError) as caught:
         build_run(cfg)
-    assert all(name in str(caught.value) for name in ("Wanda", "Cpu.threads", "Reviews.limit"))
+    for key in ("pruner.sparsity", "device.threads", "task.limit"):
+        assert key in str(caught.value)
 
 
 @pytest.mark.parametrize(

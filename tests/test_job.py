@@ -33,7 +33,7 @@ def test_one_failing_run_of_a_sweep_loses_no_other(
     folder = tmp_path / "out"
     records = [json.loads((folder / str(i) / "metrics.json").read_text()) for i in range(3)]
     assert [r["status"] for r in records] == ["ok", "failed", "ok"]
-    assert records[1]["error"] == "Wanda.sparsity must be in [0, 1), got nan"
+    assert records[1]["error"] == "pruner.sparsity must be in [0, 1), got nan"
     assert done.returncode == 1, "a sweep with a failed run says so"
     assert "2 ok, 1 failed" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
@@ -69,7 +69,7 @@ def test_aggregate_refuses_nothing(
     ("arguments", "line"),
     [
         (["pruner=wandaa"], "error: In 'config': Could not find 'pruner/wandaa'"),
-        (["pruner=wanda", "pruner.sparsity=1.5"], "error: Wanda.sparsity must be in [0, 1), got"),
+        (["pruner=wanda", "pruner.sparsity=1.5"], "error: pruner.sparsity must be in [0, 1), got"),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr(arguments: list[str], line: str, tmp_path: Path) -> None:

@@ -110,5 +110,5 @@ def test_every_number_is_refused_where_it_is_none(number: float, kinds: tuple[ty
 
 
 def test_the_words_are_those_of_the_range_where_there_is_one() -> None:
-    with pytest.raises(ConfigError, match=r"^Wanda\.sparsity must be in \[0, 1\), got nan$"):
+    with pytest.raises(ConfigError, match=r"^pruner\.sparsity must be in \[0, 1\), got nan$"):
         settings_of("pruner", "wanda", "pruner.sparsity=nan")

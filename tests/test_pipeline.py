@@ -173,7 +173,7 @@ def test_the_seed_matters(run_config: Runs) -> None:
 def test_no_stage_can_reach_the_evaluation_split() -> None:
     names = {*StageContext.__annotations__, *TrainingData.__annotations__}
     assert names == {
-        "teacher", "data", "device", "seed", "store",
+        "teacher", "data", "device", "seed", "store", "monitor",
         "train", "validation", "calibration", "problem",
     }  # fmt: skip
 

@@ -37,8 +37,13 @@ OUT_OF_RANGE = {
 
 def shown(value: Any) -> str:
     """A value as an error message quotes it: its start is enough to find it."""
-    words = repr(value)
+    words = repr(_lists(value))
     return words if len(words) <= SHOWN else f"{words[:SHOWN]}…"
+
+
+def _lists(value: Any) -> Any:
+    """Tuples as the lists that a config has."""
+    return list(map(_lists, value)) if isinstance(value, tuple) else value
 
 
 def kind_of(hint: Any, *, ranges: bool = False) -> str:
@@ -169,7 +174,9 @@ def _range_words(hint: Any, bound: str) -> str:
     if not _is_union(bare):
         return range_of(hint)
     ranges = [range_of(each) for each in typing.get_args(bare) if bound in _bounds(each)]
-    return ranges[0] if len(ranges) == 1 else kind_of(hint, ranges=True)
+    if len(ranges) != 1:
+        return kind_of(hint, ranges=True)
+    return f"{ranges[0]} or null" if types.NoneType in typing.get_args(bare) else ranges[0]
 
 
 def _bare(hint: Any) -> tuple[Any, tuple[Any, ...]]:

@@ -48,12 +48,9 @@ class Checked(ABCMeta):
             )
         named = {name: _tuples(value) for name, value in named.items()}
         try:
-            made = super().__call__(**named)
+            return super().__call__(**named)
         except ValidationError as error:
             raise explained(cls, named, error) from None
-        for name in named:
-            _check_size(f"{cls.__name__}.{name}", getattr(made, name))
-        return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +79,13 @@ class Settings(metaclass=Checked):
             cls.kind = cls.__name__
 
     def __post_init__(self) -> None:
-        """Nothing: the types of the fields have checked them. Subclasses check pairs of fields."""
+        """Checks what the types of the fields cannot; subclasses check pairs of fields here.
+
+        Raises:
+            ConfigError: an integer has more than 64 bits.
+        """
+        for field in dataclasses.fields(self):
+            _check_size(f"{type(self).__name__}.{field.name}", getattr(self, field.name))
 
     def describe(self) -> dict[str, Any]:
         """The kind, the version and every field as JSON values: what a cache key is made of."""
@@ -155,6 +158,9 @@ def _check_size(where: str, value: Any) -> None:
     if isinstance(value, tuple):
         for i, item in enumerate(value):
             _check_size(f"{where}[{i}]", item)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_size(f"{where}.{key}", item)
     if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
         raise ConfigError(f"{where} must be an integer of 64 bits, got {shown(value)}")
 

@@ -195,9 +195,9 @@ def test_images_are_taken_as_they_are(images: TrainingData, teachers: Any) -> No
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"shapes": ()}, "at least one"),
-        ({"shapes": ((0, 8),)}, r"got \[0, 8\]"),
-        ({"shapes": ((1, 2),)}, r"got \[1, 2\]"),
+        ({"shapes": ()}, "must be a list of one or more"),
+        ({"shapes": ((0, 8),)}, r"shapes\[0\]\[0\] must be > 0, got 0"),
+        ({"shapes": ((1, 2),)}, r"shapes\[0\]\[1\] must be >= 3, got 2"),
         ({"seconds": 0.0}, "seconds must be > 0"),
         ({"scoring_batch": 0}, "scoring_batch must be > 0"),
         ({"target_ci_width": 0.0}, "target_ci_width must be > 0"),

@@ -138,10 +138,10 @@ def test_a_width_that_cannot_be_is_refused(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("sparsity=1.0", r"Hidden.sparsity must be in \[0, 1\), got 1.0"),
-        ("sparsity=-0.1", r"Hidden.sparsity must be in \[0, 1\)"),
-        ("round_to=0", "Hidden.round_to must be > 0, got 0"),
-        ("importance=l2", "Hidden.importance must be one of activation, l1, random; got l2"),
+        ("sparsity=1.0", r"pruner.sparsity must be in \[0, 1\), got 1"),
+        ("sparsity=-0.1", r"pruner.sparsity must be in \[0, 1\)"),
+        ("round_to=0", "pruner.round_to must be > 0, got 0"),
+        ("importance=l2", "pruner.importance must be one of activation, l1, random; got l2"),
     ],
 )
 def test_bad_settings_are_refused(override: str, message: str) -> None:

@@ -223,10 +223,10 @@ def test_bad_numbers_are_refused(drop: int | list[int], message: str) -> None:
 
 def test_bad_words_are_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"Layers\.by must be one of top, even, importance; got last"
+        ConfigError, match=r"pruner\.by must be one of top, even, importance; got last"
     ):
         layers(1, "last")
-    with pytest.raises(ConfigTypeError, match=r"Layers\.drop must be an integer or a list"):
+    with pytest.raises(ConfigTypeError, match=r"pruner\.drop must be an integer or a list"):
         settings_of("pruner", "layers", "pruner.drop=half")
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -125,7 +126,7 @@ def test_first_layer_is_factorized_as_the_formulas_say(
     }
     found = {}
     for weighting, norm in norms.items():
-        settings = {"weighting": weighting, "damping": 0.1}
+        settings: dict[str, Any] = {"weighting": {"method": weighting, "damping": 0.1}}
         if weighting == "standardize":
             settings = {"standardize": True}
         pruned = lowrank(**settings).prune(teacher, ctx)

@@ -105,7 +105,7 @@ def test_pruned_weights_are_zero_in_the_reloaded_model(
 
 
 def test_bad_settings_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"Int4WeightOnly.group_size must be > 0, got 0"):
+    with pytest.raises(ConfigError, match=r"quantizer.group_size must be > 0, got 0"):
         settings_of("quantizer", "int4_weight_only", "quantizer.group_size=0")
     with pytest.raises(ConfigTypeError, match=r"symmetric must be true or false, got 1"):
         Int4WeightOnly(embeddings="none", group_size=8, symmetric=1)  # type: ignore[arg-type]

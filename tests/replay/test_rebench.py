@@ -18,6 +18,7 @@ from rich.console import Console
 from compress.build import build_run
 from compress.config.compose import without_targets
 from compress.config.errors import UserError
+from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import Device, TaskData, TensorStore
 from compress.job import blank_record, recorded
 from compress.measure.run import LoadedModel, Measured
@@ -48,7 +49,7 @@ class OtherRuntime(TorchRuntime):
 
 def quick_measure(
     candidate: LoadedModel, baseline: LoadedModel, data: TaskData,
-    device: Device, seed: int, store: TensorStore, shared: Path,
+    device: Device, seed: int, store: TensorStore, shared: Path, monitor: Monitor = UNWATCHED,
 ) -> Measured:  # fmt: skip
     """As `measure`, with made-up times: every candidate is twice as fast as its baseline."""
     evaluation = data.evaluation
@@ -133,7 +134,7 @@ def test_the_same_figures_from_a_sweep_that_moved(
     monkeypatch.setattr("compress.store.cache.StageStore.model", None)
     code, shown, out = again(folder, "device.benchmark.seconds=0.5")
     assert code == 0
-    assert f"left out {folder / '2'}, which failed: Wanda.sparsity must be" in shown
+    assert f"left out {folder / '2'}, which failed: pruner.sparsity must be" in shown
     assert "3 ok, 0 failed" in shown
     assert {path.name for path in out.iterdir()} >= WRITTEN
     for number in (0, 1, 3):
@@ -195,7 +196,7 @@ def test_what_cannot_be_measured_is_refused_at_once(
         (["task.limit=3"], "only settings of device can be given, got task.limit=3"),
         (["device.runtime.x=1"], "models are measured as they are"),
         (["device=cuda"], "sees no GPU"),
-        (["device.threads=0"], "Cpu.threads must be > 0, got 0"),
+        (["device.threads=0"], "device.threads must be > 0 or null, got 0"),
         (["device.benchmark.shapes=[[1,1000]]"], "has length 1000, the teacher takes at most 512"),
     ):
         with pytest.raises(UserError) as caught:

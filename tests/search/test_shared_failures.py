@@ -210,7 +210,7 @@ def test_what_failed_before_it_was_mended_is_run_again(tmp_path: Path) -> None:
     failed = {"status": "failed", "error": "no rows", "overrides": [], "config": {}}
     record.write_text(json.dumps({**kept, **failed, "blame": [["task"]]}))
     trial_store = ledger_of("x")
-    trial_store.taken.return_value = taken
+    trial_store.take.return_value = taken
     scheduler = Scheduler(trial_store, GOALS, Mock(), tmp_path / "trials", Mock(), Mock())
     assert scheduler.next() is taken
 

@@ -24,7 +24,7 @@ from tests.records.test_schema import make_record
 from tests.store.test_run_folder import write_model, write_run
 
 REFUSED = (*TINY, "pruner=wanda", "pruner.sparsity=2")
-REASON = "Wanda.sparsity must be in [0, 1), got 2.0"
+REASON = "pruner.sparsity must be in [0, 1), got 2"
 
 
 def a_users_model(folder: Path) -> None:

@@ -46,4 +46,4 @@ def test_no_server_is_started_where_there_is_none(monkeypatch: pytest.MonkeyPatc
 def test_a_run_that_cannot_be_starts_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("compress.job.start_server", None)
     said = refusal(*TINY, "pruner=wanda", "pruner.sparsity=2", f"hydra.run.dir={tmp_path}")
-    assert said.startswith("error: Wanda.sparsity must be in [0, 1), got 2")
+    assert said.startswith("error: pruner.sparsity must be in [0, 1), got 2")

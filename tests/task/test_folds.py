@@ -169,11 +169,11 @@ def test_digits_have_folds() -> None:
 
 
 BAD = [
-    ({"folds": 1}, r"Csv\.folds must be >= 2, or null for none; got 1"),
-    ({"folds": 0}, r"Csv\.folds must be >= 2, or null for none; got 0"),
+    ({"folds": 1}, r"Csv\.folds must be >= 2 or null, got 1"),
+    ({"folds": 0}, r"Csv\.folds must be >= 2 or null, got 0"),
     ({"fold": 1}, r"Csv\.fold must be null without folds, got 1"),
     ({"folds": 3, "fold": 4}, r"Csv\.fold must be from 1 to the 3 folds, got 4"),
-    ({"folds": 3, "fold": 0}, r"Csv\.fold must be from 1 to the 3 folds, got 0"),
+    ({"folds": 3, "fold": 0}, r"Csv\.fold must be > 0 or null, got 0"),
     ({"folds": 3, "evaluation_path": "y.csv"}, r"exclude each other, got 3 and y\.csv"),
 ]
 

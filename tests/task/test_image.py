@@ -194,5 +194,5 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_crop_of_everything_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"Digits\.crop must be in \[0, 1\), got 1"):
+    with pytest.raises(ConfigError, match=r"task\.crop must be in \[0, 1\), got 1"):
         settings_of("task", "digits", "task.crop=1")

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,13 @@ def test_curves_are_live_and_those_of_cached_stages_there_in_the_end(
     training = ("pruner.training.batch_size=8", "pruner.recovery.epochs=1")
     pruner, ctx = settings_of("pruner", "gradual", *training), context(teacher)
     assert isinstance(pruner, Pruner)
-    store, tracker = StageStore(tmp_path / "stages", ctx.device, 0), TensorBoardTracker()
+    tracker = TensorBoardTracker()
     for outcome, live in (("made", True), ("cached", False)):
         folder = tmp_path / outcome
-        with tracker.watching(folder):
-            made = store.model("pruner", pruner, {}, lambda: pruner.prune(teacher, ctx))
+        with tracker.watching(folder, UNWATCHED) as monitor:
+            store = StageStore(tmp_path / "stages", ctx.device, 0, monitor)
+            followed = replace(ctx, monitor=monitor)
+            made = store.model("pruner", pruner, {}, partial(pruner.prune, teacher, followed))
         assert store.records[-1].outcome == outcome
         wanted = expected(history_of(made))
         assert [len(points) for points in wanted.values()] == [6, 1], "24 rows twice, 24 once"

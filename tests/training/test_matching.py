@@ -86,7 +86,7 @@ def test_layer_maps_by_hand(
     [
         ("method=all", "must be one of logit, hidden, attention, multi_level; got all"),
         ("attention=scores", "must be one of maps, relation; got scores"),
-        ("layer_map=odd", "must be one of even, last; got odd"),
+        ("layer_map=odd", "must be even, last or a list"),
         ("layer_map=[2,1]", r"in ascending order, got \[2, 1\]"),
         ("layer_map=[1,1]", r"in ascending order, got \[1, 1\]"),
         ("layer_map=[-1,2]", r"in ascending order, got \[-1, 2\]"),

@@ -96,7 +96,7 @@ class MaskPruner(SparsePruner, ABC):
         super().__post_init__()
         if self.calibrated and self.threshold == GLOBAL:
             name = type(self).__name__
-            raise ConfigError(f"{name}.threshold must be one of {ROW}, {LAYER}, got {GLOBAL!r}")
+            raise ConfigError(f"{name}.threshold must be one of {ROW}, {LAYER}; got {GLOBAL}")
         if self.pattern and self.threshold == GLOBAL:
             name = type(self).__name__
             raise ConfigError(f"{name}.pattern goes with threshold=layer, got threshold=global")
