@@ -230,7 +230,7 @@ def test_fractions(share: float) -> None:
         ("rate", 0, "Ranges.rate must be > 0, got 0"),
         ("rate", math.inf, "Ranges.rate must be > 0, got inf"),
         ("least", -1.0, "Ranges.least must be >= 0, got -1.0"),
-        ("count", 0, "Ranges.count must be > 0, got 0"),
+        ("count", 0, "Ranges.count must be > 0 or null, got 0"),
         ("count", 10**30, "Ranges.count must be an integer of 64 bits, got 1000"),
         ("limit", 4, "Ranges.limit must be <= 3, got 4"),
         ("name", "a", "Ranges.name must be one of b, c; got a"),
