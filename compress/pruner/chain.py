@@ -44,12 +44,7 @@ class Chain(Pruner):
     recovery: Distillation
 
     def __post_init__(self) -> None:
-        """Checks the steps and their order.
-
-        Raises:
-            ConfigError: there is nothing to run, a step cannot be one, or the order names a step
-                that there is not, or one twice.
-        """
+        """Checks the steps and their order."""
         super().__post_init__()
         for name, step in self.steps.items():
             if isinstance(step, Chain | NoPruner):

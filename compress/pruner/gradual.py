@@ -66,11 +66,7 @@ class Gradual(BasePruner):
     training: Distillation
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be, or two contradict each other.
-        """
+        """Checks the values."""
         super().__post_init__()
         check_trains(self, self.training)
         if self.schedule.start_sparsity > self.sparsity:

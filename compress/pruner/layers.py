@@ -57,11 +57,7 @@ class Layers(BasePruner):
     by: Annotated[str, OneOf(CHOICES)]
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
+        """Checks the values."""
         super().__post_init__()
         if self.drop is None:
             return

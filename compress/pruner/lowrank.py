@@ -72,11 +72,7 @@ class LowRank(BasePruner):
     weighting: Weighting
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be, or two contradict each other.
-        """
+        """Checks the values."""
         super().__post_init__()
         self._check_pairs()
 
@@ -228,8 +224,8 @@ def thin_linear(
     """The layer U·V with a bias."""
     # On meta, so that no initial weights are drawn from the run's random numbers.
     with torch.device("meta"):
-        made = LowRankLinear(down.shape[1], len(down), len(up), bias is not None)
-    made.up.weight, made.down.weight = (nn.Parameter(f.contiguous()) for f in (up, down))
+        layer = LowRankLinear(down.shape[1], len(down), len(up), bias is not None)
+    layer.up.weight, layer.down.weight = (nn.Parameter(f.contiguous()) for f in (up, down))
     if bias is not None:
-        made.up.bias = nn.Parameter(bias.detach().clone())
-    return made
+        layer.up.bias = nn.Parameter(bias.detach().clone())
+    return layer

@@ -29,7 +29,7 @@ from compress.pruner.components.base import PruningState
 from compress.pruner.components.mask_pruner import SparsePruner
 from compress.pruner.components.masks import keep_highest, keep_pattern
 from compress.transformer.blocks import scoped_linears, weight_matrix
-from compress.transformer.calibration import input_moments, walk_linears
+from compress.transformer.calibration import input_moments, calibrate_linears
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +50,7 @@ class SparseGpt(SparsePruner):
     damping: NotNegative
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be, or two contradict each other.
-        """
+        """Checks the values."""
         super().__post_init__()
         if self.pattern:
             _, group = parse_pattern("SparseGpt.pattern", self.pattern)
@@ -82,7 +78,7 @@ class SparseGpt(SparsePruner):
             work.mask_(name, linears[name], mask)
 
         rows = ctx.data.calibration
-        walk_linears(work.module, work.tokenizer, rows, linears, input_moments, mask_)
+        calibrate_linears(work.module, work.tokenizer, rows, linears, input_moments, mask_)
 
     def _inverse_factor(self, name: str, moment: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
         try:

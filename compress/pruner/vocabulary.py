@@ -237,10 +237,10 @@ def shrunken(tokenizer: Processor, state: State, new_ids: Mapping[int, int]) -> 
     with scratch_folder() as folder:
         tokenizer.save_pretrained(folder)
         (folder / "tokenizer.json").write_text(json.dumps(smaller), encoding="utf-8")
-        made = read_written_processor(folder)
-    if json.loads(made.backend_tokenizer.to_str()) != smaller:
+        smaller_tokenizer = read_written_processor(folder)
+    if json.loads(smaller_tokenizer.backend_tokenizer.to_str()) != smaller:
         raise UserError(f"{type(tokenizer).__name__} does not take a smaller vocabulary as it is")
-    return made
+    return smaller_tokenizer
 
 
 def _embeddings_name(module: PreTrainedModel) -> str:

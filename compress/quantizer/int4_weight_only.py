@@ -12,7 +12,7 @@ kernels for packed int4, but only for some shapes, and with a layout of its own 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int8, UInt8
@@ -34,10 +34,6 @@ from compress.transformer.packing import (
     quantize_groups,
     unpack_codes,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True, kw_only=True)
 class Int4WeightOnly(LinearFormat):
@@ -86,14 +82,14 @@ class Int4WeightOnlyLinear(QuantizedLinear):
     def of(cls, linear: Linear, group_size: int, symmetric: bool) -> Int4WeightOnlyLinear:
         """The int4 version of a float Linear."""
         out_features, in_features = shape_of(linear)
-        made = cls(in_features, out_features, linear.bias is not None, group_size, symmetric)
+        layer = cls(in_features, out_features, linear.bias is not None, group_size, symmetric)
         weight = weight_matrix(linear).detach().float()
         codes, scale, zero = quantize_groups(weight, group_size, symmetric=symmetric)
         state = {"qweight": pack_codes(codes), "scale": scale}
         if not symmetric:
             state["zero"] = pack_codes(zero)
-        made.fill_(linear, state)
-        return made
+        layer.fill_(linear, state)
+        return layer
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments."""

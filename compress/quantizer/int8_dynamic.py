@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import platform
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int8
@@ -29,10 +29,6 @@ from compress.config.errors import UserError
 from compress.quantizer.components.linears import Int8Linear, LinearFormat
 from compress.transformer.blocks import Linear
 from compress.transformer.packing import INT8_MAX
-
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True, kw_only=True)
 class Int8Dynamic(LinearFormat):

@@ -55,11 +55,7 @@ class Int8Static(Quantizer):
     weight_bits = 8
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
+        """Checks the values."""
         super().__post_init__()
         if self.accuracy_drop is not None and self.smooth_quant not in (AUTO, NONE):
             raise ConfigError(

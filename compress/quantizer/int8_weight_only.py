@@ -9,8 +9,6 @@ It saves bytes and no time: the codes are made float again in every call.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from jaxtyping import Float
 from pydantic.dataclasses import dataclass
 from torch import Tensor
@@ -18,10 +16,6 @@ from torch.nn import functional
 
 from compress.quantizer.components.linears import Int8Linear, LinearFormat
 from compress.transformer.blocks import Linear
-
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True, kw_only=True)
 class Int8WeightOnly(LinearFormat):

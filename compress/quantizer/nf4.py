@@ -102,7 +102,7 @@ class Nf4Linear(QuantizedLinear):
     def of(cls, linear: Linear, double_quantization: bool) -> Nf4Linear:
         """The NF4 version of a float Linear."""
         out_features, in_features = shape_of(linear)
-        made = cls(in_features, out_features, linear.bias is not None, double_quantization)
+        layer = cls(in_features, out_features, linear.bias is not None, double_quantization)
         blocks = in_groups(weight_matrix(linear).detach().float().cpu().flatten(), BLOCK_SIZE)
         absmax = blocks.abs().amax(dim=1)
         codes = _nearest(_in_units_of(absmax, blocks), torch.tensor(LEVELS))
@@ -110,8 +110,8 @@ class Nf4Linear(QuantizedLinear):
         state = {"qweight": pack_codes(codes), "absmax": absmax}
         if double_quantization:
             state |= _quantize_absmax(absmax)
-        made.fill_(linear, state)
-        return made
+        layer.fill_(linear, state)
+        return layer
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -39,11 +39,7 @@ class LayersStudent(BaseStudent):
     keep: int | tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: no layer would be left, or the list is not ascending.
-        """
+        """Checks the values."""
         super().__post_init__()
         if isinstance(self.keep, int):
             if self.keep < 1:

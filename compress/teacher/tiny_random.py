@@ -60,11 +60,7 @@ class TinyRandomTeacher(Teacher):
     finetune: Training
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
+        """Checks the values."""
         super().__post_init__()
         if self.architecture == "llama" and self.heads % 2:
             raise ConfigError(f"TinyRandomTeacher.heads must be even for llama, got {self.heads}")

@@ -46,11 +46,7 @@ class ScratchVitTeacher(Teacher):
     training: Training
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be, or does not divide another.
-        """
+        """Checks the values."""
         super().__post_init__()
         for part, whole in (("patch_size", "image_size"), ("heads", "hidden")):
             if getattr(self, whole) % getattr(self, part):

@@ -75,11 +75,7 @@ class Matching(Settings):
     relation_heads: PositiveInt | None
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
+        """Checks the values."""
         super().__post_init__()
         if isinstance(self.layer_map, str):
             return

@@ -15,7 +15,7 @@ import transformers
 
 from compress.config.errors import UserError
 from compress.transformer.checkpoint_files import GGUF
-from compress.transformer.config_values import check_values, told
+from compress.transformer.config_values import check_values, error_text
 from compress.transformer.processors import read_processor
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def load_pretrained(
             module, info = kind.from_pretrained(place, **options, **file)
     except Exception as error:
         # Damaged weights, and whatever a wrong value in the config makes the modules raise.
-        raise UserError(f"{folder} cannot be read: {told(error)}") from error
+        raise UserError(f"{folder} cannot be read: {error_text(error)}") from error
     _check_loaded(folder, module, info, fresh_head)
     if folder.suffix == GGUF:
         module = _unpacked(module)
@@ -87,7 +87,7 @@ def read_config(folder: Path) -> PreTrainedConfig:
         _name_outputs_(config, folder)
     except Exception as error:
         # Whatever a wrong value makes the constructor raise.
-        raise UserError(f"{folder} has no usable config: {told(error)}") from error
+        raise UserError(f"{folder} has no usable config: {error_text(error)}") from error
     check_values(folder, config)
     return config
 
@@ -120,7 +120,7 @@ def load_skeleton(folder: Path, head: Head) -> PreTrainedModel:
             module: PreTrainedModel = kind.from_config(config, dtype=torch.float32)
     except Exception as error:
         # Whatever a wrong value makes the modules raise.
-        raise UserError(f"{folder} has no usable config: {told(error)}") from error
+        raise UserError(f"{folder} has no usable config: {error_text(error)}") from error
     if folder.suffix != GGUF:  # one file has both; to unpack its tokenizer takes seconds
         read_processor(folder, module)
     return module

@@ -92,7 +92,7 @@ def read_tokenizer(path: Path, **changes: Any) -> PreTrainedTokenizerBase:
     folder = path.parent if gguf else path
     file = {"gguf_file": path.name} if gguf else {}
     try:
-        made = transformers.AutoTokenizer.from_pretrained(
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, **file, **changes
         )
     except Exception as error:
@@ -102,11 +102,11 @@ def read_tokenizer(path: Path, **changes: Any) -> PreTrainedTokenizerBase:
             raise UserError(f"{path} has a damaged tokenizer: {said}") from error
         raise _none_in(folder) from error
     # Classes that read bytes have none of their own.
-    vocabularies = set(made.vocab_files_names.values()) - {TOKENIZER_CONFIG}
+    vocabularies = set(tokenizer.vocab_files_names.values()) - {TOKENIZER_CONFIG}
     found = any((folder / name).is_file() for name in (TOKENIZER, *vocabularies))
     if vocabularies and not (gguf or found):
         raise _none_in(folder)
-    return made
+    return tokenizer
 
 
 def write_processor(processor: Processor, folder: Path) -> None:

@@ -82,10 +82,10 @@ class Int8Embedding(QuantizedEmbedding):
     @classmethod
     def of(cls, table: nn.Embedding) -> Int8Embedding:
         """The int8 version of a float table."""
-        made = cls(table.num_embeddings, table.embedding_dim, table.padding_idx)
+        embedding = cls(table.num_embeddings, table.embedding_dim, table.padding_idx)
         codes, scale = quantize_per_channel(table.weight.detach().float())
-        made.load_state_dict({"qweight": codes, "scale": scale})
-        return made
+        embedding.load_state_dict({"qweight": codes, "scale": scale})
+        return embedding
 
     def codes(self) -> Int8[Tensor, "rows dim"]:
         """The int8 codes."""
@@ -123,11 +123,11 @@ class Int4Embedding(QuantizedEmbedding):
     @classmethod
     def of(cls, table: nn.Embedding) -> Int4Embedding:
         """The int4 version of a float table."""
-        made = cls(table.num_embeddings, table.embedding_dim, table.padding_idx)
+        embedding = cls(table.num_embeddings, table.embedding_dim, table.padding_idx)
         weight = table.weight.detach().float()
         codes, scale, _ = quantize_groups(weight, INT4_GROUP_SIZE, symmetric=True)
-        made.load_state_dict({"qweight": pack_codes(codes), "scale": scale})
-        return made
+        embedding.load_state_dict({"qweight": pack_codes(codes), "scale": scale})
+        return embedding
 
     def codes(self) -> Int8[Tensor, "rows dim"]:
         """The codes, counted from zero."""
@@ -170,9 +170,9 @@ def quantize_embeddings_(module: PreTrainedModel, choice: str) -> None:
     if choice == "none":
         return
     for name, table in _plain_tables(module, choice).items():
-        made = MAKERS[choice](table).train(table.training).to(table.weight.device)
-        check_quantized(name, made, table.weight.detach().float())
-        module.set_submodule(name, made)
+        embedding = MAKERS[choice](table).train(table.training).to(table.weight.device)
+        check_quantized(name, embedding, table.weight.detach().float())
+        module.set_submodule(name, embedding)
 
 
 def check_embeddings(skeleton: PreTrainedModel, choice: str) -> None:

@@ -48,9 +48,9 @@ def check_rounding(
         )
 
 
-def check_quantized(name: str, made: QuantizedModule, weight: Float[Tensor, ...]) -> None:
+def check_quantized(name: str, module: QuantizedModule, weight: Float[Tensor, ...]) -> None:
     """Checks a module against the float weight that it was made of; see `check_rounding`."""
-    check_rounding(name, weight, made.matrix(), made.error_bound(weight))
+    check_rounding(name, weight, module.matrix(), module.error_bound(weight))
 
 
 def half_ulp(weight: Float[Tensor, ...], dtype: torch.dtype) -> Float[Tensor, ...]:

@@ -40,11 +40,11 @@ class LazyWeight(Tensor):
             device: of the module.
             compute: returns the matrix.
         """
-        made: LazyWeight = torch.Tensor._make_wrapper_subclass(
+        weight: LazyWeight = torch.Tensor._make_wrapper_subclass(
             cls, list(shape), dtype=dtype, device=device
         )
-        made._compute = compute
-        return made
+        weight._compute = compute
+        return weight
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]

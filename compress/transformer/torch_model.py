@@ -116,8 +116,8 @@ def require_compiler() -> None:
 def _compiled(module: PreTrainedModel) -> Callable[..., Any]:
     """The modules as kernels for any batch and length."""
     require_compiler()
-    made: Callable[..., Any] = torch.compile(module, dynamic=True)
-    return made
+    compiled: Callable[..., Any] = torch.compile(module, dynamic=True)
+    return compiled
 
 
 def _precision(module: PreTrainedModel) -> str:

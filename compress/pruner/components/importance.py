@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from compress.interfaces import StageContext
 from compress.pruner.components.base import PruningState
 from compress.transformer.blocks import Block, Units, shape_of, weight_matrix
-from compress.transformer.calibration import Run, Unit, calibration_rows, walk_layers
+from compress.transformer.calibration import Run, Unit, calibration_rows, calibrate_layerwise
 
 # One per layer, first to last.
 Sites = Sequence[tuple[Block, Units]]
@@ -98,7 +98,7 @@ def activation_importance(work: PruningState, sites: Sites, ctx: StageContext) -
         moments = unit_moments(reader, units.columns, run)
         scores.append(contribution(weight_matrix(reader), moments, units.columns))
 
-    walk_layers(work.module, work.tokenizer, ctx.data.calibration, visit)
+    calibrate_layerwise(work.module, work.tokenizer, ctx.data.calibration, visit)
     return scores
 
 

@@ -34,11 +34,7 @@ class RankRule(Settings):
     max: PositiveInt | None
 
     def __post_init__(self) -> None:
-        """Checks that the limits leave a rank.
-
-        Raises:
-            ConfigError: they do not.
-        """
+        """Checks that the limits leave a rank."""
         super().__post_init__()
         if self.max is not None and self.max < self.min:
             raise ConfigError(

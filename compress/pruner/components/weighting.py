@@ -42,7 +42,7 @@ from compress.transformer.calibration import (
     calibration_rows,
     input_moments,
     input_sizes,
-    walk_linears,
+    calibrate_linears,
 )
 from compress.transformer.stacks import LINEARS, Linear
 
@@ -153,7 +153,7 @@ def weigh_by_inputs(
         use(name, input_norm(name, moment, outputs, damping))
 
     rows = ctx.data.calibration
-    walk_linears(work.module, work.tokenizer, rows, shapes, input_moments, weigh)
+    calibrate_linears(work.module, work.tokenizer, rows, shapes, input_moments, weigh)
 
 
 def weigh_by_activations(
@@ -167,7 +167,7 @@ def weigh_by_activations(
         use(name, Norm(plain_norm(weight).rows, columns))
 
     rows = ctx.data.calibration
-    walk_linears(work.module, work.tokenizer, rows, shapes, input_sizes, weigh)
+    calibrate_linears(work.module, work.tokenizer, rows, shapes, input_sizes, weigh)
 
 
 def weigh_by_fisher(

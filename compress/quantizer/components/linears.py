@@ -62,9 +62,9 @@ class LinearFormat(Quantizer, TorchFormat):
     def quantize_torch_(self, module: PreTrainedModel) -> None:
         """Replaces each Linear, and the embeddings if asked; checks what each became."""
         for name, linear in list(every_linear(module)):
-            made = self.quantized(linear).to(linear.weight.device)
-            check_quantized(name, made, weight_matrix(linear).detach().float())
-            replace_linear_(module, name, linear, made)
+            layer = self.quantized(linear).to(linear.weight.device)
+            check_quantized(name, layer, weight_matrix(linear).detach().float())
+            replace_linear_(module, name, linear, layer)
         quantize_embeddings_(module, self.embeddings)
 
 
@@ -117,10 +117,10 @@ class Int8Linear(QuantizedLinear, ABC):
     def of(cls, linear: Linear) -> Self:
         """The int8 version of a float Linear."""
         out_features, in_features = shape_of(linear)
-        made = cls(in_features, out_features, linear.bias is not None)
+        layer = cls(in_features, out_features, linear.bias is not None)
         codes, scale = quantize_per_channel(weight_matrix(linear).detach().float().contiguous())
-        made.fill_(linear, {"qweight": codes, "scale": scale})
-        return made
+        layer.fill_(linear, {"qweight": codes, "scale": scale})
+        return layer
 
     def codes(self) -> Int8[Tensor, "out in"]:
         """The int8 codes."""

@@ -62,11 +62,7 @@ class WordNoise(Augmentation):
     deletion: Fraction
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be, or the copies would be equal.
-        """
+        """Checks the values."""
         super().__post_init__()
         if not (self.swap or self.deletion):
             raise ConfigError("WordNoise needs swap or deletion above 0, got 0 for both")
