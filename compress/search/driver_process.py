@@ -32,9 +32,9 @@ class DriverProcess:
         pid: of the process there.
         started: when that process began, in seconds since the epoch: numbers are used again.
         joined: when it began to work on the study, likewise.
-        heartbeat: when it last said that it is alive, likewise.
+        heartbeat: when it last output that it is alive, likewise.
         identity: tells two drivers in one process apart.
-        gone: whether it has said that it ends.
+        gone: whether it has output that it ends.
     """
 
     host: str

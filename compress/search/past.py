@@ -125,7 +125,7 @@ def _search(parent: Path, runs: Sequence[tuple[Path, FinishedRun]]) -> PastSearc
     points = _points([record for _, record in runs])
     trials = []
     for (folder, record), point in zip(runs, points, strict=True):
-        why = _unjudged(goals, record)
+        why = _missing_figures(goals, record)
         broken = [] if why else [k for k, beyond in goals.excesses(record).items() if beyond > 0]
         reasons.update([why] if why else [f"breaks {name}" for name in broken])
         if not why:
@@ -150,7 +150,11 @@ def _points(records: Sequence[FinishedRun]) -> list[dict[str, str]]:
     return [{key: each[key] for key in differing if key in each} for each in written]
 
 
+<<<<<<< ours
 def _unjudged(goals: Goals, record: FinishedRun) -> str:
+=======
+def _missing_figures(goals: Goals, record: RunRecord) -> str:
+>>>>>>> theirs
     """Why a run with figures has no objectives; "" if it has all."""
     if goals.split == "validation" and record.metrics.validation is None:
         return "not scored on the validation rows"
