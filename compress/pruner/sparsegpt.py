@@ -29,7 +29,7 @@ from compress.pruner.components.base import PruningState
 from compress.pruner.components.mask_pruner import SparsePruner
 from compress.pruner.components.masks import keep_highest, keep_pattern
 from compress.transformer.blocks import scoped_linears, weight_matrix
-from compress.transformer.calibration import input_moments, calibrate_linears
+from compress.transformer.calibration import calibrate_linears, input_moments
 
 
 @dataclass(frozen=True, kw_only=True)

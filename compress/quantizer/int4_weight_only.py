@@ -35,6 +35,7 @@ from compress.transformer.packing import (
     unpack_codes,
 )
 
+
 @dataclass(frozen=True, kw_only=True)
 class Int4WeightOnly(LinearFormat):
     """Stores the weight of every Linear as int4.

@@ -30,6 +30,7 @@ from compress.quantizer.components.linears import Int8Linear, LinearFormat
 from compress.transformer.blocks import Linear
 from compress.transformer.packing import INT8_MAX
 
+
 @dataclass(frozen=True, kw_only=True)
 class Int8Dynamic(LinearFormat):
     """Makes every Linear int8, and the activations that it reads.

@@ -17,6 +17,7 @@ from torch.nn import functional
 from compress.quantizer.components.linears import Int8Linear, LinearFormat
 from compress.transformer.blocks import Linear
 
+
 @dataclass(frozen=True, kw_only=True)
 class Int8WeightOnly(LinearFormat):
     """Stores the weight of every Linear as int8."""

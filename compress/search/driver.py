@@ -10,7 +10,7 @@ from compress.search.job import Outcome
 from compress.search.reporter import JobSpec
 from compress.search.scheduler import Interrupted, Interrupts, Scheduler
 from compress.search.space import overrides_of
-from compress.search.worker_pool import WorkerExit, Worker, WorkerPool
+from compress.search.worker_pool import Worker, WorkerExit, WorkerPool
 
 POLL_SECONDS = 0.25
 FORCED = 2  # interrupts after which nothing is waited for

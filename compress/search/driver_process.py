@@ -46,7 +46,7 @@ class DriverProcess:
     gone: bool = False
 
     @classmethod
-    def here(cls) -> DriverProcess:
+    def current(cls) -> DriverProcess:
         """This process."""
         pid, now = os.getpid(), time.time()
         return cls(platform.node(), pid, psutil.Process(pid).create_time(), now, now)

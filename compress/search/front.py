@@ -240,13 +240,9 @@ def _write_again(record: FinishedRun, folder: Path) -> None:
 
 def _found(trial: FrozenTrial) -> FeasibleTrial:
     record = parse_record(trial.user_attrs[RECORD], f"trial {trial.number} of the study")
-<<<<<<< ours
     if record.status != "ok":
         raise UserError(f"trial {trial.number} of the study has a record without figures")
-    return Found(trial.number, Path(trial.user_attrs[FOLDER]), record)
-=======
     return FeasibleTrial(trial.number, Path(trial.user_attrs[FOLDER]), record)
->>>>>>> theirs
 
 
 def _broken(trial: FrozenTrial) -> bool:

@@ -150,11 +150,7 @@ def _points(records: Sequence[FinishedRun]) -> list[dict[str, str]]:
     return [{key: each[key] for key in differing if key in each} for each in written]
 
 
-<<<<<<< ours
-def _unjudged(goals: Goals, record: FinishedRun) -> str:
-=======
-def _missing_figures(goals: Goals, record: RunRecord) -> str:
->>>>>>> theirs
+def _missing_figures(goals: Goals, record: FinishedRun) -> str:
     """Why a run with figures has no objectives; "" if it has all."""
     if goals.split == "validation" and record.metrics.validation is None:
         return "not scored on the validation rows"

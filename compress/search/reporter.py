@@ -96,10 +96,19 @@ class Reporter(Monitor):
     def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
         """Ends a trial whose score is too far from what is asked for; looks once a stage."""
         asked = self._spec.look
-        if asked is None or self._seen or self._stage not in TRAINING_STAGES or done < asked.after * steps:
+        if (
+            asked is None
+            or self._seen
+            or self._stage not in TRAINING_STAGES
+            or done < asked.after * steps
+        ):
             return
         self._seen = True
-        bounds = [each for each in self._spec.constraints if _bounds_score(each) and self._is_bound_known(each)]
+        bounds = [
+            each
+            for each in self._spec.constraints
+            if _bounds_score(each) and self._is_bound_known(each)
+        ]
         if not bounds:
             return
         found = scores()

@@ -107,13 +107,8 @@ class Scheduler:
             self._report(taken, f"infeasible: {rejection.reason}")
             return True
         left = _left(folder)
-<<<<<<< ours
         if not isinstance(left, str):
-            self._conclude(taken, left, folder)
-=======
-        if isinstance(left, RunRecord):
             self._finish_trial(taken, left, folder)
->>>>>>> theirs
             return left.status == "ok"
         self._handle_failure(taken, error or left, blame)
         return False
@@ -171,11 +166,7 @@ class Scheduler:
     def _finish_trial(self, taken: TakenTrial, record: RunRecord, folder: Path) -> None:
         """Ends a trial with the record of its run."""
         if record.status != "ok":
-<<<<<<< ours
-            self._break(taken, record.error, record.blame)
-=======
-            self._handle_failure(taken, record.error or record.status, record.blame)
->>>>>>> theirs
+            self._handle_failure(taken, record.error, record.blame)
             return
         values = dict(zip(self.goals.objectives, self.goals.values(record), strict=True))
         unknown = [name for name, value in values.items() if value != value]
@@ -188,7 +179,7 @@ class Scheduler:
         broken = [name for name, excess in self.goals.excesses(record).items() if excess > 0]
         self._report(taken, f"{words}{' but not ' if broken else ''}{', '.join(broken)}")
 
-    def _break(self, taken: TakenTrial, reason: str, blame: Blame) -> None:
+    def _handle_failure(self, taken: TakenTrial, reason: str, blame: Blame) -> None:
         """Ends a trial that failed; and all others, where they would fail like it."""
         if self._is_shared(blame):
             self.release(taken)

@@ -166,7 +166,7 @@ class Space:
             words[dimension.key] = describe_values(dimension.values) + when
         return words
 
-    def bound(self, has_key: Callable[[str, str, str], bool]) -> Space:
+    def restricted(self, has_key: Callable[[str, str, str], bool]) -> Space:
         """The space in which no setting is given to a choice that lacks it.
 
         Args:

@@ -22,7 +22,7 @@ from compress.config.credentials import scrub
 from compress.config.errors import UserError
 from compress.search.driver_process import drivers_of
 from compress.search.sampler import PerTrialSampler
-from compress.search.trials import counts
+from compress.search.trials import is_counted
 from compress.system.files import new_sqlite_url
 
 SQLITE, JOURNAL = "sqlite", "journal"
@@ -116,7 +116,11 @@ def open_study(
             study.set_metric_names(list(goals.objectives))
             study.set_user_attr(DEFINITION, dict(definition))
     before = study.user_attrs[DEFINITION]
-    if before != dict(definition) and _has_same_space(before, definition) and _has_no_counted_trial(study):
+    if (
+        before != dict(definition)
+        and _has_same_space(before, definition)
+        and _has_no_counted_trial(study)
+    ):
         # A setting was wrong in all of its trials, and is right now.
         study.set_user_attr(DEFINITION, dict(definition))
     check_definition(name, study.user_attrs[DEFINITION], definition)

@@ -48,8 +48,8 @@ from compress.search.trials import (
     VOID,
     TakenTrial,
     TrialCounts,
-    counts,
     is_abandoned,
+    is_counted,
     key_of,
 )
 

@@ -67,7 +67,7 @@ class ScratchStudent(BaseStudent):
         for block in known_blocks(student):
             built = (block.width, block.heads, block.neurons)
             asked = (self.hidden, self.heads, self._neurons(known_blocks(teacher)[0]))
-            if made != asked:
+            if built != asked:
                 raise ConfigError(
                     f"{type(teacher).__name__} cannot be built with hidden, heads and neurons of "
                     f"{asked}: its config makes {built}"

@@ -240,4 +240,3 @@ def _run_through(
         with stop_after(layer, runs):
             run_until_reached(module, row)
         yield
-

@@ -102,4 +102,3 @@ def fit_to_rows_(
         notes["class_order"] = list(order)
         log.info("%s has the task's classes in another order: outputs %s", where, list(order))
     return notes
-

@@ -14,11 +14,11 @@ from compress.search.trials import DRIVER, VOID, is_abandoned
 from tests.search.trial_stores import (
     NOBODY,
     TrialStores,
-    take_trial,
     complete,
     die,
     finish,
     here,
+    take_trial,
 )
 
 
@@ -157,7 +157,9 @@ def test_a_lost_point_is_run_again_when_the_sampler_has_learnt(
     assert take_trial(heir).point != lost.point
 
 
-def test_many_drivers_that_die_share_a_budget_exactly(trial_store: TrialStores, tmp_path: Path) -> None:
+def test_many_drivers_that_die_share_a_budget_exactly(
+    trial_store: TrialStores, tmp_path: Path
+) -> None:
     """Threads with a connection each, most of which leave trials behind as a killed driver does."""
     budget, errors = 20, []
 

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from compress.config.blame import Blame, blame, blamed
 from compress.config.errors import UserError
 from compress.search.batches import Batches
-from compress.search.run import summary_lines, run_search
+from compress.search.run import run_search, summary_lines
 from compress.search.scheduler import Scheduler
 from compress.search.storage import open_study
 from compress.search.trial_store import TrialStore
@@ -26,7 +26,7 @@ from tests.commands import refusal
 from tests.search.engine import search_of
 from tests.search.outcomes import check_finished, reasons, trials
 from tests.search.test_sweeper import SEARCH, folders, here
-from tests.search.trial_stores import GOALS, WIDE, TrialStores, take_trial, die, finish
+from tests.search.trial_stores import GOALS, WIDE, TrialStores, die, finish, take_trial
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -20,10 +20,10 @@ from tests.search.trial_stores import (
     NARROW,
     WIDE,
     TrialStores,
-    take_trial,
     complete,
     finish,
     here,
+    take_trial,
 )
 
 
@@ -50,7 +50,9 @@ def test_a_larger_budget_carries_on(trial_store: TrialStores) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "grid", "nsgaii", "qmc"])
-def test_no_point_is_run_twice_and_a_small_space_ends(trial_store: TrialStores, sampler: str) -> None:
+def test_no_point_is_run_twice_and_a_small_space_ends(
+    trial_store: TrialStores, sampler: str
+) -> None:
     driver = trial_store(NARROW, budget=50, sampler=sampler)
     while (taken := driver.take()) is not None:
         finish(driver, taken)

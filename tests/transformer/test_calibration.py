@@ -10,11 +10,11 @@ from compress.config.errors import UserError
 from compress.transformer.calibration import (
     Run,
     Unit,
+    calibrate_layerwise,
+    calibrate_linears,
     calibration_rows,
     capture_inputs,
     input_norms,
-    calibrate_layerwise,
-    calibrate_linears,
 )
 from compress.transformer.chains import find_chains
 from compress.transformer.stacks import LINEARS, block_linears, layer_units

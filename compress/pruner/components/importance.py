@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from compress.interfaces import StageContext
 from compress.pruner.components.base import PruningState
 from compress.transformer.blocks import Block, Units, shape_of, weight_matrix
-from compress.transformer.calibration import Run, Unit, calibration_rows, calibrate_layerwise
+from compress.transformer.calibration import Run, Unit, calibrate_layerwise, calibration_rows
 
 # One per layer, first to last.
 Sites = Sequence[tuple[Block, Units]]

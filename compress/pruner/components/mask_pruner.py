@@ -24,7 +24,7 @@ from compress.pruner.components.masks import (
     masks_together,
 )
 from compress.transformer.blocks import scoped_linears, weight_matrix
-from compress.transformer.calibration import input_norms, calibrate_linears
+from compress.transformer.calibration import calibrate_linears, input_norms
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -39,10 +39,10 @@ from compress.interfaces import StageContext
 from compress.pruner.components.base import PruningState
 from compress.transformer.blocks import weight_matrix
 from compress.transformer.calibration import (
+    calibrate_linears,
     calibration_rows,
     input_moments,
     input_sizes,
-    calibrate_linears,
 )
 from compress.transformer.stacks import LINEARS, Linear
 
