@@ -185,7 +185,7 @@ def check_arguments(arguments: list[str]) -> None:
     """
     for argument in arguments:
         if not argument.isprintable() and any("\ud800" <= each <= "\udfff" for each in argument):
-            raise ConfigError(f"the argument {argument!a} is no UTF-8")
+            raise ConfigError(f"the argument {argument!a} is not UTF-8")
     parser = get_args_parser()
     parser.error = MethodType(Parser.error, parser)  # type: ignore[method-assign]
     words = parser.parse_intermixed_args(arguments).overrides

@@ -99,7 +99,7 @@ def _run_in(folder: Path, cfg: DictConfig, monitor: Monitor) -> float | list[flo
     if error is not None:
         _report(error)
     if reason is not None and hydra.mode == RunMode.RUN:
-        raise SystemExit(f"error: the run is whole, but not tracked: {reason}")
+        raise SystemExit(f"error: the run succeeded, but was not tracked: {reason}")
     return _objectives(record)
 
 
@@ -131,7 +131,7 @@ def recorded(
     try:
         write_record(record, folder)
     except ValueError as error:
-        # A figure is no number: a bug, and no reason to have no record at all.
+        # A figure is not a number: a bug, and no reason to have no record at all.
         record, failure = _failed(replace(start, seconds=record.seconds), error), error
         write_record(record, folder)
     return record, failure

@@ -88,7 +88,7 @@ def test_a_tracker_that_fails_costs_no_figures_and_is_told_of(tmp_path: Path) ->
         f"hydra.run.dir={tmp_path / 'out'}", f"cache.dir={tmp_path / 'cache'}",
     )  # fmt: skip
     assert done.returncode == 1
-    assert "error: the run is whole, but not tracked: " in done.stderr
+    assert "error: the run succeeded, but was not tracked: " in done.stderr
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["status"] == "ok"
 
 

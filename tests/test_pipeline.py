@@ -74,7 +74,7 @@ def test_a_record_has_all_its_figures(run_apart: Runs, tmp_path: Path) -> None:
         assert mine is not None
         assert other is not None
         change = mine.samples * (mine.value - other.value)
-        assert found.won - found.lost == round(change)
+        assert found.n_improved - found.n_regressed == round(change)
 
 
 def test_a_run_on_images_has_its_figures(run_config: Runs, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_broken_claim_fails_the_run(run_config: Runs, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("compress.quantizer.components.linears.quantize_per_channel", no_zeros)
     monkeypatch.setattr("compress.transformer.rounding.check_rounding", lambda *_: None)
-    with pytest.raises(AssertionError, match=r"zeros, \d+ were claimed"):
+    with pytest.raises(AssertionError, match=r"zeros, \d+ were expected"):
         run_config("pruner=wanda", "quantizer=int8_dynamic")
 
 

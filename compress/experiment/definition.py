@@ -197,7 +197,9 @@ def _mapping(key: str, value: Any) -> dict[str, Any]:
 def _flat(name: str, parts: Any) -> tuple[str, ...]:
     """A row's overrides; a list among them stands for what is in it, and later ones win."""
     if not name.isidentifier():
-        raise ConfigError(f"experiment.rows: {name!r} is no name for a row: letters, digits and _")
+        raise ConfigError(
+            f"experiment.rows: {name!r} is not a name for a row: letters, digits and _"
+        )
     if not isinstance(parts, Sequence) or isinstance(parts, str):
         raise ConfigError(f"experiment.rows.{name} must be a list of overrides, got {parts!r}")
     found: list[str] = []
@@ -228,7 +230,7 @@ def _parsed(where: str, words: Sequence[str]) -> Iterator[Override]:
             yield from OverridesParser.create().parse_overrides([each])
         except HydraException as error:
             reason = " ".join(str(error).split())
-            raise ConfigError(f"{where}: {each!r} is no override: {reason}") from error
+            raise ConfigError(f"{where}: {each!r} is not a valid override: {reason}") from error
 
 
 def _published(row: str, figures: Any) -> dict[str, Published]:

@@ -100,7 +100,7 @@ def broken_groups(weight: Shaped[Tensor, "... out in"], kept: int, group: int) -
 
 
 def check_history(history: Iterable[Step], weights: Iterable[tuple[str, Tensor]]) -> None:
-    """Checks that every weight holds what was claimed of it last: zeros, shape, N:M pattern.
+    """Checks that every weight holds what was expected of it last: zeros, shape, N:M pattern.
 
     Args:
         history: of the model.
@@ -114,24 +114,24 @@ def check_history(history: Iterable[Step], weights: Iterable[tuple[str, Tensor]]
         kept = tuple(found[name].shape) if name in found else None
         # Sorted: a format may store a matrix transposed.
         if (kept and sorted(kept)) != (shape and sorted(shape)):
-            raise AssertionError(f"{name} has shape {kept}, {shape} was claimed")
+            raise AssertionError(f"{name} has shape {kept}, {shape} was expected")
     for name, zeros in live_zeros(steps).items():
         if name not in found:
             raise AssertionError(f"{name} was pruned and is gone from the model")
         counted = found[name].numel() - int(found[name].count_nonzero())
         if counted < zeros:
-            raise AssertionError(f"{name} has {counted} zeros, {zeros} were claimed")
+            raise AssertionError(f"{name} has {counted} zeros, {zeros} were expected")
     for name, (most, group) in live_patterns(steps).items():
         if name not in found:
             raise AssertionError(f"{name} was pruned as {most}:{group} and is gone from the model")
         broken = broken_groups(found[name], most, group)
         if broken != 0:
             words = "no whole groups" if broken is None else f"{broken} groups with more"
-            raise AssertionError(f"{name} has {words}, the pattern {most}:{group} was claimed")
+            raise AssertionError(f"{name} has {words}, the pattern {most}:{group} was expected")
 
 
 def _of_one_model(history: Iterable[Step]) -> list[Step]:
-    """The steps from the last student on: what was claimed of its teacher does not hold of it."""
+    """The steps from the last student on: what was expected of its teacher does not hold of it."""
     steps = list(history)
     starts = [number for number, step in enumerate(steps) if step.stage == "student"]
     return steps[starts[-1] :] if starts else steps

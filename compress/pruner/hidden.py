@@ -59,7 +59,7 @@ class Hidden(BasePruner):
         """The narrowed skeleton.
 
         Raises:
-            ConfigError: the residual stream cannot be told from something else of its width, or
+            ConfigError: the residual stream is statistically indistinguishable from something else of its width, or
                 no such width is left of it.
         """
         keep_channels_(skeleton, torch.arange(self._kept_width(residual_width(skeleton))))

@@ -63,7 +63,7 @@ class Selection(Settings):
     Attributes:
         method: "topk" masks the scheduled fraction of lowest scores, "soft" every score whose
             sigmoid is not above `cutoff`, under `penalty`. Soft compares the scores of all layers:
-            it goes with threshold=global.
+            it requires threshold=global.
         penalty: λ, weight of the mean of σ(S) in the loss; only "soft" uses it.
         cutoff: τ: scores start at 0, whose sigmoid is 0.5; only "soft" uses it.
         learning_rate: the scores' own peak rate; it warms up and decays like the other.
@@ -107,7 +107,7 @@ class Movement(BasePruner):
         check_trains(self, self.training)
         if self.selection.method == "soft" and self.threshold != "global":
             raise ConfigError(
-                "Movement.selection.method=soft goes with threshold=global, got threshold=layer"
+                "Movement.selection.method=soft requires threshold=global, got threshold=layer"
             )
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:

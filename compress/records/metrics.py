@@ -55,7 +55,7 @@ METRICS = {
         "depends",
         "higher",
         (
-            "what the task is judged by first, so that more is better: accuracy, or the mean "
+            "primary metric of the task, higher is better: accuracy, or the mean "
             "log-likelihood of a token where that is perplexity"
         ),
         _model(lambda m: m.score.quality),

@@ -31,7 +31,7 @@ from compress.records.measurements import Speedup as Speedup
 from compress.records.ranges import AtLeastOne, Count, ErrorText, Name, Seconds, Share, Text
 from compress.system.files import write_atomically
 
-SCHEMA = 4
+SCHEMA = 5
 FILE = "metrics.json"
 LARGEST = 2**28  # bytes of a record that is read; one with long curves has some hundred thousand
 LONGEST_VALUE = 80  # characters of what does not fit, in an error message
@@ -190,7 +190,7 @@ def write_record(record: RunRecord, folder: Path) -> Path:
         record = replace(record, error=shortened(record.error, LONGEST_ERROR))
     raw = {**asdict(record), "config": _json_value(record.config)}
     text = json.dumps(raw, indent=1, allow_nan=False, ensure_ascii=False)
-    # Half a character, as in the name of a file that is no UTF-8, would make the record unreadable.
+    # Half a character, as in the name of a file that is not UTF-8, would make the record unreadable.
     write_atomically(path, HALVES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text) + "\n")
     return path
 

@@ -63,7 +63,7 @@ class ReportAfterMultirun(Callback):
                 show_tables(experiment_tables(found), console)
         untracked = track_sweep(config, folder)
         for reason in dict.fromkeys(untracked):
-            log.error("the sweep is whole, but not all of it is tracked: %s", reason)
+            log.error("the sweep succeeded, but not all of it was tracked: %s", reason)
         broken = report.collection.failed or report.collection.broken
         # A search continues past points that fail; what it has found is its result.
         nothing = config.get("search") is None or not report.collection.ok

@@ -110,7 +110,7 @@ MEASURED = (
     Column("runtime", "text", NO_UNIT, "what ran the model", lambda r: r.metrics.runtime),
     Column("precision", "text", NO_UNIT, "what it computed in", lambda r: r.metrics.precision),
     Column(
-        "metric", "text", NO_UNIT, "what the task is judged by first: the name of that column",
+        "metric", "text", NO_UNIT, "name of the column with the task's primary metric",
         lambda r: r.metrics.score.metric,
     ),
     Column(
@@ -126,14 +126,14 @@ MEASURED = (
         lambda r: r.baseline.score.value,
     ),
     Column(
-        "lost", "integer", COUNT,
+        "n_regressed", "integer", COUNT,
         "rows that the baseline has right and the model wrong; empty where rows are not simply "
         "right or wrong",
-        lambda r: r.comparison.lost,
+        lambda r: r.comparison.n_regressed,
     ),
     Column(
-        "won", "integer", COUNT, "the other way round",
-        lambda r: r.comparison.won,
+        "n_improved", "integer", COUNT, "rows that the model has right and the teacher wrong",
+        lambda r: r.comparison.n_improved,
     ),
     Column(
         "p_value", "number", "probability",

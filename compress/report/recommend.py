@@ -157,7 +157,7 @@ def _reasons(contest: Contest, best: Candidate, budget: Budget) -> Iterator[str]
 
 
 def _rivals(contest: Contest, best: Candidate) -> Iterator[str]:
-    """Which other runs cannot be told from it."""
+    """Which other runs is statistically indistinguishable from it."""
     records = [record for _, record in contest.runs.values()]
     names = list(contest.runs)
     itself = np.array([name == best.name for name in names])
@@ -173,8 +173,8 @@ def _rivals(contest: Contest, best: Candidate) -> Iterator[str]:
     twins = [name for name, like in zip(names, same, strict=True) if like]
     if twins:
         yield (
-            f"It cannot be told from {named_runs(twins)}: the intervals of {contest.kind.words} "
-            "and of speed-up overlap, and the sizes differ by at most 1 %."
+            f"It is statistically indistinguishable from {named_runs(twins)}: the intervals of "
+            f"{contest.kind.words} and of speed-up overlap, and the sizes differ by at most 1 %."
         )
 
 

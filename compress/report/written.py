@@ -70,7 +70,7 @@ def check_page(path: Path, title: str) -> None:
         UserError: its folder is not there, or the file is and is no such page.
     """
     if not path.parent.is_dir():
-        raise UserError(f"{path.parent} is no folder")
+        raise UserError(f"{path.parent} is not a directory")
     if path.is_dir():
         raise UserError(f"{path} is a folder")
     if path.exists() and not path.read_bytes().startswith(title.encode()):

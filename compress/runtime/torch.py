@@ -73,7 +73,7 @@ class TorchRuntime(Runtime):
         quantizer.check_torch()
         if self.compile and not quantizer.compiles:
             raise ConfigError(
-                f"device.runtime.compile=true does not go with quantizer {name}: its kernels take "
+                f"device.runtime.compile=true does not support quantizer {name}: its kernels take "
                 "packed weights, at each of which torch.compile would end one graph and begin "
                 "another; set device.runtime.compile=false"
             )

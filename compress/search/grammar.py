@@ -48,7 +48,9 @@ def parse_space(entries: Mapping[str, Any]) -> Space:
     for key, dimension in found.items():
         for other, allowed in dimension.when.items():
             if other not in found:
-                raise ConfigError(f"search.space.{key}: when names {other}, which is no dimension")
+                raise ConfigError(
+                    f"search.space.{key}: when names {other}, which is not a dimension"
+                )
             for value in allowed:
                 found[other].read(value)
     # A group comes before its settings, and what a condition names before what depends on it.

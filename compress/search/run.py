@@ -60,7 +60,7 @@ class Search:
 
 
 def run_search(search: Search) -> None:
-    """Runs the search, or carries on with it.
+    """Runs the search, or resumes it.
 
     Raises:
         UserError: it cannot be begun, or its study cannot be written any more.
@@ -85,7 +85,7 @@ def run_search(search: Search) -> None:
             "command carries on"
         ) from error
     if stopped:
-        raise SystemExit(f"stopped: {stopped}. The same command carries on with {search.folder}")
+        raise SystemExit(f"stopped: {stopped}. The same command resumes {search.folder}")
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class Dimension:
                 case _:
                     value = str(written).lower() if isinstance(written, bool) else str(written)
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"{self.key}={written} is no number") from error
+            raise ConfigError(f"{self.key}={written} is not a number") from error
         self._check(value)
         return value
 

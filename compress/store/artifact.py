@@ -234,7 +234,7 @@ def _architecture(folder: Path) -> Any:
     name = read_spec(folder).architecture
     found = getattr(transformers, name, None)
     if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
-        raise UserError(f"{folder / RUNTIME} names {name}, which is no model of transformers")
+        raise UserError(f"{folder / RUNTIME} names {name}, which is not a transformers model")
     return found
 
 

@@ -143,7 +143,7 @@ def _figures(record: FinishedRun) -> str:
 
 
 def _scores(ours: Score, theirs: Score) -> list[tuple[str, str, str]]:
-    """What counts, with its intervals, and then what the task is judged by beside it."""
+    """What counts, with its intervals, and then what the task's primary metric is beside it."""
     name = f"{kind_of(ours).words}, n = {ours.samples}"
     mine, other = (score_words(each, DIGITS, DIGITS) for each in (ours, theirs))
     return [(name, mine, other), *(_other(name, ours, theirs) for name in ours.others)]
@@ -188,11 +188,10 @@ def _against_teacher(found: Comparison, score: str) -> str:
     """How far predictions and scores differ; of quantities there are no equal predictions."""
     verdict = "a real change" if significant(found) else "no more than chance"
     proof = f"{verdict} ({found.test}, {p_words(found)})"
-    if found.agreement is not None and found.lost is not None:
+    if found.agreement is not None and found.n_regressed is not None:
         return (
-            f"It predicts as its teacher does in {found.agreement:.1%} of the rows; "
-            f"{found.lost} that the teacher has right it has wrong, {found.won} the other way "
-            f"round: {proof}."
+            f"It agrees with its teacher on {found.agreement:.1%} of the rows; {found.n_regressed} rows "
+            f"that the teacher has right are wrong, {found.n_improved} the other way round: {proof}."
         )
     same = (
         "" if found.agreement is None

@@ -111,12 +111,12 @@ class Cifar10(ImageTask):
 def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     """An npz file; arrays of Python objects, which would have to be unpickled, are refused."""
     if not path.is_file():
-        raise UserError(f"task.path: {path} does not exist, or is no file")
+        raise UserError(f"task.path: {path} does not exist or is not a file")
     with path.open("rb") as file:
         try:
             found = np.load(file, allow_pickle=False)
         except DAMAGED as error:
-            raise UserError(f"task.path: {path} is no npz file: {first_line(error)}") from error
+            raise UserError(f"task.path: {path} is not an npz file: {first_line(error)}") from error
         if not isinstance(found, np.lib.npyio.NpzFile):
             raise UserError(f"task.path: {path} is one array, expected an npz file of four")
         yield found

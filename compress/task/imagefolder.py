@@ -65,7 +65,7 @@ class ImageFolder(FoldedTask, ImageTask):
                     )
                 for file in _files(folder / name):
                     if file.suffix.lower() not in SUFFIXES:
-                        raise UserError(f"{file} is no image; expected {', '.join(SUFFIXES)}")
+                        raise UserError(f"{file} is not an image; expected {', '.join(SUFFIXES)}")
 
     def class_names(self) -> tuple[str, ...]:
         """The names of the folders of train images, sorted.
@@ -82,7 +82,7 @@ class ImageFolder(FoldedTask, ImageTask):
             )
         for name in names:
             if not is_unicode(name):
-                raise UserError(f"{folder}: the folder name {listed([name])} is no UTF-8")
+                raise UserError(f"{folder}: the folder name {listed([name])} is not UTF-8")
             if next(_files(folder / name), None) is None:
                 raise UserError(f"{folder / name} has no images")
         return names
@@ -111,7 +111,7 @@ class ImageFolder(FoldedTask, ImageTask):
         """The folders of class folders, by what they are for."""
         whole = Path(self.path)
         if not whole.is_dir():
-            raise UserError(f"task.path: {whole} is no folder")
+            raise UserError(f"task.path: {whole} is not a directory")
         found = set(_inner(whole))
         if not found & set(FOLDERS):
             return {"train": whole}

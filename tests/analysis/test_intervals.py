@@ -22,7 +22,7 @@ def test_wilson_interval(correct: int, total: int, low: float, high: float) -> N
 
 
 @pytest.mark.parametrize(
-    ("lost", "won", "p_value"),
+    ("n_regressed", "n_improved", "p_value"),
     [
         (0, 0, 1.0),
         (3, 3, 1.0),

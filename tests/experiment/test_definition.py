@@ -66,7 +66,7 @@ def test_points_are_every_combination() -> None:
     ("changes", "words"),
     [
         ({"rows": {}}, "experiment.rows must be a mapping"),
-        ({"rows": {"a b": []}, "published": {}, "goals": {}}, "'a b' is no name for a row"),
+        ({"rows": {"a b": []}, "published": {}, "goals": {}}, "'a b' is not a name for a row"),
         ({"rows": {"plain": "seed=1", "small": []}}, "rows.plain must be a list of overrides"),
         ({"rows": {"plain": ["x=("], "small": []}}, "rows.plain: 'x=(' is no override"),
         ({"metric": "beauty"}, "experiment.metric must be among"),

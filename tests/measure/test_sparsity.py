@@ -33,7 +33,7 @@ def test_claims_hold_for_the_last_stage_that_made_them() -> None:
     first = Step("pruner", {}, expected_zeros={"inner": 4, "packed": 1})
     second = Step("pruner", {}, expected_zeros={"inner": 3})
     check_history([first, second], WEIGHTS)
-    with pytest.raises(AssertionError, match="inner has 3 zeros, 4 were claimed"):
+    with pytest.raises(AssertionError, match="inner has 3 zeros, 4 were expected"):
         check_history([second, first], WEIGHTS)
     with pytest.raises(AssertionError, match="gone was pruned and is gone"):
         check_history([Step("pruner", {}, expected_zeros={"gone": 1})], WEIGHTS)
@@ -92,7 +92,7 @@ def test_a_broken_pattern_is_named() -> None:
     check_history([PATTERN], [("a", torch.tensor(ROW))])
     with pytest.raises(AssertionError, match="a has 1 groups with more, the pattern 2:4 was"):
         check_history([PATTERN], [("a", torch.tensor([[0.0, 1, 0, 0, 0, 1, 1, 1]]))])
-    with pytest.raises(AssertionError, match="a has no whole groups, the pattern 2:4 was claimed"):
+    with pytest.raises(AssertionError, match="a has no whole groups, the pattern 2:4 was expected"):
         check_history([PATTERN], [("a", torch.zeros(1, 6))])
     alone = Step("pruner", {}, expected_patterns={"a": (2, 4)})
     with pytest.raises(AssertionError, match="a was pruned as 2:4 and is gone"):

@@ -88,7 +88,7 @@ def test_claims_follow_a_weight_that_is_cut(teacher: CompressedModel, context: C
 
 def test_a_wrong_shape_breaks_a_claim(teacher: CompressedModel, context: Contexts) -> None:
     cut = halve().prune(teacher, context(teacher))
-    with pytest.raises(AssertionError, match=r"has shape \(32, 16\), \(16, 16\) was claimed"):
+    with pytest.raises(AssertionError, match=r"has shape \(32, 16\), \(16, 16\) was expected"):
         check_history(cut.history, teacher.module.named_parameters())
 
 

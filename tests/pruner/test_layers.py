@@ -167,14 +167,14 @@ def test_claims_follow_the_layers_to_their_new_names(
     if zeros:
         with torch.no_grad():
             pruned.module.get_parameter(query)[:] = 1.0
-        with pytest.raises(AssertionError, match=r"query\.weight has 0 zeros, 128 were claimed"):
+        with pytest.raises(AssertionError, match=r"query\.weight has 0 zeros, 128 were expected"):
             check_history(pruned.history, pruned.module.named_parameters())
 
 
 def test_a_layer_too_many_breaks_the_claim(teacher: CompressedModel, context: Contexts) -> None:
     pruned = layers(1).prune(teacher, context(teacher))
     check_history(pruned.history, pruned.module.named_parameters())
-    with pytest.raises(AssertionError, match="None was claimed"):
+    with pytest.raises(AssertionError, match="None was expected"):
         check_history(pruned.history, teacher.module.named_parameters())
 
 

@@ -268,7 +268,7 @@ def test_scores_that_never_move_are_refused(teacher: CompressedModel, context: C
         (["pruner.sparsity=1.0"], r"sparsity must be in \[0, 1\), got 1"),
         (["pruner.threshold=row"], "threshold must be one of layer, global; got row"),
         (["pruner.selection.method=hard"], "method must be one of topk, soft; got hard"),
-        (["pruner.selection.method=soft"], "soft goes with threshold=global, got threshold=layer"),
+        (["pruner.selection.method=soft"], "soft requires threshold=global, got threshold=layer"),
         (["pruner.selection.penalty=-1"], "penalty must be >= 0, got -1"),
         (["pruner.selection.cutoff=0.5"], r"cutoff must be in \[0, 0\.5\), got 0\.5"),
         (["pruner.selection.learning_rate=0"], "learning_rate must be > 0, got 0"),

@@ -64,7 +64,7 @@ def test_a_method_that_forgets_the_pattern_is_caught(
 
 def test_it_ends_a_run(run_config: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compress.pruner.magnitude.Magnitude.prune_", Forgetful.prune_)
-    with pytest.raises(AssertionError, match="the pattern 2:4 was claimed"):
+    with pytest.raises(AssertionError, match="the pattern 2:4 was expected"):
         run_config("pruner=magnitude", "pruner.pattern='2:4'", "cache=off")
 
 

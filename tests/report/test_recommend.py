@@ -144,7 +144,7 @@ def test_what_cannot_be_told_from_the_winner_is_named() -> None:
     assert found.ship == "a"
     alone, twins = found.words[3:]
     assert alone == "By accuracy alone 100 test rows cannot tell it from 3 of the 4 other runs."
-    assert twins.startswith("It cannot be told from run twin:")
+    assert twins.startswith("It is statistically indistinguishable from run twin:")
 
 
 def test_a_busy_machine_is_said_of_the_winner_alone() -> None:

@@ -108,7 +108,7 @@ def test_records_of_other_versions_are_named(tmp_path: Path) -> None:
     for name, content in (
         ("4", b'{"schema": 2, "sta'),
         ("5", b"\xff\xfe"),
-        ("6", b'{"schema": 4}'),
+        ("6", b'{"schema": 5}'),
     ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "metrics.json").write_bytes(content)

@@ -245,14 +245,14 @@ MENDED = ("quantizer=none,bf16", "pruner=none", "search.constraints=null")
 @pytest.mark.parametrize(
     ("wrong", "output"),
     [
-        (("task.path={tmp}/rows.csv",), "rows.csv does not exist, or is no file"),
+        (("task.path={tmp}/rows.csv",), "rows.csv does not exist or is not a file"),
         pytest.param(
             ("task.path={tmp}/other.csv",), "column 'label' is not among its columns",
             marks=pytest.mark.slow,
         ),
         pytest.param(
             ("task.path={tmp}/good.csv", "teacher=local", "teacher.path={tmp}/gone"),
-            "gone is no folder", marks=pytest.mark.slow,
+            "gone is not a directory", marks=pytest.mark.slow,
         ),
         pytest.param(
             ("task.path={tmp}/good.csv", "cache.dir={tmp}/good.csv/cache"),

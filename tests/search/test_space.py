@@ -81,7 +81,10 @@ def test_every_order_of_steps() -> None:
         ({"a": "interval(3, 1)"}, "cannot be read"),
         ({"a": {"when": {}}}, "must have space or permutations"),
         ({"a": {"space": "choice(1,2)", "wenn": {}}}, "got space, wenn"),
-        ({"a.b": {"space": "choice(1,2)", "when": {"c": ["x"]}}}, "names c, which is no dimension"),
+        (
+            {"a.b": {"space": "choice(1,2)", "when": {"c": ["x"]}}},
+            "names c, which is not a dimension",
+        ),
         (
             {
                 "a.b": {"space": "choice(1,2)", "when": {"c.d": ["1"]}},

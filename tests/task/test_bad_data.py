@@ -58,9 +58,9 @@ CSV = [
     ("a.csv", csv('"x, y",a\n' + GOOD + '"x"y,a\n'), {}, "line 43: ',' expected after '\"'"),
     ("a.csv", csv("caf") + b"\xe9,a\n" + GOOD.encode(), {}, "byte 0xe9 at offset 14 (line 2) is"),
     ("a.csv", csv("caf") + b"\xe9,a\n", {}, "utf-8; name the right one with task.encoding="),
-    ("a.csv", csv(GOOD + "€,a\n"), {"encoding": "ascii"}, "(line 42) is no ascii"),
+    ("a.csv", csv(GOOD + "€,a\n"), {"encoding": "ascii"}, "(line 42) is not valid ascii"),
     ("a.csv", csv(GOOD).decode().encode("utf-16-le"), {}, "not among its columns"),
-    ("a.csv", csv(GOOD), {"encoding": "utf-16"}, "is no utf-16: UTF-16 stream does not start wi"),
+    ("a.csv", csv(GOOD), {"encoding": "utf-16"}, "is not valid utf-16: UTF-16 stream"),
     ("a.csv", csv(GOOD), {"encoding": "undefined"}, "is no undefined: "),
     ("a.csv", csv(GOOD + "x\0y,a\n"), {}, "holds NUL characters as utf-8"),
     ("a.csv", csv("x,\n" + GOOD), {}, "row 1 has no label (1 such rows); mend it, or leave such"),
@@ -68,7 +68,7 @@ CSV = [
     ("a.csv", csv(" ,a\n,b\n"), {"drop": ("empty",)}, "no row is left of 2, 2 rows with an empty"),
     ("a.csv", csv("x,1\ny,1.5\nz,0\n"), {}, "row 2 has label '1.5', expected names or whole"),
     ("a.tsv", PAIRS.encode(), {"text": ("x", "y")}, "column 'x' is not among its columns: one 0"),
-    ("a.jsonl", lines('{"text": "x", "label": '), {}, "row 41 is no JSON: Expecting value"),
+    ("a.jsonl", lines('{"text": "x", "label": '), {}, "row 41 is not valid JSON: Expecting value"),
     ("a.jsonl", lines("[1, 2]"), {}, "row 41 is [1, 2], expected a JSON object"),
     ("a.jsonl", lines({"text": "x"}), {}, "row 41 has no label"),
     ("a.jsonl", lines({"text": None, "label": 1}), {}, "row 41 has an empty text"),
@@ -145,8 +145,8 @@ FOLDERS = [
     ({"cat/{i}.png": 30, "dog/.x.png": 1}, "dog has no images"),
     ({"cat/{i}.png": 30, "dog/{i}.png": 1}, "with each of 2 classes in it: 1 of 'dog'"),
     ({"cat/{i}.png": 30, "dog/{i}.png": 30, "3.png": 1}, "3.png is in no class folder"),
-    ({"cat/{i}.png": 30, "dog/{i}.png": 30, "dog/a.txt": "x"}, "a.txt is no image; expected .png"),
-    ({"cat/{i}.png": 30, "dog/{i}.png": 30, "dog/a.png": "x"}, "a.png is no whole image: cannot i"),
+    ({"cat/{i}.png": 30, "dog/{i}.png": 30, "dog/a.txt": "x"}, "a.txt is not an image; expected"),
+    ({"cat/{i}.png": 30, "dog/{i}.png": 30, "dog/a.png": "x"}, "a.png is not a complete image: "),
     ({"train/cat/{i}.png": 9, "train/dog/{i}.png": 9}, "has the folders train; expected train a"),
     ({"train/a/{i}.png": 1, "test/a/{i}.png": 1, "b/{i}.png": 1}, "has the folders b, test, train"),
     (
@@ -233,7 +233,7 @@ def test_bad_arrays(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
 def test_what_is_no_npz_file(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "c.npz").write_bytes(content)
     told = refusal(Cifar10(path=str(tmp_path / "c.npz"), **SAMPLING))
-    assert told.startswith(f"task.path: {tmp_path / 'c.npz'} is no npz file")
+    assert told.startswith(f"task.path: {tmp_path / 'c.npz'} is not an npz file")
 
 
 @pytest.mark.parametrize(("files", "said"), FOLDERS)

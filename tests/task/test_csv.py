@@ -141,7 +141,7 @@ def test_classes_are_learnt_and_sorted(
 
 
 def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
-    bad = [("", "warm"), (" ", "cold"), ("lost", ""), ("text 0", "warm"), ("text 1", "warm")]
+    bad = [("", "warm"), (" ", "cold"), ("n_regressed", ""), ("text 0", "warm"), ("text 1", "warm")]
     path = write(tmp_path / "x.csv", [*TABLE, *bad])
     data = load(path, drop=("empty", "unlabelled", "duplicates"))
     assert rows(data) == sorted(TABLE)

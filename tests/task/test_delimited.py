@@ -35,5 +35,5 @@ def test_every_row_is_as_long_as_the_header() -> None:
 
 def test_a_bad_byte_is_named_with_its_line() -> None:
     assert decoded("x", "é\n".encode("latin-1"), "latin-1") == "é\n"
-    with pytest.raises(UserError, match=r"x: byte 0xe9 at offset 4 \(line 3\) is no utf-8"):
+    with pytest.raises(UserError, match=r"x: byte 0xe9 at offset 4 \(line 3\) is not valid utf-8"):
         decoded("x", b"a\nb\n\xe9\n", "utf-8")

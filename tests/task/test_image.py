@@ -189,7 +189,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(UserError, match=r"a\.png is no whole image: "):
+    with pytest.raises(UserError, match=r"a\.png is not a complete image: "):
         ImageFile(path).digest()
 
 

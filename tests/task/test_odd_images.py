@@ -127,7 +127,7 @@ def test_a_folder_name_that_cannot_be_written_is_refused(tmp_path: Path) -> None
         whole.save(folder / "1.png")
     task = settings_of("task", "imagefolder", f"task.path={tmp_path}")
     assert isinstance(task, ImageFolder)
-    with pytest.raises(UserError, match=r"the folder name d\\udcffg is no UTF-8"):
+    with pytest.raises(UserError, match=r"the folder name d\\udcffg is not UTF-8"):
         task.check()
 
 

@@ -42,5 +42,5 @@ def test_a_text_without_ends_of_lines_is_cut_where_the_share_ends() -> None:
 
 def test_a_byte_that_is_no_utf8_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"abc\n\xff")
-    with pytest.raises(UserError, match=r"byte 0xff at offset 4 \(line 2\) is no utf-8"):
+    with pytest.raises(UserError, match=r"byte 0xff at offset 4 \(line 2\) is not valid utf-8"):
         task(tmp_path / "a.txt").load()

@@ -91,7 +91,7 @@ class MaskPruner(SparsePruner, ABC):
             raise ConfigError(f"{name}.threshold must be one of {ROW}, {LAYER}; got {GLOBAL}")
         if self.pattern and self.threshold == GLOBAL:
             name = type(self).__name__
-            raise ConfigError(f"{name}.pattern goes with threshold=layer, got threshold=global")
+            raise ConfigError(f"{name}.pattern requires threshold=layer, got threshold=global")
 
     @abstractmethod
     def score(

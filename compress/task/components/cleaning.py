@@ -172,7 +172,7 @@ def _check_texts(where: str, fields: pd.Series) -> None:
             raise UserError(f"{where}: row {row} has text {repr(field)[:SHOWN]}, expected text")
         if isinstance(field, str) and not is_unicode(field):
             raise UserError(
-                f"{where}: row {row} has text with half of a surrogate pair, which is no character"
+                f"{where}: row {row} has text with half of a surrogate pair, not a character"
             )
 
 

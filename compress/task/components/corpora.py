@@ -97,7 +97,7 @@ class Scale:
             labels: as the file spells them; the index counts rows from 0.
 
         Raises:
-            UserError: one is no number, or outside the scale.
+            UserError: one is not a number, or outside the scale.
         """
         numbers = pd.Series(
             number_labels(where, labels.set_axis(labels.index + 1).rename("score")),

@@ -58,10 +58,10 @@ def decoded(where: str, content: bytes, encoding: str) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(
             f"{where}: byte 0x{content[error.start]:02x} at offset {error.start} (line {line}) is "
-            f"no {encoding}"
+            f"not valid {encoding}"
         ) from error
     except UnicodeError as error:
-        raise UserError(f"{where} is no {encoding}: {first_line(error)}") from error
+        raise UserError(f"{where} is not valid {encoding}: {first_line(error)}") from error
 
 
 def split_fields(where: str, text: str, delimiter: str, *, quoted: bool) -> list[list[str]]:

@@ -26,12 +26,12 @@ def json_row(where: str, number: int, line: str) -> dict[str, Any]:
         line: its text.
 
     Raises:
-        UserError: it is no JSON, no object, or has a name twice.
+        UserError: it is not valid JSON, no object, or has a name twice.
     """
     try:
         row = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: row {number} is no JSON: {first_line(error)}") from error
+        raise UserError(f"{where}: row {number} is not valid JSON: {first_line(error)}") from error
     if isinstance(row, _Twice):
         raise UserError(f"{where}: row {number} has {row.name!r} twice")
     if not isinstance(row, dict):

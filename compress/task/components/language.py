@@ -129,4 +129,4 @@ class LanguageTask(Task, ABC):
 def check_file(path: Path) -> None:
     """Raises a UserError if a text is not there."""
     if not path.is_file():
-        raise UserError(f"task.path: {path} does not exist, or is no file")
+        raise UserError(f"task.path: {path} does not exist or is not a file")

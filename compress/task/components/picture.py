@@ -107,4 +107,4 @@ class ImageFile(Picture):
             raise
         except Exception as error:
             # Readers of formats raise whatever they stumble over: OSError, SyntaxError, KeyError …
-            raise UserError(f"{self.path} is no whole image: {first_line(error)}") from error
+            raise UserError(f"{self.path} is not a complete image: {first_line(error)}") from error

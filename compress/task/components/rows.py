@@ -119,7 +119,7 @@ def read_rows(request: Request) -> Rows:
 def _format(request: Request) -> Format:
     path = request.path
     if not path.is_file():
-        raise UserError(f"{path} does not exist, or is no file")
+        raise UserError(f"{path} does not exist or is not a file")
     if path.suffix.lower() not in FORMATS:
         allowed = ", ".join(FORMATS)
         raise UserError(f"{path} ends in {path.suffix or 'nothing'}; allowed: {allowed}")
@@ -144,7 +144,7 @@ def _beginning(request: Request, read: Callable[[TextIO], str]) -> str:
         with request.path.open(encoding=encoding, errors="ignore", newline="") as text:
             return read(text).removeprefix(BYTE_ORDER_MARK)
     except UnicodeError as error:
-        raise UserError(f"{request.where} is no {encoding}: {first_line(error)}") from error
+        raise UserError(f"{request.where} is not valid {encoding}: {first_line(error)}") from error
     except OSError as error:
         raise UserError(f"{request.where} cannot be read: {error.strerror}") from error
 
@@ -236,7 +236,7 @@ def _names_parquet(request: Request) -> list[str]:
     try:
         names: list[str] = pyarrow.parquet.read_schema(request.path).names
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise UserError(f"{request.where} is no Parquet file: {first_line(error)}") from error
+        raise UserError(f"{request.where} is not a Parquet file: {first_line(error)}") from error
     return names
 
 

@@ -155,9 +155,15 @@ def test_runs_of_different_machines_are_sections_with_plots_of_their_own() -> No
 
 
 def test_no_good_run_is_a_page_with_the_reasons_and_no_script() -> None:
-    page = Markup(page_of(broken=("a is no JSON",), a=make_failed()))
+    page = Markup(page_of(broken=("a is not valid JSON",), a=make_failed()))
     assert page.scripts == []
-    for words in ("nothing to recommend", "Failed: 1", "no", "Unfinished: 1", "a is no JSON"):
+    for words in (
+        "nothing to recommend",
+        "Failed: 1",
+        "no",
+        "Unfinished: 1",
+        "a is not valid JSON",
+    ):
         assert words in page.text
 
 

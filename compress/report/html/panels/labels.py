@@ -30,7 +30,7 @@ def short(text: str, most: int) -> str:
 
 
 def run_sign(folder: Path) -> str:
-    """A run in the least space: "#3", or its folder's name where that is no number."""
+    """A run in the least space: "#3", or its folder's name where that is not a number."""
     name = run_name(folder, folder.parent)
     return f"#{name}" if name.isdecimal() else name
 
