@@ -27,8 +27,8 @@ def wilson_interval(correct: int, total: int, z: float = Z_95) -> tuple[float, f
 def mcnemar_p_value(regressed: int, improved: int) -> float:
     """McNemar's two-sided test (Psychometrika 12:153, 1947), exact: no normal distribution in it.
 
-    The probability that of `regressed + improved` tosses of a fair coin at most as few as the smaller of the
-    two, or at least as many as the larger, show heads; 1 where no row tells the models apart.
+    The probability that of `regressed + improved` tosses of a fair coin at most as few as the
+    smaller of the two, or at least as many as the larger, show heads; 1 where both are 0.
 
     Args:
         regressed: rows that only the one model has right.

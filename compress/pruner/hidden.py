@@ -59,8 +59,8 @@ class Hidden(BasePruner):
         """The narrowed skeleton.
 
         Raises:
-            ConfigError: the residual stream is statistically indistinguishable from something else of its width, or
-                no such width is left of it.
+            ConfigError: the residual stream and another part of the model have the same width and
+                cannot be distinguished, or no such width is left.
         """
         keep_channels_(skeleton, torch.arange(self._kept_width(residual_width(skeleton))))
         return skeleton

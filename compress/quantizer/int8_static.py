@@ -84,6 +84,6 @@ class Int8Static(Quantizer):
         """
         if self.accuracy_drop is not None and "accuracy" not in scores:
             raise ConfigError(
-                "quantizer.accuracy_drop needs rows of one class each, the task's primary metric is "
+                "quantizer.accuracy_drop needs rows of one class each, the primary metric is "
                 f"{', '.join(scores)}: set it to null"
             )

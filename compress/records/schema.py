@@ -190,7 +190,7 @@ def write_record(record: RunRecord, folder: Path) -> Path:
         record = replace(record, error=shortened(record.error, LONGEST_ERROR))
     raw = {**asdict(record), "config": _json_value(record.config)}
     text = json.dumps(raw, indent=1, allow_nan=False, ensure_ascii=False)
-    # Half a character, as in the name of a file that is not UTF-8, would make the record unreadable.
+    # Half a surrogate pair, as in a file name that is not UTF-8, would make the record unreadable.
     write_atomically(path, HALVES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text) + "\n")
     return path
 

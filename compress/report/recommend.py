@@ -157,7 +157,7 @@ def _reasons(contest: Contest, best: Candidate, budget: Budget) -> Iterator[str]
 
 
 def _rivals(contest: Contest, best: Candidate) -> Iterator[str]:
-    """Which other runs is statistically indistinguishable from it."""
+    """Other runs that are statistically indistinguishable from it."""
     records = [record for _, record in contest.runs.values()]
     names = list(contest.runs)
     itself = np.array([name == best.name for name in names])

@@ -190,8 +190,9 @@ def _against_teacher(found: Comparison, score: str) -> str:
     proof = f"{verdict} ({found.test}, {p_words(found)})"
     if found.agreement is not None and found.n_regressed is not None:
         return (
-            f"It agrees with its teacher on {found.agreement:.1%} of the rows; {found.n_regressed} rows "
-            f"that the teacher has right are wrong, {found.n_improved} the other way round: {proof}."
+            f"It agrees with its teacher on {found.agreement:.1%} of the rows; {found.n_regressed} "
+            f"rows that the teacher has right are wrong, {found.n_improved} the other way round: "
+            f"{proof}."
         )
     same = (
         "" if found.agreement is None
