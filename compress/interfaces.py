@@ -52,7 +52,7 @@ class StageContext:
 
 
 class Task(Settings, ABC):
-    """What the model is for: rows to learn from and rows to be judged on.
+    """What the model is for: rows to learn from and rows to be evaluated on.
 
     Attributes:
         head: what a model needs on top.
@@ -74,7 +74,7 @@ class Task(Settings, ABC):
 
     @abstractmethod
     def scores(self) -> tuple[str, ...]:
-        """What its rows are judged by: names in `compress.records.scores`, the main one first."""
+        """What its rows are evaluated by: names in `compress.records.scores`, the main one first."""
 
     def smooths_labels(self) -> bool:
         """Whether a share of a label can be spread over others; not of numbers."""

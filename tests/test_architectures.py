@@ -15,8 +15,8 @@ from compress.transformer.torch_model import TorchModel
 from tests.architectures import sentences
 from tests.configs import ROOT
 from tests.matrix.cells import LATE, REFUSED, RIGHT, WRONG, Cell, find_cell
-from tests.matrix.judges import (
-    Judge,
+from tests.matrix.evaluators import (
+    Evaluator,
     as_teacher,
     masked,
     masked_by_magnitude,
@@ -146,7 +146,7 @@ def narrowed(module: Any) -> Any:
     return module
 
 
-SEEN: dict[str, tuple[Judge, Callable[[Any], Any], str]] = {
+SEEN: dict[str, tuple[Evaluator, Callable[[Any], Any], str]] = {
     "a weight": (as_teacher, nudged, "logits of single rows are off"),
     "a unit's weight": (without_units, nudged, "output.dense is off by"),
     "another neuron": (without_units, narrowed, "logits of single rows are off"),
@@ -159,14 +159,14 @@ SEEN: dict[str, tuple[Judge, Callable[[Any], Any], str]] = {
 
 
 @pytest.mark.parametrize("what", SEEN)
-def test_a_judge_sees_what_is_wrong(what: str, tmp_path: Path) -> None:
-    judge, change, words = SEEN[what]
+def test_an_evaluator_sees_what_is_wrong(what: str, tmp_path: Path) -> None:
+    evaluator, change, words = SEEN[what]
     made = made_by(change, tmp_path)
     with pytest.raises(ValueError, match=words):
-        judge(made)
+        evaluator(made)
 
 
-def test_a_judge_sees_that_nothing_is_wrong(tmp_path: Path) -> None:
+def test_an_evaluator_sees_that_nothing_is_wrong(tmp_path: Path) -> None:
     as_teacher(made_by(lambda module: module, tmp_path))
 
 

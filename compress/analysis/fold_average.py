@@ -2,7 +2,7 @@
 
 Most figures are means over the folds, each with equal weight, a whole number rounded where the
 folds' are whole. What counts things seen in each fold is added up. An interval is that of the mean:
-folds judge different rows and are timed apart, so their errors are taken for independent ones and
+folds evaluate different rows and are timed apart, so their errors are taken for independent ones and
 their distances from the ends are added as squares (Zou & Donner, "Construction of confidence limits
 about effect measures: a general approach", Statistics in Medicine 27:1693, 2008; of equally large
 folds' Wilson intervals that is nearly Wilson's of all rows). It holds for the rows that there are,
@@ -136,7 +136,7 @@ def _compared(merged: Comparison, p_values: Sequence[float]) -> Comparison:
     """With McNemar's test of all folds' rows; of other tests the folds' p-values as one.
 
     By Fisher's method (Statistical Methods for Research Workers, 1925, section 21.1): the more rows
-    the folds judge apart, the less of a difference in one of them can be chance.
+    the folds evaluate apart, the less of a difference in one of them can be chance.
     """
     if merged.n_regressed is not None and merged.n_improved is not None:
         return replace(merged, p_value=mcnemar_p_value(merged.n_regressed, merged.n_improved))
@@ -152,7 +152,7 @@ def _total(values: Sequence[Any]) -> Any:
 
 
 def _data(folds: Sequence[Data]) -> Data:
-    """The rows of all folds: those to judge on are all different, those to learn from are not."""
+    """The rows of all folds: those to evaluate on are all different, those to learn from are not."""
     digests = "".join(fold.digest for fold in folds)
     sources = [fold.source.split(PART) for fold in folds]
     common = [part for part in sources[0] if all(part in source for source in sources)]

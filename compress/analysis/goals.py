@@ -75,7 +75,7 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Goals:
-    """Objectives, constraints, and the rows that quality is judged on.
+    """Objectives, constraints, and the rows that quality is evaluated on.
 
     Attributes:
         objectives: by metric, the direction that is wanted.
@@ -89,12 +89,12 @@ class Goals:
 
     def values(self, record: FinishedRun) -> list[float]:
         """The objectives of a run that succeeded, in order; NaN where one was not measured."""
-        seen = self.judged(record)
+        seen = self.on_split(record)
         return [float(METRICS[name].read(seen)) for name in self.objectives]
 
     def excesses(self, record: FinishedRun) -> dict[str, float]:
         """By constraint, how far the run is beyond it; at most 0 where it is not."""
-        ours, theirs = self.judged(record), self.judged(baseline_of(record))
+        ours, theirs = self.on_split(record), self.on_split(baseline_of(record))
         return {
             f"{each.metric} {each}": each.excess(
                 METRICS[each.metric].read(ours), METRICS[each.metric].read(theirs)
@@ -104,10 +104,10 @@ class Goals:
 
     def baseline(self, record: FinishedRun) -> dict[str, float]:
         """The baseline's figures of all metrics that bounds refer to."""
-        theirs = self.judged(baseline_of(record))
+        theirs = self.on_split(baseline_of(record))
         return {each.metric: METRICS[each.metric].read(theirs) for each in self.constraints}
 
-    def judged(self, record: FinishedRun) -> FinishedRun:
+    def on_split(self, record: FinishedRun) -> FinishedRun:
         """The record as the search looks at it: the scores of its split, and times that count."""
         record = settled(record)
         if self.split == "evaluation":
@@ -143,7 +143,7 @@ class Goals:
 
     def shares(self, record: FinishedRun) -> list[float]:
         """A run's objectives as `volume` takes them: none negative, higher is better."""
-        seen, baseline = self.judged(record), self.judged(baseline_of(record))
+        seen, baseline = self.on_split(record), self.on_split(baseline_of(record))
         metric = seen.metrics.score.metric
         found = []
         for objective, direction in self.objectives.items():

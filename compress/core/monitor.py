@@ -22,7 +22,7 @@ class Forecast:
 
     Attributes:
         parameters: how many it will have; null if that depends on weights or rows.
-        least_bytes: what its files take at least; null likewise.
+        least_bytes: lower bound on the size of its files; null if that depends on weights or rows.
     """
 
     parameters: int | None

@@ -22,11 +22,11 @@ class Quality:
     """How well a model does on some rows.
 
     Attributes:
-        metric: what the rows are judged by first; one of `compress.records.schema.SCORES`.
+        metric: the primary metric; one of `compress.records.schema.SCORES`.
         value: of that metric.
         low: lower end of its 95 % interval.
         high: upper end of it.
-        others: what they are judged by beside it, by name.
+        others: what they are evaluated by beside it, by name.
     """
 
     metric: str
@@ -113,6 +113,6 @@ class Problem(ABC):
 
         Args:
             candidate: what was kept of every row.
-            baseline: likewise.
+            baseline: the same of the baseline.
             labels: of every row.
         """

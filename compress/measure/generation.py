@@ -35,7 +35,7 @@ class Writing:
 
     Attributes:
         first_ms: to the first token, of every text, the candidate's and the baseline's.
-        token_ms: of a token behind the first, as a mean of each text, likewise.
+        token_ms: of each token after the first, a mean per text, of the candidate and the baseline.
         restarts: of each, the logarithms of its rounds' speed-ups in tokens behind the first.
     """
 

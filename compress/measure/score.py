@@ -23,7 +23,7 @@ def score(
         kept: what the problem keeps of every row, in the split's order; see `predict_all`.
         split: has the labels.
         batch_size: that the logits were computed at, for the record.
-        problem: judges.
+        problem: computes the score.
     """
     found = problem.evaluate(kept, split.labels)
     return Score(

@@ -22,11 +22,11 @@ from compress.records.schema import Comparison
 @final
 @dataclass(frozen=True)
 class Classification(Problem):
-    """One class of several for each row; judged by accuracy, with its Wilson interval.
+    """One class of several for each row; evaluated by accuracy, with its Wilson interval.
 
     Attributes:
         names: of the classes, in the order of their indices.
-        others: what the rows are judged by beside accuracy: names in `OTHERS`.
+        others: what the rows are evaluated by beside accuracy: names in `OTHERS`.
         weights: of the classes in the loss against labels; null for equal ones.
     """
 
@@ -134,7 +134,7 @@ def top5(logits: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]) ->
     return float((likely == labels[:, None]).any(dim=-1).double().mean())
 
 
-# What rows of one class each can be judged by beside accuracy, by the names in
+# What rows of one class each can be evaluated by beside accuracy, by the names in
 # `compress.records.scores`.
 OTHERS: Mapping[str, Callable[[Tensor, Tensor], float]] = {
     "f1_macro": macro_f1,

@@ -32,13 +32,13 @@ DISTANCES = (0.29, 0.53, 0.71)
 @final
 @dataclass(frozen=True)
 class LanguageModelling(Problem):
-    """The next token of a text; judged by perplexity, with a t-interval over windows.
+    """The next token of a text; evaluated by perplexity, with a t-interval over windows.
 
     Rows are windows of a text, all equally long. Their labels are bytes: how long the text is that
     a window's scored tokens stand for, in UTF-8. Nothing is learned from them.
 
     Attributes:
-        scored: tokens at the end of each window that count when a model is judged, at most all but
+        scored: tokens at the end of each window that count when a model is evaluated, at most all but
             the first, which nothing predicts; null for these. Training learns of all of them.
     """
 

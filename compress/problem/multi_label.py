@@ -30,7 +30,7 @@ WITH_WEIGHTS = "f1_class_weighted"
 @final
 @dataclass(frozen=True)
 class MultiLabel(Problem):
-    """Several labels for each row; judged by F1 over all of them at once.
+    """Several labels for each row; evaluated by F1 over all of them at once.
 
     A model says that a label holds where its logit is above 0: its probability above one half.
 

@@ -31,7 +31,7 @@ SCORES_OF_NUMBERS = ("spearman", "pearson", "rmse")
 @final
 @dataclass(frozen=True)
 class Regression(Problem):
-    """One real number for each row; judged by Spearman's correlation.
+    """One real number for each row; evaluated by Spearman's correlation.
 
     Numbers are learned as they are, on their own scale.
 

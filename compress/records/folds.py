@@ -47,7 +47,7 @@ class Folds:
         kept: whether the models are still there.
         figures: by their names in `compress.records.metrics`; without those that a fold does not
             have.
-        baseline: likewise, of the models that those of the folds were made from.
+        baseline: the same figures of the baseline of each fold.
     """
 
     folders: tuple[Name, ...]

@@ -69,7 +69,7 @@ class Latency:
         length: tokens in each of the `batch` rows, none of them padding.
         samples: timed forward passes.
         iqr_ms: distance between the quartiles.
-        p95_ms: null below 200 samples, to have 10 beyond it; `p99_ms` likewise below 1,000.
+        p95_ms: null below 200 samples, to have 10 beyond it; `p99_ms` is null below 1,000 for the same reason.
         samples_per_second: batch divided by the median.
         tokens_per_second: that times the length; null for images.
         quantiles_ms: from 0 to 100 % of the samples in steps of 5 %.
@@ -203,7 +203,7 @@ class ModelMetrics:
         runtime: what ran it.
         precision: what it computed in.
         zipped_bytes: what a zip file of the same files would take.
-        bitmask_bytes: likewise, with a bit per weight and only what is not zero where that is less.
+        bitmask_bytes: the same with a bit per weight and the nonzero weights, where that is less.
         resident_bytes: as peak_memory_bytes, but once it has run the first timed shape.
         generation: of language models; null where they, or the runtime, write nothing.
     """

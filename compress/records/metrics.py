@@ -167,7 +167,7 @@ def check_objectives(names: tuple[str, ...], scores: tuple[str, ...]) -> None:
 
     Args:
         names: the objectives.
-        scores: what the task is judged by.
+        scores: what the task is evaluated by.
 
     Raises:
         ConfigError: one is not, or is there twice, or there is none.
@@ -188,7 +188,7 @@ def check_scores(key: str, names: Iterable[str], scores: tuple[str, ...]) -> Non
     Args:
         key: the setting.
         names: figures; only those that are scores are asked after.
-        scores: what the task is judged by.
+        scores: what the task is evaluated by.
 
     Raises:
         ConfigError: it does not.

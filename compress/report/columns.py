@@ -213,7 +213,7 @@ SHAPED = (
     ),
 )  # fmt: skip
 
-# Of runs that bear figures, likewise.
+# Columns of successful runs.
 SURROUNDINGS = (
     Column("machine", "text", NO_UNIT, "processor, instruction sets, cores",
            _environment("machine")),

@@ -50,7 +50,7 @@ class Difference:
     Attributes:
         key: such as "config pruner.sparsity" or "version torch".
         left: as JSON; a dash where there is none.
-        right: likewise.
+        right: the same for the right side.
     """
 
     key: str
@@ -244,7 +244,7 @@ def _score(left: Score, right: Score) -> Change:
 
 
 def _names(left: Score, right: Score) -> str:
-    """What two models are judged by."""
+    """What two models are evaluated by."""
     return ", ".join(dict.fromkeys(kind_of(score).words for score in (left, right)))
 
 

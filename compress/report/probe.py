@@ -50,7 +50,7 @@ class Probe:
 
     @property
     def metric(self) -> str:
-        """What the model is judged by; there is something that bears figures."""
+        """What the model is evaluated by; there is something that bears figures."""
         return next(iter(self.ok.values())).metrics.score.metric
 
     @property

@@ -119,10 +119,10 @@ def _verdict(contest: Contest, chosen: tuple[Candidate, Budget] | None) -> Itera
             f"Keep the teacher as it is: no run that is near enough to its {contest.kind.words} "
             "saves bytes or time without costing the other."
         )
-        yield _judged_by(contest)
+        yield _evaluated_by(contest)
     else:
         yield _nothing(contest)
-        yield _judged_by(contest)
+        yield _evaluated_by(contest)
 
 
 def _nothing(contest: Contest) -> str:
@@ -149,7 +149,7 @@ def _reasons(contest: Contest, best: Candidate, budget: Budget) -> Iterator[str]
         f"With {budget.name} it is the balanced one, of the least product of size and time, of the "
         f"runs that are {NO_WORSE}. {on_rows}"
     )
-    yield _judged_by(contest)
+    yield _evaluated_by(contest)
     yield from _rivals(contest, best)
     yield from _knee(contest, best)
     if record.environment.busy is not None:
@@ -190,7 +190,7 @@ def _knee(contest: Contest, best: Candidate) -> Iterator[str]:
         )
 
 
-def _judged_by(contest: Contest) -> str:
+def _evaluated_by(contest: Contest) -> str:
     records = [record for _, record in contest.runs.values()]
     ours = records[0].metrics
     if contest.split == "validation":

@@ -64,7 +64,7 @@ def verdicts(report: Report) -> Iterator[str]:
 
 
 def _table(found: Sequence[tuple[Path, FinishedRun]]) -> Table:
-    """The best of some runs that are judged by one score."""
+    """The best of some runs that are evaluated by one score."""
     runs = sorted(found, key=lambda run: -run[1].metrics.score.quality)
     kind = kind_of(runs[0][1].metrics.score)
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)

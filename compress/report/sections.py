@@ -34,7 +34,7 @@ class Section:
 
     @property
     def metric(self) -> str:
-        """What all of them are judged by first, a name in `compress.records.scores`."""
+        """What all of them have as primary metric, a name in `compress.records.scores`."""
         return self.baseline.score.metric
 
     @property

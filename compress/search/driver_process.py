@@ -31,10 +31,10 @@ class DriverProcess:
         host: the machine's name.
         pid: of the process there.
         started: when that process began, in seconds since the epoch: numbers are used again.
-        joined: when it began to work on the study, likewise.
-        heartbeat: when it last output that it is alive, likewise.
-        identity: tells two drivers in one process apart.
-        gone: whether it has output that it ends.
+        joined: when it began to work on the study, in seconds since the epoch.
+        heartbeat: when it last reported that it is alive, in seconds since the epoch.
+        identity: unique per driver, also within one process.
+        gone: whether it has reported its end.
     """
 
     host: str

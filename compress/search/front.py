@@ -155,13 +155,13 @@ class Front:
         return winners(candidates, budgets_of(metric)[1:])
 
     def _row(self, found: FeasibleTrial) -> dict[str, Any]:
-        judged = self.goals.judged(found.record)
+        on_split = self.goals.on_split(found.record)
         metrics = found.record.metrics
         speed = found.record.speedup[0]
         return {
             "trial": found.number,
             "recipe": recipe(found.record),
-            **{f"objective_{name}": METRICS[name].read(judged) for name in self.goals.objectives},
+            **{f"objective_{name}": METRICS[name].read(on_split) for name in self.goals.objectives},
             metrics.score.metric: metrics.score.value,
             "score_low": metrics.score.low,
             "score_high": metrics.score.high,

@@ -114,7 +114,7 @@ class Reporter(Monitor):
         found = scores()
         broken: dict[str, float] = {}
         words = []
-        # A score that is not taken in training is judged at the end alone.
+        # A score that is not taken in training is evaluated at the end alone.
         for each in (each for each in bounds if each.metric in found):
             baseline, value = self._spec.baseline.get(each.metric, 0.0), found[each.metric]
             if each.excess(_improved(each.metric, value, asked.margin), baseline) > 0:

@@ -5,8 +5,8 @@ it drew is written down, and then compared with the trials of lower numbers once
 down theirs: of equal points the lowest number runs, and of more trials than the budget has the
 lowest numbers do. The others are void: they fail without a reason and count for nothing.
 
-A trial whose driver has died fails likewise. That its point must be run again is nowhere written
-down, so that it cannot be forgotten: it is the point of a lost trial and of none that counts.
+A trial whose driver has died fails in the same way. That its point must be run again is not stored
+anywhere, so it cannot be lost: it is the point of an abandoned trial and of no trial that counts.
 Optuna's own queue is not used: on SQLite, two drivers can be given the same trial from it.
 """
 

@@ -224,7 +224,7 @@ class WorkerPool:
         self._update_guard()
 
     def kill(self, worker: Worker) -> None:
-        """Kills a worker, likewise."""
+        """Kills a worker and all its children."""
         worker.kill()
         self.workers.remove(worker)
         self._update_guard()

@@ -63,7 +63,7 @@ class Objective:
         loss: of a batch.
         parameters: groups of parameters that learn beside the model's own, for AdamW.
         before_step: called with the number of the step, from 0, and of all steps, before each.
-        after_step: likewise, after each.
+        after_step: called with the same numbers after each step.
     """
 
     loss: Loss

@@ -159,7 +159,7 @@ def quiet_bars() -> Iterator[None]:
 
 @contextmanager
 def quiet_reading() -> Iterator[None]:
-    """Hides the bars, and the report on weights that were not found: the caller judges them."""
+    """Hides the bars, and the report on weights that were not found: the caller handles them."""
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:

@@ -6,7 +6,7 @@ import pytest
 
 from compress.analysis.budgets import Budget, Candidate, budgets_of, candidate, titles, winners
 from compress.records.schema import Comparison
-from tests.records.test_schema import judged_by
+from tests.records.test_schema import evaluated_by
 from tests.search.records import record_of
 
 FLOAT = Candidate("float", 0.0, 1.0, 90, 10.0)
@@ -78,7 +78,7 @@ def test_titles_name_each_winner_once_with_all_that_it_won() -> None:
     }
 
 
-def test_a_run_is_judged_on_the_rows_that_are_named() -> None:
+def test_a_run_is_evaluated_on_the_rows_that_are_named() -> None:
     record = replace(
         record_of(accuracy=0.85, validation=0.7, size=60),
         comparison=Comparison(0.9, 5, 10, 0.3),
@@ -105,12 +105,12 @@ def test_a_run_is_judged_on_the_rows_that_are_named() -> None:
     ],
 )
 def test_what_may_be_lost_of_other_scores(metric: str, worse: float, allowed: list[bool]) -> None:
-    one = candidate("x", judged_by(metric, worse, 0.9), "evaluation", 1.0)
+    one = candidate("x", evaluated_by(metric, worse, 0.9), "evaluation", 1.0)
     assert [budget.allows(one) for budget in budgets_of(metric)[1:]] == allowed
 
 
 def test_titles_name_the_score() -> None:
-    record = judged_by("perplexity", 20.4, 20.0, comparison=Comparison(0.9, None, None, 0.001))
+    record = evaluated_by("perplexity", 20.4, 20.0, comparison=Comparison(0.9, None, None, 0.001))
     one = candidate("x", record, "evaluation", 1.0)
     assert titles(winners([one], budgets_of("perplexity"))) == {
         "x": ["smallest, fastest, balanced: perplexity at most 3 % higher"]

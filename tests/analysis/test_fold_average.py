@@ -119,7 +119,7 @@ def test_other_tests_of_the_folds_become_one() -> None:
     )
 
 
-def test_a_difference_in_time_is_judged_by_the_new_interval() -> None:
+def test_a_difference_in_time_is_evaluated_by_the_new_interval() -> None:
     pair = [Speedup(1, 32, 1.04, 1.01, 1.07, 1.02), Speedup(1, 32, 1.06, 1.03, 1.09, 1.02)]
     assert [each.counts for each in pair] == [False, True]
     made = average(pair)

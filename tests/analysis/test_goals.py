@@ -36,7 +36,7 @@ def test_a_figure_that_was_not_measured_breaks_its_bound() -> None:
     assert next(iter(goals.excesses(record_of()).values())) > 0
 
 
-def test_quality_is_judged_on_the_split_that_was_asked_for() -> None:
+def test_quality_is_evaluated_on_the_split_that_was_asked_for() -> None:
     record = record_of(accuracy=0.9, validation=0.7)
     for split, expected in (("validation", 0.7), ("evaluation", 0.9)):
         assert parse_goals(OBJECTIVES, {}, split).values(record)[0] == expected
@@ -167,7 +167,7 @@ def test_a_share_of_a_quality_is_refused() -> None:
         parse_goals({"quality": "maximize"}, {"quality": ">= 0.95 * baseline"}, "validation")
 
 
-def test_predictions_are_compared_on_the_rows_that_are_judged() -> None:
+def test_predictions_are_compared_on_the_rows_that_are_evaluated() -> None:
     record = replace(
         record_of(),
         comparison=Comparison(0.9, 1, 1, 1.0),

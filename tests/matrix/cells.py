@@ -25,7 +25,7 @@ from compress.runtime.components.onnx_export import export_graph, quiet
 from compress.stage.forecast import forecast
 from compress.stage.run import Run
 from tests.configs import blank_record, compose_config
-from tests.matrix.judges import as_foreseen, judge_of
+from tests.matrix.evaluators import as_foreseen, evaluator_of
 from tests.matrix.made import Made
 from tests.matrix.models import Model
 from tests.matrix.stages import Stage
@@ -90,7 +90,7 @@ def _outcome(model: Model, stage: Stage, scratch: Path) -> tuple[str, str]:
             return LATE, _words("in the run", error)
         try:
             made = Made(model, stage, folder / MODEL_FOLDER, cache)
-            judge_of(stage)(made)
+            evaluator_of(stage)(made)
             if stage.runtime == "torch":  # elsewhere equal weights are stored once
                 as_foreseen(made, forecast(run))
         except ValueError as error:

@@ -36,7 +36,7 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint and the rows that it is judged on.
+    """A checkpoint and the rows that it is evaluated on.
 
     Attributes:
         name: of the architecture.

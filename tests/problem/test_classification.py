@@ -40,7 +40,7 @@ def test_top5_by_hand() -> None:
     assert top5(logits, torch.tensor([0, 4, 5, 5])) == 0.5
 
 
-def test_rows_are_judged_by_what_was_asked_for() -> None:
+def test_rows_are_evaluated_by_what_was_asked_for() -> None:
     logits, labels = logits_of([0, 1, 1, 1], 2), torch.tensor([0, 1, 0, 1])
     made = Classification(("a", "b"), ("f1", "mcc")).evaluate(logits, labels)
     assert made.others == pytest.approx({"f1": 0.8, "mcc": 2 / 12**0.5})

@@ -118,5 +118,5 @@ def test_accuracy_is_held_only_where_the_task_has_one(tmp_path: Path) -> None:
     table.write_text("text,label\n" + "".join(f"a text {i},{i}.5\n" for i in range(20)))
     words = ("teacher=tiny_random", "task=csv", f"task.path={table}", "task.problem=regression")
     choices = ("device=cpu_openvino", "quantizer=int8_static", "quantizer.accuracy_drop=0.01")
-    with pytest.raises(UserError, match="needs rows of one class each, the task is judged by"):
+    with pytest.raises(UserError, match="needs rows of one class each, the task is evaluated by"):
         build_run(compose_config(*words, *choices))

@@ -9,7 +9,7 @@ from compress.config.errors import ConfigError
 from compress.problem import classification
 from compress.records.metrics import METRICS, check_objectives, objective_values
 from compress.records.scores import SCORES
-from tests.records.test_schema import WRITING, absent_scores, judged_by, make_failed, make_record
+from tests.records.test_schema import WRITING, absent_scores, evaluated_by, make_failed, make_record
 
 
 def test_every_metric_reads_a_finite_number() -> None:
@@ -46,9 +46,11 @@ def test_what_was_not_measured_is_nan() -> None:
 
 def test_quality_is_higher_where_a_model_is_better() -> None:
     for metric, better, worse in (("spearman", 0.9, 0.8), ("perplexity", 20.0, 21.0)):
-        values = [METRICS["quality"].read(judged_by(metric, each, 1.0)) for each in (better, worse)]
+        values = [
+            METRICS["quality"].read(evaluated_by(metric, each, 1.0)) for each in (better, worse)
+        ]
         assert values[0] > values[1]
-        assert METRICS[metric].read(judged_by(metric, better, 1.0)) == better
+        assert METRICS[metric].read(evaluated_by(metric, better, 1.0)) == better
 
 
 def test_objectives_in_order_and_nan_for_failures() -> None:

@@ -70,8 +70,8 @@ def make_record(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0, **chan
     return replace(record, **changes)  # type: ignore[arg-type]
 
 
-def judged_by(metric: str, value: float, teacher: float, **changes: object):  # type: ignore[no-untyped-def]
-    """A run of a task that is not judged by accuracy; intervals are of ± 5 % of the value."""
+def evaluated_by(metric: str, value: float, teacher: float, **changes: object):  # type: ignore[no-untyped-def]
+    """A run of a task that is not evaluated by accuracy; intervals are of ± 5 % of the value."""
     record = make_record(**changes)
     scores = {
         part: Score(metric, each, 0.95 * each, 1.05 * each, 100, 32, "test")
@@ -88,7 +88,7 @@ WRITING = {"generated_tokens_per_second", "time_to_first_token_ms"}
 
 
 def absent_scores(record: FinishedRun) -> set[str]:
-    """What the record's task is not judged by."""
+    """What the record's task is not evaluated by."""
     return SCORES.keys() - record.metrics.score.by_name().keys()
 
 

@@ -28,7 +28,7 @@ from compress.report.probe import Probe, candidates, choose_shape, show_probe, w
 from compress.store.manifest import read_manifest
 from scripts.probe import CONF, probe
 from tests.configs import TINY
-from tests.records.test_schema import judged_by, make_metrics, make_record
+from tests.records.test_schema import evaluated_by, make_metrics, make_record
 from tests.replay.test_rebench import Sweep, quick, sweep
 from tests.tiny import torch_export
 
@@ -220,9 +220,9 @@ def test_a_probe_by_another_score(
 ) -> None:
     records = {}
     for name, value, ratio in (("a", values[0], 2.0), ("b", values[1], 3.0)):
-        timed, judged = result("cpu", 10.0, ratio), judged_by(metric, value, values[0])
+        timed, evaluated = result("cpu", 10.0, ratio), evaluated_by(metric, value, values[0])
         scores = {
-            part: replace(getattr(timed, part), score=getattr(judged, part).score)
+            part: replace(getattr(timed, part), score=getattr(evaluated, part).score)
             for part in ("metrics", "baseline")
         }
         comparison = Comparison(None, None, None, 0.5, "a test")

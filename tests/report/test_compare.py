@@ -24,7 +24,7 @@ from compress.report.compare import (
     speedup_ratio,
 )
 from compress.report.compare_page import compare_folders, comparison_markdown
-from tests.records.test_schema import judged_by, make_failed, make_metrics, make_record
+from tests.records.test_schema import evaluated_by, make_failed, make_metrics, make_record
 from tests.report.test_report import put
 
 
@@ -237,13 +237,13 @@ def test_two_lone_runs_are_compared_whatever_they_are() -> None:
 def test_other_scores_side_by_side(
     metric: str, values: tuple[float, float], change: str, verdict: str
 ) -> None:
-    row = next(iter(found(*(judged_by(metric, value, 1.0) for value in values)).values()))
+    row = next(iter(found(*(evaluated_by(metric, value, 1.0) for value in values)).values()))
     assert row.kind == row.figure == SCORES[metric].words
     assert (row.change, row.verdict) == (change, verdict)
 
 
 def test_two_scores_do_not_compare_and_are_shown_all_the_same(tmp_path: Path) -> None:
-    accurate, perplexed = make_record(0.9), judged_by("perplexity", 20.0, 19.0)
+    accurate, perplexed = make_record(0.9), evaluated_by("perplexity", 20.0, 19.0)
     assert cautions(pair_of(accurate, perplexed)) == {
         "accuracy, perplexity": "their primary metrics differ"
     }

@@ -11,7 +11,7 @@ from compress.records.scores import SCORES
 from compress.report.honesty import LONGEST, excluded, facts
 from compress.report.recommend import advise
 from compress.report.sections import sections
-from tests.records.test_schema import judged_by, make_failed, make_record
+from tests.records.test_schema import evaluated_by, make_failed, make_record
 
 ROOT = Path("sweep")
 BASE = make_record()
@@ -99,8 +99,8 @@ def test_runs_without_figures_are_listed_by_reason() -> None:
 )  # fmt: skip
 def test_how_sure_another_score_is(metric: str, test: str, words: str) -> None:
     found = Comparison(None, None, None, 0.5, test)
-    said = told(judged_by(metric, 0.8, 1.0, comparison=found))
+    said = told(evaluated_by(metric, 0.8, 1.0, comparison=found))
     assert said[SCORES[metric].words] == words
     assert "accuracy" not in said
-    unknown = told(judged_by(metric, 0.8, 1.0, comparison=None))
+    unknown = told(evaluated_by(metric, 0.8, 1.0, comparison=None))
     assert "against" not in unknown[SCORES[metric].words]

@@ -25,7 +25,7 @@ from compress.report.points import (
     speedup_at,
     teacher_ms,
 )
-from tests.records.test_schema import judged_by, make_record
+from tests.records.test_schema import evaluated_by, make_record
 
 NAN = float("nan")
 
@@ -135,7 +135,7 @@ def test_the_front_hugs_the_better_corner(
 ) -> None:
     """The sizes of the first and the last are equal, the one between is smaller."""
     sizes = (1000, 500, 1000)
-    records = [judged_by(metric, v, v, size=s) for v, s in zip(values, sizes, strict=True)]
+    records = [evaluated_by(metric, v, v, size=s) for v, s in zip(values, sizes, strict=True)]
     assert places([score_figure(records), size_figure(records)]) == expected
 
 

@@ -9,7 +9,7 @@ from compress.records.schema import Comparison, FinishedRun, Speedup
 from compress.report.contest import deciding_split
 from compress.report.recommend import Advice, advise
 from compress.report.sections import sections
-from tests.records.test_schema import judged_by, make_metrics, make_record
+from tests.records.test_schema import evaluated_by, make_metrics, make_record
 from tests.report.test_points import at_shapes
 
 ROOT = Path("sweep")
@@ -67,7 +67,7 @@ def test_without_validation_scores_of_all_the_test_rows_choose_and_that_is_said(
         (None, "b", True),  # of before: any loss counts
     ],
 )
-def test_no_measurable_loss_is_judged_on_the_rows_that_choose(
+def test_no_measurable_loss_is_evaluated_on_the_rows_that_choose(
     comparison: Comparison | None, winner: str, strict: bool
 ) -> None:
     found = advice_on(
@@ -192,8 +192,10 @@ def test_the_verdict_is_about_the_score_of_the_task(
     metric: str, teacher: float, near: float, far: float, verdict: str, reason: str
 ) -> None:
     found = advice_on(
-        near=judged_by(metric, near, teacher, size=1000),
-        far=judged_by(metric, far, teacher, size=500, comparison=Comparison(None, None, None, 0.0)),
+        near=evaluated_by(metric, near, teacher, size=1000),
+        far=evaluated_by(
+            metric, far, teacher, size=500, comparison=Comparison(None, None, None, 0.0)
+        ),
     )
     assert found.ship == "near"
     assert found.words[0] == verdict
@@ -214,12 +216,12 @@ def test_nothing_within_a_budget_of_another_score(
     metric: str, teacher: float, values: tuple[float, float], words: str
 ) -> None:
     worse = Comparison(None, None, None, 1e-8)
-    a, b = (judged_by(metric, value, teacher, comparison=worse) for value in values)
+    a, b = (evaluated_by(metric, value, teacher, comparison=worse) for value in values)
     assert words in advice_on(a=a, b=b).words[0]
 
 
 def test_the_change_on_the_rows_that_chose_is_told_in_the_scores_unit() -> None:
-    record = judged_by("perplexity", 20.4, 20.0)
+    record = evaluated_by("perplexity", 20.4, 20.0)
     ours, theirs = (replace(record.baseline.score, value=each) for each in (20.1, 20.0))
     both = replace(
         record,

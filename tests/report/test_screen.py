@@ -17,7 +17,7 @@ from compress.records.words import NO_DIFFERENCE
 from compress.report.screen import show
 from compress.report.write import write_report
 from compress.system.terminal import PIPED, open_console
-from tests.records.test_schema import judged_by, make_record
+from tests.records.test_schema import evaluated_by, make_record
 from tests.report.test_report import put, screen
 
 CHAIN = {"lowrank": {"sparsity": 0.25}, "heads": {"sparsity": 0.5}, "neurons": {"sparsity": 0.125}}
@@ -115,7 +115,7 @@ def test_the_best_of_another_score_comes_first(
     metric: str, best: float, worst: float, shown: tuple[str, str], said: tuple[str, ...],
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    put(tmp_path, **{f"r{n}": judged_by(metric, v, best) for n, v in enumerate((worst, best))})
+    put(tmp_path, **{f"r{n}": evaluated_by(metric, v, best) for n, v in enumerate((worst, best))})
     text = screen(tmp_path, width=80)
     assert text.index("\n 1 ") < text.index("\n 0 ")
     assert all(each in text for each in (*shown, *said))
@@ -125,7 +125,7 @@ def test_the_best_of_another_score_comes_first(
 
 
 def test_two_scores_are_two_tables(tmp_path: Path) -> None:
-    put(tmp_path, r0=make_record(0.9), r1=judged_by("perplexity", 20.0, 19.0))
+    put(tmp_path, r0=make_record(0.9), r1=evaluated_by("perplexity", 20.0, 19.0))
     text = screen(tmp_path)
     assert text.index("accuracy") < text.index("0.900") < text.index("perplexity")
     assert text.index("perplexity") < text.index("20.00")

@@ -46,11 +46,13 @@ def record_of(
         speedup=(Speedup(1, 8, speedup, speedup, speedup),),
     )
     values = {"metrics": (accuracy, validation), "baseline": (baseline, baseline)}
-    judged = {part: _judged(getattr(made, part), metric, *both) for part, both in values.items()}
-    return replace(made, **judged)
+    evaluated = {
+        part: _evaluated(getattr(made, part), metric, *both) for part, both in values.items()
+    }
+    return replace(made, **evaluated)
 
 
-def _judged(metrics: ModelMetrics, metric: str, value: float, validation: float) -> ModelMetrics:
+def _evaluated(metrics: ModelMetrics, metric: str, value: float, validation: float) -> ModelMetrics:
     """By a score of another name."""
     return replace(
         metrics,

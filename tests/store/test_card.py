@@ -18,7 +18,7 @@ from compress.store.card import model_card
 from compress.store.manifest import read_manifest
 from scripts.export import main
 from tests.configs import ROOT
-from tests.records.test_schema import judged_by, make_record
+from tests.records.test_schema import evaluated_by, make_record
 
 
 def front_matter(card: str) -> dict[str, object]:
@@ -190,11 +190,11 @@ PAIRED = "a paired bootstrap over rows"
         )),
     ],
 )  # fmt: skip
-def test_a_card_tells_of_what_the_task_is_judged_by(
+def test_a_card_tells_of_what_the_task_is_evaluated_by(
     metric: str, agreement: float | None, shown: tuple[str, ...]
 ) -> None:
     found = Comparison(agreement, None, None, 0.01, PAIRED)
-    card = model_card(judged_by(metric, 0.8, 1.0, comparison=found), "X", plain=True)
+    card = model_card(evaluated_by(metric, 0.8, 1.0, comparison=found), "X", plain=True)
     assert all(words in card for words in shown)
     assert "accuracy" not in card
     assert "None" not in card

@@ -32,9 +32,9 @@ def texts(data: TaskData) -> dict[str, list[tuple[str, ...]]]:
 
 
 def check_folds(folds: list[TaskData], rows: Counter[tuple[str, ...]]) -> None:
-    """Every row is judged once, and no text that is learned from is judged in the same fold."""
-    judged = Counter(row for data in folds for row in texts(data)["evaluation"])
-    assert judged == rows
+    """Every row is evaluated once, and no text that is learned from is evaluated in the same fold."""
+    evaluated = Counter(row for data in folds for row in texts(data)["evaluation"])
+    assert evaluated == rows
     seen: set[tuple[str, ...]] = set()
     for data in folds:
         by_role = {role: set(split) for role, split in texts(data).items()}
@@ -148,12 +148,12 @@ def test_images_are_dealt_too(tmp_path: Path) -> None:
             draw(tmp_path / name / str(i), 1, shade + i)
     overrides = ("task.folds=3", "task.validation_fraction=0.25")
     made = settings_of("task", "imagefolder", f"task.path={tmp_path}", *overrides)
-    judged = []
+    evaluated = []
     for data in each_fold(made):
         assert isinstance(data.evaluation, ImageSplit)
         assert Counter(data.evaluation.labels.tolist()) == {0: 4, 1: 4}
-        judged += [int(data.evaluation.pixels(row)[0, 0, 0]) for row in range(8)]
-    assert sorted(judged) == [*range(12), *range(100, 112)]
+        evaluated += [int(data.evaluation.pixels(row)[0, 0, 0]) for row in range(8)]
+    assert sorted(evaluated) == [*range(12), *range(100, 112)]
     (tmp_path / "train").mkdir()
     (tmp_path / "dark").rename(tmp_path / "train" / "a")
     (tmp_path / "bright").rename(tmp_path / "train" / "b")
@@ -201,12 +201,12 @@ def test_a_class_of_too_few_rows_is_refused_by_name(
 
 
 @pytest.mark.slow
-def test_a_real_file_is_judged_row_by_row() -> None:
+def test_a_real_file_is_evaluated_row_by_row() -> None:
     path = SHARED / "data" / "bengali_hate" / "bengali_hate_v2.0.csv"
     if not path.exists():
         pytest.skip("needs ../shared/data/bengali_hate")
     folds = each_fold(task(path, folds=5))
     rows = Counter(row for split in texts(task(path).load()).values() for row in split)
-    judged = Counter(row for data in folds for row in texts(data)["evaluation"])
-    assert set(judged) == set(rows)
-    check_folds(folds, judged)
+    evaluated = Counter(row for data in folds for row in texts(data)["evaluation"])
+    assert set(evaluated) == set(rows)
+    check_folds(folds, evaluated)

@@ -63,7 +63,7 @@ def test_train_and_test_folders_stay_apart(tmp_path: Path, validation: int) -> N
     assert len(data.training.train) == (40 if validation else 36)
 
 
-def test_six_classes_are_judged_by_the_five_likeliest_too(tmp_path: Path) -> None:
+def test_six_classes_are_evaluated_by_the_five_likeliest_too(tmp_path: Path) -> None:
     for name in "abcdef":
         draw(tmp_path / name, 12, 1)
     assert load(tmp_path, "task.evaluation_fraction=0.3").training.problem.others == (

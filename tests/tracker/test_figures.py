@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from compress.records.metrics import METRICS
 from compress.tracker.components.figures import figures, settings
-from tests.records.test_schema import WRITING, absent_scores, judged_by, make_failed, make_record
+from tests.records.test_schema import WRITING, absent_scores, evaluated_by, make_failed, make_record
 
 
 def test_a_run_has_every_metric_and_those_of_each_shape() -> None:
@@ -26,7 +26,7 @@ def test_what_was_not_measured_is_left_out() -> None:
 
 
 def test_a_score_has_its_own_name_and_a_quality_beside_it() -> None:
-    found = figures(judged_by("perplexity", 20.0, 19.0))
+    found = figures(evaluated_by("perplexity", 20.0, 19.0))
     assert found["perplexity"] == 20.0
     assert found["quality"] == -math.log(20.0)
     assert "accuracy" not in found

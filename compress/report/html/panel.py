@@ -34,7 +34,7 @@ class Panel:
 
     Attributes:
         title: a heading; plain text, which the page escapes.
-        words: what it shows and how to read it, likewise.
+        words: what it shows and how to read it; plain text, which the page escapes.
         drawing: the figure, or a layout of several.
     """
 

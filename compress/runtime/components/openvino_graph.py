@@ -45,7 +45,7 @@ class OpenVinoSource:
         initializers: by parameter, the name of its constant.
         readers: from `all_readers`: by parameter, everything that computes with it.
         model: the same model in torch.
-        data: rows to calibrate and to validate on; never those that the model is judged on.
+        data: rows to calibrate and to validate on; never those that the model is evaluated on.
     """
 
     graph: Any

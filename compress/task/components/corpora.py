@@ -26,7 +26,7 @@ class ClassNames:
     Attributes:
         names: in the order of the hub's class indices.
         spelled: how the files spell them, in that order.
-        metrics: what the benchmark judges by, beside accuracy.
+        metrics: what the benchmark selects by, beside accuracy.
     """
 
     names: tuple[str, ...]

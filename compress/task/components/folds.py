@@ -1,4 +1,4 @@
-"""Cross-validation: every row of a file is judged, each by a model that was made without it.
+"""Cross-validation: every row of a file is evaluated, each by a model that was made without it.
 
 Stratified, after Kohavi, "A study of cross-validation and bootstrap for accuracy estimation and
 model selection", IJCAI 1995. Rows that must not be parted, such as those of one text, are one unit.

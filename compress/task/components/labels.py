@@ -42,7 +42,7 @@ class Labels(ABC):
 
     @abstractmethod
     def scores(self) -> tuple[str, ...]:
-        """What rows with such labels are judged by; see `Task.scores`."""
+        """What rows with such labels are evaluated by; see `Task.scores`."""
 
     @abstractmethod
     def read(self, where: str, columns: pd.DataFrame) -> list[Any]:

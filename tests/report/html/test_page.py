@@ -15,7 +15,7 @@ from compress.records.scores import SCORES
 from compress.report.html.page import render_page
 from compress.report.recommend import advise
 from compress.report.sections import sections
-from tests.records.test_schema import judged_by, make_failed, make_record
+from tests.records.test_schema import evaluated_by, make_failed, make_record
 from tests.report.test_points import at_shapes
 
 ROOT = Path("sweep")
@@ -224,7 +224,7 @@ def test_a_thousand_runs_are_less_than_five_megabytes() -> None:
     ],
 )
 def test_a_page_of_another_score(metric: str, values: tuple[float, ...], header: str) -> None:
-    page = page_of(**{f"r{i}": judged_by(metric, v, values[0]) for i, v in enumerate(values)})
+    page = page_of(**{f"r{i}": evaluated_by(metric, v, values[0]) for i, v in enumerate(values)})
     assert header in page
     assert "accuracy" not in Markup(page).text
     assert '"title":"accuracy"' not in page

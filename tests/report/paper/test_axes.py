@@ -6,7 +6,7 @@ import pytest
 from compress.records.schema import FinishedRun, Speedup
 from compress.report.paper.axes import Axis, latency_axis, score_axis, size_axis
 from compress.report.points import Figure
-from tests.records.test_schema import judged_by, make_metrics, make_record
+from tests.records.test_schema import evaluated_by, make_metrics, make_record
 
 
 def run(accuracy: float, size: int, ratio: float, baseline_ms: float = 10.0) -> FinishedRun:
@@ -55,7 +55,7 @@ def test_an_interval_beside_its_value_has_no_negative_bar() -> None:
 def test_scores_are_shown_as_they_are_with_the_better_end_named(
     metric: str, values: tuple[float, float], title: str, logarithmic: bool
 ) -> None:
-    found = score_axis([judged_by(metric, value, values[0]) for value in values])
+    found = score_axis([evaluated_by(metric, value, values[0]) for value in values])
     assert (found.title, found.logarithmic) == (title, logarithmic)
     assert found.values.tolist() == list(values)
     assert found.baseline == values[0]

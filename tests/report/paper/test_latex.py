@@ -14,7 +14,7 @@ from compress.records.schema import Comparison, RunRecord, Speedup
 from compress.report.paper.latex import LETTERS, escaped, latex_tables
 from compress.report.sections import sections
 from compress.report.write import write_report
-from tests.records.test_schema import judged_by, make_failed, make_record
+from tests.records.test_schema import evaluated_by, make_failed, make_record
 from tests.report.test_report import put
 
 EVIL = r"_&%$#{}~^\ <b> [x] *y --z `q` ×± 表 😀 é"
@@ -120,7 +120,7 @@ def test_the_file_is_there_whatever_was_found(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_table_of_another_score(metric: str, header: str, figures: str, caption: str) -> None:
     found = Comparison(None, None, None, 0.01, "a paired test")
-    page = tables_of(judged_by(metric, 0.8, 1.0, comparison=found))
+    page = tables_of(evaluated_by(metric, 0.8, 1.0, comparison=found))
     assert header in page
     assert figures in page
     assert f"{caption}}}" in page

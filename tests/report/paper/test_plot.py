@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from compress.records.schema import FinishedRun, Speedup
 from compress.report.paper import plot
 from compress.report.paper.plot import LISTED, SMALL, WIDTH, plot_pareto
-from tests.records.test_schema import judged_by, make_record
+from tests.records.test_schema import evaluated_by, make_record
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -123,7 +123,7 @@ def test_another_score_is_drawn_in_its_own_unit(
     metric: str, values: tuple[float, ...], expected: tuple[str, ...], tmp_path: Path,
     texts: list[str],
 ) -> None:  # fmt: skip
-    best, worst = (judged_by(metric, value, values[0]) for value in values)
+    best, worst = (evaluated_by(metric, value, values[0]) for value in values)
     smaller = replace(worst, metrics=worst.metrics and replace(worst.metrics, size_bytes=500))
     plot_pareto(numbered(smaller, best), tmp_path / "pareto.png")
     said = words(texts)

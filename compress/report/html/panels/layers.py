@@ -41,8 +41,9 @@ class Left:
         layer: the transformer's, from 0.
         kind: which of its weights: "query", "intermediate".
         zeros: share of what is stored that is zero.
-        rows: null where the baseline has no such weight, or where what is stored has no such shape.
-        columns: likewise.
+        rows: of the stored weight; null where the baseline has no such weight, or the stored one
+            another shape.
+        columns: of the stored weight; null in the same cases.
         rank: of a weight that is stored as two, by the largest that it could have; else 1.
     """
 

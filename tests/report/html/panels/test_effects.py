@@ -7,7 +7,7 @@ from bokeh.models import LogScale
 
 from compress.records.schema import FinishedRun
 from compress.report.html.panels.effects import MOST, effects_panel, settings_of
-from tests.records.test_schema import judged_by
+from tests.records.test_schema import evaluated_by
 from tests.report.html.panels.drawn import columns, plots, ticks
 from tests.report.records import plain, section_of
 
@@ -96,7 +96,7 @@ def test_another_score_changes_in_its_own_way(
     metric: str, none: float, wanda: float, title: str, mean: float, shown: str
 ) -> None:
     runs = [
-        judged_by(metric, value, 1.0, choices=each.choices, config=each.config, overrides=())
+        evaluated_by(metric, value, 1.0, choices=each.choices, config=each.config, overrides=())
         for value, each in ((none, GRID[0]), (wanda, GRID[1]))
     ]
     panel = effects_panel(section_of(*runs))

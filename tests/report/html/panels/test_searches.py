@@ -135,8 +135,10 @@ def test_lines_of_another_score_are_dark_where_it_is_good(
     trials = {}
     for number, value in enumerate(values):
         found = trial(value, 50, f"a={number}", objectives={metric: way}, constraints={})
-        judged = record_of(validation=value, metric=metric, baseline=1.0)
-        trials[f"t{number}"] = replace(found, metrics=judged.metrics, baseline=judged.baseline)
+        evaluated = record_of(validation=value, metric=metric, baseline=1.0)
+        trials[f"t{number}"] = replace(
+            found, metrics=evaluated.metrics, baseline=evaluated.baseline
+        )
     panel = drawn(tmp_path, **trials)["All trials"]
     assert dark in panel.words
     [plot] = plots(panel)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from compress.report.html.panels.waterfall import MOST, levels, waterfall
-from tests.records.test_schema import judged_by
+from tests.records.test_schema import evaluated_by
 from tests.report.html.panels.drawn import plots, texts, ticks
 from tests.report.records import plain, section_of, with_interim
 
@@ -56,8 +56,8 @@ def test_of_many_runs_the_front_is_drawn_and_it_is_said() -> None:
 
 
 def test_changes_of_perplexity_are_shares() -> None:
-    record = judged_by("perplexity", 22.0, 20.0)
-    between = judged_by("perplexity", 21.0, 20.0)
+    record = evaluated_by("perplexity", 22.0, 20.0)
+    between = evaluated_by("perplexity", 21.0, 20.0)
     stage_metrics = with_interim(plain(), "student").stage_metrics[0]
     record = replace(record, stage_metrics=(replace(stage_metrics, metrics=between.metrics),))
     panel = waterfall(section_of(record))

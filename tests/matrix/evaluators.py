@@ -166,8 +166,8 @@ def as_foreseen(made: Made, told: Forecast) -> None:
         raise ValueError(f"fewer bytes than the {told.least_bytes} that were predicted")
 
 
-Judge = Callable[[Made], None]
-JUDGES: dict[str, Judge] = {
+Evaluator = Callable[[Made], None]
+EVALUATORS: dict[str, Evaluator] = {
     "student=layers": without_layers,
     "student=pretrained": as_other,
     "pruner=gradual": masked,
@@ -190,7 +190,7 @@ JUDGES: dict[str, Judge] = {
     "quantizer=int8_dynamic": all_in_few_bits,
     "quantizer=qat_int8": all_in_few_bits,
 }
-IN_RUNTIMES: dict[str, Judge] = {
+IN_RUNTIMES: dict[str, Evaluator] = {
     "onnxruntime quantizer=none": in_runtime,
     "openvino quantizer=none": in_runtime,
     "openvino quantizer=int8_weight_only": weights_in_few_bits_of_a_graph,
@@ -198,11 +198,11 @@ IN_RUNTIMES: dict[str, Judge] = {
 }
 
 
-def judge_of(stage: Stage) -> Judge:
+def evaluator_of(stage: Stage) -> Evaluator:
     """What holds a stage's artifact against plain transformers."""
     if stage.runtime != "torch":
         return IN_RUNTIMES.get(stage.name, rounded_in_runtime)
-    return as_teacher if stage.plain else JUDGES.get(stage.choice, as_itself)
+    return as_teacher if stage.plain else EVALUATORS.get(stage.choice, as_itself)
 
 
 def _loads(made: Made) -> PreTrainedModel:
