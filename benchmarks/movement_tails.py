@@ -91,9 +91,9 @@ def train_scores(
 
 def accuracy(model: CompressedModel, data: TrainingData) -> float:
     """On the validation split: nothing is reported of the model but this table."""
-    runnable = TorchModel(model.module.eval(), model.tokenizer, "cpu")
+    model_here = TorchModel(model.module.eval(), model.tokenizer, "cpu")
     rows = data.validation
-    return score(predict_all(runnable, rows, 32), rows, 32, data.problem).value
+    return score(predict_all(model_here, rows, 32), rows, 32, data.problem).value
 
 
 def zeroed(

@@ -74,7 +74,7 @@ class Task(Settings, ABC):
 
     @abstractmethod
     def scores(self) -> tuple[str, ...]:
-        """What its rows are evaluated by: names in `compress.records.scores`, the main one first."""
+        """Metrics of the task: names in `compress.records.scores`, the primary one first."""
 
     def smooths_labels(self) -> bool:
         """Whether a share of a label can be spread over others; not of numbers."""

@@ -87,9 +87,9 @@ def _teacher(run: Run) -> TimedModel:
     ):
         _, ctx = compress(run, run.task.load().training, store)
     assert ctx.teacher.folder is not None, "every stage's model is stored"
-    subject = load_measured(ctx.teacher.folder, run.device)
+    loaded = load_measured(ctx.teacher.folder, run.device)
     shapes = run.device.benchmark.shapes
-    return TimedModel(subject.folder, fill_shapes(subject.model, ctx.data.calibration, shapes))
+    return TimedModel(loaded.folder, fill_shapes(loaded.model, ctx.data.calibration, shapes))
 
 
 def _section(title: str, timed_model: TimedModel, device: Device, repeats: int) -> Iterator[str]:

@@ -184,7 +184,9 @@ def test_a_folder_says_which_weights_are_compressible(
     assert found == {f"{name}.weight" for name in block_linears(model.module)}
 
 
-def test_a_broken_claim_fails_the_run(run_config: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_expectation_fails_the_run(
+    run_config: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_zeros(weight: Tensor) -> tuple[Tensor, Tensor]:
         return torch.ones_like(weight, dtype=torch.int8), weight.abs().amax(dim=1)
 

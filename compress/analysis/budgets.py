@@ -122,7 +122,7 @@ def candidate(name: str, record: FinishedRun, split: Split, latency_ms: float) -
     Args:
         name: that no other candidate has.
         record: of a run with figures; with those of the split.
-        split: whose rows it is evaluated by. The evaluation rows are for the report: what was chosen
+        split: the rows it is selected by. The evaluation rows are for the report: a model selected
             on them looks better there than it is.
         latency_ms: one that compares between the candidates. Milliseconds of different runs differ
             with whatever else the machine did, ratios to the baseline of the same run do not.

@@ -2,7 +2,7 @@
 
 Most figures are means over the folds, each with equal weight, a whole number rounded where the
 folds' are whole. What counts things seen in each fold is added up. An interval is that of the mean:
-folds evaluate different rows and are timed apart, so their errors are taken for independent ones and
+folds evaluate different rows and are timed separately, so their errors are taken as independent and
 their distances from the ends are added as squares (Zou & Donner, "Construction of confidence limits
 about effect measures: a general approach", Statistics in Medicine 27:1693, 2008; of equally large
 folds' Wilson intervals that is nearly Wilson's of all rows). It holds for the rows that there are,
@@ -152,7 +152,7 @@ def _total(values: Sequence[Any]) -> Any:
 
 
 def _data(folds: Sequence[Data]) -> Data:
-    """The rows of all folds: those to evaluate on are all different, those to learn from are not."""
+    """The rows of all folds: evaluation rows are all different, training rows are not."""
     digests = "".join(fold.digest for fold in folds)
     sources = [fold.source.split(PART) for fold in folds]
     common = [part for part in sources[0] if all(part in source for source in sources)]

@@ -143,8 +143,8 @@ def measure(
     zipped = zipped_bytes(model_files(candidate.folder)), _kept_zipped_bytes(baseline, store)
     rows, shapes = data.training.calibration, device.benchmark.shapes
     ours, theirs = (
-        TimedModel(subject.folder, fill_shapes(subject.model, rows, shapes))
-        for subject in (candidate, baseline)
+        TimedModel(loaded.folder, fill_shapes(loaded.model, rows, shapes))
+        for loaded in (candidate, baseline)
     )
     with monitor.quiet():
         floors = noise_floors(theirs, device, seed, shared)
@@ -209,26 +209,26 @@ def _named_logits(
     return {"logits": predict_all(model, rows, batch_size, problem.kept)}
 
 
-def _kept_zipped_bytes(subject: LoadedModel, store: TensorStore) -> int:
+def _kept_zipped_bytes(loaded: LoadedModel, store: TensorStore) -> int:
     """Those of a model that the stage store made: computed once, seconds for a large one."""
-    files = model_files(subject.folder)
+    files = model_files(loaded.folder)
     made = store.tensors(
         "zipped_bytes",
-        {"model": subject.digest},
+        {"model": loaded.digest},
         lambda: {"bytes": torch.tensor(zipped_bytes(files))},
     )
     return int(made["bytes"])
 
 
 def _model_metrics(
-    subject: LoadedModel,
+    loaded: LoadedModel,
     scores: Scores,
     latency: tuple[Latency, ...],
     memory: Memory,
     zipped: int,
 ) -> ModelMetrics:
-    count = count_weights(subject.model.weights(), subject.compressible)
-    size = folder_bytes(subject.folder)
+    count = count_weights(loaded.model.weights(), loaded.compressible)
+    size = folder_bytes(loaded.folder)
     return ModelMetrics(
         score=scores.evaluation,
         validation=scores.validation,
@@ -241,8 +241,8 @@ def _model_metrics(
         latency=latency,
         peak_memory_bytes=memory.peak_bytes,
         resident_bytes=memory.resident_bytes,
-        runtime=read_spec(subject.folder).runtime,
-        precision=subject.model.precision,
+        runtime=read_spec(loaded.folder).runtime,
+        precision=loaded.model.precision,
         zipped_bytes=zipped,
-        bitmask_bytes=bitmask_bytes(size, subject.model.weights(), subject.model.packed_bits()),
+        bitmask_bytes=bitmask_bytes(size, loaded.model.weights(), loaded.model.packed_bits()),
     )

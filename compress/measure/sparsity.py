@@ -1,4 +1,4 @@
-"""Weights counted: how many there are, how many are zero, and whether claims hold."""
+"""Weights counted: how many there are, how many are zero, and whether the history holds."""
 
 from __future__ import annotations
 
@@ -55,31 +55,31 @@ def count_weights(weights: Iterable[tuple[str, Tensor]], compressible: set[str])
 
 
 def live_zeros(history: Iterable[Step]) -> dict[str, int]:
-    """The zeros that each weight must hold: the last claim on it counts."""
-    claimed: dict[str, int] = {}
+    """The zeros that each weight must hold: the last step that names it counts."""
+    expected: dict[str, int] = {}
     for step in _of_one_model(history):
-        claimed = {n: zeros for n, zeros in claimed.items() if n not in step.expected_shapes}
-        claimed.update(step.expected_zeros)
-    return claimed
+        expected = {n: zeros for n, zeros in expected.items() if n not in step.expected_shapes}
+        expected.update(step.expected_zeros)
+    return expected
 
 
 def live_shapes(history: Iterable[Step]) -> dict[str, tuple[int, ...] | None]:
     """The shape that each weight must have, None for one that is gone."""
-    claimed: dict[str, tuple[int, ...] | None] = {}
+    expected: dict[str, tuple[int, ...] | None] = {}
     for step in _of_one_model(history):
         for name, shape in step.expected_shapes.items():
-            claimed[name] = None if shape is None else tuple(shape)
-    return claimed
+            expected[name] = None if shape is None else tuple(shape)
+    return expected
 
 
 def live_patterns(history: Iterable[Step]) -> dict[str, tuple[int, int]]:
     """The N:M pattern that each weight must hold; see `Step.expected_patterns`."""
-    claimed: dict[str, tuple[int, int]] = {}
+    expected: dict[str, tuple[int, int]] = {}
     for step in _of_one_model(history):
         ended = {*step.expected_zeros, *step.expected_shapes}
-        claimed = {name: pattern for name, pattern in claimed.items() if name not in ended}
-        claimed.update({name: (n, m) for name, (n, m) in step.expected_patterns.items()})
-    return claimed
+        expected = {name: pattern for name, pattern in expected.items() if name not in ended}
+        expected.update({name: (n, m) for name, (n, m) in step.expected_patterns.items()})
+    return expected
 
 
 def broken_groups(weight: Shaped[Tensor, "... out in"], kept: int, group: int) -> int | None:
@@ -107,7 +107,7 @@ def check_history(history: Iterable[Step], weights: Iterable[tuple[str, Tensor]]
         weights: by name; those of Linear layers as [out, in], as `named_weights` has them.
 
     Raises:
-        AssertionError: a claim is broken. That is a bug of a stage or a runtime, not of the user.
+        AssertionError: a weight differs. That is a bug of a stage or a runtime, not of the user.
     """
     steps, found = list(history), dict(weights)
     for name, shape in live_shapes(steps).items():

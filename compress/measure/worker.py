@@ -97,7 +97,7 @@ class Worker:
         return resident
 
     def peak_memory(self, inputs: Inputs) -> int | None:
-        """Bytes at most while running a batch, the model included; None where it cannot be measured."""
+        """Peak bytes while running a batch, with the model; None where it cannot be measured."""
         peak: int | None = self._ask("peak_memory", dict(inputs))
         return peak
 

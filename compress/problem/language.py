@@ -38,8 +38,8 @@ class LanguageModelling(Problem):
     a window's scored tokens stand for, in UTF-8. Nothing is learned from them.
 
     Attributes:
-        scored: tokens at the end of each window that count when a model is evaluated, at most all but
-            the first, which nothing predicts; null for these. Training learns of all of them.
+        scored: tokens at the end of each window that count in an evaluation, at most all but the
+            first, which nothing predicts; null for these. Training uses all of them.
     """
 
     head: ClassVar[Head] = "language_model"

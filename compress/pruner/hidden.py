@@ -66,7 +66,7 @@ class Hidden(BasePruner):
         return skeleton
 
     def prune_(self, work: PruningState, ctx: StageContext) -> None:
-        """Ranks the channels, keeps the highest, and claims the shape of all that was cut."""
+        """Ranks the channels, keeps the highest, and records the shape of all that was cut."""
         width = residual_width(work.module)
         kept = self._kept_width(width)
         ranked = IMPORTANCES[self.importance](work, ctx).sort(descending=True, stable=True).indices

@@ -102,7 +102,7 @@ class Layers(BasePruner):
         check_rebuilds(smaller, "pruner.by=importance")
 
     def prune_(self, work: PruningState, ctx: StageContext) -> None:
-        """Drops the layers, and lets the claims on the others follow them to their new names."""
+        """Drops the layers, and renames what the history expects of the others."""
         stack = find_stack(work.module)
         influences = [0.0] * stack.depth
         if self.by == "importance" and not isinstance(self.drop, tuple):

@@ -43,7 +43,7 @@ class SparseGpt(SparsePruner):
         damping: added to the Hessian's diagonal, as a share of its mean (0.01 in the paper).
     """
 
-    # A pattern's mask is chosen group by group, and claimed; every layer has its own arguments.
+    # A pattern's mask is chosen group by group, and recorded; every layer has its own arguments.
     version = 5
 
     block_size: PositiveInt

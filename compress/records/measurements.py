@@ -69,7 +69,8 @@ class Latency:
         length: tokens in each of the `batch` rows, none of them padding.
         samples: timed forward passes.
         iqr_ms: distance between the quartiles.
-        p95_ms: null below 200 samples, to have 10 beyond it; `p99_ms` is null below 1,000 for the same reason.
+        p95_ms: null below 200 samples, so that 10 are beyond it.
+        p99_ms: null below 1,000 samples, so that 10 are beyond it.
         samples_per_second: batch divided by the median.
         tokens_per_second: that times the length; null for images.
         quantiles_ms: from 0 to 100 % of the samples in steps of 5 %.

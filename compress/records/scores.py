@@ -1,4 +1,4 @@
-"""What rows can be evaluated by, by name: units, directions, and what a loss of 1 % means for each."""
+"""Metrics by name: unit, direction, and what a loss of 1 % means for each."""
 
 from __future__ import annotations
 

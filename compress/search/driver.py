@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from compress.config.errors import UserError
 from compress.search.job import Outcome
@@ -17,26 +17,20 @@ FORCED = 2  # interrupts after which nothing is waited for
 FIRST_INTERRUPT = "stopping before the next stage of each trial; once more to stop at once"
 
 
-class Screen(Protocol):
-    """Shows how the search goes."""
-
-    def update(self, driver: Driver) -> None:
-        """Called often."""
-
-
 @dataclass
 class Driver:
     """One process that has its workers run trials of a study.
 
     Attributes:
         fixed: overrides of every job, before those of the point.
+        show: displays the progress; called often.
         over: why no more trials are begun; "" while they are.
     """
 
     scheduler: Scheduler
     worker_pool: WorkerPool
     fixed: tuple[str, ...]
-    screen: Screen
+    show: Callable[[Driver], None]
     over: str = ""
     interrupts: Interrupts = field(default_factory=lambda: Interrupts(FIRST_INTERRUPT))
 
@@ -64,7 +58,7 @@ class Driver:
             self._handle(worker, news)
         self._check_times()
         self.worker_pool.schedule_measurements()
-        self.screen.update(self)
+        self.show(self)
 
     def _advance(self) -> bool:
         """Hands out trials; says whether there is anything left to wait for."""

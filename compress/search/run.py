@@ -70,7 +70,7 @@ def run_search(search: Search) -> None:
     console = Console()
     try:
         search.folder.mkdir(parents=True, exist_ok=True)
-        with _ledger(search) as trial_store:
+        with _trial_store(search) as trial_store:
             front = Front(
                 trial_store, search.plan.goals, search.folder, search.settings.keep_artifacts
             )
@@ -89,9 +89,9 @@ def run_search(search: Search) -> None:
 
 
 @contextmanager
-def _ledger(search: Search) -> Iterator[TrialStore]:
+def _trial_store(search: Search) -> Iterator[TrialStore]:
     """The study, with this process as one of its drivers for as long as the block lasts."""
-    trial_store = open_ledger(search)
+    trial_store = open_trial_store(search)
     try:
         yield trial_store
     finally:
@@ -100,7 +100,7 @@ def _ledger(search: Search) -> Iterator[TrialStore]:
             trial_store.leave()
 
 
-def open_ledger(search: Search) -> TrialStore:
+def open_trial_store(search: Search) -> TrialStore:
     """The study, made or found, with this process as one of its drivers."""
     plan, settings = search.plan, search.settings
     storage = open_storage(settings.storage, search.folder)
@@ -139,14 +139,16 @@ def _drive(search: Search, trial_store: TrialStore, front: Front, console: Conso
     """Runs trials; returns why it ended early, "" if it did not."""
     plan, workers = search.plan, search.settings.workers
     screen = LiveScreen(console, front)
-    scheduler = Scheduler(trial_store, plan.goals, search.limits, search.folder, screen, front)
+    scheduler = Scheduler(
+        trial_store, plan.goals, search.limits, search.folder, screen.finished, front.update
+    )
     try:
         if search.launcher is not None:
             Batches(scheduler, search.launcher, workers, plan.fixed).run()
             return ""
         fixed = (*plan.fixed, *search.threads)
         with open_worker_pool(search.setup, workers) as worker_pool, screen:
-            Driver(scheduler, worker_pool, fixed, screen).run()
+            Driver(scheduler, worker_pool, fixed, screen.update).run()
     except Interrupted as reason:
         return str(reason)
     return ""

@@ -7,12 +7,11 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
 
 from compress.analysis.goals import Goals
 from compress.config.blame import Blame
@@ -34,26 +33,14 @@ class Interrupted(Exception):
     """The search was asked to end before its budget was used up; it can be carried on."""
 
 
-class Teller(Protocol):
-    """Tells the user of results."""
-
-    def finished(self, taken: TakenTrial, words: str) -> None:
-        """Called once for each trial that has ended."""
-
-
-class Shelf(Protocol):
-    """Keeps the front on disk."""
-
-    def update(self) -> None:
-        """Called after every trial that has ended."""
-
-
 @dataclass
 class Scheduler:
-    """One driver's dealings with the trial store.
+    """Starts and ends the trials of one driver.
 
     Attributes:
         folder: of the search; each trial has a folder below it, named by its number.
+        report: receives each trial that has ended, and a line about it.
+        update_front: called after every trial that has ended.
         baseline: its figures by metric, once a run has measured them.
     """
 
@@ -61,8 +48,8 @@ class Scheduler:
     goals: Goals
     limits: Limits
     folder: Path
-    teller: Teller
-    shelf: Shelf
+    report: Callable[[TakenTrial, str], None]
+    update_front: Callable[[], None]
     baseline: dict[str, float] = field(default_factory=dict)
     _last_recovery: float | None = None
 
@@ -195,8 +182,8 @@ class Scheduler:
         return any(groups and swept.isdisjoint(groups) for groups in blame)
 
     def _report(self, taken: TakenTrial, words: str) -> None:
-        self.teller.finished(taken, words)
-        self.shelf.update()
+        self.report(taken, words)
+        self.update_front()
 
 
 class Interrupts:

@@ -44,8 +44,8 @@ def measure_between(
         with temporary_folder(kept / "stages") as temporary:
             folder = temporary / "model"
             exported = write(model, NoQuantizer(), ctx, folder)
-            subject = read_back(exported, model, ctx, folder)
-            found = measure(subject, baseline, data, run.device, run.seed, store, kept, ctx.monitor)
+            loaded = read_back(exported, model, ctx, folder)
+            found = measure(loaded, baseline, data, run.device, run.seed, store, kept, ctx.monitor)
         yield StageMetrics(stage, found.metrics, found.speedup, found.comparison)
 
 

@@ -1,4 +1,4 @@
-"""Hydra's part in whose folder is whose: folders are claimed before Hydra writes into them.
+"""Hydra's part in locking run folders: folders are locked before Hydra writes into them.
 
 Hydra makes the output folder and writes `.hydra` into it before a run begins, so a folder that must
 not be touched has to be refused earlier: in a callback.
@@ -117,7 +117,7 @@ def own_folder() -> Iterator[Path]:
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     with ExitStack() as locks:
-        if not is_own(folder, RUN):  # else it is claimed since before Hydra wrote into it
+        if not is_own(folder, RUN):  # else it has been locked since before Hydra wrote into it
             try:
                 _check_job(folder)
                 locks.enter_context(locked_folder(folder, RUN))

@@ -32,7 +32,7 @@ class Manifest:
     """What was done to the model in a folder: the content of `manifest.json`.
 
     Attributes:
-        history: every stage's settings, claims and notes.
+        history: every stage's settings, expected zeros and shapes, and notes.
         files: SHA-256 of each other file in the folder, but for the card.
     """
 

@@ -30,7 +30,7 @@ def test_the_interval_by_hand(
     assert found == pytest.approx(expected)
 
 
-def test_rounds_and_sittings_both_widen_it() -> None:
+def test_rounds_and_restarts_both_widen_it() -> None:
     # Medians 2 and 8 in two restarts; their geometric mean is 4.
     restarts = [np.log([1.0, 2.0, 50.0]), np.log([8.0, 8.0, 8.0])]
     ratio, low, high = speedup_interval(restarts, seed=0)
@@ -56,7 +56,7 @@ def test_the_interval_covers_the_truth_and_narrows() -> None:
     assert widths[1] < widths[0] / 2
 
 
-def test_sittings_that_differ_widen_the_interval() -> None:
+def test_restarts_that_differ_widen_the_interval() -> None:
     rng = np.random.default_rng(1)
     noise = rng.normal(0, 0.01, (3, 50))
     same = speedup_interval(list(noise), seed=0)

@@ -121,7 +121,7 @@ def test_a_machine_that_slows_down_evenly_does_no_harm(time_with: Callable[..., 
     assert timing.interval(0) == pytest.approx((1.0, 1.0, 1.0))
 
 
-def test_every_sitting_has_fresh_processes_and_ends_when_it_agrees(
+def test_every_restart_has_fresh_processes_and_ends_when_it_agrees(
     time_with: Callable[..., Timings],
 ) -> None:
     machine = Machine((lambda _: 1.0, lambda _: 1.0))
@@ -132,7 +132,7 @@ def test_every_sitting_has_fresh_processes_and_ends_when_it_agrees(
     assert {passes for turns in machine.turns for _, passes in turns} == {20, 40}
 
 
-def test_a_noisy_sitting_goes_on_until_its_time_is_up(
+def test_a_noisy_restart_goes_on_until_its_time_is_up(
     time_with: Callable[..., Timings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noise = np.random.default_rng(0).lognormal(0, 0.3, 100_000)

@@ -29,7 +29,7 @@ def test_by_hand() -> None:
     assert (found.compressible, found.compressible_zeros) == (6, 4)
 
 
-def test_claims_hold_for_the_last_stage_that_made_them() -> None:
+def test_expectations_hold_for_the_last_stage_that_made_them() -> None:
     first = Step("pruner", {}, expected_zeros={"inner": 4, "packed": 1})
     second = Step("pruner", {}, expected_zeros={"inner": 3})
     check_history([first, second], WEIGHTS)
@@ -82,7 +82,7 @@ CLAIMS = [
 
 
 @pytest.mark.parametrize(("history", "live"), CLAIMS)
-def test_a_pattern_holds_until_something_else_is_claimed(
+def test_a_pattern_holds_until_something_else_is_expected(
     history: list[Step], live: dict[str, tuple[int, int]]
 ) -> None:
     assert live_patterns(history) == live

@@ -102,7 +102,7 @@ def test_padding_is_ignored() -> None:
     assert float(LM.distillation_loss(logits, other, targets, 2.0)) == pytest.approx(0, abs=1e-7)
 
 
-def test_soft_loss_by_hand() -> None:
+def test_distillation_loss_by_hand() -> None:
     """The teacher says 4:1 at T = 1, that is 2:1 at T = 2, at one of two places."""
     student, teacher = odds([1, 1], [1, 1], [1, 1]), odds([4, 1], [1, 1], [9, 1])
     targets = next_tokens(ids([0, 1, 1]))

@@ -34,7 +34,7 @@ def test_the_loss_by_hand() -> None:
     assert float(weighted.loss(logits, right)) == pytest.approx((5 * hits + even) / 2)
 
 
-def test_the_soft_loss_by_hand() -> None:
+def test_the_distillation_loss_by_hand() -> None:
     """The teacher says 3 to 1 at T = 2 of one label, the student even; of the other both even."""
     student, teacher = torch.zeros(1, 2), torch.tensor([[2 * LN3, 0.0]])
     divergence = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
@@ -45,7 +45,7 @@ def test_the_soft_loss_by_hand() -> None:
     )
 
 
-def test_the_soft_loss_is_on_the_scale_of_the_loss() -> None:
+def test_the_distillation_loss_is_on_the_scale_of_the_loss() -> None:
     """A teacher without a doubt is the labels."""
     student, right = torch.tensor([[0.3, -1.0], [2.0, 0.1]]), labels("10", "01")
     sure = said("10", "01") * 50

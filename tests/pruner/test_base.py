@@ -1,4 +1,4 @@
-"""What every pruner gets from its base: a copy, claims that stay true, peak memory, recovery."""
+"""What every pruner gets from its base: a copy, a history that holds, peak memory, recovery."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def test_a_scope_without_layers_is_refused(teacher: CompressedModel) -> None:
         pruner("wanda", "pruner.scope=decoder").check(teacher.module)
 
 
-def test_claims_follow_a_weight_that_is_cut(teacher: CompressedModel, context: Contexts) -> None:
+def test_expectations_follow_a_weight_that_is_cut(
+    teacher: CompressedModel, context: Contexts
+) -> None:
     sparse = pruner("magnitude").prune(teacher, context(teacher))
     cut = halve().prune(sparse, context(teacher))
     check_history(cut.history, cut.module.named_parameters())
@@ -86,7 +88,7 @@ def test_claims_follow_a_weight_that_is_cut(teacher: CompressedModel, context: C
         check_history(cut.history, cut.module.named_parameters())
 
 
-def test_a_wrong_shape_breaks_a_claim(teacher: CompressedModel, context: Contexts) -> None:
+def test_a_wrong_shape_breaks_a_expectation(teacher: CompressedModel, context: Contexts) -> None:
     cut = halve().prune(teacher, context(teacher))
     with pytest.raises(AssertionError, match=r"has shape \(32, 16\), \(16, 16\) was expected"):
         check_history(cut.history, teacher.module.named_parameters())

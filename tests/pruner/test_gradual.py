@@ -107,7 +107,7 @@ def test_masks_grow_on_schedule_and_each_lies_within_the_one_before(
         ),
     ],
 )
-def test_it_ends_exactly_on_the_asked_sparsity(
+def test_it_ends_exactly_on_the_target_sparsity(
     teacher: CompressedModel, context: Contexts, overrides: tuple[str, ...], steps: list[int]
 ) -> None:
     pruned = gradual("pruner.sparsity=0.3", *overrides).prune(teacher, context(teacher))

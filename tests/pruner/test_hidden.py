@@ -149,7 +149,7 @@ def test_bad_settings_are_refused(override: str, message: str) -> None:
         hidden(override)
 
 
-def test_masks_of_an_earlier_pruner_stay_claimed_and_held(
+def test_masks_of_an_earlier_pruner_stay_expected_and_held(
     teacher: CompressedModel, context: Contexts
 ) -> None:
     ctx = context(teacher)
@@ -163,7 +163,7 @@ def test_masks_of_an_earlier_pruner_stay_claimed_and_held(
     assert int((~held_masks(pruned)[up]).sum()) == zeros
     assert live_shapes(pruned.history)["bert.embeddings.word_embeddings.weight"] == (1000, 12)
     assert live_shapes(pruned.history)["bert.pooler.dense.weight"] == (12, 12)
-    with pytest.raises(AssertionError, match="was claimed"):
+    with pytest.raises(AssertionError, match="was expected"):
         check_history(pruned.history, teacher.module.named_parameters())
     with torch.no_grad():
         nn.init.ones_(pruned.module.get_parameter(up))

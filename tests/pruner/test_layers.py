@@ -147,14 +147,14 @@ def test_of_equal_influences_the_later_layer_goes() -> None:
 
 
 @pytest.mark.parametrize("scope", ["all", "*.2.*", "*.3.*"])
-def test_claims_follow_the_layers_to_their_new_names(
+def test_expectations_follow_the_layers_to_their_new_names(
     scope: str, teacher: CompressedModel, context: Contexts
 ) -> None:
     ctx = context(teacher)
     masked = wanda(scope).prune(teacher, ctx)
     pruned = layers([0, 2]).prune(masked, ctx)
     check_history(pruned.history, pruned.module.named_parameters())
-    # Layer 3 is now layer 1, with the claims made for it; layer 2 is gone, with its own.
+    # Layer 3 is now layer 1, with the expectations made for it; layer 2 is gone, with its own.
     zeros = {name: count for name, count in live_zeros(pruned.history).items() if count}
     prefix = "bert.encoder.layer"
     query = f"{prefix}.1.attention.self.query.weight"
@@ -171,7 +171,9 @@ def test_claims_follow_the_layers_to_their_new_names(
             check_history(pruned.history, pruned.module.named_parameters())
 
 
-def test_a_layer_too_many_breaks_the_claim(teacher: CompressedModel, context: Contexts) -> None:
+def test_a_layer_too_many_breaks_the_expectation(
+    teacher: CompressedModel, context: Contexts
+) -> None:
     pruned = layers(1).prune(teacher, context(teacher))
     check_history(pruned.history, pruned.module.named_parameters())
     with pytest.raises(AssertionError, match="None was expected"):

@@ -166,7 +166,7 @@ def test_soft_penalty_by_hand(
         ("bert", ("pruner.training.epochs=0.6",)),
     ],
 )
-def test_it_ends_exactly_on_the_asked_sparsity_and_plain(
+def test_it_ends_exactly_on_the_target_sparsity_and_plain(
     architecture: str,
     overrides: tuple[str, ...],
     teachers: Callable[[str], CompressedModel],

@@ -1,4 +1,4 @@
-"""N:M patterns: claimed for every layer in scope, counted in the artifact, held by what follows."""
+"""N:M patterns: expected of every layer in scope, counted in the artifact, kept by later stages."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ LATER = [
 
 
 @pytest.mark.parametrize(("name", "overrides", "count"), LATER)
-def test_a_later_pruner_keeps_it_or_ends_the_claim(
+def test_a_later_pruner_keeps_it_or_ends_the_expectation(
     name: str, overrides: list[str], count: int | None, teacher: CompressedModel, context: Contexts
 ) -> None:
     ctx = context(teacher)
@@ -124,12 +124,12 @@ def test_a_later_pruner_keeps_it_or_ends_the_claim(
     for weight, matrix in named_weights(later.module):
         earlier = live_patterns(sparse.history).get(weight)
         if earlier and weight not in live:
-            assert broken_groups(matrix, *earlier) != 0, "a claim was ended that still holds"
+            assert broken_groups(matrix, *earlier) != 0, "a expectation was ended that still holds"
     with torch.no_grad():
         for weight in later.module.parameters():
             weight.fill_(1.0)
     if live:
-        with pytest.raises(AssertionError, match=r"w(ere|as) claimed"):
+        with pytest.raises(AssertionError, match=r"w(ere|as) expected"):
             check_history(later.history, named_weights(later.module))
 
 

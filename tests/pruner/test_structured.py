@@ -218,7 +218,7 @@ def test_factorized_layers_are_cut(kind: str, teachers: Teachers, context: Conte
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_zeros_of_an_earlier_pruner_are_claimed_anew(
+def test_zeros_of_an_earlier_pruner_are_expected_anew(
     kind: str, teacher: CompressedModel, context: Contexts
 ) -> None:
     wanda = settings_of("pruner", "wanda")

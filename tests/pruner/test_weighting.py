@@ -134,10 +134,10 @@ def test_first_layer_is_factorized_as_the_formulas_say(
         assert isinstance(thin, LowRankLinear)
         found[weighting] = weight_matrix(thin).detach().double()
         assert torch.allclose(found[weighting], nearest(weight, norm, 4), rtol=1e-3, atol=1e-5)
-        claims = pruned.history[-1].expected_shapes
-        assert claims[f"{name}.weight"] is None
-        assert claims[f"{name}.up.weight"] == (16, 4)
-        assert claims[f"{name}.down.weight"] == (4, 16)
+        expectations = pruned.history[-1].expected_shapes
+        assert expectations[f"{name}.weight"] is None
+        assert expectations[f"{name}.up.weight"] == (16, 4)
+        assert expectations[f"{name}.down.weight"] == (4, 16)
     errors = {each: float((inputs @ (weight - w).T).norm()) for each, w in found.items()}
     assert errors["input"] == min(errors.values())
     assert len(set(errors.values())) == 5, "each norm has a nearest matrix of its own"

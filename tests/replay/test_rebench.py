@@ -61,8 +61,8 @@ def quick_measure(
     pair = [predict_all(candidate.model, evaluation, rows), kept["logits"]]
     loaded_models = (candidate, baseline)
     metrics = []
-    for subject, logits, ms in zip(loaded_models, pair, (2.0, 4.0), strict=True):
-        count = count_weights(subject.model.weights(), subject.compressible)
+    for loaded, logits, ms in zip(loaded_models, pair, (2.0, 4.0), strict=True):
+        count = count_weights(loaded.model.weights(), loaded.compressible)
         metrics.append(
             ModelMetrics(
                 score=score(logits, evaluation, rows, data.training.problem),
@@ -70,13 +70,13 @@ def quick_measure(
                 nonzero_parameters=count.total - count.zeros,
                 sparsity=count.compressible_zeros / count.compressible,
                 model_sparsity=count.zeros / count.total,
-                size_bytes=sum(path.stat().st_size for path in subject.folder.glob("*.safet*")),
+                size_bytes=sum(path.stat().st_size for path in loaded.folder.glob("*.safet*")),
                 latency=tuple(
                     Latency(*shape, 5, ms, 0.1, None, None, 1.0)
                     for shape in device.benchmark.shapes
                 ),
                 peak_memory_bytes=None,
-                precision=subject.model.precision,
+                precision=loaded.model.precision,
             )
         )
     speeds = tuple(Speedup(*shape, 2.0, 1.9, 2.1) for shape in device.benchmark.shapes)

@@ -44,7 +44,7 @@ from compress.search.front import FeasibleTrial, Front
 from compress.search.trial_store import TrialStore
 from compress.store.card import model_card
 from tests.records.test_schema import make_metrics, make_record
-from tests.report.records import with_interim
+from tests.report.records import with_stages
 
 ROOT = Path("sweep")
 SHAPE = (1, 32)
@@ -282,7 +282,7 @@ def test_zeros_that_bought_time_are_not_said_to_have_bought_none() -> None:
 
 
 def test_a_step_that_its_intervals_deny_is_no_change() -> None:
-    record = with_interim(timed((1.27, 0.95, 6.64), None), "student", "pruner")
+    record = with_stages(timed((1.27, 0.95, 6.64), None), "student", "pruner")
     times = [level.latency_ms for level in levels(record, 10.0)]
     assert times[-1][0] == 10.0
     assert _time_steps(times) == ["-17%", "≈", "≈"]

@@ -85,7 +85,7 @@ def test_uneven_heads_factors_and_a_smaller_vocabulary_go_through(
     ],
     ids=lambda quantizer: type(quantizer).__name__,
 )
-def test_zeros_that_were_claimed_are_found_again(
+def test_zeros_that_were_expected_are_found_again(
     quantizer: Quantizer, biased: CompressedModel, context: Contexts, tmp_path: Path
 ) -> None:
     ctx = context(biased)

@@ -84,7 +84,7 @@ LOOK = EarlyStopping(after=0.5, margin=0.1)
         ("student", 50, 0.50, LOOK, {"accuracy": ">= 0.8"}, 0.3 / 0.8),
     ],
 )
-def test_an_early_look_ends_what_is_too_far_from_the_accuracy_asked_for(
+def test_early_stopping_ends_what_is_too_far_from_the_accuracy_asked_for(
     stage: str,
     done: int,
     accuracy: float,
@@ -132,7 +132,7 @@ def test_it_is_not_looked_at_before_the_baseline_is_known() -> None:
         ("quality", -3.11, ">= -3", True),
     ],
 )
-def test_an_early_look_knows_which_way_a_score_is_better(
+def test_early_stopping_knows_which_way_a_score_is_better(
     metric: str, value: float, bound: str, ended: bool
 ) -> None:
     made = reporter({"perplexity": 20.0}, LOOK, **{metric: bound})

@@ -1,6 +1,6 @@
 """Commands told to write where something lies: nothing of the user's is lost.
 
-Most commands here are refused for a setting once their folder is claimed: that takes no model.
+Most commands here are refused for a setting once their folder is locked: that takes no model.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def texts(data: TaskData) -> dict[str, list[tuple[str, ...]]]:
 
 
 def check_folds(folds: list[TaskData], rows: Counter[tuple[str, ...]]) -> None:
-    """Every row is evaluated once, and no text that is learned from is evaluated in the same fold."""
+    """Every row is evaluated once, and no text is both trained and evaluated on in a fold."""
     evaluated = Counter(row for data in folds for row in texts(data)["evaluation"])
     assert evaluated == rows
     seen: set[tuple[str, ...]] = set()

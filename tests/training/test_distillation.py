@@ -88,7 +88,7 @@ def test_bad_label_smoothing_is_refused() -> None:
         settings_of("student", "layers", "student.distillation.label_smoothing=1")
 
 
-def test_a_perfect_student_has_no_soft_loss() -> None:
+def test_a_perfect_student_has_no_distillation_loss() -> None:
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     labels = torch.zeros(4, dtype=torch.long)
     made = distillation_loss(TWO, logits, logits, labels, how(3.0, 1.0))

@@ -1,4 +1,4 @@
-"""What all pruners share: a private copy to work on, claims, peak memory, recovery."""
+"""What all pruners share: a private copy to work on, history, peak memory, recovery."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ PEAK_MEMORY = "peak_memory_bytes"
 
 @dataclasses.dataclass
 class PruningState:
-    """A private copy of a model, to be changed in place, and what is claimed of it.
+    """A private copy of a model, to be changed in place, and what is expected of it.
 
     Attributes:
         module: the copy, on the run's device.
         tokenizer: may be replaced by another; never changed in place.
         history: of the model so far.
-        zeros: claims, by weight name: see `Step.expected_zeros`.
-        shapes: claims, by weight name: see `Step.expected_shapes`.
-        patterns: claims, by weight name: see `Step.expected_patterns`.
+        zeros: expected, by weight name: see `Step.expected_zeros`.
+        shapes: expected, by weight name: see `Step.expected_shapes`.
+        patterns: expected, by weight name: see `Step.expected_patterns`.
         notes: facts for the record.
     """
 
@@ -57,7 +57,7 @@ class PruningState:
 
     @torch.no_grad()
     def mask_(self, name: str, linear: Linear, mask: Bool[Tensor, "out in"]) -> None:
-        """Zeroes the weights of a Linear where the mask is False, and claims these zeros.
+        """Zeroes the weights of a Linear where the mask is False; records the zeros in the history.
 
         Args:
             name: of the Linear in the model.
@@ -108,7 +108,7 @@ class BasePruner(Pruner, ABC):
         """The pruned model; its history has a step for the pruning and one for the recovery.
 
         The first one has the peak memory of everything but the training, and which share of the
-        parameters was covered by what is claimed.
+        parameters was covered by what is expected.
         """
         with nullcontext() if self.trains else LiveTensors() as live:
             module = copy.deepcopy(
@@ -153,7 +153,7 @@ def _own_(module: PreTrainedModel, original: PreTrainedModel) -> None:
 
 
 def _expect_again(work: PruningState) -> None:
-    """Counts anew what earlier stages claimed of weights that this one pruned, cut or moved."""
+    """Counts again the zeros and shapes of weights that this stage pruned, resized or moved."""
     present = {name: weight.detach() for name, weight in named_weights(work.module)}
     zeros, patterns = live_zeros(work.history), live_patterns(work.history)
     for name in {**zeros, **patterns} if work.shapes else ():

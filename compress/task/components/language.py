@@ -45,8 +45,8 @@ class LanguageTask(Task, ABC):
             each token counts once and all have at least `context - stride` before them; the first
             so many of the text never count.
         limit: the most windows of each split, a seeded sample; null for all.
-        seed: of the samples; apart from the run's seed, so that runs that differ in seed are evaluated
-            on the same rows.
+        seed: of the samples; separate from the run's seed, so that runs with different seeds are
+            evaluated on the same rows.
         calibration_samples: windows that pruners and quantizers may look at, which begin at seeded
             places of the train text.
     """

@@ -28,8 +28,8 @@ class SampledTask(Task, ABC):
 
     Attributes:
         limit: the most rows of each split, a seeded stratified sample; null for all.
-        seed: of the splits and samples; apart from the run's seed, so that runs that differ in
-            seed are evaluated on the same rows.
+        seed: of the splits and samples; separate from the run's seed, so that runs with
+            different seeds are evaluated on the same rows.
         calibration_samples: train rows that pruners and quantizers may look at.
     """
 

@@ -24,9 +24,9 @@ from tests.report.records import (
     plain,
     section_of,
     trained,
-    with_interim,
     with_layers,
     with_quantiles,
+    with_stages,
 )
 from tests.search.test_past import SEARCH
 
@@ -49,7 +49,7 @@ def hostile(number: int) -> FinishedRun:
         config={"search": {**SEARCH, "name": HOSTILE, "space": {}}, "pruner": {KEY: HOSTILE}},
         history=(trained(HOSTILE, curve(start=1.0 + number)),),
     )
-    record = with_interim(with_quantiles(record, 5.0), HOSTILE)
+    record = with_stages(with_quantiles(record, 5.0), HOSTILE)
     layers = [replace(e, name=f"x.{i}.{HOSTILE}.weight") for i, e in enumerate(bert_layers())]
     record = with_layers(record, [replace(each, zeros=each.zeros + 20) for each in layers])
     return replace(

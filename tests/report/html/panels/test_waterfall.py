@@ -7,11 +7,11 @@ import pytest
 from compress.report.html.panels.waterfall import MOST, levels, waterfall
 from tests.records.test_schema import evaluated_by
 from tests.report.html.panels.drawn import plots, texts, ticks
-from tests.report.records import plain, section_of, with_interim
+from tests.report.records import plain, section_of, with_stages
 
 
 def test_levels_run_from_the_teacher_to_what_was_saved() -> None:
-    record = with_interim(plain(0.8, 500, 4.0), "student", "pruner")
+    record = with_stages(plain(0.8, 500, 4.0), "student", "pruner")
     found = levels(record, baseline_ms=12.0)
     assert [each.stage for each in found] == ["teacher", "student", "pruner", "saved"]
     assert [each.score[0] for each in found] == pytest.approx([0.91, 0.9, 0.89, 0.8])
@@ -22,13 +22,13 @@ def test_levels_run_from_the_teacher_to_what_was_saved() -> None:
 
 
 def test_the_last_level_has_its_format_for_a_name() -> None:
-    record = with_interim(plain(), "pruner")
+    record = with_stages(plain(), "pruner")
     record = replace(record, choices={**record.choices, "quantizer": "int8_dynamic"})
     assert levels(record, 1.0)[-1].stage == "int8_dynamic"
 
 
 def test_three_charts_a_run_with_the_changes_on_them() -> None:
-    panel = waterfall(section_of(with_interim(plain(0.8, 500, 4.0), "student")))
+    panel = waterfall(section_of(with_stages(plain(0.8, 500, 4.0), "student")))
     assert panel is not None
     accuracy, size, latency = plots(panel)
     assert texts(accuracy) == ["-0.010", "-0.100"]
@@ -46,8 +46,8 @@ def test_nothing_is_drawn_of_runs_that_measured_no_stage() -> None:
 
 
 def test_of_many_runs_the_front_is_drawn_and_it_is_said() -> None:
-    dominated = [with_interim(plain(0.5, 1500, 1.0), "student") for _ in range(MOST + 3)]
-    best = with_interim(plain(0.95, 100, 9.0), "student")
+    dominated = [with_stages(plain(0.5, 1500, 1.0), "student") for _ in range(MOST + 3)]
+    best = with_stages(plain(0.95, 100, 9.0), "student")
     panel = waterfall(section_of(*dominated, best, plain(0.99, 50, 10.0)))
     assert panel is not None
     assert len(plots(panel)) == 3 * MOST
@@ -58,7 +58,7 @@ def test_of_many_runs_the_front_is_drawn_and_it_is_said() -> None:
 def test_changes_of_perplexity_are_shares() -> None:
     record = evaluated_by("perplexity", 22.0, 20.0)
     between = evaluated_by("perplexity", 21.0, 20.0)
-    stage_metrics = with_interim(plain(), "student").stage_metrics[0]
+    stage_metrics = with_stages(plain(), "student").stage_metrics[0]
     record = replace(record, stage_metrics=(replace(stage_metrics, metrics=between.metrics),))
     panel = waterfall(section_of(record))
     assert panel is not None
