@@ -24,7 +24,7 @@ from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.measure.environment import machine
 from compress.measure.score import predict_all, score
 from compress.pruner.components.masks import keep_highest
-from compress.pruner.movement import LearntMasks, Movement
+from compress.pruner.movement import LearnedMasks, Movement
 from compress.training.distillation import distillation_row_loss, on_logits
 from compress.training.train import train_
 from compress.transformer.blocks import scoped_linears
@@ -78,7 +78,7 @@ def train_scores(
 ) -> tuple[CompressedModel, dict[str, Tensor]]:
     """The trained model, no weight masked, and the score of every weight by layer."""
     module = copy.deepcopy(teacher.module)
-    learned = LearntMasks(scoped_linears(module, pruner.scope), pruner)
+    learned = LearnedMasks(scoped_linears(module, pruner.scope), pruner)
     objective = learned.objective(on_logits(distillation_row_loss(pruner.training, ctx)))
     settings = pruner.training.training()
     train_(module, teacher.tokenizer, ctx.data, settings, objective, device=ctx.device, seed=0)

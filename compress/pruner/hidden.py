@@ -1,4 +1,4 @@
-"""Hidden: take whole channels out of the residual stream, the same ones in every layer.
+"""Hidden: remove whole channels of the residual stream, the same ones in every layer.
 
 Muralidharan et al., "Compact Language Models via Pruning and Knowledge Distillation" (Minitron),
 arXiv:2407.14679, section 2: the embedding channels are ranked by the outputs of the layers' norms
@@ -15,6 +15,7 @@ ours.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import torch
@@ -59,14 +60,14 @@ class Hidden(BasePruner):
         """The narrowed skeleton.
 
         Raises:
-            ConfigError: the residual stream cannot be told from something else of its width, or
-                no such width is left of it.
+            ConfigError: another dimension has the width of the residual stream, or the kept width
+                is not possible.
         """
         keep_channels_(skeleton, torch.arange(self._kept_width(residual_width(skeleton))))
         return skeleton
 
     def prune_(self, work: PruningState, ctx: StageContext) -> None:
-        """Ranks the channels, keeps the highest, and claims the shape of all that was cut."""
+        """Ranks the channels, keeps the highest, and records the shapes of resized weights."""
         width = residual_width(work.module)
         kept = self._kept_width(width)
         ranked = IMPORTANCES[self.importance](work, ctx).sort(descending=True, stable=True).indices
@@ -108,13 +109,11 @@ def _activation(work: PruningState, ctx: StageContext) -> Float[Tensor, " width"
         tokens += outputs.numel() // outputs.shape[-1]
 
     norms = residual_norms(work.module).values()
-    handles = [norm.register_forward_hook(add) for norm in norms]
-    try:
+    with ExitStack() as hooks:
+        for norm in norms:
+            hooks.enter_context(norm.register_forward_hook(add))
         for row in calibration_rows(work.module, work.tokenizer, ctx.data.calibration):
             work.module(**row)
-    finally:
-        for handle in handles:
-            handle.remove()
     return total / tokens
 
 

@@ -72,16 +72,12 @@ class LowRank(BasePruner):
     weighting: Weighting
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be, or two contradict each other.
-        """
+        """Checks the values."""
         super().__post_init__()
         self._check_pairs()
 
     def foresees_shapes(self) -> bool:
-        """Not where singular values choose the ranks."""
+        """Whether ranks do not depend on singular values."""
         return self.rank.by != "energy" and self.denoise.method == "none"
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
@@ -127,7 +123,7 @@ class LowRank(BasePruner):
 
     @torch.no_grad()
     def _factorize_(self, work: PruningState, name: str, norm: Norm) -> int:
-        """Replaces a layer if that saves weights; the rank that it got, or would have got."""
+        """Replaces a layer if that saves weights; returns its rank in either case."""
         linear = linear_named(work.module, name)
         weight = weight_matrix(linear)
         if self.standardize:
@@ -166,7 +162,7 @@ class LowRank(BasePruner):
     def _within(
         self, stack: Stack, linears: Mapping[str, Linear], layers: Sequence[int]
     ) -> dict[str, Linear]:
-        """Those of the Linear layers that are in these layers of a stack."""
+        """The Linear layers inside these layers of a stack."""
         count = len(stack.blocks)
         if layers[-1] >= count:
             raise ConfigError(
@@ -176,7 +172,7 @@ class LowRank(BasePruner):
         found = {name: part for name, part in linears.items() if name.startswith(starts)}
         if not found:
             raise ConfigError(
-                f"LowRank.scope={self.scope} names no Linear layer in layers {list(layers)}"
+                f"LowRank.scope={self.scope} matches no Linear layer in layers {list(layers)}"
             )
         return found
 
@@ -228,8 +224,8 @@ def thin_linear(
     """The layer U·V with a bias."""
     # On meta, so that no initial weights are drawn from the run's random numbers.
     with torch.device("meta"):
-        made = LowRankLinear(down.shape[1], len(down), len(up), bias is not None)
-    made.up.weight, made.down.weight = (nn.Parameter(f.contiguous()) for f in (up, down))
+        layer = LowRankLinear(down.shape[1], len(down), len(up), bias is not None)
+    layer.up.weight, layer.down.weight = (nn.Parameter(f.contiguous()) for f in (up, down))
     if bias is not None:
-        made.up.bias = nn.Parameter(bias.detach().clone())
-    return made
+        layer.up.bias = nn.Parameter(bias.detach().clone())
+    return layer

@@ -102,11 +102,7 @@ class Movement(BasePruner):
     training: Distillation
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be, or two contradict each other.
-        """
+        """Checks the values."""
         super().__post_init__()
         check_trains(self, self.training)
         if self.selection.method == "soft" and self.threshold != "global":
@@ -115,7 +111,7 @@ class Movement(BasePruner):
             )
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
-        """The same skeleton; raises a ConfigError if the scope names nothing in it."""
+        """The unchanged skeleton; raises a ConfigError if the scope matches no layer."""
         scoped_linears(skeleton, self.scope)
         return skeleton
 
@@ -126,7 +122,7 @@ class Movement(BasePruner):
             UserError: the training was too short for scores to move.
         """
         held = held_masks(CompressedModel(work.module, work.tokenizer, work.history))
-        learned = LearntMasks(scoped_linears(work.module, self.scope), self)
+        learned = LearnedMasks(scoped_linears(work.module, self.scope), self)
         curve = train_(
             work.module,
             work.tokenizer,
@@ -167,7 +163,7 @@ class _StraightThrough(torch.autograd.Function):
         return gradient * mask, score_gradient(gradient, weight), None
 
 
-class LearntMask(nn.Module):
+class LearnedMask(nn.Module):
     """A weight as W ⊙ M: what `torch.nn.utils.parametrize` puts in its place.
 
     Attributes:
@@ -188,7 +184,7 @@ class LearntMask(nn.Module):
         return masked
 
 
-class LearntMasks:
+class LearnedMasks:
     """The learned masks of the layers in scope, and their place in the training.
 
     Attributes:
@@ -200,12 +196,12 @@ class LearntMasks:
         self._linears = linears
         self._settings = settings
         self._share = 0.0  # of the way to full sparsity, or to full penalty and cut-off
-        self.masks = {name: LearntMask(linear.weight) for name, linear in linears.items()}
+        self.masks = {name: LearnedMask(linear.weight) for name, linear in linears.items()}
         for name, linear in linears.items():
             parametrize.register_parametrization(linear, "weight", self.masks[name])
 
     def renamed(self, name: str) -> str:
-        """What a parameter of the model is called while masks are learned."""
+        """The name of a parameter of the model while masks are learned."""
         layer, _, leaf = name.rpartition(".")
         return f"{layer}.{ORIGINAL}" if layer in self._linears and leaf == "weight" else name
 

@@ -1,4 +1,4 @@
-"""SparseGPT: prune column by column, and let the columns to the right make up for each loss.
+"""SparseGPT: prune column by column, and update the columns to the right to compensate.
 
 Frantar & Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot",
 arXiv:2301.00774, algorithm 1. As in the reference implementation: H = XᵀX over the calibration
@@ -29,12 +29,12 @@ from compress.pruner.components.base import PruningState
 from compress.pruner.components.mask_pruner import SparsePruner
 from compress.pruner.components.masks import keep_highest, keep_pattern
 from compress.transformer.blocks import scoped_linears, weight_matrix
-from compress.transformer.calibration import input_moments, walk_linears
+from compress.transformer.calibration import calibrate_linears, input_moments
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparseGpt(SparsePruner):
-    """Zeroes the weights that cost least, and moves the others to make up for them.
+    """Zeroes the weights with the least loss, and updates the others to compensate.
 
     Attributes:
         block_size: columns whose updates reach the columns to the right of them in one product
@@ -43,18 +43,14 @@ class SparseGpt(SparsePruner):
         damping: added to the Hessian's diagonal, as a share of its mean (0.01 in the paper).
     """
 
-    # A pattern's mask is chosen group by group, and claimed; every layer has its own arguments.
+    # A pattern's mask is chosen group by group, and expected; layers have their own arguments.
     version = 5
 
     block_size: PositiveInt
     damping: NotNegative
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be, or two contradict each other.
-        """
+        """Checks the values."""
         super().__post_init__()
         if self.pattern:
             _, group = parse_pattern("SparseGpt.pattern", self.pattern)
@@ -82,7 +78,7 @@ class SparseGpt(SparsePruner):
             work.mask_(name, linears[name], mask)
 
         rows = ctx.data.calibration
-        walk_linears(work.module, work.tokenizer, rows, linears, input_moments, mask_)
+        calibrate_linears(work.module, work.tokenizer, rows, linears, input_moments, mask_)
 
     def _inverse_factor(self, name: str, moment: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
         try:
@@ -95,7 +91,7 @@ class SparseGpt(SparsePruner):
 
     @property
     def _chosen_columns(self) -> int:
-        """How many columns' mask is chosen together."""
+        """Number of columns whose mask is chosen together."""
         if self.pattern is None:
             return self.block_size
         return parse_pattern("SparseGpt.pattern", self.pattern)[1]

@@ -27,15 +27,11 @@ class Bf16(Quantizer, TorchFormat):
     weight_bits = 16
 
     def check_torch_model(self, model: PreTrainedModel) -> None:
-        """Refuses a model that mixes in float32 numbers of its own, as DeBERTa and XLNet do.
-
-        Raises:
-            UserError: that is the case.
-        """
+        """Raises a UserError for models that mix in float32 numbers, as DeBERTa and XLNet do."""
         check_runs(model, "quantizer=bf16", torch.bfloat16)
 
     def table_bits(self) -> int:
-        """As of all weights."""
+        """The bits of all weights."""
         return self.weight_bits
 
     def quantize_torch_(self, module: PreTrainedModel) -> None:

@@ -6,13 +6,13 @@ and in memory. Besides its codes a group takes 16 bits for its scale and, if asy
 zero point: 4.31 bits per weight in groups of 64. Norms and biases stay float32, and so do
 embeddings unless asked.
 
-It saves bytes and no time: the codes are unpacked and made float again in every call. torch has
+It saves bytes and no time: the codes are unpacked and dequantized in every call. torch has
 kernels for packed int4, but only for some shapes, and with a layout of its own for each processor.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int8, UInt8
@@ -34,9 +34,6 @@ from compress.transformer.packing import (
     quantize_groups,
     unpack_codes,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +83,14 @@ class Int4WeightOnlyLinear(QuantizedLinear):
     def of(cls, linear: Linear, group_size: int, symmetric: bool) -> Int4WeightOnlyLinear:
         """The int4 version of a float Linear."""
         out_features, in_features = shape_of(linear)
-        made = cls(in_features, out_features, linear.bias is not None, group_size, symmetric)
+        layer = cls(in_features, out_features, linear.bias is not None, group_size, symmetric)
         weight = weight_matrix(linear).detach().float()
         codes, scale, zero = quantize_groups(weight, group_size, symmetric=symmetric)
         state = {"qweight": pack_codes(codes), "scale": scale}
         if not symmetric:
             state["zero"] = pack_codes(zero)
-        made.fill_(linear, state)
-        return made
+        layer.fill_(linear, state)
+        return layer
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -116,7 +113,7 @@ class Int4WeightOnlyLinear(QuantizedLinear):
         return group_bound(weight, self.group_size, symmetric=self.zero is None)
 
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
-        """X · Wᵀ + b with W made anew."""
+        """X · Wᵀ + b with W dequantized."""
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return functional.linear(x, self.matrix().to(x.dtype), bias)
 

@@ -55,11 +55,7 @@ class Int8Static(Quantizer):
     weight_bits = 8
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
+        """Checks the values."""
         super().__post_init__()
         if self.accuracy_drop is not None and self.smooth_quant not in (AUTO, NONE):
             raise ConfigError(
@@ -68,26 +64,22 @@ class Int8Static(Quantizer):
             )
 
     def table_bits(self) -> int:
-        """As the setting says."""
+        """The bits of `embeddings`."""
         return TABLE_BITS[self.embeddings]
 
     def check(self, skeleton: PreTrainedModel) -> None:
-        """Refuses embeddings that the model does not have or that cannot be quantized.
+        """Checks that the layers have only Linear layers and the embeddings can be quantized.
 
         Raises:
-            ConfigError: that is the case; or the model's layers have weights that are no Linear's.
+            ConfigError: otherwise.
         """
         check_all_linear(skeleton, f"quantizer {type(self).__name__}")
         check_embeddings(skeleton, self.embeddings)
 
     def check_scores(self, scores: tuple[str, ...]) -> None:
-        """Refuses to hold accuracy where the task has none.
-
-        Raises:
-            ConfigError: that is the case.
-        """
+        """Raises a ConfigError if `accuracy_drop` is set and the task has no accuracy."""
         if self.accuracy_drop is not None and "accuracy" not in scores:
             raise ConfigError(
-                "quantizer.accuracy_drop needs rows of one class each, the task is judged by "
+                "quantizer.accuracy_drop needs rows of one class each, the task's scores are "
                 f"{', '.join(scores)}: set it to null"
             )

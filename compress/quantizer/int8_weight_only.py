@@ -4,12 +4,10 @@ Jacob et al., arXiv:1712.05877, section 2.1, with weights symmetric per channel 
 arXiv:1806.08342, section 3.1); as in LLM deployments (Frantar et al., "GPTQ", arXiv:2210.17323)
 activations are not quantized. Norms and biases stay float32, and so do embeddings unless asked.
 
-It saves bytes and no time: the codes are made float again in every call.
+It saves bytes and no time: the codes are converted to float in every call.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from pydantic.dataclasses import dataclass
@@ -18,9 +16,6 @@ from torch.nn import functional
 
 from compress.quantizer.components.linears import Int8Linear, LinearFormat
 from compress.transformer.blocks import Linear
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)

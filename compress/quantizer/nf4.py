@@ -9,7 +9,7 @@ adapters. Codes, levels and largest values are those of bitsandbytes, the author
 not used: its kernel for AVX-512, 0.50, takes the wrong block's largest value in rows whose length
 is a multiple of 16 and not of 64.
 
-It saves bytes and no time: the weights are made float again in every call. Norms and biases stay
+It saves bytes and no time: the weights are dequantized in every call. Norms and biases stay
 float32, and so do embeddings unless asked.
 """
 
@@ -102,7 +102,7 @@ class Nf4Linear(QuantizedLinear):
     def of(cls, linear: Linear, double_quantization: bool) -> Nf4Linear:
         """The NF4 version of a float Linear."""
         out_features, in_features = shape_of(linear)
-        made = cls(in_features, out_features, linear.bias is not None, double_quantization)
+        layer = cls(in_features, out_features, linear.bias is not None, double_quantization)
         blocks = in_groups(weight_matrix(linear).detach().float().cpu().flatten(), BLOCK_SIZE)
         absmax = blocks.abs().amax(dim=1)
         codes = _nearest(_in_units_of(absmax, blocks), torch.tensor(LEVELS))
@@ -110,8 +110,8 @@ class Nf4Linear(QuantizedLinear):
         state = {"qweight": pack_codes(codes), "absmax": absmax}
         if double_quantization:
             state |= _quantize_absmax(absmax)
-        made.fill_(linear, state)
-        return made
+        layer.fill_(linear, state)
+        return layer
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -147,7 +147,7 @@ class Nf4Linear(QuantizedLinear):
         return _spread(bound + SMALLEST_SCALE, weight.numel(), BLOCK_SIZE).view(weight.shape)
 
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
-        """X · Wᵀ + b with W made anew."""
+        """X · Wᵀ + b with W dequantized."""
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return functional.linear(x, self.matrix().to(x.dtype), bias)
 

@@ -63,11 +63,7 @@ class QatInt8(LinearFormat):
     training: Distillation
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: there is no training, which would be `int8_dynamic`.
-        """
+        """Checks the values."""
         super().__post_init__()
         if self.training.epochs == 0:
             raise ConfigError(
@@ -76,11 +72,7 @@ class QatInt8(LinearFormat):
             )
 
     def check_torch(self) -> None:
-        """Refuses a processor that torch has no int8 kernels for.
-
-        Raises:
-            UserError: this one is such.
-        """
+        """Raises a UserError if torch has no int8 kernels for this processor."""
         check_kernels()
 
     def prepare(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
@@ -114,9 +106,9 @@ class FakeQuantLinear(nn.Module):
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         """X · Wᵀ + b with both factors rounded."""
         weight = self.weight.T if self._stored_as_in_out else self.weight
-        made = fake_quantized_linear(x.float(), weight, self.bias)
+        output = fake_quantized_linear(x.float(), weight, self.bias)
         mixed = torch.is_autocast_enabled(x.device.type)
-        return made.to(torch.get_autocast_dtype(x.device.type)) if mixed else made
+        return output.to(torch.get_autocast_dtype(x.device.type)) if mixed else output
 
 
 def fake_quantized_linear(
@@ -163,7 +155,7 @@ def straight_through(exact: Float[Tensor, ...], rounded: Float[Tensor, ...]) -> 
 
 @contextmanager
 def fake_quantized(module: PreTrainedModel, embeddings: str) -> Iterator[None]:
-    """Within it, a model computes as its int8 form will.
+    """Makes a model compute with the rounding of its int8 format.
 
     Args:
         module: the model, whose Linear layers come back afterwards.

@@ -39,11 +39,7 @@ class LayersStudent(BaseStudent):
     keep: int | tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: no layer would be left, or the list is not ascending.
-        """
+        """Checks the values."""
         super().__post_init__()
         if isinstance(self.keep, int):
             if self.keep < 1:
@@ -56,7 +52,7 @@ class LayersStudent(BaseStudent):
         """The teacher's skeleton with fewer layers.
 
         Raises:
-            ConfigError: the teacher has not got that many layers, or not one stack of them.
+            ConfigError: the teacher has fewer layers, or not exactly one stack.
         """
         depth = find_stack(teacher).depth
         wanted = self.keep if isinstance(self.keep, int) else self.keep[-1] + 1

@@ -39,11 +39,7 @@ class PretrainedStudent(BaseStudent):
     path: str
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: the path is empty.
-        """
+        """Checks the values."""
         super().__post_init__()
         if not self.path:
             raise ConfigError("student.path must be a folder or a hub id, got nothing")

@@ -1,4 +1,4 @@
-"""A student of the teacher's architecture in sizes of its own, which starts from random weights.
+"""A student of the teacher's architecture in other sizes, with random weights.
 
 TinyBERT (Jiao et al., arXiv:1909.10351) is such a student of BERT: 4 layers of width 312.
 Deviation: there the random weights first learn from the teacher on a general corpus; here on
@@ -44,12 +44,7 @@ class ScratchStudent(BaseStudent):
     neurons: PositiveInt | None
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: a size is not above 0, heads do not divide the width, or nothing is to be
-                learned.
-        """
+        """Checks the values."""
         super().__post_init__()
         if self.hidden % self.heads:
             raise ConfigError(
@@ -70,12 +65,12 @@ class ScratchStudent(BaseStudent):
         with torch.device("meta"):
             student = type(teacher)(config)
         for block in known_blocks(student):
-            made = (block.width, block.heads, block.neurons)
+            built = (block.width, block.heads, block.neurons)
             asked = (self.hidden, self.heads, self._neurons(known_blocks(teacher)[0]))
-            if made != asked:
+            if built != asked:
                 raise ConfigError(
                     f"{type(teacher).__name__} cannot be built with hidden, heads and neurons of "
-                    f"{asked}: its config makes {made}"
+                    f"{asked}: its config makes {built}"
                 )
         return student
 

@@ -1,4 +1,4 @@
-"""A compress model folder as the teacher: what a run made, pruned shapes and factors included.
+"""A compress model folder as the teacher, including pruned shapes and low-rank factors.
 
 Plain transformers, and so `teacher=local`, reads only folders whose shapes a config can say. Here
 nothing is trained, and half precision becomes float32, which changes no weight.
@@ -43,11 +43,7 @@ class ArtifactTeacher(Teacher):
     folder: str
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: the folder is empty text.
-        """
+        """Checks the values."""
         super().__post_init__()
         if not self.folder:
             raise ConfigError("teacher.folder must be a compress model folder, got nothing")
@@ -76,10 +72,10 @@ class ArtifactTeacher(Teacher):
         Raises:
             UserError: the model has another head.
         """
-        made = read_skeleton(Path(self.folder)).to(torch.float32)
-        if head_of(made) != head:
-            raise UserError(f"{self.folder} holds a {head_of(made)}, the task needs a {head}")
-        return made
+        module = read_skeleton(Path(self.folder)).to(torch.float32)
+        if head_of(module) != head:
+            raise UserError(f"{self.folder} holds a {head_of(module)}, the task needs a {head}")
+        return module
 
     def load(
         self, data: TrainingData, device: Device, seed: int, monitor: Monitor = UNWATCHED

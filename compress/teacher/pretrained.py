@@ -37,11 +37,7 @@ class PretrainedTeacher(Teacher):
     finetune: Training
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: the path is empty.
-        """
+        """Checks the values."""
         super().__post_init__()
         if not self.path:
             raise ConfigError("teacher.path must be a folder or a hub id, got nothing")

@@ -60,11 +60,7 @@ class TinyRandomTeacher(Teacher):
     finetune: Training
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
+        """Checks the values."""
         super().__post_init__()
         if self.architecture == "llama" and self.heads % 2:
             raise ConfigError(f"TinyRandomTeacher.heads must be even for llama, got {self.heads}")
@@ -84,7 +80,7 @@ class TinyRandomTeacher(Teacher):
     def load(
         self, data: TrainingData, device: Device, seed: int, monitor: Monitor = UNWATCHED
     ) -> CompressedModel:
-        """Random weights and a word-piece tokenizer made of the train split's texts."""
+        """Random weights and a word-piece tokenizer of the train split's texts."""
         module = self._module(data.problem.head, data.problem.config()).eval()
         tokenizer = _tokenizer(data)
         return finetuned(self, module, tokenizer, self.finetune, data, device, seed, monitor)

@@ -1,1 +1,1 @@
-"""The parts of a transformer: found, loaded, checked, cut and packed."""
+"""The parts of a transformer: finding, loading, checking, resizing and packing them."""

@@ -1,8 +1,7 @@
-"""Where the parts of a transformer sit, found by the shape of its blocks and not by its name.
+"""Attention and feed-forward of a transformer's layers, found by structure, not by class name.
 
-This is the one place that knows: every pruner, quantizer and student asks here. An architecture
-is known when the Linear layers of its blocks are those of one `Layout` in `layouts.py`; a new one
-is taught by adding its layout there.
+An architecture is supported when the Linear layers of its blocks are those of one `Layout` in
+`layouts.py`; to support another one, add its layout there.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ Projection: TypeAlias = nn.Linear | Conv1D | LowRankLinear
 
 @dataclass(frozen=True)
 class Units:
-    """Parts of a block that can be taken out one by one: its heads, or its neurons.
+    """Parts of a block that can be removed one by one: its heads, or its neurons.
 
     Attributes:
-        count: how many there are.
-        rows: by path of the projection, the output rows that make each unit.
+        count: number of units.
+        rows: the output rows that compute each unit, by path of the projection.
         columns: the input columns of `reader` that read each unit.
         reader: path of the projection that reads the units.
     """
@@ -54,7 +53,7 @@ class Block:
     """One layer of a transformer.
 
     Attributes:
-        name: its full name in the model.
+        name: full name in the model.
     """
 
     name: str
@@ -79,12 +78,12 @@ class Block:
 
     @property
     def heads(self) -> int:
-        """Query heads."""
+        """Number of query heads."""
         return shape_of(self.projection(self.layout.output))[1] // self.head_size
 
     @property
     def key_value_heads(self) -> int:
-        """Key and value heads: fewer than `heads` where several queries share one."""
+        """Number of key-value heads: fewer than `heads` in grouped-query attention."""
         if self.layout.key == self.layout.query:
             return self.heads
         return shape_of(self.projection(self.layout.key))[0] // self.head_size
@@ -100,7 +99,7 @@ class Block:
         return shape_of(self.projection(self.layout.down))[0]
 
     def head_units(self) -> Units:
-        """The heads. Queries that share a key are one unit: they go together."""
+        """The heads. Query heads that share a key-value head are one unit."""
         layout, count = self.layout, self.key_value_heads
         width = self.heads * self.head_size
         queries = torch.arange(width).view(count, -1)
@@ -115,16 +114,16 @@ class Block:
 
     def neuron_units(self) -> Units:
         """The neurons of the feed-forward."""
-        each = torch.arange(self.neurons).view(-1, 1)
-        return Units(self.neurons, dict.fromkeys(self.layout.up, each), each, self.layout.down)
+        indices = torch.arange(self.neurons).view(-1, 1)
+        rows = dict.fromkeys(self.layout.up, indices)
+        return Units(self.neurons, rows, indices, self.layout.down)
 
 
 def known_blocks(module: PreTrainedModel) -> tuple[Block, ...]:
-    """The transformer's layers with their attention and feed-forward found.
+    """The layers of a transformer, each with its layout.
 
     Raises:
-        ConfigError: it has several stacks of layers, or their projections are those of no known
-            layout.
+        ConfigError: the model has several stacks of layers, or no known layout matches them.
     """
     stack = find_stack(module)
     return tuple(
@@ -134,14 +133,14 @@ def known_blocks(module: PreTrainedModel) -> tuple[Block, ...]:
 
 
 def scoped_linears(module: PreTrainedModel, scope: str) -> dict[str, Linear]:
-    """Those of `block_linears` that a scope names.
+    """The Linear layers of the blocks that a scope selects.
 
     Args:
         module: a transformer.
         scope: "all", "attention", "ffn", or a pattern of full names such as "*.0.*".
 
     Raises:
-        ConfigError: the scope names no layer; or it is "all" and would leave other matrices alone.
+        ConfigError: the scope matches no layer; or it is "all" and the layers have other matrices.
     """
     linears = block_linears(module)
     if scope == "all" or not linears:
@@ -158,14 +157,14 @@ def scoped_linears(module: PreTrainedModel, scope: str) -> dict[str, Linear]:
     if not found:
         first, *_, last = linears
         raise ConfigError(
-            f"scope={scope} names no Linear layer; expected all, attention, ffn, or a pattern of "
+            f"scope={scope} matches no Linear layer; expected all, attention, ffn, or a pattern of "
             f"names from {first} to {last}"
         )
     return found
 
 
 def weight_matrix(part: Projection) -> Float[Tensor, "out in"]:
-    """The weight as [out, in]: a view, to be changed in place; of a factorized layer a product."""
+    """The weight as [out, in]: a view to change in place, or the product of a factorized layer."""
     if isinstance(part, LowRankLinear):
         product: Tensor = part.up.weight @ part.down.weight
         return product
@@ -181,30 +180,30 @@ def shape_of(part: Projection) -> tuple[int, int]:
 
 
 def every_linear(module: nn.Module) -> Iterator[tuple[str, Linear]]:
-    """Every Linear layer of a model by name: inside the blocks and outside."""
+    """Every Linear layer of a model by name, inside and outside the blocks."""
     for name, part in module.named_modules():
         if isinstance(part, LINEARS):
             yield name, part
 
 
 def _layout_of(module: PreTrainedModel, block: nn.Module) -> Layout:
-    """The layout whose projections are exactly the block's, and whose facts its attention has."""
+    """The layout with exactly the block's projections and its attention's attributes."""
     whole = {name for name, part in block.named_modules() if isinstance(part, LowRankLinear)}
     linears = {name for name, _ in every_linear(block)}
     present = whole | {name for name in linears if _parent(name) not in whole}
-    # Nystromformer's layers have those of BERT, and a convolution with a filter for each head.
+    # Nystromformer's layers have BERT's projections and a convolution with a filter per head.
     present |= {name for name, part in block.named_modules() if isinstance(part, _ConvNd)}
     present |= {name.partition(".")[2] for name in other_matrices(nn.ModuleList([block]))}
     for layout in LAYOUTS:
         if present == set(layout.projections):
-            wanted = {layout.head_size, *(name for name, _ in layout.attributes)}
-            if wanted <= set(vars(block.get_submodule(layout.attention))):
+            attributes = {layout.head_size, *(name for name, _ in layout.attributes)}
+            if attributes <= set(vars(block.get_submodule(layout.attention))):
                 return layout
     known = "; ".join(layout.families for layout in LAYOUTS)
     paths = ", ".join(sorted(present))
     raise ConfigError(
         f"the layers of {type(module).__name__} have weights at {paths}, "
-        f"which no known layout has ({known}); add theirs to compress/transformer/layouts.py"
+        f"which match no known layout ({known}); add one to compress/transformer/layouts.py"
     )
 
 

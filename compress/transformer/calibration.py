@@ -1,18 +1,18 @@
-"""Walks calibration rows through a model one layer at a time.
+"""Layer-wise calibration: runs calibration rows through a model one layer at a time.
 
-So the inputs of a layer are those it gets after the layers before it were pruned, as in the
-reference implementations of Wanda and SparseGPT, and memory holds one layer's inputs at a time.
+A layer's inputs are computed after the layers before it were pruned, as in the reference
+implementations of Wanda and SparseGPT, and memory holds the inputs of one layer at a time.
 
-Layers are walked in the order in which they run, whatever lists they stand in: an encoder before
-its decoder, the stages of a hierarchical model and what merges patches between them. Where each
-layer's input is an output of the layer before it (a chain), rows are passed on from layer to layer.
-Elsewhere each row runs through the model up to the layer, which is right for any model and slower.
+Layers are visited in order of execution: an encoder before its decoder, the stages of a
+hierarchical model with the Linear layers that merge patches between them. Where each layer's input
+is an output of the layer before it (a chain), activations are passed from layer to layer. Elsewhere
+each row runs through the model up to the layer, which is correct for any model and slower.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -30,18 +30,13 @@ if TYPE_CHECKING:
 
     from compress.interfaces import Processor, Split
 
-# Sends every calibration row through a layer as it stands, one a step.
+# Runs a layer in its current state on every calibration row, one row per iteration.
 Run: TypeAlias = Callable[[], Iterator[None]]
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A layer, or a Linear between layers.
-
-    Attributes:
-        name: its full name.
-        linears: the Linear layers in it, by full name.
-    """
+    """A layer, or a Linear between layers; with the Linear layers in it, by full name."""
 
     name: str
     module: nn.Module
@@ -49,7 +44,7 @@ class Unit:
 
 
 @torch.no_grad()
-def walk_layers(
+def calibrate_layerwise(
     module: PreTrainedModel,
     tokenizer: Processor,
     rows: Split,
@@ -57,10 +52,10 @@ def walk_layers(
 ) -> None:
     """Calls `visit(unit, run)` for each layer that runs, first to last.
 
-    Inside `visit`, iterating over `run()` sends every calibration row through the layer as it
-    stands; the next layer then gets the outputs of this one as `visit` left it. Each row runs
-    alone, so padding never enters a statistic. A layer that runs several times in one pass is
-    visited once, and `run()` sends each row through all of its runs.
+    Inside `visit`, iterating over `run()` runs the layer on every calibration row; the next layer
+    reads the outputs of this one as `visit` left it. Each row runs alone, so statistics never
+    include padding. A layer that runs several times in one forward pass is visited once, and
+    `run()` includes all of its executions.
     """
     inputs = _Rows(module, tokenizer, rows)
     with without_cache(module):
@@ -72,7 +67,7 @@ def walk_layers(
             visit(unit, partial(_run_through, module, unit.module, chain.runs, inputs))
 
 
-def walk_linears(
+def calibrate_linears(
     module: PreTrainedModel,
     tokenizer: Processor,
     rows: Split,
@@ -80,36 +75,36 @@ def walk_linears(
     gather: Callable[[Mapping[str, Linear], Run], dict[str, Tensor]],
     use: Callable[[str, Tensor], None],
 ) -> None:
-    """Calls `use(name, statistic)` for each Linear, in the order in which they run.
+    """Calls `use(name, statistic)` for each Linear, in order of execution.
 
-    The statistics of a layer are gathered once the layers before it were used, and each is freed
-    as soon as it was.
+    The statistics of a layer are computed after `use` was called for all layers before it, and
+    each is freed as soon as it was used.
 
     Args:
-        module: changes as `use` changes it.
+        module: `use` may change it.
         tokenizer: of the model.
-        rows: to run.
-        names: of Linear layers inside the model's layers.
-        gather: makes the statistics of the Linear layers of one layer, by name.
-        use: gets them.
+        rows: calibration rows.
+        names: Linear layers inside the model's layers.
+        gather: computes the statistics of the Linear layers of one layer, by name.
+        use: receives each name and statistic.
 
     Raises:
-        UserError: a Linear reads no calibration row.
+        UserError: a Linear runs on no calibration row.
     """
-    left = set(names)
+    missing = set(names)
 
     def visit(unit: Unit, run: Run) -> None:
-        wanted = {name: part for name, part in unit.linears.items() if name in left}
-        found = gather(wanted, run) if wanted else {}
-        for name in list(found):
-            use(name, found.pop(name))
-            left.discard(name)
+        linears = {name: part for name, part in unit.linears.items() if name in missing}
+        statistics = gather(linears, run) if linears else {}
+        for name in list(statistics):
+            use(name, statistics.pop(name))
+            missing.discard(name)
 
-    walk_layers(module, tokenizer, rows, visit)
-    if left:
+    calibrate_layerwise(module, tokenizer, rows, visit)
+    if missing:
         raise UserError(
-            f"{len(left)} Linear layers read none of the {len(rows)} calibration rows, such as "
-            f"{min(left)}; raise task.calibration_samples, or set a scope without them"
+            f"{len(missing)} Linear layers run on none of the {len(rows)} calibration rows, such "
+            f"as {min(missing)}; raise task.calibration_samples, or set a scope without them"
         )
 
 
@@ -117,43 +112,26 @@ def walk_linears(
 def capture_inputs(
     linears: Mapping[str, Linear], add: Callable[[str, Float[Tensor, "tokens in"]], None]
 ) -> Iterator[None]:
-    """Within it, `add(name, inputs)` gets the inputs of each of these Linear layers, as float32."""
+    """Calls `add(name, inputs)` with the float32 inputs of each of these Linear layers."""
 
-    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def pass_on(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            add(name, inputs[0].reshape(-1, inputs[0].shape[-1]).float())
+    def hook(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        add(name, inputs[0].reshape(-1, inputs[0].shape[-1]).float())
 
-        return pass_on
-
-    handles = [part.register_forward_pre_hook(hook(name)) for name, part in linears.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, part in linears.items():
+            hooks.enter_context(part.register_forward_pre_hook(partial(hook, name)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def input_norms(linears: Mapping[str, Linear], run: Run) -> dict[str, Float[Tensor, " in"]]:
     """‖X_j‖₂ over all calibration tokens, for each Linear by its name."""
-    squares: dict[str, Tensor] = {}
-
-    def add(name: str, inputs: Float[Tensor, "tokens in"]) -> None:
-        total = squares.setdefault(name, inputs.new_zeros(inputs.shape[1]))
-        total.add_(inputs.square().sum(dim=0))
-
-    _run_watched(linears, run, add)
+    squares = _input_sums(linears, run, Tensor.square)
     return {name: total.sqrt() for name, total in squares.items()}
 
 
 def input_sizes(linears: Mapping[str, Linear], run: Run) -> dict[str, Float[Tensor, " in"]]:
     """Σ |X_j| over all calibration tokens, for each Linear by its name."""
-    totals: dict[str, Tensor] = {}
-
-    def add(name: str, inputs: Float[Tensor, "tokens in"]) -> None:
-        totals[name] = totals.get(name, 0) + inputs.abs().sum(dim=0)
-
-    _run_watched(linears, run, add)
-    return totals
+    return _input_sums(linears, run, Tensor.abs)
 
 
 def input_moments(linears: Mapping[str, Linear], run: Run) -> dict[str, Float[Tensor, "in in"]]:
@@ -164,27 +142,30 @@ def input_moments(linears: Mapping[str, Linear], run: Run) -> dict[str, Float[Te
         columns = inputs.shape[1]
         if name not in moments:
             moments[name] = inputs.new_zeros(columns, columns)
-        moments[name].addmm_(inputs.T, inputs)  # in place: these are the largest things around
+        moments[name].addmm_(inputs.T, inputs)  # in place: these are the largest tensors here
 
-    _run_watched(linears, run, add)
+    with capture_inputs(linears, add):
+        for _ in run():
+            pass
     return moments
 
 
 def calibration_rows(
     module: PreTrainedModel, tokenizer: Processor, rows: Split
 ) -> Iterator[dict[str, Tensor]]:
-    """Each row as a batch of its own, on the model's device."""
+    """Each row as a batch of one, on the model's device."""
     yield from _Rows(module, tokenizer, rows)
 
 
 @contextmanager
 def without_cache(module: PreTrainedModel) -> Iterator[None]:
-    """Within it a decoder keeps no KV cache.
+    """Disables the KV cache.
 
-    A layer that runs again would find the keys and values of its first run, from before it was
-    pruned. The halves of an encoder-decoder can have configs of their own.
+    A layer that runs again would otherwise read keys and values from before it was pruned. Encoder
+    and decoder can have separate configs.
     """
-    configs = {id(part.config): part.config for part in module.modules() if _has_cache(part)}
+    found = (vars(part).get("config") for part in module.modules())
+    configs = {id(c): c for c in found if getattr(c, "use_cache", None) is not None}
     before = {key: config.use_cache for key, config in configs.items()}
     for config in configs.values():
         config.use_cache = False
@@ -196,7 +177,7 @@ def without_cache(module: PreTrainedModel) -> Iterator[None]:
 
 
 class _Rows:
-    """Rows that are tokenized once and made batches of one whenever they are wanted."""
+    """Rows that are tokenized once and collated into batches of one at each iteration."""
 
     def __init__(self, module: PreTrainedModel, tokenizer: Processor, rows: Split) -> None:
         self._module, self._tokenizer, self._rows = module, tokenizer, rows
@@ -211,7 +192,7 @@ class _Rows:
 def _walk_chain(
     module: PreTrainedModel, chain: Chain, inputs: _Rows, visit: Callable[[Unit, Run], None]
 ) -> None:
-    """Visits the layers of a chain, each with the outputs of the layer before as it was left."""
+    """Visits the layers of a chain, each on the outputs of the layer before it after its visit."""
     calls = [chain.record(module, row) for row in inputs]
     for index, name in enumerate(chain.names):
         unit = _unit(module, name)
@@ -231,14 +212,19 @@ def _unit(module: PreTrainedModel, name: str) -> Unit:
     return Unit(name, layer, found)
 
 
-def _run_watched(
-    linears: Mapping[str, Linear],
-    run: Run,
-    add: Callable[[str, Float[Tensor, "tokens in"]], None],
-) -> None:
+def _input_sums(
+    linears: Mapping[str, Linear], run: Run, function: Callable[[Tensor], Tensor]
+) -> dict[str, Float[Tensor, " in"]]:
+    """Σ function(X_j) over all calibration tokens, for each Linear by its name."""
+    totals: dict[str, Tensor] = {}
+
+    def add(name: str, inputs: Float[Tensor, "tokens in"]) -> None:
+        totals[name] = totals.get(name, 0) + function(inputs).sum(dim=0)
+
     with capture_inputs(linears, add):
         for _ in run():
             pass
+    return totals
 
 
 def _run_calls(layer: nn.Module, calls: list[list[Call]]) -> Iterator[None]:
@@ -254,8 +240,3 @@ def _run_through(
         with stop_after(layer, runs):
             run_until_reached(module, row)
         yield
-
-
-def _has_cache(part: nn.Module) -> bool:
-    config = vars(part).get("config")
-    return config is not None and getattr(config, "use_cache", None) is not None

@@ -1,17 +1,17 @@
-"""Which layers of a model pass their outputs straight on, and with what other arguments.
+"""Chains: runs of layers in which each layer reads the outputs of the layer before it.
 
-One row is run through the model while its layers are watched. A layer continues the chain of the
-layer before it where an argument is the very tensor that the other put out, unchanged since, and
-where no other argument depends on what the chain puts out: its outputs are changed in a second
-pass, and arguments that change with them end the chain. Masks, rotary embeddings and position
-biases differ between layers in many models, so every layer is called with its own.
+One row is run through the model with hooks on its layers. A layer continues the chain of the layer
+before it if one of its arguments is the tensor that the other returned, unmodified since, and if no
+other argument depends on the outputs of the chain: these are changed in a second pass, and an
+argument that changes with them ends the chain. Masks, rotary embeddings and position biases differ
+between layers in many models, so every layer is called with its own arguments.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class _Reached(Exception):
-    """Ends a forward pass once what was wanted of it is known."""
+    """Ends a forward pass early."""
 
 
 @dataclass
@@ -34,30 +34,29 @@ class Call:
     """Arguments of one call of a layer.
 
     Attributes:
-        leaves: tensors and other values, however deep they stand in the arguments; None for those
-            that the layer before will put out.
+        leaves: the flattened arguments; None for those that are outputs of the layer before.
     """
 
     leaves: list[Any]
     spec: TreeSpec
 
     def run(self, layer: nn.Module) -> list[Any]:
-        """Calls the layer; what it puts out, flat."""
+        """Calls the layer and returns its outputs, flattened."""
         positional, named = tree_unflatten(self.leaves, self.spec)
         return tree_leaves(layer(*positional, **named))
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Layers, each of which reads what the one before it puts out.
+    """Layers, each of which reads the outputs of the one before it.
 
     Attributes:
-        names: of the layers, in order of execution.
-        links: for each layer, by place among its arguments, the place among the outputs of the
-            layer before; of the first layer none.
-        runs: how often the layer runs in one forward pass; more than once only if it is alone.
-        repeatable: whether its calls can be run again by themselves; not where a layer runs more
-            than once, or changes its inputs in place.
+        names: the layers, in order of execution.
+        links: for each layer, index of an argument → index of that output of the layer before;
+            empty for the first layer.
+        runs: how often the layer runs in one forward pass; above 1 only in a chain of one layer.
+        repeatable: whether the layers can be called again outside a forward pass; not if a layer
+            runs more than once, or modifies its inputs in place.
     """
 
     names: tuple[str, ...]
@@ -66,7 +65,7 @@ class Chain:
     repeatable: bool = True
 
     def record(self, module: PreTrainedModel, row: dict[str, Tensor]) -> list[Call]:
-        """The call of each layer on one row; that of the first is complete."""
+        """The call of each layer on one row; the first one has all its arguments."""
         calls: list[Call] = []
         links = dict(zip(self.names, self.links, strict=True))
 
@@ -79,7 +78,7 @@ class Chain:
             if len(calls) == len(self.names):
                 raise _Reached
 
-        with _watched({name: module.get_submodule(name) for name in self.names}, catch):
+        with _hooked({name: module.get_submodule(name) for name in self.names}, catch):
             run_until_reached(module, row)
         return calls
 
@@ -87,16 +86,16 @@ class Chain:
 def find_chains(
     module: PreTrainedModel, layers: Mapping[str, nn.Module], row: dict[str, Tensor]
 ) -> list[Chain]:
-    """The layers that run on a row, in order of execution, in chains as long as can be.
+    """The layers that run on a row, in order of execution, in the longest possible chains.
 
     Args:
-        module: runs on the row; keeps no KV cache.
+        module: runs on the row; its KV cache is disabled.
         layers: disjoint parts of it, by name.
         row: a batch.
     """
     seen = _trace(module, layers, row, ())
     runs = Counter(event.name for event in seen)
-    alone = {event.name for event in seen if runs[event.name] > 1 or event.spoils_inputs}
+    alone = {event.name for event in seen if runs[event.name] > 1 or event.modifies_inputs}
     chains: list[Chain] = []
     start = 0
     while start < len(seen):
@@ -119,14 +118,14 @@ def find_chains(
 
 
 def run_until_reached(module: PreTrainedModel, row: dict[str, Tensor]) -> None:
-    """A forward pass, which a hook may end by what `stop_after` or `Chain.record` raise."""
+    """A forward pass that `stop_after` or `Chain.record` may end early."""
     with suppress(_Reached):
         module(**row)
 
 
 @contextmanager
 def stop_after(layer: nn.Module, runs: int) -> Iterator[None]:
-    """Within it, a forward pass ends once the layer has run so often."""
+    """Ends a forward pass once the layer has run `runs` times."""
     done = 0
 
     def count(*_: Any) -> None:
@@ -135,24 +134,21 @@ def stop_after(layer: nn.Module, runs: int) -> Iterator[None]:
         if done == runs:
             raise _Reached
 
-    handle = layer.register_forward_hook(count)
-    try:
+    with layer.register_forward_hook(count):
         yield
-    finally:
-        handle.remove()
 
 
 @dataclass
 class _Event:
-    """A call of a layer: what of its arguments the layer before put out, and all others."""
+    """A call of a layer: which arguments are outputs of the layer before, and all others."""
 
     name: str
     links: Mapping[int, int]
     others: list[Any]
-    spoils_inputs: bool = False
+    modifies_inputs: bool = False
 
     def equals(self, other: _Event) -> bool:
-        """Whether the other event is this one again, with equal arguments beside the links."""
+        """Whether both are calls of one layer, with equal arguments beside the links."""
         return (
             (self.name, self.links) == (other.name, other.links)
             and len(self.others) == len(other.others)
@@ -166,7 +162,7 @@ def _trace(
     row: dict[str, Tensor],
     changed: Collection[str],
 ) -> list[_Event]:
-    """Every call of a layer in one pass, in which some layers put out other numbers."""
+    """Every call of a layer in one pass, in which the outputs of `changed` layers are altered."""
     events: list[_Event] = []
 
     def catch(name: str, positional: Any, named: Any, outputs: list[Any]) -> None:
@@ -174,77 +170,73 @@ def _trace(
         links = _links(leaves, outputs)
         events.append(_Event(name, links, [v for i, v in enumerate(leaves) if i not in links]))
 
-    def spoilt() -> None:
-        events[-1].spoils_inputs = True
+    def modified() -> None:
+        events[-1].modifies_inputs = True
 
-    with _watched(layers, catch, changed, spoilt):
+    with _hooked(layers, catch, changed, modified):
         module(**row)
     return events
 
 
 @contextmanager
-def _watched(
+def _hooked(
     layers: Mapping[str, nn.Module],
     catch: Callable[[str, Any, Any, list[Any]], None],
     changed: Collection[str] = (),
-    spoilt: Callable[[], None] = lambda: None,
+    modified: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:
-    """Within it, `catch(name, positional, named, outputs)` gets each call of a layer.
+    """Calls `catch(name, positional, named, outputs)` before each call of a layer.
 
-    `outputs` are those of the call before, of whatever layer, but for tensors that changed since;
-    no others are kept. `changed` names layers whose outputs are to be others. `spoilt()` is called
-    after a call that changed its inputs in place.
+    `outputs` are those of the previous call of any layer, None for tensors modified since. The
+    outputs of `changed` layers are altered. `modified()` is called after a call that modified its
+    inputs in place.
     """
     outputs: list[tuple[Any, int]] = []
     inputs: list[tuple[Any, int]] = []
 
     def before(name: str, _: nn.Module, positional: Any, named: Any) -> None:
         inputs[:] = _versions((positional, named))
-        catch(name, positional, named, [v if _version(v) == age else None for v, age in outputs])
+        catch(name, positional, named, [v if _version(v) == old else None for v, old in outputs])
 
     def after(name: str, _: nn.Module, __: Any, output: Any) -> Any:
-        if any(_version(value) != age for value, age in inputs):
-            spoilt()
+        if any(_version(value) != old for value, old in inputs):
+            modified()
         inputs.clear()
         if name in changed:
-            output = tree_map(_other, output)
+            output = tree_map(_altered, output)
         outputs[:] = _versions(output)
         return output
 
-    handles = []
-    for name, layer in layers.items():
-        handles.append(layer.register_forward_pre_hook(partial(before, name), with_kwargs=True))
-        handles.append(layer.register_forward_hook(partial(after, name)))
-    try:
+    with ExitStack() as hooks:
+        for name, layer in layers.items():
+            hook = partial(before, name)
+            hooks.enter_context(layer.register_forward_pre_hook(hook, with_kwargs=True))
+            hooks.enter_context(layer.register_forward_hook(partial(after, name)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _versions(values: Any) -> list[tuple[Any, int]]:
-    """All values, however deep, each with its age."""
+    """All values of a tree, each with its version."""
     return [(value, _version(value)) for value in tree_leaves(values)]
 
 
 def _version(value: Any) -> int:
-    """How often a tensor was changed in place."""
+    """How often a tensor was modified in place."""
     return value._version if isinstance(value, Tensor) else 0
 
 
-def _other(value: Any) -> Any:
-    """Other numbers of the same kind."""
+def _altered(value: Any) -> Any:
     return value * 1.5 if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def _links(leaves: Iterable[Any], outputs: list[Any]) -> dict[int, int]:
-    """By place of an argument that is an output, the place of that output."""
+    """Index of each argument that is an output → index of that output."""
     places = {id(value): place for place, value in enumerate(outputs) if isinstance(value, Tensor)}
     return {i: places[id(leaf)] for i, leaf in enumerate(leaves) if id(leaf) in places}
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """Whether two arguments are alike; of objects whose insides are not known, never."""
+    """Whether two arguments are equal; false for objects of unknown types."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return a.shape == b.shape and torch.equal(a, b)
     known = (bool, int, float, str, type(None), torch.dtype, torch.device)

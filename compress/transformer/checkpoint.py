@@ -1,4 +1,4 @@
-"""A checkpoint as the first model of a run: read, and held against the task's rows before work."""
+"""Loading a checkpoint as the first model of a run, checked against the task's rows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from compress.transformer.padding import fit_padding_, logits_of
 from compress.transformer.pretrained import head_of, load_pretrained, read_config
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel
 
-    from compress.interfaces import Processor, Split, TrainingData
+    from compress.interfaces import Processor, TrainingData
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +26,11 @@ def read_checkpoint(
 
     Args:
         path: a folder or a GGUF file; see `load_pretrained`.
-        data: the rows, of which those for calibration are tried.
-        trained: whether training follows: then the head may be one for other classes, or none.
+        data: the task's rows; the calibration rows are run.
+        trained: whether training follows: the head may then be for other classes, or missing.
 
     Raises:
-        UserError: it cannot be read, or does not go with the rows.
+        UserError: the checkpoint cannot be read, or does not match the rows.
     """
     config = read_config(path)
     if not trained:
@@ -45,14 +44,14 @@ def read_checkpoint(
 
 
 def check_classes(where: str, config: PreTrainedConfig, data: TrainingData) -> None:
-    """Checks that a checkpoint's outputs stand for the task's classes, in whatever order.
+    """Checks that a checkpoint's outputs are the task's classes, in any order.
 
     Raises:
-        UserError: they do not.
+        UserError: they are not.
     """
-    wanted = data.problem.config()
-    if wanted:
-        class_order(where, config, wanted)
+    expected = data.problem.config()
+    if expected:
+        class_order(where, config, expected)
 
 
 def fit_to_rows_(
@@ -64,28 +63,30 @@ def fit_to_rows_(
     *,
     trained: bool,
 ) -> dict[str, Any]:
-    """Makes a model say the task's classes in their order, and of each row what it says alone.
+    """Puts a model's outputs in the order of the task's classes and makes padding change no logits.
 
     Args:
-        where: names the checkpoint in errors.
-        module: changes in place; in eval mode, with the task's names in its config.
-        tokenizer: changes in place.
-        config: the checkpoint's own, with its own names.
-        data: the rows, of which those for calibration are tried.
-        trained: whether training follows: then outputs may stand for anything.
+        where: name of the checkpoint in error messages.
+        module: modified in place; in eval mode, with the task's class names in its config.
+        tokenizer: modified in place.
+        config: the checkpoint's original config, with its own class names.
+        data: the task's rows; the calibration rows are run.
+        trained: whether training follows: the outputs may then be for other classes.
 
     Returns:
-        What was changed, for the record; mostly nothing.
+        What was changed, for the record; usually nothing.
 
     Raises:
-        UserError: the model does not go with the rows.
+        UserError: the model does not match the rows.
     """
     if head_of(module) == "language_model":
         return {}  # its windows are never padded, and its outputs are its own tokens
     notes: dict[str, Any] = {}
     if module.main_input_name == "input_ids":
         notes |= fit_padding_(where, module, tokenizer, data.calibration)
-    batch = _first_rows(data.calibration, tokenizer)
+    rows = data.calibration
+    encoded = rows.encode(tokenizer).remove_columns("length")
+    batch = rows.collate(tokenizer, [encoded[row] for row in range(min(2, len(rows)))])
     logits_of(where, module, batch)
     try:
         order, by_name = class_order(where, config, data.problem.config())
@@ -94,16 +95,10 @@ def fit_to_rows_(
             raise
         return notes
     if not by_name and not trained:
-        notes["classes"] = "the checkpoint names none: taken in the task's order"
-        log.info("%s names no classes: its outputs are taken in the task's order", where)
+        notes["classes"] = "not named in the checkpoint: assumed to be in the task's order"
+        log.info("%s names no classes: its outputs are assumed to be in the task's order", where)
     if list(order) != sorted(order):
         reorder_outputs_(where, module, order, batch)
         notes["class_order"] = list(order)
         log.info("%s has the task's classes in another order: outputs %s", where, list(order))
     return notes
-
-
-def _first_rows(rows: Split, tokenizer: Processor) -> dict[str, Tensor]:
-    """A batch of two."""
-    encoded = rows.encode(tokenizer).remove_columns("length")
-    return rows.collate(tokenizer, [encoded[row] for row in range(min(2, len(rows)))])

@@ -1,7 +1,6 @@
-"""From a name to the files of a model: a folder, a named offline package, or the hub.
+"""Files of a model by its name: a folder, an offline package, or the hub, in that order.
 
-The order is folder, offline package, hub: the package holds the hub's own bytes (its SHA-256 is
-checked), so finding it first changes no result.
+The offline package holds the same bytes as the hub (its SHA-256 is checked).
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ GGUF = ".gguf"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
-# By the names of transformers' tokenizers, vocab_files_names, beside the weights and the configs.
+# Weights, configs, and the vocab_files_names of transformers' tokenizers.
 HUB_PATTERNS = (
     "*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.codes", "*.tokenizer", "*.bpe",
     "*.tiktoken",
 )  # fmt: skip
-# Weights in formats that are refused, states of optimizers, code that is never run, and prose.
+# Weights in refused formats, optimizer states, code that is never run, and documentation.
 UNREAD = {
     ".bin", ".ckpt", ".gguf", ".h5", ".md", ".msgpack", ".onnx", ".ot", ".pickle", ".pkl", ".pt",
     ".pth", ".py", ".tflite",
@@ -45,17 +44,20 @@ OFFLINE_MODELS = {
 def find_model(name: str) -> Path:
     """The folder of a Hugging Face model, by path or hub id; or a GGUF file, by its path.
 
-    From the hub only safetensors, configs and tokenizer files are taken.
+    Only safetensors, configs and tokenizer files are downloaded from the hub.
 
     Raises:
-        UserError: it cannot be found, or the folder is not a model; says where it was looked for.
+        UserError: the model is not found, or the folder is not a model.
     """
     if name.endswith(GGUF):
-        return _gguf_file(Path(name))
+        if not Path(name).is_file():
+            raise UserError(f"{name} does not exist, or is not a file")
+        require(name, "gguf", "gguf")
+        return Path(name)
     if Path(name).is_dir():
         return _model_folder(Path(name))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise UserError(f"{name} is no folder; teacher and student paths are folders or hub ids")
+        raise UserError(f"{name} is not a directory; expected a directory or a hub id")
     package = OFFLINE_MODELS.get(name)
     if package is not None and (file := package.verified_file()) is not None:
         return _model_folder(file.parent)
@@ -63,10 +65,10 @@ def find_model(name: str) -> Path:
 
 
 def model_digest(folder: Path) -> str:
-    """SHA-256 over all files in a model folder that shape the model; or of a GGUF file.
+    """SHA-256 over all files of a model folder that can affect the model; or of a GGUF file.
 
-    These are all but the ones in `UNREAD` and those whose names begin with a dot: which files a
-    tokenizer is made of is up to its class.
+    All files count except suffixes in `UNREAD` and hidden files, because each tokenizer class
+    reads different files.
     """
     if folder.is_file():
         return file_digest(folder)
@@ -80,14 +82,14 @@ def model_digest(folder: Path) -> str:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether this names a file in a folder, and not one below or outside it."""
+    """Whether a name is a file name without a path."""
     return name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
 
 
 def _model_folder(folder: Path) -> Path:
-    """The folder itself, once it is sure to hold a config and safetensors weights."""
+    """The folder, checked to contain a config and safetensors weights."""
     if not (folder / CONFIG).is_file():
-        raise UserError(f"{folder} holds no model: it has no {CONFIG}")
+        raise UserError(f"{folder} is not a model folder: it has no {CONFIG}")
     if (folder / WEIGHTS).is_file():
         return folder
     if (folder / INDEX).is_file():
@@ -96,20 +98,20 @@ def _model_folder(folder: Path) -> Path:
     found = sorted(path.name for path in folder.glob("*.safetensors"))
     if found:
         raise UserError(
-            f"{folder} holds {', '.join(found[:3])}, expected {WEIGHTS}, or {INDEX} and what it "
-            "lists; a model that this program packed is read by teacher=artifact"
+            f"{folder} has {', '.join(found[:3])}, expected {WEIGHTS}, or {INDEX} and the files it "
+            "lists; a compress model folder is loaded by teacher=artifact"
         )
     raise UserError(
-        f"{folder} holds no *.safetensors weights; other formats can run code when they are "
-        "read and are refused: save the model again with safetensors"
+        f"{folder} has no *.safetensors weights; other formats can run code when loaded and are "
+        "refused: save the model again with safetensors"
     )
 
 
 def _check_shards(folder: Path) -> None:
-    """Refuses an index that lists files elsewhere: `model_digest` would not notice their changes.
+    """Checks that all files an index lists are in the folder, which is what `model_digest` covers.
 
     Raises:
-        UserError: it does, a file is missing, or the index is damaged.
+        UserError: a file is outside the folder or missing, or the index is damaged.
     """
     path = folder / INDEX
     try:
@@ -120,24 +122,16 @@ def _check_shards(folder: Path) -> None:
         raise UserError(f"{path} is damaged: {first_line(error)}") from error
     if not plain:
         outside = next((name for name in names if not is_plain_name(name)), "nothing")
-        raise UserError(f"{path} lists {outside}, expected names of files beside it")
+        raise UserError(f"{path} lists {outside}, expected names of files in the same folder")
     for name in names:
         if PurePath(name).suffix != ".safetensors":
             raise UserError(f"{path} lists {name}, expected *.safetensors files")
         if not (folder / name).is_file():
-            raise UserError(f"{folder / name} is missing, which {INDEX} lists")
-
-
-def _gguf_file(path: Path) -> Path:
-    """The file itself, once it is sure to be there and that it can be read."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist, or is no file")
-    require(str(path), "gguf", "gguf")
-    return path
+            raise UserError(f"{folder / name} is listed in {INDEX} and missing")
 
 
 def _hub_model(name: str) -> Path:
-    """A snapshot of a hub model: from the local hub cache if it is there, else downloaded."""
+    """A snapshot of a hub model: from the local hub cache, else downloaded."""
     import huggingface_hub
 
     patterns = list(HUB_PATTERNS)
@@ -147,7 +141,7 @@ def _hub_model(name: str) -> Path:
         )
         return Path(cached)
     except (OSError, ValueError):
-        pass  # Not in the cache: the hub is asked next.
+        pass  # not in the cache
     offline = ", ".join(f"{id} (pip install {p.requirement})" for id, p in OFFLINE_MODELS.items())
     where = "looked for a folder, an offline package, the local hub cache"
     if not sources.hub_answers():

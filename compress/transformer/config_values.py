@@ -1,7 +1,7 @@
-"""What a checkpoint's config.json says, held against what such a model can be before it is built.
+"""Range checks of a checkpoint's config.json, before the model is built.
 
-transformers checks the kind of most values. It does not check their range, so that a model without
-layers is built, one of a billion layers is still being built tomorrow, and NaN is found in a loss.
+transformers checks the type of most values and not their range: it would build a model without
+layers, take forever to build one with a billion layers, and fail on NaN only in the loss.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from compress.config.explain import shown
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-# By transformers' own names; configs may have others for them. Zero is none of a model.
+# Names of transformers, which configs may map to others; the values must be above 0.
 CORE = (
     "hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings",
     "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
@@ -27,19 +27,17 @@ CORE = (
 )  # fmt: skip
 SIZE = re.compile(r"(n|d|num)_.+|.+_(size|dim|layers?|heads?|positions?|embd|embeddings|channels)")
 LAYERS = re.compile(r"(.+_)?layers?")
-MOST_LAYERS = 10_000  # ten times those of the deepest transformers that were ever trained
+MOST_LAYERS = 10_000  # ten times as many as the deepest transformer ever trained
 RATE = re.compile(r".*(dropout|pdrop)(_prob|_rate)?")
-CHUNK = (
-    "chunk_size_feed_forward"  # the one number that transformers has everywhere and never checks
-)
+CHUNK = "chunk_size_feed_forward"  # in every config, and never checked by transformers
 LENGTH = 300  # characters of a library's message
 
 
 def check_values(folder: Path, config: PreTrainedConfig) -> None:
-    """Checks the values of a config and of those in it.
+    """Checks the values of a config and of its sub-configs.
 
     Raises:
-        UserError: one cannot be of a model; says which.
+        UserError: a value is out of range.
     """
     try:
         _check_values(config)
@@ -47,12 +45,12 @@ def check_values(folder: Path, config: PreTrainedConfig) -> None:
         raise UserError(f"{folder} has no usable config: {error}") from error
 
 
-def told(error: BaseException) -> str:
-    """What a library says of a folder, in a line; with the kind of error, if that tells more."""
-    words = " ".join(str(error).split())
-    words = words if len(words) <= LENGTH else f"{words[:LENGTH]}…"
-    plain = isinstance(error, OSError | ValueError) and words
-    return words if plain else f"{type(error).__name__}: {words}"
+def error_text(error: BaseException) -> str:
+    """A library's error message on one line; with the type unless OSError or ValueError."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= LENGTH else f"{text[:LENGTH]}…"
+    plain = isinstance(error, OSError | ValueError) and text
+    return text if plain else f"{type(error).__name__}: {text}"
 
 
 def _check_values(config: PreTrainedConfig) -> None:
@@ -73,7 +71,7 @@ def _check_values(config: PreTrainedConfig) -> None:
 
 
 def _check_value(name: str, value: Any, default: Any) -> None:
-    """One value, held against what the architecture has where a config says nothing."""
+    """Checks one value by its name and the architecture's default."""
     if isinstance(default, bool):
         if not isinstance(value, bool) and value is not None:
             raise UserError(f"{name} must be true or false, got {shown(value)}")

@@ -1,4 +1,4 @@
-"""A model's config on disk: what plain transformers would leave out is written all the same."""
+"""A model's config on disk, including the default labels that transformers leaves out."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ CONFIG = "config.json"
 
 
 def reread(config: PretrainedConfig) -> PretrainedConfig:
-    """A config as it is read back from what is written of it.
+    """A config after a round trip through config.json.
 
     Raises:
-        ValueError: it would be refused.
-        StrictDataclassError: likewise.
+        ValueError: transformers would refuse to read it.
+        StrictDataclassError: transformers would refuse to read it.
     """
     written = json.loads(config.to_json_string(use_diff=True))
     return type(config).from_dict({**written, **_labels(config)})
 
 
 def write_labels(config: PretrainedConfig, folder: Path) -> None:
-    """Adds the labels to the config that transformers wrote into a folder.
+    """Adds the labels to the config that transformers wrote to a folder.
 
-    It leaves out labels that are called as in any new config, LABEL_0 and LABEL_1, even where the
-    architecture's own default is another number of them: such a BART would be read with three.
+    transformers leaves out the default labels LABEL_0 and LABEL_1, even if the architecture has
+    another default number of labels: such a BART would be read with three.
     """
     path = folder / CONFIG
     written = {**json.loads(path.read_bytes()), **_labels(config)}

@@ -1,4 +1,4 @@
-"""Which share of a model a method reached, as every record says of pruners and quantizers."""
+"""The share of a model's parameters that a pruner or quantizer changed, for the record."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def coverage(sizes: Mapping[str, int], reached: Collection[str]) -> dict[str, An
     """Notes for the history of a model.
 
     Args:
-        sizes: entries of each parameter that the method got, by name; shared ones once.
-        reached: names of those that it zeroed, cut, replaced or put into a format.
+        sizes: entries of each parameter before the method, by name; shared ones once.
+        reached: names of the parameters that it zeroed, resized, replaced or quantized.
     """
     total = sum(sizes.values())
     covered = sum(size for name, size in sizes.items() if name in reached)
@@ -26,12 +26,12 @@ def coverage(sizes: Mapping[str, int], reached: Collection[str]) -> dict[str, An
 def with_quantizer(
     model: CompressedModel, quantizer: Quantizer, weights: Iterable[tuple[str, Tensor]]
 ) -> tuple[Step, ...]:
-    """The history of a model and what its quantizer reached; that of none is no step.
+    """The history of a model with the coverage of its quantizer; unchanged if nothing is quantized.
 
     Args:
-        model: before it was put into the format.
-        quantizer: what it was put into.
-        weights: what is on disk, by name; reached are those that have another type than before.
+        model: before quantization.
+        quantizer: the numeric format.
+        weights: the weights on disk, by name; quantized ones have another type than before.
     """
     parameters = dict(model.module.named_parameters())
     reached = {
@@ -43,7 +43,7 @@ def with_quantizer(
     if not reached:
         return model.history
     notes = coverage({name: weight.numel() for name, weight in parameters.items()}, reached)
-    # What was trained for its format has a step already.
+    # A model that was trained for its format has a step already.
     if last.settings == quantizer.describe():
         return (*model.history[:-1], replace(last, notes={**last.notes, **notes}))
     return (*model.history, Step("quantizer", quantizer.describe(), notes=notes))

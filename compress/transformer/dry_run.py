@@ -1,7 +1,7 @@
-"""Running a skeleton: weights of zero that take no memory, and a batch that fits any model.
+"""Dry runs of a skeleton, with weights of zero that take no memory and a batch for any model.
 
-What comes out means nothing; but shapes that do not go together show before any work, and so does
-what a model passes from layer to layer.
+The outputs mean nothing, but a dry run finds shapes that do not match and shows what a model passes
+from layer to layer, before any work.
 """
 
 from __future__ import annotations
@@ -25,19 +25,18 @@ from compress.transformer.stacks import LINEARS, Linear, find_stack
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-ROWS, TOKENS = 1, 7  # of several rows, models without a token for padding refuse to classify
-PIXELS = 64  # of an image, where the model takes any number
+ROWS, TOKENS = 1, 7  # models without a padding token do not classify several rows
+PIXELS = 64  # height and width of an image, where the model accepts any
 LARGE = 2**20  # entries
 
 
 def weightless(module: PreTrainedModel, dtype: torch.dtype | None = None) -> PreTrainedModel:
-    """A copy that runs on the CPU; its weights are zeros that take next to no memory.
+    """A copy that runs on the CPU, with weights of zero that take almost no memory.
 
-    Linear layers and convolutions compute one output of theirs only: all of them would take nearly
-    all of the time.
+    Linear layers and convolutions compute only one of their outputs, to save time.
     """
-    made = copy.deepcopy(module).to("meta", dtype)
-    for part in made.modules():
+    copied = copy.deepcopy(module).to("meta", dtype)
+    for part in copied.modules():
         thin = isinstance(part, (*LINEARS, nn.Conv2d, nn.Embedding))
         for name, weight in part.named_parameters(recurse=False):
             setattr(part, name, nn.Parameter(_zeros(weight, thin), requires_grad=False))
@@ -47,14 +46,14 @@ def weightless(module: PreTrainedModel, dtype: torch.dtype | None = None) -> Pre
             vars(part)["forward"] = partial(_one_output, part)
         elif isinstance(part, nn.Conv2d) and part.groups == 1:
             vars(part)["forward"] = partial(_one_channel, part)
-    return made
+    return copied
 
 
 def any_batch(module: PreTrainedModel, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """An image of zeros, or a text of one token that ends as texts of the model end.
+    """A batch of one image of zeros, or of one text that ends with the model's end token.
 
     Args:
-        module: reads it.
+        module: a model or skeleton.
         dtype: of an image; None for float32.
     """
     config = module.config
@@ -65,9 +64,9 @@ def any_batch(module: PreTrainedModel, dtype: torch.dtype | None = None) -> dict
         channels = getattr(config, "num_channels", 3)
         return {"pixel_values": torch.zeros(ROWS, channels, height, width, dtype=dtype)}
     tokens = torch.zeros(ROWS, TOKENS, dtype=torch.long)
-    # Encoder-decoders classify a text by where it ends.
+    # Encoder-decoders classify a text at its end token.
     end = getattr(config, "eos_token_id", None)
-    # Some configs name a token of their architecture's first model, beyond a smaller vocabulary.
+    # Some configs keep the token of their architecture's first model, beyond a smaller vocabulary.
     if isinstance(end, int) and end < getattr(config, "vocab_size", 0):
         tokens[:, -1] = end
     return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
@@ -82,13 +81,13 @@ def check_runs(
     """Checks that a skeleton runs on a batch of texts or an image.
 
     Args:
-        module: stays as it is.
-        what: names it in the message.
-        dtype: of its weights; None for what they have.
-        autocast: what training mixes in; float32 for nothing.
+        module: not modified.
+        what: name of the model or setting in the message.
+        dtype: of the weights; None for their own.
+        autocast: type of mixed-precision training; float32 for none.
 
     Raises:
-        UserError: it does not; says why in the words of what failed.
+        UserError: the forward pass fails; with its error message.
     """
     try:
         mixed = autocast is not torch.float32
@@ -102,16 +101,16 @@ def check_runs(
 
 
 def check_layers_drop(module: PreTrainedModel, kept: Sequence[int], what: str) -> None:
-    """Checks that layers can be dropped, so that each one left reads what the one before puts out.
+    """Checks that each kept layer can read the outputs of the kept layer before it.
 
     Args:
-        module: a skeleton, before they are dropped.
+        module: a skeleton, before layers are dropped.
         kept: indices of the layers that stay.
-        what: asks for it, for the message.
+        what: the setting, for the message.
 
     Raises:
-        ConfigError: the model has not one stack of layers; or it does something between two of
-            them that would come to stand elsewhere, as DeBERTa-v2's convolution behind the first.
+        ConfigError: the model does not have exactly one stack of layers; or it computes something
+            between two of them that would move, as DeBERTa-v2's convolution after the first.
     """
     stack = find_stack(module)
     if stack.shared:
@@ -126,32 +125,32 @@ def check_layers_drop(module: PreTrainedModel, kept: Sequence[int], what: str) -
     fixed = [i for i, pair in enumerate(pairwise(layers), start=1) if pair not in joined]
     if fixed and list(kept[: fixed[-1]]) != list(range(fixed[-1])):
         raise ConfigError(
-            f"{what}: {type(module).__name__} changes what its layer {fixed[-1] - 1} puts out, so "
+            f"{what}: {type(module).__name__} changes the outputs of its layer {fixed[-1] - 1}, so "
             f"layers 0 to {fixed[-1] - 1} must stay; got {list(kept)}"
         )
 
 
 def _one_output(linear: Linear, inputs: Tensor) -> Tensor:
-    """Zeros of the shape and the type that a Linear puts out; fails as it would."""
+    """Zeros of the shape and type of a Linear's outputs; fails where the Linear would."""
     weight = linear.weight.T if isinstance(linear, Conv1D) else linear.weight
     bias = None if linear.bias is None else linear.bias[:1]
-    made = functional.linear(inputs, weight[:1], bias)
-    return made.new_zeros((*made.shape[:-1], len(weight)))
+    output = functional.linear(inputs, weight[:1], bias)
+    return output.new_zeros((*output.shape[:-1], len(weight)))
 
 
 def _one_channel(convolution: nn.Conv2d, inputs: Tensor) -> Tensor:
-    """Zeros as a convolution puts them out."""
+    """Zeros of the shape and type of a convolution's outputs."""
     weight = convolution.weight
     bias = None if convolution.bias is None else convolution.bias[:1]
-    made: Tensor = convolution._conv_forward(inputs, weight[:1].contiguous(), bias)
-    return made.new_zeros((*made.shape[:-3], len(weight), *made.shape[-2:]))
+    output: Tensor = convolution._conv_forward(inputs, weight[:1].contiguous(), bias)
+    return output.new_zeros((*output.shape[:-3], len(weight), *output.shape[-2:]))
 
 
 def _zeros(tensor: Tensor, thin: bool) -> Tensor:
-    """Zeros of the same shape; of large ones all rows of a matrix are one row."""
+    """Zeros of the same shape; the rows of a large matrix share the memory of one row."""
     shape = tensor.shape
     if len(shape) < 2 or not (thin or tensor.numel() > LARGE):
         return torch.zeros(shape, dtype=tensor.dtype)
-    # Kernels for stacks of experts want whole matrices: all of them are one.
+    # Kernels for stacks of experts need whole matrices: the experts share one.
     kept = 1 if len(shape) < 3 else len(shape) - 1
     return torch.zeros(shape[-kept:], dtype=tensor.dtype).expand(shape)

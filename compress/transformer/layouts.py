@@ -1,4 +1,4 @@
-"""The families of transformers that are known: where the projections of their blocks sit."""
+"""Layouts: where the projections of each supported family of transformers are in a block."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the projections of one family's blocks sit: paths inside a block.
+    """Paths of the projections inside one family's blocks.
 
     Attributes:
-        families: whose blocks these are, in words.
-        query: makes the queries. Where one projection makes queries, keys and values one after
-            the other, all three paths are equal.
-        key: makes the keys.
-        value: makes the values.
+        families: names of the architectures, for messages.
+        query: computes the queries. Where one projection computes queries, keys and values, all
+            three paths are equal.
+        key: computes the keys.
+        value: computes the values.
         output: reads the heads.
-        up: what makes the neurons of the feed-forward: one, or gate and up.
+        up: compute the neurons of the feed-forward: one projection, or gate and up.
         down: reads the neurons.
-        head_size: attribute of the attention module that holds the width of a head.
-        attributes: of the attention module, what it remembers of its shape: "heads" or "width"
-            (heads times head size) by attribute name. Kept true when heads go.
+        head_size: attribute of the attention module with the width of a head.
+        attributes: attributes of the attention module that store its shape: "heads" or "width"
+            (heads times head size) by attribute name; updated when heads are removed.
         neurons: the config's name for the width of the feed-forward.
-        shared_positions: whether one bias per head is shared by all blocks.
-        by_head: whether one projection makes query, key and value of the first head, then those of
-            the second, and so on; else all queries come first.
-        norms: paths of norms inside the attention module that are of the residual stream.
+        shared_positions: whether all blocks share one bias per head.
+        by_head: whether a fused projection has query, key and value of the first head, then of the
+            second, and so on; else all queries come first.
+        norms: paths of norms inside the attention module that belong to the residual stream.
     """
 
     families: str
@@ -49,12 +49,12 @@ class Layout:
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """The paths of those that make and read the heads."""
+        """The paths of the projections that compute and read the heads."""
         return tuple(dict.fromkeys((self.query, self.key, self.value, self.output)))
 
     @property
     def feed_forward(self) -> tuple[str, ...]:
-        """The paths of those that make and read the neurons."""
+        """The paths of the projections that compute and read the neurons."""
         return (*self.up, self.down)
 
     @property

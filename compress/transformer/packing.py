@@ -1,15 +1,15 @@
-"""Weights as integers: rows as int8, groups of a row as int4 with two codes in a byte. All pure.
+"""Quantization of weights: int8 per row, int4 per group of a row with two codes in a byte.
 
 int8: symmetric, one scale per row (Krishnamoorthi, arXiv:1806.08342, section 3.1).
 
 int4: rounded to nearest on a grid per group, as the baseline of Frantar et al., "GPTQ",
-arXiv:2210.17323, without that paper's updates of the weights that are left. Deviations: a row's
-last group is shorter where the group size does not divide the row, and scales are kept as
-bfloat16: two bytes each, and, unlike float16, with the whole range of float32. Zero is on every
-grid: a weight that is zero stays zero.
+arXiv:2210.17323, without that paper's updates of the remaining weights. Deviations: a row's last
+group is shorter where the group size does not divide the row, and scales are stored as bfloat16:
+two bytes each and, unlike float16, with the whole range of float32. Zero is on every grid: a weight
+that is zero stays zero.
 
-No scale is below the smallest normal float32, where steps would be coarser than the weights that
-they stand for: a group of weights below 1e-36 is off by at most that number instead.
+No scale is below the smallest normal float32, where steps would be coarser than the weights they
+represent: a group of weights below 1e-36 has an error of at most that number instead.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ LARGEST_CODE = 15
 SYMMETRIC_ZERO = 8
 SYMMETRIC_MAX = 7
 SMALLEST_SCALE = torch.finfo(torch.float32).tiny
-# Each of the few float32 operations between a weight and what its code stands for is off by 2⁻²⁴.
+# Each of the few float32 operations from weight to code and back has a relative error of 2⁻²⁴.
 FLOAT32_SLACK = 2**-21
-# bfloat16 has 8 significant bits: a scale is off by this share of itself.
+# bfloat16 has 8 significant bits: the relative error of a scale.
 BFLOAT16_ROUNDING = 2**-8
 
 
@@ -53,14 +53,14 @@ def quantize_groups(
 ]:
     """Codes q of 0..15, scales s and zero points z with W ≈ (q − z) · s.
 
-    Symmetric: s = max|W| / 7, z = 8. Asymmetric, with both ends of a group's range widened to
-    hold zero: s = (max W − min W) / 15, z = round(−min W / s). Off by half a step at most, and at
-    the ends of an asymmetric range by as much more as bfloat16 rounds 15 steps.
+    Symmetric: s = max|W| / 7, z = 8. Asymmetric, with each group's range extended to include zero:
+    s = (max W − min W) / 15, z = round(−min W / s). The error is at most half a step, and at the
+    ends of an asymmetric range also the bfloat16 rounding of 15 steps.
 
     Args:
-        weight: what to quantize.
+        weight: float weights.
         group_size: consecutive weights of a row that share a scale.
-        symmetric: whether zero lies in the middle of each grid.
+        symmetric: whether zero is the middle of each grid.
     """
     grouped = in_groups(weight, group_size)
     scale = _scale(_step(grouped, symmetric))
@@ -78,11 +78,7 @@ def quantize_groups(
 def group_bound(
     weight: Float[Tensor, "rows columns"], group_size: int, *, symmetric: bool
 ) -> Float[Tensor, "rows columns"]:
-    """The largest error of `quantize_groups`, for each weight.
-
-    Half a step as bfloat16 rounds it, and at the ends of an asymmetric range as much more as it
-    rounds 15 steps.
-    """
+    """The largest error of `quantize_groups`, for each weight; see there."""
     grouped = in_groups(weight, group_size)
     half = 0.5 * (1 + BFLOAT16_ROUNDING) + LARGEST_CODE * FLOAT32_SLACK
     share = half if symmetric else half + LARGEST_CODE * BFLOAT16_ROUNDING
@@ -97,9 +93,9 @@ def dequantize_groups(
     group_size: int,
     columns: int,
 ) -> Float[Tensor, "... columns"]:
-    """What packed codes stand for: (q − z) · s, in float32."""
+    """The weights of packed codes: (q − z) · s, in float32."""
     values = torch.arange(LARGEST_CODE + 1, dtype=torch.float32, device=packed.device)
-    # In place: fresh memory for every step would take longer than the arithmetic.
+    # In place: new memory for every step would take longer than the arithmetic.
     grouped = in_groups(look_up_codes(packed, values)[..., :columns], group_size)
     grouped.sub_(zero if isinstance(zero, int) else zero[..., None])
     grouped.mul_(scale[..., None])
@@ -109,16 +105,16 @@ def dequantize_groups(
 def center_groups(
     codes: UInt8[Tensor, "... columns"], zero: UInt8[Tensor, "... groups"] | int, group_size: int
 ) -> Int8[Tensor, "... columns"]:
-    """Codes counted from their zero point, q − z: zero where the weight is zero."""
+    """Codes relative to their zero point, q − z: zero where the weight is zero."""
     grouped = in_groups(codes.to(torch.int8), group_size)
     grouped = grouped - (zero if isinstance(zero, int) else zero[..., None].to(torch.int8))
     return grouped.flatten(-2)[..., : codes.shape[-1]]
 
 
 def in_groups(x: Tensor, group_size: int) -> Tensor:
-    """[..., columns] as [..., groups, group size], the last group filled up with zeros.
+    """[..., columns] as [..., groups, group size], the last group padded with zeros.
 
-    A view where nothing is filled up; one group of its own length where a row is shorter.
+    A view where nothing is padded; a row shorter than a group is one group of its own length.
     """
     size = min(group_size, x.shape[-1])
     missing = -x.shape[-1] % size
@@ -127,7 +123,7 @@ def in_groups(x: Tensor, group_size: int) -> Tensor:
 
 
 def group_count(columns: int, group_size: int) -> int:
-    """Groups in a row, a shorter last one counted."""
+    """Groups in a row, including a shorter last one."""
     return -(-columns // group_size)
 
 
@@ -137,24 +133,24 @@ def packed_size(columns: int) -> int:
 
 
 def pack_codes(codes: UInt8[Tensor, "... columns"]) -> UInt8[Tensor, "... bytes"]:
-    """Two codes in each byte, the first in the upper half; an odd row ends in half a byte of 0."""
+    """Two codes in each byte, the first in the upper half; odd rows are padded with 0."""
     padded = functional.pad(codes, (0, codes.shape[-1] % 2))
     pairs = padded.reshape(*padded.shape[:-1], -1, 2)
     return pairs[..., 0] << 4 | pairs[..., 1]
 
 
 def unpack_codes(packed: UInt8[Tensor, "... bytes"], columns: int) -> UInt8[Tensor, "... columns"]:
-    """The codes that `pack_codes` packed."""
+    """The inverse of `pack_codes`."""
     return torch.stack([packed >> 4, packed & 15], dim=-1).flatten(-2)[..., :columns]
 
 
 def look_up_codes(
     packed: UInt8[Tensor, "... bytes"], values: Float[Tensor, " 16"]
 ) -> Float[Tensor, "... columns"]:
-    """The value of each packed code, two for every byte; a new tensor.
+    """The value of each packed code, in a new tensor.
 
-    A byte is looked up at once, as eight bytes that are two float32 values: many times faster than
-    to take the codes apart.
+    Each byte is looked up as eight bytes, which are two float32 values: many times faster than
+    unpacking the codes first.
     """
     byte = torch.arange(256, device=packed.device)
     pairs = torch.stack([values[byte >> 4], values[byte & 15]], dim=1).view(torch.int64)[:, 0]
@@ -168,11 +164,11 @@ def _step(
     """The distance between two neighbors on each group's grid, in float32."""
     if symmetric:
         return grouped.abs().amax(dim=-1) / SYMMETRIC_MAX
-    # Divided first: the range of very large weights is more than float32 holds.
+    # Divided first: the range of very large weights would overflow float32.
     ends = (grouped / LARGEST_CODE).aminmax(dim=-1)
     return ends.max.clamp(min=0) - ends.min.clamp(max=0)
 
 
 def _scale(step: Float[Tensor, ...]) -> Float[Tensor, ...]:
-    """As bfloat16, and 1 where all weights are zero."""
+    """A step as a bfloat16 scale, 1 where all weights are zero."""
     return torch.where(step > 0, step.clamp_min(SMALLEST_SCALE), 1.0).to(torch.bfloat16)

@@ -1,4 +1,4 @@
-"""How long a text may be: what a model's table of positions has rows for."""
+"""The maximum length of a text, by a model's table of positions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def position_count(module: PreTrainedModel) -> int | None:
-    """The most tokens of one text; None where there is no limit, as for images.
+    """The maximum number of tokens of one text; None without a limit, as for images.
 
-    RoBERTa and MPNet count positions from behind the padding's row. XLNet says -1 for none; what
-    the config of DeBERTa says is no limit where it has relative positions alone.
+    RoBERTa and MPNet count positions from the row after the padding's. XLNet has -1 for no limit;
+    DeBERTa has no limit if it has relative positions only, whatever its config contains.
     """
     config = module.config
     limit: int | None = getattr(config, "max_position_embeddings", None)
@@ -30,7 +30,7 @@ def position_count(module: PreTrainedModel) -> int | None:
 
 
 def padding_position(module: PreTrainedModel) -> int | None:
-    """The number of the padding token that positions are counted from; None if from 0."""
+    """The id of the padding token that positions are counted from; None if from 0."""
     paddings = (
         part.padding_idx
         for name, part in module.named_modules()
@@ -42,14 +42,10 @@ def padding_position(module: PreTrainedModel) -> int | None:
 
 
 def check_length(batch: Mapping[str, Tensor], limit: int | None) -> None:
-    """Refuses a batch that is too long; a runtime may give numbers for it all the same.
-
-    Args:
-        batch: inputs of a model.
-        limit: `position_count` of the model.
+    """Refuses a batch longer than `position_count`, for which runtimes may return garbage.
 
     Raises:
-        UserError: it is longer than that.
+        UserError: the batch is too long.
     """
     tokens = batch.get("input_ids")
     if tokens is not None and limit is not None and tokens.shape[1] > limit:

@@ -68,7 +68,7 @@ def test_scope_leaves_the_others_alone(
 
 
 def test_a_scope_without_layers_is_refused(teacher: CompressedModel) -> None:
-    with pytest.raises(ConfigError, match="scope=decoder names no Linear layer; expected all,"):
+    with pytest.raises(ConfigError, match="scope=decoder matches no Linear layer; expected all,"):
         pruner("wanda", "pruner.scope=decoder").check(teacher.module)
 
 

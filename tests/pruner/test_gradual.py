@@ -184,5 +184,5 @@ def test_bad_settings_are_refused(override: str, reason: str) -> None:
 
 
 def test_a_scope_that_names_nothing_is_refused(teacher: CompressedModel) -> None:
-    with pytest.raises(ConfigError, match="scope=decoder names no Linear layer"):
+    with pytest.raises(ConfigError, match="scope=decoder matches no Linear layer"):
         gradual("pruner.scope=decoder").check(teacher.module)

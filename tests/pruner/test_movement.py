@@ -16,7 +16,7 @@ from compress.interfaces import CompressedModel, StageContext
 from compress.measure.sparsity import check_history
 from compress.pruner.components.masks import keep_highest
 from compress.pruner.magnitude import Magnitude
-from compress.pruner.movement import LearntMask, Movement, keep_with_ties
+from compress.pruner.movement import LearnedMask, Movement, keep_with_ties
 from compress.training import train
 from compress.transformer.blocks import block_linears, scoped_linears
 from tests.configs import settings_of
@@ -36,8 +36,8 @@ def movement(*overrides: str) -> Movement:
     return made
 
 
-def masks_in(module: nn.Module) -> list[LearntMask]:
-    return [part for part in module.modules() if isinstance(part, LearntMask)]
+def masks_in(module: nn.Module) -> list[LearnedMask]:
+    return [part for part in module.modules() if isinstance(part, LearnedMask)]
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_gradients_by_hand(kind: type[nn.Module]) -> None:
     layer = kind(2, 2)
     layer.weight = nn.Parameter(turn(weight).clone())
     nn.init.zeros_(layer.get_parameter("bias"))
-    learned = LearntMask(layer.get_parameter("weight"))
+    learned = LearnedMask(layer.get_parameter("weight"))
     parametrize.register_parametrization(layer, "weight", learned)
     learned.mask = turn(mask)
     y = layer(torch.tensor([[1.0, 2.0]]))
@@ -93,7 +93,7 @@ def test_moving_away_from_zero_outranks_being_large() -> None:
     """Gradient descent on L = −w₁ + w₂ grows the small w₁ and shrinks the large w₂."""
     layer = nn.Linear(2, 1, bias=False)
     layer.weight = nn.Parameter(torch.tensor([[0.1, 2.0]]))
-    learned = LearntMask(layer.weight)
+    learned = LearnedMask(layer.weight)
     parametrize.register_parametrization(layer, "weight", learned)
     optimizer = torch.optim.SGD([*layer.parameters(), learned.scores], lr=0.1)
     for _ in range(3):
@@ -283,5 +283,5 @@ def test_bad_settings_are_refused(overrides: list[str], reason: str) -> None:
 
 
 def test_a_scope_that_names_nothing_is_refused(teacher: CompressedModel) -> None:
-    with pytest.raises(ConfigError, match="scope=decoder names no Linear layer"):
+    with pytest.raises(ConfigError, match="scope=decoder matches no Linear layer"):
         movement("pruner.scope=decoder").check(teacher.module)

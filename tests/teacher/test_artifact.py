@@ -121,7 +121,7 @@ def test_other_classes_are_refused(
 ) -> None:
     settings = ArtifactTeacher(folder=str(write(teacher, tmp_path / "model", "none")))
     other = replace(data, problem=Classification(("glad", "bad")))
-    with pytest.raises(UserError, match="has other classes than the task: sad, glad instead of gl"):
+    with pytest.raises(UserError, match="has the classes sad, glad, expected the task's: gl"):
         settings.load(other, device, seed=0)
 
 

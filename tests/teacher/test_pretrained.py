@@ -40,7 +40,7 @@ def test_zero_epochs_take_the_model_as_it_is(
 
 
 def test_an_encoder_is_no_language_model(local: PretrainedTeacher) -> None:
-    with pytest.raises(UserError, match="that goes by the tokens before, got bert; allowed are"):
+    with pytest.raises(UserError, match="a causal language model, got bert; allowed: "):
         local.skeleton("language_model")
 
 

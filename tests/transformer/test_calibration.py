@@ -10,11 +10,11 @@ from compress.config.errors import UserError
 from compress.transformer.calibration import (
     Run,
     Unit,
+    calibrate_layerwise,
+    calibrate_linears,
     calibration_rows,
     capture_inputs,
     input_norms,
-    walk_layers,
-    walk_linears,
 )
 from compress.transformer.chains import find_chains
 from compress.transformer.stacks import LINEARS, block_linears, layer_units
@@ -75,7 +75,7 @@ def test_statistics_are_those_of_whole_passes_over_the_changed_layers_before(nam
             found[linear] = norm.square()
         change_(unit.module)
 
-    walk_layers(module, None, rows, visit)
+    calibrate_layerwise(module, None, rows, visit)
     expected = reference_(twin, list(calibration_rows(twin, None, rows)))
     assert list(found) == list(expected), "in order of execution"
     assert set(found) == set(block_linears(module))
@@ -87,7 +87,7 @@ def test_statistics_are_those_of_whole_passes_over_the_changed_layers_before(nam
 def test_a_walk_leaves_the_config_as_it_was(name: str) -> None:
     module = structure(name)
     before = module.config.to_dict()
-    walk_layers(module, None, rows_of(module, 2), lambda unit, run: None)
+    calibrate_layerwise(module, None, rows_of(module, 2), lambda unit, run: None)
     assert module.config.to_dict() == before
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
 
@@ -138,7 +138,7 @@ def test_a_layer_that_spoils_its_inputs_is_run_by_the_whole_model() -> None:
 def test_a_linear_that_reads_no_row_is_named() -> None:
     module = structure("bert")
     module.bert.encoder.layer[1].unused = nn.Linear(4, 4)
-    with pytest.raises(UserError, match=r"1 Linear layers read none of the 5 .*layer\.1\.unused"):
-        walk_linears(
+    with pytest.raises(UserError, match=r"1 Linear layers run on none of the 5 .*layer\.1\.unused"):
+        calibrate_linears(
             module, None, rows_of(module), block_linears(module), input_norms, lambda *_: None
         )

@@ -92,10 +92,10 @@ def test_each_row_gets_the_logits_of_plain_transformers(
 @pytest.mark.parametrize(
     ("names", "problem", "reason"),
     [
-        (("cat", "dog"), Classification(("sad", "glad")), "has other classes than the task: cat, "),
+        (("cat", "dog"), Classification(("sad", "glad")), "has the classes cat, "),
         (("one",), Classification(("sad", "glad")), "has no head for 2 classes (sad, glad), but o"),
         (("a", "b", "c"), Classification(("sad", "glad")), "has no head for 2 classes"),
-        (("a", "c"), MultiLabel(("a", "b")), "has other classes than the task: a, c instead of a"),
+        (("a", "c"), MultiLabel(("a", "b")), "has the classes a, c, expected the task's: a"),
         (("a", "b"), Regression("stars"), "has no head for 1 classes (stars), but one for 2"),
     ],
 )
@@ -228,7 +228,7 @@ def spoiled(folder: Path, how: str) -> str:
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
-        ("classes", "has other classes than the task: cat, dog instead of"),
+        ("classes", "has the classes cat, dog, expected the task's:"),
         ("padding", "depends on the padding beside it"),
         ("weights", "its logits are not finite"),
         ("head", "has no head for 2 classes"),

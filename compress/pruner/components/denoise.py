@@ -115,11 +115,7 @@ class Denoise(Settings):
     min: NotNegativeInt
 
     def __post_init__(self) -> None:
-        """Checks that the values go together.
-
-        Raises:
-            ConfigError: they do not.
-        """
+        """Checks that the values go together."""
         super().__post_init__()
         if self.min and self.method != "hard":
             raise ConfigError(

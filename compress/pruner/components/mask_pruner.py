@@ -1,4 +1,4 @@
-"""Pruners that set weights to zero: what is left of a method is its score."""
+"""Base classes of pruners that set weights to zero: a method only defines its score."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from compress.pruner.components.masks import (
     masks_together,
 )
 from compress.transformer.blocks import scoped_linears, weight_matrix
-from compress.transformer.calibration import input_norms, walk_linears
+from compress.transformer.calibration import calibrate_linears, input_norms
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,22 +51,18 @@ class SparsePruner(BasePruner, ABC):
     pattern: str | None
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be, or two contradict each other.
-        """
+        """Checks the values."""
         super().__post_init__()
         check_pattern(self, self.pattern, self.sparsity)
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
-        """The same skeleton; raises a ConfigError if scope or pattern do not fit it."""
+        """The unchanged skeleton; raises a ConfigError if scope or pattern do not fit it."""
         check_pattern_fits(self.pattern, scoped_linears(skeleton, self.scope))
         return skeleton
 
     @final
     def promised_patterns(self, module: PreTrainedModel) -> dict[str, tuple[int, int]]:
-        """The pattern for every layer in scope, whatever the method did to it."""
+        """The pattern for every layer in scope."""
         if self.pattern is None:
             return {}
         pattern = parse_pattern(f"{type(self).__name__}.pattern", self.pattern)
@@ -88,11 +84,7 @@ class MaskPruner(SparsePruner, ABC):
     threshold: Annotated[str, OneOf((ROW, LAYER, GLOBAL))]
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be, or two contradict each other.
-        """
+        """Checks the values."""
         super().__post_init__()
         if self.calibrated and self.threshold == GLOBAL:
             name = type(self).__name__
@@ -124,7 +116,7 @@ class MaskPruner(SparsePruner, ABC):
 
         if self.calibrated:
             rows = ctx.data.calibration
-            walk_linears(work.module, work.tokenizer, rows, linears, input_norms, mask_)
+            calibrate_linears(work.module, work.tokenizer, rows, linears, input_norms, mask_)
             return
         ones = {name: torch.ones(weight_matrix(part).shape[1]) for name, part in linears.items()}
         if self.threshold == GLOBAL:

@@ -34,11 +34,7 @@ class RankRule(Settings):
     max: PositiveInt | None
 
     def __post_init__(self) -> None:
-        """Checks that the limits leave a rank.
-
-        Raises:
-            ConfigError: they do not.
-        """
+        """Checks that the limits leave a rank."""
         super().__post_init__()
         if self.max is not None and self.max < self.min:
             raise ConfigError(
@@ -85,7 +81,7 @@ def break_even(shape: tuple[int, int]) -> int:
 
 
 def saves(rank: int, shape: tuple[int, int]) -> bool:
-    """Whether a layer of this rank has fewer weights than a whole one. Rank 0 is no layer."""
+    """Whether a layer of this rank has fewer weights than a whole one; false for rank 0."""
     return 0 < rank <= break_even(shape)
 
 

@@ -58,11 +58,7 @@ class Span(Settings):
     end: UnitInterval
 
     def __post_init__(self) -> None:
-        """Checks that the span has a length.
-
-        Raises:
-            ConfigError: it has none.
-        """
+        """Checks that the span has a length."""
         super().__post_init__()
         if self.start >= self.end:
             name = type(self).__name__

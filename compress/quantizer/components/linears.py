@@ -1,4 +1,4 @@
-"""What the formats for Linear weights have in common."""
+"""Base classes of the formats for Linear weights."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ class LinearFormat(Quantizer, TorchFormat):
     embeddings: Annotated[str, OneOf(CHOICES)]
 
     def check(self, skeleton: PreTrainedModel) -> None:
-        """Refuses embeddings that the model does not have or that cannot be quantized.
+        """Checks that the layers have only Linear layers and the embeddings can be quantized.
 
         Raises:
-            ConfigError: that is the case; or the model's layers have weights that are no Linear's.
+            ConfigError: otherwise.
         """
         check_all_linear(skeleton, f"quantizer {type(self).__name__}")
         check_embeddings(skeleton, self.embeddings)
 
     def table_bits(self) -> int:
-        """As the setting says."""
+        """The bits of `embeddings`."""
         return TABLE_BITS[self.embeddings]
 
     @abstractmethod
@@ -62,17 +62,17 @@ class LinearFormat(Quantizer, TorchFormat):
     def quantize_torch_(self, module: PreTrainedModel) -> None:
         """Replaces each Linear, and the embeddings if asked; checks what each became."""
         for name, linear in list(every_linear(module)):
-            made = self.quantized(linear).to(linear.weight.device)
-            check_quantized(name, made, weight_matrix(linear).detach().float())
-            replace_linear_(module, name, linear, made)
+            layer = self.quantized(linear).to(linear.weight.device)
+            check_quantized(name, layer, weight_matrix(linear).detach().float())
+            replace_linear_(module, name, linear, layer)
         quantize_embeddings_(module, self.embeddings)
 
 
 class QuantizedLinear(QuantizedModule, ABC):
-    """A Linear with quantized weights. Its state is plain tensors: what it says is on disk."""
+    """A Linear with quantized weights, whose state dict is what is saved."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
-        """An empty layer; what it holds comes from a Linear or from a state dict."""
+        """An empty layer, to be filled from a Linear or from a state dict."""
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
         self.bias: Tensor | None
@@ -94,7 +94,7 @@ class QuantizedLinear(QuantizedModule, ABC):
             yield "bias", self.bias
 
     def fill_(self, linear: Linear, state: dict[str, Tensor]) -> None:
-        """Takes the format's own tensors as given and the bias as it is."""
+        """Loads the format's tensors and the bias of the Linear."""
         if linear.bias is not None:
             state = {**state, "bias": linear.bias.detach().float()}
         self.load_state_dict(state)
@@ -117,10 +117,10 @@ class Int8Linear(QuantizedLinear, ABC):
     def of(cls, linear: Linear) -> Self:
         """The int8 version of a float Linear."""
         out_features, in_features = shape_of(linear)
-        made = cls(in_features, out_features, linear.bias is not None)
+        layer = cls(in_features, out_features, linear.bias is not None)
         codes, scale = quantize_per_channel(weight_matrix(linear).detach().float().contiguous())
-        made.fill_(linear, {"qweight": codes, "scale": scale})
-        return made
+        layer.fill_(linear, {"qweight": codes, "scale": scale})
+        return layer
 
     def codes(self) -> Int8[Tensor, "out in"]:
         """The int8 codes."""
