@@ -1,4 +1,4 @@
-"""Weights that a checkpoint has and the model of its config has no use for."""
+"""Weights that a checkpoint has and the model of its config does not use."""
 
 from __future__ import annotations
 

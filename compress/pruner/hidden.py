@@ -6,7 +6,7 @@ on a small calibration set. Deviations: the outputs are aggregated as the mean o
 tokens of all rows, one of the paper's choices (its best is the L2 norm over the batch of the mean
 over the sequence); each calibration row is a text or an image of the task; the paper prunes
 decoders, here encoders too, whose poolers and classification heads lose inputs and outputs of the
-same numbers although their outputs are no channels of the stream. The weights that stay keep their
+same numbers although their outputs are not channels of the stream. The weights that stay keep their
 values, while norms take their statistics over fewer channels: without recovery, outputs shift even
 where the removed channels were small. Heads keep their number and width. `l1` and `random` are
 ours.
@@ -88,7 +88,7 @@ class Hidden(BasePruner):
 
 
 def activation_sum(outputs: Float[Tensor, "... width"]) -> Float[Tensor, " width"]:
-    """Σ|x| of each channel over the tokens that one norm put out."""
+    """Σ|x| of each channel over the output tokens of one norm."""
     return outputs.abs().flatten(0, -2).sum(dim=0)
 
 

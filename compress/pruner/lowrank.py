@@ -105,7 +105,7 @@ class LowRank(BasePruner):
         """Factorizes the layers in scope, first to last.
 
         Raises:
-            UserError: no layer would save anything; or a weighting lacks data, and says which.
+            UserError: no layer would save anything; or a weighting lacks data.
         """
         # Names and shapes, not layers: each is to be freed as soon as it is replaced.
         shapes = {name: shape_of(part) for name, part in self._linears(work.module).items()}
@@ -145,7 +145,7 @@ class LowRank(BasePruner):
         """The layers in scope.
 
         Raises:
-            ConfigError: there is none, there are no such blocks, or one is factorized already.
+            ConfigError: no layer matches, a block does not exist, or a layer is factorized already.
         """
         linears = scoped_linears(module, self.scope)
         if self.layers is not None:

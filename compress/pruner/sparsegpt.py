@@ -64,7 +64,7 @@ class SparseGpt(SparsePruner):
         """Masks and moves the weights in scope, layer by layer.
 
         Raises:
-            UserError: a layer's Hessian is singular; says which, and what damping to raise.
+            UserError: a layer's Hessian is singular.
         """
         linears = scoped_linears(work.module, self.scope)
 

@@ -38,6 +38,6 @@ class Bf16(Quantizer, TorchFormat):
         """Casts the module.
 
         Raises:
-            UserError: a weight lies outside bfloat16's range; says which.
+            UserError: a weight lies outside bfloat16's range.
         """
         cast_(module, "bf16", torch.bfloat16, "none")

@@ -42,6 +42,6 @@ class Fp16(Quantizer, TorchFormat):
         """Casts the module.
 
         Raises:
-            UserError: a weight lies outside float16's range; says which.
+            UserError: a weight lies outside float16's range.
         """
         cast_(module, "fp16", torch.float16, "bf16")

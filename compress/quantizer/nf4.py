@@ -177,7 +177,7 @@ def dynamic_levels() -> Float[Tensor, " 256"]:
 
 def _quantize_absmax(absmax: Float[Tensor, " blocks"]) -> dict[str, Tensor]:
     """The blocks' largest values as 8-bit codes."""
-    offset = absmax.double().mean().float()  # the sum of very large ones is no float32
+    offset = absmax.double().mean().float()  # the sum of very large ones would overflow float32
     nested = in_groups(absmax - offset, NESTED_BLOCK_SIZE)
     scale = nested.abs().amax(dim=1)
     codes = _nearest(_in_units_of(scale, nested), dynamic_levels()).flatten()[: len(absmax)]

@@ -1,4 +1,4 @@
-"""A student made of some of the teacher's layers, which learns from the teacher.
+"""A student with some of the teacher's layers, distilled from the teacher.
 
 Sanh et al., "DistilBERT", arXiv:1910.01108, section 3: the student starts from every other layer.
 Here any number of layers, evenly spaced or listed. Deviations from the paper: the task's own rows,

@@ -95,7 +95,7 @@ def check_range(module: PreTrainedModel, choice: str, dtype: torch.dtype, other:
         other: the name of a quantizer that takes larger weights.
 
     Raises:
-        UserError: a weight lies outside the type's range; says which.
+        UserError: a weight lies outside the type's range.
     """
     largest = torch.finfo(dtype).max
     for name, parameter in module.named_parameters():

@@ -72,7 +72,7 @@ def find_stack(module: PreTrainedModel) -> Stack:
     """The one stack of a model whose layers are all of one class.
 
     Raises:
-        ConfigError: the model has none, or several; says which.
+        ConfigError: the model has none, or several.
     """
     found = stacks(module)
     count = getattr(module.config, "num_hidden_layers", None)
@@ -144,7 +144,7 @@ def token_table(module: PreTrainedModel) -> nn.Embedding | None:
     """The table of token embeddings; None where a model reads no tokens."""
     try:
         found = module.get_input_embeddings()
-    except NotImplementedError:  # as transformers says of some convolutional models
+    except NotImplementedError:  # raised for some convolutional models
         return None
     return found if isinstance(found, nn.Embedding) else None
 

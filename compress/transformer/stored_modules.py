@@ -161,7 +161,7 @@ def named_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def code_bits(module: nn.Module) -> dict[str, int]:
-    """Bits of a code on disk, by the name of the weight, where a module says them."""
+    """Bits of a code on disk, by the name of the weight, for modules that define them."""
     return {
         f"{prefix}.{name}": part.bits
         for prefix, part in module.named_modules()

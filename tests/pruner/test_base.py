@@ -1,4 +1,4 @@
-"""What every pruner gets from its base: a copy, claims that stay true, peak memory, recovery."""
+"""Base class of the pruners: a copy, expected zeros that stay true, peak memory, recovery."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_order_is_honoured_and_matters(teacher: CompressedModel, context: Contex
         assert steps_of(made) == [names[name] for name in order]
         zeros[order[0]] = sum(live_zeros(made.history).values())
         check_history(made.history, made.module.named_parameters())
-    assert zeros["sparse"] == 0, "the product of two factors has no zeros, so none are claimed"
+    assert zeros["sparse"] == 0, "the product of two factors has no zeros, so none are expected"
     assert zeros["thin"] > 0
 
 
@@ -123,7 +123,7 @@ def test_thin_layers_heads_neurons_and_int8_survive_the_disk(
 def test_a_layer_that_was_cut_can_be_factorized(
     teacher: CompressedModel, context: Contexts
 ) -> None:
-    """What the cut claimed of a bias and a weight ends when both move into two factors."""
+    """The expected shapes of a bias and a weight end when both move into two factors."""
     made = chain(cut=step("heads"), thin=step("lowrank", scope="attention")).prune(
         teacher, context(teacher)
     )

@@ -48,8 +48,8 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Tensor]]:
             value: Tensor = objective.loss(model, inputs, rows)
             return value
 
-        told = dataclasses.replace(objective, loss=loss)
-        return train.train_(module, tokenizer, data, training, told, **rest)
+        recorded = dataclasses.replace(objective, loss=loss)
+        return train.train_(module, tokenizer, data, training, recorded, **rest)
 
     monkeypatch.setattr("compress.pruner.gradual.train_", spy)
     return seen

@@ -34,11 +34,11 @@ def test_the_kept_heads_are_those_that_the_notes_name(
 def test_it_claims_the_shapes_of_the_four_projections(
     teacher: CompressedModel, context: Contexts
 ) -> None:
-    claimed = unit_pruner("heads").prune(teacher, context(teacher)).history[-1].expected_shapes
+    expected = unit_pruner("heads").prune(teacher, context(teacher)).history[-1].expected_shapes
     attention = "bert.encoder.layer.0.attention"
-    assert claimed[f"{attention}.self.query.weight"] == (8, 16)
-    assert claimed[f"{attention}.output.dense.weight"] == (16, 8)
-    assert len(claimed) == 4 * 4 * 2, "of each of the four layers, with their biases"
+    assert expected[f"{attention}.self.query.weight"] == (8, 16)
+    assert expected[f"{attention}.output.dense.weight"] == (16, 8)
+    assert len(expected) == 4 * 4 * 2, "of each of the four layers, with their biases"
 
 
 def test_queries_that_share_a_key_are_one_unit(teachers: Teachers, context: Contexts) -> None:

@@ -60,8 +60,8 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             )
             return value
 
-        told = dataclasses.replace(objective, loss=loss)
-        return train.train_(module, tokenizer, data, training, told, **rest)
+        recorded = dataclasses.replace(objective, loss=loss)
+        return train.train_(module, tokenizer, data, training, recorded, **rest)
 
     monkeypatch.setattr("compress.pruner.movement.train_", spy)
     return seen

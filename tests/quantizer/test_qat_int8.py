@@ -116,9 +116,9 @@ def test_pruned_weights_stay_zero(
     pruned = pruner.prune(teacher, ctx)  # type: ignore[attr-defined]
     made = qat().prepare(pruned, ctx)
     check_history(made.history, made.module.named_parameters())
-    claimed = pruned.history[-1].expected_zeros
-    assert len(claimed) == 24
-    for name in claimed:
+    expected = pruned.history[-1].expected_zeros
+    assert len(expected) == 24
+    for name in expected:
         one, other = (m.module.get_parameter(name) for m in (pruned, made))
         assert torch.equal(one == 0, other == 0)
         assert not torch.equal(one, other)

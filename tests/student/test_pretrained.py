@@ -43,7 +43,7 @@ def test_digest_follows_the_files_and_not_the_path(
 
 
 def test_nothing_there_is_refused(teacher: CompressedModel) -> None:
-    with pytest.raises(UserError, match=r"\./nowhere is no folder"):
+    with pytest.raises(UserError, match=r"\./nowhere is not a directory"):
         pretrained("./nowhere").check(teacher.module)
 
 

@@ -1,4 +1,4 @@
-"""Layers are walked in the order in which they run, on what the changed layers before put out."""
+"""Layers are calibrated in order of execution, on the outputs of the changed layers before."""
 
 from __future__ import annotations
 

@@ -150,8 +150,8 @@ def test_images_of_another_size_are_refused(
     assert "\n" not in str(caught.value)
 
 
-def judged_rows(folder: Path, *, lower: bool) -> Path:
-    """Rows whose labels are what a checkpoint says of them, in its own words or in lower case."""
+def labelled_rows(folder: Path, *, lower: bool) -> Path:
+    """Rows labelled by a checkpoint's predictions, with its class names or in lower case."""
     module = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     texts = [
@@ -178,7 +178,7 @@ def test_a_run_of_a_checkpoint_that_knows_the_labels_has_them_all_right(
     names: tuple[str, str], lower: bool, run_config: Runs, tmp_path: Path
 ) -> None:
     save_checkpoint(tmp_path / "model", names=names)
-    rows = judged_rows(tmp_path / "model", lower=lower)
+    rows = labelled_rows(tmp_path / "model", lower=lower)
     record = run_config(
         "teacher=local", f"teacher.path={tmp_path / 'model'}", "teacher.finetune.epochs=0",
         "task=csv", f"task.path={rows}", "task.max_length=32",
@@ -229,7 +229,7 @@ def spoiled(folder: Path, how: str) -> str:
     ("how", "reason"),
     [
         ("classes", "has the classes cat, dog, expected the task's:"),
-        ("padding", "depends on the padding beside it"),
+        ("padding", "depend on the padding of a row"),
         ("weights", "its logits are not finite"),
         ("head", "has no head for 2 classes"),
     ],

@@ -17,7 +17,7 @@ from compress.transformer.padding import fit_padding_
 from compress.transformer.torch_model import TorchModel
 from tests.checkpoints import CONFIGS, DECODERS, logits_alone, save_checkpoint, small_tokenizer
 
-# They mix neighboring tokens, whatever the mask says.
+# They mix neighboring tokens regardless of the mask.
 MIXES = ("convbert", "fnet", "funnel", "mobilebert")
 NO_PADDING: list[tuple[str, dict[str, Any], str | None]] = [
     ("llama", {"frame": False}, "[SEP]"),
@@ -47,7 +47,7 @@ def fitted(folder: Path, rows: TextSplit) -> tuple[Any, PreTrainedTokenizerFast,
 
 
 def check_rows(module: Any, tokenizer: Any, rows: TextSplit, alone: torch.Tensor) -> None:
-    """Batches of eight say what plain transformers says of each row alone."""
+    """Logits in batches of eight equal plain transformers' logits of each row alone."""
     found = predict_all(TorchModel(module, tokenizer, "cpu"), rows, 8)
     torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-4)
     assert float(alone.std()) > 0.05

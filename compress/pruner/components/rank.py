@@ -23,7 +23,7 @@ class RankRule(Settings):
         energy: the share of Σσ² to keep, in (0, 1], with the fewest singular values; of those that
             the norm and the denoising leave.
         fixed: the rank itself.
-        min: at least this rank, whatever the rule says. Denoising can leave less.
+        min: at least this rank, whatever the rule. Denoising can result in less.
         max: at most this rank; null for no limit.
     """
 

@@ -103,7 +103,7 @@ def input_norm(name: str, moment: Float[Tensor, "in in"], outputs: int, damping:
     """‖E·Xᵀ‖ from XᵀX = C·Cᵀ: it is ‖E·C‖.
 
     Raises:
-        UserError: XᵀX is singular; says which, and what damping to raise.
+        UserError: XᵀX is singular.
     """
     moment = moment.to(torch.float64, copy=True)  # the one that is factored in place
     diagonal = moment.diagonal()
@@ -146,7 +146,7 @@ def weigh_plainly(
 def weigh_by_inputs(
     work: PruningState, shapes: Shapes, ctx: StageContext, damping: float, use: Use
 ) -> None:
-    """The norm of what each layer puts out on the calibration tokens."""
+    """The norm of each layer's outputs on the calibration tokens."""
 
     def weigh(name: str, moment: Float[Tensor, "in in"]) -> None:
         outputs, _ = shapes[name]
