@@ -54,10 +54,10 @@ def test_names_that_transformers_gives_are_known_for_what_they_are() -> None:
 @pytest.mark.parametrize(
     ("theirs", "kind", "problem", "reason"),
     [
-        (("cat", "dog"), None, Classification(("a", "b")), "classes than the task: cat, dog inste"),
-        (("a", "c"), None, Classification(("a", "b")), "it has the classes .* a, c .* a, b"),
-        (("0", "1"), None, Classification(("a", "b")), "it has the classes .* 0, 1 .* a, b"),
-        (("a", "b"), None, Classification(("0", "1")), "it has the classes .* a, b .* 0, 1"),
+        (("cat", "dog"), None, Classification(("a", "b")), "it has the classes cat, dog, expected"),
+        (("a", "c"), None, Classification(("a", "b")), "it has the classes a, c, .* a, b"),
+        (("0", "1"), None, Classification(("a", "b")), "it has the classes 0, 1, .* a, b"),
+        (("a", "b"), None, Classification(("0", "1")), "it has the classes a, b, .* 0, 1"),
         (("a", "A"), None, Classification(("a", "b")), "it has the classes"),
         (("LABEL_1", "LABEL_0"), None, Classification(("a", "b")), "it has the classes"),
         (("a",), None, Classification(("a", "b")), r"no head for 2 classes \(a, b\), but .* 1 \(a"),

@@ -276,7 +276,7 @@ def test_a_width_that_something_else_has_too_is_refused(teachers: Teachers) -> N
         residual_axes(transformers.MPNetForSequenceClassification(config))
     config = copy.deepcopy(teachers("vit").module.config)
     config.num_channels = 16
-    with pytest.raises(ConfigError, match="as many input channels of a convolution"):
+    with pytest.raises(ConfigError, match="as many as there are input channels"):
         residual_axes(transformers.ViTForImageClassification(config))
 
 
