@@ -1,4 +1,4 @@
-"""What a scale per token costs: `python benchmarks/int8_activations.py docs/int8_activations.md`.
+"""Cost of one scale per token: `python benchmarks/int8_activations.py docs/int8_activations.md`.
 
 Whole models with random weights of real shapes, in float32, as `int8_dynamic`, and with torch's own
 dynamic kernel, which has one scale for all activations of a call and 7 bits. Forward passes take
@@ -129,7 +129,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     lines = [
-        "# What a scale per token costs",
+        "# Cost of one scale per token",
         "",
         f"Made by `python benchmarks/int8_activations.py docs/int8_activations.md --threads "
         f"{arguments.threads}`; {machine()}; torch {torch.__version__}. Milliseconds are medians, "

@@ -111,7 +111,7 @@ def zeroed(
 def page(model: CompressedModel, scores: dict[str, Tensor], data: TrainingData) -> list[str]:
     """The table as Markdown."""
     lines = [
-        "# What movement's scores pick",
+        "# Weights that movement's scores select",
         "",
         "Made by `python benchmarks/movement_tails.py docs/movement.md`. MiniLM-L6 on "
         f"rotten_tomatoes, validation split (n = {len(data.validation)}); {machine()}.",

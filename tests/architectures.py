@@ -128,7 +128,7 @@ def _class_of(config: Any) -> Any:
 
 
 def _tokens(tokenizer: Any, start: str) -> dict[str, Any]:
-    """What a config says of its tokenizer."""
+    """Settings of a tokenizer in a config."""
     named = ("pad_token_id", "bos_token_id", "eos_token_id")
     ids = {name: getattr(tokenizer, name) for name in named}
     if start:

@@ -131,6 +131,6 @@ def lively_(module: torch.nn.Module) -> None:
 def logits_alone(
     module: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: Sequence[Sequence[str]]
 ) -> torch.Tensor:
-    """What plain transformers says of each row alone, in its own order of classes."""
+    """Logits of plain transformers for each row alone, in its own order of classes."""
     batches = (tokenizer(*row, return_tensors="pt") for row in rows)
     return torch.cat([module(**batch).logits for batch in batches])

@@ -1,4 +1,4 @@
-"""Weights that a checkpoint has and the model of its config has no use for."""
+"""Weights that a checkpoint has and the model of its config does not use."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_what_would_change_the_logits_is_refused(
     name: str, data: TrainingData, tmp_path: Path
 ) -> None:
     folder = with_weight(name, tmp_path / "model")
-    with pytest.raises(UserError, match=r"does not compute with, such as .*; adapters must be"):
+    with pytest.raises(UserError, match=r"does not use, such as .*; adapters must be"):
         load_pretrained(folder, data.problem, fresh_head=False)
 
 

@@ -1,1 +1,1 @@
-"""Pruners: one file a method."""
+"""Pruners: one file per method."""

@@ -1,4 +1,4 @@
-"""Pruners one after the other, each on what the one before it left.
+"""Several pruners, applied one after the other.
 
 A step's shapes are checked twice: before the run with the shapes that the earlier steps predict,
 and again right before the step with the real ones.
@@ -49,7 +49,7 @@ class Chain(Pruner):
         for name, step in self.steps.items():
             if isinstance(step, Chain | NoPruner):
                 raise ConfigError(
-                    f"Chain.steps.{name} must be a pruner that prunes, no chain and not none, "
+                    f"Chain.steps.{name} must be a pruner other than chain and none, "
                     f"got {type(step).__name__}"
                 )
         names = ", ".join(self.steps) or "nothing: there are no steps"
@@ -61,10 +61,10 @@ class Chain(Pruner):
             )
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
-        """The skeleton after the last step; each step checks the one before it's.
+        """The skeleton after the last step.
 
         Raises:
-            UserError: a step cannot do what it was asked; says which.
+            UserError: a step's settings do not fit the shapes; names the step.
         """
         for name, step in self._in_order():
             with _named(name):
@@ -72,7 +72,7 @@ class Chain(Pruner):
         return skeleton
 
     def foresees_shapes(self) -> bool:
-        """If every step does."""
+        """Whether every step predicts its shapes."""
         return all(step.foresees_shapes() for _, step in self._in_order())
 
     def parts(self) -> list[tuple[str, Pruner]]:
@@ -90,7 +90,7 @@ class Chain(Pruner):
         """The pruned model.
 
         Raises:
-            UserError: a step cannot do what it was asked on the shapes that it got; says which.
+            UserError: a step's settings do not fit the shapes; names the step.
         """
         for name, step in self._in_order():
             with _named(name):
@@ -115,7 +115,7 @@ class Chain(Pruner):
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Within it, a user's mistake says which step it is in."""
+    """Adds the name of a step to its user errors."""
     try:
         yield
     except UserError as error:

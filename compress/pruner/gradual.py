@@ -4,9 +4,9 @@ Zhu & Gupta, "To prune, or not to prune: exploring the efficacy of pruning for m
 arXiv:1710.01878. Deviations: a weight stays zero once masked, where the paper's code keeps its last
 value and may let it return, so each mask lies within the one before; the gradients of masked
 weights are computed and count in the clipping, and AdamW's step on them is undone; the update at
-`end` happens even where `frequency` does not divide the way, so the asked sparsity is met however
-few steps there are; besides the paper's cubic schedule there are two others. Zeros of earlier
-pruners are held, in scope and outside.
+`end` happens even if `frequency` does not divide the span, so the target sparsity is reached with
+any number of steps; besides the paper's cubic schedule there are two others. Zeros of earlier
+pruners are kept, in scope and outside.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Gradual(BasePruner):
             )
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
-        """The same skeleton; raises a ConfigError if the scope names nothing in it."""
+        """The unchanged skeleton; raises a ConfigError if the scope matches no layer."""
         scoped_linears(skeleton, self.scope)
         return skeleton
 
@@ -110,7 +110,7 @@ class _GrowingMasks:
 
     Attributes:
         linears: the layers in scope by name.
-        masks: by the same names, True where a weight lives; empty before the first update.
+        masks: by the same names, True where a weight is kept; empty before the first update.
         updates: the number of steps before each update so far, and its sparsity.
     """
 
@@ -121,12 +121,12 @@ class _GrowingMasks:
         self._settings = settings
 
     def before_step(self, step: int, steps: int) -> None:
-        """The update that comes before any training, if there is one."""
+        """Updates the masks before the first step, if scheduled."""
         if step == 0:
             self._reach(0, steps)
 
     def after_step(self, step: int, steps: int) -> None:
-        """Holds the masks against what the optimizer did; then updates them if it is time."""
+        """Applies the masks after the optimizer's step, and updates them if scheduled."""
         self._zero()
         self._reach(step + 1, steps)
 

@@ -19,7 +19,7 @@ from compress.transformer.blocks import Block, Units
 @final
 @dataclass(frozen=True, kw_only=True)
 class Heads(UnitPruner):
-    """Takes attention heads out: rows of query, key and value, columns of the output projection."""
+    """Removes attention heads: rows of query, key and value, columns of the output projection."""
 
     noun: ClassVar[str] = "heads"
     few: ClassVar[bool] = True
@@ -33,7 +33,7 @@ class Heads(UnitPruner):
         if block.layout.shared_positions:
             raise ConfigError(
                 f"Heads cannot prune {block.layout.families}: its blocks share one position bias "
-                "per head, so no block can lose a head of its own; expected an architecture "
+                "per head, so heads cannot be removed from one block; expected an architecture "
                 "without shared position biases, or pruner=neurons"
             )
         return block.head_units()

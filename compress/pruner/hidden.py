@@ -1,4 +1,4 @@
-"""Hidden: take whole channels out of the residual stream, the same ones in every layer.
+"""Hidden: remove whole channels of the residual stream, the same ones in every layer.
 
 Muralidharan et al., "Compact Language Models via Pruning and Knowledge Distillation" (Minitron),
 arXiv:2407.14679, section 2: the embedding channels are ranked by the outputs of the layers' norms
@@ -6,7 +6,7 @@ on a small calibration set. Deviations: the outputs are aggregated as the mean o
 tokens of all rows, one of the paper's choices (its best is the L2 norm over the batch of the mean
 over the sequence); each calibration row is a text or an image of the task; the paper prunes
 decoders, here encoders too, whose poolers and classification heads lose inputs and outputs of the
-same numbers although their outputs are no channels of the stream. The weights that stay keep their
+same numbers although their outputs are not channels of the stream. The weights that stay keep their
 values, while norms take their statistics over fewer channels: without recovery, outputs shift even
 where the removed channels were small. Heads keep their number and width. `l1` and `random` are
 ours.
@@ -15,6 +15,7 @@ ours.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import torch
@@ -59,14 +60,14 @@ class Hidden(BasePruner):
         """The narrowed skeleton.
 
         Raises:
-            ConfigError: the residual stream and another part of the model have the same width and
-                cannot be distinguished, or no such width is left.
+            ConfigError: another dimension has the width of the residual stream, or the kept width
+                is not possible.
         """
         keep_channels_(skeleton, torch.arange(self._kept_width(residual_width(skeleton))))
         return skeleton
 
     def prune_(self, work: PruningState, ctx: StageContext) -> None:
-        """Ranks the channels, keeps the highest, and records the shape of all that was cut."""
+        """Ranks the channels, keeps the highest, and records the shapes of resized weights."""
         width = residual_width(work.module)
         kept = self._kept_width(width)
         ranked = IMPORTANCES[self.importance](work, ctx).sort(descending=True, stable=True).indices
@@ -87,7 +88,7 @@ class Hidden(BasePruner):
 
 
 def activation_sum(outputs: Float[Tensor, "... width"]) -> Float[Tensor, " width"]:
-    """Σ|x| of each channel over the tokens that one norm put out."""
+    """Σ|x| of each channel over the output tokens of one norm."""
     return outputs.abs().flatten(0, -2).sum(dim=0)
 
 
@@ -108,13 +109,11 @@ def _activation(work: PruningState, ctx: StageContext) -> Float[Tensor, " width"
         tokens += outputs.numel() // outputs.shape[-1]
 
     norms = residual_norms(work.module).values()
-    handles = [norm.register_forward_hook(add) for norm in norms]
-    try:
+    with ExitStack() as hooks:
+        for norm in norms:
+            hooks.enter_context(norm.register_forward_hook(add))
         for row in calibration_rows(work.module, work.tokenizer, ctx.data.calibration):
             work.module(**row)
-    finally:
-        for handle in handles:
-            handle.remove()
     return total / tokens
 
 

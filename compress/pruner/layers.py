@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
@@ -76,8 +77,8 @@ class Layers(BasePruner):
         """The skeleton without as many layers; for "importance", the top ones stand in.
 
         Raises:
-            ConfigError: the model has not got these layers, or not one stack of them, or none
-                would be left.
+            ConfigError: the model does not have these layers, or not exactly one stack, or no
+                layer would remain.
         """
         depth = find_stack(skeleton).depth
         kept = self._kept([0.0] * depth)
@@ -88,7 +89,7 @@ class Layers(BasePruner):
         return skeleton
 
     def _check_importance(self, skeleton: PreTrainedModel, last: Sequence[int]) -> None:
-        """Any layers may turn out to matter least, the first ones too."""
+        """Checks that influences can be measured and that any layers can be dropped."""
         check_layers_drop(skeleton, last, "pruner.by=importance")
         dry, smaller = weightless(skeleton), copy.deepcopy(skeleton)
         try:
@@ -102,7 +103,7 @@ class Layers(BasePruner):
         check_rebuilds(smaller, "pruner.by=importance")
 
     def prune_(self, work: PruningState, ctx: StageContext) -> None:
-        """Drops the layers, and renames what the history expects of the others."""
+        """Drops the layers; expected zeros and patterns of the others follow to their new names."""
         stack = find_stack(work.module)
         influences = [0.0] * stack.depth
         if self.by == "importance" and not isinstance(self.drop, tuple):
@@ -142,7 +143,7 @@ class Layers(BasePruner):
         return tuple(index for index in range(depth) if index not in listed)
 
     def _count(self, depth: int) -> int:
-        """How many layers go, of so many."""
+        """The number of layers to drop."""
         if isinstance(self.drop, int):
             return self.drop
         return max(1, math.floor(self.sparsity * depth + 0.5))
@@ -158,7 +159,7 @@ def token_influence(
 def block_influences(module: PreTrainedModel, tokenizer: Processor, rows: Split) -> list[float]:
     """Each layer's Block Influence: the mean of `token_influence` over all tokens of all rows.
 
-    A layer that is shared by all has one for each time that it runs.
+    A layer that is shared by all has one for each of its executions.
     """
     return _influences(module, calibration_rows(module, tokenizer, rows))
 
@@ -179,22 +180,12 @@ def _influences(module: PreTrainedModel, batches: Iterable[dict[str, Tensor]]) -
         tokens[runs % stack.depth] += influence.numel()
         runs += 1
 
-    handles = [block.register_forward_hook(add, with_kwargs=True) for block in stack.blocks]
-    try:
+    with ExitStack() as hooks:
+        for block in stack.blocks:
+            hooks.enter_context(block.register_forward_hook(add, with_kwargs=True))
         for batch in batches:
             module(**batch)
-    finally:
-        for handle in handles:
-            handle.remove()
     return [total / count for total, count in zip(totals, tokens, strict=True)]
-
-
-def _top(count: int, influences: Sequence[float]) -> tuple[int, ...]:
-    return tuple(range(count))
-
-
-def _even(count: int, influences: Sequence[float]) -> tuple[int, ...]:
-    return evenly_spaced(count, len(influences))
 
 
 def _importance(count: int, influences: Sequence[float]) -> tuple[int, ...]:
@@ -202,9 +193,9 @@ def _importance(count: int, influences: Sequence[float]) -> tuple[int, ...]:
     return tuple(sorted(ranked[:count]))
 
 
-# From how many layers stay, and the influence of each, to which.
+# Number of kept layers, and the influence of each layer → the kept layers.
 CHOICES: dict[str, Callable[[int, Sequence[float]], tuple[int, ...]]] = {
-    "top": _top,
-    "even": _even,
+    "top": lambda count, influences: tuple(range(count)),
+    "even": lambda count, influences: evenly_spaced(count, len(influences)),
     "importance": _importance,
 }

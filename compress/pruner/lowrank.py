@@ -77,7 +77,7 @@ class LowRank(BasePruner):
         self._check_pairs()
 
     def foresees_shapes(self) -> bool:
-        """Not where singular values choose the ranks."""
+        """Whether ranks do not depend on singular values."""
         return self.rank.by != "energy" and self.denoise.method == "none"
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
@@ -105,7 +105,7 @@ class LowRank(BasePruner):
         """Factorizes the layers in scope, first to last.
 
         Raises:
-            UserError: no layer would save anything; or a weighting lacks data, and says which.
+            UserError: no layer would save anything; or a weighting lacks data.
         """
         # Names and shapes, not layers: each is to be freed as soon as it is replaced.
         shapes = {name: shape_of(part) for name, part in self._linears(work.module).items()}
@@ -123,7 +123,7 @@ class LowRank(BasePruner):
 
     @torch.no_grad()
     def _factorize_(self, work: PruningState, name: str, norm: Norm) -> int:
-        """Replaces a layer if that saves weights; the rank that it got, or would have got."""
+        """Replaces a layer if that saves weights; returns its rank in either case."""
         linear = linear_named(work.module, name)
         weight = weight_matrix(linear)
         if self.standardize:
@@ -145,7 +145,7 @@ class LowRank(BasePruner):
         """The layers in scope.
 
         Raises:
-            ConfigError: there is none, there are no such blocks, or one is factorized already.
+            ConfigError: no layer matches, a block does not exist, or a layer is factorized already.
         """
         linears = scoped_linears(module, self.scope)
         if self.layers is not None:
@@ -162,7 +162,7 @@ class LowRank(BasePruner):
     def _within(
         self, stack: Stack, linears: Mapping[str, Linear], layers: Sequence[int]
     ) -> dict[str, Linear]:
-        """Those of the Linear layers that are in these layers of a stack."""
+        """The Linear layers inside these layers of a stack."""
         count = len(stack.blocks)
         if layers[-1] >= count:
             raise ConfigError(
@@ -172,7 +172,7 @@ class LowRank(BasePruner):
         found = {name: part for name, part in linears.items() if name.startswith(starts)}
         if not found:
             raise ConfigError(
-                f"LowRank.scope={self.scope} names no Linear layer in layers {list(layers)}"
+                f"LowRank.scope={self.scope} matches no Linear layer in layers {list(layers)}"
             )
         return found
 

@@ -18,7 +18,7 @@ from compress.pruner.components.mask_pruner import MaskPruner
 class Magnitude(MaskPruner):
     """Zeroes the weights of the transformer's Linear layers whose magnitude is smallest."""
 
-    version = 2  # the history has the pattern
+    version = 2  # the history has the expected pattern
 
     def score(
         self, weight: Float[Tensor, "out in"], input_norm: Float[Tensor, " in"]

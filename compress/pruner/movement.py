@@ -111,7 +111,7 @@ class Movement(BasePruner):
             )
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
-        """The same skeleton; raises a ConfigError if the scope names nothing in it."""
+        """The unchanged skeleton; raises a ConfigError if the scope matches no layer."""
         scoped_linears(skeleton, self.scope)
         return skeleton
 
@@ -201,7 +201,7 @@ class LearnedMasks:
             parametrize.register_parametrization(linear, "weight", self.masks[name])
 
     def renamed(self, name: str) -> str:
-        """What a parameter of the model is called while masks are learned."""
+        """The name of a parameter of the model while masks are learned."""
         layer, _, leaf = name.rpartition(".")
         return f"{layer}.{ORIGINAL}" if layer in self._linears and leaf == "weight" else name
 

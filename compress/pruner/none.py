@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NoPruner(Pruner):
-    """Hands the model on."""
+    """Returns the model unchanged."""
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
         """The same skeleton."""

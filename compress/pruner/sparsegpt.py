@@ -1,4 +1,4 @@
-"""SparseGPT: prune column by column, and let the columns to the right make up for each loss.
+"""SparseGPT: prune column by column, and update the columns to the right to compensate.
 
 Frantar & Alistarh, "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot",
 arXiv:2301.00774, algorithm 1. As in the reference implementation: H = XᵀX over the calibration
@@ -34,7 +34,7 @@ from compress.transformer.calibration import calibrate_linears, input_moments
 
 @dataclass(frozen=True, kw_only=True)
 class SparseGpt(SparsePruner):
-    """Zeroes the weights that cost least, and moves the others to make up for them.
+    """Zeroes the weights with the least loss, and updates the others to compensate.
 
     Attributes:
         block_size: columns whose updates reach the columns to the right of them in one product
@@ -43,7 +43,7 @@ class SparseGpt(SparsePruner):
         damping: added to the Hessian's diagonal, as a share of its mean (0.01 in the paper).
     """
 
-    # A pattern's mask is chosen group by group, and recorded; every layer has its own arguments.
+    # A pattern's mask is chosen group by group, and expected; layers have their own arguments.
     version = 5
 
     block_size: PositiveInt
@@ -64,7 +64,7 @@ class SparseGpt(SparsePruner):
         """Masks and moves the weights in scope, layer by layer.
 
         Raises:
-            UserError: a layer's Hessian is singular; says which, and what damping to raise.
+            UserError: a layer's Hessian is singular.
         """
         linears = scoped_linears(work.module, self.scope)
 
@@ -91,7 +91,7 @@ class SparseGpt(SparsePruner):
 
     @property
     def _chosen_columns(self) -> int:
-        """How many columns' mask is chosen together."""
+        """Number of columns whose mask is chosen together."""
         if self.pattern is None:
             return self.block_size
         return parse_pattern("SparseGpt.pattern", self.pattern)[1]

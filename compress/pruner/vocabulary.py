@@ -143,7 +143,7 @@ class Vocabulary(BasePruner):
         work.expect_shapes([_embeddings_name(module)])
 
     def _used(self, tokenizer: Processor, rows: Sequence[Sequence[int]]) -> set[int]:
-        """Tokens that the train rows have often enough, and those of the listed words."""
+        """Tokens with at least `min_count` occurrences, and the tokens of the listed words."""
         counts = Counter(chain.from_iterable(rows))
         used = {number for number, count in counts.items() if count >= self.min_count}
         if words := self._listed_words():
@@ -167,10 +167,10 @@ class Vocabulary(BasePruner):
 
 
 def named_ids(module: PreTrainedModel) -> set[int]:
-    """The tokens that a model knows by number: in its configs and as padding.
+    """The token ids in a model's configs and padding.
 
-    Where positions are counted from the number of the padding token, as in RoBERTa, that number
-    must not change: all tokens below it are needed too.
+    Where positions are counted from the id of the padding token, as in RoBERTa, that id must not
+    change: all tokens below it are needed too.
     """
     embeddings = module.get_input_embeddings()
     named = [_token_ids(config).values() for config in _configs(module)]
@@ -185,7 +185,7 @@ def named_ids(module: PreTrainedModel) -> set[int]:
 
 @torch.no_grad()
 def keep_tokens_(module: PreTrainedModel, new_ids: Mapping[int, int]) -> None:
-    """Drops the rows of all other tokens from input and output embeddings, and says so.
+    """Drops the rows of all other tokens from input and output embeddings, and updates configs.
 
     Args:
         module: changes in place, with its configs.
@@ -254,7 +254,7 @@ def _configs(module: PreTrainedModel) -> list[Any]:
 
 
 def _token_ids(config: Any) -> dict[str, list[int]]:
-    """The tokens that a config knows by number, by the name that they stand under."""
+    """The token ids in a config, by attribute name."""
     named = {name: value for name, value in vars(config).items() if name.endswith("_token_id")}
     return {
         name: value if isinstance(value, list) else [value]

@@ -20,7 +20,7 @@ from compress.pruner.components.mask_pruner import MaskPruner
 class Wanda(MaskPruner):
     """Zeroes, in each output row, the weights whose score is smallest."""
 
-    version = 4  # the history has the pattern; every layer has its own masks and positions
+    version = 4  # the history has the expected pattern; layers have their own masks and positions
     calibrated = True
 
     def score(

@@ -1,1 +1,1 @@
-"""Numeric formats: one file a format."""
+"""Numeric formats: one file per format."""

@@ -10,42 +10,16 @@ more bytes and time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from pydantic.dataclasses import dataclass
 
-from compress.interfaces import Quantizer
-from compress.quantizer.components.torch_format import TorchFormat
-from compress.transformer.dry_run import check_runs
-from compress.transformer.rounding import cast_
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from compress.quantizer.components.half_precision import HalfPrecision
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fp16(Quantizer, TorchFormat):
+class Fp16(HalfPrecision):
     """Makes every weight float16."""
 
-    weight_bits = 16
-
-    def check_torch_model(self, model: PreTrainedModel) -> None:
-        """Refuses a model that mixes in float32 numbers of its own, as DeBERTa and XLNet do.
-
-        Raises:
-            UserError: that is the case.
-        """
-        check_runs(model, "quantizer=fp16", torch.float16)
-
-    def table_bits(self) -> int:
-        """As of all weights."""
-        return self.weight_bits
-
-    def quantize_torch_(self, module: PreTrainedModel) -> None:
-        """Casts the module.
-
-        Raises:
-            UserError: a weight lies outside float16's range; says which.
-        """
-        cast_(module, "fp16", torch.float16, "bf16")
+    choice = "fp16"
+    dtype = torch.float16
+    wider = "bf16"

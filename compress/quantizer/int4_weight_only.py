@@ -6,7 +6,7 @@ and in memory. Besides its codes a group takes 16 bits for its scale and, if asy
 zero point: 4.31 bits per weight in groups of 64. Norms and biases stay float32, and so do
 embeddings unless asked.
 
-It saves bytes and no time: the codes are unpacked and made float again in every call. torch has
+It saves bytes and no time: the codes are unpacked and dequantized in every call. torch has
 kernels for packed int4, but only for some shapes, and with a layout of its own for each processor.
 """
 
@@ -113,7 +113,7 @@ class Int4WeightOnlyLinear(QuantizedLinear):
         return group_bound(weight, self.group_size, symmetric=self.zero is None)
 
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
-        """X · Wᵀ + b with W made anew."""
+        """X · Wᵀ + b with W dequantized."""
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return functional.linear(x, self.matrix().to(x.dtype), bias)
 

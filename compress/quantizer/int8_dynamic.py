@@ -48,11 +48,7 @@ class Int8Dynamic(LinearFormat):
         return Int8DynamicLinear.of(linear)
 
     def check_torch(self) -> None:
-        """Refuses a processor that torch has no int8 kernels for.
-
-        Raises:
-            UserError: this one is such.
-        """
+        """Raises a UserError if torch has no int8 kernels for this processor."""
         check_kernels()
 
 
@@ -106,11 +102,7 @@ def activation_max() -> int:
 
 
 def check_kernels() -> None:
-    """Checks that torch has its int8 kernels for this processor: fbgemm's, for x86 with AVX2.
-
-    Raises:
-        UserError: it does not.
-    """
+    """Raises a UserError without fbgemm, torch's int8 kernels for x86 with AVX2."""
     if "fbgemm" not in supported_engines():
         raise UserError(
             "int8 activations in the torch runtime need an x86 processor with AVX2, this one is "

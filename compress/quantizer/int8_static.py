@@ -64,26 +64,22 @@ class Int8Static(Quantizer):
             )
 
     def table_bits(self) -> int:
-        """As the setting says."""
+        """The bits of `embeddings`."""
         return TABLE_BITS[self.embeddings]
 
     def check(self, skeleton: PreTrainedModel) -> None:
-        """Refuses embeddings that the model does not have or that cannot be quantized.
+        """Checks that the layers have only Linear layers and the embeddings can be quantized.
 
         Raises:
-            ConfigError: that is the case; or the model's layers have weights that are no Linear's.
+            ConfigError: otherwise.
         """
         check_all_linear(skeleton, f"quantizer {type(self).__name__}")
         check_embeddings(skeleton, self.embeddings)
 
     def check_scores(self, scores: tuple[str, ...]) -> None:
-        """Refuses to hold accuracy where the task has none.
-
-        Raises:
-            ConfigError: that is the case.
-        """
+        """Raises a ConfigError if `accuracy_drop` is set and the task has no accuracy."""
         if self.accuracy_drop is not None and "accuracy" not in scores:
             raise ConfigError(
-                "quantizer.accuracy_drop needs rows of one class each, the primary metric is "
+                "quantizer.accuracy_drop needs rows of one class each, the task's scores are "
                 f"{', '.join(scores)}: set it to null"
             )

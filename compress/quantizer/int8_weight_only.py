@@ -4,7 +4,7 @@ Jacob et al., arXiv:1712.05877, section 2.1, with weights symmetric per channel 
 arXiv:1806.08342, section 3.1); as in LLM deployments (Frantar et al., "GPTQ", arXiv:2210.17323)
 activations are not quantized. Norms and biases stay float32, and so do embeddings unless asked.
 
-It saves bytes and no time: the codes are made float again in every call.
+It saves bytes and no time: the codes are converted to float in every call.
 """
 
 from __future__ import annotations

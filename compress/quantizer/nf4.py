@@ -9,7 +9,7 @@ adapters. Codes, levels and largest values are those of bitsandbytes, the author
 not used: its kernel for AVX-512, 0.50, takes the wrong block's largest value in rows whose length
 is a multiple of 16 and not of 64.
 
-It saves bytes and no time: the weights are made float again in every call. Norms and biases stay
+It saves bytes and no time: the weights are dequantized in every call. Norms and biases stay
 float32, and so do embeddings unless asked.
 """
 
@@ -147,7 +147,7 @@ class Nf4Linear(QuantizedLinear):
         return _spread(bound + SMALLEST_SCALE, weight.numel(), BLOCK_SIZE).view(weight.shape)
 
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
-        """X · Wᵀ + b with W made anew."""
+        """X · Wᵀ + b with W dequantized."""
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return functional.linear(x, self.matrix().to(x.dtype), bias)
 
@@ -177,7 +177,7 @@ def dynamic_levels() -> Float[Tensor, " 256"]:
 
 def _quantize_absmax(absmax: Float[Tensor, " blocks"]) -> dict[str, Tensor]:
     """The blocks' largest values as 8-bit codes."""
-    offset = absmax.double().mean().float()  # the sum of very large ones is no float32
+    offset = absmax.double().mean().float()  # the sum of very large ones would overflow float32
     nested = in_groups(absmax - offset, NESTED_BLOCK_SIZE)
     scale = nested.abs().amax(dim=1)
     codes = _nearest(_in_units_of(scale, nested), dynamic_levels()).flatten()[: len(absmax)]

@@ -18,4 +18,4 @@ class NoQuantizer(Quantizer, TorchFormat):
     """Leaves the model as it is."""
 
     def quantize_torch_(self, module: PreTrainedModel) -> None:
-        """Nothing."""
+        """Leaves the module unchanged."""

@@ -72,11 +72,7 @@ class QatInt8(LinearFormat):
             )
 
     def check_torch(self) -> None:
-        """Refuses a processor that torch has no int8 kernels for.
-
-        Raises:
-            UserError: this one is such.
-        """
+        """Raises a UserError if torch has no int8 kernels for this processor."""
         check_kernels()
 
     def prepare(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
@@ -159,7 +155,7 @@ def straight_through(exact: Float[Tensor, ...], rounded: Float[Tensor, ...]) -> 
 
 @contextmanager
 def fake_quantized(module: PreTrainedModel, embeddings: str) -> Iterator[None]:
-    """Within it, a model computes as its int8 form will.
+    """Makes a model compute with the rounding of its int8 format.
 
     Args:
         module: the model, whose Linear layers come back afterwards.

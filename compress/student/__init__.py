@@ -1,1 +1,1 @@
-"""Students: one file a choice."""
+"""Students: one file per choice."""

@@ -1,4 +1,4 @@
-"""A student made of some of the teacher's layers, which learns from the teacher.
+"""A student with some of the teacher's layers, distilled from the teacher.
 
 Sanh et al., "DistilBERT", arXiv:1910.01108, section 3: the student starts from every other layer.
 Here any number of layers, evenly spaced or listed. Deviations from the paper: the task's own rows,
@@ -52,7 +52,7 @@ class LayersStudent(BaseStudent):
         """The teacher's skeleton with fewer layers.
 
         Raises:
-            ConfigError: the teacher has not got that many layers, or not one stack of them.
+            ConfigError: the teacher has fewer layers, or not exactly one stack.
         """
         depth = find_stack(teacher).depth
         wanted = self.keep if isinstance(self.keep, int) else self.keep[-1] + 1

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NoStudent(Student):
-    """Hands the teacher on."""
+    """Returns the teacher unchanged."""
 
     def check(self, teacher: PreTrainedModel) -> PreTrainedModel:
         """The teacher's skeleton."""

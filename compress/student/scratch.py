@@ -1,4 +1,4 @@
-"""A student of the teacher's architecture in sizes of its own, which starts from random weights.
+"""A student of the teacher's architecture in other sizes, with random weights.
 
 TinyBERT (Jiao et al., arXiv:1909.10351) is such a student of BERT: 4 layers of width 312.
 Deviation: there the random weights first learn from the teacher on a general corpus; here on

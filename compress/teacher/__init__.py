@@ -1,1 +1,1 @@
-"""Teachers: one file a kind."""
+"""Teachers: one file per kind."""

@@ -1,4 +1,4 @@
-"""A compress model folder as the teacher: what a run module, pruned shapes and factors included.
+"""A compress model folder as the teacher, including pruned shapes and low-rank factors.
 
 Plain transformers, and so `teacher=local`, reads only folders whose shapes a config can say. Here
 nothing is trained, and half precision becomes float32, which changes no weight.

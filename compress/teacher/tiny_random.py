@@ -80,7 +80,7 @@ class TinyRandomTeacher(Teacher):
     def load(
         self, data: TrainingData, device: Device, seed: int, monitor: Monitor = UNWATCHED
     ) -> CompressedModel:
-        """Random weights and a word-piece tokenizer made of the train split's texts."""
+        """Random weights and a word-piece tokenizer of the train split's texts."""
         module = self._module(data.problem.head, data.problem.config()).eval()
         tokenizer = _tokenizer(data)
         return finetuned(self, module, tokenizer, self.finetune, data, device, seed, monitor)

@@ -1,4 +1,4 @@
-"""A vision transformer of one's own size, with random weights, trained on the task alone.
+"""A vision transformer of any size, with random weights, trained on the task.
 
 Dosovitskiy et al., "An Image is Worth 16x16 Words", arXiv:2010.11929. It needs no hub; trained on
 few images it stays far below a pretrained one.
@@ -62,7 +62,7 @@ class ScratchVitTeacher(Teacher):
         """The modules on the meta device.
 
         Raises:
-            ConfigError: the task is no classification.
+            ConfigError: the task is not a classification.
         """
         if head != "classifier":
             raise ConfigError(f"teacher=vit_scratch classifies images, the task needs a {head}")

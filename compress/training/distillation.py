@@ -1,7 +1,7 @@
-"""Learning from a teacher's logits.
+"""Distillation of a teacher's logits.
 
 Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", arXiv:1503.02531, section 2.
-What is lost against logits, and against labels, is the task's affair: see `compress/problem`.
+The losses on logits and labels depend on the task: see `compress/problem`.
 """
 
 from __future__ import annotations
@@ -43,11 +43,10 @@ class Distillation(Training):
     """Training on the teacher's logits, on the labels, or on both.
 
     Attributes:
-        temperature: T, softens both distributions. Changes nothing where the teacher says one
-            number and no distribution.
+        temperature: T, softens both distributions. Not used in regression.
         alpha: weight of the distillation loss: 0 is plain fine-tuning on the labels.
-        label_smoothing: share of each label spread over all classes, or over yes and no;
-            0 for none, which numbers must have. The teacher's distribution is left as it is.
+        label_smoothing: share of each label spread over all classes, or over yes and no; 0 for
+            none, as regression needs. Does not apply to the teacher's distribution.
     """
 
     temperature: Positive
@@ -101,14 +100,14 @@ def distillation_loss(
     targets: Shaped[Tensor, "B ..."],
     settings: Distillation,
 ) -> Float[Tensor, ""]:
-    """α · what is lost against the teacher + (1 - α) · what is lost against the labels."""
-    soft = problem.distillation_loss(student, teacher, targets, settings.temperature)
-    hard = problem.loss(student, targets, settings.label_smoothing)
-    return settings.alpha * soft + (1 - settings.alpha) * hard
+    """α · distillation loss + (1 - α) · label loss."""
+    distilled = problem.distillation_loss(student, teacher, targets, settings.temperature)
+    labelled = problem.loss(student, targets, settings.label_smoothing)
+    return settings.alpha * distilled + (1 - settings.alpha) * labelled
 
 
 def label_loss(data: TrainingData) -> RowLoss:
-    """What is lost against the labels of the train split."""
+    """The label loss on the train split."""
     problem, labels = data.problem, data.train.labels
 
     def loss(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
@@ -118,7 +117,7 @@ def label_loss(data: TrainingData) -> RowLoss:
 
 
 def on_logits(row_loss: RowLoss) -> Loss:
-    """A loss that needs nothing of the model but its logits."""
+    """A loss that depends on the model's logits only."""
 
     def loss(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
         return row_loss(model(**inputs).logits.float(), inputs, rows)
@@ -129,10 +128,10 @@ def on_logits(row_loss: RowLoss) -> Loss:
 def teacher_outputs(ctx: StageContext) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
     """The teacher's logits of a batch, given its inputs and row numbers.
 
-    Looked up where they can be kept. Else computed then and there, in evaluation mode: where they
-    would take too much room, and where training sees a row otherwise each time. The teacher then
-    sees what the student sees (Beyer et al., "Knowledge distillation: A good teacher is patient and
-    consistent", arXiv:2106.05237, section 3), encoded in its own way.
+    Cached if possible. Computed for each batch, in eval mode, if they take too much memory or if
+    training augments rows. The teacher then gets the student's view of a row (Beyer et al.,
+    "Knowledge distillation: A good teacher is patient and consistent", arXiv:2106.05237, section
+    3), with its own tokenizer.
     """
     split = ctx.data.train
     view = split.training_view(ctx.seed)

@@ -1,4 +1,4 @@
-"""Models whose numbers are no numbers any more, refused before anything is made of them."""
+"""Checks that a trained model's weights and logits are finite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def check_weights(module: nn.Module) -> None:
     """Checks that all weights are finite.
 
     Raises:
-        Diverged: some are not; says how many tensors have such, and names one.
+        Diverged: some are not.
     """
     odd = [
         name
@@ -26,11 +26,7 @@ def check_weights(module: nn.Module) -> None:
 
 
 def check_logits(module: nn.Module, inputs: dict[str, Tensor]) -> None:
-    """Checks that what a model says of a batch is finite: large weights overflow only here.
-
-    Raises:
-        Diverged: it is not.
-    """
+    """Raises Diverged if the logits of a batch are not finite: large weights overflow only here."""
     # Imported here: reports read curves, which know of divergence and need no torch.
     import torch
 

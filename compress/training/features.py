@@ -1,10 +1,10 @@
-"""What a student can be made to share with its teacher besides logits: hidden states, attention.
+"""Features that a student can match besides logits: hidden states and attention.
 
 Hidden states: Romero et al., "FitNets", arXiv:1412.6550; Sun et al., "Patient Knowledge
 Distillation", arXiv:1908.09355; Jiao et al., "TinyBERT", arXiv:1909.10351. Attention: Wang et al.,
 "MiniLM", arXiv:2002.10957, and "MiniLMv2", arXiv:2012.15828.
 
-Deviations: a layer's output is what its block puts out, before any final norm; embeddings are not
+Deviations: a layer's output is that of its block, before any final norm; embeddings are not
 matched. Losses are means over layers, heads and real tokens, so that a weight means the same at
 every depth. Hidden states are matched at every token, by one bias-free projection per layer where
 widths differ (PKD takes [CLS] alone, TinyBERT shares one projection). Attention maps are matched by
@@ -38,21 +38,21 @@ SMALLEST = 1e-9  # keeps the logarithm of a probability finite
 MINILM = (("query", "key"), ("value", "value"))
 MINILM_V2 = (("query", "query"), ("key", "key"), ("value", "value"))
 
-# What the watched modules of both models put out in the latest forward pass.
+# Outputs of the watched modules of both models in the latest forward pass.
 Seen = Mapping[nn.Module, Any]
 # True at real tokens, [B L]; None where every token is real, as in images.
 Mask = Bool[Tensor, "B L"] | None
 
 
 class Feature(ABC):
-    """Something inside both models that the student is to have like the teacher.
+    """A feature inside both models that the student matches.
 
     Constructing one raises a ConfigError if the two cannot be compared.
 
     Attributes:
         needs_maps: whether both models must run with `output_attentions`.
-        watched: the modules whose outputs `loss` wants.
-        parameters: what learns beside the student.
+        watched: the modules whose outputs `loss` reads.
+        parameters: trained in addition to the student's.
     """
 
     needs_maps: ClassVar[bool] = False
@@ -61,7 +61,7 @@ class Feature(ABC):
 
     @abstractmethod
     def loss(self, seen: Seen, mask: Mask) -> Float[Tensor, ""]:
-        """How far the student is from the teacher, after both ran on one batch."""
+        """The loss of the student against the teacher, after both ran on one batch."""
 
 
 class HiddenStates(Feature):

@@ -1,9 +1,9 @@
-"""How a student learns from its teacher: by logits alone, or also by what is inside.
+"""Matching of a student to its teacher: by logits, and optionally hidden states and attention.
 
-The losses are in `features.py`, with their papers. The loss on logits (`distillation.py`) always
-takes part; what is matched inside is added to it by weight.
-While attention maps are matched both models run eagerly, because no other kernel hands maps out,
-and the student's attention modules run without dropout, which would punch holes into its maps.
+The losses are in `features.py`, with their papers; they are added, with weights, to the loss on
+logits (`distillation.py`). While attention maps are matched, both models use eager attention,
+because no other kernel returns maps, and the student's attention modules run without dropout,
+which would zero entries of its maps.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
 }
 ATTENTION = ("maps", "relation")
 
-# By what a model reads: what its config must share with another's for both to see equal tokens.
+# Values that two configs must share for equal tokens, by the model's main input.
 SAME_TOKENS: Mapping[str, tuple[str, ...]] = {
     "input_ids": ("vocab_size",),
     "pixel_values": ("model_type", "image_size", "patch_size"),
@@ -86,17 +86,17 @@ class Matching(Settings):
             )
 
     @property
-    def looks_inside(self) -> bool:
-        """Whether anything but logits is matched."""
+    def matches_features(self) -> bool:
+        """Whether hidden states or attention are matched."""
         return bool(METHODS[self.method])
 
     def check(self, teacher: PreTrainedModel, student: PreTrainedModel) -> None:
-        """Refuses what cannot be matched, on skeletons or on models.
+        """Checks that the features can be matched, on skeletons or on models.
 
         Raises:
-            ConfigError: the two cannot be compared inside, as the method wants.
+            ConfigError: the features of the two models cannot be compared.
         """
-        if self.looks_inside:
+        if self.matches_features:
             self._check_inputs(teacher, student)
             self._try(weightless(teacher), weightless(student))
 
@@ -124,8 +124,8 @@ class Matching(Settings):
     def features(
         self, teacher: PreTrainedModel, student: PreTrainedModel, *, seed: int, torch_device: str
     ) -> tuple[tuple[float, Feature], ...]:
-        """What takes part beside the logits, each with its weight."""
-        layers = self.layers(teacher, student) if self.looks_inside else ()
+        """The features to match, each with its weight."""
+        layers = self.layers(teacher, student) if self.matches_features else ()
         attention: dict[str, Callable[[], Feature]] = {
             "maps": lambda: AttentionMaps(teacher, student, layers),
             "relation": lambda: Relations(teacher, student, layers, self.relation_heads),
@@ -151,7 +151,7 @@ class Matching(Settings):
         return stack.depth
 
     def _try(self, teacher: PreTrainedModel, student: PreTrainedModel) -> None:
-        """Compares both models once, on zeros."""
+        """Computes the losses once, on a batch of zeros."""
         features = [f for _, f in self.features(teacher, student, seed=0, torch_device="cpu")]
         batch = any_batch(teacher)
         mask = batch.get("attention_mask")
@@ -221,8 +221,8 @@ def check_same_tokens(
 def matching_objective(
     matching: Matching, row_loss: RowLoss, student: PreTrainedModel, ctx: StageContext
 ) -> Iterator[Objective]:
-    """The loss on logits, and what the settings add to it, for as long as training takes."""
-    if not matching.looks_inside:
+    """The loss on logits plus the matching losses, with hooks on both models."""
+    if not matching.matches_features:
         yield Objective(on_logits(row_loss))
         return
     torch_device = ctx.device.torch_device
@@ -260,24 +260,21 @@ def matching_objective(
 
 @contextmanager
 def watching(parts: Sequence[nn.Module]) -> Iterator[Seen]:
-    """Within it, what these modules put out in their latest forward pass, by module."""
+    """Captures the outputs of these modules in their latest forward pass, by module."""
     seen: dict[nn.Module, Any] = {}
 
     def keep(part: nn.Module, _: Any, output: Any) -> None:
         seen[part] = output
 
-    # A module that two features watch needs one hook.
-    handles = [part.register_forward_hook(keep) for part in dict.fromkeys(parts)]
-    try:
+    with ExitStack() as hooks:
+        for part in dict.fromkeys(parts):  # once each: two features can watch one module
+            hooks.enter_context(part.register_forward_hook(keep))
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
 def _eager(module: PreTrainedModel) -> Iterator[None]:
-    """Runs a model's attention in plain torch, which hands its maps out."""
+    """Runs a model's attention in plain torch, which returns its maps."""
     before = module.config._attn_implementation
     module.set_attn_implementation("eager")
     try:

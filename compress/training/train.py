@@ -41,9 +41,9 @@ class Training(Settings):
     Attributes:
         epochs: passes over the train split; 0 trains nothing.
         learning_rate: the peak.
-        batch_size: rows per step, grouped by length and padded to the longest. Where memory has no
-            room for the logits of so many, the step is the sum of smaller batches.
-        warmup_fraction: share of the steps that the rate rises for.
+        batch_size: rows per step, grouped by length and padded to the longest. Gradients are
+            accumulated over smaller batches if the logits do not fit in memory.
+        warmup_fraction: share of the steps with a rising learning rate.
         patience: null trains all epochs and keeps the last weights. A number stops after that many
             epochs without a better loss on the validation split, and keeps the best epoch's.
     """
@@ -57,13 +57,13 @@ class Training(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What is learned, and what happens around each step of the optimizer.
+    """The loss of a training, and callbacks around each step of the optimizer.
 
     Attributes:
         loss: of a batch.
-        parameters: groups of parameters that learn beside the model's own, for AdamW.
-        before_step: called with the number of the step, from 0, and of all steps, before each.
-        after_step: called with the same numbers after each step.
+        parameters: parameter groups for AdamW, in addition to the model's own.
+        before_step: called before each step with its number, from 0, and the number of steps.
+        after_step: called after each step with the same arguments.
     """
 
     loss: Loss
@@ -89,19 +89,19 @@ def train_(
     Args:
         module: any model whose output has `logits`.
         tokenizer: encodes the rows.
-        data: the train split is learned; the validation split says when to stop.
+        data: trains on the train split; early stopping uses the validation split.
         training: rate, epochs, batch size, patience.
-        objective: the loss, and what happens around each step.
+        objective: the loss and callbacks.
         device: where to train, and in which precision.
         seed: of data order and dropout.
-        masks: by weight name, True where a weight may live; held after every step.
-        monitor: hears of every step, and may end the run.
+        masks: by weight name, False where a weight is set to zero after every step.
+        monitor: receives every step, and may end the run.
 
     Returns:
-        How the loss went; empty if nothing was trained.
+        The training curve; empty if nothing was trained.
 
     Raises:
-        Diverged: a loss, a weight, or what the model says in the end is not finite.
+        Diverged: a loss, a weight or a final logit is not finite.
     """
     if training.epochs == 0:
         return ()
@@ -126,7 +126,7 @@ def train_(
             ),
         )
         trainer.objective, trainer.curve = objective.loss, curve
-        # The mean over a batch is that of its parts, which Trainer leaves to models that could.
+        # Trainer divides the loss by the accumulation steps only if the model does not.
         trainer.model_accepts_loss_kwargs = False
         trainer.problem, trainer.validation_labels = data.problem, data.validation.labels
         optimizer = trainer.create_optimizer()
@@ -141,14 +141,10 @@ def train_(
 
 
 def _run(trainer: Any, module: PreTrainedModel, learning_rate: float) -> None:
-    """Trains, and leaves the model in eval mode.
-
-    Raises:
-        Diverged: a loss, a weight, or what the model says in the end is not finite.
-    """
+    """Trains, leaves the model in eval mode, and checks that it is finite."""
     try:
         trainer.train()
-        # Else the model goes on computing in bfloat16, until it is stored and read back.
+        # Otherwise the model keeps computing in bfloat16 until it is saved and loaded.
         trainer.accelerator.unwrap_model(module, keep_fp32_wrapper=False)
         module.eval()
         check_weights(module)
@@ -168,7 +164,7 @@ def _rows(split: Split, tokenizer: Processor) -> Any:
 def _arguments(
     scratch: str, training: Training, rows: Split, device: Device, seed: int
 ) -> TrainingArguments:
-    # A batch whose logits memory has no room for is added up of parts.
+    # Gradient accumulation, if the logits of a batch do not fit in memory.
     parts = math.ceil(training.batch_size / rows.fitting_batch(training.batch_size))
     stop: dict[str, Any] = {"save_strategy": "no"}
     if training.patience:
@@ -240,7 +236,7 @@ def _scores(
     training: Training,
     device: Device,
 ) -> Mapping[str, float]:
-    """Those on the validation rows in the middle of a training, which then goes on."""
+    """Scores on the validation rows during training."""
     module.eval()
     model = TorchModel(module, tokenizer, device.torch_device)
     rows = data.validation

@@ -1,4 +1,4 @@
-"""A `transformers.Trainer` whose loss is ours."""
+"""A `transformers.Trainer` with a custom loss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Loss = Callable[[nn.Module, dict[str, Tensor], Tensor], Tensor]
 
 
 def trainer_class() -> type[Any]:
-    """A Trainer whose loss is ours; made here because importing Trainer takes seconds."""
+    """A Trainer with a custom loss; defined here because importing Trainer takes seconds."""
 
     class OwnLossTrainer(transformers.Trainer):  # type: ignore[misc]
         objective: Loss
@@ -34,7 +34,7 @@ def trainer_class() -> type[Any]:
             return_outputs: bool = False,
             **_: Any,
         ) -> Any:
-            """The objective in training; in evaluation, what is lost against the labels."""
+            """The objective in training, the label loss in evaluation."""
             rows = inputs.pop("labels")
             if model.training:
                 loss = self.objective(model, inputs, rows)

@@ -125,7 +125,7 @@ def _check_types(where: str, module: PreTrainedModel, encoded: Any) -> None:
     if sizes and largest >= sizes[0]:
         raise UserError(
             f"{where}: its tokenizer gives the task's rows the token type {largest}, "
-            f"{type(module).__name__} has embeddings for 0 to {sizes[0] - 1}"
+            f"{type(module).__name__} has {sizes[0]} token types, from 0"
         )
 
 

@@ -1,4 +1,4 @@
-"""Reading models from Hugging Face folders: strict about what lacks."""
+"""Loading models from Hugging Face folders; missing and unused weights are errors."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from compress.interfaces import Head, Problem, Processor
 
 PLAIN_OUTPUTS = {"return_dict": True, "output_hidden_states": False, "output_attentions": False}
-# The name of a weight of a block: of the list, and the number in it.
 ADAPTER = "adapter_config.json"  # of PEFT
+# A weight of a block: name of the list of blocks, and index in it.
 NUMBERED = re.compile(r"(.+?)\.(\d+)\.")
 
 
@@ -35,15 +35,14 @@ def load_pretrained(
     """A float32 model with the head that a problem needs, in eval mode, and its tokenizer.
 
     Args:
-        folder: config, tokenizer or image processor, and safetensors weights; or a GGUF file, which
-            has it all. What is quantized in there becomes float32.
+        folder: config, tokenizer or image processor, and safetensors weights; or a GGUF file,
+            whose quantized weights become float32.
         problem: of the task.
-        fresh_head: whether a head that the weights lack, or have for other classes, may be drawn
-            at random because training follows.
+        fresh_head: whether a head that is missing, or for other classes, may be initialized at
+            random because training follows.
 
     Raises:
-        UserError: the architecture has no such head, or weights are missing that training will
-            not supply.
+        UserError: the architecture has no such head, or weights are missing.
     """
     config = read_config(folder)
     for name, value in problem.config().items():
@@ -56,14 +55,14 @@ def load_pretrained(
         "output_loading_info": True,
     }
     if (folder / ADAPTER).is_file():
-        raise UserError(f"{folder} holds an adapter ({ADAPTER}): merge it into its model first")
+        raise UserError(f"{folder} has an adapter ({ADAPTER}): merge it into its model first")
     place, file = _place(folder)
     kind = auto_class(config, problem.head)
     try:
         with quiet_reading():
             module, info = kind.from_pretrained(place, **options, **file)
     except Exception as error:
-        # Damaged weights, and whatever a wrong value in the config makes the modules raise.
+        # Damaged weights, or any error that a wrong value in the config causes.
         raise UserError(f"{folder} cannot be read: {error_text(error)}") from error
     _check_loaded(folder, module, info, fresh_head)
     if folder.suffix == GGUF:
@@ -72,12 +71,12 @@ def load_pretrained(
 
 
 def read_config(folder: Path) -> PreTrainedConfig:
-    """The config of a folder or GGUF file, without what it says of the form of outputs.
+    """The config of a folder or GGUF file, with plain outputs.
 
-    That can be a tuple, or all hidden states, for one program that the model was saved by.
+    A checkpoint can be saved with settings for tuples or hidden states as outputs.
 
     Raises:
-        UserError: it is damaged, or of an unknown architecture.
+        UserError: the config is damaged, or of an unknown architecture.
     """
     place, file = _place(folder)
     try:
@@ -86,17 +85,14 @@ def read_config(folder: Path) -> PreTrainedConfig:
             setattr(config, name, value)
         _name_outputs_(config, folder)
     except Exception as error:
-        # Whatever a wrong value makes the constructor raise.
+        # Any error that a wrong value causes in the constructor.
         raise UserError(f"{folder} has no usable config: {error_text(error)}") from error
     check_values(folder, config)
     return config
 
 
 def _name_outputs_(config: PreTrainedConfig, folder: Path) -> None:
-    """Takes the names of outputs from label2id where there is no id2label.
-
-    Transformers numbers them by itself then, and forgets what label2id says.
-    """
+    """Takes class names from label2id if there is no id2label; transformers would ignore them."""
     path = folder / "config.json"
     raw = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     numbers = raw.get("label2id")
@@ -110,7 +106,7 @@ def load_skeleton(folder: Path, head: Head) -> PreTrainedModel:
 
     Raises:
         UserError: the config is damaged, its architecture has no such head, or the folder has no
-            tokenizer or image processor that goes with it.
+            matching tokenizer or image processor.
     """
     config = read_config(folder)
     kind = auto_class(config, head)
@@ -119,7 +115,7 @@ def load_skeleton(folder: Path, head: Head) -> PreTrainedModel:
             # As the weights are read, whatever type the checkpoint stores them in.
             module: PreTrainedModel = kind.from_config(config, dtype=torch.float32)
     except Exception as error:
-        # Whatever a wrong value makes the modules raise.
+        # Any error that a wrong value causes in the modules.
         raise UserError(f"{folder} has no usable config: {error_text(error)}") from error
     if folder.suffix != GGUF:  # one file has both; to unpack its tokenizer takes seconds
         read_processor(folder, module)
@@ -127,14 +123,14 @@ def load_skeleton(folder: Path, head: Head) -> PreTrainedModel:
 
 
 def _place(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder to read a model from, and what else has to be said."""
+    """The folder to load a model from, and further arguments of `from_pretrained`."""
     if path.suffix == GGUF:
         return path.parent, {"gguf_file": path.name, "trust_remote_code": False}
     return path, {"trust_remote_code": False}
 
 
 def _unpacked(module: PreTrainedModel) -> PreTrainedModel:
-    """The same model without what transformers remembers of its file, and would not save it for."""
+    """A copy without the GGUF quantization config, with which transformers would not save it."""
     config = copy.deepcopy(module.config)
     vars(config).pop("quantization_config", None)
     with torch.random.fork_rng(devices=[]):
@@ -146,7 +142,7 @@ def _unpacked(module: PreTrainedModel) -> PreTrainedModel:
 
 @contextmanager
 def quiet_bars() -> Iterator[None]:
-    """Hides the progress bars of reading and writing weights, which take a moment."""
+    """Hides the progress bars of loading and saving weights."""
     bars = transformers.utils.logging
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
@@ -159,7 +155,7 @@ def quiet_bars() -> Iterator[None]:
 
 @contextmanager
 def quiet_reading() -> Iterator[None]:
-    """Hides the bars, and the report on weights that were not found: the caller handles them."""
+    """Hides progress bars and warnings about missing weights, which the caller checks."""
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
@@ -169,13 +165,9 @@ def quiet_reading() -> Iterator[None]:
         transformers.logging.set_verbosity(level)
 
 
-def _reads_images(config: PreTrainedConfig) -> bool:
-    return type(config) in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
-
-
 def head_of(module: PreTrainedModel) -> Head:
-    """What a model, or its skeleton, has on top."""
-    # Of this architecture alone: all values of the mapping are a module to import each.
+    """The kind of head of a model or skeleton."""
+    # Looked up for this architecture alone: every value of the mapping imports a module.
     causal = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(type(module.config), None)
     return "language_model" if type(module) is causal else "classifier"
 
@@ -184,24 +176,24 @@ def auto_class(config: PreTrainedConfig, head: Head) -> Any:
     """The class that puts this head on this architecture.
 
     Raises:
-        UserError: the task needs a language model and this is none.
+        UserError: the task needs a language model and this architecture is not one.
     """
     if head == "language_model":
         if not _is_decoder(config):
             raise UserError(
-                f"the task needs a language model that goes by the tokens before, got "
-                f"{config.model_type}; allowed are decoders such as gpt2, llama, opt, gpt_neox"
+                f"the task needs a causal language model, got {config.model_type}; allowed: "
+                "decoders such as gpt2, llama, opt, gpt_neox"
             )
         return transformers.AutoModelForCausalLM
-    if _reads_images(config):
+    if type(config) in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
         return transformers.AutoModelForImageClassification
     return transformers.AutoModelForSequenceClassification
 
 
 def _is_decoder(config: PreTrainedConfig) -> bool:
-    """Whether a model sees no token that it has to predict.
+    """Whether a model's attention is causal.
 
-    Encoders have a class for it too, which sees them all unless its config says otherwise.
+    Encoders have a class for language modeling too, which is causal only with `is_decoder`.
     """
     fills_gaps = type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING
     return type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING and not (
@@ -212,7 +204,7 @@ def _is_decoder(config: PreTrainedConfig) -> bool:
 def _check_loaded(
     folder: Path, module: PreTrainedModel, info: dict[str, Any], fresh_head: bool
 ) -> None:
-    """Refuses a body with missing weights always, a missing head unless one may be drawn."""
+    """Refuses missing or unused weights of the body, and a missing head unless `fresh_head`."""
     missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     body = {key for key in missing if key.startswith(f"{module.base_model_prefix}.")}
     # BERT's pooler belongs to the head here: bodies are published without it.
@@ -224,15 +216,15 @@ def _check_loaded(
     surplus = sorted(key for key in info["unexpected_keys"] if _is_of_a_lacking_block(module, key))
     if surplus:
         raise UserError(
-            f"{folder} has weights of more blocks than its config.json says, such as {surplus[0]}"
+            f"{folder} has weights of more blocks than its config.json, such as {surplus[0]}"
         )
     parts = {name for name, _ in module.named_modules()}
     prefix = module.base_model_prefix
     unused = sorted(k for k in info["unexpected_keys"] if _adds(parts, prefix, k, fresh_head))
     if unused:
         raise UserError(
-            f"{folder} has weights that {type(module).__name__} does not compute with, such as "
-            f"{unused[0]}; adapters must be merged into their model"
+            f"{folder} has weights that {type(module).__name__} does not use, such as {unused[0]}; "
+            "adapters must be merged into their model"
         )
     if missing and head_of(module) == "language_model":
         raise UserError(f"{folder} has no head that predicts tokens ({', '.join(sorted(missing))})")
@@ -244,15 +236,15 @@ def _check_loaded(
 
 
 def _adds(parts: Set[str], prefix: str, key: str, fresh_head: bool) -> bool:
-    """Whether a weight that is left over is of a part inside the body, or inside the head.
+    """Whether an unused weight belongs to a module inside the body or the head.
 
-    Heads of other tasks may be left over, and tables that older versions kept beside weights.
+    Heads of other tasks, and buffers that older versions saved, may be unused.
 
     Args:
         parts: the names of the model's modules.
         prefix: of the names of its body.
-        key: of the weight; with the prefix of the body or without.
-        fresh_head: whether the head may be one for something else.
+        key: of the weight; with or without the prefix of the body.
+        fresh_head: whether the head may be for another task.
     """
     owner, _, leaf = key.rpartition(".")
     if leaf == "inv_freq":
@@ -265,11 +257,11 @@ def _adds(parts: Set[str], prefix: str, key: str, fresh_head: bool) -> bool:
 
 
 def _is_of_a_lacking_block(module: PreTrainedModel, key: str) -> bool:
-    """Whether a weight is of a block beyond those that there are: not of a head that is left out.
+    """Whether an unused weight is of a block beyond the model's last one.
 
     Args:
         module: the model.
-        key: of a weight that it has no use for; with the prefix of the body or without.
+        key: of the weight; with or without the prefix of the body.
     """
     for name in (key, f"{module.base_model_prefix}.{key}"):
         found = NUMBERED.match(name)

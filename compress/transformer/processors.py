@@ -1,7 +1,7 @@
-"""Tokenizers and image processors in a folder: strictly read, and written alike by any process.
+"""Tokenizers and image processors of a folder: strict loading, reproducible saving.
 
-transformers makes up a vocabulary of five tokens where a folder has none, gives numbers beyond the
-embeddings to tokens that a class adds by itself, and writes down how it was called.
+transformers invents a vocabulary of five tokens if a folder has none, gives ids beyond the
+embeddings to tokens that a class adds by default, and saves the arguments it was called with.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 IMAGE_CONFIGS = ("preprocessor_config.json", "processor_config.json")
-# Arguments of `from_pretrained` and what it finds out, which transformers keeps with the settings.
+# Arguments and results of `from_pretrained`, which transformers saves with the settings.
 OF_THE_PROCESS = {
     "_commit_hash", "cache_dir", "device_map", "force_download", "is_local", "local_files_only",
     "name_or_path", "proxies", "resume_download", "revision", "special_tokens_map_file",
@@ -33,14 +33,14 @@ OF_THE_PROCESS = {
 
 
 def read_processor(path: Path, module: PreTrainedModel) -> Processor:
-    """What turns rows into inputs of a model: its image processor, or its tokenizer.
+    """The image processor or tokenizer of a model.
 
     Args:
         path: of the model's folder, or GGUF file.
         module: the model, or its skeleton.
 
     Raises:
-        UserError: there is none, it is damaged, or it makes numbers that the model has no row for.
+        UserError: it is missing or damaged, or has token ids without an embedding.
     """
     if module.main_input_name == "pixel_values":
         return read_image_processor(path)
@@ -62,10 +62,10 @@ def read_written_processor(folder: Path) -> Processor:
 def read_image_processor(folder: Path) -> BaseImageProcessor:
     """The image processor of a folder.
 
-    It computes with Pillow, also where torchvision is installed, which resizes to other numbers.
+    It uses Pillow even if torchvision is installed, which gives other values.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: it is missing or damaged.
     """
     if not any((folder / name).is_file() for name in IMAGE_CONFIGS):
         raise UserError(f"{folder} holds no image processor ({', '.join(IMAGE_CONFIGS)})")
@@ -83,10 +83,10 @@ def read_tokenizer(path: Path, **changes: Any) -> PreTrainedTokenizerBase:
 
     Args:
         path: of either.
-        changes: to the settings that the folder has.
+        changes: settings that replace those of the folder.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: it is missing or damaged.
     """
     gguf = path.suffix == GGUF
     folder = path.parent if gguf else path
@@ -98,10 +98,9 @@ def read_tokenizer(path: Path, **changes: Any) -> PreTrainedTokenizerBase:
     except Exception as error:
         # Whatever a wrong value makes the constructor raise, and backends have kinds of their own.
         if gguf or _tokenizer_files(folder):
-            said = first_line(error)
-            raise UserError(f"{path} has a damaged tokenizer: {said}") from error
+            raise UserError(f"{path} has a damaged tokenizer: {first_line(error)}") from error
         raise _none_in(folder) from error
-    # Classes that read bytes have none of their own.
+    # Byte-level classes have no vocabulary files.
     vocabularies = set(tokenizer.vocab_files_names.values()) - {TOKENIZER_CONFIG}
     found = any((folder / name).is_file() for name in (TOKENIZER, *vocabularies))
     if vocabularies and not (gguf or found):
@@ -110,11 +109,10 @@ def read_tokenizer(path: Path, **changes: Any) -> PreTrainedTokenizerBase:
 
 
 def write_processor(processor: Processor, folder: Path) -> None:
-    """Writes a tokenizer or an image processor: the same bytes whatever it was read from.
+    """Saves a tokenizer or an image processor, as the same bytes wherever it was loaded from.
 
     Args:
-        processor: changes in that a fast tokenizer forgets how it was last called, which it would
-            write down as well.
+        processor: a fast tokenizer's truncation and padding, left from its last call, are reset.
         folder: exists.
     """
     backend = getattr(processor, "backend_tokenizer", None)
@@ -132,10 +130,7 @@ def write_processor(processor: Processor, folder: Path) -> None:
 
 
 def set_and_keep_(tokenizer: Processor, name: str, value: Any) -> None:
-    """Changes a setting of a tokenizer so that it is written with the others.
-
-    transformers writes those that the tokenizer was made with, and no others.
-    """
+    """Changes a setting of a tokenizer so that transformers saves it."""
     setattr(tokenizer, name, value)
     tokenizer.init_kwargs[name] = value
 
@@ -167,7 +162,7 @@ def _fitting_tokenizer(path: Path, module: PreTrainedModel) -> PreTrainedTokeniz
 
 
 def _beyond(tokenizer: PreTrainedTokenizerBase, rows: int) -> set[str]:
-    """Tokens whose number has no row."""
+    """Tokens whose id has no embedding."""
     return {token for token, number in tokenizer.get_vocab().items() if number >= rows}
 
 
@@ -185,7 +180,7 @@ def _made_up(path: Path, tokenizer: PreTrainedTokenizerBase, beyond: set[str]) -
 
 
 def _tokenizer_files(folder: Path) -> bool:
-    """Whether something in a folder can be a tokenizer."""
+    """Whether a folder has files of a tokenizer."""
     patterns = (TOKENIZER, "vocab*", "*.model", "*.codes", "*.tokenizer")
     return any(path.is_file() for pattern in patterns for path in folder.glob(pattern))
 

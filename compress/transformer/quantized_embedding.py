@@ -1,14 +1,13 @@
-"""Embedding tables as int8 or int4: a lookup gathers codes and makes only those rows float again.
+"""Embedding tables as int8 or int4; a lookup dequantizes only the rows that it reads.
 
 Half of the bytes of a small model are its vocabulary. Rounding is to nearest, symmetric around
 zero: int8 with one float32 scale per row (Zafrir et al., "Q8BERT", arXiv:1910.06188, equation 1,
 there with one scale per table); int4 with one bfloat16 scale per 32 entries of a row, see
 `compress.transformer.packing`.
 
-Quantized are the table of token embeddings and the tables that are its neighbors, children of the
-same module: positions and token types in BERT and its kin, positions in GPT-2. Their rows are added
-up into the first hidden state. A table elsewhere is something else, such as MPNet's bias per
-head and distance, and stays float32.
+The token embeddings and the other tables of the same module are quantized: positions and token
+types in BERT-like models, positions in GPT-2, whose rows are summed to the first hidden state.
+Tables of other modules, such as MPNet's bias per head and distance, stay float32.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ TABLE_BITS = {"none": 32, "int8": 8, "int4": 4}
 
 
 class QuantizedEmbedding(QuantizedModule):
-    """An embedding table of integers. `padding_idx` is kept for whoever asks; it trains nothing."""
+    """An embedding table of integers. `padding_idx` is only stored: the table is not trained."""
 
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None) -> None:
         """An empty table; its rows come from an Embedding or from a state dict."""
@@ -130,7 +129,7 @@ class Int4Embedding(QuantizedEmbedding):
         return embedding
 
     def codes(self) -> Int8[Tensor, "rows dim"]:
-        """The codes, counted from zero."""
+        """The codes relative to zero."""
         codes = unpack_codes(self.qweight, self.embedding_dim)
         return center_groups(codes, SYMMETRIC_ZERO, INT4_GROUP_SIZE)
 
@@ -176,11 +175,7 @@ def quantize_embeddings_(module: PreTrainedModel, choice: str) -> None:
 
 
 def check_embeddings(skeleton: PreTrainedModel, choice: str) -> None:
-    """Checks that `quantize_embeddings_` can do what it is asked.
-
-    Raises:
-        ConfigError: it cannot.
-    """
+    """Raises a ConfigError if `quantize_embeddings_` cannot quantize the tables."""
     if choice != "none":
         _plain_tables(skeleton, choice)
 
@@ -198,12 +193,12 @@ def embedding_tables(module: PreTrainedModel) -> dict[str, nn.Embedding]:
 
 
 def _rows(table: Tensor, ids: Int[Tensor, ...]) -> Tensor:
-    """Rows of a table; like nn.Embedding's, without ids that count from the end."""
+    """Rows of a table; negative ids are errors, as in nn.Embedding."""
     return table.index_select(0, ids.reshape(-1)).view(*ids.shape, *table.shape[1:])
 
 
 def _plain_tables(module: PreTrainedModel, choice: str) -> dict[str, nn.Embedding]:
-    """The embedding tables, each one that does nothing but look rows up."""
+    """The embedding tables, checked to be plain lookups."""
     tables = embedding_tables(module)
     if not tables:
         raise ConfigError(
@@ -220,7 +215,7 @@ def _plain_tables(module: PreTrainedModel, choice: str) -> dict[str, nn.Embeddin
         owners = [n for n, parameter in shared if parameter is table.weight]
         if len(owners) > 1:
             raise ConfigError(
-                f"embeddings={choice} would take apart what is one tensor: {', '.join(owners)}; "
+                f"embeddings={choice} cannot quantize a shared tensor: {', '.join(owners)}; "
                 "set quantizer.embeddings=none"
             )
     return tables

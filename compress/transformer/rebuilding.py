@@ -1,8 +1,7 @@
-"""What a folder of a model would be read back as, found out before there is any weight.
+"""Check that a model can be rebuilt from its folder, before any weight exists.
 
-A model is read back from its config and the shapes of its weights. What neither of them says is
-lost: a layer that the config would build otherwise, such as one with a bias that only the first
-layer has, or with another kind of attention.
+A model is rebuilt from its config and the shapes of its weights. A layer that the config would
+build differently is lost, such as one with a bias that only the first layer has.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from compress.transformer.surgery import place_stored_, plain_config
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-# Attributes that say nothing of what a model computes once it is trained.
+# Attributes that do not affect what a trained model computes.
 UNIMPORTANT = ("training", "gradient_checkpointing", "name_or_path", "warnings_issued")
 
 
 def check_rebuilds(module: PreTrainedModel, what: str) -> None:
-    """Checks that a model would be read back from its folder as it is.
+    """Checks that a model would be rebuilt unchanged from its folder.
 
     Args:
         module: a skeleton.
-        what: made it so, for the message.
+        what: the setting that changed it, for the message.
 
     Raises:
-        ConfigError: it would not; names what differs.
+        ConfigError: a weight's shape or a module's attribute would differ.
     """
     failed = f"{what}: {type(module).__name__} cannot be built again from its config and shapes"
     try:
@@ -52,7 +51,7 @@ def check_rebuilds(module: PreTrainedModel, what: str) -> None:
 
 
 def _rebuilt(module: PreTrainedModel, plain: PretrainedConfig | None) -> PreTrainedModel:
-    """The model as it would be read back, without weights; see `compress.store.artifact`."""
+    """The model as `compress.store.artifact` would rebuild it, without weights."""
     with torch.device("meta"):
         built = type(module)(reread(plain or module.config)).eval()
         if plain is None:
@@ -64,7 +63,7 @@ def _rebuilt(module: PreTrainedModel, plain: PretrainedConfig | None) -> PreTrai
 
 
 def _shape_differences(ours: nn.Module, theirs: nn.Module) -> Iterator[tuple[str, Any, Any]]:
-    """The weights, with their shapes here and there."""
+    """The weights whose shapes differ, with both shapes."""
     here, there = (
         {name: tuple(weight.shape) for name, weight in module.state_dict().items()}
         for module in (ours, theirs)
@@ -77,7 +76,7 @@ def _shape_differences(ours: nn.Module, theirs: nn.Module) -> Iterator[tuple[str
 def _fact_differences(
     ours: PreTrainedModel, theirs: PreTrainedModel
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Attributes of modules, with their values here and there."""
+    """The attributes of modules that differ, with both values."""
     parts = dict(theirs.named_modules())
     layers = tuple(f"{name}." for name in layer_units(ours))
     for path, part in ours.named_modules():
@@ -91,7 +90,7 @@ def _fact_differences(
 
 
 def _facts(part: nn.Module | None) -> dict[str, Any]:
-    """What a module remembers: numbers, words and lists of these."""
+    """A module's attributes that are numbers, texts or lists of these."""
     if part is None:
         return {"class": "absent"}
     facts = {
@@ -104,7 +103,7 @@ def _facts(part: nn.Module | None) -> dict[str, Any]:
 
 
 def _listed(value: Any) -> Any:
-    """Lists instead of tuples, for JSON has no others."""
+    """Lists instead of tuples, as JSON has them."""
     return list(map(_listed, value)) if isinstance(value, (list, tuple)) else value
 
 

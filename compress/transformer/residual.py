@@ -1,7 +1,7 @@
-"""The residual stream: every axis of every parameter that runs along its channels, and cuts of it.
+"""The residual stream: the axes of all parameters that are its channels, and their removal.
 
-Inside the blocks the layout says what reads the stream and what writes it. Outside of them the
-rule is one of type and width, for a stream of width d:
+Inside the blocks the layout defines what reads and writes the stream. Outside of them the rule goes
+by type and width, for a stream of width d:
 
 - an axis of a Linear that is d long belongs to it, so poolers and the dense layers of
   classification heads lose inputs and outputs alike, and the last classifier its inputs;
@@ -34,8 +34,8 @@ def residual_width(module: PreTrainedModel) -> int:
     """Channels of the residual stream.
 
     Raises:
-        ConfigError: something else has as many members, so widths cannot tell the two apart; or
-            the norms have no weights to cut; or something computes with the width.
+        ConfigError: another dimension has the same size, so shapes are ambiguous; the norms have
+            no weights; or the model computes with the width.
     """
     blocks = known_blocks(module)
     block = blocks[0]
@@ -50,8 +50,8 @@ def residual_width(module: PreTrainedModel) -> int:
     for what, counts in others.items():
         if block.width in counts:
             raise ConfigError(
-                f"the residual stream of {name} has {block.width} channels, and there are as many "
-                f"{what}; expected another number of them, to tell their weights apart by shape"
+                f"the residual stream of {name} has {block.width} channels, as many as there are "
+                f"{what}; expected another number, to distinguish their weights by shape"
             )
     if not _norms(block):
         raise ConfigError(
@@ -83,11 +83,11 @@ def residual_axes(module: PreTrainedModel) -> dict[str, tuple[int, ...]]:
 def keep_channels_(module: PreTrainedModel, kept: Int[Tensor, " kept"]) -> tuple[str, ...]:
     """Narrows the residual stream to these channels, the same ones everywhere.
 
-    Heads keep their number and their width. The config still tells the width of before, from
-    which most architectures derive that of a head; only the weights' shapes are true.
+    Heads keep their number and width. The config keeps the old width, from which most architectures
+    derive the head size; only the weights' shapes change.
 
     Returns:
-        The names of the parameters that lost something.
+        The names of the resized parameters.
 
     Raises:
         ConfigError: see `residual_width`.
@@ -133,7 +133,7 @@ def _axes_in_block(block: Block) -> Iterator[tuple[str, int]]:
 
 
 def _refuse_scales(module: PreTrainedModel, blocks: Sequence[Block]) -> None:
-    """Refuses Gemma's scale of the embeddings: read back from a folder, it would be another one."""
+    """Refuses Gemma's embedding scale, which would change when the model is rebuilt."""
     width = blocks[0].width
     for path, part in _outside_blocks(module, blocks):
         if any(type(fact) is float and fact == width**0.5 for fact in vars(part).values()):

@@ -1,7 +1,7 @@
-"""The check that a format stands for the weights that it was made of, weight by weight.
+"""Check that quantized weights match the float weights within the format's error bound.
 
-The check at reload compares a written model with the one in memory, so it cannot see a format that
-is wrong in both; this check can. Each format's formula says how far rounding may move a weight.
+The check at reload compares a saved model with the one in memory and misses errors of both; this
+check does not. Each format has a formula for its largest rounding error.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ def check_rounding(
     restored: Float[Tensor, ...],
     bound: Float[Tensor, ...],
 ) -> None:
-    """Checks that no weight moved further than its format can move it.
+    """Checks that no weight changed by more than its format's error bound.
 
     Args:
         name: of the layer or the table.
-        weight: before the format.
-        restored: what the format stands for, made float again.
-        bound: the largest allowed difference, for each weight or for each group of them.
+        weight: before quantization.
+        restored: after quantization and dequantization.
+        bound: the largest allowed difference, for each weight or for each group.
 
     Raises:
-        AssertionError: one did, or is not finite any more: a bug of this program or of a library.
+        AssertionError: a difference is larger or not finite: a bug of this program or a library.
     """
     error = (restored - weight).abs_()
     # A comparison with NaN is false, so that it counts as too far.
@@ -49,7 +49,7 @@ def check_rounding(
 
 
 def check_quantized(name: str, module: QuantizedModule, weight: Float[Tensor, ...]) -> None:
-    """Checks a module against the float weight that it was made of; see `check_rounding`."""
+    """Checks a quantized module against its float weight; see `check_rounding`."""
     check_rounding(name, weight, module.matrix(), module.error_bound(weight))
 
 
@@ -65,14 +65,14 @@ def half_ulp(weight: Float[Tensor, ...], dtype: torch.dtype) -> Float[Tensor, ..
 def cast_(module: PreTrainedModel, choice: str, dtype: torch.dtype, other: str) -> None:
     """Casts a model to a float type of 16 bits, in place; see `check_range`.
 
-    What transformers would read into float32 stays in it: T5's, in float16.
+    Parameters that transformers keeps in float32 stay float32, such as T5's in float16.
     """
     check_range(module, choice, dtype, other)
     before = {name: parameter.detach() for name, parameter in module.named_parameters()}
     wide = kept_in_float32(module, dtype)
     stored = module.state_dict().keys()
-    # What is not on disk is made anew in its own type when the model is read back, such as the
-    # frequencies of rotary positions, which bfloat16 would move.
+    # Buffers that are not saved are recomputed in their own type when the model is loaded, such as
+    # the frequencies of rotary positions, which bfloat16 would change.
     kept = {name: buffer for name, buffer in module.named_buffers() if name not in stored}
     module.to(dtype)
     for name, buffer in kept.items():
@@ -86,7 +86,7 @@ def cast_(module: PreTrainedModel, choice: str, dtype: torch.dtype, other: str) 
 
 
 def check_range(module: PreTrainedModel, choice: str, dtype: torch.dtype, other: str) -> None:
-    """Checks that a float type has every weight.
+    """Checks that every weight is in the range of a float type.
 
     Args:
         module: a transformer in float32.
@@ -95,14 +95,14 @@ def check_range(module: PreTrainedModel, choice: str, dtype: torch.dtype, other:
         other: the name of a quantizer that takes larger weights.
 
     Raises:
-        UserError: a weight lies outside the type's range; says which.
+        UserError: a weight lies outside the type's range.
     """
     largest = torch.finfo(dtype).max
     for name, parameter in module.named_parameters():
         found = float(parameter.detach().abs().max())
         if found > largest:
-            words = str(dtype).removeprefix("torch.")
+            type_name = str(dtype).removeprefix("torch.")
             raise UserError(
-                f"quantizer={choice}: {name} has a weight of {found:g}, {words} ends at "
+                f"quantizer={choice}: {name} has a weight of {found:g}, {type_name} ends at "
                 f"{largest:g}; use quantizer={other}"
             )

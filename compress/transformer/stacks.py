@@ -1,32 +1,26 @@
-"""Where a model's layers sit: its stacks, found by structure, and the weights inside them.
+"""Stacks of layers of a model, found by structure, and the weights inside them.
 
 A stack is a list of layers that run one after the other. Most models have one; encoder-decoders
-have two, hierarchical models one for each stage, and ALBERT's holds a single layer that runs many
+have two, hierarchical models one for each stage, and ALBERT's has a single layer that runs many
 times. Layers are members of a `ModuleList`; where the members are stages, the stacks are the lists
 inside them.
 
-Counting, masks and numeric formats need no more than the Linear layers inside these lists. What
-else a method needs of a model, `compress/transformer/blocks.py` knows.
+Counting, masks and numeric formats need only the Linear layers inside these lists; other methods
+also need the layouts of `compress/transformer/blocks.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from compress.config.errors import ConfigError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from transformers.pytorch_utils import Conv1D
+
+from compress.config.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -35,9 +29,9 @@ if TYPE_CHECKING:
 LINEARS = (nn.Linear, Conv1D)  # GPT-2's Conv1D is a Linear whose weight is stored as [in, out]
 Linear: TypeAlias = nn.Linear | Conv1D
 
-# Weights of these are no matrices that a method for Linear layers would be expected to cover.
+# Modules whose weights a method for Linear layers is not expected to cover.
 OTHER_KINDS = (nn.Embedding, _ConvNd, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _NormBase)
-# Nor are parameters so named: biases per head, tables of positions, tokens that are learned.
+# Names of parameters that it is not expected to cover: biases per head, position tables, tokens.
 TABLES = ("bias", "table", "embed", "position", "token")
 
 
@@ -78,16 +72,16 @@ def find_stack(module: PreTrainedModel) -> Stack:
     """The one stack of a model whose layers are all of one class.
 
     Raises:
-        ConfigError: the model has none, or several; says which.
+        ConfigError: the model has none, or several.
     """
     found = stacks(module)
     count = getattr(module.config, "num_hidden_layers", None)
     alike = len(found) == 1 and len({type(block) for block in found[0].blocks}) == 1
     if alike and found[0].depth == count:
         return found[0]
-    told = ", ".join(f"{stack.name}: {len(stack.blocks)}" for stack in found) or "none"
+    names = ", ".join(f"{stack.name}: {len(stack.blocks)}" for stack in found) or "none"
     raise ConfigError(
-        f"{type(module).__name__} has {len(found)} stacks of layers ({told}), expected exactly 1, "
+        f"{type(module).__name__} has {len(found)} stacks of layers ({names}), expected exactly 1, "
         "of layers of one class, as many as its config says; what works on other models is masks "
         "(magnitude, wanda, sparsegpt, gradual, movement), lowrank and numeric formats"
     )
@@ -103,10 +97,10 @@ def block_linears(module: nn.Module) -> dict[str, Linear]:
 
 
 def other_matrices(module: nn.Module) -> dict[str, nn.Parameter]:
-    """The matrices inside a model's layers that are no Linear's weight, by full name.
+    """The matrices inside a model's layers that are not the weight of a Linear, by full name.
 
-    Such as the fused experts of mixtures, which are one parameter of three axes. Convolutions,
-    norms, embeddings and tables of biases are none.
+    For example fused experts, one parameter of three axes. Convolutions, norms, embeddings and
+    tables of biases do not count.
     """
     return {
         f"{name}.{leaf}": parameter
@@ -119,14 +113,14 @@ def other_matrices(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def check_all_linear(module: PreTrainedModel, what: str) -> None:
-    """Checks that Linear layers are all there is to cover inside the layers.
+    """Checks that the layers have Linear layers and no other matrices.
 
     Args:
         module: a model, or its skeleton.
-        what: the setting that wants to cover the layers by their Linear layers.
+        what: the setting, for the message.
 
     Raises:
-        ConfigError: there is no Linear layer; or other matrices would be left alone. Says which.
+        ConfigError: there is no Linear layer, or there are other matrices.
     """
     linears, others = block_linears(module), other_matrices(module)
     name = type(module).__name__
@@ -150,7 +144,7 @@ def token_table(module: PreTrainedModel) -> nn.Embedding | None:
     """The table of token embeddings; None where a model reads no tokens."""
     try:
         found = module.get_input_embeddings()
-    except NotImplementedError:  # as transformers says of some convolutional models
+    except NotImplementedError:  # raised for some convolutional models
         return None
     return found if isinstance(found, nn.Embedding) else None
 

@@ -1,4 +1,4 @@
-"""Modules that stand in for plain ones, and how a model folder describes them."""
+"""Stored modules: replacements of plain modules that a model folder can describe."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from transformers.pytorch_utils import Conv1D
 
 
 class LazyWeight(Tensor):
-    """The float matrix that a module stands for, computed only when an operator reads it.
+    """The float weight of a module, computed only when an operator reads it.
 
-    Models ask a Linear for `weight.dtype`, `weight.device` or `weight.shape` in every forward pass:
-    T5 casts what its feed-forward layer reads to the type of that layer's weight. Integer codes
-    would give the wrong answer there, and a float matrix would be computed for nothing.
+    Models read `weight.dtype`, `weight.device` or `weight.shape` of a Linear in every forward pass:
+    T5 casts the inputs of its feed-forward to the type of the weight. Integer codes would have the
+    wrong type, and dequantizing the matrix would be wasted time.
     """
 
     _compute: Callable[[], Tensor]
@@ -56,12 +56,12 @@ class LazyWeight(Tensor):
 
 
 class StoredModule(nn.Module, ABC):
-    """A module that a model folder can name: rebuilt from its arguments, filled from its state.
+    """A module that a model folder stores as a kind, constructor arguments and a state dict.
 
     Attributes:
-        kind: its name in `runtime.json`, under which `compress.store.kinds` finds the class.
-        arithmetic: what it computes in; None for the type of its weights.
-        bits: of one of its codes on disk; None for those of its weights' type.
+        kind: name in `runtime.json`, which `compress.store.kinds` maps to the class.
+        arithmetic: type of its arithmetic; None for the type of its weights.
+        bits: of a code on disk; None for the size of the weights' type.
     """
 
     kind: ClassVar[str]
@@ -73,22 +73,19 @@ class StoredModule(nn.Module, ABC):
         """The constructor's arguments, as JSON values."""
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """The weights that it stands for, one entry each, zero where the weight is zero.
+        """Name and tensor of each weight, under a plain module's names, zero where it is zero.
 
-        They have the names that a plain module gives them, whatever the state dict calls its own.
-
-        A format yields its codes here, without scales: those are bookkeeping of the format.
-        Submodules yield their own.
+        Quantized modules yield their codes without scales. Weights of submodules are not included.
         """
         yield from self.named_parameters(recurse=False)
 
     def plain_shape(self) -> tuple[int, int] | None:
-        """[rows, columns] of the one weight that it stands for; None if it is no such thing."""
+        """[rows, columns] of the weight that it replaces; None if it replaces several."""
         return None
 
 
 class QuantizedModule(StoredModule, ABC):
-    """A module that keeps integer codes for the one weight that it stands for."""
+    """A module that stores integer codes of one weight."""
 
     @abstractmethod
     def plain_shape(self) -> tuple[int, int]:
@@ -100,11 +97,11 @@ class QuantizedModule(StoredModule, ABC):
 
     @abstractmethod
     def matrix(self) -> Float[Tensor, "rows columns"]:
-        """What the codes stand for, in float32."""
+        """The dequantized weight, in float32."""
 
     @abstractmethod
     def error_bound(self, weight: Float[Tensor, "rows columns"]) -> Float[Tensor, ...]:
-        """How far `matrix` may be from the float weight that it was made of, by the formula."""
+        """The largest difference of `matrix` from the float weight, by the format's formula."""
 
     @property
     def weight(self) -> LazyWeight:
@@ -156,7 +153,7 @@ def named_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
         stored = isinstance(part, StoredModule)
         own = part.weights() if stored else part.named_parameters(recurse=False)
         for name, tensor in own:
-            # Codes are made on the fly; only parameters can be shared.
+            # Codes are computed on the fly; only parameters can be shared.
             if not isinstance(tensor, nn.Parameter) or id(tensor) not in seen:
                 seen.add(id(tensor))
                 matrix = tensor.T if isinstance(part, Conv1D) and name == "weight" else tensor
@@ -164,7 +161,7 @@ def named_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def code_bits(module: nn.Module) -> dict[str, int]:
-    """Bits of a code on disk, by the name of the weight, where a module says them."""
+    """Bits of a code on disk, by the name of the weight, for modules that define them."""
     return {
         f"{prefix}.{name}": part.bits
         for prefix, part in module.named_modules()

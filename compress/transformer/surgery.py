@@ -1,4 +1,4 @@
-"""Changing the shapes of a transformer's weights, in place, with everything that knows of them."""
+"""Changes of the shapes of a transformer's weights, in place, with config and attributes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def keep_blocks_(module: PreTrainedModel, kept: Sequence[int]) -> None:
-    """Drops every layer but the kept ones, and says so in the config.
+    """Drops every layer but the kept ones, and updates the config.
 
-    Where one layer is shared by all, it runs as often as layers are kept.
+    A layer that is shared by all runs as often as layers are kept.
 
     Raises:
         ConfigError: the model has not exactly one stack of layers.
@@ -57,7 +57,7 @@ def keep_blocks_(module: PreTrainedModel, kept: Sequence[int]) -> None:
 
 
 def set_depth_(config: PretrainedConfig, depth: int) -> None:
-    """Says in a config how many layers there are, and what follows from it."""
+    """Sets the number of layers in a config, and the values that depend on it."""
     config.num_hidden_layers = depth
     if isinstance(config, BackboneConfigMixin):  # BEiT's and DINOv2's name the layers
         config.stage_names = ["stem", *(f"stage{number + 1}" for number in range(depth))]
@@ -65,7 +65,7 @@ def set_depth_(config: PretrainedConfig, depth: int) -> None:
 
 
 def _numberings(blocks: nn.ModuleList) -> list[tuple[str, str]]:
-    """Path and attribute of what numbers the layers, by which decoders index their KV cache."""
+    """Path and attribute of layer indices, which decoders use for their KV cache."""
     parts = [{path: vars(part) for path, part in block.named_modules()} for block in blocks]
     return [
         (path, attribute)
@@ -78,7 +78,7 @@ def _numberings(blocks: nn.ModuleList) -> list[tuple[str, str]]:
 
 
 def keep_units_(block: Block, units: Units, kept: Int[Tensor, " kept"]) -> None:
-    """Takes every unit but the kept ones out of a block: real shapes, no zeros.
+    """Removes every unit but the kept ones from a block: smaller shapes, no zeros.
 
     Args:
         block: loses rows and columns of its projections.
@@ -109,7 +109,7 @@ def keep_columns_(part: Projection, columns: Int[Tensor, " kept"]) -> None:
 
 
 def resize_(part: nn.Module, name: str, value: Tensor) -> None:
-    """Gives a module's own parameter another value and shape, and tells the module its sizes."""
+    """Replaces a module's parameter by one of another shape, and updates the module's sizes."""
     setattr(part, name, nn.Parameter(value.detach().contiguous()))
     if name != "weight":
         return
@@ -126,14 +126,14 @@ def resize_(part: nn.Module, name: str, value: Tensor) -> None:
 
 
 def sync_attention_(block: Block) -> None:
-    """Makes what the attention module remembers of its shape true again."""
+    """Updates the attributes of the attention module that store its shape."""
     facts = {"heads": block.heads, "width": block.heads * block.head_size}
     for attribute, fact in block.layout.attributes:
         setattr(block.attention, attribute, facts[fact])
 
 
 def replace_linear_(module: nn.Module, name: str, linear: Linear, other: nn.Module) -> None:
-    """Puts another module in a Linear's place, on its device, in its mode."""
+    """Replaces a Linear by another module, on its device, in its mode."""
     other.train(linear.training)
     module.set_submodule(name, other.to(linear.weight.device))
 
@@ -143,10 +143,10 @@ def place_stored_(
     parts: Mapping[str, StoredModule],
     shapes: Mapping[str, Sequence[int]],
 ) -> None:
-    """Puts stored modules in the place of plain ones and fits all shapes; see `fit_shapes_`.
+    """Replaces plain modules by stored ones and sets all shapes; see `fit_shapes_`.
 
-    Modules in another format come last: attention learns the shape that pruning left it from
-    plain projections of that shape.
+    Quantized modules come last: the shape attributes of attention are updated from plain
+    projections.
 
     Args:
         module: as its config builds it.
@@ -169,7 +169,7 @@ def place_stored_(
 
 
 def fit_shapes_(module: PreTrainedModel, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Gives each parameter the shape it has in a file; its values are to be read next.
+    """Gives each parameter its shape in a file, before its values are loaded.
 
     Args:
         module: as its config builds it.
@@ -189,10 +189,9 @@ def fit_shapes_(module: PreTrainedModel, shapes: Mapping[str, Sequence[int]]) ->
 
 
 def one_type_(module: PreTrainedModel) -> None:
-    """Makes parameters that were read into float32 by mistake of the type of all others.
+    """Casts parameters that transformers loaded as float32 by mistake to the model's type.
 
-    Transformers leaves some of DeBERTa's and XLNet's as their constructors make them. What it keeps
-    in float32 on purpose stays.
+    Such as some of DeBERTa's and XLNet's. Parameters that it keeps in float32 on purpose stay.
     """
     dtype = module.config.dtype or torch.float32
     kept = set(kept_in_float32(module, dtype))
@@ -260,7 +259,7 @@ def _head_sizes(module: PreTrainedModel) -> list[int]:
 
 
 def _blocks_if_known(module: PreTrainedModel) -> tuple[Block, ...]:
-    """The layers of a model whose attention can lose heads; none of another."""
+    """The layers of a model with a known layout; none for other models."""
     try:
         return known_blocks(module)
     except ConfigError:

@@ -1,19 +1,18 @@
 """Shrinks a fast tokenizer: pure functions on the JSON that `tokenizers.Tokenizer.to_str` gives.
 
-A smaller vocabulary must cut every text that used only kept tokens into the same pieces as before:
+A smaller vocabulary must tokenize every text that used only kept tokens as before:
 
 - WordPiece takes the longest token that fits, so fewer tokens change only the words that used the
-  others. A word that has no pieces at all stays unknown if every character of the vocabulary is a
-  token by itself, at the start of a word and inside one, as in BERT's.
-- BPE joins the pair whose merge ranks first. A token stays reachable only with all that it is put
-  together from (`with_parts`). Any set of merges between these and all of the old ones gives the
-  same pieces, because each step then finds the same pair first. All merges between kept tokens
-  stay.
-- Unigram takes the best-scoring cut, which is still the best among fewer. What an unknown
-  character costs hangs on the lowest score of the vocabulary, so the token that has it stays.
+  others. A word without pieces stays unknown if every character of the vocabulary is a token by
+  itself, at the start of a word and inside one, as in BERT's.
+- BPE joins the pair whose merge ranks first. A token can be reached only if all tokens on its merge
+  path are kept (`with_parts`). All merges between kept tokens stay, so that each step finds the
+  same pair first.
+- Unigram takes the best-scoring segmentation, which is still the best among fewer. The cost of an
+  unknown character depends on the lowest score of the vocabulary, so the token that has it stays.
 
-Words that use other tokens are spelled in smaller ones, in the worst case by their characters or
-bytes: all of those stay (`essential_ids`).
+Words that use other tokens are split into smaller ones, in the worst case into characters or bytes:
+all of those stay (`essential_ids`).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")
 
 @dataclass(frozen=True)
 class _Kind:
-    """What is particular to one kind of tokenizer; each function takes its "model" section."""
+    """Functions of one kind of tokenizer; each takes its "model" section."""
 
     tokens: Callable[[State], dict[str, int]]
     essential: Callable[[State], set[str]]
@@ -42,23 +41,19 @@ class _Kind:
 
 
 def check_known(state: State) -> None:
-    """Checks that the tokenizer is of a kind that can be shrunk.
-
-    Raises:
-        UserError: it is not.
-    """
+    """Raises a UserError if the tokenizer is of a kind that cannot be shrunk."""
     _kind(state)
     _with_new_ids(state["post_processor"], lambda number: number)
 
 
 def token_ids(state: State) -> dict[str, int]:
-    """The number of every token, added ones included."""
+    """The id of every token, including added ones."""
     added = {token["content"]: token["id"] for token in state["added_tokens"]}
     return {**_kind(state).tokens(state["model"]), **added}
 
 
 def essential_ids(state: State) -> set[int]:
-    """Tokens that any shrunken vocabulary needs: to spell unknown words, and to frame a text."""
+    """Tokens that every smaller vocabulary needs: characters, special and added tokens."""
     ids = token_ids(state)
     found = {token["id"] for token in state["added_tokens"]}
     found |= {ids[token] for token in _kind(state).essential(state["model"])}
@@ -72,7 +67,7 @@ def essential_ids(state: State) -> set[int]:
 
 
 def with_parts(state: State, kept: set[int]) -> set[int]:
-    """These tokens and those that they are put together from, step by step."""
+    """These tokens and all tokens that BPE merges them from."""
     ids = token_ids(state)
     tokens = {token for token, number in ids.items() if number in kept}
     return kept | {ids[token] for token in _kind(state).parts(state["model"], tokens)}
@@ -82,9 +77,8 @@ def shrink(state: State, new_ids: Mapping[int, int]) -> State:
     """The tokenizer with the kept tokens alone.
 
     Args:
-        state: is left as it is. How it truncates and pads is not taken over: a fast tokenizer
-            remembers that from its last call.
-        new_ids: new number by old number, for every kept token: in the old order, without gaps.
+        state: not modified. Truncation and padding, left from the tokenizer's last call, are reset.
+        new_ids: new id by old id, for every kept token: in the old order, without gaps.
     """
     added = [{**token, "id": new_ids[token["id"]]} for token in state["added_tokens"]]
     return {
@@ -100,7 +94,7 @@ def shrink(state: State, new_ids: Mapping[int, int]) -> State:
 def merge_path(
     symbols: Sequence[str], ranks: Mapping[tuple[str, str], int], prefix: str = ""
 ) -> list[str]:
-    """What BPE builds on the way from symbols to one token; nothing if it does not get there.
+    """The tokens that BPE merges on the way to one token; empty if it does not reach it.
 
     A token inside a longer text is built in the same steps as alone: its merges do not reach
     beyond it, and the first-ranking pair of the whole is the first-ranking pair of its part.
@@ -129,7 +123,7 @@ def _kind(state: State) -> _Kind:
 
 
 def _affixes(model: State) -> tuple[str, str]:
-    """What marks a token inside a word, such as "##", and one at a word's end, such as "</w>"."""
+    """The prefix of tokens inside a word, such as "##", and the suffix at its end, as "</w>"."""
     return model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or ""
 
 
@@ -144,7 +138,7 @@ def _characters(model: State, tokens: Mapping[str, int]) -> set[str]:
 
 
 def _spelling(model: State, tokens: Mapping[str, int]) -> set[str]:
-    """The tokens of one character or one byte, and the one for what has neither."""
+    """The tokens of one character or one byte, and the unknown token."""
     found = _characters(model, tokens)
     if model.get("byte_fallback"):
         found |= {token for token in tokens if BYTE_TOKEN.fullmatch(token)}
@@ -215,7 +209,7 @@ def _cut_unigram(model: State, new_ids: Mapping[int, int]) -> State:
 
 
 def _with_new_ids(processor: State | None, new_id: Callable[[int], int]) -> State | None:
-    """A post-processor with the numbers of its tokens changed."""
+    """A post-processor with new token ids."""
     if processor is None:
         return None
     change = _POST_PROCESSORS.get(processor["type"])

@@ -1,4 +1,4 @@
-"""A model of torch modules, ready to run."""
+"""The inference model of the torch runtime."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from compress.config.errors import UserError
-from compress.interfaces import (
-    InferenceModel,
-)
+from compress.interfaces import InferenceModel
 from compress.transformer.positions import check_length, position_count
 from compress.transformer.pretrained import head_of
 from compress.transformer.stored_modules import StoredModule, code_bits, named_weights
@@ -39,7 +37,7 @@ class TorchModel(InferenceModel):
         """Moves the modules to the device; they are compiled when they first run.
 
         Raises:
-            UserError: they are to be compiled and there is nothing to do it with.
+            UserError: `compiled` is set and there is no C++ compiler.
         """
         self.module = module.to(torch_device)
         self.tokenizer = tokenizer
@@ -47,7 +45,7 @@ class TorchModel(InferenceModel):
         self._device = torch_device
         self._positions = position_count(module)
         self._forward = _compiled(self.module) if compiled else self.module
-        # Compiled kernels would be made anew for every length of what is kept.
+        # With compiled kernels, every length of the KV cache would be compiled again.
         self.decodes = head_of(module) == "language_model" and not compiled
 
     @torch.inference_mode()
@@ -55,7 +53,7 @@ class TorchModel(InferenceModel):
         """Logits of one padded batch, on the model's device; copies the batch there.
 
         Raises:
-            UserError: it is longer than the model's table of positions.
+            UserError: the batch is longer than the model's table of positions.
         """
         check_length(batch, self._positions)
         moved = {name: self._moved(tensor) for name, tensor in batch.items()}
@@ -69,17 +67,17 @@ class TorchModel(InferenceModel):
 
     @torch.inference_mode()
     def decode(self, tokens: Int[Tensor, "1 L"], count: int) -> Iterator[Int[Tensor, "1 1"]]:
-        """The likeliest tokens behind a text, one by one."""
-        following, kept = tokens.to(self._device), None
+        """Greedy continuation of a text, token by token."""
+        ids, cache = tokens.to(self._device), None
         for _ in range(count):
-            said = self.module(
-                input_ids=following, past_key_values=kept, use_cache=True, logits_to_keep=1
+            outputs = self.module(
+                input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1
             )
-            following, kept = said.logits.argmax(dim=-1), said.past_key_values
-            yield following
+            ids, cache = outputs.logits.argmax(dim=-1), outputs.past_key_values
+            yield ids
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Parameters, and what modules that stand in for plain ones have instead."""
+        """Parameters, and the weights of stored modules."""
         yield from named_weights(self.module)
 
     def packed_bits(self) -> Mapping[str, int]:
@@ -93,13 +91,9 @@ class TorchModel(InferenceModel):
 
 
 def require_compiler() -> None:
-    """Checks that torch.compile has a C++ compiler.
-
-    Raises:
-        UserError: it has none.
-    """
+    """Raises a UserError if torch.compile has no C++ compiler."""
     with warnings.catch_warnings():
-        # On import it warns of its own deprecated parts.
+        # Its import warns about deprecated parts of torch.
         warnings.simplefilter("ignore")
         importlib.import_module("torch._inductor.compile_fx")
     from torch._inductor import cpp_builder, exc
@@ -121,7 +115,7 @@ def _compiled(module: PreTrainedModel) -> Callable[..., Any]:
 
 
 def _precision(module: PreTrainedModel) -> str:
-    """What most of the arithmetic happens in."""
+    """The type of most of the arithmetic."""
     formats = [part.arithmetic for part in module.modules() if isinstance(part, StoredModule)]
     named = [name for name in formats if name is not None]
     floats = (p.dtype for p in module.parameters() if p.is_floating_point())

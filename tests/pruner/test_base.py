@@ -1,4 +1,4 @@
-"""What every pruner gets from its base: a copy, a history that holds, peak memory, recovery."""
+"""Base class of the pruners: a copy, expected zeros that stay true, peak memory, recovery."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_scope_leaves_the_others_alone(
 
 
 def test_a_scope_without_layers_is_refused(teacher: CompressedModel) -> None:
-    with pytest.raises(ConfigError, match="scope=decoder names no Linear layer; expected all,"):
+    with pytest.raises(ConfigError, match="scope=decoder matches no Linear layer; expected all,"):
         pruner("wanda", "pruner.scope=decoder").check(teacher.module)
 
 

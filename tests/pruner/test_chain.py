@@ -123,7 +123,7 @@ def test_thin_layers_heads_neurons_and_int8_survive_the_disk(
 def test_a_layer_that_was_cut_can_be_factorized(
     teacher: CompressedModel, context: Contexts
 ) -> None:
-    """What the cut expected of a bias and a weight ends when both move into two factors."""
+    """The expected shapes of a bias and a weight end when both move into two factors."""
     made = chain(cut=step("heads"), thin=step("lowrank", scope="attention")).prune(
         teacher, context(teacher)
     )
@@ -206,7 +206,9 @@ def test_bad_chains_are_refused() -> None:
     a = step("magnitude")
     with pytest.raises(ConfigError, match=r"Chain\.order must .* got \[\]; .* there are no steps"):
         chain()
-    with pytest.raises(ConfigError, match=r"Chain\.steps\.b must be .* no chain .* got Chain"):
+    with pytest.raises(
+        ConfigError, match=r"Chain\.steps\.b must be .* other than chain .* got Chain"
+    ):
         chain(a=a, b=chain(a=a))
     with pytest.raises(ConfigError, match=r"Chain\.steps\.b must be .* got NoPruner"):
         chain(a=a, b=step("none"))

@@ -48,8 +48,8 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Tensor]]:
             value: Tensor = objective.loss(model, inputs, rows)
             return value
 
-        told = dataclasses.replace(objective, loss=loss)
-        return train.train_(module, tokenizer, data, training, told, **rest)
+        recorded = dataclasses.replace(objective, loss=loss)
+        return train.train_(module, tokenizer, data, training, recorded, **rest)
 
     monkeypatch.setattr("compress.pruner.gradual.train_", spy)
     return seen
@@ -184,5 +184,5 @@ def test_bad_settings_are_refused(override: str, reason: str) -> None:
 
 
 def test_a_scope_that_names_nothing_is_refused(teacher: CompressedModel) -> None:
-    with pytest.raises(ConfigError, match="scope=decoder names no Linear layer"):
+    with pytest.raises(ConfigError, match="scope=decoder matches no Linear layer"):
         gradual("pruner.scope=decoder").check(teacher.module)

@@ -154,7 +154,7 @@ def test_expectations_follow_the_layers_to_their_new_names(
     masked = wanda(scope).prune(teacher, ctx)
     pruned = layers([0, 2]).prune(masked, ctx)
     check_history(pruned.history, pruned.module.named_parameters())
-    # Layer 3 is now layer 1, with the expectations made for it; layer 2 is gone, with its own.
+    # Layer 3 is now layer 1, with its expected zeros; layer 2 is gone, with its own.
     zeros = {name: count for name, count in live_zeros(pruned.history).items() if count}
     prefix = "bert.encoder.layer"
     query = f"{prefix}.1.attention.self.query.weight"

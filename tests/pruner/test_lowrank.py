@@ -200,8 +200,8 @@ def test_ranks_are_clamped(teacher: CompressedModel, context: Contexts) -> None:
             dict(layers=(0, 4)),
             r"LowRank\.layers must be indices from 0 to 3, got \[0, 4\]",
         ),
-        (dict(scope="nothing"), "scope=nothing names no Linear layer"),
-        (dict(scope="*.0.*", layers=(1,)), r"names no Linear layer in layers \[1\]"),
+        (dict(scope="nothing"), "scope=nothing matches no Linear layer"),
+        (dict(scope="*.0.*", layers=(1,)), r"matches no Linear layer in layers \[1\]"),
     ],
 )
 def test_shapes_that_cannot_work_are_refused_before_weights_are_read(

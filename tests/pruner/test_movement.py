@@ -60,8 +60,8 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             )
             return value
 
-        told = dataclasses.replace(objective, loss=loss)
-        return train.train_(module, tokenizer, data, training, told, **rest)
+        recorded = dataclasses.replace(objective, loss=loss)
+        return train.train_(module, tokenizer, data, training, recorded, **rest)
 
     monkeypatch.setattr("compress.pruner.movement.train_", spy)
     return seen
@@ -283,5 +283,5 @@ def test_bad_settings_are_refused(overrides: list[str], reason: str) -> None:
 
 
 def test_a_scope_that_names_nothing_is_refused(teacher: CompressedModel) -> None:
-    with pytest.raises(ConfigError, match="scope=decoder names no Linear layer"):
+    with pytest.raises(ConfigError, match="scope=decoder matches no Linear layer"):
         movement("pruner.scope=decoder").check(teacher.module)

@@ -1,4 +1,4 @@
-"""N:M patterns: expected of every layer in scope, counted in the artifact, kept by later stages."""
+"""N:M patterns: expected for every layer in scope, counted in the artifact, kept afterwards."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_later_pruner_keeps_it_or_ends_the_expectation(
     for weight, matrix in named_weights(later.module):
         earlier = live_patterns(sparse.history).get(weight)
         if earlier and weight not in live:
-            assert broken_groups(matrix, *earlier) != 0, "a expectation was ended that still holds"
+            assert broken_groups(matrix, *earlier) != 0, "the pattern still holds"
     with torch.no_grad():
         for weight in later.module.parameters():
             weight.fill_(1.0)

@@ -258,7 +258,7 @@ def test_no_sparsity_leaves_the_model_as_it_is(
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "message"),
     [
         ({"sparsity": 1}, r"sparsity must be in \[0, 1\), got 1"),
         ({"importance": "l2"}, "importance must be one of l1, random, taylor, activation; got l2"),
@@ -268,13 +268,13 @@ def test_no_sparsity_leaves_the_model_as_it_is(
     ],
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_bad_settings_are_refused(kind: str, values: dict[str, Any], says: str) -> None:
-    with pytest.raises(UserError, match=f"{kind.title()}.{says}"):
+def test_bad_settings_are_refused(kind: str, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=f"{kind.title()}.{message}"):
         unit_pruner(kind, **values)
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "message"),
     [
         ({"round_to": 64}, r"round_to must be at most 32, .* neurons .*layer\.0 has, got 64"),
         (
@@ -294,7 +294,7 @@ def test_bad_settings_are_refused(kind: str, values: dict[str, Any], says: str) 
     ],
 )
 def test_what_cannot_work_on_these_shapes_is_refused(
-    values: dict[str, Any], says: str, teacher: CompressedModel
+    values: dict[str, Any], message: str, teacher: CompressedModel
 ) -> None:
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         unit_pruner("neurons", **values).check(copy.deepcopy(teacher.module).to("meta"))

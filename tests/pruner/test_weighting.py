@@ -134,10 +134,10 @@ def test_first_layer_is_factorized_as_the_formulas_say(
         assert isinstance(thin, LowRankLinear)
         found[weighting] = weight_matrix(thin).detach().double()
         assert torch.allclose(found[weighting], nearest(weight, norm, 4), rtol=1e-3, atol=1e-5)
-        expectations = pruned.history[-1].expected_shapes
-        assert expectations[f"{name}.weight"] is None
-        assert expectations[f"{name}.up.weight"] == (16, 4)
-        assert expectations[f"{name}.down.weight"] == (4, 16)
+        shapes = pruned.history[-1].expected_shapes
+        assert shapes[f"{name}.weight"] is None
+        assert shapes[f"{name}.up.weight"] == (16, 4)
+        assert shapes[f"{name}.down.weight"] == (4, 16)
     errors = {each: float((inputs @ (weight - w).T).norm()) for each, w in found.items()}
     assert errors["input"] == min(errors.values())
     assert len(set(errors.values())) == 5, "each norm has a nearest matrix of its own"
@@ -190,5 +190,5 @@ def test_fisher_rows_are_squared_gradients_of_single_rows(
             matrix = slope.T if slope.shape != shape_of(linear) else slope
             expected[name] = expected[name] + (matrix**2).sum(dim=1)
     for name, linear in linears.items():
-        if linear.weight.shape[0] != linear.weight.shape[1]:  # else .T cannot be told
+        if linear.weight.shape[0] != linear.weight.shape[1]:  # else .T makes no difference
             assert torch.allclose(found[name], expected[name], rtol=1e-4)

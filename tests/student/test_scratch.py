@@ -76,7 +76,7 @@ def test_weights_follow_the_seed_and_leave_other_draws_alone(
     [
         ("layers=0", "layers must be > 0, got 0"),
         ("heads=3", "heads must divide hidden=8, got 3"),
-        ("neurons=-1", "neurons must be > 0, got -1"),
+        ("neurons=-1", "neurons must be > 0 or null, got -1"),
         ("distillation.epochs=0", "epochs must be > 0, got 0: its weights are random"),
     ],
 )

@@ -22,7 +22,7 @@ from tests.configs import settings_of, yaml_names
 from tests.tiny import torch_export
 
 Contexts = Callable[[CompressedModel], StageContext]
-QUANTISED = [
+QUANTIZED = [
     (name, overrides)
     for name in yaml_names("quantizer")
     if name not in ("none", "fp16", "bf16", "int8_static")
@@ -89,7 +89,7 @@ def test_half_precision_becomes_float32(
     assert all(torch.equal(ours, theirs.float()) for ours, theirs in pairs)
 
 
-@pytest.mark.parametrize(("name", "overrides"), QUANTISED)
+@pytest.mark.parametrize(("name", "overrides"), QUANTIZED)
 def test_codes_are_refused_before_any_weight_is_read(
     name: str, overrides: tuple[str, ...], teacher: CompressedModel, tmp_path: Path
 ) -> None:
@@ -121,7 +121,7 @@ def test_other_classes_are_refused(
 ) -> None:
     settings = ArtifactTeacher(folder=str(write(teacher, tmp_path / "model", "none")))
     other = replace(data, problem=Classification(("glad", "bad")))
-    with pytest.raises(UserError, match="has other classes than the task: sad, glad instead of gl"):
+    with pytest.raises(UserError, match="has the classes sad, glad, expected the task's: gl"):
         settings.load(other, device, seed=0)
 
 

@@ -39,8 +39,8 @@ def test_zero_epochs_take_the_model_as_it_is(
     assert made.module.dtype == torch.float32
 
 
-def test_an_encoder_is_no_language_model(local: PretrainedTeacher) -> None:
-    with pytest.raises(UserError, match="that goes by the tokens before, got bert; allowed are"):
+def test_an_encoder_is_not_a_language_model(local: PretrainedTeacher) -> None:
+    with pytest.raises(UserError, match="a causal language model, got bert; allowed: "):
         local.skeleton("language_model")
 
 

@@ -39,13 +39,13 @@ def test_it_has_the_sizes_that_were_asked_for(images: TrainingData, device: Cpu)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         ("teacher.patch_size=5", "teacher.patch_size must divide image_size=32, got 5"),
         ("teacher.heads=5", "teacher.heads must divide hidden=96, got 5"),
         ("teacher.layers=0", "teacher.layers must be > 0, got 0"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused(overrides: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_sizes_that_do_not_fit_are_refused(overrides: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         teacher(overrides)

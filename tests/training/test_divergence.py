@@ -1,4 +1,4 @@
-"""A training that diverged says so, and nothing of it is stored."""
+"""A diverged training is reported, and nothing of it is stored."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_layer_maps_by_hand(
         ("layer_map=[-1,2]", r"in ascending order, got \[-1, 2\]"),
         ("hidden_weight=0", "hidden_weight must be > 0, got 0"),
         ("attention_weight=-1", "attention_weight must be > 0, got -1"),
-        ("relation_heads=0", "relation_heads must be > 0, got 0"),
+        ("relation_heads=0", "relation_heads must be > 0 or null, got 0"),
     ],
 )
 def test_bad_settings_are_refused(override: str, reason: str) -> None:

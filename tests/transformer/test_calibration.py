@@ -1,4 +1,4 @@
-"""Layers are walked in the order in which they run, on what the changed layers before put out."""
+"""Layers are calibrated in order of execution, on the outputs of the changed layers before."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_layer_that_spoils_its_inputs_is_run_by_the_whole_model() -> None:
 def test_a_linear_that_reads_no_row_is_named() -> None:
     module = structure("bert")
     module.bert.encoder.layer[1].unused = nn.Linear(4, 4)
-    with pytest.raises(UserError, match=r"1 Linear layers read none of the 5 .*layer\.1\.unused"):
+    with pytest.raises(UserError, match=r"1 Linear layers run on none of the 5 .*layer\.1\.unused"):
         calibrate_linears(
             module, None, rows_of(module), block_linears(module), input_norms, lambda *_: None
         )

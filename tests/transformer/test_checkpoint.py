@@ -92,10 +92,10 @@ def test_each_row_gets_the_logits_of_plain_transformers(
 @pytest.mark.parametrize(
     ("names", "problem", "reason"),
     [
-        (("cat", "dog"), Classification(("sad", "glad")), "has other classes than the task: cat, "),
+        (("cat", "dog"), Classification(("sad", "glad")), "has the classes cat, "),
         (("one",), Classification(("sad", "glad")), "has no head for 2 classes (sad, glad), but o"),
         (("a", "b", "c"), Classification(("sad", "glad")), "has no head for 2 classes"),
-        (("a", "c"), MultiLabel(("a", "b")), "has other classes than the task: a, c instead of a"),
+        (("a", "c"), MultiLabel(("a", "b")), "has the classes a, c, expected the task's: a"),
         (("a", "b"), Regression("stars"), "has no head for 1 classes (stars), but one for 2"),
     ],
 )
@@ -150,8 +150,8 @@ def test_images_of_another_size_are_refused(
     assert "\n" not in str(caught.value)
 
 
-def evaluated_rows(folder: Path, *, lower: bool) -> Path:
-    """Rows whose labels are what a checkpoint says of them, in its own words or in lower case."""
+def labelled_rows(folder: Path, *, lower: bool) -> Path:
+    """Rows labelled by a checkpoint's predictions, with its class names or in lower case."""
     module = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     texts = [
@@ -178,7 +178,7 @@ def test_a_run_of_a_checkpoint_that_knows_the_labels_has_them_all_right(
     names: tuple[str, str], lower: bool, run_config: Runs, tmp_path: Path
 ) -> None:
     save_checkpoint(tmp_path / "model", names=names)
-    rows = evaluated_rows(tmp_path / "model", lower=lower)
+    rows = labelled_rows(tmp_path / "model", lower=lower)
     record = run_config(
         "teacher=local", f"teacher.path={tmp_path / 'model'}", "teacher.finetune.epochs=0",
         "task=csv", f"task.path={rows}", "task.max_length=32",
@@ -227,8 +227,8 @@ def spoiled(folder: Path, how: str) -> str:
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
-        ("classes", "has other classes than the task: cat, dog instead of"),
-        ("padding", "depends on the padding beside it"),
+        ("classes", "has the classes cat, dog, expected the task's:"),
+        ("padding", "depend on the padding of a row"),
         ("weights", "its logits are not finite"),
         ("head", "has no head for 2 classes"),
     ],

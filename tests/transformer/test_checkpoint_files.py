@@ -25,8 +25,8 @@ def test_the_offline_package_is_found_and_is_the_published_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["./nothing", "/no/such/folder", "~/model", "a/b/c"])
-def test_a_path_that_is_no_folder_is_refused(name: str) -> None:
-    with pytest.raises(UserError, match="is no folder"):
+def test_a_path_that_is_not_a_directory_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="is not a directory"):
         find_model(name)
 
 
@@ -44,16 +44,16 @@ def test_an_unreachable_hub_names_what_is_there_offline() -> None:
     ("weights", "reason"),
     [
         (None, r"it has no config\.json"),
-        ("pytorch_model.bin", r"holds no \*\.safetensors weights; other formats can run code"),
-        ("adapter_model.safetensors", r"holds adapter_model\.safetensors, expected model\.safeten"),
+        ("pytorch_model.bin", r"has no \*\.safetensors weights; other formats can run code"),
+        ("adapter_model.safetensors", r"has adapter_model\.safetensors, expected model\.safeten"),
         (
             "weights.safetensors",
-            r"holds weights\.safetensors, .* read by teacher=artifact",
+            r"has weights\.safetensors, .* loaded by teacher=artifact",
         ),
-        (SHARD, r"holds model-00001-of-00001\.safetensors, expected model\.safetensors, or model"),
+        (SHARD, r"has model-00001-of-00001\.safetensors, expected model\.safetensors, or model"),
     ],
 )
-def test_folders_that_hold_no_model(weights: str | None, reason: str, tmp_path: Path) -> None:
+def test_folders_without_a_model(weights: str | None, reason: str, tmp_path: Path) -> None:
     if weights is not None:
         (tmp_path / "config.json").write_text("{}")
         (tmp_path / weights).write_bytes(b"weights")
@@ -67,10 +67,10 @@ def test_folders_that_hold_no_model(weights: str | None, reason: str, tmp_path: 
         ({"weight_map": {"a": SHARD, "b": "../other.safetensors"}}, r"lists \.\./other\.safetens"),
         ({"weight_map": {"a": "/tmp/other.safetensors"}}, "lists /tmp/other.safetensors, expec"),
         ({"weight_map": {"a": "sub/other.safetensors"}}, "lists sub/other.safetensors, expected"),
-        ({"weight_map": {"a": ".."}}, r"lists \.\., expected names of files beside it"),
-        ({"weight_map": {"a": ""}}, "expected names of files beside it"),
+        ({"weight_map": {"a": ".."}}, r"lists \.\., expected names of files in the same folder"),
+        ({"weight_map": {"a": ""}}, "expected names of files in the same folder"),
         ({"weight_map": {"a": "model.bin"}}, r"lists model\.bin, expected \*\.safetensors files"),
-        ({"weight_map": {"a": "gone.safetensors"}}, r"gone\.safetensors is missing, which model\."),
+        ({"weight_map": {"a": "gone.safetensors"}}, r"gone\.safetensors is listed in model\."),
         ({"weight_map": {}}, "lists nothing, expected names"),
         ({"weight_map": {"a": 3}}, "is damaged"),
         ({"weight_map": [SHARD]}, "is damaged"),

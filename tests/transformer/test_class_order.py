@@ -54,19 +54,34 @@ def test_names_that_transformers_gives_are_known_for_what_they_are() -> None:
 @pytest.mark.parametrize(
     ("theirs", "kind", "problem", "reason"),
     [
-        (("cat", "dog"), None, Classification(("a", "b")), "classes than the task: cat, dog inste"),
-        (("a", "c"), None, Classification(("a", "b")), "it has other classes .* a, c .* a, b"),
-        (("0", "1"), None, Classification(("a", "b")), "it has other classes .* 0, 1 .* a, b"),
-        (("a", "b"), None, Classification(("0", "1")), "it has other classes .* a, b .* 0, 1"),
-        (("a", "A"), None, Classification(("a", "b")), "it has other classes"),
-        (("LABEL_1", "LABEL_0"), None, Classification(("a", "b")), "it has other classes"),
+        (("cat", "dog"), None, Classification(("a", "b")), "it has the classes cat, dog, expected"),
+        (("a", "c"), None, Classification(("a", "b")), "it has the classes a, c, .* a, b"),
+        (("0", "1"), None, Classification(("a", "b")), "it has the classes 0, 1, .* a, b"),
+        (("a", "b"), None, Classification(("0", "1")), "it has the classes a, b, .* 0, 1"),
+        (("a", "A"), None, Classification(("a", "b")), "it has the classes"),
+        (("LABEL_1", "LABEL_0"), None, Classification(("a", "b")), "it has the classes"),
         (("a",), None, Classification(("a", "b")), r"no head for 2 classes \(a, b\), but .* 1 \(a"),
         (("a", "b", "c"), None, Classification(("a", "b")), "no head for 2 classes"),
         (MANY, None, Classification(("a", "b")), "kind 7, … 20 in all"),
         (("a", "b"), None, Regression("stars"), r"no head for 1 classes \(stars\)"),
-        (("a", "b"), "regression", Classification(("a", "b")), "made for regression, the task is"),
-        (("a", "b"), "single_label_classification", MultiLabel(("a", "b")), "made for single_lab"),
-        (("a", "b"), "multi_label_classification", Classification(("a", "b")), "made for multi_l"),
+        (
+            ("a", "b"),
+            "regression",
+            Classification(("a", "b")),
+            "problem_type regression, the",
+        ),
+        (
+            ("a", "b"),
+            "single_label_classification",
+            MultiLabel(("a", "b")),
+            "problem_type single",
+        ),
+        (
+            ("a", "b"),
+            "multi_label_classification",
+            Classification(("a", "b")),
+            "problem_type multi",
+        ),
     ],
 )
 def test_other_outputs_are_refused(
@@ -127,7 +142,7 @@ def test_logits_of_two_projections_are_refused(tmp_path: Path) -> None:
 
     module.classifier = Both()
     batch = dict(small_tokenizer()(["a sad film"], return_tensors="pt"))
-    with pytest.raises(UserError, match="makes its logits of more than one projection"):
+    with pytest.raises(UserError, match="computes its logits with more than one projection"):
         reorder_outputs_("it", module, (1, 0), batch)
 
 

@@ -74,7 +74,7 @@ def test_wrong_values(name: str, key: str, bad: object, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         ("", "JSON"),
         ("{", "JSON"),
@@ -93,8 +93,8 @@ def test_wrong_values(name: str, key: str, bad: object, tmp_path: Path) -> None:
         ('{"model_type": "bert", "id2label": {"a": "b"}}', ""),
     ],
 )
-def test_what_is_no_config(raw: str, said: str, tmp_path: Path) -> None:
-    assert said in refused(tmp_path, raw)
+def test_invalid_configs_are_refused(raw: str, message: str, tmp_path: Path) -> None:
+    assert message in refused(tmp_path, raw)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

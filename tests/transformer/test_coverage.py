@@ -90,4 +90,4 @@ def test_a_quantizer_says_what_has_another_type_on_disk(
             teacher.then(teacher.module, history[-1]), quantizer, load(tmp_path / "model").weights()
         )
         == history
-    ), "a step that is there already is told of once"
+    ), "an existing step is updated, not repeated"

@@ -17,7 +17,7 @@ from compress.transformer.padding import fit_padding_
 from compress.transformer.torch_model import TorchModel
 from tests.checkpoints import CONFIGS, DECODERS, logits_alone, save_checkpoint, small_tokenizer
 
-# They mix neighboring tokens, whatever the mask says.
+# They mix neighboring tokens regardless of the mask.
 MIXES = ("convbert", "fnet", "funnel", "mobilebert")
 NO_PADDING: list[tuple[str, dict[str, Any], str | None]] = [
     ("llama", {"frame": False}, "[SEP]"),
@@ -47,7 +47,7 @@ def fitted(folder: Path, rows: TextSplit) -> tuple[Any, PreTrainedTokenizerFast,
 
 
 def check_rows(module: Any, tokenizer: Any, rows: TextSplit, alone: torch.Tensor) -> None:
-    """Batches of eight say what plain transformers says of each row alone."""
+    """Logits in batches of eight equal plain transformers' logits of each row alone."""
     found = predict_all(TorchModel(module, tokenizer, "cpu"), rows, 8)
     torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-4)
     assert float(alone.std()) > 0.05
@@ -76,7 +76,7 @@ def test_a_model_that_mixes_padding_in_is_refused(
     architecture: str, rows: TextSplit, tmp_path: Path
 ) -> None:
     save_checkpoint(tmp_path, architecture)
-    with pytest.raises(UserError, match=r"of a row depends on the padding beside it; its logits "):
+    with pytest.raises(UserError, match=r"depend on the padding of a row; they change by "):
         fitted(tmp_path, rows)
 
 
@@ -96,7 +96,7 @@ def test_a_tokenizer_without_padding_gets_a_token_that_ends_no_row(
     tokenizer = small_tokenizer(pad=None, **settings)
     plain = save_checkpoint(tmp_path, architecture, tokenizer=tokenizer)
     if token is None:
-        with pytest.raises(UserError, match="has no padding token, and each special token that co"):
+        with pytest.raises(UserError, match="has no padding token, and a row ends with each sp"):
             fitted(tmp_path, rows)
         return
     alone = logits_alone(plain, tokenizer, list(zip(*rows.columns, strict=True)))
@@ -126,7 +126,7 @@ def test_a_config_with_another_padding_token_than_the_tokenizer(
     tokenizer = small_tokenizer(frame=architecture not in DECODERS)
     plain = save_checkpoint(tmp_path, architecture, tokenizer=tokenizer, pad_token_id=theirs)
     if changes is None:
-        with pytest.raises(UserError, match=r"json has pad_token_id 7, pads are 0"):
+        with pytest.raises(UserError, match=r"json has pad_token_id 7, the tokenizer pads with 0"):
             fitted(tmp_path, rows)
         return
     alone = logits_alone(plain, tokenizer, list(zip(*rows.columns, strict=True)))
@@ -158,7 +158,7 @@ def test_token_types_beyond_the_table_are_refused(
     tokenizer = small_tokenizer(types=True)
     save_checkpoint(tmp_path, architecture, tokenizer=tokenizer, **types)
     if refused:
-        with pytest.raises(UserError, match=r"the task's rows the token type 1, \w+ knows 1 "):
+        with pytest.raises(UserError, match=r"the task's rows the token type 1, \w+ has 1 "):
             fitted(tmp_path, pairs)
     else:
         fitted(tmp_path, pairs)
@@ -172,7 +172,7 @@ def test_rows_of_one_length_need_no_padding(tmp_path: Path) -> None:
 def test_rows_of_no_token_are_refused(tmp_path: Path) -> None:
     tokenizer = small_tokenizer(frame=False)
     save_checkpoint(tmp_path, "llama", tokenizer=tokenizer)
-    with pytest.raises(UserError, match="makes no token of any of the task's rows"):
+    with pytest.raises(UserError, match="produces no tokens for any of the task's rows"):
         fitted(tmp_path, rows_of(" ", "  "))
 
 

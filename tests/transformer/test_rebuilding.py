@@ -20,9 +20,9 @@ from tests.transformer.test_stacks import SEVERAL
 # with one stack of layers can lose any.
 FIRST_STAYS = {
     "modernbert": r"model\.layers\.0\.attn_norm\.weight would be absent, expected \(16,\)",
-    "deberta_v2": "changes what its layer 0 puts out, so layers 0 to 0 must stay",
+    "deberta_v2": "changes the outputs of its layer 0, so layers 0 to 0 must stay",
     "gpt2_scaled": r"transformer\.h\.0\.attn\.scaling would be 0\.5, expected 0\.25",
-    "squeezebert": "changes what its layer 1 puts out, so layers 0 to 1 must stay",
+    "squeezebert": "changes the outputs of its layer 1, so layers 0 to 1 must stay",
 }
 
 

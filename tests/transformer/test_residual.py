@@ -268,15 +268,15 @@ def test_as_many_words_and_positions_as_channels_are_no_channels(teachers: Teach
 def test_a_width_that_something_else_has_too_is_refused(teachers: Teachers) -> None:
     config = copy.deepcopy(teachers("bert").module.config)
     config.num_labels = 16
-    with pytest.raises(ConfigError, match="16 channels, and there are as many classes"):
+    with pytest.raises(ConfigError, match="16 channels, as many as there are classes"):
         residual_axes(transformers.BertForSequenceClassification(config))
     config = copy.deepcopy(teachers("mpnet").module.config)
     config.num_attention_heads = 16
-    with pytest.raises(ConfigError, match="16 channels, and there are as many attention heads"):
+    with pytest.raises(ConfigError, match="16 channels, as many as there are attention heads"):
         residual_axes(transformers.MPNetForSequenceClassification(config))
     config = copy.deepcopy(teachers("vit").module.config)
     config.num_channels = 16
-    with pytest.raises(ConfigError, match="as many input channels of a convolution"):
+    with pytest.raises(ConfigError, match="as many as there are input channels"):
         residual_axes(transformers.ViTForImageClassification(config))
 
 

@@ -1,4 +1,4 @@
-"""Layers are found by structure in every architecture, and what is no Linear's in them is named."""
+"""Layers are found by structure in every architecture, and other matrices in them are reported."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_pattern_takes_what_it_names_beside_other_matrices() -> None:
     assert len(found) == 12
 
 
-def test_a_list_that_is_not_of_layers_is_no_stack() -> None:
+def test_a_list_that_is_not_of_layers_is_not_a_stack() -> None:
     module = copy.deepcopy(structure("bert", "meta"))
     module.norms = nn.ModuleList(nn.LayerNorm(2) for _ in range(3))
     assert [stack.name for stack in stacks(module)] == ["bert.encoder.layer"]

@@ -1,4 +1,4 @@
-"""What all pruners share: a private copy to work on, history, peak memory, recovery."""
+"""Base class of the pruners: working copy, expected zeros and shapes, peak memory, recovery."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ PEAK_MEMORY = "peak_memory_bytes"
 
 @dataclasses.dataclass
 class PruningState:
-    """A private copy of a model, to be changed in place, and what is expected of it.
+    """The copy of a model that a pruner modifies, and what the reloaded model is checked for.
 
     Attributes:
         module: the copy, on the run's device.
-        tokenizer: may be replaced by another; never changed in place.
-        history: of the model so far.
-        zeros: expected, by weight name: see `Step.expected_zeros`.
-        shapes: expected, by weight name: see `Step.expected_shapes`.
-        patterns: expected, by weight name: see `Step.expected_patterns`.
+        tokenizer: may be replaced by another; never modified in place.
+        history: of the model before this pruner.
+        zeros: expected zeros by weight name: see `Step.expected_zeros`.
+        shapes: expected shapes by weight name: see `Step.expected_shapes`.
+        patterns: expected patterns by weight name: see `Step.expected_patterns`.
         notes: facts for the record.
     """
 
@@ -57,7 +57,7 @@ class PruningState:
 
     @torch.no_grad()
     def mask_(self, name: str, linear: Linear, mask: Bool[Tensor, "out in"]) -> None:
-        """Zeroes the weights of a Linear where the mask is False; records the zeros in the history.
+        """Zeroes the weights of a Linear where the mask is False, and expects these zeros.
 
         Args:
             name: of the Linear in the model.
@@ -68,7 +68,7 @@ class PruningState:
         self.zeros[f"{name}.weight"] = int((~mask).sum())
 
     def expect_shapes(self, names: Sequence[str]) -> None:
-        """Claims that these modules' weights keep the shapes that they have now."""
+        """Expects that these modules' weights keep their present shapes."""
         for name in names:
             for leaf, parameter in self.module.get_submodule(name).named_parameters():
                 self.shapes[f"{name}.{leaf}"] = tuple(parameter.shape)
@@ -76,7 +76,7 @@ class PruningState:
 
 @dataclass(frozen=True, kw_only=True)
 class BasePruner(Pruner, ABC):
-    """A pruner: takes weights away, then trains what is left.
+    """A pruner: removes weights, then trains the pruned model.
 
     Attributes:
         trains: whether it prunes while it trains. Its peak memory is then that of training, and is
@@ -89,15 +89,15 @@ class BasePruner(Pruner, ABC):
 
     @abstractmethod
     def prune_(self, work: PruningState, ctx: StageContext) -> None:
-        """Takes weights away from `work.module`, in place, and says in `work` what was done."""
+        """Removes weights of `work.module`, in place, and records the changes in `work`."""
 
     def promised_patterns(self, module: PreTrainedModel) -> dict[str, tuple[int, int]]:
-        """N and M by weight name, of all weights that the settings want in an N:M pattern."""
+        """N and M by weight name, for all weights with an N:M pattern in the settings."""
         return {}
 
     @final
     def parts(self) -> list[tuple[str, Pruner]]:
-        """Itself without recovery, then itself."""
+        """The pruner without recovery, then with it."""
         if self.recovery.epochs == 0:
             return [("pruner", self)]
         bare = dataclasses.replace(self, recovery=dataclasses.replace(self.recovery, epochs=0.0))
@@ -107,8 +107,8 @@ class BasePruner(Pruner, ABC):
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The pruned model; its history has a step for the pruning and one for the recovery.
 
-        The first one has the peak memory of everything but the training, and which share of the
-        parameters was covered by what is expected.
+        The first one has the peak memory, without training, and the share of the parameters that
+        was changed.
         """
         with nullcontext() if self.trains else LiveTensors() as live:
             module = copy.deepcopy(
@@ -135,17 +135,17 @@ class BasePruner(Pruner, ABC):
 
 
 def _embeddings_of(module: PreTrainedModel) -> dict[int, Any]:
-    """What stands for each embedding in a copy that does not have its own yet, by its identity.
+    """Deepcopy memo that shares the memory of the embeddings.
 
-    Embeddings are half a small model, and a pruner that cuts them makes new ones: a copy of the
-    old ones would only take memory.
+    Embeddings are half of a small model, and a pruner that resizes them creates new ones: a copy of
+    the old ones would waste memory.
     """
     tables = (part.weight for part in module.modules() if isinstance(part, nn.Embedding))
     return {id(table): nn.Parameter(table.detach(), table.requires_grad) for table in tables}
 
 
 def _own_(module: PreTrainedModel, original: PreTrainedModel) -> None:
-    """Gives a copy its own of the embeddings that it still has in common with the original."""
+    """Copies the embeddings that a copy still shares with the original."""
     theirs = {parameter.data_ptr() for parameter in original.parameters()}
     for parameter in module.parameters():
         if parameter.data_ptr() in theirs:
@@ -153,7 +153,7 @@ def _own_(module: PreTrainedModel, original: PreTrainedModel) -> None:
 
 
 def _expect_again(work: PruningState) -> None:
-    """Counts again the zeros and shapes of weights that this stage pruned, resized or moved."""
+    """Updates what earlier stages expect of weights that this one pruned, resized or moved."""
     present = {name: weight.detach() for name, weight in named_weights(work.module)}
     zeros, patterns = live_zeros(work.history), live_patterns(work.history)
     for name in {**zeros, **patterns} if work.shapes else ():
@@ -164,7 +164,7 @@ def _expect_again(work: PruningState) -> None:
     changed = {*work.zeros, *work.shapes}
     for name in patterns:
         anew = name in changed and name in present and name not in work.patterns
-        # What was cut or masked anew may still be in the pattern, such as with whole groups out.
+        # A resized or masked weight may still have the pattern, such as without whole groups.
         if anew and broken_groups(present[name], *patterns[name]) == 0:
             work.patterns[name] = patterns[name]
     if patterns or work.patterns:

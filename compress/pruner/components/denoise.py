@@ -106,7 +106,7 @@ class Denoise(Settings):
     """Which singular values are dropped as noise before the rank is chosen.
 
     Attributes:
-        method: "none"; "hard" drops the singular values that noise could have made; "shrink" also
+        method: "none"; "hard" drops the singular values that noise could produce; "shrink" also
             takes the noise's share off the others.
         min: so many singular values, the largest, stay whatever "hard" takes for noise.
     """

@@ -1,4 +1,4 @@
-"""How much a model loses with a head or a neuron: four answers, each of the intact model.
+"""Importance of heads and neurons, computed on the unpruned model.
 
 - l1: Li, Kadav, Durdanovic, Samet, Graf, "Pruning Filters for Efficient ConvNets",
   arXiv:1608.08710: the sum of a filter's absolute weights. Deviation: the weights that read the
@@ -25,7 +25,7 @@ All rows are calibration rows, each run alone, so padding enters no score.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -63,11 +63,11 @@ def random_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Sc
 
 
 def taylor_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Scores:
-    """Mean over rows of |∂L/∂ξ|, with L what is lost on the row against its label.
+    """Mean over rows of |∂L/∂ξ|, with L the label loss of the row.
 
     Not what the authors' code computes, which takes absolute values per token; see the module.
 
-    The gates are all that learns: no gradient of a weight is ever held.
+    Only the gates have gradients, so no gradient of a weight is in memory.
     """
     device = work.module.device
     gates = [
@@ -147,18 +147,15 @@ def unit_moments(
         moments = torch.einsum("tui,tuj->uij", parts, parts)
         totals[:] = [totals[0] + moments if totals else moments]
 
-    handle = reader.register_forward_pre_hook(add)
-    try:
+    with reader.register_forward_pre_hook(add):
         for _ in run():
             pass
-    finally:
-        handle.remove()
     return totals[0]
 
 
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
-    """Within it no weight asks for a gradient."""
+    """Disables the gradients of all weights."""
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
     module.requires_grad_(False)
     try:
@@ -170,17 +167,13 @@ def _frozen(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _gated(sites: Sites, gates: Sequence[Float[Tensor, " in"]]) -> Iterator[None]:
-    """Within it, what each reader reads is multiplied by its gate."""
+    """Multiplies the inputs of each reader by its gate."""
 
     def scale(gate: Tensor, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
         return (inputs[0] * gate.to(inputs[0].dtype), *inputs[1:])
 
-    handles = [
-        block.projection(units.reader).register_forward_pre_hook(partial(scale, gate))
-        for (block, units), gate in zip(sites, gates, strict=True)
-    ]
-    try:
+    with ExitStack() as hooks:
+        for (block, units), gate in zip(sites, gates, strict=True):
+            reader = block.projection(units.reader)
+            hooks.enter_context(reader.register_forward_pre_hook(partial(scale, gate)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -1,4 +1,4 @@
-"""Pruners that set weights to zero: what is left of a method is its score."""
+"""Base classes of pruners that set weights to zero: a method only defines its score."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ class SparsePruner(BasePruner, ABC):
         check_pattern(self, self.pattern, self.sparsity)
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
-        """The same skeleton; raises a ConfigError if scope or pattern do not fit it."""
+        """The unchanged skeleton; raises a ConfigError if scope or pattern do not fit it."""
         check_pattern_fits(self.pattern, scoped_linears(skeleton, self.scope))
         return skeleton
 
     @final
     def promised_patterns(self, module: PreTrainedModel) -> dict[str, tuple[int, int]]:
-        """The pattern for every layer in scope, whatever the method did to it."""
+        """The pattern for every layer in scope."""
         if self.pattern is None:
             return {}
         pattern = parse_pattern(f"{type(self).__name__}.pattern", self.pattern)

@@ -47,10 +47,10 @@ def masks_together(
 
 
 def check_pattern(pruner: Pruner, pattern: str | None, sparsity: float) -> None:
-    """Checks an N:M pattern against the sparsity that is asked for beside it.
+    """Checks that an N:M pattern is valid and has the sparsity of the settings.
 
     Raises:
-        ConfigError: it is no pattern, or means another sparsity.
+        ConfigError: it is not a pattern, or has another sparsity.
     """
     if pattern is None:
         return

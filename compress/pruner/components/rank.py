@@ -23,7 +23,7 @@ class RankRule(Settings):
         energy: the share of Σσ² to keep, in (0, 1], with the fewest singular values; of those that
             the norm and the denoising leave.
         fixed: the rank itself.
-        min: at least this rank, whatever the rule says. Denoising can leave less.
+        min: at least this rank, whatever the rule. Denoising can result in less.
         max: at most this rank; null for no limit.
     """
 
@@ -81,7 +81,7 @@ def break_even(shape: tuple[int, int]) -> int:
 
 
 def saves(rank: int, shape: tuple[int, int]) -> bool:
-    """Whether a layer of this rank has fewer weights than a whole one. Rank 0 is no layer."""
+    """Whether a layer of this rank has fewer weights than a whole one; false for rank 0."""
     return 0 < rank <= break_even(shape)
 
 

@@ -1,4 +1,4 @@
-"""Structured pruning: whole units go and leave no zeros, so every runtime is faster for it.
+"""Structured pruning: removes whole units and leaves no zeros, so every runtime is faster.
 
 What heads and neurons share: a score for each unit (`importance`), how many each layer keeps
 (`allocation`), and the cut. All layers are scored on the intact model before the first cut.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitPruner(BasePruner, ABC):
-    """Takes the units out of each layer that matter least.
+    """Removes the units with the lowest importance.
 
     Attributes:
         sparsity: fraction of all units to remove; 0 leaves the model as it is. It is
@@ -60,14 +60,14 @@ class UnitPruner(BasePruner, ABC):
 
     @abstractmethod
     def units(self, block: Block) -> Units:
-        """What competes in a block.
+        """The units of a block.
 
         Raises:
             ConfigError: this architecture's units cannot be taken out.
         """
 
     def foresees_shapes(self) -> bool:
-        """Not where layers share out what goes by their scores."""
+        """Whether the number of units per layer does not depend on scores."""
         return self.allocation == "uniform"
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
@@ -104,7 +104,7 @@ class UnitPruner(BasePruner, ABC):
             work.notes[f"{self.noun}_kept_indices"] = [stays.tolist() for stays in kept]
 
     def _sites(self, module: PreTrainedModel) -> Sites:
-        """Every block with its units, once it is known that they can do what was asked."""
+        """Every block with its units, checked against the settings."""
         sites = [(block, self.units(block)) for block in known_blocks(module)]
         for block, units in sites:
             if self.round_to > units.count:

@@ -1,4 +1,4 @@
-"""Which errors of a factorized layer count most: four norms, in each of which an SVD is optimal.
+"""Weightings of the errors of a factorized layer: four norms, in each of which an SVD is optimal.
 
 A norm is ‖diag(rows) · (W - U·V) · columns‖ with W as [out, in]. Scales do not matter, so sums over
 tokens stand for means.
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Annotated
 
 import torch
@@ -103,7 +103,7 @@ def input_norm(name: str, moment: Float[Tensor, "in in"], outputs: int, damping:
     """‖E·Xᵀ‖ from XᵀX = C·Cᵀ: it is ‖E·C‖.
 
     Raises:
-        UserError: XᵀX is singular; says which, and what damping to raise.
+        UserError: XᵀX is singular.
     """
     moment = moment.to(torch.float64, copy=True)  # the one that is factored in place
     diagonal = moment.diagonal()
@@ -146,7 +146,7 @@ def weigh_plainly(
 def weigh_by_inputs(
     work: PruningState, shapes: Shapes, ctx: StageContext, damping: float, use: Use
 ) -> None:
-    """The norm of what each layer puts out on the calibration tokens."""
+    """The norm of each layer's outputs on the calibration tokens."""
 
     def weigh(name: str, moment: Float[Tensor, "in in"]) -> None:
         outputs, _ = shapes[name]
@@ -210,7 +210,7 @@ def fisher_rows(
 ) -> dict[str, Float[Tensor, " out"]]:
     """Σ_j (∂L/∂W_ij)² of each layer's output rows, summed over the calibration rows.
 
-    L is what is lost on one row against its label. A gradient is freed as soon as it is counted.
+    L is the label loss of one row. A gradient is freed as soon as it is counted.
     """
     rows, problem, device = ctx.data.calibration, ctx.data.problem, work.module.device
     linears = {name: linear_named(work.module, name) for name in shapes}
@@ -226,7 +226,7 @@ def fisher_rows(
 
 @contextmanager
 def _learning_only(module: nn.Module, linears: Mapping[str, Linear]) -> Iterator[None]:
-    """Within it, the weights of these layers ask for gradients and nothing else does."""
+    """Enables the gradients of these layers' weights only."""
     before = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
     module.requires_grad_(False)
     for linear in linears.values():
@@ -242,7 +242,7 @@ def _learning_only(module: nn.Module, linears: Mapping[str, Linear]) -> Iterator
 def _counted(
     linears: Mapping[str, Linear], totals: dict[str, Float[Tensor, " out"]]
 ) -> Iterator[None]:
-    """Within it, the gradient of each layer's weight is squared, added up and freed."""
+    """Squares, sums and frees the gradient of each layer's weight."""
 
     def counter(name: str, linear: Linear) -> Callable[[Tensor], None]:
         inputs = 0 if isinstance(linear, Conv1D) else 1
@@ -254,12 +254,8 @@ def _counted(
 
         return count
 
-    handles = [
-        linear.weight.register_post_accumulate_grad_hook(counter(name, linear))
-        for name, linear in linears.items()
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name, linear in linears.items():
+            hook = linear.weight.register_post_accumulate_grad_hook(counter(name, linear))
+            hooks.enter_context(hook)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

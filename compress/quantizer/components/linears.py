@@ -1,4 +1,4 @@
-"""What the formats for Linear weights have in common."""
+"""Base classes of the formats for Linear weights."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ class LinearFormat(Quantizer, TorchFormat):
     embeddings: Annotated[str, OneOf(CHOICES)]
 
     def check(self, skeleton: PreTrainedModel) -> None:
-        """Refuses embeddings that the model does not have or that cannot be quantized.
+        """Checks that the layers have only Linear layers and the embeddings can be quantized.
 
         Raises:
-            ConfigError: that is the case; or the model's layers have weights that are no Linear's.
+            ConfigError: otherwise.
         """
         check_all_linear(skeleton, f"quantizer {type(self).__name__}")
         check_embeddings(skeleton, self.embeddings)
 
     def table_bits(self) -> int:
-        """As the setting says."""
+        """The bits of `embeddings`."""
         return TABLE_BITS[self.embeddings]
 
     @abstractmethod
@@ -69,10 +69,10 @@ class LinearFormat(Quantizer, TorchFormat):
 
 
 class QuantizedLinear(QuantizedModule, ABC):
-    """A Linear with quantized weights. Its state is plain tensors: what it says is on disk."""
+    """A Linear with quantized weights, whose state dict is what is saved."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
-        """An empty layer; what it holds comes from a Linear or from a state dict."""
+        """An empty layer, to be filled from a Linear or from a state dict."""
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
         self.bias: Tensor | None
@@ -94,7 +94,7 @@ class QuantizedLinear(QuantizedModule, ABC):
             yield "bias", self.bias
 
     def fill_(self, linear: Linear, state: dict[str, Tensor]) -> None:
-        """Takes the format's own tensors as given and the bias as it is."""
+        """Loads the format's tensors and the bias of the Linear."""
         if linear.bias is not None:
             state = {**state, "bias": linear.bias.detach().float()}
         self.load_state_dict(state)

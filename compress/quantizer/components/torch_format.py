@@ -1,4 +1,4 @@
-"""What a quantizer is in torch: a transform of modules."""
+"""Quantization in the torch runtime: a transform of modules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class TorchFormat(ABC):
-    """What a quantizer adds to run in torch.
+    """Interface of quantizers that the torch runtime supports.
 
     Attributes:
         torch_devices: where torch has kernels for the format.

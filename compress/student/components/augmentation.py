@@ -1,4 +1,4 @@
-"""More rows to learn from, made of the train split; the teacher's logits label them softly.
+"""Augmentation of the train split for distillation.
 
 Wei & Zou, "EDA: Easy Data Augmentation Techniques", arXiv:1901.11196. Deviations: of its four
 operations the two that need no thesaurus, random swap and random deletion; every copy gets both,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation(Settings, ABC):
-    """Makes more training rows out of some."""
+    """Adds training rows."""
 
     @abstractmethod
     def check(self, skeleton: PreTrainedModel) -> None:
@@ -35,7 +35,7 @@ class Augmentation(Settings, ABC):
 
     @abstractmethod
     def augment(self, rows: Split, tokenizer: Processor, seed: int) -> Split:
-        """The rows and those made of them.
+        """The rows followed by the augmented ones.
 
         Args:
             rows: stay first, in their order.
@@ -51,7 +51,7 @@ class WordNoise(Augmentation):
     In pairs of texts both are changed, each in itself.
 
     Attributes:
-        copies: made of each text.
+        copies: number per text.
         swap: number of swaps as a share of a text's words, rounded down but at least one; in
             [0, 1), 0 for none.
         deletion: probability that a word is left out.
@@ -79,7 +79,7 @@ class WordNoise(Augmentation):
         """The texts, then all first copies, then all second ones.
 
         Raises:
-            UserError: the rows are no plain texts.
+            UserError: the rows are not plain texts.
         """
         if not isinstance(rows, TextSplit):
             raise UserError(f"WordNoise augments texts, got {type(rows).__name__}: {rows.name}")

@@ -1,4 +1,4 @@
-"""What all students share: how they learn from the teacher once they have their first weights."""
+"""Base class of the students: distillation from the teacher."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class BaseStudent(Student, ABC):
 
     Attributes:
         distillation: temperature, alpha, epochs, learning rate; `epochs=0` trains nothing.
-        matching: what of the teacher is matched beside its logits.
-        augmentation: makes more rows to learn from; null for none.
+        matching: features of the teacher that are matched in addition to logits.
+        augmentation: adds training rows; null for none.
     """
 
     distillation: Distillation
@@ -37,7 +37,7 @@ class BaseStudent(Student, ABC):
 
     @abstractmethod
     def skeleton(self, teacher: PreTrainedModel) -> PreTrainedModel:
-        """The student's skeleton, given the teacher's; a UserError if it cannot be made."""
+        """The student's skeleton, given the teacher's; a UserError if it cannot be built."""
 
     @abstractmethod
     def start(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
@@ -48,7 +48,7 @@ class BaseStudent(Student, ABC):
         """The student's skeleton.
 
         Raises:
-            UserError: the student cannot be made, or cannot learn in the way that was asked for.
+            UserError: the student cannot be built, or the settings do not fit the two models.
         """
         student = self.skeleton(teacher)
         self.matching.check(teacher, student)
@@ -61,7 +61,7 @@ class BaseStudent(Student, ABC):
         """The trained student."""
         module, tokenizer, notes = self.start(ctx)
         if self.distillation.epochs > 0:
-            if self.matching.looks_inside:
+            if self.matching.matches_features:
                 notes["layer_map"] = list(self.matching.layers(ctx.teacher.module, module))
             notes |= curve_notes(self._learn_(module, tokenizer, ctx))
         step = Step("student", self.describe(), notes=notes)
@@ -73,7 +73,7 @@ class BaseStudent(Student, ABC):
         if self.augmentation is not None:
             rows = self.augmentation.augment(ctx.data.train, tokenizer, ctx.seed)
             ctx = replace(ctx, data=replace(ctx.data, train=rows))
-        if self.matching.looks_inside:
+        if self.matching.matches_features:
             check_same_tokens(self.matching.method, ctx.teacher, tokenizer, ctx.data.train)
         row_loss = distillation_row_loss(self.distillation, ctx)
         with matching_objective(self.matching, row_loss, module, ctx) as objective:

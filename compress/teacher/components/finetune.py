@@ -1,4 +1,4 @@
-"""The step that all teachers share: training on the task's labels."""
+"""Fine-tuning of teachers on the task's labels."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def finetuned(
         device: where to train.
         seed: of the training.
         monitor: watches it.
-        notes: on how the module was made, for the record.
+        notes: on the loaded module, for the record.
     """
     curve: tuple[CurvePoint, ...] = ()
     if training.epochs > 0:
