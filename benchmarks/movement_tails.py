@@ -80,7 +80,7 @@ def train_scores(
     module = copy.deepcopy(teacher.module)
     learned = LearnedMasks(scoped_linears(module, pruner.scope), pruner)
     objective = learned.objective(on_logits(distillation_row_loss(pruner.training, ctx)))
-    settings = pruner.training.training()
+    settings = pruner.training
     train_(module, teacher.tokenizer, ctx.data, settings, objective, device=ctx.device, seed=0)
     for name, part in learned.masks.items():
         part.mask.fill_(True)

@@ -25,6 +25,7 @@ from compress.measure.environment import environment
 from compress.measure.latency import TimedModel, Timing, fill_shapes, measure_latency
 from compress.report.written import check_page
 from compress.stage.run import Run
+from compress.core.monitor import UNWATCHED
 from compress.stage.stages import compress, load_measured
 
 # First, so that the user's own come after them.
@@ -85,7 +86,7 @@ def _teacher(run: Run) -> TimedModel:
         TemporaryDirectory() as folder,
         run.cache.open(Path(folder), run.device, run.seed) as store,
     ):
-        _, ctx = compress(run, run.task.load().training, store)
+        _, ctx = compress(run, run.task.load().training, store, UNWATCHED)
     assert ctx.teacher.folder is not None, "every stage's model is stored"
     loaded = load_measured(ctx.teacher.folder, run.device)
     shapes = run.device.benchmark.shapes
