@@ -185,7 +185,7 @@ def _table(records: Sequence[FinishedRun]) -> Iterator[str]:
         recovered = record.config["pruner"].get("recovery", {}).get("epochs", 0) > 0
         name = recipe(record).replace(" epochs=0", "").replace(" epochs=1", "")
         pairs.setdefault(name, {})[recovered] = record
-    titles = ("recipe", "accuracy", "recovered", "MB", "M parameters", "zeros")
+    titles: tuple[str, ...] = ("recipe", "accuracy", "recovered", "MB", "M parameters", "zeros")
     titles += ("speed-up 1×32", "32×32", "peak memory")
     rows = []
     for name, pair in pairs.items():
