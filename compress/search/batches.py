@@ -49,7 +49,7 @@ class Batches:
         over = ""
         with self.interrupts.counted():
             while not over:
-                self.scheduler.keep_up()
+                self.scheduler.maintain()
                 taken_trials = self._taken_trials()
                 if taken_trials:
                     self._launch(taken_trials)

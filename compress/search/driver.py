@@ -10,9 +10,9 @@ from compress.search.job import Outcome
 from compress.search.reporter import JobSpec
 from compress.search.scheduler import Interrupted, Interrupts, Scheduler
 from compress.search.space import overrides_of
-from compress.search.worker_pool import Died, Worker, WorkerPool
+from compress.search.worker_pool import Worker, WorkerExit, WorkerPool
 
-LISTEN_SECONDS = 0.25
+POLL_SECONDS = 0.25
 FORCED = 2  # interrupts after which nothing is waited for
 FIRST_INTERRUPT = "stopping before the next stage of each trial; once more to stop at once"
 
@@ -49,39 +49,39 @@ class Driver:
         """
         with self.interrupts.counted():
             try:
-                while self._go_on():
-                    self._listen()
+                while self._advance():
+                    self._poll_workers()
             except UserError:
                 self._give_up()
                 raise
         if self.over:
             raise Interrupted(self.over)
 
-    def _listen(self) -> None:
+    def _poll_workers(self) -> None:
         """Hears what workers have to say, and sees to them."""
         self.worker_pool.fill()
-        for worker, news in self.worker_pool.listen(LISTEN_SECONDS):
+        for worker, news in self.worker_pool.receive(POLL_SECONDS):
             self._handle(worker, news)
         self._check_times()
-        self.worker_pool.share_quiet()
+        self.worker_pool.schedule_measurements()
         self.screen.update(self)
 
-    def _go_on(self) -> bool:
+    def _advance(self) -> bool:
         """Hands out trials; says whether there is anything left to wait for."""
-        self.scheduler.keep_up()
+        self.scheduler.maintain()
         if self.interrupts.count >= FORCED:
             self._give_up()
             return False
         self._check_limits()
         if not self.over:
-            self._hand_out()
+            self._assign_trials()
         if self.worker_pool.busy():
             return True
         if self.over:
             return False
         return not self.worker_pool.all_ready() or self.scheduler.waits()
 
-    def _hand_out(self) -> None:
+    def _assign_trials(self) -> None:
         for worker in self.worker_pool.idle():
             taken = self.scheduler.next()
             if taken is None:
@@ -95,16 +95,16 @@ class Driver:
             )
             worker.begin(taken, order)
 
-    def _handle(self, worker: Worker, news: str | Outcome | Died) -> None:
+    def _handle(self, worker: Worker, news: str | Outcome | WorkerExit) -> None:
         match news:
             case "ready":
                 worker.ready = True
             case "quiet":
-                worker.wants_quiet = True
+                worker.waits_to_measure = True
             case "loud":
-                worker.has_quiet = False
-            case Died():
-                self._bury(worker, str(news))
+                worker.measuring = False
+            case WorkerExit():
+                self._fail_worker(worker, str(news))
             case Outcome():
                 self._finish(worker, news)
 
@@ -119,11 +119,11 @@ class Driver:
             # Whatever broke the trial may have broken its process too.
             self.worker_pool.replace(worker)
 
-    def _bury(self, worker: Worker, reason: str) -> None:
+    def _fail_worker(self, worker: Worker, reason: str) -> None:
         """Ends the trial of a worker that is gone, and has the worker replaced."""
         taken, ready, stage = worker.taken, worker.ready, worker.stage
         worker.end()
-        self.worker_pool.dismiss(worker)
+        self.worker_pool.kill(worker)
         if taken is not None:
             self.scheduler.fail(taken, f"{reason} (while: {stage})" if stage else reason)
         elif not ready:
@@ -135,7 +135,7 @@ class Driver:
             taken = worker.taken
             assert taken is not None, "it is busy"
             worker.end()
-            self.worker_pool.dismiss(worker)
+            self.worker_pool.kill(worker)
             self.scheduler.release(taken)
         self.over = "it was interrupted"
 
@@ -146,7 +146,7 @@ class Driver:
             self.over = "it was interrupted"
             # Every trial ends where nothing is lost: before its next stage.
             for worker in self.worker_pool.busy():
-                worker.tell("stop")
+                worker.send("stop")
         else:
             self.over = self.scheduler.limit()
 
@@ -154,4 +154,4 @@ class Driver:
         most = self.scheduler.limits.trial_seconds
         for worker in self.worker_pool.busy():
             if most is not None and worker.seconds > most:
-                self._bury(worker, f"it took longer than search.trial_timeout={most:g} s")
+                self._fail_worker(worker, f"it took longer than search.trial_timeout={most:g} s")

@@ -29,12 +29,12 @@ class DriverProcess:
 
     Attributes:
         host: the machine's name.
-        pid: of the process there.
-        started: when that process began, in seconds since the epoch: numbers are used again.
-        joined: when it began to work on the study, likewise.
-        heartbeat: when it last said that it is alive, likewise.
-        identity: tells two drivers in one process apart.
-        gone: whether it has said that it ends.
+        pid: process number on that host.
+        started: when that process began, in seconds since the epoch (pids are reused).
+        joined: when it began to work on the study, in seconds since the epoch.
+        heartbeat: when its latest heartbeat was written, in seconds since the epoch.
+        identity: distinguishes two drivers in one process.
+        gone: whether it has written that it ended.
     """
 
     host: str
@@ -46,7 +46,7 @@ class DriverProcess:
     gone: bool = False
 
     @classmethod
-    def here(cls) -> DriverProcess:
+    def current(cls) -> DriverProcess:
         """This process."""
         pid, now = os.getpid(), time.time()
         return cls(platform.node(), pid, psutil.Process(pid).create_time(), now, now)

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Found:
+class FeasibleTrial:
     """A trial that was finished and meets the constraints."""
 
     number: int
@@ -57,12 +57,12 @@ class Front:
     goals: Goals
     folder: Path
     keep: str
-    _known: dict[int, Found] = field(default_factory=dict)
+    _loaded: dict[int, FeasibleTrial] = field(default_factory=dict)
     _unreadable: set[int] = field(default_factory=set)
 
     def update(self) -> None:
         """Writes the front anew."""
-        found = self.found()
+        found = self.feasible()
         best = self.best(found)
         picks = self.picks(found)
         picked = [*best, *(each for pick in picks.values() for each in pick.values())]
@@ -91,25 +91,25 @@ class Front:
         write_atomically(self.folder / "front.json", json.dumps(page, indent=1) + "\n")
         write_atomically(self.folder / "front.csv", csv_text(pd.DataFrame(rows)))
 
-    def found(self) -> list[Found]:
+    def feasible(self) -> list[FeasibleTrial]:
         """All trials that were finished and meet the constraints, by number."""
         numbers = []
         for trial in self.trial_store.trials():
             if trial.state == TrialState.COMPLETE and not _broken(trial):
                 numbers.append(trial.number)
-                self._know(trial)
-        return [self._known[number] for number in numbers if number in self._known]
+                self._load(trial)
+        return [self._loaded[number] for number in numbers if number in self._loaded]
 
-    def best(self, found: list[Found]) -> list[Found]:
+    def best(self, found: list[FeasibleTrial]) -> list[FeasibleTrial]:
         """Those that no other one beats in every objective."""
         front = self.goals.front([each.record for each in found])
         return [each for each, best in zip(found, front, strict=True) if best]
 
-    def volume(self, found: list[Found]) -> float:
+    def volume(self, found: list[FeasibleTrial]) -> float:
         """Their hypervolume; see `Goals.volume`."""
         return self.goals.volume([each.record for each in found])
 
-    def picks(self, found: list[Found]) -> dict[str, dict[str, Found]]:
+    def picks(self, found: list[FeasibleTrial]) -> dict[str, dict[str, FeasibleTrial]]:
         """For each budget, by name, the smallest, the fastest and the balanced trial."""
         by_name = {str(each.number): each for each in found}
         return {
@@ -119,7 +119,7 @@ class Front:
             for winner in self._winners(found)
         }
 
-    def pick_lines(self, found: list[Found]) -> Iterator[str]:
+    def pick_lines(self, found: list[FeasibleTrial]) -> Iterator[str]:
         """The picks in words, each once, with its folder and what remakes it."""
         best = self._winners(found)
         yield from (f"none: {winner.budget.name}" for winner in best if not winner.kinds())
@@ -137,7 +137,7 @@ class Front:
             yield f"  {row['command']}"
             yield f"  {row['folder']}"
 
-    def _winners(self, found: list[Found]) -> list[Winner]:
+    def _winners(self, found: list[FeasibleTrial]) -> list[Winner]:
         """The best within each budget, by a latency that is a share of the baseline's.
 
         What a budget is of, the trials say: without any there is none.
@@ -154,7 +154,7 @@ class Front:
         # The first budget is the wider the fewer rows there are; what is kept should not be.
         return winners(candidates, budgets_of(metric)[1:])
 
-    def _row(self, found: Found) -> dict[str, Any]:
+    def _row(self, found: FeasibleTrial) -> dict[str, Any]:
         judged = self.goals.judged(found.record)
         metrics, _ = measured(found.record)
         speed = found.record.speedup[0]
@@ -175,12 +175,12 @@ class Front:
             "command": remake_command(found.record),
         }
 
-    def _know(self, trial: FrozenTrial) -> None:
+    def _load(self, trial: FrozenTrial) -> None:
         """Reads a trial's record, once; one that cannot be read is named and left out."""
-        if trial.number in self._known or trial.number in self._unreadable:
+        if trial.number in self._loaded or trial.number in self._unreadable:
             return
         try:
-            self._known[trial.number] = _found(trial)
+            self._loaded[trial.number] = _found(trial)
         except UserError as error:
             self._unreadable.add(trial.number)
             log.warning("left out: %s", error)
@@ -188,14 +188,14 @@ class Front:
     def _discard_infeasible(self) -> None:
         for trial in self.trial_store.trials():
             if trial.state == TrialState.COMPLETE and _broken(trial):
-                self._know(trial)
-                if trial.number in self._known:
-                    self._discard(self._known[trial.number])
+                self._load(trial)
+                if trial.number in self._loaded:
+                    self._discard(self._loaded[trial.number])
 
-    def _discard(self, each: Found) -> None:
+    def _discard(self, each: FeasibleTrial) -> None:
         # Not where the study says: it may be one that was moved, or of another machine.
         record = discard_model(self.folder / str(each.number), each.record)
-        self._known[each.number] = replace(each, record=record)
+        self._loaded[each.number] = replace(each, record=record)
 
 
 def discard_model(folder: Path, record: RunRecord) -> RunRecord:
@@ -236,9 +236,9 @@ def _write_again(record: RunRecord, folder: Path) -> None:
         write_record(record, folder)
 
 
-def _found(trial: FrozenTrial) -> Found:
+def _found(trial: FrozenTrial) -> FeasibleTrial:
     record = parse_record(trial.user_attrs[RECORD], f"trial {trial.number} of the study")
-    return Found(trial.number, Path(trial.user_attrs[FOLDER]), record)
+    return FeasibleTrial(trial.number, Path(trial.user_attrs[FOLDER]), record)
 
 
 def _broken(trial: FrozenTrial) -> bool:

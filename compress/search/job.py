@@ -80,7 +80,7 @@ def serve(connection: Connection, setup: Setup, place: int) -> None:
     # terminal's Ctrl-C goes to the driver alone.
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.update(own_gpu(place, os.environ))
+    os.environ.update(gpu_environment(place, os.environ))
     setup_globals()
     Plugins.instance()
     JobRuntime.instance().set("name", setup.config.hydra.job.name)
@@ -94,7 +94,7 @@ def serve(connection: Connection, setup: Setup, place: int) -> None:
         return
 
 
-def own_gpu(place: int, environment: Mapping[str, str]) -> dict[str, str]:
+def gpu_environment(place: int, environment: Mapping[str, str]) -> dict[str, str]:
     """The setting that gives a worker one GPU where there are several; none otherwise.
 
     Args:
@@ -123,7 +123,7 @@ def _run(spec: JobSpec, setup: Setup, connection: Connection) -> Outcome:
         with blame("hydra"):
             folder.mkdir(parents=True)
         with locked_folder(folder, RUN):
-            _redirect(folder / OUTPUT)
+            _redirect_output(folder / OUTPUT)
             done = run_job(
                 hydra_context=setup.context,
                 task_function=partial(setup.task, monitor=reporter),
@@ -152,7 +152,7 @@ def _job_config(spec: JobSpec, setup: Setup) -> DictConfig:
     return config
 
 
-def _redirect(path: Path) -> None:
+def _redirect_output(path: Path) -> None:
     """Has all that the process prints go to a file: the terminal is the driver's."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -53,7 +53,7 @@ class LiveScreen:
         if self._live is None or now - self._drawn < REFRESH_SECONDS:
             return
         self._drawn = now
-        lines = [Text(worker_words(worker)) for worker in driver.worker_pool.workers]
+        lines = [Text(worker_line(worker)) for worker in driver.worker_pool.workers]
         self._live.update(Group(*lines, Text(self._summary(driver))), refresh=True)
 
     def finished(self, taken: TakenTrial, words: str) -> None:
@@ -69,7 +69,7 @@ class LiveScreen:
         if not self._words:
             budget = driver.scheduler.trial_store.budget
             counts = driver.scheduler.trial_store.trial_counts()
-            best = self.front.best(self.front.found())
+            best = self.front.best(self.front.feasible())
             self._words = (
                 f"{counts.finished} of {budget} trials: {counts.complete} finished, "
                 f"{counts.infeasible} infeasible, {counts.failed} failed; "
@@ -82,7 +82,7 @@ class LiveScreen:
         return self._words
 
 
-def worker_words(worker: Worker) -> str:
+def worker_line(worker: Worker) -> str:
     """What a worker does: "1: trial 7, student, step 120 of 428"."""
     if worker.taken is None:
         return f"{worker.place}: {'idle' if worker.ready else 'starting'}"
@@ -91,6 +91,6 @@ def worker_words(worker: Worker) -> str:
         words += f", step {worker.step[0]} of {worker.step[1]}"
     if worker.held:
         words += " (held while another one measures)"
-    elif worker.wants_quiet:
+    elif worker.waits_to_measure:
         words += " (waits to measure)"
     return f"{words}, {worker.seconds:.0f} s"

@@ -125,7 +125,7 @@ def _search(parent: Path, runs: Sequence[tuple[Path, RunRecord]]) -> PastSearch 
     points = _points([record for _, record in runs])
     trials = []
     for (folder, record), point in zip(runs, points, strict=True):
-        why = _unjudged(goals, record)
+        why = _missing_figures(goals, record)
         broken = [] if why else [k for k, beyond in goals.excesses(record).items() if beyond > 0]
         reasons.update([why] if why else [f"breaks {name}" for name in broken])
         if not why:
@@ -150,7 +150,7 @@ def _points(records: Sequence[RunRecord]) -> list[dict[str, str]]:
     return [{key: each[key] for key in differing if key in each} for each in written]
 
 
-def _unjudged(goals: Goals, record: RunRecord) -> str:
+def _missing_figures(goals: Goals, record: RunRecord) -> str:
     """Why a run with figures has no objectives; "" if it has all."""
     assert record.metrics is not None, "only records whose status is ok are trials here"
     if goals.split == "validation" and record.metrics.validation is None:

@@ -125,7 +125,7 @@ def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str
     goals = parse_goals(search.get("objectives"), search.get("constraints"), search.get("split"))
     if not entries:
         raise ConfigError("search.space has no dimension")
-    space = parse_space(entries).bound(lambda *which: _has_key(config, context, fixed, *which))
+    space = parse_space(entries).restricted(lambda *which: _has_key(config, context, fixed, *which))
     shared = OmegaConf.masked_copy(config, [str(key) for key in config if key not in HOW])
     definition = {
         **{f"search.space.{key}": words for key, words in space.describe().items()},

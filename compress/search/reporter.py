@@ -16,7 +16,7 @@ from compress.records.scores import SCORES
 from compress.search.limits import EarlyStopping
 
 ORPHANED = 1  # the exit code of a worker whose driver is gone
-LOOKED = ("student", "pruner")  # the stages in which an early look says something
+TRAINING_STAGES = ("student", "pruner")  # the stages in which an early look says something
 STEP_SECONDS = 0.2  # between two reports of steps
 
 
@@ -69,7 +69,7 @@ class Reporter(Monitor):
         for each in self._spec.constraints:
             # A bound from above is broken for sure by what the model has at least.
             figure = METRICS[each.metric].foreseen if each.metric in METRICS else None
-            if each.least or figure is None or not self._knows(each):
+            if each.least or figure is None or not self._is_bound_known(each):
                 continue
             foreseen = foreseen or forecast()
             least = getattr(foreseen, figure)
@@ -82,24 +82,33 @@ class Reporter(Monitor):
     def stage(self, name: str) -> None:
         """Reports it, and ends the run if the driver wants that."""
         self._stage, self._seen = name, False
-        self._tell("stage", name)
+        self._send("stage", name)
         while self._connection.poll():
-            self._obey(self._hear())
+            self._obey(self._receive())
 
     def step(self, done: int, steps: int) -> None:
         """Reports it now and then."""
         now = time.monotonic()
         if now - self._reported > STEP_SECONDS or done == steps:
             self._reported = now
-            self._tell("step", (done, steps))
+            self._send("step", (done, steps))
 
     def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
         """Ends a trial whose score is too far from what is asked for; looks once a stage."""
         asked = self._spec.look
-        if asked is None or self._seen or self._stage not in LOOKED or done < asked.after * steps:
+        if (
+            asked is None
+            or self._seen
+            or self._stage not in TRAINING_STAGES
+            or done < asked.after * steps
+        ):
             return
         self._seen = True
-        bounds = [each for each in self._spec.constraints if _of_score(each) and self._knows(each)]
+        bounds = [
+            each
+            for each in self._spec.constraints
+            if _bounds_score(each) and self._is_bound_known(each)
+        ]
         if not bounds:
             return
         found = scores()
@@ -108,7 +117,7 @@ class Reporter(Monitor):
         # A score that is not taken in training is judged at the end alone.
         for each in (each for each in bounds if each.metric in found):
             baseline, value = self._spec.baseline.get(each.metric, 0.0), found[each.metric]
-            if each.excess(_hoped(each.metric, value, asked.margin), baseline) > 0:
+            if each.excess(_improved(each.metric, value, asked.margin), baseline) > 0:
                 broken[f"{each.metric} {each}"] = each.excess(value, baseline)
                 words.append(f"{each.metric} is {value:.3f}, too far from {each}")
         where = f"after {done} of {steps} steps in the {self._stage} stage "
@@ -117,27 +126,27 @@ class Reporter(Monitor):
     @contextmanager
     def quiet(self) -> Iterator[None]:
         """Waits until the driver holds the other workers."""
-        self._tell("quiet")
-        while (word := self._hear()) != "go":
+        self._send("quiet")
+        while (word := self._receive()) != "go":
             self._obey(word)
         try:
             yield
         finally:
-            self._tell("loud")
+            self._send("loud")
 
-    def _tell(self, kind: str, content: object = None) -> None:
+    def _send(self, kind: str, content: object = None) -> None:
         try:
             self._connection.send((kind, content))
         except OSError:
             os._exit(ORPHANED)
 
-    def _hear(self) -> object:
+    def _receive(self) -> object:
         try:
             return self._connection.recv()
         except (EOFError, OSError):
             os._exit(ORPHANED)
 
-    def _knows(self, bound: Constraint) -> bool:
+    def _is_bound_known(self, bound: Constraint) -> bool:
         """Whether it is known by now what the bound is."""
         return not bound.factor or bound.metric in self._spec.baseline
 
@@ -152,7 +161,7 @@ class Reporter(Monitor):
             raise Stopped
 
 
-def _of_score(bound: Constraint) -> bool:
+def _bounds_score(bound: Constraint) -> bool:
     """Whether it says how bad a score may be."""
     kind = SCORES.get(bound.metric)
     if kind is None:
@@ -160,6 +169,6 @@ def _of_score(bound: Constraint) -> bool:
     return bound.least == (kind.better == "higher")
 
 
-def _hoped(metric: str, value: float, margin: float) -> float:
+def _improved(metric: str, value: float, margin: float) -> float:
     """A score with its quality better by a margin."""
     return value + margin if metric == QUALITY else SCORES[metric].moved(value, margin)

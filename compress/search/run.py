@@ -34,7 +34,7 @@ from compress.search.worker_pool import open_worker_pool
 from compress.system.terminal import plain
 
 BROKEN = (SQLAlchemyError, StorageInternalError, OSError)  # the study, or the disk below it
-TOLD_REASONS = 5  # at the end of a search
+MAX_REASONS = 5  # at the end of a search
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def run_search(search: Search) -> None:
             )
             front.update()
             stopped = _drive(search, trial_store, front, console)
-            for line in last_words(front):
+            for line in summary_lines(front):
                 console.print(plain(line), soft_wrap=True)
     except BROKEN as error:
         reason = scrub(" ".join(str(error).split()))
@@ -95,7 +95,7 @@ def _ledger(search: Search) -> Iterator[TrialStore]:
     try:
         yield trial_store
     finally:
-        # A study that cannot be written has said so already.
+        # An unwritable study has been reported already.
         with suppress(*BROKEN):
             trial_store.leave()
 
@@ -111,12 +111,12 @@ def open_ledger(search: Search) -> TrialStore:
         plan.space,
         plan.goals,
         search.budget,
-        DriverProcess.here(),
+        DriverProcess.current(),
         sampler,
-        seeds=tuple(plan.space.completed(values) for values in settings.seed_points),
+        seeds=tuple(plan.space.parse_point(values) for values in settings.seed_points),
         grid=settings.sampler.name == GRID,
     )
-    trial_store.beat()
+    trial_store.send_heartbeat()
     if not study.trials:
         _check_new(search.folder)
     return trial_store
@@ -152,9 +152,9 @@ def _drive(search: Search, trial_store: TrialStore, front: Front, console: Conso
     return ""
 
 
-def last_words(front: Front) -> Iterator[str]:
+def summary_lines(front: Front) -> Iterator[str]:
     """What was found: the front's size, and the picks with how to have them."""
-    found = front.found()
+    found = front.feasible()
     best = front.best(found)
     counts = front.trial_store.trial_counts()
     yield (
@@ -162,10 +162,10 @@ def last_words(front: Front) -> Iterator[str]:
         f"{counts.failed} failed; {len(best)} on the front, {front.folder / 'front.csv'}"
     )
     reasons = reasons_of(front.trial_store.trials())
-    for reason, count in itertools.islice(reasons.items(), TOLD_REASONS):
+    for reason, count in itertools.islice(reasons.items(), MAX_REASONS):
         yield f"{count} failed: {reason}"
-    if len(reasons) > TOLD_REASONS:
-        yield f"and {len(reasons) - TOLD_REASONS} other reasons, in each trial's metrics.json"
+    if len(reasons) > MAX_REASONS:
+        yield f"and {len(reasons) - MAX_REASONS} other reasons, in each trial's metrics.json"
     if counts.failed and not counts.complete + counts.infeasible:
         yield (
             "No trial has finished. Failed trials count: for more of them raise "

@@ -47,21 +47,21 @@ SAMPLERS: Mapping[str, Callable[..., BaseSampler]] = {
     # The trial store hands out every point of the space in turn; there is nothing left to draw.
     GRID: optuna.samplers.RandomSampler,
 }
-ONE_SEED = ("qmc",)
+SHARED_SEED = ("qmc",)
 
 
-class NumberedSampler(BaseSampler):
+class PerTrialSampler(BaseSampler):
     """Another sampler, made anew for each trial with a seed of the trial's own."""
 
-    def __init__(self, make: Callable[[int], BaseSampler], seed: int, one_seed: bool) -> None:
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int, shared_seed: bool) -> None:
         """Notes how to make it.
 
         Args:
             make: a sampler with a seed.
             seed: of the search.
-            one_seed: whether every trial's sampler must have the search's seed.
+            shared_seed: whether every trial's sampler must have the search's seed.
         """
-        self._make, self._seed, self._one_seed = make, seed, one_seed
+        self._make, self._seed, self._shared_seed = make, seed, shared_seed
         self._inner = make(seed)
         self._fixed: Point | None = None
 
@@ -79,7 +79,7 @@ class NumberedSampler(BaseSampler):
         text = f"{self._seed}/{trial.number}"
         digest = hashlib.sha256(text.encode()).digest()
         own = int.from_bytes(digest[:8], "big") % SEEDS
-        self._inner = self._make(self._seed if self._one_seed else own)
+        self._inner = self._make(self._seed if self._shared_seed else own)
         self._inner.before_trial(study, trial)
 
     def infer_relative_search_space(
@@ -135,7 +135,7 @@ class SamplerSettings(Settings):
     seed: int
     options: dict[str, str | int | float | bool | None]
 
-    def make(self) -> NumberedSampler:
+    def make(self) -> PerTrialSampler:
         """The sampler.
 
         Raises:
@@ -161,6 +161,6 @@ class SamplerSettings(Settings):
                 return kind(seed=own_seed, **settings)
 
         try:
-            return NumberedSampler(make, self.seed, self.name in ONE_SEED)
+            return PerTrialSampler(make, self.seed, self.name in SHARED_SEED)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"search.sampler.options of {self.name}: {error}") from error

@@ -64,7 +64,7 @@ class Scheduler:
     teller: Teller
     shelf: Shelf
     baseline: dict[str, float] = field(default_factory=dict)
-    _looked: float | None = None
+    _last_recovery: float | None = None
 
     def next(self) -> TakenTrial | None:
         """A trial to run; None if there is none now. What was run already is concluded first."""
@@ -77,7 +77,7 @@ class Scheduler:
             if made is None:
                 self._check_new(taken)
                 return taken
-            self._conclude(taken, *made)
+            self._finish_trial(taken, *made)
         return None
 
     def end(
@@ -104,19 +104,19 @@ class Scheduler:
         folder = self.folder / str(taken.number)
         if rejection is not None:
             self.trial_store.reject(taken, rejection.excesses, rejection.reason)
-            self._settled(taken, f"infeasible: {rejection.reason}")
+            self._report(taken, f"infeasible: {rejection.reason}")
             return True
         left = _left(folder)
         if isinstance(left, RunRecord):
-            self._conclude(taken, left, folder)
+            self._finish_trial(taken, left, folder)
             return left.status == "ok"
-        self._break(taken, error or left, blame)
+        self._handle_failure(taken, error or left, blame)
         return False
 
     def fail(self, taken: TakenTrial, reason: str) -> None:
         """Ends a trial by its own fault."""
         self.trial_store.fail(taken, reason)
-        self._settled(taken, f"failed: {reason}")
+        self._report(taken, f"failed: {reason}")
 
     def release(self, taken: TakenTrial) -> None:
         """Puts a trial back; what it left is of no use but for the stage cache."""
@@ -125,13 +125,13 @@ class Scheduler:
         if is_marked(folder, RUN):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def keep_up(self) -> None:
+    def maintain(self) -> None:
         """Says that the driver is alive, and now and then looks for trials that were lost."""
-        self.trial_store.beat()
+        self.trial_store.send_heartbeat()
         now = time.monotonic()
-        if self._looked is not None and now - self._looked < RECOVER_SECONDS:
+        if self._last_recovery is not None and now - self._last_recovery < RECOVER_SECONDS:
             return
-        self._looked = now
+        self._last_recovery = now
         for number in self.trial_store.recover():
             log.info("trial %d: its driver has died; its point is run again", number)
 
@@ -163,10 +163,10 @@ class Scheduler:
                 "give the search another name or folder (search.name, hydra.sweep.dir)"
             )
 
-    def _conclude(self, taken: TakenTrial, record: RunRecord, folder: Path) -> None:
+    def _finish_trial(self, taken: TakenTrial, record: RunRecord, folder: Path) -> None:
         """Ends a trial with the record of its run."""
         if record.status != "ok":
-            self._break(taken, record.error or record.status, record.blame)
+            self._handle_failure(taken, record.error or record.status, record.blame)
             return
         values = dict(zip(self.goals.objectives, self.goals.values(record), strict=True))
         unknown = [name for name, value in values.items() if value != value]
@@ -177,9 +177,9 @@ class Scheduler:
         self.trial_store.finish(taken, record, folder)
         words = ", ".join(f"{name} {value:.6g}" for name, value in values.items())
         broken = [name for name, excess in self.goals.excesses(record).items() if excess > 0]
-        self._settled(taken, f"{words}{' but not ' if broken else ''}{', '.join(broken)}")
+        self._report(taken, f"{words}{' but not ' if broken else ''}{', '.join(broken)}")
 
-    def _break(self, taken: TakenTrial, reason: str, blame: Blame) -> None:
+    def _handle_failure(self, taken: TakenTrial, reason: str, blame: Blame) -> None:
         """Ends a trial that failed; and all others, where they would fail like it."""
         if self._is_shared(blame):
             self.release(taken)
@@ -191,7 +191,7 @@ class Scheduler:
         swept = {each.key.partition(".")[0] for each in self.trial_store.space.dimensions}
         return any(groups and swept.isdisjoint(groups) for groups in blame)
 
-    def _settled(self, taken: TakenTrial, words: str) -> None:
+    def _report(self, taken: TakenTrial, words: str) -> None:
         self.teller.finished(taken, words)
         self.shelf.update()
 

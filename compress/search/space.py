@@ -108,13 +108,13 @@ class Space:
 
     def draw(self, trial: Trial) -> Point:
         """A point, by Optuna's sampler or as it was enqueued."""
-        return self._walk(lambda dimension: dimension.suggest(trial))
+        return self._build(lambda dimension: dimension.suggest(trial))
 
     def random(self, seed: int) -> Point:
         """A point with a random value in every dimension."""
         return self.draw(optuna.create_study(sampler=RandomSampler(seed)).ask())
 
-    def completed(self, values: Mapping[str, Any]) -> Point:
+    def parse_point(self, values: Mapping[str, Any]) -> Point:
         """The point with these values, checked.
 
         Raises:
@@ -126,7 +126,7 @@ class Space:
                 raise ConfigError(f"the point {dict(values)} lacks {dimension.key}")
             return dimension.read(values[dimension.key])
 
-        point = self._walk(given)
+        point = self._build(given)
         if unused := sorted(values.keys() - point.keys()):
             raise ConfigError(
                 f"the point {dict(values)} sets {', '.join(unused)}, which it cannot have: "
@@ -137,20 +137,20 @@ class Space:
     def points(self) -> Iterator[Point] | None:
         """Every point there is, in a fixed order; None if there is no end of them."""
         every = [dimension.every_value() for dimension in self.dimensions]
-        return None if None in every else self._branches({}, self.dimensions)
+        return None if None in every else self._enumerate({}, self.dimensions)
 
-    def _branches(self, before: Point, rest: Sequence[Dimension]) -> Iterator[Point]:
+    def _enumerate(self, before: Point, rest: Sequence[Dimension]) -> Iterator[Point]:
         if not rest:
             yield before
             return
         first, *others = rest
         if not first.active(before):
-            yield from self._branches(before, others)
+            yield from self._enumerate(before, others)
             return
         for value in first.every_value() or ():
-            yield from self._branches({**before, first.key: value}, others)
+            yield from self._enumerate({**before, first.key: value}, others)
 
-    def _walk(self, value: Callable[[Dimension], Value]) -> Point:
+    def _build(self, value: Callable[[Dimension], Value]) -> Point:
         point: dict[str, Value] = {}
         for dimension in self.dimensions:
             if dimension.active(point):
@@ -166,7 +166,7 @@ class Space:
             words[dimension.key] = describe_values(dimension.values) + when
         return words
 
-    def bound(self, has_key: Callable[[str, str, str], bool]) -> Space:
+    def restricted(self, has_key: Callable[[str, str, str], bool]) -> Space:
         """The space in which no setting is given to a choice that lacks it.
 
         Args:

@@ -21,13 +21,13 @@ from compress.analysis.goals import Goals
 from compress.config.credentials import scrub
 from compress.config.errors import UserError
 from compress.search.driver_process import drivers_of
-from compress.search.sampler import NumberedSampler
-from compress.search.trials import counts
+from compress.search.sampler import PerTrialSampler
+from compress.search.trials import is_counted
 from compress.system.files import new_sqlite_url
 
 SQLITE, JOURNAL = "sqlite", "journal"
 DEFINITION = "definition"
-SEARCHED = "search."  # begins the keys of a definition that say what is searched, and what for
+SEARCH_PREFIX = "search."  # begins the keys of a definition that say what is searched, and what for
 # Drivers that start together all find no tables and make them; all but one fail at that.
 ATTEMPTS, PAUSE_SECONDS = 5, 0.5
 LOCK_SECONDS = 60  # to wait for another process that writes
@@ -57,7 +57,7 @@ def open_storage(where: str, folder: Path) -> BaseStorage:
         options = {"connect_args": {"timeout": LOCK_SECONDS}}
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with _logging_kept():
+            with _preserved_logging():
                 return RDBStorage(url, engine_kwargs=options)
         except ImportError as error:
             raise UserError(f"search.storage={scrub(url)} needs a package: {error}") from error
@@ -70,7 +70,7 @@ def open_storage(where: str, folder: Path) -> BaseStorage:
 
 
 @contextmanager
-def _logging_kept() -> Iterator[None]:
+def _preserved_logging() -> Iterator[None]:
     """Undoes what Optuna's migrations do to logging: they disable every logger that there is."""
     known = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, Logger)]
     enabled = [each for each in known if not each.disabled]
@@ -88,7 +88,7 @@ def open_study(
     storage: BaseStorage,
     name: str,
     goals: Goals,
-    sampler: NumberedSampler,
+    sampler: PerTrialSampler,
     definition: Mapping[str, str],
 ) -> optuna.Study:
     """The study of that name, made if there is none.
@@ -116,26 +116,30 @@ def open_study(
             study.set_metric_names(list(goals.objectives))
             study.set_user_attr(DEFINITION, dict(definition))
     before = study.user_attrs[DEFINITION]
-    if before != dict(definition) and _is_searched_alike(before, definition) and _is_vain(study):
+    if (
+        before != dict(definition)
+        and _has_same_space(before, definition)
+        and _has_no_counted_trial(study)
+    ):
         # A setting was wrong in all of its trials, and is right now.
         study.set_user_attr(DEFINITION, dict(definition))
     check_definition(name, study.user_attrs[DEFINITION], definition)
     return study
 
 
-def _is_searched_alike(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+def _has_same_space(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
     """Whether two definitions differ in fixed settings alone: their points are of one space."""
     searched = [
-        {key: words for key, words in each.items() if key.startswith(SEARCHED)}
+        {key: words for key, words in each.items() if key.startswith(SEARCH_PREFIX)}
         for each in (before, now)
     ]
     return searched[0] == searched[1]
 
 
-def _is_vain(study: optuna.Study) -> bool:
+def _has_no_counted_trial(study: optuna.Study) -> bool:
     """Whether a study was begun, and left with no trial that counts."""
     trials = study.get_trials(deepcopy=False)
-    if not trials or any(counts(trial) and trial.state.is_finished() for trial in trials):
+    if not trials or any(is_counted(trial) and trial.state.is_finished() for trial in trials):
         return False
     return not any(each.alive() for each in drivers_of(study.user_attrs).values())
 

@@ -36,7 +36,7 @@ from compress.search.driver_process import (
     DriverProcess,
     drivers_of,
 )
-from compress.search.sampler import NumberedSampler
+from compress.search.sampler import PerTrialSampler
 from compress.search.space import Point, Space, differences, point_key
 from compress.search.trials import (
     DRIVER,
@@ -48,8 +48,8 @@ from compress.search.trials import (
     VOID,
     TakenTrial,
     TrialCounts,
-    counts,
-    is_lost,
+    is_abandoned,
+    is_counted,
     key_of,
 )
 
@@ -77,17 +77,17 @@ class TrialStore:
     goals: Goals
     budget: int
     driver: DriverProcess
-    sampler: NumberedSampler
+    sampler: PerTrialSampler
     seeds: tuple[Point, ...] = ()
     grid: bool = False
-    _heard: float = field(default=0.0, init=False)
+    _last_heartbeat: float = field(default=0.0, init=False)
 
-    def beat(self) -> None:
+    def send_heartbeat(self) -> None:
         """Says that the driver is alive, if it has not done so lately; makes it known at first."""
-        if time.monotonic() - self._heard > HEARTBEAT_SECONDS or not self._heard:
+        if time.monotonic() - self._last_heartbeat > HEARTBEAT_SECONDS or not self._last_heartbeat:
             self.driver = replace(self.driver, heartbeat=time.time())
             self.study.set_user_attr(self.driver.key, self.driver.to_json())
-            self._heard = time.monotonic()
+            self._last_heartbeat = time.monotonic()
 
     def leave(self) -> None:
         """Says that the driver ends: what it left running is lost, though its process may go on."""
@@ -101,13 +101,13 @@ class TrialStore:
     def trial_counts(self) -> TrialCounts:
         """What has become of the trials that count."""
         trials = self.trials()
-        states = [trial.state for trial in trials if counts(trial)]
+        states = [trial.state for trial in trials if is_counted(trial)]
         return TrialCounts(
             complete=states.count(TrialState.COMPLETE),
             infeasible=states.count(TrialState.PRUNED),
             failed=states.count(TrialState.FAIL),
             running=states.count(TrialState.RUNNING),
-            lost=len(_lost(trials)),
+            lost=len(_abandoned(trials)),
         )
 
     def hours(self) -> float:
@@ -126,11 +126,11 @@ class TrialStore:
         """
         for draw in range(MOST_DRAWS):
             trials = self.trials()
-            counting = [trial for trial in trials if counts(trial)]
+            counting = [trial for trial in trials if is_counted(trial)]
             if len(counting) >= self.budget:
                 return None
             seen = {key_of(trial) for trial in counting}
-            given, before = self._given(draw, trials, seen)
+            given, before = self._predefined_point(draw, trials, seen)
             if given is None and self._listed is not None and not self._left(seen):
                 return None
             taken = self._ask(given, before)
@@ -144,7 +144,7 @@ class TrialStore:
     def finish(self, taken: TakenTrial, record: RunRecord, folder: Path) -> None:
         """Ends a trial with what its run found."""
         trial = taken.trial
-        with _unless_given_up(trial.number):
+        with _skip_if_abandoned(trial.number):
             trial.set_user_attr(FOLDER, str(folder))
             trial.set_user_attr(RECORD, asdict(record))
             for name, excess in self.goals.excesses(record).items():
@@ -153,7 +153,7 @@ class TrialStore:
 
     def reject(self, taken: TakenTrial, excesses: Mapping[str, float], reason: str) -> None:
         """Ends a trial that cannot meet a constraint, as was seen before it was finished."""
-        with _unless_given_up(taken.number):
+        with _skip_if_abandoned(taken.number):
             taken.trial.set_user_attr(REJECTED, reason)
             for name, excess in excesses.items():
                 taken.trial.set_constraint(name, excess)
@@ -161,7 +161,7 @@ class TrialStore:
 
     def fail(self, taken: TakenTrial, reason: str) -> None:
         """Ends a trial by its own fault; it is not run again."""
-        with _unless_given_up(taken.number):
+        with _skip_if_abandoned(taken.number):
             taken.trial.set_user_attr(REASON, shortened(reason, LONGEST_ERROR))
             self.study.tell(taken.trial, state=TrialState.FAIL)
 
@@ -178,7 +178,7 @@ class TrialStore:
         running = [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
         # Read after the trials: whoever runs one of them had joined by then.
         drivers = drivers_of(self.study.user_attrs)
-        lost = [trial.number for trial in running if self._is_lost(trial, drivers)]
+        lost = [trial.number for trial in running if self._is_abandoned(trial, drivers)]
         for number in lost:
             self._give_up(number)
         return lost
@@ -190,11 +190,11 @@ class TrialStore:
         found = None if points is None else list(itertools.islice(points, MOST_POINTS + 1))
         return None if found is None or len(found) > MOST_POINTS else found
 
-    def _given(
+    def _predefined_point(
         self, draw: int, trials: Sequence[FrozenTrial], seen: Collection[str]
     ) -> tuple[Point | None, list[int]]:
         """The point to run, if the sampler is not to draw one; and the lost trials that had it."""
-        for numbers, point in _lost(trials).values():
+        for numbers, point in _abandoned(trials).values():
             return point, numbers
         for point in self.seeds:
             if point_key(point) not in seen:
@@ -220,38 +220,38 @@ class TrialStore:
         """A new trial of this driver; None if it turned out to be void."""
         with self.sampler.fixed(given):
             trial = self.study.ask()
-            with _unless_given_up(trial.number):
+            with _skip_if_abandoned(trial.number):
                 trial.set_user_attr(DRIVER, self.driver.identity)
                 point = self.space.draw(trial)
                 trial.set_user_attr(POINT, dict(point))
-                objection = self._objection(trial.number, point)
+                objection = self._void_reason(trial.number, point)
                 if objection is None:
                     return TakenTrial(trial, point, tuple(before))
                 trial.set_user_attr(VOID, objection)
                 self.study.tell(trial, state=TrialState.FAIL)
         return None
 
-    def _objection(self, number: int, point: Point) -> str | None:
+    def _void_reason(self, number: int, point: Point) -> str | None:
         """Why a trial of this driver is not to be run; None if nothing is against it."""
-        before = self._settled_before(number)
+        before = self._earlier_trials(number)
         for other in before:
             if key_of(other) == point_key(point):
                 return f"trial {other.number} has the same point"
         return "the budget is used up" if len(before) >= self.budget else None
 
-    def _settled_before(self, number: int) -> list[FrozenTrial]:
+    def _earlier_trials(self, number: int) -> list[FrozenTrial]:
         """The counting trials of lower numbers, once all of them have drawn their points."""
         while True:
-            before = [t for t in self.trials() if t.number < number and counts(t)]
+            before = [t for t in self.trials() if t.number < number and is_counted(t)]
             drawing = [
                 trial
                 for trial in before
                 if trial.state == TrialState.RUNNING and POINT not in trial.user_attrs
             ]
             drivers = drivers_of(self.study.user_attrs) if drawing else {}
-            if all(self._is_lost(trial, drivers) for trial in drawing):
+            if all(self._is_abandoned(trial, drivers) for trial in drawing):
                 return before
-            self.beat()
+            self.send_heartbeat()
             time.sleep(POLL_SECONDS)
 
     def _give_up(self, number: int) -> None:
@@ -260,7 +260,7 @@ class TrialStore:
         with suppress(ValueError, UpdateFinishedTrialError):
             self.study.tell(number, state=TrialState.FAIL)
 
-    def _is_lost(self, trial: FrozenTrial, drivers: Mapping[str, DriverProcess]) -> bool:
+    def _is_abandoned(self, trial: FrozenTrial, drivers: Mapping[str, DriverProcess]) -> bool:
         """Whether nobody runs a trial that says it is running."""
         others = {k: v for k, v in drivers.items() if k != self.driver.identity}
         driver = trial.user_attrs.get(DRIVER)
@@ -274,7 +274,7 @@ class TrialStore:
 
 
 @contextmanager
-def _unless_given_up(number: int) -> Iterator[None]:
+def _skip_if_abandoned(number: int) -> Iterator[None]:
     """Within it, a trial that another driver took for lost is left to that driver."""
     try:
         yield
@@ -282,15 +282,15 @@ def _unless_given_up(number: int) -> Iterator[None]:
         log.warning("trial %d was given up as lost meanwhile; it is run again", number)
 
 
-def _lost(trials: Sequence[FrozenTrial]) -> dict[str, tuple[list[int], Point]]:
+def _abandoned(trials: Sequence[FrozenTrial]) -> dict[str, tuple[list[int], Point]]:
     """The points to be run again, with the numbers of the trials that were lost, first ones first.
 
     The next driver finds in these trials' folders whether one had ended after all.
     """
-    seen = {key_of(trial) for trial in trials if counts(trial)}
+    seen = {key_of(trial) for trial in trials if is_counted(trial)}
     found: dict[str, tuple[list[int], Point]] = {}
     for trial in trials:
-        if is_lost(trial) and key_of(trial) not in seen:
+        if is_abandoned(trial) and key_of(trial) not in seen:
             numbers, _ = found.setdefault(key_of(trial), ([], trial.user_attrs[POINT]))
             numbers.append(trial.number)
     return found

@@ -55,20 +55,20 @@ class TrialCounts:
         return self.complete + self.infeasible + self.failed
 
 
-def counts(trial: FrozenTrial) -> bool:
+def is_counted(trial: FrozenTrial) -> bool:
     """Whether a trial uses up a part of the budget."""
     return trial.state != TrialState.FAIL or REASON in trial.user_attrs
 
 
-def is_lost(trial: FrozenTrial) -> bool:
+def is_abandoned(trial: FrozenTrial) -> bool:
     """Whether a trial ended by no fault of its own, before its run did."""
     drawn = POINT in trial.user_attrs and VOID not in trial.user_attrs
-    return drawn and not counts(trial)
+    return drawn and not is_counted(trial)
 
 
 def reasons_of(trials: Iterable[FrozenTrial]) -> dict[str, int]:
     """Why trials that count failed, the most frequent reason first, with how many."""
-    failed = (trial for trial in trials if trial.state == TrialState.FAIL and counts(trial))
+    failed = (trial for trial in trials if trial.state == TrialState.FAIL and is_counted(trial))
     return dict(Counter(str(trial.user_attrs[REASON]) for trial in failed).most_common())
 
 

@@ -26,7 +26,7 @@ JOIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Died:
+class WorkerExit:
     """A worker's end in the middle of a trial."""
 
     exit_code: int | None
@@ -60,7 +60,7 @@ class Worker:
         place: from 0; a worker that replaces another takes its place.
         taken: the trial that it runs; None if it is idle.
         stage: of the trial, and `step` of its training, as done and all.
-        wants_quiet: whether it waits to measure, and `has_quiet` whether it does.
+        waits_to_measure: whether it waits to measure, and `measuring` whether it does.
         seconds: that it has worked on the trial; time in which it was held does not count.
     """
 
@@ -71,8 +71,8 @@ class Worker:
     taken: TakenTrial | None = None
     stage: str = ""
     step: tuple[int, int] | None = None
-    wants_quiet: bool = False
-    has_quiet: bool = False
+    waits_to_measure: bool = False
+    measuring: bool = False
     held: bool = False
     _since: float = 0.0
     _before: float = 0.0
@@ -93,24 +93,24 @@ class Worker:
         """Has it run a trial."""
         self.taken, self.stage, self.step = taken, "starting", None
         self._since, self._before = time.monotonic(), 0.0
-        self.tell(spec)
+        self.send(spec)
 
     def end(self) -> None:
         """Notes that its trial is over."""
         self.taken, self.step, self.stage = None, None, ""
-        self.wants_quiet = self.has_quiet = False
+        self.waits_to_measure = self.measuring = False
 
-    def tell(self, message: JobSpec | str | None) -> None:
+    def send(self, message: JobSpec | str | None) -> None:
         """Sends it a message; one that has died is noticed when it is listened to."""
         with suppress(OSError):
             self.connection.send(message)
 
-    def hold(self) -> None:
-        """Stops all its processes until `let_go`."""
+    def pause(self) -> None:
+        """Stops all its processes until `resume`."""
         if not self.held and self._signal(signal.SIGSTOP):
             self._before, self.held = self.seconds, True
 
-    def let_go(self) -> None:
+    def resume(self) -> None:
         """Lets them go on."""
         if self.held:
             self._signal(signal.SIGCONT)
@@ -125,7 +125,7 @@ class Worker:
 
     def close(self) -> None:
         """Ends it in good order; it is idle."""
-        self.tell(None)
+        self.send(None)
         self.process.join(JOIN_SECONDS)
         self.kill()
 
@@ -162,7 +162,7 @@ class WorkerPool:
         # Held by the worker alone, so that reading ends when the worker does.
         theirs.close()
         self.workers.append(Worker(place, process, ours))
-        self._watch()
+        self._update_guard()
 
     def idle(self) -> list[Worker]:
         """Those that can take a trial."""
@@ -176,7 +176,7 @@ class WorkerPool:
         """Those that run one."""
         return [worker for worker in self.workers if worker.taken is not None]
 
-    def listen(self, seconds: float) -> Iterator[tuple[Worker, str | Outcome | Died]]:
+    def receive(self, seconds: float) -> Iterator[tuple[Worker, str | Outcome | WorkerExit]]:
         """What workers have to say, as far as it concerns the driver, within some time."""
         # Its sentinel too: a process that the worker started may hold its connection open.
         watched = [end for w in self.workers for end in (w.connection, w.process.sentinel)]
@@ -190,7 +190,7 @@ class WorkerPool:
                 kind, content = worker.connection.recv()
             except (EOFError, OSError):
                 worker.process.join(JOIN_SECONDS)
-                yield worker, Died(worker.process.exitcode)
+                yield worker, WorkerExit(worker.process.exitcode)
                 continue
             match kind:
                 case "stage":
@@ -202,44 +202,44 @@ class WorkerPool:
                 case _:
                     yield worker, kind
 
-    def share_quiet(self) -> None:
+    def schedule_measurements(self) -> None:
         """Lets one worker that wants to measure do so, with all others held."""
-        if any(worker.has_quiet for worker in self.workers):
+        if any(worker.measuring for worker in self.workers):
             return
         for worker in self.workers:
-            worker.let_go()
-        waiting = [worker for worker in self.workers if worker.wants_quiet]
+            worker.resume()
+        waiting = [worker for worker in self.workers if worker.waits_to_measure]
         if waiting:
             first = waiting[0]
             for other in self.workers:
                 if other is not first:
-                    other.hold()
-            first.wants_quiet, first.has_quiet, first.stage = False, True, "measure"
-            first.tell("go")
+                    other.pause()
+            first.waits_to_measure, first.measuring, first.stage = False, True, "measure"
+            first.send("go")
 
     def replace(self, worker: Worker) -> None:
         """Ends a worker that is idle; `fill` puts another one in its place."""
         worker.close()
         self.workers.remove(worker)
-        self._watch()
+        self._update_guard()
 
-    def dismiss(self, worker: Worker) -> None:
+    def kill(self, worker: Worker) -> None:
         """Kills a worker, likewise."""
         worker.kill()
         self.workers.remove(worker)
-        self._watch()
+        self._update_guard()
 
     def close(self) -> None:
         """Ends all workers: those that are idle in good order, the others at once."""
         for worker in list(self.workers):
-            worker.let_go()
+            worker.resume()
             if worker.taken is None and worker.ready:
                 worker.close()
                 self.workers.remove(worker)
             else:
-                self.dismiss(worker)
+                self.kill(worker)
 
-    def _watch(self) -> None:
+    def _update_guard(self) -> None:
         """Tells the guard which groups there are."""
         with suppress(OSError):
             self.guard.send([worker.pid for worker in self.workers])

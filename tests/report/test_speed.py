@@ -40,7 +40,7 @@ from compress.report.recommend import advise
 from compress.report.screen import show
 from compress.report.sections import sections
 from compress.report.write import figures, write_report
-from compress.search.front import Found, Front
+from compress.search.front import FeasibleTrial, Front
 from compress.search.trial_store import TrialStore
 from compress.store.card import model_card
 from tests.records.test_schema import make_metrics, make_record
@@ -124,7 +124,7 @@ def of_comparison(record: RunRecord, tmp_path: Path) -> str:
 def in_search(record: RunRecord, _: Path) -> str:
     goals = parse_goals({"accuracy": "maximize"}, {}, "evaluation")
     front = Front(Mock(spec=TrialStore), goals, ROOT, "all")
-    return " ".join(front.pick_lines([Found(0, ROOT / "0", record)]))
+    return " ".join(front.pick_lines([FeasibleTrial(0, ROOT / "0", record)]))
 
 
 PLACES = [

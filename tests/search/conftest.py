@@ -14,7 +14,7 @@ from compress.search.trial_store import TrialStore
 from tests.search.trial_stores import (
     GOALS,
     WIDE,
-    Ledgers,
+    TrialStores,
     here,
 )
 
@@ -31,8 +31,8 @@ def storage() -> BaseStorage:
 
 
 @pytest.fixture
-def trial_store(storage: BaseStorage) -> Ledgers:
-    """Ledgers of one study, each of a driver of its own."""
+def trial_store(storage: BaseStorage) -> TrialStores:
+    """TrialStores of one study, each of a driver of its own."""
 
     def make(
         space: dict[str, object] = WIDE,
@@ -52,10 +52,10 @@ def trial_store(storage: BaseStorage) -> Ledgers:
             budget,
             driver or here(),
             made,
-            seeds=tuple(points.completed(values) for values in seeds),
+            seeds=tuple(points.parse_point(values) for values in seeds),
             grid=sampler == "grid",
         )
-        found.beat()
+        found.send_heartbeat()
         return found
 
     return make

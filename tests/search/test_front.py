@@ -10,7 +10,7 @@ import pytest
 from compress.analysis.goals import parse_goals
 from compress.records.folds import Folds
 from compress.records.schema import RunRecord, read_record, write_record
-from compress.search.front import Found, Front, discard_model
+from compress.search.front import FeasibleTrial, Front, discard_model
 from compress.search.trial_store import TrialStore
 from tests.folders import contents
 from tests.search.records import record_of
@@ -23,12 +23,12 @@ def front_of(metric: str, way: str) -> Front:
     return Front(Mock(spec=TrialStore), goals, Path("search"), "all")
 
 
-def found_of(metric: str, baseline: float, *trials: tuple[float, int]) -> list[Found]:
+def found_of(metric: str, baseline: float, *trials: tuple[float, int]) -> list[FeasibleTrial]:
     records = (
         record_of(accuracy=value, validation=value, size=size, metric=metric, baseline=baseline)
         for value, size in trials
     )
-    return [Found(n, Path(str(n)), record) for n, record in enumerate(records)]
+    return [FeasibleTrial(n, Path(str(n)), record) for n, record in enumerate(records)]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_study_leads_to_no_other_folder(tmp_path: Path) -> None:
     for place in ("mine/0", "search/0", "search/1"):
         write_trial(tmp_path / place)
     front = Front(Mock(spec=TrialStore), GOALS, tmp_path / "search", "front")
-    front._discard(Found(0, tmp_path / "mine" / "0", replace(record_of(), model="model")))
+    front._discard(FeasibleTrial(0, tmp_path / "mine" / "0", replace(record_of(), model="model")))
     assert (tmp_path / "mine" / "0" / "model").is_dir()
     assert not (tmp_path / "search" / "0" / "model").exists()
     assert (tmp_path / "search" / "1" / "model").is_dir()

@@ -16,17 +16,17 @@ from optuna.trial import TrialState
 from compress.config.blame import Blame, blame, blamed
 from compress.config.errors import UserError
 from compress.search.batches import Batches
-from compress.search.run import last_words, run_search
+from compress.search.run import run_search, summary_lines
 from compress.search.scheduler import Scheduler
 from compress.search.storage import open_study
 from compress.search.trial_store import TrialStore
 from compress.search.trials import TrialCounts
-from compress.search.worker_pool import Died
+from compress.search.worker_pool import WorkerExit
 from tests.commands import refusal
 from tests.search.engine import search_of
 from tests.search.outcomes import check_finished, reasons, trials
 from tests.search.test_sweeper import SEARCH, folders, here
-from tests.search.trial_stores import GOALS, WIDE, Ledgers, claimed, die, finish
+from tests.search.trial_stores import GOALS, WIDE, TrialStores, die, finish, take_trial
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -62,9 +62,9 @@ def test_a_search_in_which_nothing_finishes_says_why_and_that_it_counts(
     search = search_of(tmp_path, budget=2, fixed=("fault=exception",))
     for _ in range(2):
         run_search(search)
-        said = capsys.readouterr().out
-        assert "2 failed: ValueError: broken on purpose" in said
-        assert "No trial has finished. Failed trials count: " in said
+        output = capsys.readouterr().out
+        assert "2 failed: ValueError: broken on purpose" in output
+        assert "No trial has finished. Failed trials count: " in output
     assert len(reasons(tmp_path)) == 2
 
 
@@ -74,7 +74,7 @@ def test_a_run_without_a_record_says_where_to_look(tmp_path: Path) -> None:
     assert reason == f"its run left no record; see {tmp_path / 'trials' / '0' / 'output.log'}"
 
 
-def ledger_of(*keys: str) -> Mock:
+def mock_trial_store(*keys: str) -> Mock:
     """A trial store of a search over some settings."""
     trial_store = Mock(spec=TrialStore)
     trial_store.space = Mock(dimensions=[Mock(key=key) for key in keys])
@@ -84,7 +84,7 @@ def ledger_of(*keys: str) -> Mock:
 def test_a_record_that_cannot_be_read_is_the_cause(tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / "metrics.json").write_text("{")
-    trial_store = ledger_of("x")
+    trial_store = mock_trial_store("x")
     scheduler = Scheduler(trial_store, GOALS, Mock(), tmp_path, Mock(), Mock())
     taken = Mock(number=0)
     assert not scheduler.end(taken, None)
@@ -107,7 +107,7 @@ def test_a_record_that_cannot_be_read_is_the_cause(tmp_path: Path) -> None:
     ],
 )
 def test_every_end_of_a_worker_has_a_cause(exit_code: int | None, words: str) -> None:
-    assert str(Died(exit_code)) == words
+    assert str(WorkerExit(exit_code)) == words
 
 
 def test_the_stage_in_which_a_worker_died_is_told(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_batch_is_written_down_before_a_fault_of_all_ends_the_search() -> None
 
 
 def test_a_study_that_came_to_nothing_can_be_begun_with_other_settings(
-    trial_store: Ledgers, storage: BaseStorage
+    trial_store: TrialStores, storage: BaseStorage
 ) -> None:
     first = trial_store(budget=2)
     mended = {"space": str(WIDE), "task.path": "right"}
@@ -179,7 +179,7 @@ def test_a_study_that_came_to_nothing_can_be_begun_with_other_settings(
 
     with pytest.raises(UserError, match="begun with other settings"):
         reopened()  # it was begun a moment ago
-    taken = claimed(first)
+    taken = take_trial(first)
     first.release(taken)
     with pytest.raises(UserError, match="begun with other settings"):
         reopened()  # whose driver is at work
@@ -190,10 +190,10 @@ def test_a_study_that_came_to_nothing_can_be_begun_with_other_settings(
 
 
 def test_a_study_with_a_trial_that_counts_cannot(
-    trial_store: Ledgers, storage: BaseStorage
+    trial_store: TrialStores, storage: BaseStorage
 ) -> None:
     first = trial_store(budget=2)
-    finish(first, claimed(first))
+    finish(first, take_trial(first))
     die(first)
     with pytest.raises(UserError, match="begun with other settings"):
         open_study(storage, "test", GOALS, first.sampler, {"space": "another"})
@@ -209,7 +209,7 @@ def test_what_failed_before_it_was_mended_is_run_again(tmp_path: Path) -> None:
     kept = {key: raw[key] for key in ("schema", "started", "seconds", "seed", "choices")}
     failed = {"status": "failed", "error": "no rows", "overrides": [], "config": {}}
     record.write_text(json.dumps({**kept, **failed, "blame": [["task"]]}))
-    trial_store = ledger_of("x")
+    trial_store = mock_trial_store("x")
     trial_store.take.return_value = taken
     scheduler = Scheduler(trial_store, GOALS, Mock(), tmp_path / "trials", Mock(), Mock())
     assert scheduler.next() is taken
@@ -217,7 +217,7 @@ def test_what_failed_before_it_was_mended_is_run_again(tmp_path: Path) -> None:
 
 def test_last_words_tell_the_most_frequent_causes_first() -> None:
     front = Mock(folder=Path("search"))
-    front.found.return_value = front.best.return_value = []
+    front.feasible.return_value = front.best.return_value = []
     front.pick_lines.return_value = iter(())
     front.trial_store.trial_counts.return_value = TrialCounts(
         complete=0, infeasible=1, failed=9, running=0, lost=0
@@ -226,7 +226,7 @@ def test_last_words_tell_the_most_frequent_causes_first() -> None:
         Mock(state=TrialState.FAIL, user_attrs={"reason": reason})
         for reason in ("b", *"aaa", *"cdefg")
     ]
-    words = list(last_words(front))
+    words = list(summary_lines(front))
     assert words[1:6] == ["3 failed: a", *(f"1 failed: {each}" for each in "bcde")]
     assert words[6:] == ["and 2 other reasons, in each trial's metrics.json"]
 
@@ -243,7 +243,7 @@ MENDED = ("quantizer=none,bf16", "pruner=none", "search.constraints=null")
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         (("task.path={tmp}/rows.csv",), "rows.csv does not exist, or is no file"),
         pytest.param(
@@ -265,7 +265,7 @@ MENDED = ("quantizer=none,bf16", "pruner=none", "search.constraints=null")
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_the_mended_command_runs_its_whole_budget(
-    tmp_path: Path, wrong: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, wrong: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_rows(tmp_path / "good.csv")
     write_rows(tmp_path / "other.csv", label="class")
@@ -273,7 +273,7 @@ def test_a_mistake_is_one_line_and_the_mended_command_runs_its_whole_budget(
     given = [each.format(tmp=tmp_path) for each in wrong]
     line = refusal(*arguments, *folders(tmp_path), *given)
     assert line.startswith("error: ")
-    assert said in line
+    assert message in line
     assert "\n" not in line
     assert capsys.readouterr().out == "", "no report of nothing"
     here(tmp_path, *arguments, f"task.path={tmp_path}/good.csv")

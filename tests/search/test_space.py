@@ -104,18 +104,18 @@ def test_what_is_no_space_is_refused(entries: dict[str, object], words: str) -> 
 
 def test_settings_go_to_the_choices_that_have_them() -> None:
     space = parse_space({"pruner": "choice(none, wanda)", "pruner.sparsity": "interval(0.1, 0.9)"})
-    bound = space.bound(lambda group, choice, key: choice == "wanda")
+    bound = space.restricted(lambda group, choice, key: choice == "wanda")
     assert bound.dimensions[1].when == {"pruner": ("wanda",)}
     assert "when pruner in wanda" in bound.describe()["pruner.sparsity"]
     with pytest.raises(ConfigError, match="no choice of pruner among none, wanda has it"):
-        space.bound(lambda *_: False)
+        space.restricted(lambda *_: False)
 
 
 def test_a_condition_on_a_choice_without_the_setting_is_refused() -> None:
     entries = {"pruner": "choice(none, wanda)", "pruner.sparsity": {"space": "choice(0.1, 0.2)"}}
     entries["pruner.sparsity"]["when"] = {"pruner": ["none"]}  # type: ignore[index]
     with pytest.raises(ConfigError, match="pruner=none has no such key"):
-        parse_space(entries).bound(lambda group, choice, key: choice == "wanda")
+        parse_space(entries).restricted(lambda group, choice, key: choice == "wanda")
 
 
 @pytest.mark.parametrize(
@@ -129,12 +129,12 @@ def test_a_condition_on_a_choice_without_the_setting_is_refused() -> None:
 )
 def test_points_that_are_written_down_are_checked(values: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        parse_space(CONDITIONAL).completed({"quantizer": "none", **values})
+        parse_space(CONDITIONAL).parse_point({"quantizer": "none", **values})
 
 
 def test_numbers_that_are_written_down_are_checked() -> None:
     space = parse_space({"a.b": "range(0.1, 0.4, step=0.1)", "a.c": "int(interval(1, 3))"})
-    assert space.completed({"a.b": 0.3, "a.c": 2}) == {"a.b": 0.3, "a.c": 2}
+    assert space.parse_point({"a.b": 0.3, "a.c": 2}) == {"a.b": 0.3, "a.c": 2}
     for wrong in ({"a.b": 0.25, "a.c": 2}, {"a.b": 0.3, "a.c": 4}, {"a.b": "x", "a.c": 2}):
         with pytest.raises(ConfigError, match=r"outside of|is no number"):
-            space.completed(wrong)
+            space.parse_point(wrong)

@@ -19,17 +19,17 @@ from tests.search.trial_stores import (
     GOALS,
     NARROW,
     WIDE,
-    Ledgers,
-    claimed,
+    TrialStores,
     complete,
     finish,
     here,
+    take_trial,
 )
 
 
-def test_the_budget_is_shared_between_drivers(trial_store: Ledgers) -> None:
+def test_the_budget_is_shared_between_drivers(trial_store: TrialStores) -> None:
     one, two = trial_store(), trial_store()
-    taken_trials = [claimed(driver) for driver in (one, two, two, one, two)]
+    taken_trials = [take_trial(driver) for driver in (one, two, two, one, two)]
     assert one.take() is None
     assert two.take() is None
     assert len({point_key(taken.point) for taken in taken_trials}) == 5
@@ -39,25 +39,27 @@ def test_the_budget_is_shared_between_drivers(trial_store: Ledgers) -> None:
     assert one.take() is None
 
 
-def test_a_larger_budget_carries_on(trial_store: Ledgers) -> None:
+def test_a_larger_budget_carries_on(trial_store: TrialStores) -> None:
     first = trial_store(budget=2)
     for _ in range(2):
-        finish(first, claimed(first))
+        finish(first, take_trial(first))
     later = trial_store(budget=3)
-    finish(later, claimed(later))
+    finish(later, take_trial(later))
     assert later.take() is None
     assert later.trial_counts().complete == 3
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "grid", "nsgaii", "qmc"])
-def test_no_point_is_run_twice_and_a_small_space_ends(trial_store: Ledgers, sampler: str) -> None:
+def test_no_point_is_run_twice_and_a_small_space_ends(
+    trial_store: TrialStores, sampler: str
+) -> None:
     driver = trial_store(NARROW, budget=50, sampler=sampler)
     while (taken := driver.take()) is not None:
         finish(driver, taken)
     assert len(complete(driver)) == len(set(complete(driver))) == 6
 
 
-def test_a_grid_is_in_order(trial_store: Ledgers) -> None:
+def test_a_grid_is_in_order(trial_store: TrialStores) -> None:
     driver = trial_store(NARROW, budget=3, sampler="grid")
     points = []
     while (taken := driver.take()) is not None:
@@ -66,27 +68,27 @@ def test_a_grid_is_in_order(trial_store: Ledgers) -> None:
     assert points == [{"b": "one", "c": c} for c in ("1", "2", "3")]
 
 
-def test_what_failed_by_itself_is_not_run_again(trial_store: Ledgers) -> None:
+def test_what_failed_by_itself_is_not_run_again(trial_store: TrialStores) -> None:
     driver = trial_store({"b": "choice(one, two)"}, budget=5)
-    driver.fail(claimed(driver), "broken")
-    finish(driver, claimed(driver))
+    driver.fail(take_trial(driver), "broken")
+    finish(driver, take_trial(driver))
     assert driver.take() is None
     trial_counts = driver.trial_counts()
     assert (trial_counts.failed, trial_counts.complete, trial_counts.finished) == (1, 1, 2)
 
 
-def test_what_is_rejected_is_infeasible(trial_store: Ledgers) -> None:
+def test_what_is_rejected_is_infeasible(trial_store: TrialStores) -> None:
     driver = trial_store(budget=1)
-    driver.reject(claimed(driver), {"size_bytes <= 3": 0.5}, "too large")
+    driver.reject(take_trial(driver), {"size_bytes <= 3": 0.5}, "too large")
     assert driver.trial_counts().infeasible == driver.trial_counts().finished == 1
     [trial] = driver.trials()
     assert trial.constraints == {"size_bytes <= 3": 0.5}
     assert trial.user_attrs[REJECTED] == "too large"
 
 
-def test_a_finished_trial_keeps_its_record_and_its_excess(trial_store: Ledgers) -> None:
+def test_a_finished_trial_keeps_its_record_and_its_excess(trial_store: TrialStores) -> None:
     driver = trial_store(budget=1)
-    driver.finish(claimed(driver), record_of(validation=0.2), Path("there"))
+    driver.finish(take_trial(driver), record_of(validation=0.2), Path("there"))
     [trial] = driver.trials()
     assert trial.values == [0.2, 100]
     assert trial.user_attrs["folder"] == "there"
@@ -95,13 +97,13 @@ def test_a_finished_trial_keeps_its_record_and_its_excess(trial_store: Ledgers) 
     assert driver.study.best_trials == []
 
 
-def test_seed_points_come_first_and_once(trial_store: Ledgers) -> None:
+def test_seed_points_come_first_and_once(trial_store: TrialStores) -> None:
     seeds = ({"a.x": 0.25, "b": "two"}, {"a.x": 0.75, "b": "one"})
     first = trial_store(budget=3, seeds=seeds)
-    finish(first, claimed(first))
+    finish(first, take_trial(first))
     second = trial_store(budget=3, seeds=seeds)
-    finish(second, claimed(second))
-    finish(second, claimed(second))
+    finish(second, take_trial(second))
+    finish(second, take_trial(second))
     points = [trial.user_attrs[POINT] for trial in second.trials()]
     assert points[:2] == list(seeds)
     assert points[2] not in seeds
@@ -116,7 +118,7 @@ def test_a_restart_draws_other_points_and_the_same_search_the_same(storage: Base
             sampler = SamplerSettings(name="tpe", seed=3, options={}).make()
             study = open_study(where, "test", GOALS, sampler, {})
             driver = TrialStore(study, parse_space(WIDE), GOALS, budget, here(), sampler)
-            driver.beat()
+            driver.send_heartbeat()
             while (taken := driver.take()) is not None:
                 finish(driver, taken)
         return complete(driver)
@@ -127,7 +129,7 @@ def test_a_restart_draws_other_points_and_the_same_search_the_same(storage: Base
     assert stopped == whole
 
 
-def test_a_sampler_that_is_stuck_is_helped_out(trial_store: Ledgers) -> None:
+def test_a_sampler_that_is_stuck_is_helped_out(trial_store: TrialStores) -> None:
     class Stuck(optuna.samplers.RandomSampler):
         def sample_independent(self, *arguments: object) -> object:
             return arguments[3].choices[0]  # type: ignore[attr-defined]
@@ -135,7 +137,7 @@ def test_a_sampler_that_is_stuck_is_helped_out(trial_store: Ledgers) -> None:
     driver = trial_store(NARROW, budget=3)
     driver.sampler._make = lambda seed: Stuck(seed)
     for _ in range(3):
-        finish(driver, claimed(driver))
+        finish(driver, take_trial(driver))
     assert len(set(complete(driver))) == 3
     # As near as can be to what it wants: (one, 1).
     assert all("one" in point or '"1"' in point for point in complete(driver))
@@ -144,7 +146,7 @@ def test_a_sampler_that_is_stuck_is_helped_out(trial_store: Ledgers) -> None:
 
 
 def test_a_sampler_that_is_stuck_in_an_endless_space_gets_random_points(
-    trial_store: Ledgers,
+    trial_store: TrialStores,
 ) -> None:
     class Stuck(optuna.samplers.RandomSampler):
         def sample_independent(self, *arguments: object) -> object:
@@ -153,21 +155,21 @@ def test_a_sampler_that_is_stuck_in_an_endless_space_gets_random_points(
     driver = trial_store(WIDE, budget=4)
     driver.sampler._make = lambda seed: Stuck(seed)
     for _ in range(4):
-        finish(driver, claimed(driver))
+        finish(driver, take_trial(driver))
     assert len(set(complete(driver))) == 4
     assert len([trial for trial in driver.trials() if VOID in trial.user_attrs]) == 3 * DRAWS
 
 
-def test_another_definition_is_refused_with_the_difference(trial_store: Ledgers) -> None:
+def test_another_definition_is_refused_with_the_difference(trial_store: TrialStores) -> None:
     trial_store(WIDE)
     with pytest.raises(UserError, match=r"space: .*interval.* before, .*choice.* now"):
         trial_store(NARROW)
 
 
 @pytest.mark.parametrize("where", ["sqlite", "journal"])
-def test_files_keep_a_study(trial_store: Ledgers, tmp_path: Path, where: str) -> None:
+def test_files_keep_a_study(trial_store: TrialStores, tmp_path: Path, where: str) -> None:
     driver = trial_store(where=open_storage(where, tmp_path))
-    finish(driver, claimed(driver))
+    finish(driver, take_trial(driver))
     assert trial_store(where=open_storage(where, tmp_path)).trial_counts().complete == 1
 
 

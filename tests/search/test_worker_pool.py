@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from compress.search.job import own_gpu
-from compress.search.worker_pool import Died
+from compress.search.job import gpu_environment
+from compress.search.worker_pool import WorkerExit
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from compress.search.worker_pool import Died
     [(-signal.SIGKILL, "SIGKILL; out of memory?"), (-signal.SIGSEGV, "SIGSEGV"), (7, "code 7")],
 )
 def test_the_end_of_a_worker_is_put_into_words(code: int, words: str) -> None:
-    assert words in str(Died(code))
+    assert words in str(WorkerExit(code))
 
 
 @pytest.mark.parametrize(
@@ -29,4 +29,4 @@ def test_the_end_of_a_worker_is_put_into_words(code: int, words: str) -> None:
 def test_each_worker_has_a_gpu_where_there_are_several(
     named: str, place: int, found: dict[str, str]
 ) -> None:
-    assert own_gpu(place, {"CUDA_VISIBLE_DEVICES": named}) == found
+    assert gpu_environment(place, {"CUDA_VISIBLE_DEVICES": named}) == found

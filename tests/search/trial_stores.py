@@ -31,25 +31,25 @@ NARROW = {"b": "choice(one, two)", "c": "choice(1, 2, 3)"}
 NOBODY = 2**22 + 1  # above the largest process number of any system
 
 
-Ledgers = Callable[..., TrialStore]
+TrialStores = Callable[..., TrialStore]
 
 
 def here() -> DriverProcess:
-    return DriverProcess.here()
+    return DriverProcess.current()
 
 
 def die(trial_store: TrialStore) -> None:
     """Has the driver of a trial store be a process that is gone."""
     trial_store.driver = replace(trial_store.driver, pid=NOBODY)
-    trial_store._heard = 0.0
-    trial_store.beat()
+    trial_store._last_heartbeat = 0.0
+    trial_store.send_heartbeat()
 
 
 def finish(trial_store: TrialStore, taken: TakenTrial) -> None:
     trial_store.finish(taken, record_of(), Path("folder"))
 
 
-def claimed(trial_store: TrialStore) -> TakenTrial:
+def take_trial(trial_store: TrialStore) -> TakenTrial:
     taken = trial_store.take()
     assert taken is not None
     return taken
