@@ -91,9 +91,9 @@ def _checked(overrides: Sequence[str]) -> list[str]:
     listed = isinstance(overrides, Iterable) and not isinstance(overrides, str | Mapping)
     words = list(overrides) if listed else []
     if not listed or not all(isinstance(word, str) for word in words):
-        raise ConfigError(f"overrides must be a list of texts, got {overrides!r}")
+        raise ConfigError(f"overrides must be a list of strings, got {overrides!r}")
     if options := [word for word in words if word.startswith("-")]:
-        raise ConfigError(f"overrides must be of settings, got the option {options[0]}")
+        raise ConfigError(f"overrides must be key=value settings, got the option {options[0]}")
     return words
 
 
@@ -185,7 +185,7 @@ def check_arguments(arguments: list[str]) -> None:
     """
     for argument in arguments:
         if not argument.isprintable() and any("\ud800" <= each <= "\udfff" for each in argument):
-            raise ConfigError(f"the argument {argument!a} is no UTF-8")
+            raise ConfigError(f"the argument {argument!a} is not valid UTF-8")
     parser = get_args_parser()
     parser.error = MethodType(Parser.error, parser)  # type: ignore[method-assign]
     words = parser.parse_intermixed_args(arguments).overrides
@@ -251,7 +251,7 @@ def _check_sweep(override: Override) -> None:
     if isinstance(swept, Glob):
         empty = not swept.filter(_choices(override.key_or_group))
     if empty:
-        raise ConfigError(f"{override.input_line} sweeps over nothing")
+        raise ConfigError(f"{override.input_line} is an empty sweep")
 
 
 def _choices(group: str) -> list[str]:

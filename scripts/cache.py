@@ -48,13 +48,13 @@ def _arguments() -> argparse.Namespace:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dir", type=Path, default=DEFAULT, help=f"the cache ({DEFAULT})")
     commands = parser.add_subparsers(dest="command", required=True)
-    listed = commands.add_parser("list", help="what each stage takes, and what killed runs left")
+    listed = commands.add_parser("list", help="size of each stage, and what killed runs left")
     verify = commands.add_parser("verify", help="check every checksum; 1 if an entry is damaged")
     verify.add_argument("--delete", action="store_true", help="delete damaged entries")
-    prune = commands.add_parser("prune", help="delete what was not used for long, or is too much")
+    prune = commands.add_parser("prune", help="delete entries by age or total size")
     prune.add_argument("--older-than", type=_limit, metavar="DAYS", help="since the last use")
-    prune.add_argument("--larger-than", type=_limit, metavar="GB", help="what may stay in all")
-    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
+    prune.add_argument("--larger-than", type=_limit, metavar="GB", help="total size to keep")
+    prune.add_argument("--dry-run", action="store_true", help="only report what would be deleted")
     for command in (listed, prune):
         words = f"where the folders of runs lie, at any depth ({RUNS})"
         command.add_argument("--runs", type=Path, default=RUNS, help=words)
@@ -83,7 +83,7 @@ def _list_leftovers(leftovers: list[Leftover], console: Console) -> None:
             where = escape(str(each.path))
             console.print(f"left by a killed run: {each.kind}, {size}, {where}", soft_wrap=True)
     if locks:
-        console.print(f"lock files that nobody holds: {len(locks)}")
+        console.print(f"unused lock files: {len(locks)}")
 
 
 def _prune(entries: list[Entry], arguments: argparse.Namespace, console: Console) -> None:

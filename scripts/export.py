@@ -24,10 +24,10 @@ def export(run: Path, target: Path) -> Path:
         named = ", ".join(record.folds.folders)
         raise UserError(f"{run} has a model for each fold; export one of its folders {named}")
     if record is None or record.model is None:
-        raise UserError(f"{run} is no run that succeeded; expected {FILE} and a model in it")
+        raise UserError(f"{run} is not a successful run; expected {FILE} and a model in it")
     source = run / record.model
     if target.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"{target} lies in {source}, which it would be a copy of")
+        raise UserError(f"{target} lies inside {source}, the folder to copy")
     names = [*read_manifest(source).files, MANIFEST]
     empty_folder(target, target.parent)
     for name in (*names, CARD) if (source / CARD).is_file() else names:

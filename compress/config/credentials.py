@@ -39,8 +39,8 @@ SECRETS = tuple(
 ENCODED = re.compile(r"[^\s%]*%\S*")
 SECRET_KEY = re.compile(rf"(?:{NAMES})", re.IGNORECASE)
 DATABASES = (
-    "let the driver read it: from PGPASSFILE (~/.pgpass) or PGPASSWORD, or write the whole URL as "
-    "'${oc.env:NAME}'"
+    "let the database driver read it from PGPASSFILE (~/.pgpass) or PGPASSWORD, or write the "
+    "whole URL as '${oc.env:NAME}'"
 )
 HOWS = {
     "search.storage": DATABASES,
@@ -121,7 +121,7 @@ class RefuseCredentials(Callback):
 def _refusal(key: str) -> ConfigError:
     how = HOWS.get(key, HOW)
     return ConfigError(
-        f"{key} must have no password or token in it, because a config is recorded; {how}"
+        f"{key} must not contain a password or token, because configs are recorded; {how}"
     )
 
 

@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
         Raises:
             UserError: always.
         """
-        raise UserError(f"{message}; --help says what there is")
+        raise UserError(f"{message}; see --help")
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def mistake(error: BaseException) -> str | None:
         return _flat(_omegaconf_words(error))
     words = _system_words(error)
     if words is None and _is_of_composing(error):
-        words = f"Hydra has no use for this command line: {type(error).__name__} {error}"
+        words = f"Hydra rejects this command line: {type(error).__name__} {error}"
     return None if words is None else _flat(words)
 
 

@@ -34,9 +34,7 @@ class Checked(ABCMeta):
             ConfigError: a value is outside what its setting may be.
         """
         if inspect.isabstract(cls):
-            raise ConfigTypeError(
-                f"{cls.__name__} is abstract: it is what choices are made of, not one"
-            )
+            raise ConfigTypeError(f"{cls.__name__} is abstract and cannot be chosen")
         if "__dataclass_fields__" in vars(cls) and not is_pydantic_dataclass(cls):
             raise ConfigTypeError(
                 f"{cls.__name__} must be decorated with dataclass of pydantic.dataclasses, "

@@ -222,7 +222,7 @@ def discard_model(folder: Path, record: RunRecord) -> RunRecord:
     try:
         written_files(model)
     except UserError as error:
-        log.warning("a model that is not among the best is kept: %s", error)
+        log.warning("keeping a model that is not among the best: %s", error)
         return record
     gone = replace(record, model=None)
     _write_again(gone, folder)

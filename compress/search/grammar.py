@@ -48,7 +48,9 @@ def parse_space(entries: Mapping[str, Any]) -> Space:
     for key, dimension in found.items():
         for other, allowed in dimension.when.items():
             if other not in found:
-                raise ConfigError(f"search.space.{key}: when names {other}, which is no dimension")
+                raise ConfigError(
+                    f"search.space.{key}: when names {other}, which is not a dimension"
+                )
             for value in allowed:
                 found[other].read(value)
     # A group comes before its settings, and what a condition names before what depends on it.
@@ -61,7 +63,7 @@ def parse_space(entries: Mapping[str, Any]) -> Space:
         return Space(tuple(found[key] for key in order))
     except CycleError as error:
         circle = ", ".join(error.args[1])
-        raise ConfigError(f"search.space: conditions go in a circle: {circle}") from error
+        raise ConfigError(f"search.space: conditions form a cycle: {circle}") from error
 
 
 def _dimension(key: str, entry: Any) -> Dimension:

@@ -86,10 +86,10 @@ def serve(connection: Connection, setup: Setup, place: int) -> None:
     JobRuntime.instance().set("name", setup.config.hydra.job.name)
     connection.send(("ready", None))
     try:
-        while (order := connection.recv()) is not None:
-            # Else a word for the trial before, which had ended already.
-            if isinstance(order, JobSpec):
-                connection.send(("done", _run(order, setup, connection)))
+        while (spec := connection.recv()) is not None:
+            # Anything else is a late message for the previous trial.
+            if isinstance(spec, JobSpec):
+                connection.send(("done", _run(spec, setup, connection)))
     except (EOFError, OSError):
         return
 

@@ -119,7 +119,7 @@ def _search(parent: Path, runs: Sequence[tuple[Path, RunRecord]]) -> PastSearch 
     try:
         goals = parse_goals(*(settings.get(key) for key in ("objectives", "constraints", "split")))
     except UserError as error:
-        log.warning("%s: what its search was after cannot be read: %s", parent, error)
+        log.warning("%s: cannot read the search's objectives: %s", parent, error)
         return None
     reasons = Counter(_reasons(parent, {folder for folder, _ in runs}))
     points = _points([record for _, record in runs])
@@ -172,7 +172,7 @@ def _reasons(parent: Path, known: set[Path]) -> Iterator[str]:
             continue
         # One that is ok was made on another machine: another section tells of it.
         if record.status != "ok":
-            yield f"{record.status}: {record.error or 'it says nothing'}"
+            yield f"{record.status}: {record.error or 'no reason recorded'}"
 
 
 def _merged(reasons: Mapping[str, int]) -> dict[str, int]:

@@ -89,7 +89,7 @@ def read_settings(config: DictConfig) -> SearchSettings:
     missing = sorted(names - search.keys())
     if unknown or missing:
         words = [f"lacks {', '.join(missing)}"] if missing else []
-        words += [f"has {', '.join(unknown)}, which it cannot have"] if unknown else []
+        words += [f"has no setting {', '.join(unknown)}"] if unknown else []
         raise ConfigError(f"search {' and '.join(words)}")
     sampler = search["sampler"]
     if not isinstance(sampler, dict) or set(sampler) != {"name", "seed", "options"}:

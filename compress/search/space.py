@@ -60,7 +60,7 @@ class Dimension:
                 case _:
                     value = str(written).lower() if isinstance(written, bool) else str(written)
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"{self.key}={written} is no number") from error
+            raise ConfigError(f"{self.key}={written} is not a number") from error
         self._check(value)
         return value
 
@@ -129,7 +129,7 @@ class Space:
         point = self._build(given)
         if unused := sorted(values.keys() - point.keys()):
             raise ConfigError(
-                f"the point {dict(values)} sets {', '.join(unused)}, which it cannot have: "
+                f"the point {dict(values)} sets {', '.join(unused)}, not active there; "
                 f"dimensions are {', '.join(each.key for each in self.dimensions)}"
             )
         return point

@@ -151,12 +151,12 @@ def check_definition(name: str, before: Mapping[str, str], now: Mapping[str, str
         UserError: it is not; every difference is named.
     """
     differences = [
-        f"{key}: {before.get(key, 'not there')} before, {now.get(key, 'not there')} now"
+        f"{key}: {before.get(key, 'absent')} before, {now.get(key, 'absent')} now"
         for key in dict.fromkeys((*before, *now))
         if before.get(key) != now.get(key)
     ]
     if differences:
         raise UserError(
-            f"the search {name} was begun with other settings: {'; '.join(differences)}. "
-            "Give the new one a name with search.name=…"
+            f"the search {name} was started with other settings: {'; '.join(differences)}. "
+            "Choose another search.name for the new one"
         )

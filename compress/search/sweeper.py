@@ -83,7 +83,7 @@ class ParetoSweeper(Sweeper):
             if settings.trial_timeout is not None or settings.early_stopping is not None:
                 raise ConfigError(
                     "search.trial_timeout and search.early_stopping need the search's own workers; "
-                    "got another hydra/launcher, whose jobs nobody watches"
+                    "got another hydra/launcher, whose jobs are not monitored"
                 )
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=self.hydra_context, task_function=self._task, config=self.config

@@ -279,7 +279,7 @@ def _skip_if_abandoned(number: int) -> Iterator[None]:
     try:
         yield
     except UpdateFinishedTrialError:
-        log.warning("trial %d was given up as lost meanwhile; it is run again", number)
+        log.warning("trial %d was abandoned by another driver; it is run again", number)
 
 
 def _abandoned(trials: Sequence[FrozenTrial]) -> dict[str, tuple[list[int], Point]]:

@@ -209,13 +209,13 @@ def _read_plain(folder: Path) -> PreTrainedModel:
         raise UserError(f"{folder} cannot be read: {first_line(error)}") from error
     other = {str(key) for key, *_ in info["mismatched_keys"]}
     for what, names in (
-        ("lacks", info["missing_keys"]),
-        ("has, and the model does not,", info["unexpected_keys"]),
-        ("has in another shape", other),
+        ("lacks {} weights", info["missing_keys"]),
+        ("has {} unexpected weights", info["unexpected_keys"]),
+        ("has {} weights of another shape", other),
     ):
         if names:
             raise UserError(
-                f"{folder / PLAIN_WEIGHTS} {what} {len(names)} weights of "
+                f"{folder / PLAIN_WEIGHTS} {what.format(len(names))} for "
                 f"{architecture.__name__}, such as {min(names)}"
             )
     loaded: PreTrainedModel = module
@@ -234,7 +234,7 @@ def _architecture(folder: Path) -> Any:
     name = read_spec(folder).architecture
     found = getattr(transformers, name, None)
     if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
-        raise UserError(f"{folder / RUNTIME} names {name}, which is no model of transformers")
+        raise UserError(f"{folder / RUNTIME} names {name}, which is not a transformers model class")
     return found
 
 

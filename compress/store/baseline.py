@@ -42,7 +42,7 @@ def keep_baseline(model: CompressedModel, shared: Path) -> Path:
     try:
         read_manifest(kept)
     except UserError as error:
-        log.warning("the baseline is copied again: %s", error)
+        log.warning("copying the baseline again: %s", error)
         # File by file: another run may be reading those that are whole.
         for path in files:
             _put(path, kept / path.name)

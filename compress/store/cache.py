@@ -191,7 +191,7 @@ def lock_of(folder: Path) -> Path:
 def entry_damage(folder: Path) -> str | None:
     """Why an entry cannot be used; None if it is whole."""
     if (folder / TENSORS).exists() or (folder / CHECKSUM).exists():
-        return None if _whole_tensors(folder) else f"{folder} does not fit its checksum"
+        return None if _whole_tensors(folder) else f"{folder} does not match its checksum"
     try:
         read_manifest(folder)
     except UserError as error:
@@ -206,7 +206,7 @@ def _read(folder: Path, key: str) -> CompressedModel | None:
     try:
         manifest = read_manifest(folder)
     except UserError as error:
-        log.warning("cache entry is made again: %s", error)
+        log.warning("recomputing the cache entry: %s", error)
         delete_entry(folder)
         return None
     os.utime(folder)  # its age counts from the last use
@@ -230,7 +230,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor] | None:
     if _whole_tensors(folder):
         os.utime(folder)
         return load_file(folder / TENSORS)
-    log.warning("cache entry is made again: %s is damaged", folder)
+    log.warning("recomputing the cache entry: %s is damaged", folder)
     delete_entry(folder)
     return None
 

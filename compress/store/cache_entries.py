@@ -42,7 +42,7 @@ def find_entries(cache: Path) -> list[Entry]:
     if not cache.is_dir():
         raise UserError(f"{cache} is not a directory")
     if not is_root(cache):
-        raise UserError(f"{cache} is not a stage cache: it has no {TAG} of compress")
+        raise UserError(f"{cache} is not a stage cache: it has no {TAG} written by compress")
     folders = (folder for stage in sorted(cache.iterdir()) for folder in _folders(stage))
     return [_entry(folder) for folder in folders]
 

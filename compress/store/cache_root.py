@@ -88,5 +88,5 @@ def delete_entry(folder: Path) -> None:
         UserError: it is something else.
     """
     if not is_entry(folder):
-        raise UserError(f"{folder} is not an entry of a stage cache")
+        raise UserError(f"{folder} is not a stage cache entry")
     shutil.rmtree(folder)

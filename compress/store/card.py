@@ -121,17 +121,17 @@ def _figures(record: RunRecord) -> str:
     rows = [
         ("", "this model", "teacher"),
         *_scores(ours.score, theirs.score),
-        ("runs on", ours.runtime, theirs.runtime),
+        ("runtime", ours.runtime, theirs.runtime),
         ("computes in", ours.precision or "–", theirs.precision or "–"),
         ("parameters", f"{ours.parameters:,}", f"{theirs.parameters:,}"),
-        ("sparsity asked of the pruner", "–" if asked is None else f"{asked:.1%}", "–"),
+        ("target sparsity", "–" if asked is None else f"{asked:.1%}", "–"),
         ("zeros in the Linear layers", f"{ours.sparsity:.1%}", f"{theirs.sparsity:.1%}"),
         ("size", *_megabytes(record, "size_bytes")),
         ("bytes saved", saved_words(record), "–"),
         ("size as a zip file", *_megabytes(record, "zipped_bytes")),
-        ("size as a mask of bits and what is not zero", *_megabytes(record, "bitmask_bytes")),
-        ("memory of a process once it has run", *_megabytes(record, "resident_bytes")),
-        ("its peak while it runs", *_megabytes(record, "peak_memory_bytes")),
+        ("size as a bit mask and nonzero values", *_megabytes(record, "bitmask_bytes")),
+        ("resident memory after inference", *_megabytes(record, "resident_bytes")),
+        ("peak memory during inference", *_megabytes(record, "peak_memory_bytes")),
     ]
     for speed, mine, other in zip(record.speedup, ours.latency, theirs.latency, strict=True):
         shape = shape_words(mine)
@@ -179,8 +179,8 @@ def _sentences(record: RunRecord) -> list[str]:
         words.append(_against_teacher(found, kind_of(measured(record)[0].score).words))
     if not all(speed.counts for speed in record.speedup):
         words.append(
-            f"{NO_DIFFERENCE.capitalize()}: the interval holds 1, or is not further from it than "
-            "the teacher is from itself when it is timed against itself. "
+            f"{NO_DIFFERENCE.capitalize()}: the interval holds 1, or is no further from 1 than "
+            "that of the teacher timed against itself. "
             f"{UNCERTAIN_TIMES}."
         )
     return words
@@ -188,19 +188,18 @@ def _sentences(record: RunRecord) -> list[str]:
 
 def _against_teacher(found: Comparison, score: str) -> str:
     """How far predictions and scores differ; of quantities there are no equal predictions."""
-    verdict = "a real change" if significant(found) else "no more than chance"
+    verdict = "statistically significant" if significant(found) else "not statistically significant"
     proof = f"{verdict} ({found.test}, {p_words(found)})"
     if found.agreement is not None and found.lost is not None:
         return (
-            f"It predicts as its teacher does in {found.agreement:.1%} of the rows; "
-            f"{found.lost} that the teacher has right it has wrong, {found.won} the other way "
-            f"round: {proof}."
+            f"It agrees with its teacher on {found.agreement:.1%} of the rows; {found.lost} rows "
+            f"regressed and {found.won} improved; the difference is {proof}."
         )
     same = (
         "" if found.agreement is None
-        else f"It predicts as its teacher does {found.agreement:.1%} of the time. "
+        else f"It agrees with its teacher {found.agreement:.1%} of the time. "
     )  # fmt: skip
-    return f"{same}How its {score} differs from its teacher's is {proof}."
+    return f"{same}The difference in {score} from its teacher is {proof}."
 
 
 def _machine(record: RunRecord) -> str:

@@ -161,7 +161,7 @@ def check_inputs(config: DictConfig, folder: Path) -> None:
     for key, value in _texts(config):
         if _lies_in(value, root):
             raise UserError(
-                f"{key}={value} lies in {folder}, which the run writes to; choose another folder"
+                f"{key}={value} lies in {folder}, the output folder; choose another folder"
             )
 
 
@@ -215,8 +215,7 @@ def _check_sweep(folder: Path) -> None:
     check_usable(folder, SWEEP)
     if any(folder.rglob(RUN)):
         raise UserError(
-            f"{folder} holds the runs of another sweep, which would count as this one's; "
-            "choose a new or an empty folder"
+            f"{folder} holds the runs of another sweep; choose a new or an empty folder"
         )
 
 
@@ -234,7 +233,7 @@ def _check_output_subdir(config: DictConfig) -> None:
     subdir = config.hydra.output_subdir
     if subdir is not None and (Path(str(subdir)).name != subdir or subdir in ("", ".", "..")):
         raise UserError(
-            f"hydra.output_subdir must be the name of a folder inside the run's, got {subdir}"
+            f"hydra.output_subdir must name a folder inside the run's folder, got {subdir}"
         )
 
 

@@ -84,6 +84,8 @@ def _check_listed(path: Path, manifest: Manifest) -> None:
     lacking = sorted({CONFIG, RUNTIME} - names)
     weights = sorted(name for name in names if PurePath(name).suffix in WEIGHTS)
     if lacking or not weights:
-        raise UserError(f"{path} lists no whole model: {(*lacking, 'weights')[0]} not among them")
+        raise UserError(
+            f"{path} does not list a complete model: {(*lacking, 'weights')[0]} is missing"
+        )
     if {PLAIN_WEIGHTS, PACKED_WEIGHTS} <= names:
         raise UserError(f"{path} lists {PLAIN_WEIGHTS} and {PACKED_WEIGHTS}, expected one of them")

@@ -193,18 +193,16 @@ def written_files(folder: Path) -> list[Path]:
     from compress.store.manifest import MANIFEST, TOLD, Manifest
 
     if folder.is_symlink() or not folder.is_dir():
-        raise UserError(f"{folder} is not the directory that a run has written; move it away")
+        raise UserError(f"{folder} is not a directory written by a run; move it away")
     try:
         manifest = TypeAdapter(Manifest).validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValidationError) as error:
-        raise UserError(f"{folder} is not a model that a run has written; move it away") from error
+        raise UserError(f"{folder} is not a model written by a run; move it away") from error
     known = {*manifest.files, *TOLD}
     found = {path.name: path for path in folder.iterdir() if not TEMPORARY.fullmatch(path.name)}
     foreign = {name for name, path in found.items() if name not in known or path.is_dir()}
     if foreign:
-        raise UserError(
-            f"{folder} holds {_listed(foreign)}, which no run has written; move it away"
-        )
+        raise UserError(f"{folder} holds {_listed(foreign)}, not written by a run; move it away")
     return sorted(found.values(), key=lambda path: path.name == MANIFEST)
 
 
@@ -254,7 +252,7 @@ def _lock(descriptor: int, folder: Path) -> None:
     if not free:
         holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
         raise UserError(
-            f"{folder} is in use by another run ({holder or 'which has just begun'}); "
+            f"{folder} is in use by another run ({holder or 'just started'}); "
             "choose another folder, or wait until it ends"
         )
 

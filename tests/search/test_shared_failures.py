@@ -64,14 +64,14 @@ def test_a_search_in_which_nothing_finishes_says_why_and_that_it_counts(
         run_search(search)
         output = capsys.readouterr().out
         assert "2 failed: ValueError: broken on purpose" in output
-        assert "No trial has finished. Failed trials count: " in output
+        assert "No trial has finished. Failed trials use up the budget: " in output
     assert len(reasons(tmp_path)) == 2
 
 
 def test_a_run_without_a_record_says_where_to_look(tmp_path: Path) -> None:
     run_search(search_of(tmp_path, budget=1, fixed=("fault=silent",)))
     [reason] = reasons(tmp_path)
-    assert reason == f"its run left no record; see {tmp_path / 'trials' / '0' / 'output.log'}"
+    assert reason == f"its run wrote no record; see {tmp_path / 'trials' / '0' / 'output.log'}"
 
 
 def mock_trial_store(*keys: str) -> Mock:
@@ -177,14 +177,14 @@ def test_a_study_that_came_to_nothing_can_be_begun_with_other_settings(
         study = open_study(storage, "test", GOALS, first.sampler, mended | others)
         return str(study.user_attrs["definition"])
 
-    with pytest.raises(UserError, match="begun with other settings"):
+    with pytest.raises(UserError, match="started with other settings"):
         reopened()  # it was begun a moment ago
     taken = take_trial(first)
     first.release(taken)
-    with pytest.raises(UserError, match="begun with other settings"):
+    with pytest.raises(UserError, match="started with other settings"):
         reopened()  # whose driver is at work
     first.leave()
-    with pytest.raises(UserError, match="begun with other settings"):
+    with pytest.raises(UserError, match="started with other settings"):
         reopened(**{"search.space.x": "choice(1, 2)"})  # of which its points may be none
     assert reopened() == str(mended)
 
@@ -195,7 +195,7 @@ def test_a_study_with_a_trial_that_counts_cannot(
     first = trial_store(budget=2)
     finish(first, take_trial(first))
     die(first)
-    with pytest.raises(UserError, match="begun with other settings"):
+    with pytest.raises(UserError, match="started with other settings"):
         open_study(storage, "test", GOALS, first.sampler, {"space": "another"})
 
 
