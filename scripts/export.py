@@ -1,4 +1,4 @@
-"""Copies a run's model into a folder ready for a hub: `python scripts/export.py RUN TARGET`."""
+"""Copies a run's model into a folder ready to upload: `python scripts/export.py RUN TARGET`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def export(run: Path, target: Path) -> Path:
     """Copies the model of a finished run, every file verified; returns the new folder.
 
     Raises:
-        UserError: the run has not succeeded, a file is damaged, or the target holds something.
+        UserError: the run did not succeed, a file is damaged, or the target is not empty.
     """
     record = read_record(run / FILE) if (run / FILE).is_file() else None
     if record is not None and record.folds is not None:
@@ -40,7 +40,7 @@ def export(run: Path, target: Path) -> Path:
 def main() -> None:
     """Exports one run."""
     parser = Parser(description=__doc__)
-    parser.add_argument("run", type=Path, help="a run's folder: it has metrics.json and model/")
+    parser.add_argument("run", type=Path, help="a run's folder, with metrics.json and model/")
     parser.add_argument("target", type=Path, help="a new folder")
     arguments = parser.parse_args()
     folder = export(arguments.run, arguments.target)

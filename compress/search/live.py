@@ -89,7 +89,7 @@ def worker_line(worker: Worker) -> str:
     words = f"{worker.place}: trial {worker.taken.number}, {worker.stage}"
     if worker.step is not None:
         words += f", step {worker.step[0]} of {worker.step[1]}"
-    if worker.held:
+    if worker.paused:
         words += " (paused while another worker measures)"
     elif worker.waits_to_measure:
         words += " (waiting to measure)"

@@ -135,7 +135,7 @@ class Scheduler:
     def waits(self) -> bool:
         """Whether other drivers run trials that may be abandoned, or points wait to run again."""
         counts = self.trial_store.trial_counts()
-        return counts.running + counts.lost > 0 and counts.finished < self.trial_store.budget
+        return counts.running + counts.abandoned > 0 and counts.finished < self.trial_store.budget
 
     def _check_new(self, taken: TakenTrial) -> None:
         """Releases a trial whose folder already exists, and ends the search.

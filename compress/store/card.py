@@ -1,7 +1,6 @@
-"""The model card: the README.md in a model's folder, made from the record of its run.
+"""The model card: README.md of a model folder, written from the record of its run.
 
-Front matter and headings as the Hugging Face hub expects them of a model repository
-(huggingface.co/docs/hub/model-cards).
+Front matter and headings follow the Hugging Face hub (huggingface.co/docs/hub/model-cards).
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ def write_card(record: RunRecord, folder: Path) -> None:
 
 
 def _front_matter(record: RunRecord) -> str:
-    """What the hub reads. JSON strings are YAML strings, whatever is in them."""
+    """The front matter that the hub reads. JSON strings are valid YAML strings."""
     fields: dict[str, Any] = {
         "library_name": "transformers",
         "tags": ["compress", *(f"{k}:{record.choices[k]}" for k in _made_by(record))],
@@ -103,14 +102,14 @@ def _front_matter(record: RunRecord) -> str:
 
 
 def _reader(architecture: str) -> dict[str, str]:
-    """What turns rows into inputs of such a model, and what a row is."""
+    """Names of the processor class, its variable and a sample row, for the usage example."""
     if architecture.endswith("ForImageClassification"):
         return {"processor": "AutoImageProcessor", "name": "processor", "row": "image"}
     return {"processor": "AutoTokenizer", "name": "tokenizer", "row": '"a text"'}
 
 
 def _made_by(record: RunRecord) -> list[str]:
-    """The groups whose choice shaped the model."""
+    """Groups with a choice other than none."""
     groups = ("task", "teacher", *STAGES)
     return [group for group in groups if record.choices.get(group, "none") != "none"]
 
@@ -138,21 +137,21 @@ def _figures(record: RunRecord) -> str:
         medians = f"{median_words(speed, mine, other, 2)} ms", f"{other.median_ms:.2f} ms"
         rows.append((f"median latency, {shape}", *medians))
         rows.append((f"speed-up, {shape}", speedup_words(speed), "1"))
-    # What was not measured for either, such as figures that an older version did not have.
-    told = [row for row in rows if row[1:] != ("–", "–")]
-    lines = [f"| {' | '.join(row)} |" for row in told]
+    # Rows without a value for either model are left out.
+    known = [row for row in rows if row[1:] != ("–", "–")]
+    lines = [f"| {' | '.join(row)} |" for row in known]
     return "\n".join([lines[0], "| --- | --- | --- |", *lines[1:]])
 
 
 def _scores(ours: Score, theirs: Score) -> list[tuple[str, str, str]]:
-    """What counts, with its intervals, and then what the task is judged by beside it."""
+    """Table rows of the primary metric with intervals, and of the other metrics."""
     name = f"{kind_of(ours).words}, n = {ours.samples}"
     mine, other = (score_words(each, DIGITS, DIGITS) for each in (ours, theirs))
     return [(name, mine, other), *(_other(name, ours, theirs) for name in ours.others)]
 
 
 def _other(name: str, ours: Score, theirs: Score) -> tuple[str, str, str]:
-    """A score by its name; one of a label of the user's is no other task's, and has no words."""
+    """Table row of another metric; metrics per label of the user have no display name."""
     known = SCORES.get(name)
     values = [score.others.get(name) for score in (ours, theirs)]
     mine, other = (
@@ -165,14 +164,14 @@ def _other(name: str, ours: Score, theirs: Score) -> tuple[str, str, str]:
 
 
 def _megabytes(record: RunRecord, figure: str) -> tuple[str, str]:
-    """A figure in bytes of the model and of its teacher."""
+    """A figure of the model and its teacher in megabytes."""
     values = [megabytes(getattr(metrics, figure)) for metrics in measured(record)]
     ours, theirs = (value if value == "–" else f"{value} MB" for value in values)
     return ours, theirs
 
 
 def _sentences(record: RunRecord) -> list[str]:
-    """What the figures mean."""
+    """Sentences that interpret the figures."""
     found = record.comparison
     words = plain_words(record)
     if found is not None:
@@ -187,7 +186,7 @@ def _sentences(record: RunRecord) -> list[str]:
 
 
 def _against_teacher(found: Comparison, score: str) -> str:
-    """How far predictions and scores differ; of quantities there are no equal predictions."""
+    """Sentence that compares predictions and scores; regression has no equal predictions."""
     verdict = "statistically significant" if significant(found) else "not statistically significant"
     proof = f"{verdict} ({found.test}, {p_words(found)})"
     if found.agreement is not None and found.lost is not None:
@@ -212,14 +211,14 @@ def _machine(record: RunRecord) -> str:
 
 
 def _step(step: dict[str, Any]) -> str:
-    """One stage: its settings and what it noted, but for its learning curve: a drawing's worth."""
+    """Settings and notes of one stage, without the learning curve, which is too long."""
     notes = {name: note for name, note in step.get("notes", {}).items() if name != CURVE}
     content = {**step.get("settings", {}), **notes}
     return f"**{plain_text(step['stage'])}**\n\n{_code(json.dumps(content, indent=1), 'json')}"
 
 
 def _code(text: str, language: str) -> str:
-    """A block that no text inside can end: its fence is longer than any run of ticks in it."""
+    """Code block whose fence is longer than any run of backticks inside."""
     fence = "```"
     while fence in text:
         fence += "`"

@@ -220,7 +220,7 @@ def test_last_words_tell_the_most_frequent_causes_first() -> None:
     front.feasible.return_value = front.best.return_value = []
     front.pick_lines.return_value = iter(())
     front.trial_store.trial_counts.return_value = TrialCounts(
-        complete=0, infeasible=1, failed=9, running=0, lost=0
+        complete=0, infeasible=1, failed=9, running=0, abandoned=0
     )
     front.trial_store.trials.return_value = [
         Mock(state=TrialState.FAIL, user_attrs={"reason": reason})
