@@ -24,8 +24,8 @@ __all__ = ["load", "results", "run", "sweep"]
 # Imported in the functions, so that `import compress` does not cost a torch import.
 
 
-def run(overrides: Sequence[str] = ()) -> FinishedRun:
-    """Does one run, as `python run.py` does; its folder is below `outputs/runs` unless given.
+def run(overrides: Sequence[str] = ()) -> RunRecord:
+    """Runs the pipeline once, like `python run.py`; its folder is below `outputs/runs` by default.
 
     Args:
         overrides: as on the command line, one value each: `["pruner=wanda", "seed=1"]`.
@@ -34,7 +34,7 @@ def run(overrides: Sequence[str] = ()) -> FinishedRun:
         The run's record.
 
     Raises:
-        UserError: the run is refused or fails; says why, in one line.
+        UserError: the run is refused or fails, with a one-line reason.
     """
     from compress.cli import call
     from compress.records.schema import FILE, read_record
@@ -45,18 +45,18 @@ def run(overrides: Sequence[str] = ()) -> FinishedRun:
 
 
 def sweep(overrides: Sequence[str] = ()) -> Path:
-    """Does a sweep or a search, as `python run.py -m` does.
+    """Runs a sweep or a search, like `python run.py -m`.
 
-    A run that fails ends no other; its record says why.
+    A failed run does not end the others; its record contains the reason.
 
     Args:
         overrides: as on the command line: `["pruner=wanda", "pruner.sparsity=0.3,0.5"]`.
 
     Returns:
-        The sweep's folder, with the report; below `outputs/sweeps` unless given.
+        The sweep's folder, with the report; below `outputs/sweeps` by default.
 
     Raises:
-        UserError: the sweep is refused; says why, in one line.
+        UserError: the sweep is refused, with a one-line reason.
     """
     from compress.cli import call
 
@@ -64,12 +64,12 @@ def sweep(overrides: Sequence[str] = ()) -> Path:
 
 
 def results(folder: str | Path) -> pd.DataFrame:
-    """The runs below a folder, a row each; docs/columns.md says what the columns are.
+    """Results of the runs below a folder, one row each; see docs/columns.md for the columns.
 
-    A record that cannot be read is left out, which the log says.
+    An unreadable record is skipped with a warning.
 
     Raises:
-        UserError: there is no such folder, or none of its records can be read.
+        UserError: the folder does not exist, or none of its records can be read.
     """
     import logging
     from pathlib import Path
@@ -82,7 +82,7 @@ def results(folder: str | Path) -> pd.DataFrame:
     if found.broken and not found.runs:
         raise UserError(found.broken[0])
     for reason in found.broken:
-        logging.getLogger(__name__).warning("left out: %s", reason)
+        logging.getLogger(__name__).warning("skipped: %s", reason)
     return results_table(found.runs, Path(folder))
 
 
@@ -96,7 +96,7 @@ def load(folder: str | Path) -> InferenceModel:
         The model, ready for `predict(batch)`.
 
     Raises:
-        UserError: the folder is no artifact, or a file of it is missing or damaged.
+        UserError: the folder is not a model folder, or a file is missing or damaged.
     """
     from compress.store.artifact import load as load_artifact
 

@@ -1,4 +1,4 @@
-"""The command line: refused where it can mean nothing, readied for Hydra, and run."""
+"""The command line: checked, prepared for Hydra, and run."""
 
 from __future__ import annotations
 
@@ -39,26 +39,25 @@ execute = hydra.main(
 
 
 def main() -> None:
-    """The command line: a mistake is one line and status 1; a traceback means a bug."""
+    """Entry point: a user error prints one line and exits with 1; a traceback means a bug."""
     with one_line_ending(), arguments_of(sys.argv[1:]):
         execute()
 
 
 def call(mode: Literal["run", "sweep"], overrides: Sequence[str]) -> Path:
-    """Does in this process what the command line does with these overrides; returns the folder.
+    """Runs the command line in this process; returns the output folder.
 
-    What it sets for a process of its own is set back afterwards: the root logger's handlers, the
-    environment, `sys.argv`.
+    Global state is restored afterwards: the root logger's handlers, the environment, `sys.argv`.
 
     Args:
         mode: a run, or a sweep (`-m`).
-        overrides: as on the command line. If they name no folder, it is a new one.
+        overrides: as on the command line. A new folder is created unless they name one.
 
     Raises:
-        UserError: it cannot be done; in the words of the command line.
+        UserError: the message that the command line would print.
     """
     words = _checked(overrides)
-    with _set_back(), _main_hidden():
+    with _restored_globals(), _main_hidden():
         folder = _named_folder(mode, words)
         made = folder is None
         if folder is None:
@@ -69,13 +68,13 @@ def call(mode: Literal["run", "sweep"], overrides: Sequence[str]) -> Path:
             with arguments_of([*(["-m"] if mode == "sweep" else []), *words]):
                 execute()
         except SystemExit as ended:
-            # A number says that runs of a sweep failed; their records say why.
+            # An integer code means that runs of a sweep failed; their records contain the reasons.
             if isinstance(ended.code, str):
                 raise UserError(ended.code.removeprefix("error: ")) from ended
         except Exception as error:
-            if (said := mistake(error)) is None:
+            if (message := mistake(error)) is None:
                 raise
-            raise UserError(said) from error
+            raise UserError(message) from error
         finally:
             if made and not any(folder.iterdir()):
                 folder.rmdir()
@@ -83,17 +82,17 @@ def call(mode: Literal["run", "sweep"], overrides: Sequence[str]) -> Path:
 
 
 def _checked(overrides: Sequence[str]) -> list[str]:
-    """The overrides as a list of texts, without options.
+    """The overrides as a list of strings.
 
     Raises:
-        ConfigError: they are none.
+        ConfigError: they are not strings, or contain an option.
     """
     listed = isinstance(overrides, Iterable) and not isinstance(overrides, str | Mapping)
     words = list(overrides) if listed else []
     if not listed or not all(isinstance(word, str) for word in words):
-        raise ConfigError(f"overrides must be a list of texts, got {overrides!r}")
+        raise ConfigError(f"overrides must be a list of strings, got {overrides!r}")
     if options := [word for word in words if word.startswith("-")]:
-        raise ConfigError(f"overrides must be of settings, got the option {options[0]}")
+        raise ConfigError(f"overrides must be key=value settings, got the option {options[0]}")
     return words
 
 
@@ -101,7 +100,7 @@ def _named_folder(mode: str, words: list[str]) -> Path | None:
     """The folder that overrides name; None if they name none.
 
     Raises:
-        ConfigError: it refers to other settings, which are not known here.
+        ConfigError: it contains an interpolation, which cannot be resolved here.
     """
     named = None
     for override in _parsed(words):
@@ -113,7 +112,7 @@ def _named_folder(mode: str, words: list[str]) -> Path | None:
 
 
 @contextmanager
-def _set_back() -> Iterator[None]:
+def _restored_globals() -> Iterator[None]:
     handlers, level = list(logging.root.handlers), logging.root.level
     shows, full = logging.raiseExceptions, os.environ.get("HYDRA_FULL_ERROR")
     try:
@@ -130,7 +129,7 @@ def _set_back() -> Iterator[None]:
 
 @contextmanager
 def _main_hidden() -> Iterator[None]:
-    """Within it, new processes do not run the caller's script again to find what it defines.
+    """Keeps child processes inside the block from running the caller's script again.
 
     multiprocessing imports the main module in every process that it starts. A script that calls
     `compress.run` without `if __name__ == "__main__":` would run itself.
@@ -147,10 +146,10 @@ def _main_hidden() -> Iterator[None]:
 
 @contextmanager
 def arguments_of(words: Sequence[str]) -> Iterator[None]:
-    """Within it, Hydra finds these arguments, checked and readied, on the command line.
+    """Sets checked and prepared arguments in `sys.argv` inside the block.
 
     Raises:
-        ConfigError: one of them can mean nothing, or holds a password.
+        ConfigError: an argument is invalid, or contains a password.
     """
     before = sys.argv
     program = (before or ["compress"])[:1]
@@ -161,9 +160,9 @@ def arguments_of(words: Sequence[str]) -> Iterator[None]:
         check_arguments(list(words))
     finally:
         sys.argv = before
-    # With it Hydra raises instead of printing its own report of several lines.
+    # Makes Hydra raise instead of printing its own message of several lines.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    # A line that the log has no room for is no reason to print pages, or to end a run.
+    # A failed write to the log must not print tracebacks or end a run.
     logging.raiseExceptions = False
     _register_sweepers()
     sys.argv = [*program, *cross_choices(list(words))]
@@ -180,12 +179,12 @@ def check_arguments(arguments: list[str]) -> None:
         arguments: of the command line, without the program's name.
 
     Raises:
-        ConfigError: one is not text, an option does not exist, a group is set to no choice, or
-            a sweep is empty.
+        ConfigError: an argument is not valid text, an option or a choice does not exist, or a
+            sweep is empty.
     """
     for argument in arguments:
         if not argument.isprintable() and any("\ud800" <= each <= "\udfff" for each in argument):
-            raise ConfigError(f"the argument {argument!a} is not UTF-8")
+            raise ConfigError(f"the argument {argument!a} is not valid UTF-8")
     parser = get_args_parser()
     parser.error = MethodType(Parser.error, parser)  # type: ignore[method-assign]
     words = parser.parse_intermixed_args(arguments).overrides
@@ -195,10 +194,10 @@ def check_arguments(arguments: list[str]) -> None:
 
 
 def cross_choices(arguments: list[str]) -> list[str]:
-    """Lets `-m pruner=wanda,magnitude pruner.sparsity=0.5` mean what it says.
+    """Makes `-m pruner=wanda,magnitude pruner.sparsity=0.5` work.
 
-    Hydra composes a base config with the default choice of each swept group first, and refuses a
-    key which only the swept choices have. As a sweep of one value it waits for the jobs.
+    Hydra first composes a base config with the default choice of each swept group, and refuses a
+    key that only the swept choices have. As a sweep of one value it is applied only to the jobs.
 
     Args:
         arguments: of the command line, without the program's name.
@@ -223,11 +222,11 @@ def _parsed(words: list[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(words)
     except HydraException:
-        return []  # Hydra is about to say what is wrong with them
+        return []  # Hydra reports the error next
 
 
 def _check_choice(override: Override) -> None:
-    """A choice is a name: for another value Hydra does not even say which group it was for."""
+    """Refuses choices that are not names, for which Hydra's message lacks the group."""
     group = override.key_or_group
     if not (CONF / group).is_dir() or override.is_delete():
         return
@@ -240,18 +239,18 @@ def _check_choice(override: Override) -> None:
 
 
 def _each(value: Any) -> list[Any]:
-    """The values of a sweep over some; else the value alone."""
+    """The values of a choice sweep; otherwise the single value."""
     return list(value.list) if isinstance(value, ChoiceSweep) else [value]
 
 
 def _check_sweep(override: Override) -> None:
-    """An empty one would be no run at all, and no failure either."""
+    """Refuses an empty sweep, which would run nothing and report no failure."""
     swept = override.value() if override.is_sweep_override() else None
     empty = isinstance(swept, RangeSweep) and not list(swept.range())
     if isinstance(swept, Glob):
         empty = not swept.filter(_choices(override.key_or_group))
     if empty:
-        raise ConfigError(f"{override.input_line} sweeps over nothing")
+        raise ConfigError(f"{override.input_line} is an empty sweep")
 
 
 def _choices(group: str) -> list[str]:
@@ -259,7 +258,7 @@ def _choices(group: str) -> list[str]:
 
 
 def _register_sweepers() -> None:
-    # Imported here: they import what reads a job's errors. Hydra finds its own plugins alone.
+    # Imported here because of an import cycle. Hydra finds only its own plugins.
     from compress.experiment.sweeper import RowsSweeper
     from compress.search.sweeper import ParetoSweeper
 

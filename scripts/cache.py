@@ -1,11 +1,11 @@
-"""The stage cache: what it holds, whether it is whole, and making it smaller.
+"""List, verify and prune the stage cache.
 
     python scripts/cache.py list
     python scripts/cache.py verify --delete
     python scripts/cache.py prune --older-than 30 --larger-than 20
 
-Deleted stages are made again when a run needs them. `prune` also deletes what killed runs left: in
-the cache, in the folders of runs below --runs, and in the system's temporary folder.
+Deleted stages are recomputed when a run needs them. `prune` also deletes leftovers of killed runs:
+in the cache, in the folders of runs below --runs, and in the system's temporary folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RUNS = Path("outputs")
 
 @one_line_ending()
 def main() -> None:
-    """Does what was asked; `verify` exits with 1 if an entry is damaged."""
+    """Runs the command; `verify` exits with 1 if an entry is damaged."""
     arguments = _arguments()
     console = Console()
     entries = find_entries(arguments.dir)
@@ -48,23 +48,23 @@ def _arguments() -> argparse.Namespace:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dir", type=Path, default=DEFAULT, help=f"the cache ({DEFAULT})")
     commands = parser.add_subparsers(dest="command", required=True)
-    listed = commands.add_parser("list", help="what each stage takes, and what killed runs left")
+    listed = commands.add_parser("list", help="list stages, and leftovers of killed runs")
     verify = commands.add_parser("verify", help="check every checksum; 1 if an entry is damaged")
     verify.add_argument("--delete", action="store_true", help="delete damaged entries")
-    prune = commands.add_parser("prune", help="delete what was not used for long, or is too much")
+    prune = commands.add_parser("prune", help="delete entries by age or total size")
     prune.add_argument("--older-than", type=_limit, metavar="DAYS", help="since the last use")
-    prune.add_argument("--larger-than", type=_limit, metavar="GB", help="what may stay in all")
-    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
+    prune.add_argument("--larger-than", type=_limit, metavar="GB", help="total size to keep")
+    prune.add_argument("--dry-run", action="store_true", help="only report what would be deleted")
     for command in (listed, prune):
-        words = f"where the folders of runs lie, at any depth ({RUNS})"
+        words = f"folder that contains runs, at any depth ({RUNS})"
         command.add_argument("--runs", type=Path, default=RUNS, help=words)
     return parser.parse_args()
 
 
-def _limit(words: str) -> float:
-    value = float(words)
+def _limit(text: str) -> float:
+    value = float(text)
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be >= 0, got {words}")
+        raise argparse.ArgumentTypeError(f"must be >= 0, got {text}")
     return value
 
 
@@ -83,7 +83,7 @@ def _list_leftovers(leftovers: list[Leftover], console: Console) -> None:
             where = escape(str(each.path))
             console.print(f"left by a killed run: {each.kind}, {size}, {where}", soft_wrap=True)
     if locks:
-        console.print(f"lock files that nobody holds: {len(locks)}")
+        console.print(f"unused lock files: {len(locks)}")
 
 
 def _prune(entries: list[Entry], arguments: argparse.Namespace, console: Console) -> None:
@@ -95,8 +95,8 @@ def _prune(entries: list[Entry], arguments: argparse.Namespace, console: Console
             delete_leftover(each)
     _list_leftovers(leftovers, console)
     verb = "would delete" if arguments.dry_run else "deleted"
-    console.print(f"{verb} {_words(chosen)} and {len(leftovers)} leftovers of other runs")
-    console.print(f"{_words(set(entries) - set(chosen))} left")
+    console.print(f"{verb} {_summary(chosen)} and {len(leftovers)} leftovers of killed runs")
+    console.print(f"{_summary(set(entries) - set(chosen))} left")
 
 
 def _table(entries: list[Entry]) -> Table:
@@ -123,7 +123,7 @@ def _verify(entries: list[Entry], console: Console, *, delete_damaged: bool) -> 
     return 1 if damaged else 0
 
 
-def _words(entries: set[Entry] | list[Entry]) -> str:
+def _summary(entries: set[Entry] | list[Entry]) -> str:
     return f"{len(entries)} entries of {sum(e.size_bytes for e in entries) / 1e6:.1f} MB"
 
 

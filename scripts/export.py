@@ -1,4 +1,4 @@
-"""Copies a run's model into a folder ready for a hub: `python scripts/export.py RUN TARGET`."""
+"""Copies a run's model into a folder ready to upload: `python scripts/export.py RUN TARGET`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def export(run: Path, target: Path) -> Path:
     """Copies the model of a finished run, every file verified; returns the new folder.
 
     Raises:
-        UserError: the run has not succeeded, a file is damaged, or the target holds something.
+        UserError: the run did not succeed, a file is damaged, or the target is not empty.
     """
     record = read_record(run / FILE) if (run / FILE).is_file() else None
     if isinstance(record, FinishedRun) and record.folds is not None:
         named = ", ".join(record.folds.folders)
         raise UserError(f"{run} has a model for each fold; export one of its folders {named}")
-    if not isinstance(record, FinishedRun) or record.model is None:
+    if record is None or record.model is None:
         raise UserError(f"{run} is not a successful run; expected {FILE} and a model in it")
     source = run / record.model
     if target.resolve().is_relative_to(source.resolve()):
-        raise UserError(f"{target} lies in {source}, which it would be a copy of")
+        raise UserError(f"{target} lies inside {source}, the folder to copy")
     names = [*read_manifest(source).files, MANIFEST]
     empty_folder(target, target.parent)
     for name in (*names, CARD) if (source / CARD).is_file() else names:
@@ -40,7 +40,7 @@ def export(run: Path, target: Path) -> Path:
 def main() -> None:
     """Exports one run."""
     parser = Parser(description=__doc__)
-    parser.add_argument("run", type=Path, help="a run's folder: it has metrics.json and model/")
+    parser.add_argument("run", type=Path, help="a run's folder, with metrics.json and model/")
     parser.add_argument("target", type=Path, help="a new folder")
     arguments = parser.parse_args()
     folder = export(arguments.run, arguments.target)

@@ -1,4 +1,4 @@
-"""Writes docs/settings.md anew from the classes of settings: `python scripts/settings.py`."""
+"""Writes docs/settings.md from the settings classes: `python scripts/settings.py`."""
 
 from __future__ import annotations
 

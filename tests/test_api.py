@@ -76,13 +76,13 @@ def test_runs_that_fail_end_no_sweep() -> None:
 
 @pytest.mark.parametrize("overrides", ["pruner=wanda", None, 5, [1], {"seed": 1}, [Path("x")]])
 def test_overrides_are_a_list_of_texts(overrides: Any) -> None:
-    with pytest.raises(UserError, match="overrides must be a list of texts"):
+    with pytest.raises(UserError, match="overrides must be a list of strings"):
         compress.run(overrides)
 
 
 @pytest.mark.parametrize("option", ["-m", "--help", "--version", "--cfg", "--info"])
 def test_options_are_no_overrides(option: str) -> None:
-    with pytest.raises(UserError, match=f"of settings, got the option {option}"):
+    with pytest.raises(UserError, match=f"key=value settings, got the option {option}"):
         compress.sweep([option, *TINY])
     assert not list(Path().iterdir()), "a refused call leaves no folder"
 

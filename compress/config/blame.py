@@ -1,6 +1,7 @@
-"""Whose fault a failure is: which config groups it would happen again with.
+"""The config groups that cause a failure.
 
-A search has many trials that share most of their config. What fails for that alone fails in all.
+Trials of a search share most of their config. A failure caused only by shared groups would repeat
+in all trials.
 """
 
 from __future__ import annotations
@@ -11,19 +12,16 @@ from typing import TypeAlias
 
 from compress.config.errors import UserError
 
-# Each entry names groups whose settings, or the files that these name, are reason enough together.
+# Each entry names groups whose settings, or files named by them, together cause the failure.
 Blame: TypeAlias = tuple[tuple[str, ...], ...]
 ATTRIBUTE = "at_fault"
-# What does not go away by itself. Memory, for one, may be short for a moment.
+# Errors that repeat. Others, such as a lack of memory, may be temporary.
 LASTING = (UserError, OSError, ImportError)
 
 
 @contextmanager
 def blame(*groups: str) -> Iterator[None]:
-    """Within it, what goes wrong is the fault of these groups together.
-
-    Where several are nested, the innermost one counts.
-    """
+    """Attributes errors inside the block to these groups together; the innermost block wins."""
     try:
         yield
     except LASTING as error:
@@ -33,11 +31,11 @@ def blame(*groups: str) -> Iterator[None]:
 
 
 def lay(error: Exception, groups: Sequence[tuple[str, ...]]) -> None:
-    """Notes in an error whose fault it is."""
+    """Stores in an error the groups that cause it."""
     setattr(error, ATTRIBUTE, tuple(groups))
 
 
 def blamed(error: BaseException) -> Blame:
-    """Whose fault an error is; empty where that is not known."""
+    """The groups that cause an error; empty if unknown."""
     found: Blame = getattr(error, ATTRIBUTE, ())
     return found

@@ -1,4 +1,4 @@
-"""The config of a run that is over, composed anew: its record's settings as overrides."""
+"""Composing configs, also those of finished runs from the settings in their records."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from omegaconf import DictConfig, OmegaConf
 from compress.config.errors import ConfigError
 
 TARGET = "_target_"
-CONF = Path(__file__).parents[1] / "conf"  # the yamls that come with this package
+CONF = Path(__file__).parents[1] / "conf"  # the yaml files of this package
 
 
 def compose_config(conf: Path, overrides: Sequence[str]) -> DictConfig:
-    """The config that these overrides compose.
+    """Composes a config from overrides.
 
     Args:
         conf: the folder of config.yaml.
         overrides: as `run.py` takes them, one value each.
 
     Raises:
-        HydraException: one names what there is not.
+        HydraException: an override names something that does not exist.
     """
     with initialize_config_dir(str(conf.resolve())):
         return compose("config", list(overrides))
 
 
 def compose_with_choices(conf: Path, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """The config, and the choice that it has in each group."""
+    """Composes a config; returns it with the choice of each group."""
     with initialize_config_dir(str(conf.resolve())):
         whole = compose("config", list(overrides), return_hydra_config=True)
     choices = {str(group): str(name) for group, name in whole.hydra.runtime.choices.items()}
@@ -42,19 +42,19 @@ def compose_with_choices(conf: Path, overrides: Sequence[str]) -> tuple[DictConf
 
 
 def group_config(conf: Path, group: str, choice: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """One group's part of the config, and nothing of the others."""
+    """Composes the config of one group."""
     part: DictConfig = compose_config(conf, [f"{group}={choice}", *overrides])[group]
     return part
 
 
 def recalled(group: str, default: DictConfig, recorded: Mapping[str, Any]) -> list[str]:
-    """The overrides that give a group the settings that it had in a record.
+    """Overrides that restore a group's settings from a record.
 
     Args:
-        group: its name.
-        default: what it is without them. Recorded settings that it does not have belong to
-            another choice of the group and are left out.
-        recorded: its part of a record's config.
+        group: name of the group.
+        default: config of the group without overrides. Recorded settings that it lacks belong to
+            another choice of the group and are ignored.
+        recorded: the group's part of a record's config.
     """
     plain = OmegaConf.to_container(default, resolve=True)
     assert isinstance(plain, dict)
@@ -62,26 +62,26 @@ def recalled(group: str, default: DictConfig, recorded: Mapping[str, Any]) -> li
 
 
 def recorded_part(conf: Path, group: str, choice: str, recorded: Mapping[str, Any]) -> DictConfig:
-    """A group's part of the config with this choice and the settings of a record."""
+    """Composes the config of one group with a choice and the settings of a record."""
     overrides = recalled(group, group_config(conf, group, choice), recorded)
     return group_config(conf, group, choice, overrides)
 
 
 def override_keys(overrides: Sequence[str]) -> dict[str, str]:
-    """What each override sets, by group or dotted key, in the override's own words.
+    """Overrides by the group or dotted key that they set.
 
     Raises:
-        HydraException: one is no override.
+        HydraException: one is not an override.
     """
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     return {each.key_or_group: each.input_line or "" for each in parsed}
 
 
 def check_groups(overrides: Sequence[str], allowed: Sequence[str]) -> None:
-    """Checks that only some groups are set.
+    """Checks that overrides set only allowed groups.
 
     Raises:
-        ConfigError: another one is.
+        ConfigError: one sets another group.
     """
     for key, words in override_keys(overrides).items():
         if key.partition(".")[0] not in allowed:
@@ -89,21 +89,21 @@ def check_groups(overrides: Sequence[str], allowed: Sequence[str]) -> None:
 
 
 def chosen(overrides: Sequence[str], group: str) -> str | None:
-    """The choice that overrides make in a group; None if they make none."""
+    """The choice that overrides select in a group; None if they select none."""
     words = override_keys(overrides).get(group)
     return None if words is None else words.partition("=")[2]
 
 
 def settings_in(overrides: Sequence[str], group: str) -> list[str]:
-    """The overrides of a group's settings, its choice left out."""
+    """Overrides of a group's settings, without its choice."""
     keys = override_keys(overrides)
     return [words for key, words in keys.items() if key.startswith(f"{group}.")]
 
 
 def merged(first: Sequence[str], then: Sequence[str]) -> list[str]:
-    """Two lists of overrides as one: what the second one sets is left out of the first.
+    """Merges two lists of overrides; the second one wins.
 
-    A choice of a group ends all settings that the first list has in it.
+    A choice of a group in the second list removes the first list's settings of that group.
     """
     later = override_keys(then)
     kept = [
@@ -128,7 +128,7 @@ def _differences(
 
 
 def literal(value: Any) -> str:
-    """A JSON value in the grammar of Hydra's overrides."""
+    """Text of a JSON value in the grammar of Hydra's overrides."""
     if isinstance(value, str):
         return QuotedString(value, Quote.single).with_quotes()
     if isinstance(value, list | tuple):
@@ -139,18 +139,18 @@ def literal(value: Any) -> str:
 
 
 def without_targets(value: Any) -> Any:
-    """The value without the paths of classes, however deep they stand in it."""
+    """The value without `_target_` keys at any depth."""
     if isinstance(value, dict):
         return {key: without_targets(item) for key, item in value.items() if key != TARGET}
     return [without_targets(item) for item in value] if isinstance(value, list) else value
 
 
 def dotted(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every setting by its dotted name, in words; an empty mapping is one itself.
+    """Dotted key and text of every setting; an empty mapping counts as a setting.
 
     Args:
-        value: of nested mappings.
-        prefix: the name of the whole; "" for none.
+        value: nested mappings.
+        prefix: dotted key of the value; "" for none.
     """
     if isinstance(value, dict) and value:
         for key, item in value.items():

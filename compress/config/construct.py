@@ -1,4 +1,4 @@
-"""One group of a config → the settings that its yaml constructs; loads nothing else."""
+"""Construction of settings objects from one group of a config."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from compress.config.settings import Settings
 TARGET = "_target_"
 ROOT = Path(__file__).parents[2]
 PACKAGE = "compress"
-# The only code that a config may name; Hydra refuses any other `_target_`.
+# The only classes that a config may name; Hydra refuses any other `_target_`.
 TRUSTED_TARGETS = ("compress.*", "hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 
 
 def construct(cfg: DictConfig, group: str, expected: type) -> Any:
-    """One group's object.
+    """Constructs the object of one group.
 
     Raises:
         UserError: the group is missing, a setting is wrong, or a choice cannot be imported.
@@ -45,10 +45,9 @@ def construct(cfg: DictConfig, group: str, expected: type) -> Any:
 
 
 def _built(key: str, value: Any) -> Any:
-    """The value with each mapping that names a class as an object of it.
+    """Constructs an object of each mapping that has a `_target_`.
 
-    Hydra's `instantiate` would call anything that is trusted, functions as well, and wrap what is
-    raised there.
+    Hydra's `instantiate` would call any trusted function too, and wrap the exceptions.
     """
     if isinstance(value, list):
         return [_built(f"{key}[{number}]", item) for number, item in enumerate(value)]
@@ -63,7 +62,7 @@ def _built(key: str, value: Any) -> Any:
     try:
         return cls(**made)
     except (ConfigError, ConfigTypeError) as error:
-        # Settings know their class, not where in a config they stand.
+        # Settings know their class, but not their key in the config.
         name, words = cls.__name__, str(error).replace(f"{cls.__name__}.", f"{key}.")
         if words.startswith(f"{name} "):
             words = f"{key} ({name}){words.removeprefix(name)}"
@@ -71,7 +70,7 @@ def _built(key: str, value: Any) -> Any:
 
 
 def settings_class(key: str, target: Any) -> type[Settings]:
-    """The class that a `_target_` names."""
+    """The settings class that a `_target_` names."""
     module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
     if not module.startswith(f"{PACKAGE}."):
         raise ConfigError(
@@ -86,7 +85,7 @@ def settings_class(key: str, target: Any) -> type[Settings]:
 
 
 def _imported(key: str, module: str) -> Any:
-    """The module; of one that a user wrote, what is wrong with it."""
+    """Imports a module; an error in a user's module becomes one line."""
     try:
         return import_module(module)
     except Exception as error:
@@ -99,7 +98,7 @@ def _imported(key: str, module: str) -> Any:
 
 
 def _file(module: str) -> str:
-    """Where a module is that cannot be imported, or its name where its package cannot be either."""
+    """File of a module that cannot be imported, or its name where the file is unknown."""
     try:
         spec = find_spec(module)
     except Exception:

@@ -1,8 +1,7 @@
-"""Passwords and tokens: refused where they stand in a config, and never in what is written.
+"""Passwords and tokens: refused in configs, and hidden in all output.
 
-A config is recorded, in metrics.json, in Hydra's own files, in the report and by trackers. So what
-is written out in it must hold no secret; `${oc.env:NAME}` may stand for one, as only its name is
-kept.
+A config is recorded in metrics.json, in Hydra's own files, in the report and by trackers, so it
+must not contain secrets. `${oc.env:NAME}` may refer to one, since only the name is recorded.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from compress.config.errors import ConfigError
 
 HIDDEN = "***"
 NAMES = "password|passwd|passphrase|pwd|token|access_token|auth_token|api_?key|access_key|secret"
-# Each has a group `kept` before the secret, and `secret`. What could be endless has an end: a text
-# of megabytes must not take hours.
+# Each has the groups `kept`, before the secret, and `secret`. Repetitions are bounded, so that a
+# text of megabytes does not take hours.
 SECRETS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         # user:password@ in a URL, up to the last @ that can end it.
         r"(?P<kept>\b(?:https?|wss?)://[^\s/@:?#]{0,200}:)(?P<secret>[^\s/]{1,2000})(?=@)",
         r"(?P<kept>\b(?!https?:|wss?:)[a-z][\w+.-]{0,40}://[^\s/@:?#]{0,200}:)(?P<secret>\S{1,2000})(?=@)",
-        # A token in the user's place.
+        # A token in place of the user name.
         r"(?P<kept>\bhttps?://)(?P<secret>[\w.~-]{20,})(?=@)",
         # password=… in a query or a connection string.
         rf"(?P<kept>(?:[?&;\s]|^)\w*(?:{NAMES})\s*=\s*)(?P<secret>[^\s&;,'\"]+)",
-        # What services mark as theirs: Hugging Face, GitHub, GitLab, AWS, Slack, OpenAI.
+        # Prefixes of services: Hugging Face, GitHub, GitLab, AWS, Slack, OpenAI.
         r"(?P<kept>\b)(?P<secret>hf_[a-z0-9]{30,}|gh[a-z]_[a-z0-9]{20,}|github_pat_\w{20,}"
         r"|glpat-[\w-]{16,}|AKIA[A-Z0-9]{16}|xox[a-z]-[\w-]{10,}|sk-(?:(?:proj|ant)-[\w-]{20,}|[a-z0-9]{20,}))\b",
     )
@@ -39,8 +38,8 @@ SECRETS = tuple(
 ENCODED = re.compile(r"[^\s%]*%\S*")
 SECRET_KEY = re.compile(rf"(?:{NAMES})", re.IGNORECASE)
 DATABASES = (
-    "let the driver read it: from PGPASSFILE (~/.pgpass) or PGPASSWORD, or write the whole URL as "
-    "'${oc.env:NAME}'"
+    "let the database driver read it from PGPASSFILE (~/.pgpass) or PGPASSWORD, or write the "
+    "whole URL as '${oc.env:NAME}'"
 )
 HOWS = {
     "search.storage": DATABASES,
@@ -51,7 +50,7 @@ HOW = "let it be read from the environment, as HF_TOKEN is, or write '${oc.env:N
 
 
 def scrub(text: str) -> str:
-    """The text with every secret that can be known as one hidden."""
+    """The text with every recognizable secret hidden."""
     for pattern in SECRETS:
         text = pattern.sub(lambda found: found["kept"] + HIDDEN, text)
     # %70assword=… is read as password=…
@@ -59,7 +58,7 @@ def scrub(text: str) -> str:
 
 
 def scrubbed(value: Any, key: str = "") -> Any:
-    """A value of a config with every secret hidden, however deep.
+    """A config value with every secret hidden, at any depth.
 
     Args:
         value: text, a number, or lists and mappings of such.
@@ -78,7 +77,7 @@ def check_words(words: str) -> None:
     """Checks one argument of a command line.
 
     Raises:
-        ConfigError: it has a secret in it; says which setting, and not the secret.
+        ConfigError: it contains a secret; names the setting, not the secret.
     """
     key, _, value = words.partition("=")
     key = key.lstrip("+~")
@@ -89,10 +88,10 @@ def check_words(words: str) -> None:
 
 
 def check_config(config: DictConfig) -> None:
-    """Checks everything that is written out in a config.
+    """Checks every text in a config.
 
     Raises:
-        ConfigError: a value has a secret in it; says which, and not the secret.
+        ConfigError: a value contains a secret; names the setting, not the secret.
     """
     for key, value in _texts(OmegaConf.to_container(config, resolve=False), ""):
         if _is_secret(key.rpartition(".")[2], value) or _has_secret(value):
@@ -100,7 +99,7 @@ def check_config(config: DictConfig) -> None:
 
 
 class RefuseCredentials(Callback):
-    """A Hydra callback: ends the program before Hydra writes a config that has a secret in it."""
+    """Hydra callback that ends the program before Hydra writes a config with a secret."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before a single run."""
@@ -114,19 +113,19 @@ class RefuseCredentials(Callback):
         try:
             check_config(config)
         except ConfigError as error:
-            # Hydra makes a warning of an Exception, and goes on.
+            # Hydra turns an Exception into a warning and continues.
             raise SystemExit(f"error: {error}") from error
 
 
 def _refusal(key: str) -> ConfigError:
     how = HOWS.get(key, HOW)
     return ConfigError(
-        f"{key} must have no password or token in it, because a config is recorded; {how}"
+        f"{key} must not contain a password or token, because configs are recorded; {how}"
     )
 
 
 def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Every text in a value by its dotted key."""
+    """Dotted key and value of every text in a value."""
     if isinstance(value, Mapping):
         for name, each in value.items():
             yield from _texts(each, f"{key}.{name}" if key else str(name))
@@ -144,6 +143,6 @@ def _has_secret(text: str) -> bool:
 
 
 def _is_secret(key: str, value: str) -> bool:
-    """Whether a setting is one by its name, and its value is more than the name of a variable."""
+    """Whether a setting is secret by its name, and its value is not just a variable."""
     named = SECRET_KEY.fullmatch(key) is not None
     return named and value not in ("", "null", "???", HIDDEN) and not value.startswith("${")

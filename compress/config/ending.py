@@ -1,4 +1,4 @@
-"""How a command ends: a mistake of the user's is one line, a bug a traceback."""
+"""How a command ends: a user error prints one line, a bug a traceback."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from compress.config.credentials import scrub
 from compress.config.errors import UserError
 from compress.config.legible import LONGEST_ERROR, shortened, visible
 
-SCRUBBED = 20_000  # characters of an error in which secrets are looked for; the rest is cut anyhow
-# As shells have it: 128 and the number of the signal, SIGINT and SIGPIPE.
+SCRUBBED = 20_000  # characters of an error that are searched for secrets; the rest is cut off
+# Exit codes as in shells: 128 plus the number of the signal, SIGINT or SIGPIPE.
 INTERRUPTED, UNREAD = 130, 141
-# What a disk or a process has no more of. Such an error need not name a file: a write has none.
+# Exhausted resources. Such an error may lack a file name, for example that of a write.
 EXHAUSTED = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE,
     errno.ENOMEM,
 }  # fmt: skip
-# Libraries written in Rust have a kind of error of their own, and the system's number in its text.
+# Libraries written in Rust raise their own errors, with the system's error number in the text.
 NUMBER = re.compile(r"\(os error (\d+)\)")
-# Of torch on a CPU, which raises a RuntimeError for it as for anything else.
+# Message of torch on a CPU, which raises a RuntimeError for it.
 NO_MEMORY = "can't allocate memory"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of a script's arguments that refuses them as anything else is refused."""
+    """Argument parser of a script that raises a UserError."""
 
     def error(self, message: str) -> NoReturn:
-        """Says what is wrong, and where it says what would be right.
+        """Raises the message.
 
         Raises:
             UserError: always.
@@ -49,22 +49,22 @@ class Parser(argparse.ArgumentParser):
 
 @contextmanager
 def one_line_ending() -> Iterator[None]:
-    """Within it, a mistake ends the program with one line and status 1; a decorator as well.
+    """Ends the program with one line and status 1 on a user error; also a decorator.
 
-    An interruption says so and has status 130; where nobody reads on, as behind `| head`, the
-    program ends without a word.
+    An interrupt has status 130. If standard output is closed, as by `| head`, the program ends
+    silently.
     """
     try:
         try:
             yield
         finally:
-            # What cannot be written is found here, not after the last printed line.
+            # Write errors surface here instead of at interpreter exit.
             sys.stdout.flush()
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)  # noqa: T201
         sys.exit(INTERRUPTED)
     except Exception as error:
-        unread = isinstance(error, BrokenPipeError) and _nobody_reads()
+        unread = isinstance(error, BrokenPipeError) and _is_output_closed()
         if isinstance(error, OSError):
             _drop_output()
         if unread:
@@ -75,7 +75,7 @@ def one_line_ending() -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """The error's text in one line; its kind before it if it is a bug."""
+    """The message of an error in one line, with its type if it is a bug."""
     words = "interrupted" if isinstance(error, KeyboardInterrupt) else mistake(error)
     if words is not None:
         return words
@@ -84,7 +84,7 @@ def one_line(error: BaseException) -> str:
 
 
 def mistake(error: BaseException) -> str | None:
-    """What the user, or the machine, did wrong, in one line; None if the error is a bug."""
+    """One-line message of a user or system error; None if the error is a bug."""
     if isinstance(error, UserError | YAMLError):
         return _flat(str(error))
     if isinstance(error, HydraException) and (inner := _user_error(error)) is not None:
@@ -95,19 +95,19 @@ def mistake(error: BaseException) -> str | None:
         return _flat(_omegaconf_words(error))
     words = _system_words(error)
     if words is None and _is_of_composing(error):
-        words = f"Hydra does not accept this command line: {type(error).__name__} {error}"
+        words = f"Hydra rejects this command line: {type(error).__name__} {error}"
     return None if words is None else _flat(words)
 
 
 def _user_error(error: BaseException | None) -> UserError | None:
-    """The mistake that Hydra wraps, where it built an object itself: a sweeper's."""
+    """The UserError that Hydra wraps where it constructs an object itself, such as a sweeper."""
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__
     return error
 
 
 def _hydra_words(error: HydraException) -> str:
-    """Hydra's message without its search path and its view of the config's inside."""
+    """Hydra's message without search path and internal keys."""
     lines = [str(error).partition("Config search path:")[0]]
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException):
@@ -120,14 +120,14 @@ def _hydra_words(error: HydraException) -> str:
 
 
 def _omegaconf_words(error: OmegaConfBaseException) -> str:
-    """The message, with the key before it, and without OmegaConf's own types."""
+    """The message after its key, without OmegaConf's internal types."""
     words = str(error).partition("full_key:")[0].strip()
     key = error.full_key
     return f"{key}: {words}" if key and key not in words else words
 
 
 def _system_words(error: BaseException | None) -> str | None:
-    """What the system said, if that is the reason; None otherwise."""
+    """Message of the operating system, if it caused the error; None otherwise."""
     while error is not None:
         if isinstance(error, OSError) and error.errno is not None:
             if error.filename is not None:
@@ -144,7 +144,7 @@ def _system_words(error: BaseException | None) -> str | None:
 
 
 def _is_of_composing(error: BaseException) -> bool:
-    """Whether Hydra gave up on what it had been given, before any code of this package ran."""
+    """Whether Hydra failed while composing, before any code of this package ran."""
     modules, step = [], error.__traceback__
     while step is not None:
         modules.append(str(step.tb_frame.f_globals.get("__name__")))
@@ -155,21 +155,21 @@ def _is_of_composing(error: BaseException) -> bool:
 
 
 def _flat(text: str) -> str:
-    """One line that is fit for a terminal: no secret, nothing that is no sign, not megabytes."""
+    """One line that is safe for a terminal: no secrets, no control characters, limited length."""
     words = " ".join(text.split())
     shown = scrub(visible(words[:SCRUBBED]))
     return shortened(shown, LONGEST_ERROR, max(len(shown), len(words)))
 
 
-def _nobody_reads() -> bool:
-    """Whether it is the screen's pipe that is broken, and not one to a child process."""
+def _is_output_closed() -> bool:
+    """Whether the broken pipe is standard output, not one to a child process."""
     events = select.poll()
     events.register(sys.stdout.fileno(), 0)
     return any(event & select.POLLERR for _, event in events.poll(0))
 
 
 def _drop_output() -> None:
-    """Lets Python write what it still holds to nowhere: on its way out it would fail once more."""
+    """Discards buffered output, which would fail again at interpreter exit."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,22 +1,22 @@
-"""Mistakes that a user can make, each said in one line: what, got, allowed."""
+"""Errors that a user can cause, each with a one-line message: what, got, allowed."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """A mistake of the user's, said in one line: what, got, allowed. Shown without a traceback."""
+    """An error caused by the user. Its one-line message is shown without a traceback."""
 
 
 class ConfigError(UserError, ValueError):
-    """A setting has a value that it cannot have."""
+    """A setting has an invalid value."""
 
 
 class ConfigTypeError(UserError, TypeError):
-    """A setting has a value of the wrong kind."""
+    """A setting has a value of the wrong type."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error, or its kind where it has no text."""
+    """The first line of an error's message, or its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 

@@ -1,4 +1,4 @@
-"""What a field may hold, in words; and a validation error of pydantic as one line of them."""
+"""Descriptions of field types, and one-line messages of pydantic's validation errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
-SHOWN = 80  # characters of a refused value, which may be a page long
+SHOWN = 80  # characters of a refused value in a message
 KINDS = {
     float: "a number",
     int: "an integer",
@@ -25,7 +25,7 @@ KINDS = {
     bool: "true or false",
     types.NoneType: "null",
 }
-# pydantic's errors of a value that has the right kind, with the constraint that each breaks.
+# pydantic's errors of a value of the right type, with the constraint that each breaks.
 OUT_OF_RANGE = {
     "greater_than": "gt",
     "greater_than_equal": "ge",
@@ -36,22 +36,22 @@ OUT_OF_RANGE = {
 
 
 def shown(value: Any) -> str:
-    """A value as an error message quotes it: its start is enough to find it."""
+    """A value as quoted in an error message, cut to `SHOWN` characters."""
     words = repr(_lists(value))
     return words if len(words) <= SHOWN else f"{words[:SHOWN]}…"
 
 
 def _lists(value: Any) -> Any:
-    """Tuples as the lists that a config has."""
+    """Converts tuples to lists, as in a config."""
     return list(map(_lists, value)) if isinstance(value, tuple) else value
 
 
 def kind_of(hint: Any, *, ranges: bool = False) -> str:
-    """A type in words, such as "a list (an integer each)".
+    """Description of a type, such as "a list (an integer each)".
 
     Args:
         hint: the type.
-        ranges: whether to say the ranges of numbers too.
+        ranges: whether to include the ranges of numbers.
     """
     bare, _ = _bare(hint)
     origin, inner = typing.get_origin(bare), typing.get_args(bare)
@@ -71,7 +71,7 @@ def kind_of(hint: Any, *, ranges: bool = False) -> str:
 
 
 def range_of(hint: Any) -> str:
-    """The range of a type in words, such as "in [0, 1)" or "> 0"; "" where it has none."""
+    """Description of a type's range, such as "in [0, 1)" or "> 0"; "" if it has none."""
     bounds = _bounds(hint)
     low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
     if low is not None and high is not None:
@@ -84,7 +84,7 @@ def range_of(hint: Any) -> str:
 
 
 def choices(hint: Any) -> tuple[str, ...]:
-    """The names that a field is one of; empty where it is not limited to names."""
+    """The allowed names of a field; empty if it is not limited to names."""
     bare, metadata = _bare(hint)
     if typing.get_origin(bare) is Literal:
         return typing.get_args(bare)
@@ -92,12 +92,12 @@ def choices(hint: Any) -> tuple[str, ...]:
 
 
 def explained(cls: type, given: Mapping[str, Any], error: ValidationError) -> UserError:
-    """What is wrong with the settings of a class, in one line.
+    """The one-line error of a settings class, from pydantic's validation error.
 
     Args:
-        cls: of the settings.
-        given: the settings by name.
-        error: pydantic's.
+        cls: the settings class.
+        given: the arguments by name.
+        error: pydantic's error.
     """
     errors = error.errors(include_url=False)
     top = [each for each in errors if len(each["loc"]) == 1]
@@ -120,14 +120,14 @@ def explained(cls: type, given: Mapping[str, Any], error: ValidationError) -> Us
 
 @dataclasses.dataclass(frozen=True)
 class _Place:
-    """A value inside of a field, and what it may be."""
+    """A value inside a field, with its path and type."""
 
     path: str
     hint: Any
     value: Any
 
     def at(self, location: Sequence[Any]) -> _Place:
-        """The value that pydantic's location leads to, as far as a union or a missing item."""
+        """The value at pydantic's location, or at the first union or missing item before it."""
         hint, _ = _bare(self.hint)
         if not location or _is_union(hint):
             return self
@@ -144,7 +144,7 @@ class _Place:
 
 
 def _wrong(field: _Place, errors: Sequence[ErrorDetails]) -> UserError:
-    """The error of one field; of a union's several, that of the option that came nearest."""
+    """The error of one field; for a union, that of the closest option."""
     for each in errors:
         place = field.at(each["loc"][1:])
         if _is(each, "finite_number") or (_is(each, "float_type") and _is_whole(each["input"])):
@@ -167,7 +167,7 @@ def _wrong(field: _Place, errors: Sequence[ErrorDetails]) -> UserError:
 
 
 def _range_words(hint: Any, bound: str) -> str:
-    """The range that a value is out of, where one option of a type has it; else all that it is."""
+    """The range that a value violates, if one option of a type has it; else the whole type."""
     bare, _ = _bare(hint)
     if bound == "min_length":
         return "a list of one or more"
@@ -180,14 +180,14 @@ def _range_words(hint: Any, bound: str) -> str:
 
 
 def _bare(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """A type without its marks, and those."""
+    """A type without its annotations, and these."""
     if typing.get_origin(hint) is Annotated:
         return hint.__origin__, hint.__metadata__
     return hint, ()
 
 
 def _bounds(hint: Any) -> dict[str, Any]:
-    """What `pydantic.Field` asks of a number."""
+    """Bounds of a number from `pydantic.Field`."""
     fields = (mark for mark in _bare(hint)[1] if isinstance(mark, FieldInfo))
     marks = (mark for field in fields for mark in field.metadata)
     known = (mark for mark in marks if dataclasses.is_dataclass(mark))
@@ -203,5 +203,5 @@ def _is(error: ErrorDetails, kind: str) -> bool:
 
 
 def _is_whole(value: Any) -> bool:
-    """Whether it is an integer, which a float can refuse for its size alone."""
+    """Whether a value is an integer, which a float field refuses only for its size."""
     return isinstance(value, int) and not isinstance(value, bool)

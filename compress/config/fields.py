@@ -1,4 +1,4 @@
-"""Types of settings: what a field may hold, declared where the field stands."""
+"""Annotated types of settings fields, with their ranges."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Annotated, Any
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-# What random generators take: numpy's legacy one has the narrowest seed, of 32 bits.
+# numpy's legacy random generator has the narrowest seed, 32 bits.
 LARGEST_SEED = 2**32 - 1
 
 
 class OneOf:
     """Marks a text field that holds one name of a table: `Annotated[str, OneOf(IMPORTANCES)]`.
 
-    `Literal` is for names that stand nowhere else.
+    Use `Literal` for names that are defined nowhere else.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        """Takes the names in the order that messages list them."""
+        """Stores the names in the order in which messages list them."""
         self.names = tuple(names)
 
     def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -1,4 +1,4 @@
-"""Settings: frozen dataclasses that refuse wrong types and values the moment they are built."""
+"""Settings: frozen dataclasses that validate types and values on construction."""
 
 from __future__ import annotations
 
@@ -18,25 +18,22 @@ from compress.config.fields import LARGEST_SEED
 
 S = TypeVar("S", bound="Settings")
 
-# What the libraries behind the settings take: their integers have 64 bits.
+# The libraries that use the settings have 64-bit integers.
 LARGEST_INTEGER = 2**63 - 1
 
 
 class Checked(ABCMeta):
-    """Says in one line, in the words of a config, what pydantic finds wrong with the arguments."""
+    """Metaclass that turns pydantic's validation errors into one-line config errors."""
 
     def __call__(cls, *values: Any, **named: Any) -> Any:
-        """Builds an object.
+        """Constructs an object.
 
         Raises:
-            ConfigTypeError: a setting is missing, is not one of the class, or has a value of
-                another kind than it declares.
-            ConfigError: a value is outside what its setting may be.
+            ConfigTypeError: a setting is missing, unknown, or has a value of another type.
+            ConfigError: a value is out of range.
         """
         if inspect.isabstract(cls):
-            raise ConfigTypeError(
-                f"{cls.__name__} is abstract: it is what choices are made of, not one"
-            )
+            raise ConfigTypeError(f"{cls.__name__} is abstract and cannot be chosen")
         if "__dataclass_fields__" in vars(cls) and not is_pydantic_dataclass(cls):
             raise ConfigTypeError(
                 f"{cls.__name__} must be decorated with dataclass of pydantic.dataclasses, "
@@ -55,14 +52,14 @@ class Checked(ABCMeta):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(metaclass=Checked):
-    """Base of everything a yaml can construct. A field's type says what it may hold: see `fields`.
+    """Base class of everything a yaml can construct. Field types are in `fields`.
 
     Attributes:
-        kind: the name of the class in files and cache keys. Its own unless it says another one;
-            the module that it stands in is no part of it.
-        knobs: fields that a run's recipe names even where they were not set.
-        version: raised whenever the same settings would give another result than before, so that
-            the stage cache forgets what older code made.
+        kind: stable name of the class in files and cache keys, by default the class name; the
+            module path is not part of it.
+        knobs: fields that a run's recipe names even if they have their default.
+        version: increased whenever the same settings would give another result, so that the stage
+            cache ignores results of older code.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
@@ -73,13 +70,13 @@ class Settings(metaclass=Checked):
     version: ClassVar[int] = 1
 
     def __init_subclass__(cls) -> None:
-        """Gives the class its kind."""
+        """Sets the default kind of a subclass."""
         super().__init_subclass__()
         if "kind" not in vars(cls):
             cls.kind = cls.__name__
 
     def __post_init__(self) -> None:
-        """Checks what the types of the fields cannot; subclasses check pairs of fields here.
+        """Checks what field types cannot express; subclasses check combinations of fields here.
 
         Raises:
             ConfigError: an integer has more than 64 bits.
@@ -88,25 +85,24 @@ class Settings(metaclass=Checked):
             _check_size(f"{type(self).__name__}.{field.name}", getattr(self, field.name))
 
     def describe(self) -> dict[str, Any]:
-        """The kind, the version and every field as JSON values: what a cache key is made of."""
+        """The kind, the version and every field as JSON values, for the cache key."""
         fields = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
         return {"kind": self.kind, "version": self.version, **fields}
 
     def content_digest(self) -> str:
-        """Digest of the files that the settings point to; "" when they point to none.
+        """Digest of the files that the settings name; "" if they name none.
 
-        A path says where something was, not what it was: a stage that reads files overrides this,
-        so that the stage cache notices when they change.
+        A stage that reads files overrides this, so that its cache key changes with their content.
         """
         return ""
 
 
 def within(value: Any, kind: type[S]) -> Iterator[S]:
-    """The settings of a kind among these, however deep; these themselves too.
+    """Settings of a class inside a value, at any depth, the value included.
 
     Args:
-        value: of a field, or settings as a whole.
-        kind: a class of settings.
+        value: value of a field, or settings.
+        kind: settings class.
     """
     if isinstance(value, kind):
         yield value
@@ -135,7 +131,7 @@ def parse_pattern(where: str, pattern: str) -> tuple[int, int]:
     """Reads an N:M pattern such as "2:4": at most N of every M consecutive weights stay.
 
     Raises:
-        ConfigError: it is not of that form, or not 0 < N <= M.
+        ConfigError: it does not have that form, or not 0 < N <= M.
     """
     match = re.fullmatch(r"(\d+):(\d+)", pattern)
     kept, group = (int(match[1]), int(match[2])) if match else (0, 0)
@@ -145,7 +141,7 @@ def parse_pattern(where: str, pattern: str) -> tuple[int, int]:
 
 
 def _tuples(value: Any) -> Any:
-    """Lists as tuples, as the fields declare them."""
+    """Converts lists to tuples, as the fields declare them."""
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
@@ -166,10 +162,10 @@ def _check_size(where: str, value: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Nested settings, tuples and mappings as JSON values.
+    """Converts nested settings, tuples and mappings to JSON values.
 
-    A mapping becomes a list of pairs: a cache key sorts the keys of objects, so one that differs
-    from another in nothing but its order would pass for it.
+    A mapping becomes a list of pairs, because a cache key sorts the keys of objects and the order
+    of a mapping matters.
     """
     if isinstance(value, Settings):
         return value.describe()

@@ -26,30 +26,30 @@ them with their values. A value outside its range, or of another type, ends a ru
 """
 TABLE = "| key | type and range | default | meaning |\n| --- | --- | --- | --- |\n"
 GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "tracker", "cache")
-# Settings that stand inside of several choices.
+# Settings that are nested in several choices.
 SHARED = ("Benchmark", "Distillation", "Matching", "Training")
-# Keys that belong to no class of settings: type and meaning.
+# Keys without a settings class: type and meaning.
 PLAIN = {
     "seed": ("an integer in [0, 4294967295]", "of training, initialization and sampling in a run"),
     "objectives": (
         "a list (text each)",
-        "metrics that a run returns to a sweeper, in this order; any figure of metrics.json",
+        "metrics that a run returns to a sweeper, in this order; any metric of metrics.json",
     ),
     "measure_stages": (
         "true or false",
-        "measures the models between the stages as well, for the report's panel on stages",
+        "also measures the models between stages, for the report's panel on stages",
     ),
     "search.space": (
         "a mapping",
-        "what is searched, by key: choice(…), interval(…), tag(log, interval(…)) or range(…)",
+        "dimensions by key: choice(…), interval(…), tag(log, interval(…)) or range(…)",
     ),
     "search.objectives": (
         "a mapping (minimize or maximize each)",
-        "figures of metrics.json that span the front",
+        "metrics that define the Pareto front",
     ),
     "search.constraints": (
         "a mapping (text each)",
-        'bounds such as ">= 0.97 * baseline"; a trial outside of them is not on the front',
+        'bounds such as ">= 0.97 * baseline"; a trial that violates one is not on the front',
     ),
     "search.split": ("validation or evaluation", "rows that trials are compared on"),
     "hydra.sweeper.n_trials": ("an integer > 0", "trials, over all restarts and machines"),
@@ -63,7 +63,7 @@ PLAIN = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One key: its name below the group, what it holds, its default, and what it means."""
+    """A table row: key, type and range, default, and meaning."""
 
     key: str
     allowed: str
@@ -77,10 +77,10 @@ class Row:
 
 
 def settings_page(conf: Path) -> str:
-    """The page.
+    """The Markdown text of docs/settings.md.
 
     Args:
-        conf: the folder of config.yaml.
+        conf: folder of config.yaml.
     """
     with initialize_config_dir(str(conf.resolve())):
         configs = _configs(conf)
@@ -94,20 +94,20 @@ def settings_page(conf: Path) -> str:
 
 
 class _Blocks:
-    """Settings that stand inside of several choices: each class has one table, at the end."""
+    """Settings classes nested in several choices; each has one table at the end of the page."""
 
     def __init__(self) -> None:
         self._found: dict[type[Settings], Mapping[str, Any]] = {}
 
     def row(self, key: str, cls: type[Settings], values: Mapping[str, Any]) -> Row:
-        """The row that stands for a block: its link, and the defaults that are its own here."""
+        """Row that links to a block, with the defaults that differ here."""
         usual = self._found.setdefault(cls, values)
         own = [f"{k}: {_shown(v)}" for k, v in values.items() if usual.get(k) != v]
         link = f"[{cls.__name__}](#{cls.__name__.lower()})"
         return Row(f"{key}.*", link, ", ".join(own) or "as there", "")
 
     def sections(self) -> Iterator[str]:
-        """Their tables."""
+        """Sections with the tables of all blocks."""
         for cls, values in sorted(self._found.items(), key=lambda found: found[0].__name__):
             yield f"### {cls.__name__}\n\n{summary(cls)}\n\n{_table(rows_of(cls, values))}"
 
@@ -118,7 +118,7 @@ def summary(cls: type) -> str:
 
 
 def meanings(cls: type) -> dict[str, str]:
-    """What each field is, from the "Attributes" of the class's docstring and of its bases'."""
+    """Meaning of each field, from the "Attributes" of the class and its bases."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         _, _, text = (inspect.cleandoc(base.__doc__ or "")).partition("Attributes:\n")
@@ -131,13 +131,13 @@ def meanings(cls: type) -> dict[str, str]:
 def rows_of(
     cls: type[Settings], values: Mapping[str, Any], prefix: str = "", blocks: _Blocks | None = None
 ) -> Iterator[Row]:
-    """The keys of a class of settings in the order of its yaml, then those of settings inside.
+    """Rows of a settings class in the order of its yaml, then those of nested settings.
 
     Args:
-        cls: the class.
+        cls: the settings class.
         values: its part of the config.
-        prefix: of the keys.
-        blocks: takes the settings inside; None for rows of their own.
+        prefix: prefix of the keys.
+        blocks: collects shared nested settings; None to expand them into rows.
     """
     hints, said = typing.get_type_hints(cls, include_extras=True), meanings(cls)
     inside = {k: v for k, v in values.items() if isinstance(v, dict) and TARGET in v}
@@ -155,7 +155,7 @@ def rows_of(
 def _choices(
     group: str, configs: Mapping[str, Mapping[str, Any]], blocks: _Blocks
 ) -> Iterator[str]:
-    """A section for each class of a group, with the choices that construct it."""
+    """Sections of a group, one per class, with the choices that construct it."""
     by_class: dict[str, dict[str, Mapping[str, Any]]] = {}
     for choice, values in configs.items():
         by_class.setdefault(values[TARGET], {})[choice] = values
@@ -167,7 +167,7 @@ def _choices(
 
 
 def _merged(tables: list[list[Row]], choices: tuple[str, ...]) -> Iterator[Row]:
-    """One table of the keys of several choices, with each default that differs."""
+    """Rows of several choices merged into one table, with the defaults that differ."""
     by_key: dict[str, dict[str, Row]] = {}
     for choice, rows in zip(choices, tables, strict=True):
         for row in rows:
@@ -180,7 +180,7 @@ def _merged(tables: list[list[Row]], choices: tuple[str, ...]) -> Iterator[Row]:
 
 
 def _search_table(cfg: Mapping[str, Any], blocks: _Blocks) -> str:
-    """The keys of `+search=pareto`."""
+    """Table of the keys of `+search=pareto`."""
     plan = settings_class("search", "compress.search.plan.SearchSettings")
     sampler = settings_class("search", "compress.search.sampler.SamplerSettings")
     values = cfg["search"]
@@ -192,7 +192,7 @@ def _search_table(cfg: Mapping[str, Any], blocks: _Blocks) -> str:
 def _plain_rows(
     cfg: Mapping[str, Any], keys: Mapping[str, tuple[str, str]], prefix: str = ""
 ) -> Iterator[Row]:
-    """The keys of no class that begin with a prefix; without one, those of no section."""
+    """Rows of keys without a class that start with a prefix; without one, top-level keys."""
     for key, (allowed, meaning) in keys.items():
         if key.startswith(prefix) if prefix else "." not in key:
             value: Any = cfg
@@ -202,7 +202,7 @@ def _plain_rows(
 
 
 def _configs(conf: Path) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """The config of each choice of each group; one composition has one of every group."""
+    """Config of each choice by group; each composition covers one choice of every group."""
     names = {g: sorted(file.stem for file in (conf / g).glob("*.yaml")) for g in GROUPS}
     configs: dict[str, dict[str, Mapping[str, Any]]] = {group: {} for group in GROUPS}
     for chosen in zip_longest(*names.values()):
@@ -229,7 +229,7 @@ def _table(rows: Iterable[Row]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as yaml writes it."""
+    """YAML text of a value."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):

@@ -178,7 +178,7 @@ def find_saved(
         raise ConfigError("device.runtime shapes an export, and models are measured as they are")
     found, broken = [], list(collection.broken)
     if not collection.ok:
-        words = ["no run succeeded, so there is nothing to measure", *broken]
+        words = ["there is not a successful run, so nothing to measure", *broken]
         raise UserError("; ".join(words))
     refused: Exception | None = None
     for folder, record in _single(collection.ok, broken):

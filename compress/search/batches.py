@@ -1,8 +1,7 @@
 """The loop of a search whose trials one of Hydra's launchers runs: joblib, submitit, Ray.
 
 A launcher takes a batch of jobs and returns when all of them are done, so a batch waits for its
-slowest trial. What the launcher's processes do with the machine they know themselves: nobody is
-held while a model is timed.
+slowest trial. The launcher owns its processes, so none of them is paused while a model is timed.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Batches:
         """Runs trials until the budget is used up.
 
         Raises:
-            Interrupted: it ended before that, on the user's wish or at another limit.
+            Interrupted: an interrupt or another limit ended it earlier.
             UserError: every trial would fail like one that did.
         """
         over = ""
@@ -67,7 +66,7 @@ class Batches:
         return taken_trials
 
     def _launch(self, taken_trials: Sequence[TakenTrial]) -> None:
-        """Runs a batch. A job that leaves no record failed, whatever the launcher says."""
+        """Runs a batch. A job without a record failed, whatever the launcher returns."""
         # Launchers number a batch's folders from the first one's on; trials may have gaps.
         overrides = [
             [*self.fixed, *overrides_of(taken.point), f"hydra.sweep.subdir={taken.number}"]
@@ -90,7 +89,7 @@ class Batches:
 
 
 def _reason(done: JobReturn) -> str | None:
-    """What a job ended with, beside what its record says; None if it went well."""
+    """The error that a job raised; None if it raised none."""
     try:
         _ = done.return_value  # raises what the job raised
     except BaseException as raised:

@@ -1,4 +1,4 @@
-"""The loop of a search on this machine: hands trials to workers and hears what comes of them."""
+"""The loop of a search on this machine: assigns trials to workers and handles their messages."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ from compress.search.space import overrides_of
 from compress.search.worker_pool import Worker, WorkerExit, WorkerPool
 
 POLL_SECONDS = 0.25
-FORCED = 2  # interrupts after which nothing is waited for
-FIRST_INTERRUPT = "stopping before the next stage of each trial; once more to stop at once"
+FORCED = 2  # interrupts after which running trials are killed
+FIRST_INTERRUPT = "stopping before the next stage of each trial; press Ctrl-C again to stop at once"
+
+
+class Screen(Protocol):
+    """Shows the progress of a search."""
+
+    def update(self, driver: Driver) -> None:
+        """Called in every iteration of the driver's loop."""
 
 
 @dataclass
@@ -38,7 +45,7 @@ class Driver:
         """Runs trials until the budget is used up.
 
         Raises:
-            Interrupted: it ended before that, on the user's wish or at another limit.
+            Interrupted: an interrupt or another limit ended it earlier.
             UserError: every trial would fail like one that did.
         """
         with self.interrupts.counted():
@@ -52,16 +59,16 @@ class Driver:
             raise Interrupted(self.over)
 
     def _poll_workers(self) -> None:
-        """Hears what workers have to say, and sees to them."""
+        """Receives and handles the messages of workers."""
         self.worker_pool.fill()
         for worker, news in self.worker_pool.receive(POLL_SECONDS):
             self._handle(worker, news)
         self._check_times()
         self.worker_pool.schedule_measurements()
-        self.show(self)
+        self.screen.update(self)
 
     def _advance(self) -> bool:
-        """Hands out trials; says whether there is anything left to wait for."""
+        """Assigns trials; returns whether anything is left to wait for."""
         self.scheduler.maintain()
         if self.interrupts.count >= FORCED:
             self._give_up()
@@ -80,14 +87,14 @@ class Driver:
             taken = self.scheduler.next()
             if taken is None:
                 return
-            order = JobSpec(
+            spec = JobSpec(
                 taken.number,
                 (*self.fixed, *overrides_of(taken.point)),
                 self.scheduler.goals.constraints,
                 dict(self.scheduler.baseline),
                 self.scheduler.limits.look,
             )
-            worker.begin(taken, order)
+            worker.begin(taken, spec)
 
     def _handle(self, worker: Worker, news: str | Outcome | WorkerExit) -> None:
         match news:
@@ -110,11 +117,11 @@ class Driver:
         if outcome.stopped:
             self.scheduler.release(taken)
         elif not self.scheduler.end(taken, outcome.error, outcome.rejection, outcome.blame):
-            # Whatever broke the trial may have broken its process too.
+            # The cause of the failure may have corrupted the process too.
             self.worker_pool.replace(worker)
 
     def _fail_worker(self, worker: Worker, reason: str) -> None:
-        """Ends the trial of a worker that is gone, and has the worker replaced."""
+        """Fails the trial of a worker that died, and removes the worker."""
         taken, ready, stage = worker.taken, worker.ready, worker.stage
         worker.end()
         self.worker_pool.kill(worker)
@@ -124,7 +131,7 @@ class Driver:
             raise UserError(f"a worker did not start: {reason}")
 
     def _give_up(self) -> None:
-        """Kills what is running; its trials wait to be run again."""
+        """Kills the busy workers and releases their trials."""
         for worker in self.worker_pool.busy():
             taken = worker.taken
             assert taken is not None, "it is busy"
@@ -138,7 +145,7 @@ class Driver:
             return
         if self.interrupts.count:
             self.over = "it was interrupted"
-            # Every trial ends where nothing is lost: before its next stage.
+            # Trials end before their next stage, so that finished stages stay cached.
             for worker in self.worker_pool.busy():
                 worker.send("stop")
         else:

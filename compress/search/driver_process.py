@@ -1,7 +1,7 @@
-"""Who runs a trial: a driver, known by host, process and start time, that says it is alive.
+"""The process of a driver, identified by host, pid and start time, with a heartbeat.
 
-On its own host a driver is alive as long as its process is. Elsewhere only its heartbeat tells: a
-time in the study that it renews, by the clocks of both hosts, which must agree within the patience.
+On its own host a driver is alive as long as its process is. On other hosts its heartbeat decides: a
+time in the study that it renews. The clocks of the hosts must agree within `PATIENCE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ SAME_START_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class DriverProcess:
-    """A driver of a search.
+    """The process of a search's driver.
 
     Attributes:
         host: the machine's name.
-        pid: of the process there.
-        started: when that process began, in seconds since the epoch: numbers are used again.
+        pid: process number on that host.
+        started: when that process began, in seconds since the epoch (pids are reused).
         joined: when it began to work on the study, in seconds since the epoch.
-        heartbeat: when it last reported that it is alive, in seconds since the epoch.
-        identity: unique per driver, also within one process.
-        gone: whether it has reported its end.
+        heartbeat: when its latest heartbeat was written, in seconds since the epoch.
+        identity: distinguishes two drivers in one process.
+        gone: whether it has written that it ended.
     """
 
     host: str
@@ -52,7 +52,7 @@ class DriverProcess:
         return cls(platform.node(), pid, psutil.Process(pid).create_time(), now, now)
 
     def alive(self) -> bool:
-        """Whether the driver is still there, as far as can be told from here."""
+        """Whether the driver is alive, as far as this host can see."""
         if self.gone:
             return False
         if self.host != platform.node():
@@ -65,17 +65,17 @@ class DriverProcess:
             return False
 
     def to_json(self) -> dict[str, object]:
-        """As the study keeps it."""
+        """JSON value that the study stores."""
         return asdict(self)
 
     @property
     def key(self) -> str:
-        """The attribute of the study that it is known by."""
+        """Name of the study's attribute that stores this driver."""
         return DRIVER + self.identity
 
     @staticmethod
     def from_json(raw: object) -> DriverProcess:
-        """What `to_json` gave."""
+        """Driver from the value that `to_json` returned."""
         return TypeAdapter(DriverProcess).validate_python(raw)
 
 
@@ -83,7 +83,7 @@ def drivers_of(attributes: Mapping[str, object]) -> dict[str, DriverProcess]:
     """The drivers of a study by their identities.
 
     Args:
-        attributes: the study's.
+        attributes: user attributes of the study.
     """
     found = (value for key, value in attributes.items() if key.startswith(DRIVER))
     return {each.identity: each for each in map(DriverProcess.from_json, found)}

@@ -1,7 +1,7 @@
-"""The front of a search on disk, after every trial: front.csv and front.json.
+"""The Pareto front of a search, written to front.csv and front.json after every trial.
 
-They hold the best that is known, so that a search that is killed has its answer. The models of
-trials that are not on it, nor picked for a budget, are deleted unless all are to be kept.
+A search that is killed leaves the best trials so far. Models of trials that are neither on the
+front nor picked for a budget are deleted unless all are to be kept.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Front:
     """The best trials so far.
 
     Attributes:
-        folder: of the search.
-        keep: all, or front for the models of the best alone.
+        folder: folder of the search.
+        keep: "all", or "front" to keep only the models of the best trials.
     """
 
     trial_store: TrialStore
@@ -61,7 +61,7 @@ class Front:
     _unreadable: set[int] = field(default_factory=set)
 
     def update(self) -> None:
-        """Writes the front anew."""
+        """Rewrites front.csv and front.json."""
         found = self.feasible()
         best = self.best(found)
         picks = self.picks(found)
@@ -101,12 +101,12 @@ class Front:
         return [self._loaded[number] for number in numbers if number in self._loaded]
 
     def best(self, found: list[FeasibleTrial]) -> list[FeasibleTrial]:
-        """Those that no other one beats in every objective."""
+        """The trials that no other trial dominates."""
         front = self.goals.front([each.record for each in found])
         return [each for each, best in zip(found, front, strict=True) if best]
 
     def volume(self, found: list[FeasibleTrial]) -> float:
-        """Their hypervolume; see `Goals.volume`."""
+        """Hypervolume of the trials; see `Goals.volume`."""
         return self.goals.volume([each.record for each in found])
 
     def picks(self, found: list[FeasibleTrial]) -> dict[str, dict[str, FeasibleTrial]]:
@@ -120,7 +120,7 @@ class Front:
         }
 
     def pick_lines(self, found: list[FeasibleTrial]) -> Iterator[str]:
-        """The picks in words, each once, with its folder and what remakes it."""
+        """Lines that describe each pick, with its folder and the command that reproduces it."""
         best = self._winners(found)
         yield from (f"none: {winner.budget.name}" for winner in best if not winner.kinds())
         by_name = {str(each.number): each for each in found}
@@ -138,9 +138,9 @@ class Front:
             yield f"  {row['folder']}"
 
     def _winners(self, found: list[FeasibleTrial]) -> list[Winner]:
-        """The best within each budget, by a latency that is a share of the baseline's.
+        """The best trials within each budget, by latency relative to the baseline.
 
-        What a budget is of, the trials say: without any there is none.
+        The metric of the budgets comes from the trials: without trials there are no budgets.
         """
         if not found:
             return []
@@ -151,17 +151,19 @@ class Front:
             )
             for each in found
         ]
-        # The first budget is the wider the fewer rows there are; what is kept should not be.
+        # The first budget grows as rows get fewer; which models are kept must not depend on that.
         return winners(candidates, budgets_of(metric)[1:])
 
     def _row(self, found: FeasibleTrial) -> dict[str, Any]:
-        on_split = self.goals.on_split(found.record)
-        metrics = found.record.metrics
+        evaluated = self.goals.judged(found.record)
+        metrics, _ = measured(found.record)
         speed = found.record.speedup[0]
         return {
             "trial": found.number,
             "recipe": recipe(found.record),
-            **{f"objective_{name}": METRICS[name].read(on_split) for name in self.goals.objectives},
+            **{
+                f"objective_{name}": METRICS[name].read(evaluated) for name in self.goals.objectives
+            },
             metrics.score.metric: metrics.score.value,
             "score_low": metrics.score.low,
             "score_high": metrics.score.high,
@@ -176,14 +178,14 @@ class Front:
         }
 
     def _load(self, trial: FrozenTrial) -> None:
-        """Reads a trial's record, once; one that cannot be read is named and left out."""
+        """Reads a trial's record once; an unreadable one is skipped with a warning."""
         if trial.number in self._loaded or trial.number in self._unreadable:
             return
         try:
             self._loaded[trial.number] = _found(trial)
         except UserError as error:
             self._unreadable.add(trial.number)
-            log.warning("left out: %s", error)
+            log.warning("skipped: %s", error)
 
     def _discard_infeasible(self) -> None:
         for trial in self.trial_store.trials():
@@ -193,23 +195,23 @@ class Front:
                     self._discard(self._loaded[trial.number])
 
     def _discard(self, each: FeasibleTrial) -> None:
-        # Not where the study says: it may be one that was moved, or of another machine.
+        # Not the folder in the study: the search may have been moved, or run on another machine.
         record = discard_model(self.folder / str(each.number), each.record)
         self._loaded[each.number] = replace(each, record=record)
 
 
-def discard_model(folder: Path, record: FinishedRun) -> FinishedRun:
-    """Deletes a run's model, or those of its folds, and says in its record that there is none.
+def discard_model(folder: Path, record: RunRecord) -> RunRecord:
+    """Deletes a run's model, or those of its folds, and removes it from the record.
 
-    Only a model in the run's own folder, under a plain name: a record is read from a file or a
-    database, and must not have anything else deleted.
+    Only a model in the run's own folder with a plain name is deleted: the record comes from a file
+    or a database, which must not be able to name anything else.
 
     Returns:
-        The record as it is now.
+        The updated record.
     """
     if record.folds is not None and record.folds.kept:
         gone = replace(record, folds=replace(record.folds, kept=False))
-        _write_again(gone, folder)
+        _rewrite_record(gone, folder)
         for each in filter(is_plain_name, record.folds.folders):
             if (folder / each / FILE).is_file():
                 fold = read_record(folder / each / FILE)
@@ -224,24 +226,22 @@ def discard_model(folder: Path, record: FinishedRun) -> FinishedRun:
     try:
         written_files(model)
     except UserError as error:
-        log.warning("a model that is not among the best is kept: %s", error)
+        log.warning("keeping a model that is not among the best: %s", error)
         return record
     gone = replace(record, model=None)
-    _write_again(gone, folder)
+    _rewrite_record(gone, folder)
     delete_model(model)
     return gone
 
 
-def _write_again(record: FinishedRun, folder: Path) -> None:
-    """Writes a record before its model is deleted: it must not name one that is half there."""
+def _rewrite_record(record: RunRecord, folder: Path) -> None:
+    """Rewrites a record before its model is deleted, so that it never names a partial model."""
     if (folder / FILE).is_file():
         write_record(record, folder)
 
 
 def _found(trial: FrozenTrial) -> FeasibleTrial:
     record = parse_record(trial.user_attrs[RECORD], f"trial {trial.number} of the study")
-    if record.status != "ok":
-        raise UserError(f"trial {trial.number} of the study has a record without figures")
     return FeasibleTrial(trial.number, Path(trial.user_attrs[FOLDER]), record)
 
 

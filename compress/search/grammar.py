@@ -1,8 +1,8 @@
-"""How a space is written: the grammar of Hydra's sweeps, read into dimensions.
+"""Parser of search spaces: the grammar of Hydra's sweeps, read into dimensions.
 
 A dimension is `choice(wanda, heads)`, `interval(0.2, 0.7)`, `tag(log, interval(1e-5, 1e-3))` or
 `range(2, 12, step=2)`, and `int(interval(2, 12))` for whole numbers. As a mapping it also takes
-`when`, or the names to put in every order: `{permutations: [lowrank, heads]}`.
+`when`, or names whose orders are searched: `{permutations: [lowrank, heads]}`.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from optuna.distributions import (
 from compress.config.errors import ConfigError
 from compress.search.space import SIGNIFICANT_DIGITS, Dimension, Space
 
-MOST_PERMUTED = 5  # 120 orders; of more, no search sees a noticeable share
+MOST_PERMUTED = 5  # 120 orders; a search cannot cover a useful share of more
 
 
 def parse_space(entries: Mapping[str, Any]) -> Space:
-    """Reads the dimensions.
+    """Reads the dimensions of a space.
 
     Args:
         entries: by key, a sweep, or a mapping of `space` or `permutations`, and `when`.
 
     Raises:
-        ConfigError: one cannot be read; says which.
+        ConfigError: a dimension cannot be read; names its key.
     """
     found = {str(key): _dimension(str(key), entry) for key, entry in entries.items()}
     for key, dimension in found.items():
@@ -63,11 +63,11 @@ def parse_space(entries: Mapping[str, Any]) -> Space:
         return Space(tuple(found[key] for key in order))
     except CycleError as error:
         circle = ", ".join(error.args[1])
-        raise ConfigError(f"search.space: conditions go in a circle: {circle}") from error
+        raise ConfigError(f"search.space: conditions form a cycle: {circle}") from error
 
 
 def _dimension(key: str, entry: Any) -> Dimension:
-    """One entry of the yaml."""
+    """Dimension from one entry of the yaml."""
     mapping = dict(entry) if isinstance(entry, Mapping) else {"space": entry}
     unknown = sorted(mapping.keys() - {"space", "permutations", "when"})
     if unknown or ("space" in mapping) == ("permutations" in mapping):
@@ -86,10 +86,10 @@ def _dimension(key: str, entry: Any) -> Dimension:
 
 
 def parse_values(key: str, text: str) -> BaseDistribution:
-    """Reads what a dimension may be.
+    """Reads the values of a dimension.
 
     Raises:
-        ConfigError: the text is no sweep, or an empty one.
+        ConfigError: the text is not a sweep, or an empty one.
     """
     try:
         [override] = OverridesParser.create().parse_overrides([f"{key}={text}"])
@@ -122,7 +122,7 @@ def _distribution(override: Override) -> BaseDistribution | None:
 
 
 def _stepped(override: Override, sweep: RangeSweep) -> BaseDistribution:
-    """A range's values, as Hydra counts them: the end is not one of them."""
+    """Distribution of a range, whose end is excluded as in Hydra."""
     values = [v for v in override.sweep_iterator() if isinstance(v, int | float)]
     if not values:
         raise ValueError("an empty range")
@@ -134,7 +134,7 @@ def _stepped(override: Override, sweep: RangeSweep) -> BaseDistribution:
 
 
 def _permutations(key: str, names: Any) -> BaseDistribution:
-    """Every order of some names, as lists in the grammar of overrides."""
+    """All permutations of some names, as lists in the grammar of overrides."""
     listed = _listed(names)
     if not 2 <= len(listed) <= MOST_PERMUTED or len(set(listed)) < len(listed):
         raise ConfigError(

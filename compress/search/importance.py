@@ -1,4 +1,4 @@
-"""How much each dimension of a search decides about each objective, as Optuna sees it."""
+"""Importance of each dimension of a search for each objective, computed by Optuna."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from compress.search.past import PastSearch
 from compress.search.space import Value
 
 LEAST_TRIALS = 10
-# Optuna's evaluator holds the best trials against all, the best tenth by default, and asks for five
-# at least among the best.
+# Optuna's evaluator compares the best trials, by default a tenth, with all trials, and needs at
+# least five best ones.
 TOP_SHARE, TOP_TRIALS = 0.1, 5
 
 
 def importances(search: PastSearch) -> dict[str, dict[str, float]]:
     """Importances by objective and key, those of one objective adding up to 1.
 
-    By conditional PED-ANOVA (arXiv:2304.10255, arXiv:2601.20800): how differently a dimension is
-    distributed among the best trials and among all. Nothing in it is drawn at random. An objective
-    in which no trial is better than another has no importances and is left out.
+    Conditional PED-ANOVA (arXiv:2304.10255, arXiv:2601.20800): how much the distribution of a
+    dimension differs between the best trials and all trials. The result is deterministic. An
+    objective that is equal in all trials has no importances and is left out.
 
     Raises:
-        UserError: the search has under 10 trials, or its space cannot be read.
+        UserError: the search has fewer than 10 trials, or its space cannot be read.
     """
     if len(search.trials) < LEAST_TRIALS:
         raise UserError(f"{len(search.trials)} trials are too few, {LEAST_TRIALS} are needed")
@@ -44,7 +44,7 @@ def importances(search: PastSearch) -> dict[str, dict[str, float]]:
             return sign * float(trial.values[place])
 
         with warnings.catch_warnings():
-            # It warns of any target that it might be meant to be maximized, and of rare choices.
+            # It warns that any custom target might have to be maximized, and of rare choices.
             warnings.simplefilter("ignore")
             raw = get_param_importances(study, evaluator=evaluator, target=loss, normalize=False)
         total = sum(raw.values())
@@ -54,10 +54,10 @@ def importances(search: PastSearch) -> dict[str, dict[str, float]]:
 
 
 def _study(search: PastSearch) -> optuna.Study:
-    """The trials as a study in memory: the one on disk is neither needed nor touched."""
+    """An in-memory study of the trials; the study on disk is not used."""
     dimensions = {each.key: each for each in parse_space(search.space).dimensions}
     level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it tells of the study
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # hides the message about the new study
     try:
         study = optuna.create_study(directions=list(search.goals.objectives.values()))
     finally:
@@ -66,7 +66,7 @@ def _study(search: PastSearch) -> optuna.Study:
     for trial in search.trials:
         for key, value in trial.point.items():
             seen[key][value] = None
-    # A dimension of the command line is in no space: it is a choice among what was seen.
+    # A dimension from the command line is not in the space: its values are those of the trials.
     distributions: dict[str, BaseDistribution] = {
         key: dimensions[key].values if key in dimensions else CategoricalDistribution(list(values))
         for key, values in seen.items()

@@ -1,4 +1,4 @@
-"""The inside of a search's worker: a warm process that runs one trial after the other."""
+"""The worker process of a search: runs one trial after the other."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PRELOAD = (
     "compress.pipeline",
     "compress.training.train",
     "compress.search.job",
-    "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper",  # Hydra looks at all of its plugins
+    "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper",  # Hydra imports all of its plugins
 )
 
 
@@ -39,11 +39,10 @@ class Setup:
     """What a worker needs to compose and run jobs.
 
     Attributes:
-        context: Hydra's, with its config loader.
-        config: as the sweep composed it.
-        task: what runs a composed config, with the `monitor` that watches; importable by its name.
-        preload: modules that every trial needs: the server that workers are forked from imports
-            them once.
+        context: Hydra's context, with its config loader.
+        config: config of the sweep.
+        task: runs a composed config with a `monitor`; importable by its name.
+        preload: modules that every trial needs, imported once by the server that forks workers.
     """
 
     context: HydraContext
@@ -54,12 +53,12 @@ class Setup:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended, beside what its record says.
+    """How a job ended, in addition to its record.
 
     Attributes:
-        error: what it raised; a job that could be composed has it in its record as well.
-        blame: whose fault that is, as far as it is known; see `compress.config.blame`.
-        stopped: whether it ended because it was asked to.
+        error: message of what it raised; also in the record if the config could be composed.
+        blame: config groups that caused the error; see `compress.config.blame`.
+        stopped: whether it ended at the driver's request.
     """
 
     error: str | None = None
@@ -74,10 +73,10 @@ def serve(connection: Connection, setup: Setup, place: int) -> None:
     Args:
         connection: to the driver.
         setup: how to compose and run them.
-        place: the worker's, from 0; says which GPU is its own.
+        place: index of the worker from 0; selects its GPU.
     """
-    # A group of its own, so that the driver can hold or kill it with all its children; and the
-    # terminal's Ctrl-C goes to the driver alone.
+    # A separate process group: the driver can pause or kill it with all its children, and the
+    # terminal's Ctrl-C reaches only the driver.
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(gpu_environment(place, os.environ))
@@ -86,20 +85,20 @@ def serve(connection: Connection, setup: Setup, place: int) -> None:
     JobRuntime.instance().set("name", setup.config.hydra.job.name)
     connection.send(("ready", None))
     try:
-        while (order := connection.recv()) is not None:
-            # Else a word for the trial before, which had ended already.
-            if isinstance(order, JobSpec):
-                connection.send(("done", _run(order, setup, connection)))
+        while (spec := connection.recv()) is not None:
+            # Anything else is a late message for the previous trial.
+            if isinstance(spec, JobSpec):
+                connection.send(("done", _run(spec, setup, connection)))
     except (EOFError, OSError):
         return
 
 
 def gpu_environment(place: int, environment: Mapping[str, str]) -> dict[str, str]:
-    """The setting that gives a worker one GPU where there are several; none otherwise.
+    """Environment that gives a worker one of several GPUs; empty for fewer than two.
 
     Args:
-        place: the worker's, from 0; several share a GPU if there are fewer of these.
-        environment: in which CUDA_VISIBLE_DEVICES may say which GPUs may be used.
+        place: index of the worker from 0; workers share GPUs if there are fewer GPUs.
+        environment: CUDA_VISIBLE_DEVICES in it limits the GPUs.
     """
     named = environment.get("CUDA_VISIBLE_DEVICES")
     if named is None:
@@ -114,7 +113,7 @@ def gpu_environment(place: int, environment: Mapping[str, str]) -> dict[str, str
 
 
 def _run(spec: JobSpec, setup: Setup, connection: Connection) -> Outcome:
-    """Runs a trial. What goes wrong in it is in its record."""
+    """Runs a trial. Its errors are also in its record."""
     reporter = Reporter(connection, spec)
     error: BaseException | None = None
     try:
@@ -133,7 +132,7 @@ def _run(spec: JobSpec, setup: Setup, connection: Connection) -> Outcome:
             )
         _ = done.return_value  # raises what the task raised
     except Stopped:
-        # The trial will be run again under another number: what it says of itself is no result.
+        # The trial will be run again under another number: its record is not a result.
         (folder / FILE).unlink(missing_ok=True)
         return Outcome(stopped=True)
     except BaseException as raised:
@@ -153,7 +152,7 @@ def _job_config(spec: JobSpec, setup: Setup) -> DictConfig:
 
 
 def _redirect_output(path: Path) -> None:
-    """Has all that the process prints go to a file: the terminal is the driver's."""
+    """Redirects the output of the process to a file: the terminal belongs to the driver."""
     sys.stdout.flush()
     sys.stderr.flush()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)

@@ -1,4 +1,4 @@
-"""When a search ends, and which models it leaves."""
+"""Limits of a search and of its trials."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pydantic.dataclasses import dataclass
 from compress.config.fields import Fraction
 from compress.config.settings import Settings
 
-# What `search.keep_artifacts` may be.
+# Values of `search.keep_artifacts`.
 ALL, FRONT = "all", "front"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyStopping(Settings):
-    """When to look at a model in training, and when to give it up.
+    """Early stopping of trials during training.
 
     Attributes:
-        after: share of a training's steps.
-        margin: a trial is given up if its score on the validation rows is then worse than what a
-            constraint asks for by more than this, in quality (see `compress.records.scores`): in
-            accuracy itself, in perplexity a share of it.
+        after: fraction of the training steps after which the model is evaluated.
+        margin: a trial is stopped if its validation score is then worse than a constraint by
+            more than this, in quality (see `compress.records.scores`): absolute for accuracy,
+            relative for perplexity.
     """
 
     after: Fraction
@@ -30,13 +30,13 @@ class EarlyStopping(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """When to stop before the budget of trials is used up; null for no such limit.
+    """Limits besides the budget of trials; None for no limit.
 
     Attributes:
-        hours: of drivers at work, over all restarts.
-        failures: trials that failed by their own fault.
-        trial_seconds: that one trial may take; time in which it is held does not count.
-        look: at models in training; with Hydra's launchers there is none.
+        hours: total time of all drivers, over all restarts.
+        failures: number of failed trials.
+        trial_seconds: time limit of one trial, pauses excluded.
+        look: early stopping during training; None with Hydra's launchers.
     """
 
     hours: float | None

@@ -1,4 +1,4 @@
-"""How a search goes, on the terminal: a line for each worker while it runs, one for each result."""
+"""Progress of a search on the terminal: one line per worker, and one per finished trial."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ REFRESH_SECONDS = 0.5
 
 @dataclass
 class LiveScreen:
-    """Lines that change in place; without a terminal, results alone.
+    """Live progress lines; without a terminal, only results are printed.
 
     Attributes:
-        front: for its size and hypervolume.
+        front: its size and hypervolume are shown.
     """
 
     console: Console
@@ -33,22 +33,22 @@ class LiveScreen:
     _drawn: float = 0.0
     _began: float = field(default_factory=time.monotonic)
     _done: int = 0
-    _words: str = ""
+    _summary_text: str = ""
 
     def __enter__(self) -> LiveScreen:
-        """Begins to draw."""
+        """Starts the live display."""
         if self.console.is_terminal:
             self._live = Live(console=self.console, auto_refresh=False, transient=True)
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leaves the results on the screen and takes the lines away."""
+        """Stops the live display; printed results stay."""
         if self._live is not None:
             self._live.stop()
 
     def update(self, driver: Driver) -> None:
-        """Draws the lines anew, not too often."""
+        """Redraws the lines, at most once per `REFRESH_SECONDS`."""
         now = time.monotonic()
         if self._live is None or now - self._drawn < REFRESH_SECONDS:
             return
@@ -56,21 +56,21 @@ class LiveScreen:
         lines = [Text(worker_line(worker)) for worker in driver.worker_pool.workers]
         self._live.update(Group(*lines, Text(self._summary(driver))), refresh=True)
 
-    def finished(self, taken: TakenTrial, words: str) -> None:
+    def print_result(self, taken: TakenTrial, words: str) -> None:
         """Prints a trial's result."""
         self._done += 1
-        self._words = ""
+        self._summary_text = ""
         point = " ".join(overrides_of(taken.point))
         line = f"[bold]{taken.number}[/] {plain(point)}: {plain(words)}"
         self.console.print(line, soft_wrap=True)
 
     def _summary(self, driver: Driver) -> str:
-        """Counts, the front and the time left; read from the study once after each result."""
-        if not self._words:
+        """Trial counts, front and time left; read from the study once after each result."""
+        if not self._summary_text:
             budget = driver.scheduler.trial_store.budget
             counts = driver.scheduler.trial_store.trial_counts()
             best = self.front.best(self.front.feasible())
-            self._words = (
+            self._summary_text = (
                 f"{counts.finished} of {budget} trials: {counts.complete} finished, "
                 f"{counts.infeasible} infeasible, {counts.failed} failed; "
                 f"front of {len(best)}, hypervolume {self.front.volume(best):.4f}"
@@ -78,19 +78,19 @@ class LiveScreen:
             left = budget - counts.finished
             if self._done and left > 0:
                 minutes = (time.monotonic() - self._began) / self._done * left / 60
-                self._words += f"; about {minutes:.0f} min left"
-        return self._words
+                self._summary_text += f"; about {minutes:.0f} min left"
+        return self._summary_text
 
 
 def worker_line(worker: Worker) -> str:
-    """What a worker does: "1: trial 7, student, step 120 of 428"."""
+    """Status line of a worker, such as "1: trial 7, student, step 120 of 428"."""
     if worker.taken is None:
         return f"{worker.place}: {'idle' if worker.ready else 'starting'}"
     words = f"{worker.place}: trial {worker.taken.number}, {worker.stage}"
     if worker.step is not None:
         words += f", step {worker.step[0]} of {worker.step[1]}"
-    if worker.held:
-        words += " (held while another one measures)"
+    if worker.paused:
+        words += " (paused while another worker measures)"
     elif worker.waits_to_measure:
-        words += " (waits to measure)"
+        words += " (waiting to measure)"
     return f"{words}, {worker.seconds:.0f} s"

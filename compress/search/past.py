@@ -1,4 +1,4 @@
-"""A search as the records of its trials tell it: its study may be gone, or in use by others."""
+"""A search read from the records of its trials; its study is not needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from compress.analysis.pareto import hypervolume, pareto_front
 from compress.config.errors import UserError
 from compress.records.schema import FILE, FinishedRun, read_record
 
-FRONT_FILE = "front.json"  # what a search keeps beside its trials
+FRONT_FILE = "front.json"  # in the folder of a search
 FIGURES = re.compile(r"\d(?:[\d,.]*\d)?(?:e[-+]?\d+)?")
 
 log = logging.getLogger(__name__)
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PastTrial:
-    """A trial that was finished.
+    """A finished trial.
 
     Attributes:
-        point: what differs between the trials, by key, as it stands on a command line. A key that
-            the trial lacks, as its choices have no such setting, is left out.
+        point: overrides that differ between the trials, by key. Keys that the trial lacks are left
+            out.
         values: its objectives, in order.
         feasible: whether it meets the constraints.
     """
@@ -45,13 +45,13 @@ class PastTrial:
 
 @dataclass(frozen=True)
 class PastSearch:
-    """All that the records of a search say.
+    """A search, as its records describe it.
 
     Attributes:
-        space: its dimensions as they were written; those given on the command line are not there.
-        trials: that were finished, by number; one at least.
-        reasons: why trials have no figures or may not be chosen, with how many; figures in a reason
-            are left out where they differ.
+        space: dimensions of the config; those given on the command line are missing.
+        trials: finished trials by number, at least one.
+        reasons: why trials have no figures or may not be chosen, with counts; reasons that differ
+            only in figures are merged.
     """
 
     name: str
@@ -62,15 +62,15 @@ class PastSearch:
 
     @property
     def keys(self) -> list[str]:
-        """What was searched: the keys of all points, in the order of the command lines."""
+        """Keys of all points, in the order of the command lines."""
         return list(dict.fromkeys(key for trial in self.trials for key in trial.point))
 
 
-def past_searches(runs: Iterable[tuple[Path, FinishedRun]]) -> Iterator[PastSearch]:
-    """The searches that runs are trials of.
+def past_searches(runs: Iterable[tuple[Path, RunRecord]]) -> Iterator[PastSearch]:
+    """The searches that runs belong to.
 
     Args:
-        runs: folder and record of each, all with figures. Those that are no trials are passed over.
+        runs: folder and record of each successful run. Runs that are not trials are skipped.
     """
     folders: dict[Path, list[tuple[Path, FinishedRun]]] = {}
     for folder, record in runs:
@@ -84,9 +84,9 @@ def past_searches(runs: Iterable[tuple[Path, FinishedRun]]) -> Iterator[PastSear
 
 
 def growth(search: PastSearch) -> list[float]:
-    """The hypervolume after each trial, in order; those that break a constraint add nothing.
+    """Hypervolume after each trial, in order; infeasible trials add nothing.
 
-    See `Goals.shares` for what it is the volume of.
+    See `Goals.shares` for its coordinates.
     """
     volume, found = 0.0, []
     front = np.empty((0, len(search.goals.objectives)))
@@ -102,13 +102,13 @@ def growth(search: PastSearch) -> list[float]:
 def _gain(
     front: Float[np.ndarray, "points objectives"], shares: Float[np.ndarray, " objectives"]
 ) -> float:
-    """What a point adds to a front's hypervolume: its box but for what the front has of it.
+    """Hypervolume that a point adds to a front: its box minus the part that the front covers.
 
-    Of the front's points, cut off at the point's box, few are left that no other one dominates
+    Of the front's points, clipped to the point's box, few are not dominated
     (While et al., "A fast way of calculating exact hypervolumes", 2012).
     """
-    cut = np.unique(np.minimum(front, shares), axis=0)
-    inside = cut[pareto_front(cut, ["higher"] * len(shares))]
+    clipped = np.unique(np.minimum(front, shares), axis=0)
+    inside = clipped[pareto_front(clipped, ["higher"] * len(shares))]
     return float(shares.prod()) - hypervolume(inside)
 
 
@@ -119,7 +119,7 @@ def _search(parent: Path, runs: Sequence[tuple[Path, FinishedRun]]) -> PastSearc
     try:
         goals = parse_goals(*(settings.get(key) for key in ("objectives", "constraints", "split")))
     except UserError as error:
-        log.warning("%s: what its search was after cannot be read: %s", parent, error)
+        log.warning("%s: cannot read the search's objectives: %s", parent, error)
         return None
     reasons = Counter(_reasons(parent, {folder for folder, _ in runs}))
     points = _points([record for _, record in runs])
@@ -139,8 +139,8 @@ def _search(parent: Path, runs: Sequence[tuple[Path, FinishedRun]]) -> PastSearc
     return PastSearch(name, goals, known, tuple(trials), _merged(reasons))
 
 
-def _points(records: Sequence[FinishedRun]) -> list[dict[str, str]]:
-    """Of each run, the overrides that are not the same in all."""
+def _points(records: Sequence[RunRecord]) -> list[dict[str, str]]:
+    """Overrides of each run that differ between the runs."""
     written = [
         {key.lstrip("+"): value for key, _, value in (o.partition("=") for o in each.overrides)}
         for each in records
@@ -150,8 +150,9 @@ def _points(records: Sequence[FinishedRun]) -> list[dict[str, str]]:
     return [{key: each[key] for key in differing if key in each} for each in written]
 
 
-def _missing_figures(goals: Goals, record: FinishedRun) -> str:
-    """Why a run with figures has no objectives; "" if it has all."""
+def _missing_figures(goals: Goals, record: RunRecord) -> str:
+    """Why a run lacks objectives; "" if it has all of them."""
+    assert record.metrics is not None, "only records whose status is ok are trials here"
     if goals.split == "validation" and record.metrics.validation is None:
         return "not scored on the validation rows"
     values = zip(goals.objectives, goals.values(record), strict=True)
@@ -160,7 +161,7 @@ def _missing_figures(goals: Goals, record: FinishedRun) -> str:
 
 
 def _reasons(parent: Path, known: set[Path]) -> Iterator[str]:
-    """Of every trial's record that is not known, why it has no figures."""
+    """Why each trial without figures has none."""
     for path in parent.glob(f"*/{FILE}"):
         if path.parent in known or not path.parent.name.isdecimal():
             continue
@@ -169,13 +170,13 @@ def _reasons(parent: Path, known: set[Path]) -> Iterator[str]:
         except UserError:
             yield "its record cannot be read"
             continue
-        # One that is ok was made on another machine: another section tells of it.
+        # A successful one is from another machine, which another section reports.
         if record.status != "ok":
-            yield f"{record.status}: {record.error}"
+            yield f"{record.status}: {record.error or 'no reason recorded'}"
 
 
 def _merged(reasons: Mapping[str, int]) -> dict[str, int]:
-    """Reasons that are equal but for figures as one, the most frequent first."""
+    """Reasons merged where they differ only in figures, the most frequent first."""
     alike: dict[str, list[str]] = {}
     for reason in reasons:
         alike.setdefault(FIGURES.sub("…", reason), []).append(reason)

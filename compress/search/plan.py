@@ -1,4 +1,4 @@
-"""The settings of a search, read and checked: what is searched, and how."""
+"""The settings of a search, read and checked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from compress.search.space import Space
 from compress.store.folder_locks import HOW
 from compress.system.processes import physical_cores
 
-# What is searched; the rest of `search` says how.
+# Keys of `search` that define the plan; the others are `SearchSettings`.
 WHAT = {"space", "objectives", "constraints", "split"}
 
 
@@ -33,14 +33,14 @@ class SearchSettings(Settings):
     """How a search is run.
 
     Attributes:
-        name: of the study and of the search's folder.
+        name: name of the study and of the search's folder.
         workers: trials that run side by side.
         storage: sqlite or journal for a file in the folder, or a database's URL.
-        sampler: one of Optuna's, by name, with a seed and options.
+        sampler: Optuna sampler, by name, with a seed and options.
         seed_points: points to run first, each a mapping of dimensions to values.
         trial_timeout: seconds that a trial may take; null for no limit.
-        early_stopping: at models in the middle of their training; null for none.
-        keep_artifacts: front for the models of the best trials alone, or all.
+        early_stopping: check of models during training; null for none.
+        keep_artifacts: "front" keeps only the models of the best trials, "all" keeps every model.
     """
 
     name: str
@@ -56,7 +56,7 @@ class SearchSettings(Settings):
         """Checks the values.
 
         Raises:
-            ConfigError: one is outside what it may be.
+            ConfigError: a value is out of range.
         """
         super().__post_init__()
         self.sampler.make()
@@ -64,11 +64,11 @@ class SearchSettings(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is searched.
+    """The space, the goals and the fixed overrides of a search.
 
     Attributes:
-        fixed: the overrides of every job.
-        definition: all that makes two searches the same one, in words.
+        fixed: overrides of every job.
+        definition: texts by key that must be equal when a search is resumed.
     """
 
     space: Space
@@ -78,10 +78,10 @@ class Plan:
 
 
 def read_settings(config: DictConfig) -> SearchSettings:
-    """The settings in `search` of how it is run.
+    """Reads `SearchSettings` from the config.
 
     Raises:
-        ConfigError: one is missing, unknown or wrong.
+        ConfigError: a setting is missing, unknown or wrong.
     """
     search = _search(config)
     names = {field.name for field in dataclasses.fields(SearchSettings)}
@@ -89,7 +89,7 @@ def read_settings(config: DictConfig) -> SearchSettings:
     missing = sorted(names - search.keys())
     if unknown or missing:
         words = [f"lacks {', '.join(missing)}"] if missing else []
-        words += [f"has {', '.join(unknown)}, which it cannot have"] if unknown else []
+        words += [f"has no setting {', '.join(unknown)}"] if unknown else []
         raise ConfigError(f"search {' and '.join(words)}")
     sampler = search["sampler"]
     if not isinstance(sampler, dict) or set(sampler) != {"name", "seed", "options"}:
@@ -105,10 +105,10 @@ def read_settings(config: DictConfig) -> SearchSettings:
 
 
 def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> Plan:
-    """Reads the space, the goals, and what every job has in common.
+    """Reads the space, the goals and the overrides of every job.
 
     Raises:
-        ConfigError: something is wrong with them.
+        ConfigError: one of them is invalid.
     """
     search = _search(config)
     entries: dict[str, Any] = dict(search.get("space") or {})
@@ -118,7 +118,7 @@ def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str
         if override.is_sweep_override():
             entries[key] = line.partition("=")[2]
         elif key in entries or ("." in key and key.partition(".")[0] in entries):
-            # As a choice of one, so that what depends on it, or it on its group, goes on doing so.
+            # As a choice of one value, so that conditions on it still work.
             entries[key] = f"choice({line.partition('=')[2]})"
         elif not key.startswith("search."):
             fixed.append(line)
@@ -137,16 +137,16 @@ def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str
 
 
 def _choices(config: DictConfig) -> dict[str, str]:
-    """The choice of each group that says what is searched, not how."""
+    """Choice of each group that belongs to the search's definition."""
     choices = OmegaConf.select(config, "hydra.runtime.choices") or {}
     named = {str(group): str(name) for group, name in choices.items()}
     return {k: v for k, v in named.items() if not {"/", "@"} & set(k) and k not in HOW}
 
 
 def thread_share(config: DictConfig, workers: int) -> tuple[str, ...]:
-    """The override that splits the threads for training between workers; none for a single one.
+    """Override that splits the training threads between workers; empty for one worker.
 
-    Models are timed with all threads, as without a search: the other workers are held meanwhile.
+    Models are timed with all threads, as without a search: the other workers are paused meanwhile.
     """
     device = config.device
     if workers == 1 or device.get("training_threads", 1) is not None:

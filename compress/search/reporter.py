@@ -1,4 +1,4 @@
-"""What a search's worker says to its driver while a trial runs, and hears from it."""
+"""Messages between a search's worker and its driver while a trial runs."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from compress.records.scores import SCORES
 from compress.search.limits import EarlyStopping
 
 ORPHANED = 1  # the exit code of a worker whose driver is gone
-TRAINING_STAGES = ("student", "pruner")  # the stages in which an early look says something
+TRAINING_STAGES = ("student", "pruner")  # the stages whose models are evaluated for early stopping
 STEP_SECONDS = 0.2  # between two reports of steps
 
 
 @dataclass(frozen=True)
 class JobSpec:
-    """A trial to run.
+    """The job spec of a trial.
 
     Attributes:
-        number: the trial's, and its folder's name.
-        overrides: what the job is composed of.
-        constraints: that a forecast can break.
-        baseline: its figures by metric, as far as they are known by now.
-        look: at models in training; null for none.
+        number: of the trial; names its folder.
+        overrides: Hydra overrides of the job.
+        constraints: checked before and during the run.
+        baseline: known figures of the baseline by metric.
+        look: early stopping during training; None for none.
     """
 
     number: int
@@ -41,33 +41,33 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a trial was not finished, and how far it would have been beyond which constraints."""
+    """Why a trial was stopped early, and by how much it would exceed each constraint."""
 
     reason: str
     excesses: Mapping[str, float]
 
 
 class Reporter(Monitor):
-    """Tells the driver of a run, and asks it for quiet.
+    """Reports the progress of a run to the driver, and asks it to pause other workers.
 
-    Once the driver is gone, this process ends on the spot, as if it had been killed with it: nobody
-    waits for the trial, and a record that the connection broke would pass for how it ended.
+    If the driver is gone, this process exits at once: the trial is abandoned, and a record of the
+    broken connection would be mistaken for the result of the trial.
     """
 
     def __init__(self, connection: Connection, spec: JobSpec) -> None:
-        """Reports on one trial."""
+        """Creates the reporter of one trial."""
         self._connection, self._spec = connection, spec
         self._reported = 0.0
         self._stage, self._seen = "", False
         self.rejection: Rejection | None = None
 
     def forecast(self, forecast: Callable[[], Forecast]) -> None:
-        """Rejects what is sure to break a constraint."""
+        """Stops a trial whose model is certain to break a constraint."""
         broken: dict[str, float] = {}
         words = []
         foreseen = None
         for each in self._spec.constraints:
-            # A bound from above is broken for sure by what the model has at least.
+            # An upper bound is broken for certain if the model's least figure exceeds it.
             figure = METRICS[each.metric].foreseen if each.metric in METRICS else None
             if each.least or figure is None or not self._is_bound_known(each):
                 continue
@@ -80,21 +80,21 @@ class Reporter(Monitor):
         self._reject(broken, "; ".join(words))
 
     def stage(self, name: str) -> None:
-        """Reports it, and ends the run if the driver wants that."""
+        """Reports the stage, and stops the run if the driver asks for it."""
         self._stage, self._seen = name, False
         self._send("stage", name)
         while self._connection.poll():
             self._obey(self._receive())
 
     def step(self, done: int, steps: int) -> None:
-        """Reports it now and then."""
+        """Reports the training step, at most once per `STEP_SECONDS`."""
         now = time.monotonic()
         if now - self._reported > STEP_SECONDS or done == steps:
             self._reported = now
             self._send("step", (done, steps))
 
     def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
-        """Ends a trial whose score is too far from what is asked for; looks once a stage."""
+        """Stops a trial whose score is too far from a constraint; checks once per stage."""
         asked = self._spec.look
         if (
             asked is None
@@ -114,7 +114,7 @@ class Reporter(Monitor):
         found = scores()
         broken: dict[str, float] = {}
         words = []
-        # A score that is not taken in training is evaluated at the end alone.
+        # A score that is not computed during training is checked only at the end.
         for each in (each for each in bounds if each.metric in found):
             baseline, value = self._spec.baseline.get(each.metric, 0.0), found[each.metric]
             if each.excess(_improved(each.metric, value, asked.margin), baseline) > 0:
@@ -125,10 +125,10 @@ class Reporter(Monitor):
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """Waits until the driver holds the other workers."""
+        """Waits until the driver has paused the other workers."""
         self._send("quiet")
-        while (word := self._receive()) != "go":
-            self._obey(word)
+        while (message := self._receive()) != "go":
+            self._obey(message)
         try:
             yield
         finally:
@@ -147,22 +147,22 @@ class Reporter(Monitor):
             os._exit(ORPHANED)
 
     def _is_bound_known(self, bound: Constraint) -> bool:
-        """Whether it is known by now what the bound is."""
+        """Whether the bound's value is known, if it depends on the baseline."""
         return not bound.factor or bound.metric in self._spec.baseline
 
     def _reject(self, broken: Mapping[str, float], reason: str) -> None:
-        """Ends the run if a bound is broken."""
+        """Stops the run if a bound is broken."""
         if broken:
             self.rejection = Rejection(reason, broken)
             raise Rejected(reason, broken)
 
-    def _obey(self, word: object) -> None:
-        if word == "stop":
+    def _obey(self, message: object) -> None:
+        if message == "stop":
             raise Stopped
 
 
 def _bounds_score(bound: Constraint) -> bool:
-    """Whether it says how bad a score may be."""
+    """Whether a constraint limits how bad a score may be."""
     kind = SCORES.get(bound.metric)
     if kind is None:
         return bound.metric == QUALITY and bound.least

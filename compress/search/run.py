@@ -39,14 +39,14 @@ MAX_REASONS = 5  # at the end of a search
 
 @dataclass(frozen=True)
 class Search:
-    """All that a search depends on.
+    """The inputs of a search.
 
     Attributes:
         budget: trials in all.
         folder: where the trials' folders go.
         setup: what a worker needs.
-        threads: overrides that split them between workers.
-        launcher: of Hydra, if that is to run the trials; null for workers of our own.
+        threads: overrides that split the threads between workers.
+        launcher: Hydra's, if it runs the trials; None for the search's own workers.
     """
 
     plan: Plan
@@ -60,17 +60,17 @@ class Search:
 
 
 def run_search(search: Search) -> None:
-    """Runs the search, or resumes it.
+    """Runs or resumes a search.
 
     Raises:
-        UserError: it cannot be begun, or its study cannot be written any more.
-        SystemExit: it ended before its budget was used up; says how to carry on.
+        UserError: the search cannot start, or its study cannot be written any more.
+        SystemExit: the search ended before its budget was used up; names how to resume it.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = Console()
     try:
         search.folder.mkdir(parents=True, exist_ok=True)
-        with _trial_store(search) as trial_store:
+        with _open_trial_store(search) as trial_store:
             front = Front(
                 trial_store, search.plan.goals, search.folder, search.settings.keep_artifacts
             )
@@ -81,27 +81,27 @@ def run_search(search: Search) -> None:
     except BROKEN as error:
         reason = scrub(" ".join(str(error).split()))
         raise UserError(
-            f"the search cannot go on: {reason}. Nothing that was finished is lost: the same "
-            "command carries on"
+            f"the search cannot continue: {reason}. Finished trials are saved: the same "
+            "command resumes it"
         ) from error
     if stopped:
         raise SystemExit(f"stopped: {stopped}. The same command resumes {search.folder}")
 
 
 @contextmanager
-def _trial_store(search: Search) -> Iterator[TrialStore]:
-    """The study, with this process as one of its drivers for as long as the block lasts."""
+def _open_trial_store(search: Search) -> Iterator[TrialStore]:
+    """The study, with this process as one of its drivers inside the block."""
     trial_store = open_trial_store(search)
     try:
         yield trial_store
     finally:
-        # A study that cannot be written has output so already.
+        # An unwritable study has been reported already.
         with suppress(*BROKEN):
             trial_store.leave()
 
 
 def open_trial_store(search: Search) -> TrialStore:
-    """The study, made or found, with this process as one of its drivers."""
+    """The study, created or loaded, with this process as one of its drivers."""
     plan, settings = search.plan, search.settings
     storage = open_storage(settings.storage, search.folder)
     sampler = settings.sampler.make()
@@ -130,8 +130,8 @@ def _check_new(folder: Path) -> None:
     """
     if any(path.parent.name.isdecimal() for path in folder.glob(f"*/{FILE}")):
         raise UserError(
-            f"{folder} holds trials of a study that is gone or has another name; give the search "
-            "another name or folder (search.name, hydra.sweep.dir)"
+            f"{folder} holds trials of a study that was deleted or renamed; choose "
+            "another search.name or hydra.sweep.dir"
         )
 
 
@@ -140,7 +140,7 @@ def _drive(search: Search, trial_store: TrialStore, front: Front, console: Conso
     plan, workers = search.plan, search.settings.workers
     screen = LiveScreen(console, front)
     scheduler = Scheduler(
-        trial_store, plan.goals, search.limits, search.folder, screen.finished, front.update
+        trial_store, plan.goals, search.limits, search.folder, screen.print_result, front
     )
     try:
         if search.launcher is not None:
@@ -155,7 +155,7 @@ def _drive(search: Search, trial_store: TrialStore, front: Front, console: Conso
 
 
 def summary_lines(front: Front) -> Iterator[str]:
-    """What was found: the front's size, and the picks with how to have them."""
+    """Summary of a search: trial counts, reasons of failures, and the picks."""
     found = front.feasible()
     best = front.best(found)
     counts = front.trial_store.trial_counts()
@@ -170,7 +170,7 @@ def summary_lines(front: Front) -> Iterator[str]:
         yield f"and {len(reasons) - MAX_REASONS} other reasons, in each trial's metrics.json"
     if counts.failed and not counts.complete + counts.infeasible:
         yield (
-            "No trial has finished. Failed trials count: for more of them raise "
-            "hydra.sweeper.n_trials, or give the search another search.name"
+            "No trial has finished. Failed trials use up the budget: raise "
+            "hydra.sweeper.n_trials or choose another search.name"
         )
     yield from front.pick_lines(found)

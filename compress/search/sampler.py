@@ -1,8 +1,8 @@
-"""Which of Optuna's samplers draws the points, seeded so that restarts and drivers differ.
+"""Optuna's samplers, seeded per trial so that restarts and drivers differ.
 
-A seeded sampler begins with the same points in every process. Here each trial's draw starts from a
-seed of its own, made of the search's seed and the trial's number: a restart goes on where the study
-stands, and two drivers of one study draw different points.
+A seeded sampler starts with the same points in every process. Here each trial has its own seed,
+derived from the search's seed and the trial's number: a restart continues where the study stands,
+and two drivers of one study draw different points.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from compress.search.space import Point
 GRID = "grid"
 SEEDS = 2**31
 
-# multivariate and group: settings that depend on each other are drawn together, each branch of a
-# conditional space by itself. constant_liar: a point that is running counts as a bad one, so that
-# workers keep apart.
+# multivariate and group: dependent settings are drawn together, separately for each branch of a
+# conditional space. constant_liar: a running point counts as a bad one, so that workers draw
+# different points.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "tpe": {"multivariate": True, "group": True, "constant_liar": True},
     # QMC's points follow from one sequence that all trials share, whoever draws them.
@@ -44,30 +44,30 @@ SAMPLERS: Mapping[str, Callable[..., BaseSampler]] = {
     "gp": optuna.samplers.GPSampler,
     "random": optuna.samplers.RandomSampler,
     "qmc": optuna.samplers.QMCSampler,
-    # The trial store hands out every point of the space in turn; there is nothing left to draw.
+    # The trial store enumerates the points of the space; the sampler is not asked for any.
     GRID: optuna.samplers.RandomSampler,
 }
 SHARED_SEED = ("qmc",)
 
 
 class PerTrialSampler(BaseSampler):
-    """Another sampler, made anew for each trial with a seed of the trial's own."""
+    """Wraps a sampler that is created for each trial with the trial's own seed."""
 
     def __init__(self, make: Callable[[int], BaseSampler], seed: int, shared_seed: bool) -> None:
-        """Notes how to make it.
+        """Creates the wrapper.
 
         Args:
-            make: a sampler with a seed.
-            seed: of the search.
+            make: creates a sampler from a seed.
+            seed: seed of the search.
             shared_seed: whether every trial's sampler must have the search's seed.
         """
-        self._make, self._seed, self._one_seed = make, seed, shared_seed
+        self._make, self._seed, self._shared_seed = make, seed, shared_seed
         self._inner = make(seed)
         self._fixed: Point | None = None
 
     @contextmanager
     def fixed(self, point: Point | None) -> Iterator[None]:
-        """Within it, trials get a given point; None to draw."""
+        """Fixes the point of trials created inside the block; None to draw it."""
         self._fixed = point
         try:
             yield
@@ -75,17 +75,17 @@ class PerTrialSampler(BaseSampler):
             self._fixed = None
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Makes the trial's sampler."""
+        """Creates the trial's sampler."""
         text = f"{self._seed}/{trial.number}"
         digest = hashlib.sha256(text.encode()).digest()
         own = int.from_bytes(digest[:8], "big") % SEEDS
-        self._inner = self._make(self._seed if self._one_seed else own)
+        self._inner = self._make(self._seed if self._shared_seed else own)
         self._inner.before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """The other sampler's; nothing if the point is given."""
+        """That of the wrapped sampler; empty if the point is fixed."""
         if self._fixed is not None:
             return {}
         return self._inner.infer_relative_search_space(study, trial)
@@ -93,7 +93,7 @@ class PerTrialSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The other sampler's; nothing if the point is given."""
+        """That of the wrapped sampler; empty if the point is fixed."""
         if self._fixed is not None:
             return {}
         return self._inner.sample_relative(study, trial, search_space)
@@ -105,7 +105,7 @@ class PerTrialSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """The other sampler's, or what is given."""
+        """Value of the wrapped sampler, or of the fixed point."""
         if self._fixed is not None:
             return self._fixed[param_name]
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
@@ -117,17 +117,17 @@ class PerTrialSampler(BaseSampler):
         state: TrialState,
         values: Sequence[float] | None,
     ) -> None:
-        """The other sampler's."""
+        """Delegates to the wrapped sampler."""
         self._inner.after_trial(study, trial, state, values)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerSettings(Settings):
-    """One of Optuna's samplers.
+    """An Optuna sampler.
 
     Attributes:
-        name: a key of `SAMPLERS`.
-        seed: of the search.
+        name: key of `SAMPLERS`.
+        seed: seed of the search.
         options: further arguments of Optuna's class.
     """
 
@@ -136,10 +136,10 @@ class SamplerSettings(Settings):
     options: dict[str, str | int | float | bool | None]
 
     def make(self) -> PerTrialSampler:
-        """The sampler.
+        """Creates the sampler.
 
         Raises:
-            ConfigError: there is no such sampler or option, or an option has a wrong value.
+            ConfigError: the sampler or an option does not exist, or an option is invalid.
         """
         check_seed("search.sampler.seed", self.seed)
         if self.name not in SAMPLERS:

@@ -1,4 +1,4 @@
-"""What becomes of trials: which one is next, what its run has left, and when there are enough."""
+"""The scheduler of a search: takes the next trial, ends it from its record, checks the limits."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from compress.analysis.goals import Goals
 from compress.config.blame import Blame
 from compress.config.errors import UserError
 from compress.records.schema import FILE, RunRecord, read_record
+from compress.search.front import Front
 from compress.search.job import OUTPUT
 from compress.search.limits import Limits
 from compress.search.reporter import Rejection
@@ -26,41 +27,41 @@ from compress.store.run_folder import RUN, is_marked
 
 log = logging.getLogger(__name__)
 
-RECOVER_SECONDS = 15.0  # between two looks for trials whose driver has died
+RECOVER_SECONDS = 15.0  # between two checks for trials whose driver died
 
 
 class Interrupted(Exception):
-    """The search was asked to end before its budget was used up; it can be carried on."""
+    """The search ended before its budget was used up; it can be resumed."""
 
 
 @dataclass
 class Scheduler:
-    """Starts and ends the trials of one driver.
+    """Takes and ends the trials of one driver.
 
     Attributes:
         folder: of the search; each trial has a folder below it, named by its number.
-        report: receives each trial that has ended, and a line about it.
-        update_front: called after every trial that has ended.
-        baseline: its figures by metric, once a run has measured them.
+        print_result: prints one line for a trial that has ended.
+        front: is updated after each trial.
+        baseline: figures of the baseline by metric, once a run has measured them.
     """
 
     trial_store: TrialStore
     goals: Goals
     limits: Limits
     folder: Path
-    report: Callable[[TakenTrial, str], None]
-    update_front: Callable[[], None]
+    print_result: Callable[[TakenTrial, str], None]
+    front: Front
     baseline: dict[str, float] = field(default_factory=dict)
     _last_recovery: float | None = None
 
     def next(self) -> TakenTrial | None:
-        """A trial to run; None if there is none now. What was run already is concluded first."""
+        """The next trial to run; None if none is free. Trials with a record are ended first."""
         while (taken := self.trial_store.take()) is not None:
             folders = (self.folder / str(number) for number in taken.before)
             found = ((_left(folder), folder) for folder in folders)
-            records = ((r, folder) for r, folder in found if not isinstance(r, str))
-            # What failed by a setting of all trials may have been mended since.
-            made = next((each for each in records if not self._failed_for_all(each[0])), None)
+            records = ((r, folder) for r, folder in found if isinstance(r, RunRecord))
+            # A failure shared by all trials may have been fixed since.
+            made = next((each for each in records if not self._is_shared(each[0].blame)), None)
             if made is None:
                 self._check_new(taken)
                 return taken
@@ -74,19 +75,19 @@ class Scheduler:
         rejection: Rejection | None = None,
         blame: Blame = (),
     ) -> bool:
-        """Ends a trial whose run is over.
+        """Ends a trial after its run.
 
         Args:
             taken: the trial.
-            error: what is known of it beside its record.
-            rejection: why it was not finished.
-            blame: whose fault the error is.
+            error: message of the run, used if it has no record.
+            rejection: why the run was stopped early, if it was.
+            blame: config groups that caused the error.
 
         Returns:
-            Whether the run went as it should.
+            Whether the run succeeded.
 
         Raises:
-            UserError: every trial would fail like this one, which does not count.
+            UserError: every trial would fail like this one; the trial is released.
         """
         folder = self.folder / str(taken.number)
         if rejection is not None:
@@ -94,36 +95,36 @@ class Scheduler:
             self._report(taken, f"infeasible: {rejection.reason}")
             return True
         left = _left(folder)
-        if not isinstance(left, str):
+        if isinstance(left, RunRecord):
             self._finish_trial(taken, left, folder)
             return left.status == "ok"
         self._handle_failure(taken, error or left, blame)
         return False
 
     def fail(self, taken: TakenTrial, reason: str) -> None:
-        """Ends a trial by its own fault."""
+        """Marks a trial as failed."""
         self.trial_store.fail(taken, reason)
         self._report(taken, f"failed: {reason}")
 
     def release(self, taken: TakenTrial) -> None:
-        """Puts a trial back; what it left is of no use but for the stage cache."""
+        """Releases a trial so that its point runs again, and deletes its folder."""
         self.trial_store.release(taken)
         folder = self.folder / str(taken.number)
         if is_marked(folder, RUN):
             shutil.rmtree(folder, ignore_errors=True)
 
     def maintain(self) -> None:
-        """Says that the driver is alive, and now and then looks for trials that were lost."""
+        """Sends a heartbeat and periodically recovers abandoned trials."""
         self.trial_store.send_heartbeat()
         now = time.monotonic()
         if self._last_recovery is not None and now - self._last_recovery < RECOVER_SECONDS:
             return
         self._last_recovery = now
         for number in self.trial_store.recover():
-            log.info("trial %d: its driver has died; its point is run again", number)
+            log.info("trial %d: its driver died; its point is run again", number)
 
     def limit(self) -> str:
-        """Which limit was reached, in words; "" if none was."""
+        """Message naming the limit that was reached; "" if none was."""
         limits = self.limits
         if limits.hours is not None and self.trial_store.hours() > limits.hours:
             return f"hydra.sweeper.max_hours={limits.hours:g} have passed"
@@ -132,28 +133,28 @@ class Scheduler:
         return ""
 
     def waits(self) -> bool:
-        """Whether trials are left that others run, and may lose, or that wait to be run."""
+        """Whether other drivers run trials that may be abandoned, or points wait to run again."""
         counts = self.trial_store.trial_counts()
-        return counts.running + counts.lost > 0 and counts.finished < self.trial_store.budget
+        return counts.running + counts.abandoned > 0 and counts.finished < self.trial_store.budget
 
     def _check_new(self, taken: TakenTrial) -> None:
-        """Puts a trial back whose folder is there already, and ends the search.
+        """Releases a trial whose folder already exists, and ends the search.
 
         Raises:
-            UserError: so it was. Its content must not count as the trial's.
+            UserError: the folder exists; its content is not the trial's.
         """
         folder = self.folder / str(taken.number)
         if folder.exists() or folder.is_symlink():
             self.trial_store.release(taken)
             raise UserError(
-                f"{folder} is there before trial {taken.number} has begun: it is of another study; "
-                "give the search another name or folder (search.name, hydra.sweep.dir)"
+                f"{folder} exists before trial {taken.number} has started: it belongs to another "
+                "study; choose another search.name or hydra.sweep.dir"
             )
 
     def _finish_trial(self, taken: TakenTrial, record: RunRecord, folder: Path) -> None:
         """Ends a trial with the record of its run."""
         if record.status != "ok":
-            self._handle_failure(taken, record.error, record.blame)
+            self._handle_failure(taken, record.error or record.status, record.blame)
             return
         values = dict(zip(self.goals.objectives, self.goals.values(record), strict=True))
         unknown = [name for name, value in values.items() if value != value]
@@ -167,7 +168,7 @@ class Scheduler:
         self._report(taken, f"{words}{' but not ' if broken else ''}{', '.join(broken)}")
 
     def _handle_failure(self, taken: TakenTrial, reason: str, blame: Blame) -> None:
-        """Ends a trial that failed; and all others, where they would fail like it."""
+        """Marks a trial as failed; ends the search where every trial would fail the same way."""
         if self._is_shared(blame):
             self.release(taken)
             raise UserError(f"every trial would fail as trial {taken.number} did: {reason}")
@@ -177,25 +178,25 @@ class Scheduler:
         return record.status != "ok" and self._is_shared(record.blame)
 
     def _is_shared(self, blame: Blame) -> bool:
-        """Whether it is the fault of settings alone that are the same in all trials."""
+        """Whether the failure comes only from settings that are the same in all trials."""
         swept = {each.key.partition(".")[0] for each in self.trial_store.space.dimensions}
         return any(groups and swept.isdisjoint(groups) for groups in blame)
 
     def _report(self, taken: TakenTrial, words: str) -> None:
-        self.report(taken, words)
-        self.update_front()
+        self.print_result(taken, words)
+        self.front.update()
 
 
 class Interrupts:
-    """Counts Ctrl-C and SIGTERM, while it is entered, instead of the program dying of them."""
+    """Counts SIGINT and SIGTERM instead of ending the program."""
 
     def __init__(self, words: str) -> None:
-        """Notes what to tell the user at the first one."""
+        """Stores the message that is printed at the first signal."""
         self.count, self._words = 0, words
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Within it, they are counted."""
+        """Counts signals inside the block."""
         signals = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self._count) for number in signals}
         try:
@@ -212,10 +213,10 @@ class Interrupts:
 
 
 def _left(folder: Path) -> RunRecord | str:
-    """The record that a run left; or why there is none."""
+    """The record that a run wrote, or why there is none."""
     if not os.path.lexists(folder / FILE):
         printed = folder / OUTPUT
-        return "its run left no record" + (f"; see {printed}" if printed.is_file() else "")
+        return "its run wrote no record" + (f"; see {printed}" if printed.is_file() else "")
     try:
         return read_record(folder / FILE)
     except UserError as error:

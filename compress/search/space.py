@@ -1,4 +1,4 @@
-"""The space of a search: its dimensions, the conditions under which they are set, its points."""
+"""The space of a search: dimensions, their conditions, and points."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from optuna.samplers import RandomSampler
 from compress.config.errors import ConfigError
 
 Value: TypeAlias = str | int | float
-# What the active dimensions are set to. A choice is the text of an override.
+# Values of the active dimensions. A choice is the text of an override.
 Point: TypeAlias = Mapping[str, Value]
 
-SIGNIFICANT_DIGITS = 12  # steps add up to 0.30000000000000004
+SIGNIFICANT_DIGITS = 12  # hides rounding errors such as 0.30000000000000004
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One thing that the search decides.
+    """One dimension of the search space.
 
     Attributes:
         key: a config group, or a setting by its dotted name.
-        values: what it may be.
-        when: it is set only if each of these earlier dimensions has one of the values.
+        values: distribution of its values.
+        when: it is active only if each of these earlier dimensions has one of the values.
     """
 
     key: str
@@ -42,14 +42,14 @@ class Dimension:
     when: Mapping[str, tuple[str, ...]]
 
     def active(self, point: Point) -> bool:
-        """Whether it is set, given the dimensions before it."""
+        """Whether it is active, given the values of the dimensions before it."""
         return all(str(point.get(key)) in allowed for key, allowed in self.when.items())
 
     def read(self, written: Any) -> Value:
-        """A value that was written down, in the type that the dimension draws, checked.
+        """Parses and checks a value.
 
         Raises:
-            ConfigError: the dimension does not have it.
+            ConfigError: the value is outside the dimension.
         """
         try:
             match self.values:
@@ -65,7 +65,7 @@ class Dimension:
         return value
 
     def suggest(self, trial: Trial) -> Value:
-        """Has Optuna draw it."""
+        """Value suggested by an Optuna trial."""
         match self.values:
             case CategoricalDistribution(choices=choices):
                 return str(trial.suggest_categorical(self.key, choices))
@@ -76,7 +76,7 @@ class Dimension:
         raise AssertionError(self.values)
 
     def every_value(self) -> list[Value] | None:
-        """All that it may be; None if there is no end of them."""
+        """All values; None if there are infinitely many."""
         match self.values:
             case CategoricalDistribution(choices=choices):
                 return [str(choice) for choice in choices]
@@ -97,25 +97,25 @@ class Dimension:
                     every is None or any(math.isclose(float(value), float(v)) for v in every)
                 )
         if not held:
-            raise ConfigError(f"{self.key}={value} is outside of {describe_values(self.values)}")
+            raise ConfigError(f"{self.key}={value} must be in {describe_values(self.values)}")
 
 
 @dataclass(frozen=True)
 class Space:
-    """All dimensions; one comes after those that its condition names."""
+    """The dimensions, each after those that its condition names."""
 
     dimensions: tuple[Dimension, ...]
 
     def draw(self, trial: Trial) -> Point:
-        """A point, by Optuna's sampler or as it was enqueued."""
+        """Point suggested by an Optuna trial."""
         return self._build(lambda dimension: dimension.suggest(trial))
 
     def random(self, seed: int) -> Point:
-        """A point with a random value in every dimension."""
+        """Point with a random value in every active dimension."""
         return self.draw(optuna.create_study(sampler=RandomSampler(seed)).ask())
 
     def parse_point(self, values: Mapping[str, Any]) -> Point:
-        """The point with these values, checked.
+        """Parses and checks a point.
 
         Raises:
             ConfigError: an active dimension is missing, or one is given that is not active.
@@ -129,13 +129,13 @@ class Space:
         point = self._build(given)
         if unused := sorted(values.keys() - point.keys()):
             raise ConfigError(
-                f"the point {dict(values)} sets {', '.join(unused)}, which it cannot have: "
+                f"the point {dict(values)} sets {', '.join(unused)}, not active there; "
                 f"dimensions are {', '.join(each.key for each in self.dimensions)}"
             )
         return point
 
     def points(self) -> Iterator[Point] | None:
-        """Every point there is, in a fixed order; None if there is no end of them."""
+        """All points in a fixed order; None if there are infinitely many."""
         every = [dimension.every_value() for dimension in self.dimensions]
         return None if None in every else self._enumerate({}, self.dimensions)
 
@@ -158,7 +158,7 @@ class Space:
         return point
 
     def describe(self) -> dict[str, str]:
-        """Every dimension in words, to tell two spaces apart."""
+        """Text of every dimension by key; equal for equal spaces."""
         words = {}
         for dimension in self.dimensions:
             conditions = [f"{key} in {', '.join(of)}" for key, of in dimension.when.items()]
@@ -167,40 +167,40 @@ class Space:
         return words
 
     def restricted(self, has_key: Callable[[str, str, str], bool]) -> Space:
-        """The space in which no setting is given to a choice that lacks it.
+        """The space restricted so that a setting is active only for choices that have it.
 
         Args:
-            has_key: of a group, one of its choices and a key, whether the choice has that.
+            has_key: whether a choice of a group has a key, from (group, choice, key).
 
         Raises:
-            ConfigError: no choice has a key, or a condition names one that has not.
+            ConfigError: no choice has a key, or a condition names a choice without it.
         """
         groups = {each.key: each for each in self.dimensions if "." not in each.key}
-        return Space(tuple(_bound(each, groups, has_key) for each in self.dimensions))
+        return Space(tuple(_restricted(each, groups, has_key) for each in self.dimensions))
 
 
 def point_key(point: Point) -> str:
-    """The same text for equal points."""
+    """Key of a point, equal for equal points."""
     return json.dumps({key: overrides_value(value) for key, value in sorted(point.items())})
 
 
 def differences(one: Point, other: Point) -> int:
-    """How many dimensions two points differ in."""
+    """Number of dimensions in which two points differ."""
     return sum(one.get(key) != other.get(key) for key in {*one, *other})
 
 
 def overrides_of(point: Point) -> list[str]:
-    """The point as Hydra takes it."""
+    """Hydra overrides of a point."""
     return [f"{key}={overrides_value(value)}" for key, value in point.items()]
 
 
 def overrides_value(value: Value) -> str:
-    """A value in the words of an override."""
+    """Text of a value in an override."""
     return f"{value:.{SIGNIFICANT_DIGITS}g}" if isinstance(value, float) else str(value)
 
 
 def describe_values(values: BaseDistribution) -> str:
-    """A distribution in the grammar that it was written in."""
+    """Text of a distribution in the grammar of search.space."""
     match values:
         case CategoricalDistribution(choices=choices):
             return f"choice({', '.join(str(choice) for choice in choices)})"
@@ -212,7 +212,7 @@ def describe_values(values: BaseDistribution) -> str:
     raise AssertionError(values)
 
 
-def _bound(
+def _restricted(
     dimension: Dimension,
     groups: Mapping[str, Dimension],
     has_key: Callable[[str, str, str], bool],

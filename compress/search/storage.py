@@ -1,4 +1,4 @@
-"""Where a study lives: an SQLite or a journal file in the search's folder, or a database's URL."""
+"""Storage of a study: an SQLite or journal file in the search's folder, or a database URL."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from compress.system.files import new_sqlite_url
 
 SQLITE, JOURNAL = "sqlite", "journal"
 DEFINITION = "definition"
-SEARCH_PREFIX = "search."  # begins the keys of a definition that say what is searched, and what for
-# Drivers that start together all find no tables and make them; all but one fail at that.
+SEARCH_PREFIX = "search."  # prefix of the definition's keys of space and goals
+# Drivers that start together may all try to create the tables; all but one fail.
 ATTEMPTS, PAUSE_SECONDS = 5, 0.5
-LOCK_SECONDS = 60  # to wait for another process that writes
+LOCK_SECONDS = 60  # to wait for another writing process
 
 
 def open_storage(where: str, folder: Path) -> BaseStorage:
-    """The storage, made if it is not there.
+    """Opens the storage, creating it if it does not exist.
 
     Args:
         where: sqlite or journal, or a URL that SQLAlchemy knows, such as
             "postgresql+psycopg://user@host/name".
-        folder: of the search, for the first two.
+        folder: folder of the search, used by sqlite and journal.
 
     Raises:
-        UserError: it cannot be reached, or needs a package that is not installed.
+        UserError: it cannot be opened, or needs a package that is not installed.
     """
     if where == JOURNAL:
         return JournalStorage(JournalFileBackend(str(folder / "study.journal")))
@@ -71,7 +71,7 @@ def open_storage(where: str, folder: Path) -> BaseStorage:
 
 @contextmanager
 def _preserved_logging() -> Iterator[None]:
-    """Undoes what Optuna's migrations do to logging: they disable every logger that there is."""
+    """Restores logging, because Optuna's migrations disable every existing logger."""
     known = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, Logger)]
     enabled = [each for each in known if not each.disabled]
     handlers, level = list(logging.root.handlers), logging.root.level
@@ -91,17 +91,17 @@ def open_study(
     sampler: PerTrialSampler,
     definition: Mapping[str, str],
 ) -> optuna.Study:
-    """The study of that name, made if there is none.
+    """Loads the study, creating it if it does not exist.
 
     Args:
-        storage: where it lives.
-        name: of the search.
-        goals: for the directions of its objectives.
-        sampler: draws its points.
-        definition: what makes two searches the same one, in words.
+        storage: from `open_storage`.
+        name: name of the search.
+        goals: give the directions of the objectives.
+        sampler: draws the points.
+        definition: texts by key that must be equal when a search is resumed.
 
     Raises:
-        UserError: there is one of that name that is defined otherwise; says how.
+        UserError: a study of that name has another definition; names the differences.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -121,14 +121,14 @@ def open_study(
         and _has_same_space(before, definition)
         and _has_no_counted_trial(study)
     ):
-        # A setting was wrong in all of its trials, and is right now.
+        # A wrong setting shared by all of its trials has been fixed.
         study.set_user_attr(DEFINITION, dict(definition))
     check_definition(name, study.user_attrs[DEFINITION], definition)
     return study
 
 
 def _has_same_space(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
-    """Whether two definitions differ in fixed settings alone: their points are of one space."""
+    """Whether two definitions have equal space and goals, and differ only in fixed settings."""
     searched = [
         {key: words for key, words in each.items() if key.startswith(SEARCH_PREFIX)}
         for each in (before, now)
@@ -137,7 +137,7 @@ def _has_same_space(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
 
 
 def _has_no_counted_trial(study: optuna.Study) -> bool:
-    """Whether a study was begun, and left with no trial that counts."""
+    """Whether a study has trials, none of them counted and finished, and no living driver."""
     trials = study.get_trials(deepcopy=False)
     if not trials or any(is_counted(trial) and trial.state.is_finished() for trial in trials):
         return False
@@ -145,18 +145,18 @@ def _has_no_counted_trial(study: optuna.Study) -> bool:
 
 
 def check_definition(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Checks that a study is carried on with what it was begun with.
+    """Checks that a study is resumed with the definition that it was started with.
 
     Raises:
-        UserError: it is not; every difference is named.
+        UserError: it is not; names every difference.
     """
     differences = [
-        f"{key}: {before.get(key, 'not there')} before, {now.get(key, 'not there')} now"
+        f"{key}: {before.get(key, 'absent')} before, {now.get(key, 'absent')} now"
         for key in dict.fromkeys((*before, *now))
         if before.get(key) != now.get(key)
     ]
     if differences:
         raise UserError(
-            f"the search {name} was begun with other settings: {'; '.join(differences)}. "
-            "Give the new one a name with search.name=…"
+            f"the search {name} was started with other settings: {'; '.join(differences)}. "
+            "Choose another search.name for the new one"
         )

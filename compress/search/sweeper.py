@@ -1,4 +1,4 @@
-"""The Hydra sweeper `hydra/sweeper=pareto`: has a search run for as long as its budget lasts."""
+"""The Hydra sweeper `hydra/sweeper=pareto`: runs a search."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compress.config.errors import ConfigError
 from compress.config.explain import shown
 from compress.job import run_job
 
-# Where no other launcher is asked for.
+# Hydra's default launcher.
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
@@ -22,15 +22,15 @@ class ParetoSweeper(Sweeper):
     """Finds trade-offs between several objectives; see docs/search.md."""
 
     def __init__(self, n_trials: int, max_hours: float | None, max_failures: int | None) -> None:
-        """Takes the budget, over all restarts and machines.
+        """Stores the budget, over all restarts and machines.
 
         Args:
-            n_trials: that count: finished, infeasible or failed by their own fault.
-            max_hours: of drivers at work; null for no limit.
-            max_failures: trials that may fail; null for no limit.
+            n_trials: number of finished, infeasible and failed trials.
+            max_hours: total time of all drivers; null for no limit.
+            max_failures: number of trials that may fail; null for no limit.
 
         Raises:
-            ConfigError: one is not above zero, or no number.
+            ConfigError: a value is not a number or out of range.
         """
         for name, value, least in (("n_trials", n_trials, 1), ("max_failures", max_failures, 0)):
             if value is None and name != "n_trials":
@@ -51,26 +51,26 @@ class ParetoSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Called by Hydra."""
-        # For launchers. It is of a script, which no other process can import by its name: workers
-        # of our own run what it runs.
+        # Used by launchers only. It belongs to a script that other processes cannot import, so the
+        # search's own workers run `run_job`.
         self._task = task_function
         self.hydra_context, self.config = hydra_context, config
 
     def sweep(self, arguments: list[str]) -> None:
-        """Runs or carries on the search.
+        """Runs or resumes the search.
 
         Args:
-            arguments: overrides of the command line. A sweep among them is a dimension.
+            arguments: overrides of the command line. Sweeps become dimensions.
 
         Raises:
-            UserError: a setting is wrong, or the study was begun with others.
-            SystemExit: it ended before its budget was used up.
+            UserError: a setting is wrong, or differs from the study's.
+            SystemExit: the search ended before its budget was used up.
         """
         assert self.config is not None
         assert self.hydra_context is not None
         if OmegaConf.select(self.config, "search") is None:
             raise ConfigError("hydra/sweeper=pareto needs a search: +search=pareto")
-        # Imported here: Hydra is told of its plugins in every command, and most are no search.
+        # Imported here: Hydra loads its plugins in every command, and most are not a search.
         from compress.search.job import Setup
         from compress.search.limits import Limits
         from compress.search.plan import make_plan, read_settings, thread_share
@@ -83,7 +83,7 @@ class ParetoSweeper(Sweeper):
             if settings.trial_timeout is not None or settings.early_stopping is not None:
                 raise ConfigError(
                     "search.trial_timeout and search.early_stopping need the search's own workers; "
-                    "got another hydra/launcher, whose jobs nobody watches"
+                    "got another hydra/launcher, whose jobs are not monitored"
                 )
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=self.hydra_context, task_function=self._task, config=self.config

@@ -1,13 +1,13 @@
-"""The trials of a study: who runs which, what counts, and what becomes of those that were lost.
+"""The trials of a study as one driver sees them: taken, finished, failed, or abandoned.
 
-Several drivers share a study without a lock. A trial belongs to the driver that asked for it. What
-it drew is written down, and then compared with the trials of lower numbers once these have written
-down theirs: of equal points the lowest number runs, and of more trials than the budget has the
-lowest numbers do. The others are void: they fail without a reason and count for nothing.
+Several drivers share a study without a lock. A trial belongs to the driver that asked for it. Its
+point is stored, and then compared with the points of all trials of lower numbers: of equal points
+the lowest number runs, and of more trials than the budget the lowest numbers run. The others are
+void: they fail without a reason and do not count against the budget.
 
-A trial whose driver has died fails in the same way. That its point must be run again is not stored
-anywhere, so it cannot be lost: it is the point of an abandoned trial and of no trial that counts.
-Optuna's own queue is not used: on SQLite, two drivers can be given the same trial from it.
+A trial whose driver has died fails without a reason too: it is abandoned. Its point is run again
+because it is a point of an abandoned trial and of no counted one; nothing else is stored.
+Optuna's own queue is not used: on SQLite, two drivers can receive the same trial from it.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ from compress.search.trials import (
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
-# A sampler that keeps to points which were run already is helped out after so many draws: by the
-# nearest new point where these can be listed, else by a random one. After many more there is none.
+# After DRAWS points that were run already, the sampler is replaced: by the nearest new point where
+# the space can be listed, else by a random point. After MOST_DRAWS the search ends.
 DRAWS, MOST_DRAWS = 3, 200
-MOST_POINTS = 10_000  # a space with more is not listed: it is as good as endless
+MOST_POINTS = 10_000  # a space with more points is treated as infinite
 
 
 @dataclass
@@ -67,9 +67,9 @@ class TrialStore:
     """One driver's view of the study.
 
     Attributes:
-        budget: trials in all, over all drivers and restarts.
+        budget: total number of trials, over all drivers and restarts.
         seeds: points to run first.
-        grid: whether all points come from the space's list instead of the sampler.
+        grid: whether points come from the enumerated space instead of the sampler.
     """
 
     study: Study
@@ -83,14 +83,14 @@ class TrialStore:
     _last_heartbeat: float = field(default=0.0, init=False)
 
     def send_heartbeat(self) -> None:
-        """Says that the driver is alive, if it has not done so lately; makes it known at first."""
+        """Registers the driver, and renews its heartbeat once it is old."""
         if time.monotonic() - self._last_heartbeat > HEARTBEAT_SECONDS or not self._last_heartbeat:
             self.driver = replace(self.driver, heartbeat=time.time())
             self.study.set_user_attr(self.driver.key, self.driver.to_json())
             self._last_heartbeat = time.monotonic()
 
     def leave(self) -> None:
-        """Says that the driver ends: what it left running is lost, though its process may go on."""
+        """Marks the driver as gone, which abandons its running trials."""
         self.driver = replace(self.driver, heartbeat=time.time(), gone=True)
         self.study.set_user_attr(self.driver.key, self.driver.to_json())
 
@@ -99,7 +99,7 @@ class TrialStore:
         return sorted(self.study.get_trials(deepcopy=False), key=lambda trial: trial.number)
 
     def trial_counts(self) -> TrialCounts:
-        """What has become of the trials that count."""
+        """The number of trials in each state."""
         trials = self.trials()
         states = [trial.state for trial in trials if is_counted(trial)]
         return TrialCounts(
@@ -107,11 +107,11 @@ class TrialStore:
             infeasible=states.count(TrialState.PRUNED),
             failed=states.count(TrialState.FAIL),
             running=states.count(TrialState.RUNNING),
-            lost=len(_abandoned(trials)),
+            abandoned=len(_abandoned(trials)),
         )
 
     def hours(self) -> float:
-        """Time that drivers have spent on the study, this one and all restarts included."""
+        """Hours that all drivers have spent on the study, restarts included."""
         now = replace(self.driver, heartbeat=time.time())
         found = {**drivers_of(self.study.user_attrs), self.driver.identity: now}
         return sum(each.heartbeat - each.joined for each in found.values()) / 3600
@@ -119,10 +119,10 @@ class TrialStore:
     def take(self) -> TakenTrial | None:
         """The next trial to run; None if there is none now.
 
-        That may change: a trial that runs elsewhere may be lost and wait to be run again.
+        That may change: a trial of another driver may be abandoned and run again.
 
         Raises:
-            UserError: nothing is drawn but points that were run already.
+            UserError: only points that were run already are drawn.
         """
         for draw in range(MOST_DRAWS):
             trials = self.trials()
@@ -141,8 +141,8 @@ class TrialStore:
             "hydra.sweeper.n_trials"
         )
 
-    def finish(self, taken: TakenTrial, record: FinishedRun, folder: Path) -> None:
-        """Ends a trial with what its run found."""
+    def finish(self, taken: TakenTrial, record: RunRecord, folder: Path) -> None:
+        """Marks a trial as complete, with the record of its run."""
         trial = taken.trial
         with _skip_if_abandoned(trial.number):
             trial.set_user_attr(FOLDER, str(folder))
@@ -152,7 +152,7 @@ class TrialStore:
             self.study.tell(trial, self.goals.values(record))
 
     def reject(self, taken: TakenTrial, excesses: Mapping[str, float], reason: str) -> None:
-        """Ends a trial that cannot meet a constraint, as was seen before it was finished."""
+        """Marks a trial as infeasible: its run was stopped early for a constraint."""
         with _skip_if_abandoned(taken.number):
             taken.trial.set_user_attr(REJECTED, reason)
             for name, excess in excesses.items():
@@ -160,17 +160,17 @@ class TrialStore:
             self.study.tell(taken.trial, state=TrialState.PRUNED)
 
     def fail(self, taken: TakenTrial, reason: str) -> None:
-        """Ends a trial by its own fault; it is not run again."""
+        """Marks a trial as failed; it is not run again."""
         with _skip_if_abandoned(taken.number):
             taken.trial.set_user_attr(REASON, shortened(reason, LONGEST_ERROR))
             self.study.tell(taken.trial, state=TrialState.FAIL)
 
     def release(self, taken: TakenTrial) -> None:
-        """Gives a trial up by no fault of its own; its point is run again."""
-        self._give_up(taken.number)
+        """Abandons a trial; its point is run again."""
+        self._abandon(taken.number)
 
     def recover(self) -> list[int]:
-        """Ends the trials that drivers which have died left running; their points are run again.
+        """Abandons the running trials of drivers that have died; their points are run again.
 
         Returns:
             The numbers of these trials.
@@ -178,10 +178,10 @@ class TrialStore:
         running = [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
         # Read after the trials: whoever runs one of them had joined by then.
         drivers = drivers_of(self.study.user_attrs)
-        lost = [trial.number for trial in running if self._is_abandoned(trial, drivers)]
-        for number in lost:
-            self._give_up(number)
-        return lost
+        abandoned = [trial.number for trial in running if self._is_abandoned(trial, drivers)]
+        for number in abandoned:
+            self._abandon(number)
+        return abandoned
 
     @cached_property
     def _listed(self) -> list[Point] | None:
@@ -193,7 +193,7 @@ class TrialStore:
     def _predefined_point(
         self, draw: int, trials: Sequence[FrozenTrial], seen: Collection[str]
     ) -> tuple[Point | None, list[int]]:
-        """The point to run, if the sampler is not to draw one; and the lost trials that had it."""
+        """The point to run if the sampler must not draw one, and the abandoned trials with it."""
         for numbers, point in _abandoned(trials).values():
             return point, numbers
         for point in self.seeds:
@@ -207,32 +207,32 @@ class TrialStore:
             return None, []
         if self.grid:
             return left[0], []
-        # As near as can be to what the sampler wanted last.
+        # The point nearest to the sampler's latest suggestion.
         random.Random(len(trials)).shuffle(left)
         wanted = trials[-1].user_attrs.get(POINT, {})
         return min(left, key=lambda point: differences(point, wanted)), []
 
     def _left(self, seen: Collection[str]) -> list[Point]:
-        """The points of a space that can be listed which were not run yet."""
+        """The points of an enumerable space that were not run yet."""
         return [point for point in self._listed or () if point_key(point) not in seen]
 
     def _ask(self, given: Point | None, before: Sequence[int]) -> TakenTrial | None:
-        """A new trial of this driver; None if it turned out to be void."""
+        """A new trial of this driver; None if it is void."""
         with self.sampler.fixed(given):
             trial = self.study.ask()
             with _skip_if_abandoned(trial.number):
                 trial.set_user_attr(DRIVER, self.driver.identity)
                 point = self.space.draw(trial)
                 trial.set_user_attr(POINT, dict(point))
-                objection = self._void_reason(trial.number, point)
-                if objection is None:
+                void_reason = self._void_reason(trial.number, point)
+                if void_reason is None:
                     return TakenTrial(trial, point, tuple(before))
-                trial.set_user_attr(VOID, objection)
+                trial.set_user_attr(VOID, void_reason)
                 self.study.tell(trial, state=TrialState.FAIL)
         return None
 
     def _void_reason(self, number: int, point: Point) -> str | None:
-        """Why a trial of this driver is not to be run; None if nothing is against it."""
+        """Why a trial of this driver is void; None if it can run."""
         before = self._earlier_trials(number)
         for other in before:
             if key_of(other) == point_key(point):
@@ -240,7 +240,7 @@ class TrialStore:
         return "the budget is used up" if len(before) >= self.budget else None
 
     def _earlier_trials(self, number: int) -> list[FrozenTrial]:
-        """The counting trials of lower numbers, once all of them have drawn their points."""
+        """The counted trials of lower numbers, once all of them have drawn their points."""
         while True:
             before = [t for t in self.trials() if t.number < number and is_counted(t)]
             drawing = [
@@ -254,19 +254,19 @@ class TrialStore:
             self.send_heartbeat()
             time.sleep(POLL_SECONDS)
 
-    def _give_up(self, number: int) -> None:
-        """Has a trial fail without counting."""
-        # Another driver may have found it as well and been faster.
+    def _abandon(self, number: int) -> None:
+        """Abandons a trial: it fails without a reason."""
+        # Another driver may have abandoned it first.
         with suppress(ValueError, UpdateFinishedTrialError):
             self.study.tell(number, state=TrialState.FAIL)
 
     def _is_abandoned(self, trial: FrozenTrial, drivers: Mapping[str, DriverProcess]) -> bool:
-        """Whether nobody runs a trial that says it is running."""
+        """Whether no living driver runs a trial that is marked as running."""
         others = {k: v for k, v in drivers.items() if k != self.driver.identity}
         driver = trial.user_attrs.get(DRIVER)
         if driver is not None:
             return driver in others and not others[driver].alive()
-        # Asked for a moment ago by a driver that has not signed it yet, or that died before.
+        # Just created by a driver that has not signed it yet, or that died before it could.
         if not any(each.alive() for each in others.values()):
             return True
         started = trial.datetime_start
@@ -275,17 +275,17 @@ class TrialStore:
 
 @contextmanager
 def _skip_if_abandoned(number: int) -> Iterator[None]:
-    """Within it, a trial that another driver took for lost is left to that driver."""
+    """Ignores the end of a trial that another driver has abandoned in the meantime."""
     try:
         yield
     except UpdateFinishedTrialError:
-        log.warning("trial %d was marked as abandoned meanwhile; it is run again", number)
+        log.warning("trial %d was abandoned by another driver; it is run again", number)
 
 
 def _abandoned(trials: Sequence[FrozenTrial]) -> dict[str, tuple[list[int], Point]]:
-    """The points to be run again, with the numbers of the trials that were lost, first ones first.
+    """The points to run again by key, each with the numbers of its abandoned trials, in order.
 
-    The next driver finds in these trials' folders whether one had ended after all.
+    The next driver checks in the folders of these trials whether one had ended after all.
     """
     seen = {key_of(trial) for trial in trials if is_counted(trial)}
     found: dict[str, tuple[list[int], Point]] = {}

@@ -1,4 +1,4 @@
-"""What a study says of its trials: the attributes that they have, and which of them count."""
+"""Trials in a study: their user attributes, and which of them count against the budget."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from compress.search.space import Point, point_key
 
-# User attributes of a trial. A failed one without a reason counts for nothing: it is void, and
-# says why, or it was lost.
+# User attributes of a trial. A failed one without a reason does not count: it is void, with VOID
+# saying why, or it was abandoned.
 DRIVER, POINT, VOID = "driver", "point", "void"
 RECORD, FOLDER, REASON, REJECTED = "record", "folder", "reason", "rejected"
 
@@ -22,7 +22,7 @@ class TakenTrial:
     """A trial of this driver to run.
 
     Attributes:
-        before: the numbers of trials with this point that were lost; one may have ended first.
+        before: numbers of abandoned trials with this point; one may have a record after all.
     """
 
     trial: Trial
@@ -31,27 +31,27 @@ class TakenTrial:
 
     @property
     def number(self) -> int:
-        """The trial's."""
+        """Number of the trial."""
         return self.trial.number
 
 
 @dataclass(frozen=True)
 class TrialCounts:
-    """How many trials there are of each kind; those that are void count for nothing.
+    """The number of trials in each state, void ones left out.
 
     Attributes:
-        lost: points to be run again.
+        abandoned: points to be run again.
     """
 
     complete: int
     infeasible: int
     failed: int
     running: int
-    lost: int
+    abandoned: int
 
     @property
     def finished(self) -> int:
-        """Those that have used up a part of the budget."""
+        """Number of trials that have used up a part of the budget."""
         return self.complete + self.infeasible + self.failed
 
 
@@ -61,17 +61,17 @@ def is_counted(trial: FrozenTrial) -> bool:
 
 
 def is_abandoned(trial: FrozenTrial) -> bool:
-    """Whether a trial ended by no fault of its own, before its run did."""
+    """Whether a trial was given up while its run was unfinished, through no fault of its own."""
     drawn = POINT in trial.user_attrs and VOID not in trial.user_attrs
     return drawn and not is_counted(trial)
 
 
 def reasons_of(trials: Iterable[FrozenTrial]) -> dict[str, int]:
-    """Why trials that count failed, the most frequent reason first, with how many."""
+    """Number of failed trials by reason, the most frequent reason first."""
     failed = (trial for trial in trials if trial.state == TrialState.FAIL and is_counted(trial))
     return dict(Counter(str(trial.user_attrs[REASON]) for trial in failed).most_common())
 
 
 def key_of(trial: FrozenTrial) -> str:
-    """The same text for trials of equal points; of one that has drawn none, that of no point."""
+    """Key of a trial's point, equal for equal points; that of the empty point if none is drawn."""
     return point_key(trial.user_attrs.get(POINT, {}))

@@ -1,8 +1,8 @@
 """The worker processes of a search, as its driver sees them.
 
-Each worker is the leader of a process group, so that it can be held, let go or killed together with
-all processes that it has started. A guard, a process of its own, kills the groups if the driver is
-killed: a worker that is held could not notice.
+Each worker leads a process group, so that it can be paused, resumed or killed together with all
+processes that it has started. A guard process kills the groups if the driver is killed: a paused
+worker could not notice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class WorkerExit:
     exit_code: int | None
 
     def __str__(self) -> str:
-        """In words: the signal's name where it was one."""
+        """Message with the exit code, or the name of the signal."""
         if self.exit_code is None:
             return "its process closed its connection and did not end"
         if self.exit_code >= 0:
@@ -43,7 +43,7 @@ class WorkerExit:
 
 
 def hint(number: int) -> str:
-    """What a signal that killed a process mostly means; "" where that is not known."""
+    """The usual cause of a signal that killed a process; "" where it is not known."""
     match number:
         case signal.SIGKILL:
             return "; out of memory?"
@@ -54,14 +54,14 @@ def hint(number: int) -> str:
 
 @dataclass
 class Worker:
-    """One worker.
+    """A worker process.
 
     Attributes:
-        place: from 0; a worker that replaces another takes its place.
+        place: index from 0; a replacement worker gets the index of the one it replaces.
         taken: the trial that it runs; None if it is idle.
-        stage: of the trial, and `step` of its training, as done and all.
-        waits_to_measure: whether it waits to measure, and `measuring` whether it does.
-        seconds: that it has worked on the trial; time in which it was held does not count.
+        stage: current stage of the trial; `step` is the (done, total) steps of its training.
+        waits_to_measure: whether it waits for its turn; `measuring` is whether it has it.
+        seconds: time spent on the trial, pauses excluded.
     """
 
     place: int
@@ -73,64 +73,64 @@ class Worker:
     step: tuple[int, int] | None = None
     waits_to_measure: bool = False
     measuring: bool = False
-    held: bool = False
+    paused: bool = False
     _since: float = 0.0
     _before: float = 0.0
 
     @property
     def pid(self) -> int:
-        """The process's number, and its group's."""
+        """Process number, which is also that of its group."""
         assert self.process.pid is not None, "it was started"
         return self.process.pid
 
     @property
     def seconds(self) -> float:
-        """See the class."""
-        now = 0.0 if self.held else time.monotonic() - self._since
+        """Seconds spent on the trial, pauses excluded."""
+        now = 0.0 if self.paused else time.monotonic() - self._since
         return self._before + now
 
     def begin(self, taken: TakenTrial, spec: JobSpec) -> None:
-        """Has it run a trial."""
+        """Starts a trial on the worker."""
         self.taken, self.stage, self.step = taken, "starting", None
         self._since, self._before = time.monotonic(), 0.0
         self.send(spec)
 
     def end(self) -> None:
-        """Notes that its trial is over."""
+        """Resets the state of the worker after its trial."""
         self.taken, self.step, self.stage = None, None, ""
         self.waits_to_measure = self.measuring = False
 
     def send(self, message: JobSpec | str | None) -> None:
-        """Sends it a message; one that has died is noticed when it is listened to."""
+        """Sends a message; a dead worker is noticed by `receive`."""
         with suppress(OSError):
             self.connection.send(message)
 
     def pause(self) -> None:
-        """Stops all its processes until `resume`."""
-        if not self.held and self._signal(signal.SIGSTOP):
-            self._before, self.held = self.seconds, True
+        """Stops the processes of the worker until `resume`."""
+        if not self.paused and self._signal(signal.SIGSTOP):
+            self._before, self.paused = self.seconds, True
 
     def resume(self) -> None:
-        """Lets them go on."""
-        if self.held:
+        """Continues the processes of the worker."""
+        if self.paused:
             self._signal(signal.SIGCONT)
-            self._since, self.held = time.monotonic(), False
+            self._since, self.paused = time.monotonic(), False
 
     def kill(self) -> None:
-        """Ends all its processes at once."""
+        """Kills the processes of the worker."""
         if not self._signal(signal.SIGKILL):
             self.process.kill()
         self.process.join()
         self.connection.close()
 
     def close(self) -> None:
-        """Ends it in good order; it is idle."""
+        """Shuts an idle worker down."""
         self.send(None)
         self.process.join(JOIN_SECONDS)
         self.kill()
 
     def _signal(self, number: signal.Signals) -> bool:
-        """Sends it to the group; says whether there was one."""
+        """Sends a signal to the process group; returns whether the group exists."""
         try:
             os.killpg(self.pid, number)
         except (ProcessLookupError, PermissionError):
@@ -140,7 +140,7 @@ class Worker:
 
 @dataclass
 class WorkerPool:
-    """All workers of a driver. Use `open_worker_pool`, which ends them whatever happens."""
+    """The workers of a driver. Use `open_worker_pool`, which always shuts them down."""
 
     setup: Setup
     size: int
@@ -148,7 +148,7 @@ class WorkerPool:
     workers: list[Worker] = field(default_factory=list)
 
     def fill(self) -> None:
-        """Starts workers in the places that are empty."""
+        """Starts the missing workers."""
         taken = {worker.place for worker in self.workers}
         for place in sorted(set(range(self.size)) - taken):
             self._start(place, serve)
@@ -159,30 +159,30 @@ class WorkerPool:
             target=target, args=(theirs, self.setup, place)
         )
         process.start()
-        # Held by the worker alone, so that reading ends when the worker does.
+        # Only the worker keeps this end open, so that reading ends when the worker does.
         theirs.close()
         self.workers.append(Worker(place, process, ours))
         self._update_guard()
 
     def idle(self) -> list[Worker]:
-        """Those that can take a trial."""
+        """Workers that can take a trial."""
         return [worker for worker in self.workers if worker.ready and worker.taken is None]
 
     def all_ready(self) -> bool:
-        """Whether every place has a worker that can take a trial, or runs one."""
+        """Whether all workers are running and have finished starting."""
         return len(self.workers) == self.size and all(worker.ready for worker in self.workers)
 
     def busy(self) -> list[Worker]:
-        """Those that run one."""
+        """Workers that run a trial."""
         return [worker for worker in self.workers if worker.taken is not None]
 
     def receive(self, seconds: float) -> Iterator[tuple[Worker, str | Outcome | WorkerExit]]:
-        """What workers have to say, as far as it concerns the driver, within some time."""
+        """Messages of workers that the driver must handle, received within some seconds."""
         # Its sentinel too: a process that the worker started may hold its connection open.
         watched = [end for w in self.workers for end in (w.connection, w.process.sentinel)]
-        stirred = wait(watched, seconds)
+        signaled = wait(watched, seconds)
         for worker in list(self.workers):
-            if worker.connection not in stirred and worker.process.sentinel not in stirred:
+            if worker.connection not in signaled and worker.process.sentinel not in signaled:
                 continue
             try:
                 if not worker.connection.poll():
@@ -203,7 +203,7 @@ class WorkerPool:
                     yield worker, kind
 
     def schedule_measurements(self) -> None:
-        """Lets one worker that wants to measure do so, with all others held."""
+        """Lets one waiting worker measure, with all others paused."""
         if any(worker.measuring for worker in self.workers):
             return
         for worker in self.workers:
@@ -218,19 +218,19 @@ class WorkerPool:
             first.send("go")
 
     def replace(self, worker: Worker) -> None:
-        """Ends a worker that is idle; `fill` puts another one in its place."""
+        """Shuts an idle worker down; `fill` starts its replacement."""
         worker.close()
         self.workers.remove(worker)
         self._update_guard()
 
     def kill(self, worker: Worker) -> None:
-        """Kills a worker and all its children."""
+        """Kills a worker; `fill` starts its replacement."""
         worker.kill()
         self.workers.remove(worker)
         self._update_guard()
 
     def close(self) -> None:
-        """Ends all workers: those that are idle in good order, the others at once."""
+        """Shuts idle workers down and kills the others."""
         for worker in list(self.workers):
             worker.resume()
             if worker.taken is None and worker.ready:
@@ -240,14 +240,14 @@ class WorkerPool:
                 self.kill(worker)
 
     def _update_guard(self) -> None:
-        """Tells the guard which groups there are."""
+        """Sends the current process groups to the guard."""
         with suppress(OSError):
             self.guard.send([worker.pid for worker in self.workers])
 
 
 @contextmanager
 def open_worker_pool(setup: Setup, size: int) -> Iterator[WorkerPool]:
-    """A worker pool without workers yet; all are ended when the block is left."""
+    """An empty worker pool; its workers are shut down at the end of the block."""
     ours, theirs = multiprocessing.Pipe()
     guard = process_context(setup.preload).Process(target=_guard, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
     guard.start()
@@ -264,12 +264,12 @@ def open_worker_pool(setup: Setup, size: int) -> Iterator[WorkerPool]:
 
 
 def _guard(connection: Connection) -> None:
-    """Kills the groups that it was told of last, once the driver is gone without a word."""
+    """Kills the latest list of process groups if the driver's connection breaks."""
     os.setsid()
     groups: list[int] = []
     try:
-        while (told := connection.recv()) is not None:
-            groups = told
+        while (received := connection.recv()) is not None:
+            groups = received
     except (EOFError, OSError):
         for group in groups:
             with suppress(ProcessLookupError, PermissionError):

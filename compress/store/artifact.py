@@ -1,9 +1,9 @@
 """Model folders: write, verify, read. Safetensors and JSON only; nothing is ever unpickled.
 
-A folder holds `config.json`, the tokenizer, `runtime.json` (how to run it), `manifest.json` (what
-was done, and the checksums), and the weights: `model.safetensors` where plain transformers can
-load them, else `weights.safetensors`, a name that `from_pretrained` does not look for, so that it
-fails instead of quietly filling what it misses with random numbers.
+A folder holds `config.json`, the tokenizer, `runtime.json` (how to run it), `manifest.json`
+(history and checksums), and the weights: `model.safetensors` where plain transformers can load
+them, else `weights.safetensors`, a name that `from_pretrained` does not look for, so that it fails
+instead of silently initializing missing weights at random.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ HALVES = {"F16": torch.float16, "BF16": torch.bfloat16}  # by their names in saf
 
 @dataclass(frozen=True)
 class StoredModuleSpec:
-    """How to build the module that stands in for a plain one: its kind and its arguments."""
+    """Kind and arguments of a stored module that replaces a plain one."""
 
     kind: str
     arguments: dict[str, Any]
@@ -59,14 +59,14 @@ class StoredModuleSpec:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """How to run what is in a model folder: the content of `runtime.json`.
+    """How to run a model folder: the content of `runtime.json`.
 
     Attributes:
-        runtime: the kind of runtime that runs it.
-        architecture: the transformers class that it was made from.
+        runtime: kind of the runtime.
+        architecture: transformers class of the model.
         modules: the modules that replace plain ones, by name.
         options: the runtime's own settings.
-        weights: where the runtime names weights in its own way, its name for each.
+        weights: the runtime's name of each weight, where it differs.
     """
 
     runtime: str
@@ -82,13 +82,13 @@ def write_model(
     """Writes a model folder with torch modules.
 
     Args:
-        model: what to write. Its modules are plain, or `StoredModule`s.
+        model: the model to write, of plain modules and `StoredModule`s.
         folder: an empty or absent folder.
         runtime: the kind of runtime that will run it.
         options: the runtime's own settings.
 
     Raises:
-        FileExistsError: the folder holds something; it would count as part of the model.
+        FileExistsError: the folder is not empty; its files would count as part of the model.
     """
     new_folder(folder)
     modules = {name: _spec(part) for name, part in _stored_modules(model.module)}
@@ -105,10 +105,10 @@ def write_model(
 
 
 def new_folder(folder: Path) -> None:
-    """Makes the folder for a model.
+    """Creates the folder of a model.
 
     Raises:
-        FileExistsError: it holds something, which would count as part of the model.
+        FileExistsError: it is not empty; its files would count as part of the model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -116,9 +116,9 @@ def new_folder(folder: Path) -> None:
 
 
 def finalize(model: CompressedModel, folder: Path, spec: RunSpec) -> None:
-    """Adds to a folder that has config and weights all else that makes it a model folder.
+    """Completes a folder that has config and weights: adds tokenizer, run spec and manifest.
 
-    The manifest comes last, so its existence means complete.
+    The manifest is written last, so its existence means that the folder is complete.
     """
     write_processor(model.tokenizer, folder)
     (folder / RUNTIME).write_text(json.dumps(asdict(spec)))
@@ -127,10 +127,10 @@ def finalize(model: CompressedModel, folder: Path, spec: RunSpec) -> None:
 
 
 def read_spec(folder: Path) -> RunSpec:
-    """How to run a verified folder.
+    """Reads `runtime.json` of a verified folder.
 
     Raises:
-        UserError: its `runtime.json` does not say.
+        UserError: it is missing or damaged.
     """
     try:
         return TypeAdapter(RunSpec).validate_json((folder / RUNTIME).read_bytes())
@@ -142,21 +142,21 @@ def read_model(folder: Path) -> PreTrainedModel:
     """The torch modules in a verified folder, with weights, in eval mode.
 
     Raises:
-        UserError: the weights in the folder are not those of the modules that it describes.
+        UserError: the weights do not match the modules that the folder describes.
     """
     if (folder / PLAIN_WEIGHTS).is_file():
         module = _read_plain(folder)
         one_type_(module)
         return module.eval()
-    # The constructor draws initial weights that are overwritten next; the caller's random
-    # numbers must not depend on that.
+    # The constructor draws initial weights that are overwritten next; the caller's random state
+    # must not change.
     with torch.random.fork_rng(devices=[]):
         module = _unfilled(folder)
     try:
         load_model(module, str(folder / PACKED_WEIGHTS))
     except (RuntimeError, SafetensorError) as error:
-        said = " ".join(str(error).split())
-        raise UserError(f"{folder / PACKED_WEIGHTS} does not fit the model: {said}") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder / PACKED_WEIGHTS} does not match the model: {reason}") from error
     return module.eval()
 
 
@@ -167,9 +167,9 @@ def read_skeleton(folder: Path) -> PreTrainedModel:
 
 
 def read_architecture(folder: Path) -> PreTrainedModel:
-    """The plain modules that a verified folder's model came from, with its layers and their names.
+    """The plain modules of a verified folder's architecture, with layers and names, on meta.
 
-    On the meta device, like a skeleton; their shapes and formats may be others than the model's.
+    Their shapes and formats may differ from the model's.
     """
     with torch.device("meta"):
         return _plain(folder)
@@ -178,7 +178,7 @@ def read_architecture(folder: Path) -> PreTrainedModel:
 def load(
     folder: str | Path, torch_device: str = "cpu", threads: int | None = None
 ) -> InferenceModel:
-    """A model folder as something to run, whatever its runtime and format; see `compress.load`."""
+    """Loads a model folder of any runtime and format for inference; see `compress.load`."""
     folder = Path(folder)
     read_manifest(folder)
     runtime: type[Runtime] = runtime_class(read_spec(folder).runtime)
@@ -186,14 +186,14 @@ def load(
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of the files that are needed to run a model."""
+    """Total size in bytes of the files that are needed to run a model."""
     return sum(path.stat().st_size for path in model_files(folder))
 
 
 def _read_plain(folder: Path) -> PreTrainedModel:
-    """The model whose weights plain transformers can load, once none lacks and none is left over.
+    """Reads a model that plain transformers can load; refuses missing and unexpected weights.
 
-    transformers would draw at random what lacks.
+    transformers would initialize missing weights at random.
     """
     architecture = _architecture(folder)
     try:
@@ -209,13 +209,13 @@ def _read_plain(folder: Path) -> PreTrainedModel:
         raise UserError(f"{folder} cannot be read: {first_line(error)}") from error
     other = {str(key) for key, *_ in info["mismatched_keys"]}
     for what, names in (
-        ("lacks", info["missing_keys"]),
-        ("has, and the model does not,", info["unexpected_keys"]),
-        ("has in another shape", other),
+        ("lacks {} weights", info["missing_keys"]),
+        ("has {} unexpected weights", info["unexpected_keys"]),
+        ("has {} weights of another shape", other),
     ):
         if names:
             raise UserError(
-                f"{folder / PLAIN_WEIGHTS} {what} {len(names)} weights of "
+                f"{folder / PLAIN_WEIGHTS} {what.format(len(names))} for "
                 f"{architecture.__name__}, such as {min(names)}"
             )
     loaded: PreTrainedModel = module
@@ -230,11 +230,11 @@ def _stored_modules(module: nn.Module) -> Iterator[tuple[str, StoredModule]]:
 
 
 def _architecture(folder: Path) -> Any:
-    """The transformers class that a folder names; it can name nothing else of that package."""
+    """The transformers model class that a folder names."""
     name = read_spec(folder).architecture
     found = getattr(transformers, name, None)
     if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
-        raise UserError(f"{folder / RUNTIME} names {name}, which is not a transformers model")
+        raise UserError(f"{folder / RUNTIME} names {name}, which is not a transformers model class")
     return found
 
 
@@ -244,9 +244,9 @@ def _plain(folder: Path) -> PreTrainedModel:
 
 
 def _unfilled(folder: Path) -> PreTrainedModel:
-    """The modules in a folder with all their shapes; the weights are to be read next."""
+    """The modules of a folder with their final shapes and uninitialized weights."""
     module = _plain(folder)
-    # What plain transformers can load has the shapes that its config says.
+    # Plain checkpoints have the shapes of their config.
     if not (folder / PLAIN_WEIGHTS).is_file():
         parts = {name: _build(part) for name, part in read_spec(folder).modules.items()}
         with safe_open(folder / PACKED_WEIGHTS, framework="pt") as file:
@@ -254,7 +254,7 @@ def _unfilled(folder: Path) -> PreTrainedModel:
             shapes = {name: part.get_shape() for name, part in stored.items()}
             types = {name: part.get_dtype() for name, part in stored.items()}
         place_stored_(module, parts, shapes)
-        # By every name: of those that share a tensor the file has one, and not always the first.
+        # Duplicates included: of names that share a tensor the file has one, not always the first.
         for name, parameter in module.named_parameters(remove_duplicate=False):
             parameter.data = parameter.data.to(HALVES.get(types.get(name, ""), parameter.dtype))
     return module

@@ -1,7 +1,7 @@
-"""The baseline's folder that travels with a sweep, so that it can be measured again elsewhere.
+"""The copy of the baseline in a sweep's folder, so that it can be measured again elsewhere.
 
-The stage cache has it already, and hard links take no room. A cache entry must not change through
-them: nothing writes into a file of a finished model folder, new content comes under a new file.
+Files are hard links to the stage cache, which take no space. Files of a finished model folder are
+never written in place, so a cache entry cannot change through its links.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ DIGEST_LETTERS = 8
 
 
 def keep_baseline(model: CompressedModel, shared: Path) -> Path:
-    """The baseline's folder in a sweep's, made if it is not there yet.
+    """The baseline's folder in a sweep's folder, created if it does not exist.
 
     Args:
-        model: a stored one.
-        shared: the folder of the sweep.
+        model: a stored model.
+        shared: folder of the sweep.
 
     Returns:
         `<shared>/baseline-<first letters of the digest>`.
@@ -42,20 +42,20 @@ def keep_baseline(model: CompressedModel, shared: Path) -> Path:
     try:
         read_manifest(kept)
     except UserError as error:
-        log.warning("the baseline is copied again: %s", error)
-        # File by file: another run may be reading those that are whole.
+        log.warning("copying the baseline again: %s", error)
+        # File by file: another run may be reading the intact ones.
         for path in files:
             _put(path, kept / path.name)
     return kept
 
 
 def _put(source: Path, target: Path) -> None:
-    """Gives a file a second name, at once; a copy where the file system has no second names."""
+    """Hard-links a file atomically; copies it where the file system has no hard links."""
     temporary = temporary_name(target)
     try:
         os.link(source, temporary)
     except OSError:
         shutil.copyfile(source, temporary)
     temporary.replace(target)
-    # To replace one name of a file by another of the same file does nothing at all.
+    # Renaming a hard link onto another link of the same file does nothing.
     temporary.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""The stage cache: what a stage made is kept under a hash of all that shaped it.
+"""The stage cache: results of stages, stored under a hash of everything that determines them.
 
-One key is the SHA-256 of the stage's settings and version, the digests of its inputs, the seed,
-the kind of processor and the versions of the libraries that shape the result. An entry is written
-under a temporary name and renamed when whole, so a killed run leaves nothing half-written behind.
+A key is the SHA-256 of the stage's settings and version, the digests of its inputs, the seed, the
+kind of processor and the versions of the libraries that affect the result. An entry is written
+under a temporary name and renamed when complete, so a killed run leaves no partial entry.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ OWN_FOLDER = "stages"  # in the folder of a run without a cache
 
 @dataclass(frozen=True, kw_only=True)
 class Cache(Settings):
-    """Where finished stages are kept.
+    """Stage cache settings.
 
     Attributes:
-        dir: the folder that holds the entries.
-        reuse: whether a run may use what an earlier run made. If not, its stages live in the
-            run's own folder and are deleted when it ends.
+        dir: folder of the entries.
+        reuse: whether a run may use results of earlier runs. If not, its stages are stored in the
+            run's own folder and deleted when it ends.
     """
 
     dir: str
@@ -67,7 +67,7 @@ class Cache(Settings):
         """Checks that the folder can be a cache.
 
         Raises:
-            UserError: it holds something else.
+            UserError: it holds other files.
         """
         if self.reuse:
             check_root(Path(self.dir))
@@ -76,12 +76,12 @@ class Cache(Settings):
     def open(
         self, run_folder: Path, device: Device, seed: int, monitor: Monitor = UNWATCHED
     ) -> Iterator[StageStore]:
-        """The store for one run."""
+        """Opens the stage store of one run."""
         if self.reuse:
             yield StageStore(Path(self.dir), device, seed, monitor)
             return
         own = run_folder / OWN_FOLDER
-        delete_root(own)  # of a run that was killed
+        delete_root(own)  # left by a killed run
         try:
             yield StageStore(own, device, seed, monitor)
         finally:
@@ -89,15 +89,15 @@ class Cache(Settings):
 
 
 class StageStore:
-    """Looks stages up, has them made when they are missing, and notes what each one took."""
+    """Looks up stages, computes missing ones, and records the time of each."""
 
     def __init__(
         self, folder: Path, device: Device, seed: int, monitor: Monitor = UNWATCHED
     ) -> None:
-        """Opens the store, whose folder is made on first use; keys have `device` and `seed`.
+        """Opens the store; its folder is created on first use. Keys depend on `device` and `seed`.
 
         Raises:
-            UserError: the folder holds something else than a cache.
+            UserError: the folder holds something other than a cache.
         """
         check_root(folder)
         versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
@@ -114,17 +114,17 @@ class StageStore:
         inputs: Mapping[str, str],
         make: Callable[[], CompressedModel],
     ) -> CompressedModel:
-        """The model that a stage makes of these inputs, from the store or made now.
+        """The model that a stage computes from its inputs, read from the store or computed now.
 
-        Every stage starts from the run's seed, so what it makes does not depend on whether the
-        stages before it ran or were found here.
+        Every stage starts from the run's seed, so its result does not depend on whether earlier
+        stages ran or were cached.
         """
         content = {"content": settings.content_digest(), "inputs": dict(inputs)}
         key = self._key(stage, {**settings.describe(), **content})
         self._monitor.stage(stage)
         started = time.perf_counter()
         folder = self._folder / stage / key
-        with _only_one(folder):
+        with _entry_lock(folder):
             found = _read(folder, key)
             if found is not None:
                 self._note(stage, started, "cached")
@@ -132,13 +132,13 @@ class StageStore:
             transformers.set_seed(self._seed)
             made = make()
             if made.digest:
-                # The stage returned a model that is stored already: its own input.
+                # The stage returned its own input, which is stored already.
                 self._note(stage, started, "passed through")
                 return made
             with whole_folder(folder, equal=True) as temporary:
                 write_model(made, temporary, TORCH)
             self._note(stage, started, "made")
-            # Read back, so that the next stage gets the same whether this one ran or not.
+            # Read back, so that the next stage gets the same model as from the cache.
             stored = _read(folder, key)
             assert stored is not None, "it was just written"
             return stored
@@ -146,10 +146,10 @@ class StageStore:
     def tensors(
         self, name: str, inputs: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """Tensors made of these inputs, from the store or made now."""
+        """Tensors of these inputs, read from the store or computed now."""
         folder = self._folder / name / self._key(name, inputs)
         started = time.perf_counter()
-        with _only_one(folder):
+        with _entry_lock(folder):
             found = _read_tensors(folder)
             if found is not None:
                 self._note(name, started, "cached")
@@ -172,10 +172,10 @@ class StageStore:
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Within it, no other run makes the same entry: who comes second waits and finds it made.
+def _entry_lock(folder: Path) -> Iterator[None]:
+    """Locks an entry inside the block; a second run waits and then finds it complete.
 
-    The lock is the operating system's and goes with the process that holds it.
+    The lock belongs to the operating system and ends with its process.
     """
     open_root(folder.parent.parent)
     folder.parent.mkdir(exist_ok=True)
@@ -184,14 +184,14 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 
 def lock_of(folder: Path) -> Path:
-    """The file that is locked while an entry is made or deleted."""
+    """The file that is locked while an entry is written or deleted."""
     return folder.with_name(LOCK.format(folder.name))
 
 
 def entry_damage(folder: Path) -> str | None:
-    """Why an entry cannot be used; None if it is whole."""
+    """Why an entry cannot be used; None if it is intact."""
     if (folder / TENSORS).exists() or (folder / CHECKSUM).exists():
-        return None if _whole_tensors(folder) else f"{folder} does not fit its checksum"
+        return None if _whole_tensors(folder) else f"{folder} does not match its checksum"
     try:
         read_manifest(folder)
     except UserError as error:
@@ -200,16 +200,16 @@ def entry_damage(folder: Path) -> str | None:
 
 
 def _read(folder: Path, key: str) -> CompressedModel | None:
-    """A stored model; None if there is none, or if it is damaged (said, deleted, made again)."""
+    """A stored model; None if there is none, or if it is damaged, which deletes it."""
     if not folder.exists():
         return None
     try:
         manifest = read_manifest(folder)
     except UserError as error:
-        log.warning("cache entry is made again: %s", error)
+        log.warning("recomputing the cache entry: %s", error)
         delete_entry(folder)
         return None
-    os.utime(folder)  # its age counts from the last use
+    os.utime(folder)  # the age of an entry is counted from its last use
     module, tokenizer = (
         Later(lambda: _read_module(folder)),
         Later(lambda: read_written_processor(folder)),
@@ -218,19 +218,19 @@ def _read(folder: Path, key: str) -> CompressedModel | None:
 
 
 def _read_module(folder: Path) -> PreTrainedModel:
-    """A stored model's modules. Whoever reads them first may be about to draw random numbers."""
+    """Modules of a stored model, read without changing the random state."""
     with torch.random.fork_rng(devices=[]):
         return read_model(folder)
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor] | None:
-    """Stored tensors; None if there are none, or if they are damaged, which is said."""
+    """Stored tensors; None if there are none, or if they are damaged, which deletes them."""
     if not folder.exists():
         return None
     if _whole_tensors(folder):
         os.utime(folder)
         return load_file(folder / TENSORS)
-    log.warning("cache entry is made again: %s is damaged", folder)
+    log.warning("recomputing the cache entry: %s is damaged", folder)
     delete_entry(folder)
     return None
 

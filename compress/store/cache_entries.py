@@ -1,6 +1,6 @@
-"""The entries of a stage cache as files: found, checked, and chosen to be deleted.
+"""The entries of a stage cache: listed, checked, and selected for deletion.
 
-Whatever else lies in the folder of a cache is not looked at and stays.
+Other files in the folder of a cache are ignored and kept.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ SECONDS_A_DAY = 86_400
 
 @dataclass(frozen=True)
 class Entry:
-    """What a stage made.
+    """A cache entry: the result of a stage.
 
     Attributes:
-        used: when it was last read, or made.
+        used: time of its last use.
     """
 
     folder: Path
@@ -34,33 +34,33 @@ class Entry:
 
 
 def find_entries(cache: Path) -> list[Entry]:
-    """All entries, by stage and name.
+    """All entries, sorted by stage and name.
 
     Raises:
-        UserError: it is not the folder of a cache.
+        UserError: the folder is not a stage cache.
     """
     if not cache.is_dir():
         raise UserError(f"{cache} is not a directory")
     if not is_root(cache):
-        raise UserError(f"{cache} is not a stage cache: it has no {TAG} of compress")
+        raise UserError(f"{cache} is not a stage cache: it has no {TAG} written by compress")
     folders = (folder for stage in sorted(cache.iterdir()) for folder in _folders(stage))
     return [_entry(folder) for folder in folders]
 
 
 def damage(entry: Entry) -> str | None:
-    """Why an entry cannot be used; None if it is whole."""
+    """Why an entry cannot be used; None if it is intact."""
     return entry_damage(entry.folder)
 
 
 def excess(
     entries: Iterable[Entry], *, days: float | None = None, gigabytes: float | None = None
 ) -> list[Entry]:
-    """The entries that were not used for so long, and those used longest ago beyond so much.
+    """The entries unused for too long, and the least recently used ones above a total size.
 
     Args:
-        entries: of one cache.
-        days: since the last use; None for no limit.
-        gigabytes: that may stay; None for no limit.
+        entries: entries of one cache.
+        days: maximum time since the last use; None for no limit.
+        gigabytes: maximum total size; None for no limit.
     """
     now = datetime.datetime.now(datetime.UTC)
     chosen, left = [], gigabytes
@@ -74,7 +74,7 @@ def excess(
 
 
 def delete(entry: Entry) -> bool:
-    """Deletes an entry, unless a run is at it now; says whether it did."""
+    """Deletes an entry unless a run holds its lock; returns whether it was deleted."""
     lock = lock_of(entry.folder)
     try:
         with FileLock(lock, timeout=0):

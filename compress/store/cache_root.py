@@ -1,7 +1,7 @@
-"""The folder of a stage cache: how it is told from other folders, and what is deleted from it.
+"""The folder of a stage cache: how it is recognized, and how entries are deleted.
 
-It is marked by a `CACHEDIR.TAG` (bford.info/cachedir) of its own wording. Only below such a folder
-is anything ever deleted, and only what is named like a key.
+It is marked by a `CACHEDIR.TAG` (bford.info/cachedir) with its own text. Only entries below such a
+folder, named like a key, are deleted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def check_root(folder: Path) -> None:
     """Checks that a folder is a cache, or can become one because it is absent or empty.
 
     Raises:
-        UserError: it is something else.
+        UserError: it is not.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} cannot be a stage cache (cache.dir): it is not a directory")
@@ -46,7 +46,7 @@ def check_root(folder: Path) -> None:
     if is_root(folder) or not folder.exists():
         return
     foreign = [path.name for path in folder.iterdir() if not TEMPORARY.fullmatch(path.name)]
-    # Looked at again: another run may be making it just now.
+    # Checked again: another run may have just created it.
     if foreign and not is_root(folder):
         raise UserError(
             f"{folder} cannot be a stage cache (cache.dir): it holds {min(foreign)} and no {TAG} "
@@ -55,10 +55,10 @@ def check_root(folder: Path) -> None:
 
 
 def open_root(folder: Path) -> None:
-    """Makes and marks the folder of a cache if it is not there.
+    """Creates and marks the folder of a cache if it does not exist.
 
     Raises:
-        UserError: it is something else.
+        UserError: it is not.
     """
     check_root(folder)
     if not is_root(folder):
@@ -67,26 +67,26 @@ def open_root(folder: Path) -> None:
 
 
 def delete_root(folder: Path) -> None:
-    """Deletes a whole cache; nothing if the folder is not one."""
+    """Deletes a whole cache; does nothing if the folder is not one."""
     if is_root(folder) and not folder.is_symlink():
-        # Renamed first: what is left of it if this process is killed can still be told.
+        # Renamed first: if this process is killed, the rest is recognized as a leftover.
         gone = folder.rename(temporary_name(folder))
         shutil.rmtree(gone)
 
 
 def is_entry(folder: Path) -> bool:
-    """Whether a folder lies where a cache keeps what a stage made, and is named like that."""
+    """Whether a folder is a cache entry by its place and name."""
     named = KEY.fullmatch(folder.name) is not None and not folder.parent.name.startswith(".")
     real = not (folder.is_symlink() or folder.parent.is_symlink()) and folder.is_dir()
     return named and real and is_root(folder.parent.parent)
 
 
 def delete_entry(folder: Path) -> None:
-    """Deletes what a stage made.
+    """Deletes a cache entry.
 
     Raises:
-        UserError: it is something else.
+        UserError: it is not.
     """
     if not is_entry(folder):
-        raise UserError(f"{folder} is not an entry of a stage cache")
+        raise UserError(f"{folder} is not a stage cache entry")
     shutil.rmtree(folder)

@@ -1,7 +1,6 @@
-"""The model card: the README.md in a model's folder, made from the record of its run.
+"""The model card: README.md of a model folder, written from the record of its run.
 
-Front matter and headings as the Hugging Face hub expects them of a model repository
-(huggingface.co/docs/hub/model-cards).
+Front matter and headings follow the Hugging Face hub (huggingface.co/docs/hub/model-cards).
 """
 
 from __future__ import annotations
@@ -87,8 +86,8 @@ def write_card(record: FinishedRun, folder: Path) -> None:
     write_atomically(folder / CARD, text)
 
 
-def _front_matter(record: FinishedRun) -> str:
-    """What the hub reads. JSON strings are YAML strings, whatever is in them."""
+def _front_matter(record: RunRecord) -> str:
+    """The front matter that the hub reads. JSON strings are valid YAML strings."""
     fields: dict[str, Any] = {
         "library_name": "transformers",
         "tags": ["compress", *(f"{k}:{record.choices[k]}" for k in _made_by(record))],
@@ -101,14 +100,14 @@ def _front_matter(record: FinishedRun) -> str:
 
 
 def _reader(architecture: str) -> dict[str, str]:
-    """What turns rows into inputs of such a model, and what a row is."""
+    """Names of the processor class, its variable and a sample row, for the usage example."""
     if architecture.endswith("ForImageClassification"):
         return {"processor": "AutoImageProcessor", "name": "processor", "row": "image"}
     return {"processor": "AutoTokenizer", "name": "tokenizer", "row": '"a text"'}
 
 
-def _made_by(record: FinishedRun) -> list[str]:
-    """The groups whose choice shaped the model."""
+def _made_by(record: RunRecord) -> list[str]:
+    """Groups with a choice other than none."""
     groups = ("task", "teacher", *STAGES)
     return [group for group in groups if record.choices.get(group, "none") != "none"]
 
@@ -119,38 +118,38 @@ def _figures(record: FinishedRun) -> str:
     rows = [
         ("", "this model", "teacher"),
         *_scores(ours.score, theirs.score),
-        ("runs on", ours.runtime, theirs.runtime),
+        ("runtime", ours.runtime, theirs.runtime),
         ("computes in", ours.precision or "–", theirs.precision or "–"),
         ("parameters", f"{ours.parameters:,}", f"{theirs.parameters:,}"),
-        ("sparsity asked of the pruner", "–" if asked is None else f"{asked:.1%}", "–"),
+        ("target sparsity", "–" if asked is None else f"{asked:.1%}", "–"),
         ("zeros in the Linear layers", f"{ours.sparsity:.1%}", f"{theirs.sparsity:.1%}"),
         ("size", *_megabytes(record, "size_bytes")),
         ("bytes saved", saved_words(record), "–"),
         ("size as a zip file", *_megabytes(record, "zipped_bytes")),
-        ("size as a mask of bits and what is not zero", *_megabytes(record, "bitmask_bytes")),
-        ("memory of a process once it has run", *_megabytes(record, "resident_bytes")),
-        ("its peak while it runs", *_megabytes(record, "peak_memory_bytes")),
+        ("size as a bit mask and nonzero values", *_megabytes(record, "bitmask_bytes")),
+        ("resident memory after inference", *_megabytes(record, "resident_bytes")),
+        ("peak memory during inference", *_megabytes(record, "peak_memory_bytes")),
     ]
     for speed, mine, other in zip(record.speedup, ours.latency, theirs.latency, strict=True):
         shape = shape_words(mine)
         medians = f"{median_words(speed, mine, other, 2)} ms", f"{other.median_ms:.2f} ms"
         rows.append((f"median latency, {shape}", *medians))
         rows.append((f"speed-up, {shape}", speedup_words(speed), "1"))
-    # What was not measured for either, such as figures that an older version did not have.
-    told = [row for row in rows if row[1:] != ("–", "–")]
-    lines = [f"| {' | '.join(row)} |" for row in told]
+    # Rows without a value for either model are left out.
+    known = [row for row in rows if row[1:] != ("–", "–")]
+    lines = [f"| {' | '.join(row)} |" for row in known]
     return "\n".join([lines[0], "| --- | --- | --- |", *lines[1:]])
 
 
 def _scores(ours: Score, theirs: Score) -> list[tuple[str, str, str]]:
-    """What counts, with its intervals, and then what the task's primary metric is beside it."""
+    """Table rows of the primary metric with intervals, and of the other metrics."""
     name = f"{kind_of(ours).words}, n = {ours.samples}"
     mine, other = (score_words(each, DIGITS, DIGITS) for each in (ours, theirs))
     return [(name, mine, other), *(_other(name, ours, theirs) for name in ours.others)]
 
 
 def _other(name: str, ours: Score, theirs: Score) -> tuple[str, str, str]:
-    """A score by its name; one of a label of the user's is no other task's, and has no words."""
+    """Table row of another metric; metrics per label of the user have no display name."""
     known = SCORES.get(name)
     values = [score.others.get(name) for score in (ours, theirs)]
     mine, other = (
@@ -162,43 +161,42 @@ def _other(name: str, ours: Score, theirs: Score) -> tuple[str, str, str]:
     return (plain_text(name) if known is None else known.words), mine, other
 
 
-def _megabytes(record: FinishedRun, figure: str) -> tuple[str, str]:
-    """A figure in bytes of the model and of its teacher."""
-    values = [megabytes(getattr(metrics, figure)) for metrics in (record.metrics, record.baseline)]
+def _megabytes(record: RunRecord, figure: str) -> tuple[str, str]:
+    """A figure of the model and its teacher in megabytes."""
+    values = [megabytes(getattr(metrics, figure)) for metrics in measured(record)]
     ours, theirs = (value if value == "–" else f"{value} MB" for value in values)
     return ours, theirs
 
 
-def _sentences(record: FinishedRun) -> list[str]:
-    """What the figures mean."""
+def _sentences(record: RunRecord) -> list[str]:
+    """Sentences that interpret the figures."""
     found = record.comparison
     words = plain_words(record)
     if found is not None:
         words.append(_against_teacher(found, kind_of(record.metrics.score).words))
     if not all(speed.counts for speed in record.speedup):
         words.append(
-            f"{NO_DIFFERENCE.capitalize()}: the interval holds 1, or is not further from it than "
-            "the teacher is from itself when it is timed against itself. "
+            f"{NO_DIFFERENCE.capitalize()}: the interval holds 1, or is no further from 1 than "
+            "that of the teacher timed against itself. "
             f"{UNCERTAIN_TIMES}."
         )
     return words
 
 
 def _against_teacher(found: Comparison, score: str) -> str:
-    """How far predictions and scores differ; of quantities there are no equal predictions."""
-    verdict = "a real change" if significant(found) else "no more than chance"
+    """Sentence that compares predictions and scores; regression has no equal predictions."""
+    verdict = "statistically significant" if significant(found) else "not statistically significant"
     proof = f"{verdict} ({found.test}, {p_words(found)})"
     if found.agreement is not None and found.n_regressed is not None:
         return (
-            f"It agrees with its teacher on {found.agreement:.1%} of the rows; {found.n_regressed} "
-            f"rows that the teacher has right are wrong, {found.n_improved} the other way round: "
-            f"{proof}."
+            f"It agrees with its teacher on {found.agreement:.1%} of the rows; {found.lost} rows "
+            f"regressed and {found.won} improved; the difference is {proof}."
         )
     same = (
         "" if found.agreement is None
-        else f"It predicts as its teacher does {found.agreement:.1%} of the time. "
+        else f"It agrees with its teacher {found.agreement:.1%} of the time. "
     )  # fmt: skip
-    return f"{same}How its {score} differs from its teacher's is {proof}."
+    return f"{same}The difference in {score} from its teacher is {proof}."
 
 
 def _machine(record: FinishedRun) -> str:
@@ -211,14 +209,14 @@ def _machine(record: FinishedRun) -> str:
 
 
 def _step(step: dict[str, Any]) -> str:
-    """One stage: its settings and what it noted, but for its learning curve: a drawing's worth."""
+    """Settings and notes of one stage, without the learning curve, which is too long."""
     notes = {name: note for name, note in step.get("notes", {}).items() if name != CURVE}
     content = {**step.get("settings", {}), **notes}
     return f"**{plain_text(step['stage'])}**\n\n{_code(json.dumps(content, indent=1), 'json')}"
 
 
 def _code(text: str, language: str) -> str:
-    """A block that no text inside can end: its fence is longer than any run of ticks in it."""
+    """Code block whose fence is longer than any run of backticks inside."""
     fence = "```"
     while fence in text:
         fence += "`"

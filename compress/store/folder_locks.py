@@ -1,4 +1,4 @@
-"""Hydra's part in locking run folders: folders are locked before Hydra writes into them.
+"""Hydra callback that checks, marks and locks output folders before Hydra writes into them.
 
 Hydra makes the output folder and writes `.hydra` into it before a run begins, so a folder that must
 not be touched has to be refused earlier: in a callback.
@@ -36,29 +36,29 @@ from compress.store.run_folder import (
 
 log = logging.getLogger(__name__)
 
-# Settings of how a run or a search is done, not of what it does: they may differ when a search is
-# carried on, and may name folders to write to.
+# Groups that do not affect results: they may differ when a search is resumed, and may name folders
+# to write to.
 HOW = ("search", "cache", "tracker", "hydra")
-NOW = "${now:"  # in a folder's name: it is made of the time, so each run is to have another one
+NOW = "${now:"  # in a folder's name: the name depends on the time, and each run needs a new one
 
 
 class LockFolders(Callback):
-    """Makes, marks and locks the folder of a run or a sweep, or refuses it in one line."""
+    """Creates, marks and locks the folder of a run or a sweep, or refuses it in one line."""
 
     def __init__(self) -> None:
-        """Claims nothing yet."""
+        """Starts without locks."""
         self._locks = ExitStack()
         self._made: Path | None = None
 
     def __reduce__(self) -> tuple[type[LockFolders], tuple[()]]:
-        """As another process gets it, with the jobs of a sweep: without the locks of this one."""
+        """Pickles the callback without its locks, which belong to this process."""
         return LockFolders, ()
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra before it makes a run's folder.
+        """Called by Hydra before it creates a run's folder.
 
         Raises:
-            SystemExit: the folder holds what no run has written, is in use, or has inputs in it.
+            SystemExit: the folder holds other files, is in use, or contains inputs.
         """
         with _refusals("hydra.run.dir"):
             _check_output_subdir(config)
@@ -66,7 +66,7 @@ class LockFolders(Callback):
             if not new:
                 check_usable(folder, RUN)
                 check_inputs(config, folder)
-            folder = _made(config, "run", folder, new)
+            folder = _create(config, "run", folder, new)
             self._locks.enter_context(locked_folder(folder, RUN))
             check_clearable(folder)
 
@@ -78,7 +78,7 @@ class LockFolders(Callback):
         """Called by Hydra before a sweep begins.
 
         Raises:
-            SystemExit: the folder holds something else than a search to carry on with.
+            SystemExit: the folder holds something other than a search to resume.
         """
         with _refusals("hydra.sweep.dir"):
             folder, new = _folder(config, "sweep")
@@ -103,33 +103,33 @@ class LockFolders(Callback):
 
     def _sweep(self, config: DictConfig, folder: Path, new: bool) -> Path:
         there = folder.exists() and not new
-        folder = _made(config, "sweep", folder, new)
+        folder = _create(config, "sweep", folder, new)
         self._made = None if there else folder
         return folder
 
 
 @contextmanager
 def own_folder() -> Iterator[Path]:
-    """The folder of the job that Hydra runs now; within it, no other process uses it.
+    """The folder of the current Hydra job, locked inside the block.
 
     Raises:
-        UserError: it holds another run of the sweep, or what no run has written.
+        UserError: it holds another run of the sweep, or files that no run has written.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     with ExitStack() as locks:
-        if not is_own(folder, RUN):  # else it has been locked since before Hydra wrote into it
+        if not is_own(folder, RUN):  # else it was locked before Hydra wrote into it
             try:
                 _check_job(folder)
                 locks.enter_context(locked_folder(folder, RUN))
             except UserError as error:
-                # It leaves no record, and the end of a sweep does not tell of it either.
+                # The run has no record, and the end of a sweep does not report it either.
                 log.error("failed: %s", error)
                 raise
         yield folder
 
 
 def _check_job(folder: Path) -> None:
-    """Checks a folder that Hydra has just made for a job."""
+    """Checks a folder that Hydra has just created for a job."""
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
         if Path(hydra.sweep.dir).resolve() not in folder.resolve().parents:
@@ -150,18 +150,18 @@ def shared_folder(folder: Path) -> Path:
 
 
 def check_inputs(config: DictConfig, folder: Path) -> None:
-    """Checks that nothing that a config names as an input lies in a folder to write to.
+    """Checks that no input named by a config lies in the output folder.
 
-    Whatever the setting: any text that is the path of something in that folder counts.
+    Any text setting that is the path of an existing file or folder counts as an input.
 
     Raises:
-        UserError: something does; names the setting.
+        UserError: an input does; names the setting.
     """
     root = folder.resolve()
     for key, value in _texts(config):
         if _lies_in(value, root):
             raise UserError(
-                f"{key}={value} lies in {folder}, which the run writes to; choose another folder"
+                f"{key}={value} lies in {folder}, the output folder; choose another folder"
             )
 
 
@@ -177,17 +177,17 @@ def check_cache(config: DictConfig, folder: Path) -> None:
 
 
 def _lies_in(value: str, root: Path) -> bool:
-    """Whether a text is the path of something in a folder."""
+    """Whether a text is the path of an existing file or folder below a folder."""
     if not value:
         return False
     try:
         return Path(value).exists() and Path(value).resolve().is_relative_to(root)
     except (OSError, ValueError):
-        return False  # too long for a path, or with signs that no path has
+        return False  # too long for a path, or with characters that no path can have
 
 
 def _texts(config: DictConfig) -> Iterator[tuple[str, str]]:
-    """Every text among the settings of what a run does, with its dotted name."""
+    """Dotted key and value of every text setting that affects results."""
     for group in config:
         if group in HOW:
             continue
@@ -195,7 +195,7 @@ def _texts(config: DictConfig) -> Iterator[tuple[str, str]]:
             part = OmegaConf.masked_copy(config, str(group))
             plain = OmegaConf.to_container(part, resolve=True)
         except OmegaConfBaseException:
-            continue  # building the run tells of it
+            continue  # reported when the run is built
         yield from _texts_in(plain, "")
 
 
@@ -215,13 +215,12 @@ def _check_sweep(folder: Path) -> None:
     check_usable(folder, SWEEP)
     if any(folder.rglob(RUN)):
         raise UserError(
-            f"{folder} holds the runs of another sweep, which would count as this one's; "
-            "choose a new or an empty folder"
+            f"{folder} holds the runs of another sweep; choose a new or an empty folder"
         )
 
 
 def _check_subdir(config: DictConfig) -> None:
-    """Refuses a sweep whose jobs Hydra would have write outside its folder."""
+    """Refuses a sweep whose jobs would write outside its folder."""
     raw = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     assert isinstance(raw, Mapping)
     subdir = Path(str(raw["subdir"]))
@@ -230,45 +229,45 @@ def _check_subdir(config: DictConfig) -> None:
 
 
 def _check_output_subdir(config: DictConfig) -> None:
-    """Refuses to let Hydra write its copy of the config elsewhere than in the run's folder."""
+    """Refuses an output_subdir outside the run's folder, where Hydra writes its config."""
     subdir = config.hydra.output_subdir
     if subdir is not None and (Path(str(subdir)).name != subdir or subdir in ("", ".", "..")):
         raise UserError(
-            f"hydra.output_subdir must be the name of a folder inside the run's, got {subdir}"
+            f"hydra.output_subdir must name a folder inside the run's folder, got {subdir}"
         )
 
 
 def _folder(config: DictConfig, kind: str) -> tuple[Path, bool]:
-    """The folder that the config names, and whether its name is made of the time."""
+    """The folder that the config names, and whether its name depends on the time."""
     named = config.hydra[kind].dir
     raw = OmegaConf.to_container(config.hydra[kind], resolve=False)
     assert isinstance(raw, Mapping)
     return Path(str(named)), NOW in str(raw["dir"])
 
 
-def _made(config: DictConfig, kind: str, folder: Path, new: bool) -> Path:
-    """The folder, made, under another name if another process has taken that one just now."""
+def _create(config: DictConfig, kind: str, folder: Path, new: bool) -> Path:
+    """Creates the folder, under another name if another process has just created that one."""
     if new:
         folder = new_folder(folder)
     else:
         folder.mkdir(parents=True, exist_ok=True)
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra[kind].dir = str(folder)
-        # The jobs of a sweep are composed anew from these, without what is only the sweeper's: a
-        # folder named by it, such as by search.name, would become another one.
+        # Hydra composes the jobs of a sweep from these overrides, without the sweeper's settings: a
+        # folder name that uses them, such as search.name, would change.
         config.hydra.overrides.hydra.append(f"hydra.{kind}.dir={literal(str(folder))}")
     return folder
 
 
 def _of_hydra(folder: Path) -> set[str]:
-    """What Hydra, and a worker that it runs in, have written into a job's folder by now."""
+    """Names of the files that Hydra and the worker have already written into a job's folder."""
     logs = {path.name for path in folder.glob("*.log")}
     return {*logs, str(HydraConfig.get().output_subdir)}
 
 
 @contextmanager
 def _refusals(key: str) -> Iterator[None]:
-    """Ends the program in one line: Hydra only warns of an Exception in a callback."""
+    """Ends the program with one line: Hydra only warns about an Exception in a callback."""
     try:
         yield
     except UserError as error:

@@ -1,8 +1,7 @@
-"""The classes that files on disk can name, by their stable kinds.
+"""Classes that files on disk name by a stable kind.
 
-A model folder says "torch" or "low_rank_linear": where the class stands in the package is no part
-of the format. Classes are imported when they are asked for, so that a model needs no library of
-another format.
+A model folder contains "torch" or "low_rank_linear", so that module paths are not part of the
+format. Classes are imported on demand: a model does not need the libraries of other formats.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ MODULES = {
 
 
 def runtime_class(kind: str) -> type:
-    """The runtime of this kind.
+    """The runtime class of a kind.
 
     Raises:
-        UserError: there is none.
+        UserError: the kind is unknown.
     """
     return _found("runtime", kind, RUNTIMES)
 
 
 def module_class(kind: str) -> type:
-    """The class of stored modules of this kind.
+    """The stored module class of a kind.
 
     Raises:
-        UserError: there is none.
+        UserError: the kind is unknown.
     """
     return _found("stored module", kind, MODULES)
 

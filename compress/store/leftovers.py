@@ -1,7 +1,7 @@
-"""What killed runs left: unfinished files and folders, private caches, locks, scratch folders.
+"""Leftovers of killed runs: unfinished files and folders, private caches, locks, scratch folders.
 
-Each is known by its name and by a mark: it lies directly in the marked folder of a cache, a run
-or a sweep, or beside a mark of its own; and no process has it locked any more.
+A leftover is identified by its name and a mark: it lies directly in the marked folder of a cache, a
+run or a sweep, or beside its own mark; and no process holds its lock.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from compress.store.run_folder import FOLD, MODEL_FOLDER, RUN, SEARCH, SWEEP, de
 from compress.system.files import SCRATCH, SCRATCH_MARK, TEMPORARY, is_locked
 
 LOCK_FILE = "lock file"
-# Between its making and its locking, a file that is in use looks like one that is not.
+# Between its creation and its locking, a file in use looks unused.
 GRACE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that no process will use again.
+    """A file or folder that no process will use again.
 
     Attributes:
-        kind: what it is, in words.
+        kind: description for the user.
     """
 
     path: Path
@@ -39,11 +39,11 @@ class Leftover:
 
 
 def find_leftovers(cache: Path, runs: Path | None) -> list[Leftover]:
-    """What there is in a cache, below a folder of runs, and in the system's temporary folder.
+    """Leftovers in a cache, below a folder of runs, and in the system's temporary folder.
 
     Args:
-        cache: the folder of a cache.
-        runs: marked folders are looked for at any depth; None to look for none.
+        cache: folder of a cache.
+        runs: searched for marked folders at any depth; None to skip.
     """
     found = {each.path: each for each in _in_cache(cache)}
     for mark in sorted(runs.rglob(".compress-*")) if runs is not None else ():
@@ -54,7 +54,7 @@ def find_leftovers(cache: Path, runs: Path | None) -> list[Leftover]:
 
 
 def delete_leftover(leftover: Leftover) -> None:
-    """Deletes it."""
+    """Deletes a leftover."""
     if leftover.path.name == OWN_FOLDER:
         delete_root(leftover.path)
     else:

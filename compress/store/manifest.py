@@ -1,8 +1,8 @@
-"""The manifest of a model folder: what was done to the model, and which files it is made of.
+"""The manifest of a model folder: the model's history, and the checksums of its files.
 
-The files of a folder are those that its manifest lists, no more and no fewer: a loader that finds
-another file may take it for the model. Only names that begin with a dot are passed over, which no
-loader looks for: version control and downloads leave such, and so does a file under way.
+A folder must have exactly the files that its manifest lists: a loader could mistake another file
+for the model. Only names that begin with a dot are ignored, which no loader reads: version control,
+downloads and unfinished writes create such files.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ RUNTIME = "runtime.json"
 CARD = "README.md"
 PLAIN_WEIGHTS = "model.safetensors"
 PACKED_WEIGHTS = "weights.safetensors"
-TOLD = (MANIFEST, CARD)  # about the model: nothing of it is needed to run it
-WEIGHTS = (".safetensors", ".onnx", ".xml")  # what a runtime keeps a model in
+TOLD = (MANIFEST, CARD)  # describe the model; not needed to run it
+WEIGHTS = (".safetensors", ".onnx", ".xml")  # file types of a runtime's weights
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was done to the model in a folder: the content of `manifest.json`.
+    """The content of `manifest.json`.
 
     Attributes:
-        history: every stage's settings, expected zeros and shapes, and notes.
-        files: SHA-256 of each other file in the folder, but for the card.
+        history: settings, expectations and notes of every stage.
+        files: SHA-256 of each file in the folder except manifest and card.
     """
 
     schema: int
@@ -42,10 +42,10 @@ class Manifest:
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """The manifest of a model folder whose files are the listed ones, and undamaged.
+    """Reads the manifest of a model folder and verifies all files.
 
     Raises:
-        UserError: there is no manifest, it is of another schema or lists no model, or a file is
+        UserError: the manifest is missing, has another schema or lists no model, or a file is
             missing, damaged or not listed.
     """
     folder = Path(folder)
@@ -71,12 +71,12 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """What is in a model folder but its manifest, its card, and names that begin with a dot."""
+    """Files of a model folder except manifest, card, and names that begin with a dot."""
     return sorted(p for p in folder.iterdir() if p.name not in TOLD and p.name[0] != ".")
 
 
 def _check_listed(path: Path, manifest: Manifest) -> None:
-    """Refuses a list that is not of one whole model."""
+    """Refuses a manifest that does not list one complete model."""
     names = set(manifest.files)
     for name in names:
         if not is_plain_name(name):
@@ -85,7 +85,7 @@ def _check_listed(path: Path, manifest: Manifest) -> None:
     weights = sorted(name for name in names if PurePath(name).suffix in WEIGHTS)
     if lacking or not weights:
         raise UserError(
-            f"{path} lists an incomplete model: {(*lacking, 'weights')[0]} not among them"
+            f"{path} does not list a complete model: {(*lacking, 'weights')[0]} is missing"
         )
     if {PLAIN_WEIGHTS, PACKED_WEIGHTS} <= names:
         raise UserError(f"{path} lists {PLAIN_WEIGHTS} and {PACKED_WEIGHTS}, expected one of them")

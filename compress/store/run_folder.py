@@ -1,9 +1,9 @@
-"""The folders of runs, sweeps and searches: made, marked, locked while in use, and cleared.
+"""The folders of runs, sweeps and searches: created, marked, locked while in use, and cleared.
 
-Nothing is deleted because of where it lies. The folder of a run, a sweep or a search carries a
-mark, which is a hidden file, and a folder without one that holds something is refused. From a
-folder that is used again only what a run is known to have written is deleted: its record, and the
-model files that a manifest lists. The mark is locked for as long as a process uses the folder.
+The folder of a run, a sweep or a search contains a mark, a hidden file; a nonempty folder without
+one is refused. When a folder is reused, only files that a run is known to have written are deleted:
+its record, and the model files that a manifest lists. The mark is locked while a process uses the
+folder.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from compress.system.files import TEMPORARY, is_locked, try_lock
 RUN, FOLD, SWEEP, SEARCH = (f".compress-{kind}" for kind in ("run", "fold", "sweep", "search"))
 MODEL_FOLDER = "model"
 FOLD_FOLDER = "fold-{}"
-NAMED = 3  # files that an error names
+NAMED = 3  # file names in an error message
 
 log = logging.getLogger(__name__)
 
 
 def new_folder(folder: Path) -> Path:
-    """Makes a folder, under the name with `-2`, `-3`, … where it is taken."""
+    """Creates a folder, with `-2`, `-3`, … appended to its name if it exists."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
         made = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
@@ -43,14 +43,14 @@ def new_folder(folder: Path) -> Path:
 
 
 def empty_folder(folder: Path | None, parent: Path) -> Path:
-    """Makes the folder for what a script writes, or takes one that is empty.
+    """Creates the output folder of a script, or accepts an empty one.
 
     Args:
-        folder: what the user asked for; None for a new one named by the time.
-        parent: where new ones lie.
+        folder: chosen by the user; None for a new one named by the time.
+        parent: parent of new folders.
 
     Raises:
-        UserError: it holds something.
+        UserError: it is not empty.
     """
     if folder is None:
         return new_folder(parent / f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}")
@@ -63,12 +63,12 @@ def empty_folder(folder: Path | None, parent: Path) -> Path:
 
 
 def check_usable(folder: Path, mark: str, written: Collection[str] = ()) -> None:
-    """Checks that a folder can be used: it is absent, empty, or carries the mark.
+    """Checks that a folder is absent, empty, or marked.
 
     Args:
-        folder: to be written to.
-        mark: of the kind of folder that it is to be.
-        written: names in it that do not count.
+        folder: the output folder.
+        mark: mark of the kind of folder.
+        written: names in it that are ignored.
 
     Raises:
         UserError: it is something else.
@@ -78,7 +78,7 @@ def check_usable(folder: Path, mark: str, written: Collection[str] = ()) -> None
     if not folder.exists() or is_marked(folder, mark):
         return
     foreign = [path.name for path in folder.iterdir() if path.name not in written]
-    # Looked at again: another process may have begun to use it a moment ago.
+    # Checked again: another process may have just started to use it.
     if foreign and not is_marked(folder, mark):
         kind = mark.rpartition("-")[2]
         raise UserError(
@@ -88,18 +88,18 @@ def check_usable(folder: Path, mark: str, written: Collection[str] = ()) -> None
 
 
 def is_marked(folder: Path, mark: str) -> bool:
-    """Whether a folder carries the mark."""
+    """Whether a folder contains the mark."""
     return (folder / mark).is_file() and not (folder / mark).is_symlink()
 
 
 def write_mark(folder: Path, mark: str) -> None:
-    """Marks a folder, which exists."""
+    """Marks an existing folder."""
     (folder / mark).touch()
 
 
 @contextmanager
 def locked_folder(folder: Path, mark: str) -> Iterator[None]:
-    """Within it, this process alone uses a folder, which exists and is marked.
+    """Locks an existing folder against other processes inside the block, and marks it.
 
     Raises:
         UserError: another process uses it.
@@ -122,7 +122,7 @@ def is_own(folder: Path, mark: str) -> bool:
 
 
 def holds_result(folder: Path) -> bool:
-    """Whether the folder has the record of a run that succeeded."""
+    """Whether the folder has the record of a successful run."""
     try:
         return read_record(folder / FILE).status == "ok"
     except (OSError, UserError):
@@ -130,7 +130,7 @@ def holds_result(folder: Path) -> bool:
 
 
 def drop_unused(folder: Path) -> None:
-    """Deletes a folder that was made and marked for a sweep, and in which nothing was begun."""
+    """Deletes the folder of a sweep in which no run has started."""
     names = {path.name for path in folder.iterdir()}
     if names <= {SWEEP, SEARCH}:
         for name in names:
@@ -139,10 +139,10 @@ def drop_unused(folder: Path) -> None:
 
 
 def check_clearable(folder: Path) -> None:
-    """Checks that a run's folder can be used again.
+    """Checks that a run's folder can be reused.
 
     Raises:
-        UserError: its model's folder holds what no run has written.
+        UserError: its model folder holds files that no run has written.
     """
     for each in (folder, *_folds(folder)):
         if os.path.lexists(each / MODEL_FOLDER):
@@ -150,12 +150,10 @@ def check_clearable(folder: Path) -> None:
 
 
 def clear_run(folder: Path) -> None:
-    """Deletes what an earlier run left in its folder: records, models, those of its folds.
-
-    Everything else stays.
+    """Deletes the records and models of an earlier run and of its folds; keeps all other files.
 
     Raises:
-        UserError: a model's folder holds what no run has written. Nothing is deleted then.
+        UserError: a model folder holds files that no run has written. Nothing is deleted then.
     """
     check_clearable(folder)
     for each in (folder, *_folds(folder)):
@@ -169,10 +167,10 @@ def clear_run(folder: Path) -> None:
 
 
 def make_fold(folder: Path, number: int) -> Path:
-    """Makes the folder of a fold in a run's folder.
+    """Creates the folder of a fold in a run's folder.
 
     Raises:
-        UserError: there is something else of that name.
+        UserError: the name is taken by something else.
     """
     fold = folder / FOLD_FOLDER.format(number)
     check_usable(fold, FOLD)
@@ -185,26 +183,24 @@ def written_files(folder: Path) -> list[Path]:
     """The files of a model folder that a run wrote, the manifest last.
 
     Raises:
-        UserError: it is a link, has no manifest, or holds something else too.
+        UserError: it is a link, has no manifest, or holds other files too.
     """
-    # Imported here: it imports torch, and most new runs have no model to look at.
+    # Imported here: it imports torch, and most new runs have no model to check.
     from pydantic import TypeAdapter, ValidationError
 
     from compress.store.manifest import MANIFEST, TOLD, Manifest
 
     if folder.is_symlink() or not folder.is_dir():
-        raise UserError(f"{folder} is not the directory that a run has written; move it away")
+        raise UserError(f"{folder} is not a directory written by a run; move it away")
     try:
         manifest = TypeAdapter(Manifest).validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValidationError) as error:
-        raise UserError(f"{folder} is not a model that a run has written; move it away") from error
+        raise UserError(f"{folder} is not a model written by a run; move it away") from error
     known = {*manifest.files, *TOLD}
     found = {path.name: path for path in folder.iterdir() if not TEMPORARY.fullmatch(path.name)}
     foreign = {name for name, path in found.items() if name not in known or path.is_dir()}
     if foreign:
-        raise UserError(
-            f"{folder} holds {_listed(foreign)}, which no run has written; move it away"
-        )
+        raise UserError(f"{folder} holds {_listed(foreign)}, not written by a run; move it away")
     return sorted(found.values(), key=lambda path: path.name == MANIFEST)
 
 
@@ -223,14 +219,14 @@ def delete_model(folder: Path) -> None:
 
 
 def delete_temporaries(folder: Path) -> None:
-    """Deletes what a killed process left unfinished directly in a folder."""
+    """Deletes unfinished files of killed processes directly in a folder."""
     for path in folder.iterdir():
         if TEMPORARY.fullmatch(path.name) and not is_locked(path):
             delete_tree(path)
 
 
 def delete_tree(path: Path) -> None:
-    """Deletes a file or a folder; of a link no more than the link itself."""
+    """Deletes a file, a folder, or a link without its target."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -254,7 +250,7 @@ def _lock(descriptor: int, folder: Path) -> None:
     if not free:
         holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
         raise UserError(
-            f"{folder} is in use by another run ({holder or 'which has just begun'}); "
+            f"{folder} is in use by another run ({holder or 'just started'}); "
             "choose another folder, or wait until it ends"
         )
 

@@ -1,8 +1,8 @@
-"""Files and folders that are either whole or not there, and locks that end with their process.
+"""Atomic writes of files and folders, and locks that end with their process.
 
-Everything unfinished has a name like `.new-model-1f0c9a3e` and is locked by the process that writes
-it, so that what a killed process left can be told from what is still being written. Locks belong to
-the operating system (`flock`); children that are started by `exec` do not inherit them.
+Unfinished files have a name like `.new-model-1f0c9a3e` and are locked by the writing process, so
+that leftovers of killed processes can be distinguished from files in use. Locks belong to the
+operating system (`flock`); children started by `exec` do not inherit them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ SCRATCH, SCRATCH_MARK = "compress-scratch-", ".compress-scratch"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file so that a reader sees the old one or the new one, never half of one.
+    """Writes a file atomically: a reader sees the old or the new content.
 
     Args:
-        path: of the file.
-        content: text is written as UTF-8.
+        path: path of the file.
+        content: bytes, or text that is written as UTF-8.
     """
     temporary = temporary_name(path)
     try:
@@ -43,24 +43,24 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def _encoded(content: str | bytes) -> bytes:
-    """What is no text, such as half a character in the name of a file, is written as an escape."""
+    """Encodes text as UTF-8; lone surrogates, as in odd file names, are escaped."""
     return content.encode(errors="backslashreplace") if isinstance(content, str) else content
 
 
 def temporary_name(path: Path) -> Path:
-    """A new name beside a path for what is not finished yet."""
+    """A new temporary name beside a path."""
     return path.with_name(f".new-{path.name}-{secrets.token_hex(4)}")
 
 
 def sync(path: Path) -> None:
-    """Waits until a file is on the disk."""
+    """Waits until a file is written to disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """An empty folder under a temporary name beside a path; deleted at the end if still there."""
+    """An empty temporary folder beside a path; deleted at the end unless it was renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
     temporary.mkdir()
@@ -75,12 +75,12 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(folder: Path, *, equal: bool = False) -> Iterator[Path]:
-    """A temporary folder that becomes `folder` when its content is whole.
+    """A temporary folder that is renamed to `folder` at the end of the block.
 
     Args:
-        folder: absent or empty.
-        equal: whether a folder of that name has the same content whoever made it, so that it does
-            not matter which of two processes comes first.
+        folder: an absent or empty folder.
+        equal: whether an existing folder of that name has the same content, so that losing a race
+            against another process is not an error.
 
     Raises:
         OSError: `folder` is not empty.
@@ -97,7 +97,7 @@ def whole_folder(folder: Path, *, equal: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """An empty folder in the system's place for temporary files, private to the user.
+    """An empty folder in the system's temporary folder, private to the user.
 
     `scripts/cache.py prune` finds those of killed processes by the mark beside it.
     """
@@ -112,10 +112,10 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def follow_umask(folder: Path) -> None:
-    """Gives each file below a folder the permissions that a new file gets there.
+    """Sets the permissions of each file below a folder to those of a new file there.
 
-    safetensors writes files that only their owner can read, whatever the umask. Files with a second
-    name are left: they are also part of another folder, which was finished earlier.
+    safetensors ignores the umask and writes files that only their owner can read. Hard-linked files
+    are skipped, since they also belong to another, finished folder.
     """
     probe = temporary_name(folder / "mode")
     probe.touch()
@@ -128,10 +128,10 @@ def follow_umask(folder: Path) -> None:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Locks an open file or folder until it is closed; whether no other process holds it.
+    """Locks an open file or folder until it is closed; returns whether the lock was free.
 
     Raises:
-        OSError: the file system has no locks.
+        OSError: the file system does not support locks.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,9 +141,9 @@ def try_lock(descriptor: int) -> bool:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock of a file or folder, or may do so.
+    """Whether a process may hold the lock of a file or folder.
 
-    It may where the file system has no locks, or where this user cannot open the file.
+    True also if the file system does not support locks, or this user cannot open the file.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
@@ -158,9 +158,9 @@ def is_locked(path: Path) -> bool:
 
 
 def new_sqlite_url(path: Path) -> str:
-    """The URL of an SQLite database, whatever characters its path has; made if it is not there.
+    """The URL of an SQLite database with its path quoted; the file is created if it does not exist.
 
-    Made here, as SQLite would make it so that its group cannot write to it, whatever the umask.
+    SQLite itself would ignore the umask and create a file that its group cannot write.
     """
     from sqlalchemy import URL
 
@@ -169,6 +169,6 @@ def new_sqlite_url(path: Path) -> str:
 
 
 def _mark_in_use(descriptor: int) -> None:
-    # Without locks nobody can tell that the process has died, so nothing of it is ever pruned.
+    # Without locks a dead process cannot be detected, so its files are never pruned.
     with suppress(OSError):
         try_lock(descriptor)

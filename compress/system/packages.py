@@ -1,4 +1,4 @@
-"""What is installed, and what an optional part of this package needs."""
+"""Checks of optional packages."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from compress.config.errors import UserError
 
 
 def require(what: str, extra: str, *packages: str) -> None:
-    """Checks that what an optional part needs is installed, without importing it.
+    """Checks that optional packages are installed, without importing them.
 
     Args:
-        what: needs them, for the message.
-        extra: of this package, which brings them.
-        packages: by the names that they are imported by.
+        what: the feature that needs them, for the message.
+        extra: extra of this package that installs them.
+        packages: import names.
 
     Raises:
-        UserError: one is not there.
+        UserError: a package is not installed.
     """
     for package in packages:
         if importlib.util.find_spec(package) is None:
@@ -25,5 +25,5 @@ def require(what: str, extra: str, *packages: str) -> None:
 
 
 def choice_name(choice: type) -> str:
-    """The name of its file, which is its name on the command line."""
+    """Name of a choice on the command line, which is that of its module."""
     return choice.__module__.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""Where processes come from, and how many threads one may use by itself."""
+"""Start methods of child processes, and the number of physical cores."""
 
 from __future__ import annotations
 
@@ -13,28 +13,27 @@ LOKY = "joblib.externals.loky.backend.context"
 
 
 def process_context(preloaded: Sequence[str]) -> BaseContext:
-    """A server that processes are forked from, or new interpreters where there is none.
+    """Multiprocessing context: forkserver where available, else spawn.
 
     Args:
-        preloaded: modules that take long to import: the server has them already, so that a process
-            starts in a fraction of a second. The first caller's count for the whole program.
+        preloaded: modules that the server imports once, so that processes start in a fraction of a
+            second. Those of the first caller apply to the whole program.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    # In joblib's processes "loky" is the default way to start others, which what they start is told
-    # and has to know as well.
+    # In joblib's processes "loky" is the default start method; their children must know it as well.
     joblib = multiprocessing.get_start_method(allow_none=True) == "loky"
     context.set_forkserver_preload([*preloaded, *([LOKY] if joblib else [])])
     return context
 
 
 def start_server(preloaded: Sequence[str]) -> None:
-    """Has the server import its modules, which takes seconds, while something else is done."""
+    """Starts the server in the background, whose imports take seconds."""
     if process_context(preloaded).get_start_method() == "forkserver":
         forkserver.ensure_running()
 
 
 def physical_cores() -> int:
-    """Processor cores, as far as the system tells them from threads of one core."""
+    """Number of physical cores, or of logical ones where the system does not report them."""
     return psutil.cpu_count(logical=False) or psutil.cpu_count() or 1

@@ -1,7 +1,7 @@
-"""Files of known content: their digests, offline packages with a checksum, and the hub.
+"""File digests, offline packages with a checksum, and the hub.
 
-A data package has the train split only, so a task names its source and nothing is swapped for
-anything else in silence.
+A data package has only the train split, so a task names its source; no source is silently replaced
+by another.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from pathlib import Path
 from compress.config.errors import UserError
 from compress.system.files import sync
 
-HUB_SECONDS = 3.0  # a refusal takes as long again to import what finds it
+HUB_SECONDS = 3.0  # an error takes as long again for the imports
 SETTLED_NS = 100_000_000  # the clocks of file systems tick every 10 ms or faster
 
 
 @dataclass(frozen=True)
 class OfflinePackage:
-    """A package on the package index that carries weights or data.
+    """A package on the package index that contains weights or data.
 
     Attributes:
-        module: the import name; the package is located but never imported, its code never runs.
-        file: the file whose checksum is known, relative to the module's folder.
+        module: import name; the package is located but never imported.
+        file: file with the known checksum, relative to the module's folder.
     """
 
     name: str
@@ -39,11 +39,11 @@ class OfflinePackage:
 
     @property
     def requirement(self) -> str:
-        """What to pip install."""
+        """Requirement for pip."""
         return f"{self.name}=={self.version}"
 
     def folder(self) -> Path | None:
-        """Where the module lies; None if this version of the package is not installed."""
+        """Folder of the module; None if this version of the package is not installed."""
         try:
             if importlib.metadata.version(self.name) != self.version:
                 return None
@@ -56,7 +56,7 @@ class OfflinePackage:
         """The file with the known checksum; None if the package is not installed.
 
         Raises:
-            UserError: the file is missing or is not the one that was published.
+            UserError: the file is missing or differs from the published one.
         """
         folder = self.folder()
         if folder is None:
@@ -90,22 +90,19 @@ def hub_answers() -> bool:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file.
-
-    A warm process meets the same files in every run; one that has not changed is not read again.
-    """
+    """SHA-256 of a file, cached for files that have not changed."""
     found = path.stat()
-    # Any program can set the time of modification back; that of the change of the inode it cannot.
+    # Programs can set the modification time back, but not the inode's change time.
     times = (found.st_mtime_ns, found.st_ctime_ns)
     identity = (found.st_dev, found.st_ino, found.st_size, *times)
-    # Two writes can fall into one tick of the file system's clock: the second one would pass
-    # unseen, so a file that was written just now is not remembered.
+    # Two writes can share one tick of the file system's clock, which would hide the second one, so
+    # a file that was just written is not cached.
     settled = time.time_ns() - max(times) > SETTLED_NS
     return (_digest if settled else _digest.__wrapped__)(path, identity)
 
 
 def synced_digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file in a folder, by name, once all of them are on the disk."""
+    """SHA-256 of each file in a folder by name, after syncing all of them to disk."""
     paths = sorted(folder.iterdir())
     # The disk is waited for while the processor computes.
     with ThreadPoolExecutor() as pool:

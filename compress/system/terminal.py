@@ -1,4 +1,4 @@
-"""Where tables are printed, and how wide they may be."""
+"""Console output: its width, and escaping."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from rich.markup import escape
 
 from compress.config.legible import visible
 
-PIPED = 120  # columns where no terminal says its own; most recipes fit into one line
+PIPED = 120  # columns without a terminal; most recipes fit into one line
 
 
 def open_console() -> Console:
     """A console for standard output, as wide as the terminal, or as COLUMNS says.
 
-    Rich takes a file or a pipe to be 80 columns wide; nothing has to be squeezed there.
+    Rich assumes 80 columns for a file or a pipe, which would wrap tables needlessly.
     """
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
@@ -24,5 +24,5 @@ def open_console() -> Console:
 
 
 def plain(text: str) -> str:
-    """Text that a console prints as it is: neither markup nor control of the terminal."""
+    """Text that a console prints literally: markup and control characters are escaped."""
     return escape(visible(text))

@@ -70,7 +70,7 @@ def test_a_secret_is_refused_and_never_said(text: str, secret: str) -> None:
         lambda: check_words(text),
         lambda: check_config(OmegaConf.create({"a": {"b": [1, {"c": text}]}})),
     ):
-        with pytest.raises(ConfigError, match="must have no password or token in it") as refused:
+        with pytest.raises(ConfigError, match="must not contain a password or token") as refused:
             check()
         assert secret not in str(refused.value)
 
@@ -100,7 +100,7 @@ def test_a_setting_may_be_a_secret_by_its_name(key: str, value: str, is_one: boo
     config = OmegaConf.create({group: {name: value}} if group else {name: value})
     for check in (lambda: check_words(f"+{key}={value}"), lambda: check_config(config)):
         if is_one:
-            with pytest.raises(ConfigError, match=f"{key} must have no password"):
+            with pytest.raises(ConfigError, match=f"{key} must not contain a password"):
                 check()
         else:
             check()
@@ -192,7 +192,7 @@ def test_a_command_with_one_leaves_nothing_and_says_nothing_of_it(
     places = (f"hydra.sweep.dir={tmp_path}/s", f"hydra.run.dir={tmp_path}/r")
     line = refusal(*TINY, *arguments, *places, f"cache.dir={tmp_path}/c")
     assert line.startswith("error: ")
-    assert "must have no password or token in it, because a config is recorded" in line
+    assert "must not contain a password or token, because configs are recorded" in line
     out, err = capfd.readouterr()
     assert "hunter2" not in line + out + err
     assert not list(tmp_path.iterdir())
@@ -213,6 +213,6 @@ def test_one_in_a_yaml_file_is_refused_before_hydra_copies_it(
     command += ["--config-dir", str(tmp_path / "conf"), "tracker=mine", *TINY, *places]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: tracker.uri must have no password or token in it")
+    assert done.stderr.startswith("error: tracker.uri must not contain a password or token")
     assert "hunter2" not in done.stdout + done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["conf"]

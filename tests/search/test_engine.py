@@ -168,7 +168,7 @@ def test_a_folder_with_trials_of_another_study_is_refused(tmp_path: Path) -> Non
     trials_folder = tmp_path / "trials"
     (trials_folder / "study.db").rename(tmp_path / "kept.db")
     before = contents(trials_folder)
-    with pytest.raises(UserError, match="holds trials of a study that is gone or has another name"):
+    with pytest.raises(UserError, match="holds trials of a study that was deleted or renamed"):
         run_search(search_of(tmp_path, budget=4))
     after = contents(trials_folder)
     assert after.pop("study.db")
@@ -183,7 +183,7 @@ def test_the_folder_of_a_trial_that_is_there_beforehand_is_left(tmp_path: Path) 
     mine = tmp_path / "trials" / "1"
     mine.mkdir()
     (mine / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="is there before trial 1 has begun"):
+    with pytest.raises(UserError, match="exists before trial 1 has started"):
         run_search(search_of(tmp_path, budget=2))
     assert contents(mine) == {"notes.txt": b"mine"}
     # The trial was put back, so that nothing of the budget is lost.

@@ -79,7 +79,7 @@ def test_ctrl_c_stops_before_the_next_stage(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert "stopped: it was interrupted. The same command carries on" in output
+    assert "stopped: it was interrupted. The same command resumes" in output
     assert gone(family)
     # What was running left nothing behind, and is run again.
     found = trials(tmp_path)
@@ -101,7 +101,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=20)
-    assert "carries on" in output
+    assert "The same command resumes" in output
     assert gone(family)
     assert trials(tmp_path) == []
 
@@ -127,7 +127,7 @@ def test_a_full_disk_stops_the_search_and_it_can_be_carried_on(tmp_path: Path) -
         process = start(place, "budget=40", "space={x: 'interval(0.1, 0.9)'}")
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 1
-        assert "carries on" in output or "No space left" in output
+        assert "command resumes" in output or "No space left" in output
         before = sum(trial.state == TrialState.COMPLETE for trial in trials(place))
         subprocess.run(["mount", "-o", "remount,size=32m", str(place)], check=True)
         process = start(place, "budget=40", "space={x: 'interval(0.1, 0.9)'}")

@@ -124,7 +124,7 @@ def test_a_trial_that_was_taken_for_lost_is_left_to_others(
     other.recover()
     with caplog.at_level("WARNING"):
         finish(slow, taken)
-    assert "trial 0 was marked as abandoned meanwhile" in caplog.text
+    assert "trial 0 was abandoned by another driver" in caplog.text
     finish(other, take_trial(other))
     assert other.trial_counts().complete == other.trial_counts().finished == 1
 

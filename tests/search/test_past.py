@@ -116,7 +116,10 @@ def test_a_search_that_cannot_be_read_is_said(
 ) -> None:
     runs = lay(tmp_path, t0=trial(0.8, 50, objectives={"beauty": "maximize"}))
     assert list(past_searches(runs)) == []
-    assert "cannot be read: search.objectives must be among quality, accuracy" in caplog.text
+    assert (
+        "cannot read the search's objectives: search.objectives must be among quality, accuracy"
+        in caplog.text
+    )
 
 
 def test_two_searches_stay_two(tmp_path: Path) -> None:

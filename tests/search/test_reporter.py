@@ -31,8 +31,8 @@ def reporter(
     baseline: dict[str, float], look: EarlyStopping | None = None, **constraints: str
 ) -> Reporter:
     goals = parse_goals(GOALS, constraints, "validation")
-    order = JobSpec(0, (), goals.constraints, baseline, look)
-    return Reporter(Line(), order)  # type: ignore[arg-type]
+    spec = JobSpec(0, (), goals.constraints, baseline, look)
+    return Reporter(Line(), spec)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

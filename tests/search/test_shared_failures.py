@@ -64,14 +64,14 @@ def test_a_search_in_which_nothing_finishes_says_why_and_that_it_counts(
         run_search(search)
         output = capsys.readouterr().out
         assert "2 failed: ValueError: broken on purpose" in output
-        assert "No trial has finished. Failed trials count: " in output
+        assert "No trial has finished. Failed trials use up the budget: " in output
     assert len(reasons(tmp_path)) == 2
 
 
 def test_a_run_without_a_record_says_where_to_look(tmp_path: Path) -> None:
     run_search(search_of(tmp_path, budget=1, fixed=("fault=silent",)))
     [reason] = reasons(tmp_path)
-    assert reason == f"its run left no record; see {tmp_path / 'trials' / '0' / 'output.log'}"
+    assert reason == f"its run wrote no record; see {tmp_path / 'trials' / '0' / 'output.log'}"
 
 
 def mock_trial_store(*keys: str) -> Mock:
@@ -177,14 +177,14 @@ def test_a_study_that_came_to_nothing_can_be_begun_with_other_settings(
         study = open_study(storage, "test", GOALS, first.sampler, mended | others)
         return str(study.user_attrs["definition"])
 
-    with pytest.raises(UserError, match="begun with other settings"):
+    with pytest.raises(UserError, match="started with other settings"):
         reopened()  # it was begun a moment ago
     taken = take_trial(first)
     first.release(taken)
-    with pytest.raises(UserError, match="begun with other settings"):
+    with pytest.raises(UserError, match="started with other settings"):
         reopened()  # whose driver is at work
     first.leave()
-    with pytest.raises(UserError, match="begun with other settings"):
+    with pytest.raises(UserError, match="started with other settings"):
         reopened(**{"search.space.x": "choice(1, 2)"})  # of which its points may be none
     assert reopened() == str(mended)
 
@@ -195,7 +195,7 @@ def test_a_study_with_a_trial_that_counts_cannot(
     first = trial_store(budget=2)
     finish(first, take_trial(first))
     die(first)
-    with pytest.raises(UserError, match="begun with other settings"):
+    with pytest.raises(UserError, match="started with other settings"):
         open_study(storage, "test", GOALS, first.sampler, {"space": "another"})
 
 
@@ -220,7 +220,7 @@ def test_last_words_tell_the_most_frequent_causes_first() -> None:
     front.feasible.return_value = front.best.return_value = []
     front.pick_lines.return_value = iter(())
     front.trial_store.trial_counts.return_value = TrialCounts(
-        complete=0, infeasible=1, failed=9, running=0, lost=0
+        complete=0, infeasible=1, failed=9, running=0, abandoned=0
     )
     front.trial_store.trials.return_value = [
         Mock(state=TrialState.FAIL, user_attrs={"reason": reason})
@@ -243,7 +243,7 @@ MENDED = ("quantizer=none,bf16", "pruner=none", "search.constraints=null")
 
 
 @pytest.mark.parametrize(
-    ("wrong", "output"),
+    ("wrong", "message"),
     [
         (("task.path={tmp}/rows.csv",), "rows.csv does not exist or is not a file"),
         pytest.param(
@@ -265,7 +265,7 @@ MENDED = ("quantizer=none,bf16", "pruner=none", "search.constraints=null")
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_the_mended_command_runs_its_whole_budget(
-    tmp_path: Path, wrong: tuple[str, ...], output: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, wrong: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_rows(tmp_path / "good.csv")
     write_rows(tmp_path / "other.csv", label="class")
@@ -273,7 +273,7 @@ def test_a_mistake_is_one_line_and_the_mended_command_runs_its_whole_budget(
     given = [each.format(tmp=tmp_path) for each in wrong]
     line = refusal(*arguments, *folders(tmp_path), *given)
     assert line.startswith("error: ")
-    assert output in line
+    assert message in line
     assert "\n" not in line
     assert capsys.readouterr().out == "", "no report of nothing"
     here(tmp_path, *arguments, f"task.path={tmp_path}/good.csv")

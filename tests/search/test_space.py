@@ -90,11 +90,11 @@ def test_every_order_of_steps() -> None:
                 "a.b": {"space": "choice(1,2)", "when": {"c.d": ["1"]}},
                 "c.d": {"space": "choice(1,2)", "when": {"a.b": ["1"]}},
             },
-            "conditions go in a circle",
+            "conditions form a cycle",
         ),
         (
             {"c": "choice(x, y)", "a.b": {"space": "choice(1,2)", "when": {"c": ["z"]}}},
-            "c=z is outside of choice",
+            "c=z must be in choice",
         ),
         ({"a": {"permutations": ["one"]}}, "2 to 5 different things"),
         ({"a": {"permutations": list("abcdef")}}, "2 to 5 different things"),
@@ -125,9 +125,9 @@ def test_a_condition_on_a_choice_without_the_setting_is_refused() -> None:
     ("values", "words"),
     [
         ({"pruner": "wanda"}, "lacks pruner.sparsity"),
-        ({"pruner": "none", "pruner.sparsity": 0.3}, "sets pruner.sparsity, which it cannot have"),
-        ({"pruner": "wanda", "pruner.sparsity": 0.4}, "outside of choice"),
-        ({"pruner": "lowrank"}, "outside of choice"),
+        ({"pruner": "none", "pruner.sparsity": 0.3}, "sets pruner.sparsity, not active there"),
+        ({"pruner": "wanda", "pruner.sparsity": 0.4}, "must be in choice"),
+        ({"pruner": "lowrank"}, "must be in choice"),
     ],
 )
 def test_points_that_are_written_down_are_checked(values: dict[str, object], words: str) -> None:
@@ -139,5 +139,5 @@ def test_numbers_that_are_written_down_are_checked() -> None:
     space = parse_space({"a.b": "range(0.1, 0.4, step=0.1)", "a.c": "int(interval(1, 3))"})
     assert space.parse_point({"a.b": 0.3, "a.c": 2}) == {"a.b": 0.3, "a.c": 2}
     for wrong in ({"a.b": 0.25, "a.c": 2}, {"a.b": 0.3, "a.c": 4}, {"a.b": "x", "a.c": 2}):
-        with pytest.raises(ConfigError, match=r"outside of|is no number"):
+        with pytest.raises(ConfigError, match=r"must be in|is not a number"):
             space.parse_point(wrong)

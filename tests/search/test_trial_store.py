@@ -107,7 +107,7 @@ def test_seed_points_come_first_and_once(trial_store: TrialStores) -> None:
     points = [trial.user_attrs[POINT] for trial in second.trials()]
     assert points[:2] == list(seeds)
     assert points[2] not in seeds
-    with pytest.raises(UserError, match="outside of choice"):
+    with pytest.raises(UserError, match="must be in choice"):
         trial_store(seeds=({"a.x": 0.25, "b": "three"},))
 
 

@@ -67,7 +67,7 @@ def test_a_damaged_one_is_mended(
     (kept / name).write_bytes(before[name][:-3])
     with caplog.at_level(logging.WARNING, logger="compress.store.baseline"):
         keep_baseline(teacher, tmp_path)
-    assert "the baseline is copied again" in caplog.text
+    assert "copying the baseline again" in caplog.text
     assert contents(kept) == contents(stored) == before
 
 

@@ -137,7 +137,7 @@ def test_only_what_is_named_like_a_key_is_an_entry(name: str, tmp_path: Path) ->
     folder = tmp_path / "cache" / "teacher" / name
     folder.mkdir(parents=True, exist_ok=True)
     assert not is_entry(folder)
-    with pytest.raises(UserError, match="is not an entry"):
+    with pytest.raises(UserError, match="is not a stage cache entry"):
         delete_entry(folder)
     assert folder.is_dir()
 

@@ -36,10 +36,10 @@ def test_the_card_says_figures_recipe_and_command() -> None:
     assert "| size | 1.5 MB | 0.0 MB |" in card
     assert "| bytes saved | -74900 % | – |" in card
     assert "| size as a zip file | 1.1 MB | 0.0 MB |" in card
-    assert "| sparsity asked of the pruner | 50.0% | – |" in card
-    assert "| runs on | torch | torch |\n| computes in | float32 | float32 |" in card
-    assert "in 95.0% of the rows" in card
-    assert "no more than chance (McNemar's exact test, p = 1)" in card
+    assert "| target sparsity | 50.0% | – |" in card
+    assert "| runtime | torch | torch |\n| computes in | float32 | float32 |" in card
+    assert "on 95.0% of the rows" in card
+    assert "not statistically significant (McNemar's exact test, p = 1)" in card
     assert "stores and multiplies zeros like any number" in card
     assert "| speed-up, 1 × 32 tokens | 5.00 (4.50 to 5.50) | 1 |" in card
     assert "python run.py pruner=wanda pruner.sparsity=0.5" in card
@@ -147,7 +147,7 @@ def test_a_run_writes_its_card_and_export_copies_it(
 @pytest.mark.parametrize(
     ("prepare", "said"),
     [
-        (lambda run, out: (run / "metrics.json").unlink(), "is no run that succeeded"),
+        (lambda run, out: (run / "metrics.json").unlink(), "is not a successful run"),
         (lambda run, out: (out / "x").write_text(""), "is not empty"),
         (lambda run, out: (run / "model/config.json").write_text("{}"), "is damaged"),
     ],
@@ -181,12 +181,13 @@ PAIRED = "a paired bootstrap over rows"
         ("spearman", None, (
             "| Spearman correlation, n = 100 | 0.8000 (0.7600 to 0.8400) | "
             "1.0000 (0.9500 to 1.0500) |",
-            "\n\nHow its Spearman correlation differs from its teacher's is a real change "
+            "\n\nThe difference in Spearman correlation from its teacher is "
+            "statistically significant "
             f"({PAIRED}, p = 0.01).",
         )),
         ("perplexity", 0.9, (
             "| perplexity, n = 100 | 0.800 (0.760 to 0.840) | 1.000 (0.950 to 1.050) |",
-            "It predicts as its teacher does 90.0% of the time. How its perplexity differs",
+            "It agrees with its teacher 90.0% of the time. The difference in perplexity",
         )),
     ],
 )  # fmt: skip

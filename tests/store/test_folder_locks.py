@@ -146,7 +146,7 @@ def test_inputs_in_the_runs_own_folder_are_refused(
     said = refusal(*TINY, *words, f"hydra.run.dir={tmp_path / '.' / 'finished'}")
     key = words[-1].partition("=")[0]
     assert said.startswith(f"error: hydra.run.dir: {key}=")
-    assert "which the run writes to" in said
+    assert "the output folder" in said
     assert contents(finished) == before
 
 

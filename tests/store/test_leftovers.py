@@ -95,7 +95,7 @@ def test_what_a_killed_process_left_is_listed_and_pruned(
     before = contents(place)
     make(place / name)
     left = contents(place)
-    shown = "lock files that nobody holds: 1" if make is a_lock else f"0.0 MB, {place / name}\n"
+    shown = "unused lock files: 1" if make is a_lock else f"0.0 MB, {place / name}\n"
     assert shown in script(place, capsys, "list")
     assert "would delete 0 entries of 0.0 MB and 1 leftovers" in script(
         place, capsys, "prune", "--dry-run"

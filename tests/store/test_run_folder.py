@@ -247,5 +247,5 @@ def test_hydras_copy_of_the_config_stays_in_the_folder(
     kind = "sweep" if many else "run"
     words = (f"hydra.{kind}.dir={tmp_path / 'out' / 'run'}", f"hydra.output_subdir={subdir}")
     said = refusal(*(["-m"] if many else []), *TINY, *words)
-    assert "hydra.output_subdir must be the name of a folder inside the run's" in said
+    assert "hydra.output_subdir must name a folder inside the run's folder" in said
     assert not (tmp_path / "out").exists()
