@@ -24,7 +24,7 @@ __all__ = ["load", "results", "run", "sweep"]
 # Imported in the functions, so that `import compress` does not cost a torch import.
 
 
-def run(overrides: Sequence[str] = ()) -> RunRecord:
+def run(overrides: Sequence[str] = ()) -> FinishedRun:
     """Runs the pipeline once, like `python run.py`; its folder is below `outputs/runs` by default.
 
     Args:

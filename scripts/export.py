@@ -23,7 +23,7 @@ def export(run: Path, target: Path) -> Path:
     if isinstance(record, FinishedRun) and record.folds is not None:
         named = ", ".join(record.folds.folders)
         raise UserError(f"{run} has a model for each fold; export one of its folders {named}")
-    if record is None or record.model is None:
+    if not isinstance(record, FinishedRun) or record.model is None:
         raise UserError(f"{run} is not a successful run; expected {FILE} and a model in it")
     source = run / record.model
     if target.resolve().is_relative_to(source.resolve()):

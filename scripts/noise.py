@@ -20,12 +20,12 @@ from tempfile import TemporaryDirectory
 from compress.build import build_run
 from compress.config.compose import CONF, compose_config
 from compress.config.ending import Parser, one_line_ending
+from compress.core.monitor import UNWATCHED
 from compress.interfaces import Device
 from compress.measure.environment import environment
 from compress.measure.latency import TimedModel, Timing, fill_shapes, measure_latency
 from compress.report.written import check_page
 from compress.stage.run import Run
-from compress.core.monitor import UNWATCHED
 from compress.stage.stages import compress, load_measured
 
 # First, so that the user's own come after them.

@@ -17,13 +17,6 @@ FORCED = 2  # interrupts after which running trials are killed
 FIRST_INTERRUPT = "stopping before the next stage of each trial; press Ctrl-C again to stop at once"
 
 
-class Screen(Protocol):
-    """Shows the progress of a search."""
-
-    def update(self, driver: Driver) -> None:
-        """Called in every iteration of the driver's loop."""
-
-
 @dataclass
 class Driver:
     """One process that has its workers run trials of a study.
@@ -65,7 +58,7 @@ class Driver:
             self._handle(worker, news)
         self._check_times()
         self.worker_pool.schedule_measurements()
-        self.screen.update(self)
+        self.show(self)
 
     def _advance(self) -> bool:
         """Assigns trials; returns whether anything is left to wait for."""

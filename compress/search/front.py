@@ -155,8 +155,8 @@ class Front:
         return winners(candidates, budgets_of(metric)[1:])
 
     def _row(self, found: FeasibleTrial) -> dict[str, Any]:
-        evaluated = self.goals.judged(found.record)
-        metrics, _ = measured(found.record)
+        evaluated = self.goals.on_split(found.record)
+        metrics = found.record.metrics
         speed = found.record.speedup[0]
         return {
             "trial": found.number,
@@ -200,7 +200,7 @@ class Front:
         self._loaded[each.number] = replace(each, record=record)
 
 
-def discard_model(folder: Path, record: RunRecord) -> RunRecord:
+def discard_model(folder: Path, record: FinishedRun) -> FinishedRun:
     """Deletes a run's model, or those of its folds, and removes it from the record.
 
     Only a model in the run's own folder with a plain name is deleted: the record comes from a file
@@ -234,7 +234,7 @@ def discard_model(folder: Path, record: RunRecord) -> RunRecord:
     return gone
 
 
-def _rewrite_record(record: RunRecord, folder: Path) -> None:
+def _rewrite_record(record: FinishedRun, folder: Path) -> None:
     """Rewrites a record before its model is deleted, so that it never names a partial model."""
     if (folder / FILE).is_file():
         write_record(record, folder)
@@ -242,6 +242,8 @@ def _rewrite_record(record: RunRecord, folder: Path) -> None:
 
 def _found(trial: FrozenTrial) -> FeasibleTrial:
     record = parse_record(trial.user_attrs[RECORD], f"trial {trial.number} of the study")
+    if record.status != "ok":
+        raise UserError(f"trial {trial.number} of the study has a record without figures")
     return FeasibleTrial(trial.number, Path(trial.user_attrs[FOLDER]), record)
 
 

@@ -66,7 +66,7 @@ class PastSearch:
         return list(dict.fromkeys(key for trial in self.trials for key in trial.point))
 
 
-def past_searches(runs: Iterable[tuple[Path, RunRecord]]) -> Iterator[PastSearch]:
+def past_searches(runs: Iterable[tuple[Path, FinishedRun]]) -> Iterator[PastSearch]:
     """The searches that runs belong to.
 
     Args:
@@ -139,7 +139,7 @@ def _search(parent: Path, runs: Sequence[tuple[Path, FinishedRun]]) -> PastSearc
     return PastSearch(name, goals, known, tuple(trials), _merged(reasons))
 
 
-def _points(records: Sequence[RunRecord]) -> list[dict[str, str]]:
+def _points(records: Sequence[FinishedRun]) -> list[dict[str, str]]:
     """Overrides of each run that differ between the runs."""
     written = [
         {key.lstrip("+"): value for key, _, value in (o.partition("=") for o in each.overrides)}
@@ -150,7 +150,7 @@ def _points(records: Sequence[RunRecord]) -> list[dict[str, str]]:
     return [{key: each[key] for key in differing if key in each} for each in written]
 
 
-def _missing_figures(goals: Goals, record: RunRecord) -> str:
+def _missing_figures(goals: Goals, record: FinishedRun) -> str:
     """Why a run lacks objectives; "" if it has all of them."""
     assert record.metrics is not None, "only records whose status is ok are trials here"
     if goals.split == "validation" and record.metrics.validation is None:

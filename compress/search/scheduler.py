@@ -59,9 +59,9 @@ class Scheduler:
         while (taken := self.trial_store.take()) is not None:
             folders = (self.folder / str(number) for number in taken.before)
             found = ((_left(folder), folder) for folder in folders)
-            records = ((r, folder) for r, folder in found if isinstance(r, RunRecord))
+            records = ((r, folder) for r, folder in found if not isinstance(r, str))
             # A failure shared by all trials may have been fixed since.
-            made = next((each for each in records if not self._is_shared(each[0].blame)), None)
+            made = next((each for each in records if not self._failed_for_all(each[0])), None)
             if made is None:
                 self._check_new(taken)
                 return taken
@@ -95,7 +95,7 @@ class Scheduler:
             self._report(taken, f"infeasible: {rejection.reason}")
             return True
         left = _left(folder)
-        if isinstance(left, RunRecord):
+        if not isinstance(left, str):
             self._finish_trial(taken, left, folder)
             return left.status == "ok"
         self._handle_failure(taken, error or left, blame)

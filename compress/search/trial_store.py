@@ -141,7 +141,7 @@ class TrialStore:
             "hydra.sweeper.n_trials"
         )
 
-    def finish(self, taken: TakenTrial, record: RunRecord, folder: Path) -> None:
+    def finish(self, taken: TakenTrial, record: FinishedRun, folder: Path) -> None:
         """Marks a trial as complete, with the record of its run."""
         trial = taken.trial
         with _skip_if_abandoned(trial.number):

@@ -86,7 +86,7 @@ def write_card(record: FinishedRun, folder: Path) -> None:
     write_atomically(folder / CARD, text)
 
 
-def _front_matter(record: RunRecord) -> str:
+def _front_matter(record: FinishedRun) -> str:
     """The front matter that the hub reads. JSON strings are valid YAML strings."""
     fields: dict[str, Any] = {
         "library_name": "transformers",
@@ -106,7 +106,7 @@ def _reader(architecture: str) -> dict[str, str]:
     return {"processor": "AutoTokenizer", "name": "tokenizer", "row": '"a text"'}
 
 
-def _made_by(record: RunRecord) -> list[str]:
+def _made_by(record: FinishedRun) -> list[str]:
     """Groups with a choice other than none."""
     groups = ("task", "teacher", *STAGES)
     return [group for group in groups if record.choices.get(group, "none") != "none"]
@@ -161,14 +161,14 @@ def _other(name: str, ours: Score, theirs: Score) -> tuple[str, str, str]:
     return (plain_text(name) if known is None else known.words), mine, other
 
 
-def _megabytes(record: RunRecord, figure: str) -> tuple[str, str]:
+def _megabytes(record: FinishedRun, figure: str) -> tuple[str, str]:
     """A figure of the model and its teacher in megabytes."""
-    values = [megabytes(getattr(metrics, figure)) for metrics in measured(record)]
+    values = [megabytes(getattr(metrics, figure)) for metrics in (record.metrics, record.baseline)]
     ours, theirs = (value if value == "–" else f"{value} MB" for value in values)
     return ours, theirs
 
 
-def _sentences(record: RunRecord) -> list[str]:
+def _sentences(record: FinishedRun) -> list[str]:
     """Sentences that interpret the figures."""
     found = record.comparison
     words = plain_words(record)
@@ -189,8 +189,8 @@ def _against_teacher(found: Comparison, score: str) -> str:
     proof = f"{verdict} ({found.test}, {p_words(found)})"
     if found.agreement is not None and found.n_regressed is not None:
         return (
-            f"It agrees with its teacher on {found.agreement:.1%} of the rows; {found.lost} rows "
-            f"regressed and {found.won} improved; the difference is {proof}."
+            f"It agrees with its teacher on {found.agreement:.1%} of the rows; {found.n_regressed} "
+            f"rows regressed and {found.n_improved} improved; the difference is {proof}."
         )
     same = (
         "" if found.agreement is None
