@@ -52,7 +52,7 @@ class Cuda(Device):
         """Raises a UserError if torch sees no GPU."""
         if not torch.cuda.is_available():
             build = "a CPU build" if torch.version.cuda is None else f"CUDA {torch.version.cuda}"
-            raise UserError(f"device=cuda: torch ({build}) sees no GPU; take device=cpu")
+            raise UserError(f"device=cuda: torch ({build}) finds no GPU; set device=cpu")
 
     @contextmanager
     def session(self) -> Iterator[None]:

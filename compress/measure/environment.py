@@ -48,7 +48,7 @@ def environment(device: Device) -> Environment:
     """
     occupied = busy()
     if occupied is not None:
-        log.warning("the machine is busy, times will be off: %s", occupied)
+        log.warning("the machine is busy, timings will be unreliable: %s", occupied)
     return Environment(
         machine=machine(),
         device=device.label(),

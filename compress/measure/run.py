@@ -70,16 +70,16 @@ def check_reload(exported: ExportResult, reloaded: InferenceModel, rows: Split) 
         share = rounding_share(expected, found)
         if not share <= exported.tolerance:
             raise UserError(
-                f"this format takes the logits off by {share:.0%} of their spread, allowed are "
-                f"{exported.tolerance:.0%}: the model's activations do not go with it; take a "
-                "quantizer that rounds weights alone, such as int8_weight_only"
+                f"this format changes the logits by {share:.0%} of their spread, expected at most "
+                f"{exported.tolerance:.0%}: the model's activations do not tolerate it; use a "
+                "quantizer that rounds only weights, such as int8_weight_only"
             )
         return
     allowed = exported.tolerance * max(1.0, float(expected.abs().max()))
     worst = float((found - expected).abs().max())
     if not worst <= allowed:
         raise AssertionError(
-            f"logits of the reloaded model are off by up to {worst:g}, allowed are {allowed:g}"
+            f"logits of the reloaded model differ by up to {worst:g}, expected at most {allowed:g}"
         )
 
 

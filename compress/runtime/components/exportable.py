@@ -65,7 +65,7 @@ def check_exportable(model: PreTrainedModel, runtime: str) -> None:
 
 def _failure(model: PreTrainedModel) -> str | None:
     """Why an export on trial fails; None if it does not."""
-    log.info("exporting %s on trial: its architecture is not known", type(model).__name__)
+    log.info("testing the export of %s: unknown architecture", type(model).__name__)
     try:
         export_program(weightless(model), any_batch(model))
     except Exception as error:  # whatever the exporter, or the model's own code, raises

@@ -97,7 +97,7 @@ class Bf16Format(OpenVinoFormat[Bf16]):
         if "BF16" not in cpu.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ConfigError(
                 "quantizer=bf16 needs a CPU with bfloat16 arithmetic in the openvino runtime "
-                "(AVX-512 BF16 or AMX), this one has none; take quantizer=none"
+                "(AVX-512 BF16 or AMX), this one has none; set quantizer=none"
             )
 
     def convert(self, source: OpenVinoSource) -> Any:

@@ -86,7 +86,8 @@ def class_labels(where: str, labels: pd.Series) -> list[str | None]:
         if (other := first.setdefault(number, name)) != name:
             raise UserError(
                 f"{where}: row {rows[name]} has label {name[:SHOWN]!r} and row {rows[other]} "
-                f"{other[:SHOWN]!r}, one number in two spellings; write each class in one way"
+                f"{other[:SHOWN]!r}, the same number spelled in two ways; spell each "
+                "class in one way"
             )
     return [None if name is None else name.partition(".")[0] for name in spelled]
 
@@ -160,8 +161,8 @@ def _without(
     if kind not in drop:
         first = table.index[int(bad.to_numpy().argmax())]
         raise UserError(
-            f"{where}: row {first} has {what} ({bad.sum()} such rows); mend it, or leave such rows "
-            f"out with task.drop=[{kind}]"
+            f"{where}: row {first} has {what} ({bad.sum()} such rows); fix it, or drop such rows "
+            f"with task.drop=[{kind}]"
         )
     return table[~bad], [f"{bad.sum()} rows with {what} dropped"]
 

@@ -84,7 +84,8 @@ class FoldedTask(SampledTask, ABC):
             return hold_out(where, rows, shares, class_names, self.seed)
         if self.fold is None:
             raise ConfigError(
-                f"only run.py goes through task.folds={self.folds}; here, name one with task.fold=1"
+                f"only run.py runs all folds of task.folds={self.folds}; select one, such as "
+                "task.fold=1"
             )
         labels = strata(rows[LABEL], self.folds)
         units = np.arange(len(rows)) if units is None else units

@@ -81,12 +81,13 @@ class ImageFile(Picture):
             if image.mode in DEEP or image.mode.startswith("I;"):
                 raise UserError(
                     f"{self.path} has pixels of mode {image.mode}, expected 8 bits of each color: "
-                    "save it so, for there are several ways to make them fit"
+                    "convert it first, as there are several ways to do so"
                 )
             frames = getattr(image, "n_frames", 1)
             if frames > 1 and image.format in ANIMATED:
                 raise UserError(
-                    f"{self.path} has {frames} images, expected one: save one by itself"
+                    f"{self.path} has {frames} images, expected one: save each image to "
+                    "its own file"
                 )
         self.pixels()
         return bytes.fromhex(file_digest(self.path))

@@ -34,7 +34,7 @@ def check_weights(where: str, weights: Weights) -> None:
         )
     for weight in _numbers(weights):
         if not SMALLEST <= weight <= LARGEST:
-            raise ConfigError(f"{where} must be > 0 and finite as float32 each, got {weight}")
+            raise ConfigError(f"{where} must each be > 0 and finite in float32, got {weight}")
 
 
 def class_weights(
@@ -64,7 +64,7 @@ def class_weights(
     given = {str(name): weight for name, weight in weights.items()}
     if set(given) != set(names):
         raise UserError(
-            f"task.class_weights is of {_listed(given)}; expected a number for each of "
+            f"task.class_weights names {_listed(given)}; expected a number for each of "
             f"{_listed(names)}"
         )
     return tuple(given[name] for name in names)
