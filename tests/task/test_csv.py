@@ -188,11 +188,11 @@ def test_no_text_stands_in_two_splits(tmp_path: Path) -> None:
         ({"class_weights": "even"}, "must be balanced, a list of numbers, .* got 'even'"),
         (
             {"class_weights": (1.0, 0.0)},
-            "class_weights must be > 0 .* got 0.0",
+            "class_weights must each be > 0 .* got 0.0",
         ),
         (
             {"class_weights": {"a": -1.0}},
-            "class_weights must be > 0 .* got -1.0",
+            "class_weights must each be > 0 .* got -1.0",
         ),
         ({"problem": "regression", "class_weights": "balanced"}, "null for problem=regression"),
         ({"validation_fraction": 0.0}, r"validation_fraction must be in \(0, 1\)"),
