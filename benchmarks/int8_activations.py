@@ -99,7 +99,7 @@ def forward(model: PreTrainedModel, shape: Sequence[int]) -> Callable[[], None]:
 
 
 def next_token(model: PreTrainedModel, length: int) -> Callable[[], None]:
-    """A forward pass over one token behind a text, with keys and values kept."""
+    """A forward pass over one token after a prompt, with a KV cache."""
     ids = torch.randint(5, 30_000, (1, length), generator=torch.Generator().manual_seed(0))
     cache = model(input_ids=ids, use_cache=True).past_key_values
 

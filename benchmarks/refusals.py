@@ -1,4 +1,4 @@
-"""How long a mistake takes to be refused: `python -m benchmarks.refusals docs/refusals.md`.
+"""Time until a config error is reported: `python -m benchmarks.refusals docs/refusals.md`.
 
 Run from the repository's root: the mistakes are those of `tests/mistakes.py`, every third one of
 the table, each as `run.py` in a process of its own, one after the other.

@@ -62,7 +62,7 @@ CSV = [
     ("a.csv", csv(GOOD).decode().encode("utf-16-le"), {}, "not among its columns"),
     ("a.csv", csv(GOOD), {"encoding": "utf-16"}, "is no utf-16: UTF-16 stream does not start wi"),
     ("a.csv", csv(GOOD), {"encoding": "undefined"}, "is no undefined: "),
-    ("a.csv", csv(GOOD + "x\0y,a\n"), {}, "contains NUL characters as utf-8"),
+    ("a.csv", csv(GOOD + "x\0y,a\n"), {}, "holds NUL characters as utf-8"),
     ("a.csv", csv("x,\n" + GOOD), {}, "row 1 has no label (1 such rows); fix it, or drop such"),
     ("a.csv", csv(GOOD + " ,a\n,b\n"), {}, "row 41 has an empty text (2 such rows); fix it, or"),
     ("a.csv", csv(" ,a\n,b\n"), {"drop": ("empty",)}, "no row is left of 2, 2 rows with an empty"),

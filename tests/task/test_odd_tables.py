@@ -100,7 +100,7 @@ REFUSED: dict[str, tuple[str, str | bytes, str]] = {
     "a row too short, in CR": ("x.csv", lines("x", end="\r"), "row 41 has 1 fields, expected 2"),
     "a quoted row too long": ("x.csv", lines('"x, y",a', "x,a,b"), "row 42 has 3 fields, expect"),
     "a quote left open": ("x.csv", lines('"x, y",a', f'"{LONG},a'), "line 43: unexpected end of"),
-    "NUL": ("x.csv", lines("x\0,a"), "contains NUL characters as utf-8"),
+    "NUL": ("x.csv", lines("x\0,a"), "holds NUL characters as utf-8"),
     "half a pair in UTF-8": ("x.csv", lines().encode() + b"\xed\xa0\x80,a\n", "is no utf-8"),
     "half a pair in UTF-16": ("x.csv", HALF_16, "is no utf-16"),
     "escape codes in a name": ("x.csv", lines(header="\x1b[31mt,\x07b"), "\\x1b[31mt, \\x07b"),

@@ -30,7 +30,7 @@ def read_text(path: Path, encoding: str) -> str:
     """
     text = decoded(str(path), read_bytes(path), encoding)
     if "\0" in text:
-        raise UserError(f"{path} contains NUL characters as {encoding}, expected text")
+        raise UserError(f"{path} holds NUL characters as {encoding}, expected text")
     return LINE_END.sub("\n", text)
 
 

@@ -160,7 +160,7 @@ def _text(request: Request) -> tuple[str, str]:
         raise UserError(f"{error}{hint}") from error
     if "\0" in text:
         raise UserError(
-            f"{request.where} contains NUL characters as {encoding}; name the right encoding with "
+            f"{request.where} holds NUL characters as {encoding}; name the right encoding with "
             "task.encoding=…, such as utf-16-le"
         )
     return text, encoding
