@@ -38,7 +38,7 @@ class Classification(Problem):
 
     def config(self) -> Mapping[str, Any]:
         """Model config entries with the class names."""
-        return {**labelled(self.names), "problem_type": "single_label_classification"}
+        return {**head_labels(self.names), "problem_type": "single_label_classification"}
 
     def loss(
         self,
@@ -90,7 +90,7 @@ class Classification(Problem):
         return Comparison(agreement, lost, won, mcnemar_p_value(lost, won))
 
 
-def labelled(names: tuple[str, ...]) -> dict[str, Any]:
+def head_labels(names: tuple[str, ...]) -> dict[str, Any]:
     """Model config entries of a head with an output for each of these names."""
     return {
         "num_labels": len(names),

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from compress.analysis.resampling import TEST_DRAWS, bootstrap_interval, permutation_p_value
 from compress.core.problem import Head, Problem, Quality
-from compress.problem.classification import labelled
+from compress.problem.classification import head_labels
 from compress.records.schema import Comparison
 
 SCORES_OF_LABELS = ("f1_micro", "f1_macro", "f1_weighted", "hamming_loss", "exact_match")
@@ -47,7 +47,7 @@ class MultiLabel(Problem):
 
     def config(self) -> Mapping[str, Any]:
         """Model config entries with the label names."""
-        return {**labelled(self.names), "problem_type": "multi_label_classification"}
+        return {**head_labels(self.names), "problem_type": "multi_label_classification"}
 
     def loss(
         self,

@@ -22,7 +22,7 @@ from compress.analysis.correlation import (
 from compress.analysis.resampling import TEST_DRAWS, permutation_p_value
 from compress.config.errors import UserError
 from compress.core.problem import Head, Problem, Quality
-from compress.problem.classification import labelled
+from compress.problem.classification import head_labels
 from compress.records.schema import Comparison
 
 SCORES_OF_NUMBERS = ("spearman", "pearson", "rmse")
@@ -45,7 +45,7 @@ class Regression(Problem):
 
     def config(self) -> Mapping[str, Any]:
         """Model config entries of one output and its name."""
-        return {**labelled((self.name,)), "problem_type": "regression"}
+        return {**head_labels((self.name,)), "problem_type": "regression"}
 
     def loss(
         self,

@@ -52,7 +52,7 @@ class Csv(FoldedTask, TextTask):
             used with folds.
         delimiter: one character or "tab"; "auto" takes what gives a header with the columns.
         encoding: by Python's name for it; "auto" goes by the byte order mark, else it is UTF-8.
-        drop: which rows are left out and counted: "empty" texts, "unlabelled" ones, "duplicates".
+        drop: which rows are left out and counted: "empty" texts, "unlabeled" ones, "duplicates".
     """
 
     path: str

@@ -16,7 +16,7 @@ from compress.task.components.delimited import is_unicode, listed
 from compress.task.components.sampling import LABEL
 from compress.task.components.text import text_columns
 
-EMPTY, UNLABELLED, DUPLICATES = DROPPABLE = ("empty", "unlabelled", "duplicates")
+EMPTY, UNLABELED, DUPLICATES = DROPPABLE = ("empty", "unlabeled", "duplicates")
 SHOWN = 40  # characters of what was got
 WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
 
@@ -39,7 +39,7 @@ def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.
         _check_texts(where, table[column])
     blank = table[texts].map(is_missing).any(axis="columns")
     table, words = _without(where, table, blank, EMPTY, "an empty text", drop)
-    table, more = _without(where, table, table[LABEL].isna(), UNLABELLED, "no label", drop)
+    table, more = _without(where, table, table[LABEL].isna(), UNLABELED, "no label", drop)
     words += more
     labels = table.groupby(texts, sort=False)[LABEL].nunique()
     if conflicts := int((labels > 1).sum()):

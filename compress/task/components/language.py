@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from compress.config.errors import ConfigError, UserError
 from compress.config.fields import PositiveInt, Seed
 from compress.interfaces import Head, Task, TaskData, TrainingData
-from compress.problem.language import LanguageModelling
+from compress.problem.language import LanguageModeling
 from compress.task.components.sampling import check_reads
 from compress.task.components.windows import Cutting, TextWindows
 from compress.transformer.positions import position_count
@@ -111,7 +111,7 @@ class LanguageTask(Task, ABC):
             passages["train"], stride=None, draws=self.calibration_samples
         )
         evaluation = splits.pop("evaluation")
-        training = TrainingData(problem=LanguageModelling(self.stride), **splits)
+        training = TrainingData(problem=LanguageModeling(self.stride), **splits)
         return TaskData(training, evaluation, source)
 
     def _windows(self, passage: Passage, *, stride: int | None, draws: int | None) -> TextWindows:
