@@ -63,7 +63,7 @@ def execute(
 def _execute_folds(
     runs: Sequence[Run], folder: Path, shared: Path, record: RunRecord, monitor: Monitor
 ) -> RunRecord:
-    """Compresses and measures the model of each fold; returns the combined record."""
+    """Compresses and measures the model of each fold; the record of them all."""
     found = {}
     folders = [make_fold(folder, number) for number in range(1, len(runs) + 1)]
     for number, (run, own) in enumerate(zip(runs, folders, strict=True), start=1):
