@@ -65,17 +65,17 @@ def decoder() -> PreTrainedModel:
 
 def formats(model: Callable[[], PreTrainedModel]) -> dict[str, PreTrainedModel]:
     """The same weights in each format."""
-    made = {}
+    models = {}
     for name, quantizer in (
         (FLOAT, None),
         (TENSOR, PerCallFormat(embeddings="none")),
         (TOKEN, Int8Dynamic(embeddings="none")),
     ):
         transformers.set_seed(0)
-        made[name] = model()
+        models[name] = model()
         if quantizer is not None:
-            quantizer.quantize_torch_(made[name])
-    return made
+            quantizer.quantize_torch_(models[name])
+    return models
 
 
 def times(passes: dict[str, Callable[[], None]], seconds: float) -> dict[str, list[float]]:
@@ -99,7 +99,7 @@ def forward(model: PreTrainedModel, shape: Sequence[int]) -> Callable[[], None]:
 
 
 def next_token(model: PreTrainedModel, length: int) -> Callable[[], None]:
-    """A forward pass over one token behind a text, with keys and values kept."""
+    """A forward pass over one token after a prompt, with a KV cache."""
     ids = torch.randint(5, 30_000, (1, length), generator=torch.Generator().manual_seed(0))
     cache = model(input_ids=ids, use_cache=True).past_key_values
 
@@ -140,19 +140,19 @@ def main() -> None:
         "| | float32 | a scale per call | a scale per token | ratio | faster than float32 |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for words, model, passes, argument in CASES:
-        runs = {name: passes(made, argument) for name, made in formats(model).items()}
-        lines.append(line(words, times(runs, arguments.seconds)))
+    for case, model, passes, argument in CASES:
+        runs = {name: passes(net, argument) for name, net in formats(model).items()}
+        lines.append(line(case, times(runs, arguments.seconds)))
     arguments.page.write_text("\n".join(lines) + "\n")
 
 
-def line(words: str, found: dict[str, list[float]]) -> str:
+def line(case: str, found: dict[str, list[float]]) -> str:
     """One row of the table."""
     medians = [f"{statistics.median(found[name]) * 1e3:.2f}" for name in (FLOAT, TENSOR, TOKEN)]
     ratios = [token / call for token, call in zip(found[TOKEN], found[TENSOR], strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
     gain = statistics.median(f / t for f, t in zip(found[FLOAT], found[TOKEN], strict=True))
-    cells = [words, *medians, f"{middle:.2f} ({low:.2f} to {high:.2f})", f"{gain:.2f}"]
+    cells = [case, *medians, f"{middle:.2f} ({low:.2f} to {high:.2f})", f"{gain:.2f}"]
     return f"| {' | '.join(cells)} |"
 
 

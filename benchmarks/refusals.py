@@ -1,4 +1,4 @@
-"""How long a mistake takes to be refused: `python -m benchmarks.refusals docs/refusals.md`.
+"""Time until a config error is reported: `python -m benchmarks.refusals docs/refusals.md`.
 
 Run from the repository's root: the mistakes are those of `tests/mistakes.py`, every third one of
 the table, each as `run.py` in a process of its own, one after the other.
@@ -20,7 +20,7 @@ from compress.measure.environment import machine
 from tests.mistakes import TABLE, arguments, write_files
 
 ROOT = Path(__file__).parents[1]
-MISTAKES = [words for words, _ in TABLE[::3]]
+MISTAKES = [command for command, _ in TABLE[::3]]
 TITLE = "# How long a mistake takes to be refused"
 SHOWN = 10
 
@@ -31,26 +31,26 @@ def main() -> None:
     parser = Parser(description=__doc__)
     parser.add_argument("page", type=Path, help="the Markdown file to write")
     page = parser.parse_args().page
-    found = [(measured(words), words) for words in MISTAKES]
+    found = [(measured(command), command) for command in MISTAKES]
     page.write_text("\n".join(lines(found)) + "\n", encoding="utf-8")
 
 
-def measured(words: str) -> float:
+def measured(command: str) -> float:
     """Seconds from the start of `run.py` with a mistake to its end."""
     with TemporaryDirectory() as name:
         write_files(Path(name))
         started = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "run.py", *arguments(words, Path(name))],
+            [sys.executable, "run.py", *arguments(command, Path(name))],
             cwd=ROOT,
             capture_output=True,
             text=True,
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )
         seconds = time.monotonic() - started
-    said = (done.stdout + done.stderr).splitlines()
-    assert (done.returncode, len(said)) == (1, 1), f"{words}: {said}"
-    print(f"{seconds:4.1f} s  {said[0][:100]}", flush=True)  # noqa: T201
+    output = (done.stdout + done.stderr).splitlines()
+    assert (done.returncode, len(output)) == (1, 1), f"{command}: {output}"
+    print(f"{seconds:4.1f} s  {output[0][:100]}", flush=True)  # noqa: T201
     return seconds
 
 
@@ -70,8 +70,8 @@ def lines(found: Sequence[tuple[float, str]]) -> Iterator[str]:
     yield ""
     yield "| seconds | arguments |"
     yield "| --- | --- |"
-    for seconds, words in slowest:
-        shown = words.replace("|", "\\|")
+    for seconds, command in slowest:
+        shown = command.replace("|", "\\|")
         yield f"| {seconds:.1f} | `{shown}` |"
 
 

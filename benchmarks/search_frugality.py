@@ -1,4 +1,4 @@
-"""What a search saves: `python benchmarks/search_frugality.py docs/frugality.md`.
+"""Time that a search saves: `python benchmarks/search_frugality.py docs/frugality.md`.
 
 24 trials, 4 pruners × 3 strengths × 2 formats of one distilled student, as one search with a cache
 of its own; then some of the same runs alone, each without a cache. The ratio is of the search's

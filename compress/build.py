@@ -1,4 +1,4 @@
-"""DictConfig → Run. Every mistake in a config surfaces here, before any weight is loaded."""
+"""Builds a Run from a DictConfig. Config errors are raised here, before weights are loaded."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def build_run(cfg: DictConfig) -> Run:
 
     Raises:
         UserError: a setting is wrong, or two do not go together. Every wrong group is named.
-        OmegaConfBaseException: a value refers to what there is not.
+        OmegaConfBaseException: an interpolation refers to a missing value.
     """
     # Also what is in no group: a run whose record cannot say what it was given is none. A sweeper
     # hands over Hydra's own part as well, which is not whole before the job.
@@ -72,7 +72,7 @@ def build_run(cfg: DictConfig) -> Run:
 
 
 def check_run(run: Run) -> None:
-    """Checks everything that can be known without weights and without reading the rows.
+    """Checks all that does not require weights or rows.
 
     Raises:
         UserError: something cannot work.
@@ -100,7 +100,7 @@ def check_run(run: Run) -> None:
 
 
 def check_skeletons(run: Run) -> None:
-    """Checks the shapes that each stage leaves, first to last.
+    """Checks the shapes after each stage.
 
     Raises:
         UserError: a stage cannot do what it was asked on them, or its model does not run.
@@ -126,7 +126,7 @@ def check_skeletons(run: Run) -> None:
 
 
 def check_skeleton(module: PreTrainedModel, stage: Settings, device: Device) -> None:
-    """Checks that the model of a stage runs, as it is trained too, and can be read back.
+    """Checks that the model of a stage runs, in training too, and can be reloaded.
 
     Raises:
         UserError: it cannot.
@@ -138,7 +138,7 @@ def check_skeleton(module: PreTrainedModel, stage: Settings, device: Device) -> 
 
 
 def check_training(module: PreTrainedModel, stage: Settings, device: Device) -> None:
-    """Checks that the model of a stage runs in the arithmetic that it is trained in, if it is.
+    """Checks that the model of a stage runs in the dtype of its training, if any.
 
     Raises:
         UserError: it does not.
@@ -151,7 +151,7 @@ def check_training(module: PreTrainedModel, stage: Settings, device: Device) -> 
 
 
 def check_shapes(device: Device, teacher: PreTrainedModel) -> None:
-    """Checks that the teacher takes texts as long as those that are timed.
+    """Checks that the teacher supports the lengths of the benchmark.
 
     Raises:
         ConfigError: it does not, or a language model could not write as much as is timed.
@@ -173,7 +173,7 @@ def check_shapes(device: Device, teacher: PreTrainedModel) -> None:
 
 
 def check_smoothing(run: Run) -> None:
-    """Checks that labels are smoothed only where a share of one can be spread over others.
+    """Checks that label smoothing is used only where it is defined.
 
     Raises:
         ConfigError: labels are numbers, and a training smooths them.

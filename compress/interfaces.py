@@ -1,4 +1,4 @@
-"""The architecture on one page: what a run is made of, and what passes between its stages.
+"""The architecture on one page: the components of a run, and the data between its stages.
 
     task.load() ─► TaskData ─► teacher.load ─► student.distill ─► pruner.prune ─► runtime.export
                       │                                                                 │
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a student or a pruner may use. The evaluation split is not among it."""
+    """Context of a student or pruner, without the evaluation split."""
 
     teacher: CompressedModel
     data: TrainingData
@@ -77,11 +77,11 @@ class Task(Settings, ABC):
         """Metrics of the task: names in `compress.records.scores`, the primary one first."""
 
     def smooths_labels(self) -> bool:
-        """Whether a share of a label can be spread over others; not of numbers."""
+        """Whether label smoothing is defined for the labels; it is not for numbers."""
         return True
 
     def each_fold(self) -> tuple[Task, ...]:
-        """The task with each fold of a cross-validation, from `fold=1` on; else itself alone."""
+        """The task with each cross-validation fold, from `fold=1`; else only itself."""
         return (self,)
 
 
@@ -108,14 +108,14 @@ class Teacher(Settings, ABC):
 
 
 class Student(Settings, ABC):
-    """A smaller model that learns from the teacher."""
+    """A smaller model that is trained by distillation."""
 
     @abstractmethod
     def check(self, teacher: PreTrainedModel) -> PreTrainedModel:
         """The student's skeleton, given the teacher's; a UserError if it cannot be made."""
 
     def check_rows(self, data: TrainingData) -> None:
-        """Raises a UserError if the student cannot read the rows, as one of the teacher's can."""
+        """Raises a UserError if the student cannot read the rows."""
 
     @abstractmethod
     def distill(self, ctx: StageContext) -> CompressedModel:
@@ -123,7 +123,7 @@ class Student(Settings, ABC):
 
 
 class Pruner(Settings, ABC):
-    """Takes weights away."""
+    """Removes or zeroes weights."""
 
     @abstractmethod
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
@@ -136,11 +136,11 @@ class Pruner(Settings, ABC):
         """
 
     def foresees_shapes(self) -> bool:
-        """Whether the skeleton from `check` has the very shapes that pruning will leave."""
+        """Whether the skeleton from `check` has exactly the shapes after pruning."""
         return True
 
     def parts(self) -> list[tuple[str, Pruner]]:
-        """The pruner cut short after each of its parts, the last being itself; with their names."""
+        """The pruner truncated after each of its parts, with names; the last is itself."""
         return [("pruner", self)]
 
     @abstractmethod
@@ -149,7 +149,7 @@ class Pruner(Settings, ABC):
 
 
 class Quantizer(Settings, ABC):
-    """A numeric format. How a runtime realizes it stands with the runtime.
+    """A numeric format. Each runtime implements it in its own way.
 
     Attributes:
         weight_bits: of an entry of a Linear's weight on disk, without its share of scales.
@@ -158,22 +158,22 @@ class Quantizer(Settings, ABC):
     weight_bits: ClassVar[int] = 32
 
     def table_bits(self) -> int:
-        """Likewise, of an entry of an embedding table."""
+        """Bits of an entry of an embedding table on disk, without its share of scales."""
         return 32
 
     def check(self, skeleton: PreTrainedModel) -> None:
-        """Raises a UserError if a weight's shape does not go with the format; most take any."""
+        """Raises a UserError if the format does not support a weight's shape."""
 
     def check_scores(self, scores: tuple[str, ...]) -> None:
-        """Raises a UserError if a setting does not go with the task's scores."""
+        """Raises a UserError if a setting does not support the task's metrics."""
 
     def prepare(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
-        """The model trained for the format; most formats take it as it is."""
+        """The model prepared for the format; unchanged by most formats."""
         return model
 
 
 class InferenceModel(ABC):
-    """A model as it is deployed: loaded from disk, ready to run.
+    """A deployed model, loaded from disk.
 
     Attributes:
         precision: what it computes in, whatever it is stored in: "float32", "bfloat16", "int8".
@@ -189,7 +189,7 @@ class InferenceModel(ABC):
         """Logits of one padded batch: B × outputs, or B × L × vocabulary of a language model."""
 
     def decode(self, tokens: Int[Tensor, "1 L"], count: int) -> Iterator[Int[Tensor, "1 1"]]:
-        """The likeliest tokens behind a text, one by one, with the KV cache kept for the next.
+        """Greedy decoding with a KV cache, token by token.
 
         Args:
             tokens: the text.
@@ -199,24 +199,24 @@ class InferenceModel(ABC):
 
     @abstractmethod
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Every weight by its name, one entry each, shared ones once; codes for packed ones.
+        """Every weight by name, shared ones once; codes for packed ones.
 
         Those of Linear layers as [out, in], however they are stored. In the type that they have on
         disk, as far as torch has it; see `packed_bits`.
         """
 
     def packed_bits(self) -> Mapping[str, int]:
-        """Bits of an entry on disk, by name, of the weights that share bytes; mostly none."""
+        """Bits per entry on disk, by name, of packed weights; by default none."""
         return {}
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Waits until all work handed to the processor is done, so that a clock can be read."""
+        """Waits until all work queued on the processor is done."""
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What an artifact was made from, and how far its logits may be from it.
+    """Result of an export: the reference model, and the tolerance of the logits.
 
     Attributes:
         reference: a model in memory.
@@ -231,7 +231,7 @@ class ExportResult:
 
 
 class Runtime(Settings, ABC):
-    """Exports a model in a numeric format to a folder, and runs what it exported.
+    """Exports a model in a numeric format to a folder, and runs the artifact.
 
     Attributes:
         libraries: that shape its figures, torch apart; a record has their versions.
@@ -242,25 +242,25 @@ class Runtime(Settings, ABC):
     @classmethod
     @abstractmethod
     def supports(cls, quantizer: type[Quantizer]) -> bool:
-        """Whether it realizes the format of such a quantizer."""
+        """Whether the runtime implements the quantizer's format."""
 
     @abstractmethod
     def check(self, quantizer: Quantizer, device: Device) -> None:
-        """Raises a UserError if this runtime does not have that format on that device."""
+        """Raises a UserError if the runtime does not support the format on the device."""
 
     def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
-        """Raises a UserError if this runtime cannot run such a model; gets its skeleton."""
+        """Raises a UserError if the runtime cannot run the model, given as a skeleton."""
 
     @abstractmethod
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
     ) -> ExportResult:
-        """Writes the artifact: what the runtime needs to run it and nothing else."""
+        """Writes the artifact: only the files that the runtime needs to run it."""
 
     @classmethod
     @abstractmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> InferenceModel:
-        """The model in a verified artifact folder.
+        """Loads the model from a verified artifact folder.
 
         Args:
             folder: what `export` wrote.
@@ -288,16 +288,16 @@ class Device(Settings, ABC):
 
     @abstractmethod
     def session(self) -> AbstractContextManager[None]:
-        """Pins threads for the length of a run."""
+        """Pins threads for the duration of a run."""
 
     @abstractmethod
     def thread_count(self) -> int:
-        """CPU threads that a model computes with."""
+        """Number of CPU threads."""
 
     @abstractmethod
     def training_dtype(self) -> torch.dtype:
-        """bfloat16 where the processor has arithmetic for it, else float32."""
+        """bfloat16 if the processor has arithmetic for it, else float32."""
 
     @abstractmethod
     def label(self) -> str:
-        """What ran, in a few words, for the record: "cpu, 2 threads"."""
+        """A short label for the record, such as "cpu, 2 threads"."""

@@ -1,4 +1,4 @@
-"""One run, from a config to figures: distil, prune, quantize, save, reload, measure."""
+"""One run: distill, prune, quantize, save, reload, measure."""
 
 from __future__ import annotations
 
@@ -133,11 +133,11 @@ def _execute_one(
 
 
 def data_record(data: TaskData, tokenizer: Processor) -> Data:
-    """The rows, as a record tells of them.
+    """Describes the rows for the record.
 
     Args:
         data: the rows.
-        tokenizer: the teacher's, which says how many of them are cut.
+        tokenizer: the teacher's, which determines how many rows are truncated.
     """
     return Data(
         source=f"{data.source}; evaluated on {data.evaluation.name}",

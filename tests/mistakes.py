@@ -115,7 +115,7 @@ TABLE = [
         "task=csv task.path={tmp}/mine.csv task.folds=5 task.evaluation_path={tmp}/mine.csv",
         "task.folds and evaluation_path exclude each other, got 5 and ",
     ),
-    ("task=csv task.path={tmp}/mine.csv task.drop=[all]", "among empty, unlabelled, duplicates"),
+    ("task=csv task.path={tmp}/mine.csv task.drop=[all]", "among empty, unlabeled, duplicates"),
     ("task=csv task.path={tmp}/mine.csv task.problem=ranking", "must be classification, "),
     ("task=csv task.path={tmp}/mine.csv task.label=[a,b]", "column 'a' is not among its columns"),
     ("task=csv task.path={tmp}/mine.csv task.label=[a]", "or a list of two or more, got a list of"),

@@ -205,6 +205,6 @@ def test_a_model_that_reloads_as_another_fails_the_run(
         TorchModel, "predict", lambda self, batch: original(self, batch) + 1e-3 * next(calls)
     )
     with pytest.raises(
-        AssertionError, match=r"logits of the reloaded model are off by up to 0\.001"
+        AssertionError, match=r"logits of the reloaded model differ by up to 0\.001"
     ):
         run_config("pruner=wanda", "pruner.sparsity=0.1")

@@ -1,1 +1,1 @@
-"""What the stages exchange: models, rows, problems, what a run can be watched by."""
+"""Types that the stages exchange: models, rows, problems, monitors."""

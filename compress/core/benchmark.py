@@ -1,4 +1,4 @@
-"""What to time, and for how long."""
+"""Settings of the benchmark."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Shape = tuple[PositiveInt, Annotated[int, Field(ge=3)]]
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationLength(Settings):
-    """How much a language model writes while it is timed.
+    """Prompt and generation length for timing a language model.
 
     Attributes:
         prompt: tokens that it is given; at least 3, as in any shape.
@@ -29,7 +29,7 @@ class GenerationLength(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark(Settings):
-    """The shapes that are timed and scored on a device.
+    """Shapes, rounds and time limits of the measurements on a device.
 
     Attributes:
         shapes: (batch size, sequence length in tokens) pairs. The first is the one that a single
@@ -37,7 +37,7 @@ class Benchmark(Settings):
             length that their size gives them, whatever stands here.
         seconds: spent timing each shape at most, baseline and candidate together; warming up, and
             the few rounds that there always are, not counted.
-        target_ci_width: a restart ends early once its speed-up's interval is no wider than this,
+        target_ci_width: a restart ends early once its speed-up's interval is at most this wide,
             both sides together, as a share of the speed-up.
         process_restarts: how often the two processes are replaced by fresh ones.
         noise_floor: whether the baseline is timed against itself as well, once per sweep.

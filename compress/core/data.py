@@ -1,4 +1,4 @@
-"""Rows: what a stage learns from, and what only measuring may see."""
+"""Dataset splits: those for the stages, and the evaluation split for measuring only."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 class TensorStore(Protocol):
-    """What a stage sees of the stage cache: a place for tensors that are costly to compute."""
+    """The stage cache's interface for tensors that are costly to compute."""
 
     def tensors(
         self, name: str, inputs: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """The tensors stored for these inputs, made now if they are not there yet."""
+        """The tensors stored for these inputs, computed if missing."""
 
 
 class Split(ABC):
-    """Labelled rows of one split, not yet encoded.
+    """Labeled rows of one split, not yet encoded.
 
     Attributes:
-        name: which rows these are, in words ("10 % of the published train split, seed 0").
+        name: describes the rows ("10 % of the published train split, seed 0").
         digest: SHA-256 over inputs and labels; equal digests mean equal rows.
     """
 
@@ -42,7 +42,7 @@ class Split(ABC):
     @property
     @abstractmethod
     def labels(self) -> Shaped[Tensor, "rows ..."]:
-        """What is right of each row: such as a class index."""
+        """The label of each row, such as a class index."""
 
     @abstractmethod
     def encode(self, tokenizer: Processor) -> Dataset:
@@ -50,17 +50,17 @@ class Split(ABC):
 
     @abstractmethod
     def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """Encoded rows, without `length`, as one batch."""
+        """Collates encoded rows, without `length`, into one batch."""
 
     def training_view(self, seed: int) -> Split:
-        """The rows as a training sees them: these, or with changes drawn whenever one is read.
+        """The rows for training: unchanged, or augmented anew at each read.
 
-        Two views of one seed show the same when a row is read for the nth time.
+        Two views with one seed return the same at the nth read of a row.
         """
         return self
 
     def truncated(self, tokenizer: Processor) -> float | None:
-        """The share of rows that are cut to fit; None where nothing is ever cut, as in images."""
+        """The share of rows that are truncated; None if rows never are, as images."""
         return None
 
     def cut(self, model: CompressedModel, store: TensorStore | None = None) -> Split:
@@ -73,17 +73,17 @@ class Split(ABC):
         return self
 
     def fitting_batch(self, asked: int) -> int:
-        """At most so many rows a batch as there is memory for their logits."""
+        """The batch size, limited so that its logits fit in memory."""
         return asked
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return len(self.labels)
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that a stage may learn from. There is no evaluation split in it, by design.
+    """The splits that a stage may use: by design without the evaluation split.
 
     Attributes:
         problem: what is to be learned of the rows.
@@ -101,7 +101,7 @@ class TrainingData:
 
     @property
     def digest(self) -> str:
-        """Identifies the rows of all three splits, and what is learned from them."""
+        """Digest of the rows of all three splits, and of the problem."""
         parts = [split.digest for split in (self.train, self.validation, self.calibration)]
         return "-".join([*parts, hashlib.sha256(self.problem.digest.encode()).hexdigest()[:8]])
 

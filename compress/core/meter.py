@@ -1,4 +1,4 @@
-"""What measures the memory of a model; each device has one."""
+"""Interface of memory meters; each device has one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 class Meter(ABC):
-    """Measures the memory of a model that the process is about to load; made before it is."""
+    """Measures the memory of a model; created before the process loads it."""
 
     @abstractmethod
     def __init__(self, folder: Path) -> None:
-        """Notes what the process has already.
+        """Stores the memory that is in use already.
 
         Args:
             folder: of the model.
@@ -20,8 +20,8 @@ class Meter(ABC):
 
     @abstractmethod
     def resident(self) -> int | None:
-        """Bytes that came since; None where the system does not say."""
+        """Bytes added since; None if the system does not report them."""
 
     @abstractmethod
     def peak(self, run: Callable[[], object]) -> int | None:
-        """Bytes at most while `run`, which has run before, runs again; the model included."""
+        """Peak bytes during a repeated call of `run`, including the model."""

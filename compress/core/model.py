@@ -1,4 +1,4 @@
-"""A model on its way through the stages, and what each of them did to it."""
+"""A model between stages, and its history."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """What one stage did to a model; the history of a model is the list of these.
+    """One entry of a model's history: what one stage did to it.
 
     Attributes:
         stage: teacher, student, pruner or quantizer.
@@ -43,11 +43,11 @@ class Step:
 
 @dataclass(frozen=True)
 class CompressedModel:
-    """A model on its way through the stages. A stage returns a new one and leaves its input alone.
+    """A model between stages. A stage returns a new one and does not change its input.
 
     Attributes:
         module: like the tokenizer, read from the disk when a stage first wants it.
-        digest: identifies how the model was made; two models with one digest have equal weights.
+        digest: identifies the model's recipe; models with equal digests have equal weights.
         folder: where the stage store keeps it.
     """
 
@@ -59,6 +59,6 @@ class CompressedModel:
     folder: Path | None = None
 
     def then(self, module: PreTrainedModel, step: Step) -> CompressedModel:
-        """The model that a stage made out of this one, not yet stored."""
+        """The result of a stage on this model, not yet stored."""
         history = (*self.history, step)
         return replace(self, module=module, history=history, digest="", folder=None)

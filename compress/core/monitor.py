@@ -1,4 +1,4 @@
-"""What may watch a run: it hears of stages and steps, keeps others quiet, and may end the run.
+"""Monitors: observe a run's stages and steps, pause other work, and may end the run.
 
 A search passes one to the runs of its workers, and a tracker may put its own around that. Stages
 find it in their `StageContext`.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What can be said of a model before it is made.
+    """Predicted size of a model, before it is computed.
 
     Attributes:
         parameters: how many it will have; null if that depends on weights or rows.
@@ -33,7 +33,7 @@ class Rejected(Exception):
     """The run is not worth finishing: it cannot meet a constraint of the search."""
 
     def __init__(self, reason: str, excesses: Mapping[str, float]) -> None:
-        """Says why.
+        """Stores the reason and the constraint violations.
 
         Args:
             reason: in words.
@@ -44,15 +44,15 @@ class Rejected(Exception):
 
 
 class Stopped(BaseException):
-    """The run was asked to end; it did so between two stages, and those behind it are stored."""
+    """The run was asked to end and did so between two stages; finished stages are stored."""
 
 
 class Monitor(ABC):
-    """Watches one run."""
+    """Observes one run."""
 
     @abstractmethod
     def forecast(self, forecast: Callable[[], Forecast]) -> None:
-        """Hears what can be said of the run before it starts.
+        """Called with the forecast before the run starts.
 
         Raises:
             Rejected: that is enough.
@@ -60,7 +60,7 @@ class Monitor(ABC):
 
     @abstractmethod
     def stage(self, name: str) -> None:
-        """Hears that a stage begins, when nothing would be lost if the run ended.
+        """Called at the start of a stage, when the run can end without losing work.
 
         Raises:
             Stopped: it is to end.
@@ -68,15 +68,15 @@ class Monitor(ABC):
 
     @abstractmethod
     def step(self, done: int, steps: int) -> None:
-        """Hears of steps of training."""
+        """Called after training steps."""
 
     def training(self) -> Callable[[CurvePoint], None]:
-        """Hears that a training begins; returns what hears of each point of its curve."""
+        """Called at the start of a training; returns a callback for its curve points."""
         return lambda _: None
 
     @abstractmethod
     def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
-        """May look at a model in the middle of its training.
+        """Called with an intermediate state of a training.
 
         Args:
             done: steps of the optimizer so far.
@@ -89,26 +89,26 @@ class Monitor(ABC):
 
     @abstractmethod
     def quiet(self) -> AbstractContextManager[None]:
-        """Within it, nothing else that the monitor knows of uses the processor."""
+        """A context in which no other worker of the search uses the processor."""
 
 
 class Unwatched(Monitor):
-    """Nobody listens."""
+    """A monitor that does nothing."""
 
     def forecast(self, forecast: Callable[[], Forecast]) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def stage(self, name: str) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def step(self, done: int, steps: int) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def quiet(self) -> AbstractContextManager[None]:
-        """Nothing."""
+        """Does nothing."""
         return nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""A field of a dataclass that may be given as a way to make it, used when it is first read."""
+"""Lazily computed dataclass fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Later(Generic[T]):
-    """What makes a value when somebody wants it."""
+    """A factory of a value, called at first access."""
 
     make: Callable[[], T]
 
@@ -20,11 +20,11 @@ class OnDemand(Generic[T]):
     """The descriptor of such a field: `value: OnDemand[T] = OnDemand()`."""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Notes where the value is kept."""
+        """Stores the attribute's name."""
         self._name = f"_{name}"
 
     def __get__(self, instance: object | None, owner: type) -> T:
-        """The value, made now if it was not yet."""
+        """The value, computed at first access."""
         if instance is None:
             # A dataclass asks the class for the field's default: there is none.
             raise AttributeError(self._name)
@@ -35,5 +35,5 @@ class OnDemand(Generic[T]):
         return value
 
     def __set__(self, instance: object, value: T | Later[T]) -> None:
-        """Keeps a value, or a way to make it."""
+        """Stores a value or its factory."""
         instance.__dict__[self._name] = value

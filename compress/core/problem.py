@@ -1,4 +1,4 @@
-"""What a model learns to say about a row, what is lost where it errs, and how well it does."""
+"""Problems: head, losses and metrics of each kind of task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Head: TypeAlias = Literal["classifier", "language_model"]
 
 @dataclass(frozen=True)
 class Quality:
-    """How well a model does on some rows.
+    """Metrics of a model on some rows.
 
     Attributes:
         metric: the primary metric; one of `compress.records.schema.SCORES`.
@@ -37,7 +37,7 @@ class Quality:
 
 
 class Problem(ABC):
-    """Head, losses and scores of a kind of task. Instances are frozen dataclasses.
+    """Head, losses and metrics of a kind of task. Instances are frozen dataclasses.
 
     Attributes:
         head: what the model needs on top.
@@ -53,17 +53,17 @@ class Problem(ABC):
 
     @property
     def digest(self) -> str:
-        """Identifies all that training depends on."""
+        """Digest of all that training depends on."""
         return repr(self)
 
     @abstractmethod
     def config(self) -> Mapping[str, Any]:
-        """What the model's config says of the head."""
+        """Entries of the model's config for the head."""
 
     def targets(
         self, labels: Shaped[Tensor, "B ..."], inputs: Mapping[str, Tensor]
     ) -> Shaped[Tensor, "B ..."]:
-        """What the logits of a batch are compared with: its labels, or tokens of its inputs."""
+        """The targets of a batch: its labels, or tokens of its inputs."""
         return labels
 
     @abstractmethod
@@ -73,7 +73,7 @@ class Problem(ABC):
         targets: Shaped[Tensor, "B ..."],
         label_smoothing: float = 0.0,
     ) -> Float[Tensor, ""]:
-        """What is lost against the labels, as a mean over the batch."""
+        """Hard-label loss, averaged over the batch."""
 
     @abstractmethod
     def distillation_loss(
@@ -83,19 +83,19 @@ class Problem(ABC):
         targets: Shaped[Tensor, "B ..."],
         temperature: float,
     ) -> Float[Tensor, ""]:
-        """What is lost against a teacher's logits, on the scale of `loss`."""
+        """Distillation loss against a teacher's logits, on the scale of `loss`."""
 
     def kept(
         self, logits: Float[Tensor, "B ..."], inputs: Mapping[str, Tensor]
     ) -> Float[Tensor, "B ..."]:
-        """What scoring needs of a batch's logits; mostly all of them."""
+        """The part of a batch's logits that scoring needs; by default all of them."""
         return logits
 
     @abstractmethod
     def evaluate(
         self, kept: Float[Tensor, "rows ..."], labels: Shaped[Tensor, "rows ..."]
     ) -> Quality:
-        """How well a model does.
+        """Computes a model's metrics.
 
         Args:
             kept: of every row, see there.
@@ -109,7 +109,7 @@ class Problem(ABC):
         baseline: Float[Tensor, "rows ..."],
         labels: Shaped[Tensor, "rows ..."],
     ) -> Comparison:
-        """Two models on the same rows: whether they say the same, and whether one is better.
+        """Compares two models on the same rows: agreement, and a significance test.
 
         Args:
             candidate: what was kept of every row.

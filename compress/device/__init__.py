@@ -1,1 +1,1 @@
-"""Processors: one file a choice."""
+"""Devices: one file for each choice."""

@@ -1,4 +1,4 @@
-"""The processor of this machine."""
+"""The CPU."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from compress.system.processes import physical_cores
 
 
 class HostMeter(Meter):
-    """Main memory, as Linux counts it: in pages, with what the allocator keeps for later.
+    """Main memory in resident pages, as counted by Linux, including the allocator's cache.
 
     Counts the pages of no file but the model's own. A library's are loaded when its code first
     runs, and are shared with every process that has it.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Counts the pages."""
+        """Reads the current resident bytes."""
         self._folder = str(folder.resolve())
         self._before = self._own()
 
     def resident(self) -> int | None:
-        """Bytes that came since; None but on Linux."""
+        """Bytes added since; None except on Linux."""
         now = self._own()
         return None if now is None or self._before is None else max(0, now - self._before)
 
     def peak(self, run: Callable[[], object]) -> int | None:
-        """What is there after the run, and what was there for a moment on top of it."""
+        """Bytes after the run plus the transient peak during it."""
         try:
             # Makes the high-water mark the present size; see proc_pid_clear_refs(5).
             Path("/proc/self/clear_refs").write_text("5")
@@ -56,7 +56,7 @@ class HostMeter(Meter):
 
 
 def own_bytes(smaps: Iterable[str], folder: str) -> int:
-    """Bytes in memory that are no file's, or those of a file in the folder.
+    """Resident bytes of anonymous memory and of mapped files in the folder.
 
     Args:
         smaps: lines of /proc/<pid>/smaps, see proc_pid_smaps(5): for each mapping a line that ends
@@ -82,7 +82,7 @@ def _process_status() -> dict[str, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Cpu(Device):
-    """CPU.
+    """The CPU, with pinned threads.
 
     Attributes:
         threads: for training and measuring; null for one per physical core.
@@ -101,7 +101,7 @@ class Cpu(Device):
     benchmark: Benchmark
 
     def check(self) -> None:
-        """Refuses more threads than the machine has logical cores."""
+        """Rejects more threads than the machine has logical cores."""
         logical = psutil.cpu_count() or 1
         for name in ("threads", "training_threads"):
             if (asked := getattr(self, name)) is not None and asked > logical:
@@ -109,7 +109,7 @@ class Cpu(Device):
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Pins torch's threads and sets them back afterwards."""
+        """Pins torch's threads and restores them afterwards."""
         before = torch.get_num_threads()
         torch.set_num_threads(self.training_threads or self.thread_count())
         try:
@@ -118,14 +118,14 @@ class Cpu(Device):
             torch.set_num_threads(before)
 
     def training_dtype(self) -> torch.dtype:
-        """bfloat16 where AVX-512 or AMX has arithmetic for it."""
+        """bfloat16 if the CPU has AVX-512 or AMX arithmetic for it, else float32."""
         return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
 
     def label(self) -> str:
-        """Such as "cpu, 2 threads"."""
+        """A label such as "cpu, 2 threads"."""
         count = self.thread_count()
         return f"cpu, {count} thread{'s' if count > 1 else ''}"
 
     def thread_count(self) -> int:
-        """The asked number, or one per physical core."""
+        """The configured number, or one per physical core."""
         return self.threads or physical_cores()

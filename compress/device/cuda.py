@@ -16,17 +16,17 @@ from compress.interfaces import Device, Runtime
 
 
 class CudaMeter(Meter):
-    """Memory of the GPU, as torch counts what it handed out."""
+    """GPU memory as counted by torch's allocator."""
 
     def __init__(self, folder: Path) -> None:
-        """Nothing is on the GPU yet."""
+        """Starts with no memory on the GPU."""
 
     def resident(self) -> int | None:
         """Bytes of all tensors on the GPU."""
         return torch.cuda.memory_allocated()
 
     def peak(self, run: Callable[[], object]) -> int | None:
-        """The most bytes that were in use at once."""
+        """Peak bytes allocated during the run."""
         torch.cuda.reset_peak_memory_stats()
         run()
         torch.cuda.synchronize()
@@ -49,25 +49,25 @@ class Cuda(Device):
     benchmark: Benchmark
 
     def check(self) -> None:
-        """Raises a UserError if torch sees no GPU."""
+        """Raises a UserError if torch finds no GPU."""
         if not torch.cuda.is_available():
             build = "a CPU build" if torch.version.cuda is None else f"CUDA {torch.version.cuda}"
-            raise UserError(f"device=cuda: torch ({build}) sees no GPU; take device=cpu")
+            raise UserError(f"device=cuda: torch ({build}) finds no GPU; set device=cpu")
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Nothing to pin."""
+        """Does nothing: there are no threads to pin."""
         yield
 
     def thread_count(self) -> int:
-        """Torch's own choice."""
+        """Torch's default."""
         return torch.get_num_threads()
 
     def training_dtype(self) -> torch.dtype:
-        """bfloat16 from the Ampere generation on."""
+        """bfloat16 from the Ampere generation on, else float32."""
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float32
 
     def label(self) -> str:
-        """Such as "cuda, NVIDIA H200"."""
+        """A label such as "cuda, NVIDIA H200"."""
         return f"cuda, {torch.cuda.get_device_name()}"

@@ -1,1 +1,1 @@
-"""The only place where numbers are made."""
+"""Measurement of candidate and baseline: the only source of a record's numbers."""

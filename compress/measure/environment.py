@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The measurement environment: machine, device and library versions."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ INSTRUCTION_SETS = {
 
 
 def environment(device: Device) -> Environment:
-    """The machine, the device and the versions of the libraries that shape the figures.
+    """The machine, the device and the versions of the libraries that affect measurements.
 
     Warns in the log if the machine is busy; takes `WINDOW_SECONDS`.
     """
     occupied = busy()
     if occupied is not None:
-        log.warning("the machine is busy, times will be off: %s", occupied)
+        log.warning("the machine is busy, timings will be unreliable: %s", occupied)
     return Environment(
         machine=machine(),
         device=device.label(),
@@ -60,7 +60,7 @@ def environment(device: Device) -> Environment:
 
 
 def busy() -> str | None:
-    """What else takes the processors right now, in words; None if nothing does.
+    """Describes other load on the processors; None if there is none.
 
     Not the load average: that of a minute has the run before in it. Time that a hypervisor gives
     to other machines counts.
@@ -94,13 +94,13 @@ def machine() -> str:
 
 
 def _versions(device: Device) -> dict[str, str]:
-    """Those of the libraries that every run uses, and of those of its runtime."""
+    """Versions of the libraries that every run uses, and of those of its runtime."""
     names = (*LIBRARIES, *device.runtime.libraries)
     return {name: importlib.metadata.version(name) for name in names}
 
 
 def _governor() -> str | None:
-    """The kernel's rule for the clock rate; None where it does not say."""
+    """The kernel's CPU frequency governor; None if unknown."""
     try:
         return GOVERNOR.read_text().strip()
     except OSError:
@@ -108,7 +108,7 @@ def _governor() -> str | None:
 
 
 def _cpu_facts() -> dict[str, str]:
-    """The first processor of /proc/cpuinfo; empty where there is no such file."""
+    """The first processor of /proc/cpuinfo; empty if there is no such file."""
     path = Path("/proc/cpuinfo")
     if not path.exists():
         return {}

@@ -1,4 +1,4 @@
-"""Speed of writing: time to the first token, and tokens a second behind it, in turns.
+"""Generation speed: time to first token, and tokens per second after it, interleaved.
 
 Greedy decoding of one text with a KV cache of all tokens so far, and no end but the
 number of tokens: the loop is the runtime's own and does nothing else. As for forward passes, each
@@ -31,7 +31,7 @@ WARM_UP = 1  # texts of each model in each restart that are not counted
 
 @dataclass(frozen=True)
 class Writing:
-    """What was timed.
+    """Generation times of candidate and baseline.
 
     Attributes:
         first_ms: to the first token, of every text, the candidate's and the baseline's.
@@ -45,7 +45,7 @@ class Writing:
     restarts: list[list[float]] = field(default_factory=list)
 
     def of(self, which: int, seed: int) -> Generation:
-        """What there is to say of the candidate (0) or the baseline (1)."""
+        """The metrics of the candidate (0) or the baseline (1)."""
         ratio = low = high = None
         if which == CANDIDATE:
             rounds = [np.array(restart) for restart in self.restarts]
@@ -69,7 +69,7 @@ def measure_generation(
     device: Device,
     seed: int,
 ) -> tuple[Generation | None, Generation | None]:
-    """Times candidate and baseline as they write; None for both where one of them cannot.
+    """Times the generation of candidate and baseline; None for both if one cannot generate.
 
     Args:
         models: whose tokenizers make the prompt.
@@ -101,7 +101,7 @@ def write_in_turns(
     seconds: float,
     writing: Writing,
 ) -> None:
-    """One restart: at least so many rounds, and more while there is time."""
+    """One process restart: a minimum of rounds, and more while time is left."""
     for which in (CANDIDATE, BASELINE):
         for _ in range(WARM_UP):
             pair.wake(which).generate(prompts[which], writing.length.new_tokens)

@@ -1,4 +1,4 @@
-"""Time of one forward pass, baseline and candidate in turns.
+"""Latency of a forward pass, baseline and candidate interleaved.
 
 Each model has a process of its own, and only one of the two is awake. A round is two turns each, in
 the order A B B A, so that a machine that slows down evenly slows both by as much; which of the two
@@ -42,7 +42,7 @@ TAIL_SAMPLES = 10  # a percentile needs this many samples beyond it
 
 @dataclass(frozen=True)
 class TimedModel:
-    """What is timed.
+    """A model folder and the batches that it is timed on.
 
     Attributes:
         folder: of the model.
@@ -55,7 +55,7 @@ class TimedModel:
 
 @dataclass(frozen=True)
 class Timing:
-    """What was timed at one shape.
+    """Timings of both models at one shape.
 
     Attributes:
         times_ms: of every pass, the candidate's and the baseline's.
@@ -72,13 +72,13 @@ class Timing:
         return speedup_interval([np.array(rounds) for rounds in self.restarts], seed)
 
     def speedup(self, seed: int, floor: float | None) -> Speedup:
-        """The speed-up, beside the noise floor if that is known."""
+        """The speed-up, with the noise floor if known."""
         return Speedup(self.batch, self.length, *self.interval(seed), floor)
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a model takes; None where the system does not say.
+    """Memory of a model in bytes; None if the system does not report it.
 
     Attributes:
         resident_bytes: when it has run the first shape.
@@ -91,7 +91,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Timings:
-    """What was found of two models.
+    """Latency and memory of both models.
 
     Attributes:
         shapes: one entry each.
@@ -104,7 +104,7 @@ class Timings:
     text: bool
 
     def latencies(self, which: int) -> tuple[Latency, ...]:
-        """Those of the candidate (0) or the baseline (1)."""
+        """Latencies of the candidate (0) or the baseline (1)."""
         return tuple(
             summarize(timing.times_ms[which], timing.batch, timing.length, text=self.text)
             for timing in self.shapes
@@ -114,7 +114,7 @@ class Timings:
 def measure_latency(
     candidate: TimedModel, baseline: TimedModel, device: Device, seed: int
 ) -> Timings:
-    """Times both models at every shape of the device's benchmark, and weighs them.
+    """Measures latency at every shape of the device's benchmark, and memory, of both models.
 
     Raises:
         UserError: a model cannot be loaded.
@@ -140,13 +140,13 @@ def measure_latency(
 def fill_shapes(
     model: InferenceModel, rows: Split, shapes: Sequence[tuple[int, int]]
 ) -> tuple[Inputs, ...]:
-    """A batch of each shape, as a worker takes them."""
+    """A batch of each shape, as numpy arrays for a worker."""
     batches = [fill_shape(model, rows, *shape) for shape in shapes]
     return tuple({name: t.numpy() for name, t in batch.items()} for batch in batches)
 
 
 def fill_shape(model: InferenceModel, rows: Split, batch: int, length: int) -> dict[str, Tensor]:
-    """Real text of exactly this shape: the rows' tokens one after the other, no padding.
+    """Real text of exactly this shape: the concatenated tokens of the rows, no padding.
 
     Images are as long as their size makes them: `batch` of them, the rows in turns.
     """
@@ -169,7 +169,7 @@ def fill_shape(model: InferenceModel, rows: Split, batch: int, length: int) -> d
 
 
 def summarize(times_ms: Sequence[float], batch: int, length: int, *, text: bool) -> Latency:
-    """Median, quartile distance, and the percentiles that the sample is large enough for."""
+    """Median, interquartile range, and the percentiles that the sample size supports."""
     flat = np.array(times_ms)
     lower, median, upper = (float(q) for q in np.percentile(flat, [25, 50, 75]))
     per_second = 1000 * batch / median
@@ -197,7 +197,7 @@ def tail_percentile(values: Float[np.ndarray, " n"], p: float) -> float | None:
 def _time_in_turns(
     pair: Pair, inputs: Sequence[Inputs], benchmark: Benchmark, seed: int, timing: Timing
 ) -> None:
-    """One restart at one shape: rounds until they agree or the time is up."""
+    """One process restart at one shape: rounds until they agree or the time is up."""
     share = benchmark.seconds / benchmark.process_restarts
     block_ms = 1000 * min(BLOCK_SECONDS, share / 10)
     passes = []
@@ -214,7 +214,7 @@ def _time_in_turns(
 
 
 def _time_round(pair: Pair, passes: Sequence[int], outer: int, timing: Timing) -> float:
-    """Turns in the order A B B A, A being `outer`; the logarithm of the speed-up."""
+    """One round in the order A B B A, A being `outer`; returns the log speed-up."""
     inner = 1 - outer
     first = pair.wake(outer).time_block(passes[outer])
     middle = pair.wake(inner).time_block(2 * passes[inner])
@@ -230,12 +230,12 @@ def _time_round(pair: Pair, passes: Sequence[int], outer: int, timing: Timing) -
 
 
 def _log_quick(block: Sequence[float]) -> float:
-    """The logarithm of a block's lower quartile: whatever disturbs a pass only adds to it."""
+    """Log of a block's lower quartile: disturbances only ever add time."""
     return math.log(np.percentile(block, 25))
 
 
 def _agree(rounds: list[float], width: float, seed: int) -> bool:
-    """Whether a restart's own interval is narrow enough; looked at now and then."""
+    """Whether a restart's own interval is narrow enough; checked periodically."""
     if not rounds or len(rounds) % CHECK_ROUNDS:
         return False
     return relative_width(speedup_interval([np.array(rounds)], seed)) <= width

@@ -1,4 +1,4 @@
-"""The memory of torch's tensors, one by one."""
+"""Exact tensor memory, by tracking torch storages."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the storages that operators return, and takes each off when it dies.
+    """A dispatch mode that sums the live storages that operators return.
 
     Attributes:
         peak: the largest total so far, in bytes.
     """
 
     def __init__(self) -> None:
-        """Counts from zero: what exists already is not in it."""
+        """Starts at zero: existing storages are not counted."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._alive: set[int] = set()
         self._given: set[int] = set()
@@ -36,7 +36,7 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def add(self, storage: torch.UntypedStorage) -> None:
-        """Counts a storage until it dies."""
+        """Counts a storage until it is freed."""
         key = storage._cdata
         if key in self._alive or key in self._given:
             return
@@ -46,7 +46,7 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         weakref.finalize(storage, self._remove, key, storage.nbytes())
 
     def _note_given(self, storage: torch.UntypedStorage) -> None:
-        """An input that no operator made was there before: a view of it is no new memory."""
+        """Marks an existing input, so that a view of it is not counted as new memory."""
         key = storage._cdata
         if key not in self._alive and key not in self._given:
             self._given.add(key)

@@ -1,4 +1,4 @@
-"""The noise floor: how much faster than itself the baseline seems to be, once per sweep."""
+"""The noise floor: the measured speed-up of the baseline over itself, once per sweep."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILE = "noise_floor-{}.json"
 def noise_floors(
     baseline: TimedModel, device: Device, seed: int, shared: Path
 ) -> tuple[float | None, ...]:
-    """The floor at every shape of the benchmark; see `records.Speedup`.
+    """The noise floor at every shape of the benchmark; see `records.Speedup`.
 
     Times the baseline against itself in two processes, as a run times it against a candidate. What
     one run of a sweep found, the others read: two that begin together both measure it.
@@ -53,7 +53,7 @@ def _read(path: Path) -> tuple[float, ...]:
 
 
 def _key(baseline: TimedModel, device: Device) -> Mapping[str, Any]:
-    """What the floor depends on; where any of it differs, it is measured again."""
+    """All that the floor depends on; it is measured again if any of it differs."""
     return {
         "machine": machine(),
         "device": device.label(),

@@ -58,7 +58,7 @@ class LoadedModel:
 
 
 def check_reload(exported: ExportResult, reloaded: InferenceModel, rows: Split) -> None:
-    """Checks that what was read back from disk gives the logits of what was written.
+    """Checks that the reloaded model has the logits of the exported model.
 
     Raises:
         AssertionError: it does not. That is a bug of a runtime or a format, not of the user.
@@ -70,21 +70,21 @@ def check_reload(exported: ExportResult, reloaded: InferenceModel, rows: Split) 
         share = rounding_share(expected, found)
         if not share <= exported.tolerance:
             raise UserError(
-                f"this format takes the logits off by {share:.0%} of their spread, allowed are "
-                f"{exported.tolerance:.0%}: the model's activations do not go with it; take a "
-                "quantizer that rounds weights alone, such as int8_weight_only"
+                f"this format changes the logits by {share:.0%} of their spread, expected at most "
+                f"{exported.tolerance:.0%}: the model's activations do not tolerate it; use a "
+                "quantizer that rounds only weights, such as int8_weight_only"
             )
         return
     allowed = exported.tolerance * max(1.0, float(expected.abs().max()))
     worst = float((found - expected).abs().max())
     if not worst <= allowed:
         raise AssertionError(
-            f"logits of the reloaded model are off by up to {worst:g}, allowed are {allowed:g}"
+            f"logits of the reloaded model differ by up to {worst:g}, expected at most {allowed:g}"
         )
 
 
 def rounding_share(expected: Float[Tensor, "rows ..."], found: Float[Tensor, "rows ..."]) -> float:
-    """Root mean square of the differences, over that of the logits around their mean or 1.
+    """RMS difference of the logits, relative to their standard deviation or 1.
 
     How far rounded activations take single logits depends on the model; what gives the same logits
     whatever it reads is off by 1.
@@ -95,7 +95,7 @@ def rounding_share(expected: Float[Tensor, "rows ..."], found: Float[Tensor, "ro
 
 @dataclass(frozen=True)
 class Scores:
-    """One model's quality on both splits that were not trained on."""
+    """Scores of one model on the evaluation and validation splits."""
 
     evaluation: Score
     validation: Score
@@ -103,7 +103,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Measured:
-    """What `measure` found, by the names that it has in a record."""
+    """Results of `measure`, with the field names of a record."""
 
     metrics: ModelMetrics
     baseline: ModelMetrics
@@ -209,9 +209,9 @@ def _named_logits(
     return {"logits": predict_all(model, rows, batch_size, problem.kept)}
 
 
-def _kept_zipped_bytes(loaded: LoadedModel, store: TensorStore) -> int:
-    """Those of a model that the stage store made: computed once, seconds for a large one."""
-    files = model_files(loaded.folder)
+def _kept_zipped_bytes(subject: LoadedModel, store: TensorStore) -> int:
+    """Zipped size of a model from the stage store, cached: large models take seconds."""
+    files = model_files(subject.folder)
     made = store.tensors(
         "zipped_bytes",
         {"model": loaded.digest},

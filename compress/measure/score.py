@@ -1,4 +1,4 @@
-"""What a model says of every row of a split, and how good that is."""
+"""Predictions of a model on a split, and their score."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compress.records.schema import Score
 def score(
     kept: Float[Tensor, "rows ..."], split: Split, batch_size: int, problem: Problem
 ) -> Score:
-    """How well a model does on a split.
+    """Scores a model's predictions on a split.
 
     Args:
         kept: what the problem keeps of every row, in the split's order; see `predict_all`.
@@ -63,7 +63,7 @@ def predict_all(
 def _batches(
     model: InferenceModel, split: Split, batch_size: int
 ) -> Iterator[tuple[list[int], dict[str, Any]]]:
-    """Row numbers and padded inputs, rows sorted by length so that little is padded."""
+    """Row numbers and padded batches, sorted by length to minimize padding."""
     encoded = split.encode(model.tokenizer)
     lengths: list[int] = encoded["length"][:]
     order = sorted(range(len(lengths)), key=lambda row: lengths[row])

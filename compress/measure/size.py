@@ -1,4 +1,4 @@
-"""What a model's files would take if they were packed: zipped, or as a mask and what is not zero.
+"""Packed sizes of a model's files: zipped, or as a bitmask and the nonzero values.
 
 Zeros in a dense file save nothing. These two figures say what they would save where a model is
 sent over a network or kept in an archive; nothing here stores or runs it like that.
@@ -24,7 +24,7 @@ BYTE = 8
 
 
 def zipped_bytes(files: Iterable[Path]) -> int:
-    """Bytes of a zip file with these files, deflated: the same figure every time."""
+    """Size in bytes of a deflated zip file with these files; deterministic."""
     files = list(files)
     names = sum(LOCAL_HEADER + CENTRAL_HEADER + 2 * len(path.name.encode()) for path in files)
     # zlib lets go of the interpreter, so threads do share the work.
@@ -35,7 +35,7 @@ def zipped_bytes(files: Iterable[Path]) -> int:
 def bitmask_bytes(
     size_bytes: int, weights: Iterable[tuple[str, Tensor]], packed_bits: Mapping[str, int]
 ) -> int:
-    """Bytes of the files with one bit per entry and the entries that are not zero.
+    """Size in bytes with one mask bit per weight plus the nonzero weights.
 
     Only for tensors that get smaller by that: those of which more than one entry in as many as an
     entry has bits is zero.
@@ -59,14 +59,14 @@ def _whole_bytes(bits: int) -> int:
 
 
 def _pieces(files: Iterable[Path]) -> Iterator[tuple[Path, int]]:
-    """Where each piece of each file starts; an empty file is one empty piece."""
+    """Start of each piece of each file; an empty file is one empty piece."""
     for path in files:
         for start in range(0, max(path.stat().st_size, 1), PIECE_BYTES):
             yield path, start
 
 
 def _deflated(path: Path, start: int) -> int:
-    """Bytes of one piece of a file, deflated."""
+    """Deflated size in bytes of one piece of a file."""
     with path.open("rb") as file:
         file.seek(start)
         piece = file.read(PIECE_BYTES)

@@ -27,17 +27,17 @@ class WeightCount:
 
     @property
     def compressible(self) -> int:
-        """Entries of these layers."""
+        """Number of entries of these layers."""
         return sum(math.prod(layer.shape) for layer in self.layers)
 
     @property
     def compressible_zeros(self) -> int:
-        """How many of these are zero."""
+        """Number of zeros in these layers."""
         return sum(layer.zeros for layer in self.layers)
 
     @property
     def sparsity(self) -> float:
-        """Their zeroed share; 0 where a model has no such layers, as convolutional ones."""
+        """Share of zeros in these layers; 0 for models without them, as convolutional ones."""
         return self.compressible_zeros / self.compressible if self.compressible else 0.0
 
 
@@ -83,7 +83,7 @@ def live_patterns(history: Iterable[Step]) -> dict[str, tuple[int, int]]:
 
 
 def broken_groups(weight: Shaped[Tensor, "... out in"], kept: int, group: int) -> int | None:
-    """How many groups of a matrix have more weights than an N:M pattern allows.
+    """Number of groups of a matrix that violate an N:M pattern.
 
     Args:
         weight: floats, or codes that are zero where the weight is zero.

@@ -1,4 +1,4 @@
-"""Adds up what several pieces of work took."""
+"""Accumulates the duration of several pieces of work."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from types import TracebackType
 
 
 class Stopwatch:
-    """Runs while it is entered, and may be entered again.
+    """A reusable context manager that accumulates time.
 
     Attributes:
         seconds: all that it ran for.
     """
 
     def __init__(self) -> None:
-        """Has not run yet."""
+        """Starts at zero."""
         self.seconds = 0.0
         self._started = 0.0
 
     def __enter__(self) -> None:
-        """Starts it."""
+        """Starts the clock."""
         self._started = time.perf_counter()
 
     def __exit__(
@@ -28,5 +28,5 @@ class Stopwatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stops it."""
+        """Stops the clock."""
         self.seconds += time.perf_counter() - self._started

@@ -1,4 +1,4 @@
-"""The inside of a worker: a model that is timed, in the process of its own that `worker` starts."""
+"""The worker's side of timing: a model in the separate process that `worker` starts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Inputs: TypeAlias = Mapping[str, Shaped[np.ndarray, "B ..."]]
 
 @dataclass(frozen=True)
 class Failure:
-    """What a worker answers when a request raised.
+    """A worker's answer if a request raised an exception.
 
     Attributes:
         by_user: whether that was a UserError.
@@ -49,10 +49,10 @@ class TimedModel:
     """A model, the batch that it is timed on, and its memory."""
 
     def __init__(self, folder: str, torch_device: str, threads: int, meter: type[Meter]) -> None:
-        """Notes what to load, and what to weigh it with."""
+        """Stores what to load, and the memory meter."""
         self._arguments = folder, torch_device, threads
         self._meter_class = meter
-        self._other: psutil.Process | None = None
+        self._peer: psutil.Process | None = None
         self._model: InferenceModel
         self._meter: Meter
         self._batch: Mapping[str, Any] = {}
@@ -71,18 +71,18 @@ class TimedModel:
         # What is there stays: no collection need look at it again.
         gc.freeze()
 
-    def meet(self, pid: int) -> None:
-        """Notes whom to end."""
-        self._other = psutil.Process(pid)
+    def set_peer(self, pid: int) -> None:
+        """Stores the process of the other worker."""
+        self._peer = psutil.Process(pid)
 
-    def end_other(self) -> None:
-        """Ends the other worker, which is asleep; one that is gone already is left in peace."""
-        if self._other is not None:
+    def kill_peer(self) -> None:
+        """Kills the other worker, which is suspended, if it still exists."""
+        if self._peer is not None:
             with suppress(psutil.Error):
-                self._other.kill()
+                self._peer.kill()
 
     def prepare(self, inputs: Inputs, seconds: float) -> float:
-        """Warms up; at least two passes."""
+        """Warms up with at least two passes."""
         import torch
 
         self._batch = {name: torch.from_numpy(values) for name, values in inputs.items()}
@@ -96,13 +96,13 @@ class TimedModel:
             before = self._seconds
 
     def time_block(self, passes: int) -> list[float]:
-        """Times passes; one before them is not timed: it finds caches cold and threads asleep."""
+        """Times passes, after an untimed one that warms caches and threads."""
         if self._seconds < SLOW_SECONDS:
             self._run(1)
         return [1000 * seconds for seconds in self._run(passes)]
 
     def generate(self, tokens: Shaped[np.ndarray, "1 L"], count: int) -> tuple[float, float]:
-        """Milliseconds to the first token of a text, and of each behind it on average."""
+        """Milliseconds to the first token, and the mean for each token after it."""
         import torch
 
         prompt = torch.from_numpy(tokens)
@@ -117,17 +117,17 @@ class TimedModel:
         return 1000 * (ends[0] - started), 1000 * (ends[-1] - ends[0]) / (count - 1)
 
     def resident_memory(self, inputs: Inputs) -> int | None:
-        """Weighs the model once it has run: weights may stay on the disk until they are read."""
+        """Memory of the model after a pass: weights may be read lazily."""
         self._warm_up(inputs)
         return self._meter.resident()
 
     def peak_memory(self, inputs: Inputs) -> int | None:
-        """Runs a batch for its memory."""
+        """Peak memory of a forward pass."""
         self._warm_up(inputs)
         return self._meter.peak(lambda: self._model.predict(self._batch))
 
     def _warm_up(self, inputs: Inputs) -> None:
-        """Runs a batch so often that a runtime has done all that it does for a shape."""
+        """Runs a batch until a runtime has finished all work specific to its shape."""
         self.prepare(inputs, 0.0)
         self._run(WEIGHED_PASSES)
 
@@ -135,7 +135,7 @@ class TimedModel:
         return float(np.median(self._run(passes)))
 
     def _run(self, passes: int) -> list[float]:
-        """Seconds of each pass, the garbage collector switched off."""
+        """Seconds of each pass, with garbage collection disabled."""
         times = []
         gc.disable()
         for _ in range(passes):
@@ -150,7 +150,7 @@ class TimedModel:
 
 REQUESTS: Mapping[str, Callable[..., Any]] = {
     "load": TimedModel.load,
-    "meet": TimedModel.meet,
+    "set_peer": TimedModel.set_peer,
     "prepare": TimedModel.prepare,
     "time_block": TimedModel.time_block,
     "generate": TimedModel.generate,
@@ -162,7 +162,7 @@ REQUESTS: Mapping[str, Callable[..., Any]] = {
 def serve(
     connection: Connection, folder: str, torch_device: str, threads: int, meter: type[Meter]
 ) -> None:
-    """What a worker does: answers requests until it is told to end, or nobody is left to ask."""
+    """The worker's main loop: answers requests until asked to end or the pipe closes."""
     # The process that asks is interrupted too, and ends this one in good order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # That process loaded the same folder and has shown them.
@@ -172,7 +172,7 @@ def serve(
         while (request := connection.recv()) is not None:
             connection.send(_answer(model, *request))
     except (EOFError, OSError):
-        model.end_other()
+        model.kill_peer()
 
 
 def _answer(model: TimedModel, request: str, arguments: tuple[Any, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""A model in a process of its own, where it is timed, and which sleeps while another one works.
+"""Timing workers: one process per model, suspended while another one is timed.
 
 In one process with another runtime a model would be timed against that runtime's threads, which go
 on spinning after their work is done. A process that is suspended has none that run.
@@ -41,14 +41,14 @@ KILLED = -9  # the exit code of a process that the system killed
 
 
 class WorkerError(RuntimeError):
-    """A worker failed or died; says what it said."""
+    """A worker failed or died; has the worker's message."""
 
 
 class Worker:
-    """This process's end of a worker. Use `open_worker`, which ends it whatever happens."""
+    """Handle of a worker process. Use `open_worker`, which ends it in any case."""
 
     def __init__(self, folder: Path, device: Device) -> None:
-        """Starts the process and has it load the model; `load` waits for that."""
+        """Starts the process, which loads the model; `load` waits for that."""
         context = process_context(PRELOADED)
         self._folder = folder
         self._connection, theirs = context.Pipe()
@@ -64,7 +64,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """The process id."""
         number: int = self._process.pid
         return number
 
@@ -72,27 +72,27 @@ class Worker:
         """Waits until the model is loaded."""
         self._receive()
 
-    def meet(self, other: Worker) -> None:
-        """Makes this worker the one that ends the other if this process is killed."""
-        self._ask("meet", other.pid)
+    def set_peer(self, other: Worker) -> None:
+        """Makes this worker kill the other if this process is killed."""
+        self._ask("set_peer", other.pid)
 
     def prepare(self, inputs: Inputs, seconds: float) -> float:
-        """Runs a batch until its time settles, or for so long; returns milliseconds of a pass."""
+        """Warms up until the time settles, at most `seconds`; returns milliseconds per pass."""
         milliseconds: float = self._ask("prepare", dict(inputs), seconds)
         return milliseconds
 
     def time_block(self, passes: int) -> list[float]:
-        """Milliseconds of each of some consecutive passes over the batch that was prepared."""
+        """Milliseconds of consecutive passes over the prepared batch."""
         times: list[float] = self._ask("time_block", passes)
         return times
 
     def generate(self, tokens: Int[np.ndarray, "1 L"], count: int) -> tuple[float, float]:
-        """Milliseconds to the first of `count` tokens, and of each behind it on average."""
+        """Milliseconds to the first of `count` tokens, and the mean for each after it."""
         written: tuple[float, float] = self._ask("generate", tokens, count)
         return written
 
     def resident_memory(self, inputs: Inputs) -> int | None:
-        """Bytes that the model takes once it has run a batch; None where the system hides them."""
+        """Bytes of the model after a pass; None if the system does not report them."""
         resident: int | None = self._ask("resident_memory", dict(inputs))
         return resident
 
@@ -102,15 +102,15 @@ class Worker:
         return peak
 
     def suspend(self) -> None:
-        """Stops every thread of it until `resume`."""
+        """Suspends the process until `resume`."""
         self._signal(psutil.Process.suspend)
 
     def resume(self) -> None:
-        """Lets it go on."""
+        """Resumes the process."""
         self._signal(psutil.Process.resume)
 
     def close(self) -> None:
-        """Ends the process, asleep or not."""
+        """Ends the process, suspended or not."""
         with suppress(OSError):
             self._connection.send(None)
         self._connection.close()
@@ -126,14 +126,14 @@ class Worker:
         try:
             send(psutil.Process(self.pid))
         except psutil.NoSuchProcess as error:
-            raise WorkerError(self._obituary()) from error
+            raise WorkerError(self._exit_message()) from error
 
     def _ask(self, request: str, *arguments: Any) -> Any:
         self._send(request, *arguments)
         return self._receive()
 
     def _send(self, request: str, *arguments: Any) -> None:
-        # To one that has died: what is received next says so.
+        # A dead worker is reported by the next receive.
         with suppress(OSError):
             self._connection.send((request, arguments))
 
@@ -141,12 +141,12 @@ class Worker:
         try:
             answer = self._connection.recv()
         except (EOFError, OSError) as error:
-            raise WorkerError(self._obituary()) from error
+            raise WorkerError(self._exit_message()) from error
         if isinstance(answer, Failure):
             raise (UserError if answer.by_user else WorkerError)(answer.text)
         return answer
 
-    def _obituary(self) -> str:
+    def _exit_message(self) -> str:
         self._process.join(JOIN_SECONDS)
         code = self._process.exitcode
         reason = "out of memory?" if code == KILLED else "see above"
@@ -155,7 +155,7 @@ class Worker:
 
 @contextmanager
 def open_worker(folder: Path, device: Device) -> Iterator[Worker]:
-    """A worker that is ended when the block is left.
+    """A worker that ends when the block is left.
 
     Args:
         folder: a model folder.
@@ -169,20 +169,20 @@ def open_worker(folder: Path, device: Device) -> Iterator[Worker]:
 
 
 class Pair:
-    """Two loaded workers of which one is awake."""
+    """Two loaded workers, one running and one suspended."""
 
     def __init__(self, workers: tuple[Worker, Worker]) -> None:
-        """Waits until both have loaded, and leaves the first awake."""
+        """Waits until both have loaded, and suspends the second."""
         self._workers = workers
         workers[0].load()
         workers[1].load()
-        workers[0].meet(workers[1])
-        workers[1].meet(workers[0])
+        workers[0].set_peer(workers[1])
+        workers[1].set_peer(workers[0])
         workers[1].suspend()
         self._awake = 0
 
     def wake(self, which: int) -> Worker:
-        """The worker of that index, awake; the other one sleeps."""
+        """Resumes the worker of that index and suspends the other."""
         if which != self._awake:
             # In this order one is awake at any time, to notice if this process is killed.
             self._workers[which].resume()

@@ -1,1 +1,1 @@
-"""Problems: what a model learns of a row, one file a kind."""
+"""Problems: head, losses and metrics of each kind of task, one file each."""

@@ -1,4 +1,4 @@
-"""One class of several for each row.
+"""Single-label classification.
 
 The distillation loss: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network",
 arXiv:1503.02531, section 2, scaled by T² so that its gradients keep their size as T changes.
@@ -37,8 +37,8 @@ class Classification(Problem):
     weights: tuple[float, ...] | None = None
 
     def config(self) -> Mapping[str, Any]:
-        """The names of the classes."""
-        return {**labelled(self.names), "problem_type": "single_label_classification"}
+        """Model config entries with the class names."""
+        return {**head_labels(self.names), "problem_type": "single_label_classification"}
 
     def loss(
         self,
@@ -46,7 +46,7 @@ class Classification(Problem):
         targets: Int[Tensor, " B"],
         label_smoothing: float = 0.0,
     ) -> Float[Tensor, ""]:
-        """Cross entropy with the labels."""
+        """Cross entropy."""
         weights = None if self.weights is None else logits.new_tensor(self.weights)
         return functional.cross_entropy(
             logits, targets, weight=weights, label_smoothing=label_smoothing
@@ -70,7 +70,7 @@ class Classification(Problem):
     def evaluate(
         self, kept: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]
     ) -> Quality:
-        """Accuracy, and what else was asked for."""
+        """Accuracy and the configured secondary metrics."""
         correct, total = int((kept.argmax(dim=-1) == labels).sum()), len(labels)
         low, high = wilson_interval(correct, total)
         others = {name: OTHERS[name](kept, labels) for name in self.others}
@@ -82,7 +82,7 @@ class Classification(Problem):
         baseline: Float[Tensor, "rows classes"],
         labels: Int[Tensor, " rows"],
     ) -> Comparison:
-        """Which rows only one of two models has right, by McNemar's test."""
+        """Compares the rows that only one of two models has right, by McNemar's test."""
         ours, theirs = candidate.argmax(dim=-1), baseline.argmax(dim=-1)
         regressed = int(((theirs == labels) & (ours != labels)).sum())
         improved = int(((ours == labels) & (theirs != labels)).sum())
@@ -90,8 +90,8 @@ class Classification(Problem):
         return Comparison(agreement, regressed, improved, mcnemar_p_value(regressed, improved))
 
 
-def labelled(names: tuple[str, ...]) -> dict[str, Any]:
-    """What a config says of a head with an output for each of these names."""
+def head_labels(names: tuple[str, ...]) -> dict[str, Any]:
+    """Model config entries of a head with an output for each of these names."""
     return {
         "num_labels": len(names),
         "id2label": dict(enumerate(names)),
@@ -108,7 +108,7 @@ def macro_f1(logits: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]
 
 
 def positive_f1(logits: Float[Tensor, "rows 2"], labels: Int[Tensor, " rows"]) -> float:
-    """F1 of the second of two classes; 0 where no row is of it and none is taken for it."""
+    """F1 of the second of two classes; 0 if it has neither rows nor predictions."""
     from sklearn.metrics import f1_score
 
     predicted = logits.argmax(dim=-1)
@@ -129,7 +129,7 @@ def mcc(logits: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]) -> 
 
 
 def top5(logits: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]) -> float:
-    """Share of the rows whose class is among the five with the largest logits."""
+    """Top-5 accuracy."""
     likely = logits.topk(5, dim=-1).indices
     return float((likely == labels[:, None]).any(dim=-1).double().mean())
 

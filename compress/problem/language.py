@@ -1,4 +1,4 @@
-"""The next token of a text.
+"""Causal language modeling.
 
 The distillation loss: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network",
 arXiv:1503.02531, section 2, scaled by T², for each token; the mean over tokens, as in word-level
@@ -31,8 +31,8 @@ DISTANCES = (0.29, 0.53, 0.71)
 
 @final
 @dataclass(frozen=True)
-class LanguageModelling(Problem):
-    """The next token of a text; evaluated by perplexity, with a t-interval over windows.
+class LanguageModeling(Problem):
+    """The next token of a text; judged by perplexity, with a t-interval over windows.
 
     Rows are windows of a text, all equally long. Their labels are bytes: how long the text is that
     a window's scored tokens stand for, in UTF-8. Nothing is learned from them.
@@ -49,13 +49,13 @@ class LanguageModelling(Problem):
     scored: int | None = None
 
     def config(self) -> Mapping[str, Any]:
-        """Nothing: a language model has its vocabulary already."""
+        """No entries: the vocabulary is part of the model's config."""
         return {}
 
     def targets(
         self, labels: Shaped[Tensor, " B"], inputs: Mapping[str, Tensor]
     ) -> Int[Tensor, "B L"]:
-        """At each place the token that comes next; `IGNORED` at the last, and before padding."""
+        """The next token at each position; `IGNORED` at the last and before padding."""
         return next_tokens(inputs)
 
     def loss(
@@ -64,7 +64,7 @@ class LanguageModelling(Problem):
         targets: Int[Tensor, "B L"],
         label_smoothing: float = 0.0,
     ) -> Float[Tensor, ""]:
-        """Cross entropy, as a mean over tokens."""
+        """Cross entropy, averaged over tokens."""
         return functional.cross_entropy(
             logits.flatten(0, 1),
             targets.flatten(),
@@ -91,19 +91,19 @@ class LanguageModelling(Problem):
     def kept(
         self, logits: Float[Tensor, "B L V"], inputs: Mapping[str, Tensor]
     ) -> Float[Tensor, "B L-1 4"]:
-        """Of each token but the first: its negative log-likelihood, the likeliest token, a hit.
+        """Per-token statistics after the first token: NLL, argmax, top-1 hit, choice hit.
 
-        And whether it is found the likeliest of four, see `choices`; -1 where two of them are the
-        same token. For padding 0, -1, 0 and -1.
+        The choice hit is whether the token is the likeliest of four, see `choices`; -1 where two
+        of them are the same token. Padding has 0, -1, 0 and -1.
         """
         assert logits.shape[-1] <= LARGEST_EXACT, "tokens are kept as float32"
         targets = next_tokens(inputs)[:, :-1]
         parts = (logits[:, :-1], targets, choices(targets))
         split = (torch.split(each, PLACES, dim=1) for each in parts)
-        return torch.cat([_said(*each) for each in zip(*split, strict=True)], dim=1)
+        return torch.cat([_token_statistics(*each) for each in zip(*split, strict=True)], dim=1)
 
     def evaluate(self, kept: Float[Tensor, "rows L-1 4"], labels: Int[Tensor, " rows"]) -> Quality:
-        """Perplexity; and bits a byte of text, the share of tokens guessed, and of choices made."""
+        """Perplexity, bits per byte, top-1 token accuracy and choice accuracy."""
         counted = self._counted(kept)
         tokens = int(_real(counted).sum())
         lost = counted[..., NLL].double()
@@ -122,7 +122,7 @@ class LanguageModelling(Problem):
         baseline: Float[Tensor, "rows L-1 4"],
         labels: Int[Tensor, " rows"],
     ) -> Comparison:
-        """How many tokens both guess alike, and whether one predicts the windows better."""
+        """Top-1 agreement on tokens, and a paired test of the windows' likelihoods."""
         ours, theirs = self._counted(candidate), self._counted(baseline)
         real = _real(theirs)
         alike = (ours[..., GUESS] == theirs[..., GUESS])[real]
@@ -136,12 +136,12 @@ class LanguageModelling(Problem):
         )
 
     def _counted(self, kept: Float[Tensor, "rows L-1 4"]) -> Float[Tensor, "rows counted 4"]:
-        """Those tokens that count."""
+        """Selects the scored tokens."""
         return kept if self.scored is None else kept[:, -self.scored :]
 
 
 def next_tokens(inputs: Mapping[str, Tensor]) -> Int[Tensor, "B L"]:
-    """At each place the token that comes next; `IGNORED` at the last, and where that is padding."""
+    """The next token at each position; `IGNORED` at the last and before padding."""
     tokens = inputs["input_ids"]
     if "attention_mask" in inputs:
         tokens = tokens.masked_fill(inputs["attention_mask"] == 0, IGNORED)
@@ -149,7 +149,7 @@ def next_tokens(inputs: Mapping[str, Tensor]) -> Int[Tensor, "B L"]:
 
 
 def choices(targets: Int[Tensor, "B L"]) -> Int[Tensor, "B L 3"]:
-    """For each token three others of its window: what it has to be told from.
+    """Three distractors for each token, from its own window.
 
     A cloze test with four answers (Taylor, "Cloze procedure", Journalism Quarterly 30:415, 1953),
     of which the wrong ones stand elsewhere in the same passage. So all four are drawn from what the
@@ -161,21 +161,21 @@ def choices(targets: Int[Tensor, "B L"]) -> Int[Tensor, "B L 3"]:
 
 
 def window_means(counted: Float[Tensor, "rows counted 4"]) -> Float[Tensor, " rows"]:
-    """The mean negative log-likelihood of each window's tokens."""
+    """Mean negative log-likelihood of each window."""
     return counted[..., NLL].double().sum(dim=1) / _real(counted).sum(dim=1)
 
 
 def _real(counted: Float[Tensor, "rows counted 4"]) -> Tensor:
-    """Which tokens are no padding."""
+    """Mask of the tokens that are not padding."""
     return counted[..., GUESS] >= 0
 
 
-def _said(
+def _token_statistics(
     logits: Float[Tensor, "B places V"],
     targets: Int[Tensor, "B places"],
     others: Int[Tensor, "B places 3"],
 ) -> Float[Tensor, "B places 4"]:
-    """What is kept of some tokens."""
+    """The per-token statistics of some logits and targets."""
     guesses, real = logits.argmax(dim=-1), targets != IGNORED
     wanted = logits.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
     lost = logits.logsumexp(dim=-1) - wanted
@@ -188,5 +188,5 @@ def _said(
 
 
 def _share(chosen: Float[Tensor, "rows counted"]) -> float:
-    """Of the choices that there were; NaN for none."""
+    """Mean over the choices that exist; NaN if there are none."""
     return float(chosen[chosen >= 0].double().mean())

@@ -1,4 +1,4 @@
-"""Several labels for each row, any number of which may hold.
+"""Multi-label classification.
 
 Each label is a binary question of its own. The distillation loss: Yang et al., "Multi-Label
 Knowledge Distillation", arXiv:2308.06453, their loss of logits (MLD), which is the Kullback-Leibler
@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from compress.analysis.resampling import TEST_DRAWS, bootstrap_interval, permutation_p_value
 from compress.core.problem import Head, Problem, Quality
-from compress.problem.classification import labelled
+from compress.problem.classification import head_labels
 from compress.records.schema import Comparison
 
 SCORES_OF_LABELS = ("f1_micro", "f1_macro", "f1_weighted", "hamming_loss", "exact_match")
@@ -46,8 +46,8 @@ class MultiLabel(Problem):
     weights: tuple[float, ...] | None = None
 
     def config(self) -> Mapping[str, Any]:
-        """The names of the labels."""
-        return {**labelled(self.names), "problem_type": "multi_label_classification"}
+        """Model config entries with the label names."""
+        return {**head_labels(self.names), "problem_type": "multi_label_classification"}
 
     def loss(
         self,
@@ -55,7 +55,7 @@ class MultiLabel(Problem):
         targets: Int[Tensor, "B labels"],
         label_smoothing: float = 0.0,
     ) -> Float[Tensor, ""]:
-        """Binary cross entropy, as a mean over rows and labels.
+        """Binary cross entropy, averaged over rows and labels.
 
         Smoothing spreads its share over yes and no of each label.
         """
@@ -80,10 +80,10 @@ class MultiLabel(Problem):
     def evaluate(
         self, kept: Float[Tensor, "rows labels"], labels: Int[Tensor, "rows labels"]
     ) -> Quality:
-        """F1 in all its means, two ways to count errors, and the F1 of each label.
+        """All F1 averages, subset accuracy, Hamming loss, and the F1 of each label.
 
-        The F1 of a label is called "f1/" and its name, which is no other score's. It is 0 where no
-        row has the label and none is taken to have it.
+        The F1 of a label is named "f1/" and the label's name. It is 0 if a label has neither rows
+        nor predictions.
         """
         said, right = (kept > 0).numpy(), labels.bool().numpy()
         parts = _counts(said, right)
@@ -107,7 +107,7 @@ class MultiLabel(Problem):
         baseline: Float[Tensor, "rows labels"],
         labels: Int[Tensor, "rows labels"],
     ) -> Comparison:
-        """Whether one of two models has a higher F1, and whose sets of labels are exactly right.
+        """Paired test of F1, and counts of rows whose label set is exactly right.
 
         The p-value is of F1, not of the rows that only one of the two has exactly right.
         """
@@ -127,7 +127,7 @@ class MultiLabel(Problem):
 def _counts(
     said: Bool[np.ndarray, "rows labels"], right: Bool[np.ndarray, "rows labels"]
 ) -> Float[np.ndarray, "rows labels 2"]:
-    """Of each row and label: a label rightly said, and one that only one side has."""
+    """True positives and errors of each row and label."""
     return np.stack([said & right, said ^ right], axis=-1).astype(float)
 
 
@@ -137,7 +137,7 @@ def _row_counts(parts: Float[np.ndarray, "rows labels 2"]) -> Float[np.ndarray, 
 
 
 def _f1(sums: Float[np.ndarray, "*some 2"]) -> Float[np.ndarray, "*some"]:
-    """2 · hits / (2 · hits + errors); 0 where there is neither."""
+    """F1 = 2 · hits / (2 · hits + errors); 0 if there are neither."""
     whole = 2 * sums[..., 0] + sums[..., 1]
     found: np.ndarray = np.zeros_like(whole)
     np.divide(2 * sums[..., 0], whole, out=found, where=whole > 0)
@@ -145,6 +145,6 @@ def _f1(sums: Float[np.ndarray, "*some 2"]) -> Float[np.ndarray, "*some"]:
 
 
 def _mean(values: Float[np.ndarray, " labels"], weights: Float[np.ndarray, " labels"]) -> float:
-    """The weighted mean; 0 where nothing has a weight."""
+    """Weighted mean; 0 if all weights are 0."""
     whole = float(weights.sum())
     return float((values * weights).sum()) / whole if whole else 0.0

@@ -1,4 +1,4 @@
-"""One real number for each row."""
+"""Regression with one output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from compress.analysis.correlation import (
 from compress.analysis.resampling import TEST_DRAWS, permutation_p_value
 from compress.config.errors import UserError
 from compress.core.problem import Head, Problem, Quality
-from compress.problem.classification import labelled
+from compress.problem.classification import head_labels
 from compress.records.schema import Comparison
 
 SCORES_OF_NUMBERS = ("spearman", "pearson", "rmse")
@@ -44,8 +44,8 @@ class Regression(Problem):
     name: str = "score"
 
     def config(self) -> Mapping[str, Any]:
-        """One output, and its name."""
-        return {**labelled((self.name,)), "problem_type": "regression"}
+        """Model config entries of one output and its name."""
+        return {**head_labels((self.name,)), "problem_type": "regression"}
 
     def loss(
         self,
@@ -53,7 +53,7 @@ class Regression(Problem):
         targets: Float[Tensor, " B"],
         label_smoothing: float = 0.0,
     ) -> Float[Tensor, ""]:
-        """The mean squared error.
+        """Mean squared error.
 
         Raises:
             UserError: labels are to be smoothed, and there are no classes to spread them over.
@@ -69,14 +69,14 @@ class Regression(Problem):
         targets: Float[Tensor, " B"],
         temperature: float,
     ) -> Float[Tensor, ""]:
-        """The mean squared distance from the teacher's number: no distribution, so no temperature.
+        """Mean squared error against the teacher's output; the temperature has no effect.
 
         At large temperatures Hinton's loss is such a distance (arXiv:1503.02531, section 2.1).
         """
         return functional.mse_loss(student, teacher)
 
     def evaluate(self, kept: Float[Tensor, "rows 1"], labels: Float[Tensor, " rows"]) -> Quality:
-        """Both correlations, 0 where a model says the same of every row, and the error."""
+        """Spearman and Pearson correlations, 0 for constant outputs, and the RMSE."""
         ours, right = _values(kept), _values(labels)
         value = correlation(ranks(ours), ranks(right))
         low, high = spearman_interval(value, len(right))
@@ -92,7 +92,7 @@ class Regression(Problem):
         baseline: Float[Tensor, "rows 1"],
         labels: Float[Tensor, " rows"],
     ) -> Comparison:
-        """Whether one of two models ranks the rows better; rows are not simply right or wrong.
+        """Paired permutation test of the rank correlations.
 
         Ranks are swapped between the models, and not given anew in each draw.
         """

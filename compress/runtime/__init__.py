@@ -1,1 +1,1 @@
-"""Runtimes: what exports a model and executes it."""
+"""Runtimes: export and execution of models."""

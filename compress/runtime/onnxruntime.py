@@ -1,4 +1,4 @@
-"""The onnxruntime runtime: an ONNX graph of the model, executed by Microsoft's kernels.
+"""The onnxruntime runtime: executes the model as an ONNX graph.
 
 `components/onnx_export.py` makes the graph. It runs on the CPU alone. The session fuses what it can
 when it loads; onnxruntime.transformers' offline fusions found nothing more in these graphs that
@@ -60,11 +60,11 @@ class OnnxRuntime(Runtime):
 
     @classmethod
     def supports(cls, quantizer: type[Quantizer]) -> bool:
-        """Whether the quantizer is in the table of formats."""
+        """Whether the quantizer's format is supported."""
         return quantizer in FORMATS
 
     def check(self, quantizer: Quantizer, device: Device) -> None:
-        """Refuses what ONNX Runtime does not have, and to go without it.
+        """Rejects unsupported settings, other devices, and a missing package.
 
         Raises:
             UserError: that is the case.
@@ -78,7 +78,7 @@ class OnnxRuntime(Runtime):
         FORMATS[type(quantizer)](quantizer).check()
 
     def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
-        """Refuses an architecture that cannot be exported.
+        """Rejects an architecture that cannot be exported.
 
         Raises:
             UserError: it cannot.
@@ -88,7 +88,7 @@ class OnnxRuntime(Runtime):
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
     ) -> ExportResult:
-        """Makes a graph of the model, puts it into the format and writes it."""
+        """Exports the model to a graph, converts it to the format and writes it."""
         format_ = FORMATS[type(quantizer)](quantizer)
         graph = export_graph(model.module, model.tokenizer, ctx.data.train)
         weights = initializer_names(graph, model.module)
@@ -114,7 +114,7 @@ class OnnxRuntime(Runtime):
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> OnnxModel:
-        """The model in a verified folder that this runtime wrote.
+        """Loads the model from a verified folder written by this runtime.
 
         Raises:
             UserError: ONNX Runtime is not installed, the processor is no CPU, or the graph is
@@ -126,7 +126,7 @@ class OnnxRuntime(Runtime):
 
 
 class OnnxModel(InferenceModel):
-    """A session, ready to run."""
+    """An inference session."""
 
     def __init__(self, folder: Path, threads: int | None) -> None:
         """Loads the graph.
@@ -153,7 +153,7 @@ class OnnxModel(InferenceModel):
         return torch.from_numpy(self._session.run(["logits"], inputs)[0])
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Every parameter by its name in torch: float, or symmetric codes."""
+        """Every parameter by its torch name: float, or symmetric codes."""
         import onnx
 
         graph = onnx.load(str(self._path))
@@ -164,7 +164,7 @@ class OnnxModel(InferenceModel):
             yield parameter, weight.T if name in transposed else weight
 
     def synchronize(self) -> None:
-        """Nothing: a prediction is there when `predict` returns."""
+        """Does nothing: `predict` is synchronous."""
 
 
 def _session(path: Path, threads: int | None) -> Any:

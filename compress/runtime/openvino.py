@@ -1,4 +1,4 @@
-"""The openvino runtime: Intel's compiler for CPUs, made for x86 and for int8.
+"""The openvino runtime: Intel's graph compiler for CPUs.
 
 The model goes there as the ONNX graph of `components/onnx_export.py`. By default OpenVINO computes
 in bfloat16 wherever the processor can, whatever the model is stored in, and rounds what a
@@ -84,11 +84,11 @@ class OpenVino(Runtime):
 
     @classmethod
     def supports(cls, quantizer: type[Quantizer]) -> bool:
-        """Whether the quantizer is in the table of formats."""
+        """Whether the quantizer's format is supported."""
         return quantizer in FORMATS
 
     def check(self, quantizer: Quantizer, device: Device) -> None:
-        """Refuses what OpenVINO does not have, and to go without it.
+        """Rejects unsupported settings, other devices, and a missing package.
 
         Raises:
             UserError: that is the case.
@@ -100,7 +100,7 @@ class OpenVino(Runtime):
         FORMATS[type(quantizer)](quantizer).check()
 
     def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
-        """Refuses an architecture that cannot be exported, or shapes that do not go with a format.
+        """Rejects an architecture that cannot be exported, or shapes that the format excludes.
 
         Raises:
             UserError: they do not.
@@ -117,7 +117,7 @@ class OpenVino(Runtime):
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
     ) -> ExportResult:
-        """Converts the model to a graph, puts that into the format and writes it."""
+        """Exports the model to a graph, converts it to the format and writes it."""
         format_ = FORMATS[type(quantizer)](quantizer)
         openvino = import_openvino()
         onnx_graph = export_graph(model.module, model.tokenizer, ctx.data.train)
@@ -153,7 +153,7 @@ class OpenVino(Runtime):
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> OpenVinoModel:
-        """The model in a verified folder that this runtime wrote.
+        """Loads the model from a verified folder written by this runtime.
 
         Raises:
             UserError: OpenVINO is not installed, the processor is no CPU, or the graph is damaged.
@@ -164,7 +164,7 @@ class OpenVino(Runtime):
 
 
 class OpenVinoModel(InferenceModel):
-    """A compiled graph, ready to run."""
+    """A compiled graph."""
 
     def __init__(self, folder: Path, threads: int | None) -> None:
         """Compiles the graph for this processor.
@@ -206,7 +206,7 @@ class OpenVinoModel(InferenceModel):
         return torch.from_numpy(result[0])
 
     def _graph_for(self, shape: tuple[int, ...]) -> Any:
-        """The graph to run: one for every shape, or the one for a shape that keeps coming."""
+        """The compiled graph: the dynamic one, or a static one for a recurring shape."""
         if shape != self._shape:
             self._shape, self._streak, self._special = shape, 0, None
         self._streak += 1
@@ -216,14 +216,14 @@ class OpenVinoModel(InferenceModel):
         return self._special or self._compiled
 
     def _compile(self, shape: tuple[int, ...] | None) -> Any:
-        """The graph for this processor, for inputs of any shape or of one."""
+        """Compiles the graph for dynamic inputs or one static shape."""
         graph = read_graph(self._folder / GRAPH)
         if shape is not None:
             graph.reshape({name: list(shape) for name in self._inputs})
         return import_openvino().Core().compile_model(graph, "CPU", self._settings)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Every parameter by its name in torch: float, or codes counted from their zero points."""
+        """Every parameter by its torch name: float, or codes minus their zero points."""
         graph = read_graph(self._folder / GRAPH)  # its nodes know their readers while it lives
         held, transposed = constants(graph), transposed_constants(graph)
         for parameter, name in self._spec.weights.items():
@@ -231,22 +231,22 @@ class OpenVinoModel(InferenceModel):
             yield parameter, weight.T if name in transposed else weight
 
     def packed_bits(self) -> Mapping[str, int]:
-        """Those of the int4 codes."""
+        """Bits per entry of the int4 codes."""
         held = constants(read_graph(self._folder / GRAPH))
         bits = {parameter: weight_bits(held[n]) for parameter, n in self._spec.weights.items()}
         return {parameter: count for parameter, count in bits.items() if count < 8}
 
     def synchronize(self) -> None:
-        """Nothing: a prediction is there when `predict` returns."""
+        """Does nothing: `predict` is synchronous."""
 
 
 def executed_precision(compiled: Any) -> str:
-    """What most of a compiled model's Linear layers compute in."""
+    """The precision that most Linear layers of a compiled model compute in."""
     return PRECISIONS[linear_types(compiled).most_common(1)[0][0]]
 
 
 def linear_types(compiled: Any) -> Counter[str]:
-    """The types that a compiled model's Linear layers read, from the graph that really runs."""
+    """Input types of the Linear layers in the executed graph of a compiled model."""
     kinds: Counter[str] = Counter()
     for node in compiled.get_runtime_model().get_ops():
         if str(node.get_rt_info()["layerType"].astype(str)) == "FullyConnected":
@@ -255,7 +255,7 @@ def linear_types(compiled: Any) -> Counter[str]:
 
 
 def _linear_kinds(graph: Any, module: PreTrainedModel, names: Mapping[str, str]) -> dict[str, str]:
-    """What the weight of each Linear is stored as, by the Linear's name."""
+    """The storage type of each Linear's weight, by name."""
     held = constants(graph)
     return {
         name: held[names[f"{name}.weight"]].get_element_type().get_type_name()
@@ -265,7 +265,7 @@ def _linear_kinds(graph: Any, module: PreTrainedModel, names: Mapping[str, str])
 
 
 def _check_kinds(format_: OpenVinoFormat[Any], kinds: Mapping[str, str]) -> None:
-    """Checks that the format is what it says."""
+    """Checks that the weights are stored as the format promises."""
     allowed = format_.linears
     others = {name: kind for name, kind in kinds.items() if allowed and kind not in allowed}
     assert not others, f"{type(format_).__name__} left {others}"

@@ -1,4 +1,4 @@
-"""The torch runtime: execution of the modules themselves, eager or through torch.compile."""
+"""The torch runtime: runs the modules, eagerly or through torch.compile."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COMPILE = "compile"  # in a folder's `runtime.json`
 
 @dataclass(frozen=True, kw_only=True)
 class TorchRuntime(Runtime):
-    """Torch.
+    """PyTorch, eager or compiled.
 
     Attributes:
         compile: whether torch.compile turns the modules into kernels when they are loaded. That
@@ -53,11 +53,11 @@ class TorchRuntime(Runtime):
 
     @classmethod
     def supports(cls, quantizer: type[Quantizer]) -> bool:
-        """Whether the quantizer has a transform of torch modules."""
+        """Whether the quantizer has a transform for torch modules."""
         return issubclass(quantizer, TorchFormat)
 
     def check(self, quantizer: Quantizer, device: Device) -> None:
-        """Refuses a format that torch does not have on the device, or cannot compile.
+        """Rejects a format that torch does not support on the device, or cannot compile.
 
         Raises:
             UserError: it is not supported, or there is nothing to compile with.
@@ -81,7 +81,7 @@ class TorchRuntime(Runtime):
             require_compiler()
 
     def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
-        """Refuses a model whose own code does not run in the format.
+        """Rejects a model whose code does not run in the format.
 
         Raises:
             UserError: that is the case.
@@ -108,7 +108,7 @@ class TorchRuntime(Runtime):
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> TorchModel:
-        """The model in a verified folder that this runtime wrote.
+        """Loads the model from a verified folder written by this runtime.
 
         Threads are the process's own in torch: `Device.session` sets them.
 
@@ -122,7 +122,7 @@ class TorchRuntime(Runtime):
 
 
 def _with_same_weights(module: PreTrainedModel) -> PreTrainedModel:
-    """A copy of the modules alone: formats put others in their place and change no weight."""
+    """A copy of the modules that shares the weights: formats replace modules, not weights."""
     parameters = {
         id(p): torch.nn.Parameter(p.detach(), p.requires_grad) for p in module.parameters()
     }

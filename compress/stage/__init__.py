@@ -1,1 +1,1 @@
-"""The stages of one run, each looked up in the store or made."""
+"""The stages of one run, each loaded from the stage store or computed."""

@@ -1,4 +1,4 @@
-"""What each stage did: the models between the stages, measured like the last one.
+"""Measures the intermediate models after each stage.
 
 They are exported without a numeric format by the run's own runtime, so that what the format did is
 seen by itself. The folders are deleted once they are measured.
@@ -30,7 +30,7 @@ def measure_between(
     baseline: LoadedModel,
     kept: Path,
 ) -> Iterator[StageMetrics]:
-    """Measures every model between the teacher and the run's own.
+    """Measures every intermediate model between the teacher and the final one.
 
     Args:
         run: what was done.
@@ -52,7 +52,7 @@ def measure_between(
 def _between(
     run: Run, ctx: StageContext, store: StageStore
 ) -> Iterator[tuple[str, CompressedModel]]:
-    """The models after each stage, with the stage's name; the last one is the run's own."""
+    """The models after each stage, with the stage's name; the last one is the final model."""
     student = distilled(run, ctx, store)
     made = [("student", student)]
     made += [(name, pruned(part, student, ctx, store)) for name, part in run.pruner.parts()]

@@ -1,4 +1,4 @@
-"""What can be said of a run's model before anything is trained or loaded."""
+"""Predicts a model's parameters and size before anything is trained or loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def forecast(run: Run) -> Forecast:
-    """Parameters and least bytes; unknown where pruning goes by weights or rows."""
+    """Parameters and minimum bytes; unknown if pruning depends on weights or rows."""
     skeleton = run.pruner.check(run.student.check(run.teacher.skeleton(run.task.head)))
     if not run.pruner.foresees_shapes():
         return Forecast(parameters=None, least_bytes=None)
@@ -26,7 +26,7 @@ def forecast(run: Run) -> Forecast:
 
 
 def least_bytes(skeleton: PreTrainedModel, quantizer: Quantizer) -> int:
-    """Bytes of the codes of all Linear layers and embedding tables; all else comes on top.
+    """Minimum bytes: the codes of all Linear layers and embedding tables.
 
     A weight that is shared counts once.
     """

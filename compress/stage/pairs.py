@@ -19,7 +19,7 @@ Choice = TypeVar("Choice", Quantizer, Runtime)
 
 
 def check_pair(runtime: type[Runtime], quantizer: type[Quantizer]) -> None:
-    """Refuses a format that a runtime does not support, and names the pairs that are supported.
+    """Rejects a format that a runtime does not support, naming the supported pairs.
 
     Raises:
         ConfigError: that is the case.
@@ -36,13 +36,13 @@ def check_pair(runtime: type[Runtime], quantizer: type[Quantizer]) -> None:
 
 
 def every_quantizer() -> Iterator[tuple[str, type[Quantizer]]]:
-    """Every format by the name that the command line has for it."""
+    """Every quantizer by its name on the command line."""
     package = compress.quantizer
     yield from _choices(package.__name__, package.__path__, Quantizer)
 
 
 def every_runtime() -> Iterator[tuple[str, type[Runtime]]]:
-    """Every runtime by the name of its file."""
+    """Every runtime by its file name."""
     package = compress.runtime
     yield from _choices(package.__name__, package.__path__, Runtime)  # type: ignore[type-abstract]
 
@@ -50,7 +50,7 @@ def every_runtime() -> Iterator[tuple[str, type[Runtime]]]:
 def _choices(
     package: str, path: list[str], kind: type[Choice]
 ) -> Iterator[tuple[str, type[Choice]]]:
-    """The concrete classes of a kind, each with the name of the file that defines it."""
+    """The concrete subclasses of a base class, by the name of the defining file."""
     for info in pkgutil.iter_modules(path):
         module = importlib.import_module(f"{package}.{info.name}")
         for found in vars(module).values():

@@ -1,4 +1,4 @@
-"""What one run is made of."""
+"""The components of one run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compress.tracker.components.tracking import Tracker
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that one run depends on; nothing is loaded yet.
+    """All settings and components of one run, before anything is loaded.
 
     Attributes:
         measure_stages: whether the models between the stages are measured as well.
@@ -30,6 +30,6 @@ class Run:
     measure_stages: bool
 
     def knobs(self) -> dict[str, tuple[str, ...]]:
-        """By stage, the settings that a recipe always names; without stages that have none."""
+        """By stage, the settings that a recipe always lists."""
         stages = {"student": self.student, "pruner": self.pruner, "quantizer": self.quantizer}
         return {name: stage.knobs for name, stage in stages.items() if stage.knobs}

@@ -1,4 +1,4 @@
-"""The stages of a run, one by one: each is looked up in the store before it is made."""
+"""The stages of a run: each is looked up in the store before it is computed."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ if TYPE_CHECKING:
 
 
 def begin(run: Run, training: TrainingData, store: StageStore, monitor: Monitor) -> StageContext:
-    """The teacher, and all that the other stages may use."""
+    """Loads the teacher and builds the context of the other stages."""
 
     def make() -> CompressedModel:
-        # A student that does not go with the rows would else be refused once the teacher is made.
+        # Checked here, so that an unsuitable student is rejected before the teacher is loaded.
         with blame("student", "task"):
             run.student.check_rows(training)
         return run.teacher.load(training, run.device, run.seed, monitor)
 
-    made = _finite("teacher", make)
+    checked = _finite("teacher", make)
     with blame("teacher", "task", "device", "cache", "seed"):
-        teacher = store.model("teacher", run.teacher, {"rows": training.digest}, made)
+        teacher = store.model("teacher", run.teacher, {"rows": training.digest}, checked)
     rows = training.cut(teacher, store)
     return StageContext(teacher, rows, run.device, run.seed, store, monitor)
 
 
 def distilled(run: Run, ctx: StageContext, store: StageStore) -> CompressedModel:
-    """The student; the teacher itself if the run has none."""
+    """The distilled student; the teacher itself without a student."""
     make = _finite("student", lambda: run.student.distill(ctx))
     return store.model("student", run.student, _inputs(ctx), make)
 
@@ -56,32 +56,32 @@ def distilled(run: Run, ctx: StageContext, store: StageStore) -> CompressedModel
 def pruned(
     pruner: Pruner, student: CompressedModel, ctx: StageContext, store: StageStore
 ) -> CompressedModel:
-    """The student as the pruner leaves it."""
+    """The pruned student; unchanged without a pruner."""
     inputs = _inputs(ctx, student=student)
     make = _finite("pruner", lambda: pruner.prune(student, ctx))
-    made = store.model("pruner", pruner, inputs, make)
-    check_history(made.history, named_weights(made.module))
-    return made
+    model = store.model("pruner", pruner, inputs, make)
+    check_history(model.history, named_weights(model.module))
+    return model
 
 
 def compress(
     run: Run, training: TrainingData, store: StageStore, monitor: Monitor
 ) -> tuple[CompressedModel, StageContext]:
-    """The model that all stages make, ready for export, and what they made it of."""
+    """Runs all stages; returns the model to export and the context."""
     ctx = begin(run, training, store, monitor)
     student = distilled(run, ctx, store)
     small = pruned(run.pruner, student, ctx, store)
     inputs = _inputs(ctx, student=student, pruner=small)
     make = _finite("quantizer", lambda: run.quantizer.prepare(small, ctx))
-    made = store.model("quantizer", run.quantizer, inputs, make)
-    check_history(made.history, named_weights(made.module))
-    return made, ctx
+    model = store.model("quantizer", run.quantizer, inputs, make)
+    check_history(model.history, named_weights(model.module))
+    return model, ctx
 
 
 def write(
     model: CompressedModel, quantizer: Quantizer, ctx: StageContext, folder: Path
 ) -> ExportResult:
-    """Writes the artifact into a folder that does not exist yet.
+    """Writes the artifact to a new folder.
 
     Raises:
         UserError: a weight is not finite, so that no format can stand for it.
@@ -93,7 +93,7 @@ def write(
 
 
 def check_finite(model: CompressedModel) -> None:
-    """Checks that every weight is a number.
+    """Checks that all weights are finite.
 
     Raises:
         UserError: one is not; says which.
@@ -109,15 +109,15 @@ def check_finite(model: CompressedModel) -> None:
 def read_back(
     exported: ExportResult, model: CompressedModel, ctx: StageContext, folder: Path
 ) -> LoadedModel:
-    """The artifact as it is on disk; only what is checked here may be measured."""
-    loaded = load_measured(folder, ctx.device)
-    check_reload(exported, loaded.model, ctx.data.calibration)
-    check_history(model.history, loaded.model.weights())
-    return loaded
+    """Reloads and checks the artifact; only checked artifacts are measured."""
+    subject = load_measured(folder, ctx.device)
+    check_reload(exported, subject.model, ctx.data.calibration)
+    check_history(model.history, subject.model.weights())
+    return subject
 
 
 def load_measured(folder: Path, device: Device, digest: str = "") -> LoadedModel:
-    """A model folder, loaded to be measured.
+    """Loads a model folder for measurement.
 
     Args:
         folder: a compress model folder.
@@ -134,12 +134,12 @@ def load_measured(folder: Path, device: Device, digest: str = "") -> LoadedModel
 
 
 def _finite(stage: str, make: Callable[[], CompressedModel]) -> Callable[[], CompressedModel]:
-    """What makes the stage's model, if that is worth being stored.
+    """Wraps a stage so that a model with non-finite weights is not stored.
 
     The function returned raises Diverged: a training diverged, or weights are not finite.
     """
 
-    def made() -> CompressedModel:
+    def checked() -> CompressedModel:
         try:
             model = make()
             # With a digest it is a model that is stored already, which was checked then.
@@ -149,16 +149,16 @@ def _finite(stage: str, make: Callable[[], CompressedModel]) -> Callable[[], Com
             raise Diverged(f"{stage}: {error}") from error
         return model
 
-    return made
+    return checked
 
 
-def _inputs(ctx: StageContext, **made: CompressedModel) -> dict[str, str]:
-    """Digests of what a stage works on."""
-    digests = {stage: model.digest for stage, model in made.items()}
+def _inputs(ctx: StageContext, **models: CompressedModel) -> dict[str, str]:
+    """Digests of a stage's inputs."""
+    digests = {stage: model.digest for stage, model in models.items()}
     return {"rows": ctx.data.digest, "teacher": ctx.teacher.digest, **digests}
 
 
 def _is_of(weight: str, linears: set[str]) -> bool:
-    """Whether it is the weight of a Linear, or of a part of what stands in for one."""
+    """Whether a weight belongs to a Linear, or to a module that replaces one."""
     owner, _, leaf = weight.rpartition(".")
     return leaf == "weight" and (owner in linears or owner.rpartition(".")[0] in linears)

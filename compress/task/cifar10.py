@@ -41,7 +41,7 @@ DAMAGED = (
 @final
 @dataclass(frozen=True, kw_only=True)
 class Cifar10(ImageTask):
-    """What a photograph shows.
+    """Ten-class image classification on CIFAR-10.
 
     Attributes:
         path: an npz file with the arrays `x_train` and `x_test` (uint8, images × 32 × 32 × 3),
@@ -51,7 +51,7 @@ class Cifar10(ImageTask):
     path: str | None
 
     def check(self) -> None:
-        """Raises a UserError if the file is absent, no npz file, or lacks an array."""
+        """Raises a UserError if the file is absent, is not an npz file, or lacks an array."""
         if self.path is not None:
             with _opened(Path(self.path)) as arrays:
                 absent = [name for name in ARRAYS if name not in arrays.files]
@@ -62,11 +62,11 @@ class Cifar10(ImageTask):
                     )
 
     def class_names(self) -> tuple[str, ...]:
-        """The published ones."""
+        """The published class names."""
         return CLASSES
 
     def load(self) -> TaskData:
-        """Reads both splits, and cuts the validation part from train."""
+        """Reads both splits and splits the validation rows off train."""
         parts = self._hub() if self.path is None else self._file(Path(self.path))
         where = HUB_ID if self.path is None else self.path
         splits = hold_out(where, parts["train"], {"validation": VALIDATION}, CLASSES, self.seed)

@@ -1,4 +1,4 @@
-"""Texts of one's own: any table of one or two text columns, and of labels of any kind."""
+"""Custom text datasets: a table of one or two text columns and labels of any kind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HELD_OUT = ("evaluation", "validation")  # of texts in both, the first keeps the
 
 @dataclass(frozen=True, kw_only=True)
 class Csv(FoldedTask, TextTask):
-    """The texts in a CSV, TSV, JSON lines or Parquet file, and what is right of them.
+    """Labeled texts in a CSV, TSV, JSON lines or Parquet file.
 
     Its classes are the labels of the file: in numerical order if all are whole numbers, else in
     that of text. Rows of one text are in one fold.
@@ -38,7 +38,7 @@ class Csv(FoldedTask, TextTask):
         text: the column of the texts, or the two columns of pairs.
         label: the column of the labels; or two or more columns that say of each label whether a
             row has it: 0 or 1, false or true, no or yes.
-        problem: what there is to learn: "classification", "regression" of one column of numbers,
+        problem: the kind of labels: "classification", "regression" of one column of numbers,
             or "multi_label" of several columns; null for the last of these where there are several
             columns, else the first.
         class_weights: what classes count in the loss against labels: "balanced" so that all count
@@ -52,7 +52,7 @@ class Csv(FoldedTask, TextTask):
             used with folds.
         delimiter: one character or "tab"; "auto" takes what gives a header with the columns.
         encoding: by Python's name for it; "auto" goes by the byte order mark, else it is UTF-8.
-        drop: which rows are left out and counted: "empty" texts, "unlabelled" ones, "duplicates".
+        drop: which rows are left out and counted: "empty" texts, "unlabeled" ones, "duplicates".
     """
 
     path: str
@@ -126,17 +126,17 @@ class Csv(FoldedTask, TextTask):
 
     @property
     def _texts(self) -> tuple[str, ...]:
-        """The columns of the texts."""
+        """The text columns."""
         return (self.text,) if isinstance(self.text, str) else self.text
 
     @property
     def _answers(self) -> tuple[str, ...]:
-        """The columns of the labels."""
+        """The label columns."""
         return (self.label,) if isinstance(self.label, str) else self.label
 
     @property
     def _labels(self) -> Labels:
-        """How labels are read."""
+        """The reader of the labels."""
         if not isinstance(self.label, str):
             return Answers(self.label, self.class_weights)
         if self.problem == REGRESSION:
@@ -149,16 +149,16 @@ class Csv(FoldedTask, TextTask):
 
     @property
     def _given(self) -> dict[str, str]:
-        """The files of the splits that have one of their own."""
+        """Files of the splits that have a separate file."""
         paths = {"evaluation": self.evaluation_path, "validation": self.validation_path}
         return {role: path for role, path in paths.items() if path is not None}
 
     def scores(self) -> tuple[str, ...]:
-        """Those of the problem."""
+        """Metrics of the problem."""
         return self._labels.scores()
 
     def smooths_labels(self) -> bool:
-        """Unless they are numbers."""
+        """Label smoothing is available except for numeric labels."""
         return self.problem != REGRESSION
 
     def check(self) -> None:
@@ -167,7 +167,7 @@ class Csv(FoldedTask, TextTask):
             check_columns(self._request(path))
 
     def load(self) -> TaskData:
-        """Reads the files, learns the classes, and cuts the splits that have no file."""
+        """Reads the files, determines the classes, and splits off the splits without a file."""
         labels = self._labels
         rows, words = self._read(self.path)
         names = labels.names(self.path, rows)
@@ -194,7 +194,7 @@ class Csv(FoldedTask, TextTask):
         return Request(Path(path), columns, self._delimiter, self.encoding)
 
     def _read(self, path: str) -> tuple[pd.DataFrame, str]:
-        """The clean rows of a file, and words about them."""
+        """The clean rows of a file, and a description of them."""
         found = read_rows(self._request(path))
         table = found.table[list(self._texts)]
         table = table.set_axis([TEXT, SECOND][: len(self._texts)], axis="columns")
@@ -206,7 +206,7 @@ class Csv(FoldedTask, TextTask):
         return rows, f"{Path(path).name} ({found.words}; {len(table)} rows{words})"
 
     def _name(self, role: str) -> str:
-        """Which rows a split has, in words."""
+        """Describes the rows of a split."""
         whole = Path(self.path).name
         if role in self._given:
             return Path(self._given[role]).name
@@ -221,7 +221,7 @@ class Csv(FoldedTask, TextTask):
         }[role]
 
     def _check_rows(self, splits: Mapping[str, pd.DataFrame], classes: tuple[str, ...]) -> None:
-        """Refuses a split that has no rows, or was cut and lacks a class.
+        """Rejects a split without rows, or a held-out split that lacks a class.
 
         Raises:
             UserError: one does.

@@ -1,4 +1,4 @@
-"""Handwritten digits of 8 × 8 pixels, which scikit-learn brings: 1,797 images, no download.
+"""Handwritten digits of 8 × 8 pixels from scikit-learn: 1,797 images, no download.
 
 Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI. The part that scikit-learn
 has is the test part, of which writers are not known: the splits cut here share writers.
@@ -22,17 +22,17 @@ DARKEST = 16  # shades are counted from 0 to this
 @final
 @dataclass(frozen=True, kw_only=True)
 class Digits(FoldedTask, ImageTask):
-    """Which digit an image shows."""
+    """Ten-class image classification on scikit-learn's digits."""
 
     def check(self) -> None:
-        """Nothing can be missing."""
+        """Does nothing: the data is part of scikit-learn."""
 
     def class_names(self) -> tuple[str, ...]:
-        """The digits."""
+        """The digits as class names."""
         return tuple("0123456789")
 
     def load(self) -> TaskData:
-        """Reads the images and cuts the splits."""
+        """Reads and splits the images."""
         from sklearn.datasets import load_digits
 
         found = load_digits()

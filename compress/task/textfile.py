@@ -1,4 +1,4 @@
-"""Language modeling on your own text."""
+"""Language modeling on a custom text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from compress.task.components.sampling import check_held_out
 @final
 @dataclass(frozen=True, kw_only=True)
 class TextFile(LanguageTask):
-    """A text of one's own: files in UTF-8.
+    """A custom text in UTF-8 files.
 
     Attributes:
         path: the file, or several, which make one text in this order.
@@ -57,7 +57,7 @@ class TextFile(LanguageTask):
             check_file(path)
 
     def passages(self) -> tuple[Mapping[str, Passage], str]:
-        """Three parts of the text, one behind the other, cut at ends of lines."""
+        """Three consecutive parts of the text, split at line ends."""
         text = JOIN.join(read_text(path, ENCODING) for path in self._paths)
         shares = {"validation": self.validation_fraction, "evaluation": self.evaluation_fraction}
         first = line_end(text, 1 - sum(shares.values()))
@@ -72,6 +72,6 @@ class TextFile(LanguageTask):
 
 
 def line_end(text: str, share: float) -> int:
-    """The end of the line that a share of a text ends in; that very place if no line ends later."""
+    """The first line end after a fraction of a text; the exact offset if there is none."""
     place = round(share * len(text))
     return text.find("\n", place) + 1 or place

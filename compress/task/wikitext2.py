@@ -1,4 +1,4 @@
-"""WikiText-2: verified good and featured articles of Wikipedia.
+"""WikiText-2: good and featured articles of Wikipedia.
 
 Merity, Xiong, Bradbury, Socher, "Pointer Sentinel Mixture Models", arXiv:1609.07843.
 """
@@ -39,7 +39,7 @@ class WikiText2(LanguageTask):
                 check_file(Path(self.path) / name)
 
     def passages(self) -> tuple[Mapping[str, Passage], str]:
-        """The published splits, lines joined as in the reference implementations."""
+        """The published splits, with lines joined as in the reference implementations."""
         if self.path is None:
             published = load_hub_dataset(
                 HUB_ID,
@@ -63,6 +63,6 @@ class WikiText2(LanguageTask):
 
 
 def joined_lines(text: str) -> str:
-    """Lines of a file as the hub's rows have them, joined as the reference implementations do."""
+    """Joins the lines of a file as the reference implementations join the hub's rows."""
     lines = text.removesuffix("\n").split("\n")
     return JOIN.join(f"{line}\n" if line.strip() else "" for line in lines)

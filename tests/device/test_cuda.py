@@ -17,7 +17,7 @@ def cuda() -> Cuda:
 
 def test_no_gpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(UserError, match=r"device=cuda: torch \(.*\) sees no GPU; take device=cpu"):
+    with pytest.raises(UserError, match=r"device=cuda: torch \(.*\) finds no GPU; set device=cpu"):
         cuda().check()
 
 

@@ -66,7 +66,9 @@ def test_a_busy_machine_is_recorded_and_warned_of_once(
     put(monkeypatch, Processors(others, 0.0))
     with caplog.at_level(logging.WARNING):
         found = environment(device)
-    told = ["the machine is busy, times will be off: something else took 2.0 of 4 processors"]
+    told = [
+        "the machine is busy, timings will be unreliable: something else took 2.0 of 4 processors"
+    ]
     assert [m.partition(" when")[0] for m in caplog.messages] == (told if others else [])
     assert (found.busy is not None) == bool(others)
 

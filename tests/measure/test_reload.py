@@ -52,7 +52,7 @@ def test_rounded_activations_may_take_single_logits_far_but_not_all(
     for found.share in (0.0, 0.4):
         check_reload(exported, found, data.calibration)
     found.share = 0.6
-    with pytest.raises(UserError, match=r"takes the logits off by 60% of their spread.*50%"):
+    with pytest.raises(UserError, match=r"changes the logits by 60% of their spread.*50%"):
         check_reload(exported, found, data.calibration)
-    with pytest.raises(AssertionError, match="logits of the reloaded model are off by up to"):
+    with pytest.raises(AssertionError, match="logits of the reloaded model differ by up to"):
         check_reload(ExportResult(plain, 1e-5), found, data.calibration)

@@ -108,7 +108,7 @@ for _ in range(2):
     theirs.close()
     made.append((ours, process))
 for (ours, _), (_, other) in zip(made, reversed(made)):
-    ours.send(("meet", (other.pid,)))
+    ours.send(("set_peer", (other.pid,)))
     assert ours.recv() is None
 psutil.Process(made[1][1].pid).suspend()
 print(*(process.pid for _, process in made), flush=True)

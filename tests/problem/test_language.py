@@ -6,9 +6,9 @@ import pytest
 import torch
 from scipy import stats
 
-from compress.problem.language import IGNORED, LanguageModelling, choices, next_tokens
+from compress.problem.language import IGNORED, LanguageModeling, choices, next_tokens
 
-LM = LanguageModelling()
+LM = LanguageModeling()
 LN2 = math.log(2)
 
 
@@ -82,7 +82,7 @@ def test_to_know_what_is_frequent_gives_one_choice_in_four() -> None:
 def test_only_the_last_tokens_count_where_windows_overlap() -> None:
     logits = torch.cat([odds([1, 1], [1, 3], [1, 9]), odds([3, 1], [7, 1], [1, 9])])
     kept = LM.kept(logits, ids([1, 1, 0], [0, 1, 1]))
-    found = LanguageModelling(scored=1).evaluate(kept, torch.tensor([1, 1]))
+    found = LanguageModeling(scored=1).evaluate(kept, torch.tensor([1, 1]))
     assert found.value == pytest.approx(2**2.5)
 
 

@@ -192,7 +192,7 @@ def test_what_cannot_be_measured_is_refused_at_once(
     for overrides, said in (
         (["task.limit=3"], "only settings of device can be given, got task.limit=3"),
         (["device.runtime.x=1"], "models are measured as they are"),
-        (["device=cuda"], "sees no GPU"),
+        (["device=cuda"], "finds no GPU"),
         (["device.threads=0"], "device.threads must be > 0 or null, got 0"),
         (["device.benchmark.shapes=[[1,1000]]"], "has length 1000, the teacher takes at most 512"),
     ):

@@ -63,8 +63,8 @@ CSV = [
     ("a.csv", csv(GOOD), {"encoding": "utf-16"}, "is not valid utf-16: UTF-16 stream"),
     ("a.csv", csv(GOOD), {"encoding": "undefined"}, "is no undefined: "),
     ("a.csv", csv(GOOD + "x\0y,a\n"), {}, "holds NUL characters as utf-8"),
-    ("a.csv", csv("x,\n" + GOOD), {}, "row 1 has no label (1 such rows); mend it, or leave such"),
-    ("a.csv", csv(GOOD + " ,a\n,b\n"), {}, "row 41 has an empty text (2 such rows); mend it, or"),
+    ("a.csv", csv("x,\n" + GOOD), {}, "row 1 has no label (1 such rows); fix it, or drop such"),
+    ("a.csv", csv(GOOD + " ,a\n,b\n"), {}, "row 41 has an empty text (2 such rows); fix it, or"),
     ("a.csv", csv(" ,a\n,b\n"), {"drop": ("empty",)}, "no row is left of 2, 2 rows with an empty"),
     ("a.csv", csv("x,1\ny,1.5\nz,0\n"), {}, "row 2 has label '1.5', expected names or whole"),
     ("a.tsv", PAIRS.encode(), {"text": ("x", "y")}, "column 'x' is not among its columns: one 0"),
@@ -78,14 +78,14 @@ CSV = [
     ("a.csv", csv(NUMBERS + "x,abc\n"), NUMBER, "row 41 has label 'abc', expected a finite"),
     ("a.csv", csv(NUMBERS + "x,nan\n"), NUMBER, "row 41 has label 'nan', expected a finite"),
     ("a.csv", csv(NUMBERS + "x,-inf\n"), NUMBER, "row 41 has label '-inf', expected a finite"),
-    ("a.csv", csv(NUMBERS + "x,\n"), NUMBER, "row 41 has no label (1 such rows); mend it, or"),
+    ("a.csv", csv(NUMBERS + "x,\n"), NUMBER, "row 41 has no label (1 such rows); fix it, or"),
     ("a.csv", csv("x,2\ny,2.0\n"), NUMBER, "all 2 rows have label 2, expected different numbers"),
     ("a.csv", csv("x,2\ny,1\n"), NUMBER, "2 rows are too few to cut"),
     ("a.jsonl", lines({"text": "x", "label": True}), NUMBER, "row 41 has label 'True', expected a"),
     ("a.csv", csv(TWO + "x,1,maybe\n", AB), BOTH, "row 41 has b 'maybe', expected one of"),
     ("a.csv", csv(TWO + "x,2,0\n", AB), BOTH, "row 41 has a '2', expected one of 0, 1, f"),
     ("a.csv", csv(TWO + "x,0.5,0\n", AB), BOTH, "row 41 has a '0.5', expected one of 0, 1"),
-    ("a.csv", csv(TWO + "x,1,\n", AB), BOTH, "row 41 has no label (1 such rows); mend it"),
+    ("a.csv", csv(TWO + "x,1,\n", AB), BOTH, "row 41 has no label (1 such rows); fix it"),
     ("a.csv", csv(TWO, "text,a,c\n"), BOTH, "column 'b' is not among its columns: text, a, c"),
     ("a.csv", csv(TWO.replace(",1\n", ",0\n"), AB), BOTH, "none of the 28 train rows have la"),
     ("a.csv", csv(TWO.replace(",0\n", ",1\n"), AB), BOTH, "all of the 28 train rows have"),
@@ -189,8 +189,8 @@ def test_bad_tables(
 
 WEIGHTS = [
     ((1.0, 2.0, 3.0), "task.class_weights has 3 numbers, expected one for each of 2: a, b"),
-    ({"a": 1.0}, "task.class_weights is of a; expected a number for each of a, b"),
-    ({"a": 1.0, "c": 1.0}, "task.class_weights is of a, c; expected a number for each of a, b"),
+    ({"a": 1.0}, "task.class_weights names a; expected a number for each of a, b"),
+    ({"a": 1.0, "c": 1.0}, "task.class_weights names a, c; expected a number for each of a, b"),
 ]
 
 

@@ -36,7 +36,7 @@ def test_a_pair_lacks_a_text_if_one_is_empty() -> None:
 @pytest.mark.parametrize("label", ["1", 0.5, (0, 1)])
 def test_nan_is_missing_as_none_is(label: object) -> None:
     rows = table(("a", label), ("b", float("nan")), ("c", None), (float("nan"), label))
-    found, words = cleaned("f", rows, ["empty", "unlabelled"])
+    found, words = cleaned("f", rows, ["empty", "unlabeled"])
     assert found.to_dict("list") == {"text": ["a"], "label": [label]}
     assert words == ", 1 rows with an empty text dropped, 2 rows with no label dropped"
 

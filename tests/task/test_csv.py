@@ -143,7 +143,7 @@ def test_classes_are_learnt_and_sorted(
 def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
     bad = [("", "warm"), (" ", "cold"), ("n_regressed", ""), ("text 0", "warm"), ("text 1", "warm")]
     path = write(tmp_path / "x.csv", [*TABLE, *bad])
-    data = load(path, drop=("empty", "unlabelled", "duplicates"))
+    data = load(path, drop=("empty", "unlabeled", "duplicates"))
     assert rows(data) == sorted(TABLE)
     assert data.source == (
         "x.csv (commas, not quoted, utf-8; 45 rows, 2 rows with an empty text dropped, 1 rows with "
@@ -177,7 +177,7 @@ def test_no_text_stands_in_two_splits(tmp_path: Path) -> None:
         ({"delimiter": '"'}, "must be auto, tab or one character"),
         ({"encoding": "utf-9"}, "must be auto or a text encoding .*, got 'utf-9'"),
         ({"encoding": "base64"}, "must be auto or a text encoding"),
-        ({"drop": ("blank",)}, "one of empty, unlabelled, duplicates; got blank"),
+        ({"drop": ("blank",)}, "one of empty, unlabeled, duplicates; got blank"),
         ({"label": ("a", "text")}, "got text beside a, text"),
         ({"label": ("a", "a")}, "got text beside a, a"),
         ({"label": ("a",)}, "by its name, or a list of two or more, got a list of 1"),
@@ -188,11 +188,11 @@ def test_no_text_stands_in_two_splits(tmp_path: Path) -> None:
         ({"class_weights": "even"}, "must be balanced, a list of numbers, .* got 'even'"),
         (
             {"class_weights": (1.0, 0.0)},
-            "class_weights must be > 0 .* got 0.0",
+            "class_weights must each be > 0 .* got 0.0",
         ),
         (
             {"class_weights": {"a": -1.0}},
-            "class_weights must be > 0 .* got -1.0",
+            "class_weights must each be > 0 .* got -1.0",
         ),
         ({"problem": "regression", "class_weights": "balanced"}, "null for problem=regression"),
         ({"validation_fraction": 0.0}, r"validation_fraction must be in \(0, 1\)"),

@@ -96,7 +96,7 @@ def test_one_fold_is_the_same_alone_and_among_all(tmp_path: Path) -> None:
     among = each_fold(task(path, folds=4))[1]
     assert among.evaluation.digest == alone.load().evaluation.digest
     assert among.evaluation.digest != task(path, folds=4, fold=2, seed=1).load().evaluation.digest
-    with pytest.raises(ConfigError, match=r"only run\.py goes through task\.folds=4"):
+    with pytest.raises(ConfigError, match=r"only run\.py runs all folds of task\.folds=4"):
         task(path, folds=4).load()
 
 

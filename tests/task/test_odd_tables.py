@@ -151,12 +151,12 @@ def refused(path: Path, **changes: object) -> str:
     return told
 
 
-SPELLINGS = "in two spellings; write each class in one way"
+SPELLINGS = "spelled in two ways; spell each class in one way"
 # Labels, and the classes, or what refuses them: in CSV all are text.
 LABELS: list[tuple[list[object], tuple[str, ...] | str]] = [
     (["1", "2"], ("1", "2")),
     (["01", "02"], ("01", "02")),
-    (["01", "1"], "row 2 has label '1' and row 1 '01', one number in two spellings; write each"),
+    (["01", "1"], "row 2 has label '1' and row 1 '01', the same number spelled in"),
     (["1", "1.0"], SPELLINGS),
     (["1.0", "2.0"], ("1", "2")),
     (["1.", "2"], ("1", "2")),
@@ -262,7 +262,7 @@ def test_numbers_with_long_exponents(number: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("weight", [1e39, 1e-46, float("inf"), float("nan"), 0.0, -1.0])
 def test_weights_that_float32_has_not_are_refused(weight: float) -> None:
     for weights in ((1.0, weight), {"a": 1.0, "b": weight}):
-        with pytest.raises(ConfigError, match="must be > 0 and finite as float32 each, got"):
+        with pytest.raises(ConfigError, match="must each be > 0 and finite in float32, got"):
             check_weights("Csv.class_weights", weights)
 
 

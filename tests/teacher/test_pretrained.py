@@ -15,7 +15,7 @@ from compress.config.errors import UserError
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
 from compress.problem.classification import Classification
-from compress.problem.language import LanguageModelling
+from compress.problem.language import LanguageModeling
 from compress.teacher.pretrained import PretrainedTeacher
 from compress.transformer.pretrained import head_of, load_pretrained
 from tests.architectures import build, write_tables
@@ -115,7 +115,7 @@ def test_a_gguf_file_becomes_float32_and_can_be_saved(tmp_path: Path) -> None:
     teacher = PretrainedTeacher(path=str(path), finetune=NO_TRAINING)
     teacher.check()
     skeleton = teacher.skeleton("language_model")
-    module, tokenizer = load_pretrained(path, LanguageModelling(), fresh_head=False)
+    module, tokenizer = load_pretrained(path, LanguageModeling(), fresh_head=False)
     shapes = [{n: t.shape for n, t in m.state_dict().items()} for m in (skeleton, module)]
     assert shapes[0] == shapes[1]
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}

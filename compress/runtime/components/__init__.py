@@ -1,1 +1,1 @@
-"""What several runtimes share."""
+"""Code shared by several runtimes."""

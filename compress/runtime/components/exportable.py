@@ -1,4 +1,4 @@
-"""Whether an architecture can be exported to ONNX, said before any work."""
+"""Checks early whether an architecture can be exported to ONNX."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ NOT_EXPORTABLE = {
 
 
 def check_exportable(model: PreTrainedModel, runtime: str) -> None:
-    """Checks that a model can become an ONNX graph.
+    """Checks that a model can be exported to ONNX.
 
-    An architecture of which that is not known is exported on trial, with weights of zero: seconds.
+    An unknown architecture is exported once with weights of zero, which takes seconds.
 
     Args:
         model: its skeleton.
@@ -64,8 +64,8 @@ def check_exportable(model: PreTrainedModel, runtime: str) -> None:
 
 
 def _failure(model: PreTrainedModel) -> str | None:
-    """Why an export on trial fails; None if it does not."""
-    log.info("exporting %s on trial: its architecture is not known", type(model).__name__)
+    """The error of a trial export; None if it succeeds."""
+    log.info("testing the export of %s: unknown architecture", type(model).__name__)
     try:
         export_program(weightless(model), any_batch(model))
     except Exception as error:  # whatever the exporter, or the model's own code, raises

@@ -1,4 +1,4 @@
-"""A transformer as an ONNX graph: what ONNX Runtime runs, and what OpenVINO reads.
+"""Exports a transformer to the ONNX graph that ONNX Runtime runs and OpenVINO reads.
 
 Batch and length stay open. The graph's initializers bear the names of torch's parameters, and the
 node that multiplies by `<path>.weight` bears the name `<path>`, so that a weight can be found again
@@ -33,10 +33,10 @@ PRODUCTS = ("MatMul", "Gemm", "Conv", "Gather")
 
 
 class Classifier(nn.Module):
-    """A transformer that takes its inputs by name, whichever it has, and gives logits alone."""
+    """Wraps a transformer to take its inputs by name and return only logits."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Takes the model as it is."""
+        """Stores the model."""
         super().__init__()
         self.model = model
 
@@ -47,7 +47,7 @@ class Classifier(nn.Module):
         token_type_ids: Tensor | None = None,
         pixel_values: Tensor | None = None,
     ) -> Tensor:
-        """Logits."""
+        """Computes logits."""
         inputs = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
@@ -60,7 +60,7 @@ class Classifier(nn.Module):
 
 
 def export_graph(module: PreTrainedModel, tokenizer: Processor, rows: Split) -> onnx.ModelProto:
-    """The float32 graph of a model, with its weights inside.
+    """Exports a model to a float32 graph that contains its weights.
 
     Args:
         module: plain modules, or stored ones that compute with plain operators; left as it is.
@@ -78,7 +78,7 @@ def export_graph(module: PreTrainedModel, tokenizer: Processor, rows: Split) -> 
 def export_program(
     module: PreTrainedModel, example: Mapping[str, Tensor]
 ) -> tuple[onnx.ModelProto, PreTrainedModel]:
-    """The graph as torch's exporter leaves it, and the copy of the model that it was made of.
+    """The raw graph of torch's exporter, and the model copy that was exported.
 
     Args:
         module: left as it is.
@@ -106,7 +106,7 @@ def export_program(
 
 
 def initializer_names(graph: onnx.ModelProto, module: nn.Module) -> dict[str, str]:
-    """For each parameter that the graph reads, the name of its initializer.
+    """Maps each parameter that the graph reads to its initializer's name.
 
     Found by content, as it is or transposed: the exporter folds the transposition of a Linear's
     weight into the weight, and keeps one copy of equal tensors.
@@ -123,7 +123,7 @@ def initializer_names(graph: onnx.ModelProto, module: nn.Module) -> dict[str, st
 
 
 def initializers(graph: onnx.ModelProto) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    """Name and value of each."""
+    """Name and value of each initializer."""
     from onnx import numpy_helper
 
     for each in graph.graph.initializer:
@@ -131,7 +131,7 @@ def initializers(graph: onnx.ModelProto) -> Iterator[tuple[str, np.ndarray[Any, 
 
 
 def transposed_initializers(graph: onnx.ModelProto) -> set[str]:
-    """The names of the weights that a product reads as [in, out].
+    """Names of the weights that a MatMul reads as [in, out].
 
     Found from the products, in whatever format their weights are: the exporter and ONNX Runtime's
     quantizers fold transpositions into some weights and leave them to `Gemm` at others.
@@ -154,7 +154,7 @@ def transposed_initializers(graph: onnx.ModelProto) -> set[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences tools that print, log and warn of their progress and their own internals."""
+    """Silences prints, logs and warnings of the export tools."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -170,7 +170,7 @@ def quiet() -> Iterator[None]:
 
 
 def _forget_origin_(graph: onnx.ModelProto) -> None:
-    """Drops what the exporter tells of where each part came from: source lines, of this machine."""
+    """Drops the exporter's metadata: source paths and lines of this machine."""
     parts = [graph, graph.graph, *graph.graph.node, *graph.graph.initializer]
     for part in (*parts, *graph.graph.input, *graph.graph.output):
         part.ClearField("metadata_props")
@@ -178,7 +178,7 @@ def _forget_origin_(graph: onnx.ModelProto) -> None:
 
 
 def _rename_(graph: onnx.ModelProto, module: nn.Module) -> None:
-    """Gives initializers the names of the parameters, and their readers those of the modules."""
+    """Renames initializers to their parameters, and the nodes that read them to their modules."""
     renamed: dict[str, str] = {}
     for parameter, initializer in initializer_names(graph, module).items():
         renamed.setdefault(initializer, parameter)
@@ -200,7 +200,7 @@ def _content(value: np.ndarray[Any, Any]) -> tuple[Any, ...]:
 
 
 def _example(tokenizer: Processor, rows: Split) -> dict[str, Tensor]:
-    """One row as a batch: copies of it, and tokens repeated or cut, with padding in the first."""
+    """An example batch of one row: tokens repeated or truncated, padding in the first copy."""
     encoded = rows.encode(tokenizer).remove_columns("length")
     batch = rows.collate(tokenizer, [encoded[0]] * EXAMPLE_SHAPE[0])
     example = {}
@@ -215,6 +215,6 @@ def _example(tokenizer: Processor, rows: Split) -> dict[str, Tensor]:
 
 
 def _open_sizes(value: Tensor) -> dict[int, Any]:
-    """Which sizes stay open: batch and length of tokens, the batch of images."""
+    """Dynamic dimensions: batch and length of tokens, batch of images."""
     count = 2 if value.dim() == len(EXAMPLE_SHAPE) else 1
     return dict.fromkeys(range(count), torch.export.Dim.DYNAMIC)

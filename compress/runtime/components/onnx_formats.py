@@ -1,4 +1,4 @@
-"""How ONNX Runtime realizes the formats of quantizers: one class each, and the table of them."""
+"""ONNX Runtime implementations of the quantizers' formats, one class each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Q = TypeVar("Q", bound=Quantizer)
 
 
 class OnnxFormat(ABC, Generic[Q]):
-    """A quantizer's format in ONNX Runtime.
+    """Base of the implementations of numeric formats in ONNX Runtime.
 
     Attributes:
         tolerance: how far logits may be from the float model's in torch; see `ExportResult`.
@@ -38,17 +38,17 @@ class OnnxFormat(ABC, Generic[Q]):
     precision: ClassVar[str]
 
     def __init__(self, quantizer: Q) -> None:
-        """The format with the quantizer's settings."""
+        """Stores the quantizer's settings."""
         self.quantizer = quantizer
 
     def check(self) -> None:
-        """Raises a ConfigError if a setting is not supported; most are."""
+        """Raises a ConfigError if a setting is not supported."""
 
     @abstractmethod
     def convert(
         self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
     ) -> onnx.ModelProto:
-        """The graph in this format; it may be the one given, changed.
+        """The converted graph; may be the given one, modified in place.
 
         Args:
             graph: of the float model, from `export_graph`.
@@ -61,7 +61,7 @@ class OnnxFormat(ABC, Generic[Q]):
 
 
 class FloatFormat(OnnxFormat[NoQuantizer]):
-    """The graph as it is."""
+    """The float32 graph, unchanged."""
 
     tolerance = 1e-4  # float32 in another order: 1e-6 on a fine-tuned MiniLM-L6
     rounds_activations = False
@@ -70,12 +70,12 @@ class FloatFormat(OnnxFormat[NoQuantizer]):
     def convert(
         self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
     ) -> onnx.ModelProto:
-        """The graph as it is."""
+        """The float32 graph, unchanged."""
         return graph
 
 
 class Int8DynamicFormat(OnnxFormat[Int8Dynamic]):
-    """Int8 products; activations have 8 bits and one scale for each call."""
+    """Int8 matrix products; activations are quantized with one scale per call."""
 
     # Single logits of 853 rows on a fine-tuned MiniLM-L6 are off by at most 0.22, and by 0.25 with
     # int8 tables.
@@ -83,7 +83,7 @@ class Int8DynamicFormat(OnnxFormat[Int8Dynamic]):
     precision = "int8"
 
     def check(self) -> None:
-        """Refuses int4 tables, for which ONNX Runtime has no lookup that leaves them packed.
+        """Rejects int4 tables, for which ONNX Runtime has no lookup on packed data.
 
         Raises:
             ConfigError: they are asked for.
@@ -97,14 +97,14 @@ class Int8DynamicFormat(OnnxFormat[Int8Dynamic]):
     def convert(
         self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
     ) -> onnx.ModelProto:
-        """The graph with products of integers."""
+        """The graph with integer matrix products."""
         if self.quantizer.embeddings == "int8":
             graph = quantize_tables(graph, model)
         return quantize_dynamically(graph)
 
 
 class Int8StaticFormat(OnnxFormat[Int8Static]):
-    """Linear layers in QDQ form: codes, and nodes that make them float.
+    """Linear layers in QDQ form: int8 weights with QuantizeLinear/DequantizeLinear nodes.
 
     ONNX Runtime replaces each Linear between such nodes by an int8 kernel when it loads.
     """
@@ -115,7 +115,7 @@ class Int8StaticFormat(OnnxFormat[Int8Static]):
     precision = "int8"
 
     def check(self) -> None:
-        """Refuses what ONNX Runtime's quantizer does not have.
+        """Rejects settings that ONNX Runtime's quantizer does not support.
 
         Raises:
             ConfigError: a setting asks for it.

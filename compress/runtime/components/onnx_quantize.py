@@ -1,4 +1,4 @@
-"""Int8 in an ONNX graph: Linear weights per output channel, embedding tables per row.
+"""Int8 quantization of ONNX graphs: Linear weights per channel, embeddings per row.
 
 Only products with a weight are quantized. Quantizing all that ONNX Runtime can, softmax and
 LayerNorm among it, gave chance accuracy on a fine-tuned MiniLM-L6; products of two activations,
@@ -47,7 +47,7 @@ CALIBRATIONS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percent
 
 
 def quantize_tables(graph: onnx.ModelProto, model: CompressedModel) -> onnx.ModelProto:
-    """The graph with int8 embedding tables, one scale per row, as `embeddings=int8` has in torch.
+    """The graph with int8 embedding tables, one scale per row, as torch's `embeddings=int8`.
 
     A lookup gathers codes and their rows' scales, and multiplies them.
     """
@@ -79,7 +79,7 @@ def quantize_tables(graph: onnx.ModelProto, model: CompressedModel) -> onnx.Mode
 
 
 def quantize_dynamically(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with int8 Linear layers that measure their inputs in every call."""
+    """The graph with int8 Linear layers whose inputs are quantized dynamically."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     weights = _linear_weights(graph)
@@ -98,7 +98,7 @@ def quantize_dynamically(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def quantize_statically(graph: onnx.ModelProto, ranges: TensorsData) -> onnx.ModelProto:
-    """The graph with int8 Linear layers whose inputs have the ranges given.
+    """The graph with int8 Linear layers and static input ranges.
 
     Inputs are asymmetric and of 8 bits, one scale per tensor; products stay float32, so that no
     range of theirs need be known.
@@ -129,7 +129,7 @@ def quantize_statically(graph: onnx.ModelProto, ranges: TensorsData) -> onnx.Mod
 def calibrate(
     graph: onnx.ModelProto, model: CompressedModel, rows: Split, method: str, percentile: float
 ) -> TensorsData:
-    """The range of every tensor around a product, over the calibration rows.
+    """Calibrates the range of every input and output of a MatMul.
 
     Each row runs alone, so that padding never enters a range, and is forgotten before the next.
 
@@ -174,7 +174,7 @@ def _is_linear(node: onnx.NodeProto, weights: Container[str]) -> bool:
 
 
 def _linear_weights(graph: onnx.ModelProto) -> dict[str, Tensor]:
-    """The weight of every Linear by the name of its initializer, as [out, in]."""
+    """The weight of every Linear by initializer name, as [out, in]."""
     held = dict(initializers(graph))
     found = {}
     for node in graph.graph.node:
@@ -213,7 +213,7 @@ def _check_linears(weights: Mapping[str, Tensor], made: onnx.ModelProto) -> None
 
 
 class _OneRow:
-    """What the calibrator takes its inputs from."""
+    """Calibration data reader of a single row."""
 
     def __init__(self, inputs: dict[str, np.ndarray[Any, Any]]) -> None:
         self._left = [inputs]
@@ -223,7 +223,7 @@ class _OneRow:
 
 
 def _coded(table: onnx.TensorProto) -> list[onnx.TensorProto]:
-    """The codes and the scales of a table's rows."""
+    """The codes and scales of the rows of an embedding table."""
     from onnx import numpy_helper
 
     weight = torch.from_numpy(numpy_helper.to_array(table).copy())
@@ -237,7 +237,7 @@ def _coded(table: onnx.TensorProto) -> list[onnx.TensorProto]:
 
 
 def _inferred(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of the graph that says the type of every tensor, which quantizers ask for."""
+    """A copy of the graph with inferred tensor types, which quantizers require."""
     import onnx
 
     return onnx.shape_inference.infer_shapes(graph)

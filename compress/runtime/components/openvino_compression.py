@@ -1,4 +1,4 @@
-"""Integer formats for OpenVINO graphs, by Intel's NNCF.
+"""Integer formats for OpenVINO graphs by Intel's NNCF.
 
 Weights are symmetric per output channel or group unless asked otherwise, so that a zero stays one;
 with zero points, NNCF puts zero on the grid. Activations: Jacob et al., arXiv:1712.05877; moving
@@ -46,7 +46,7 @@ SMALLEST_GROUP = 4
 
 @dataclass(frozen=True, kw_only=True)
 class StaticInt8:
-    """How to make weights and activations int8.
+    """Settings of static int8 quantization.
 
     Attributes:
         embeddings: whether the embedding tables are int8 too.
@@ -66,7 +66,7 @@ class StaticInt8:
 
 
 def import_nncf() -> Any:
-    """The package nncf, imported when it is first needed: without telemetry and quiet.
+    """Imports nncf at first use, without telemetry and log output.
 
     Raises:
         UserError: it is not installed.
@@ -89,7 +89,7 @@ def import_nncf() -> Any:
 def compress_weights(
     source: OpenVinoSource, linears: str, group_size: int | None, embeddings: str
 ) -> Any:
-    """The graph with integer weights that are made float again when it runs.
+    """The graph with integer weights that are dequantized at run time.
 
     Args:
         source: the float model.
@@ -125,7 +125,7 @@ def compress_weights(
 def group_sizes(
     model: PreTrainedModel, group_size: int | None, embeddings: str
 ) -> dict[str, tuple[bool, int]]:
-    """What `compress_weights` rounds, by name: whether it is a table, and the size of its groups.
+    """Weights that `compress_weights` rounds, by name: whether a table, and the group size.
 
     Raises:
         UserError: groups of about the size asked for divide the rows of some layer or table not.
@@ -142,7 +142,7 @@ def group_sizes(
 
 
 def fitting_group(name: str, columns: int, asked: int | None) -> int:
-    """The largest group of at most the size asked for that divides a row.
+    """The largest group size, at most the requested one, that divides a row.
 
     Raises:
         UserError: it would be many times smaller.
@@ -159,7 +159,7 @@ def fitting_group(name: str, columns: int, asked: int | None) -> int:
 
 
 def quantize_static(source: OpenVinoSource, how: StaticInt8) -> Any:
-    """The graph with weights and activations as int8, calibrated row by row.
+    """The graph with int8 weights and activations, calibrated row by row.
 
     Raises:
         UserError: there is no row to calibrate on.
@@ -205,7 +205,7 @@ def _static(source: OpenVinoSource, how: StaticInt8) -> Any:
 
 
 def _advanced(nncf: Any, how: StaticInt8) -> Any:
-    """NNCF's own names for the settings."""
+    """NNCF's advanced parameters for the settings."""
     parameters = nncf.quantization.advanced_parameters
     estimators = nncf.quantization.range_estimator
     ranges = copy.deepcopy(estimators.RangeEstimatorParametersSet.MINMAX)
@@ -223,7 +223,7 @@ def _advanced(nncf: Any, how: StaticInt8) -> Any:
 
 
 def _hits(labels: Iterable[int]) -> Any:
-    """Accuracy on rows that come one by one, and whether each was right."""
+    """Accuracy on batches of one row, and whether each row is right."""
     right = list(labels)
 
     def validate(compiled: Any, rows: Iterable[Any]) -> tuple[float, list[float]]:
@@ -235,7 +235,7 @@ def _hits(labels: Iterable[int]) -> Any:
 
 
 def _rows(source: OpenVinoSource, split: Split) -> Iterator[dict[str, Any]]:
-    """Each row as a batch of one, in the split's order."""
+    """Batches of one row, in the split's order."""
     tokenizer = source.model.tokenizer
     encoded = split.encode(tokenizer).remove_columns("length")
     wanted = {each.get_any_name() for each in source.graph.inputs}
@@ -245,7 +245,7 @@ def _rows(source: OpenVinoSource, split: Split) -> Iterator[dict[str, Any]]:
 
 
 def _readers(source: OpenVinoSource, names: Iterable[str]) -> set[str]:
-    """The operators that read the weights of some modules."""
+    """Names of the operators that read the weights of some modules."""
     every = (source.readers[f"{name}.weight"] for name in names if source.reads(name))
     return {operator for readers in every for operator, _ in readers}
 
@@ -259,7 +259,7 @@ def _lookups_but(graph: Any, kept: Collection[str], nncf: Any) -> Any:
 
 
 def _ignored(graph: Any, kept: Collection[str], kinds: Collection[str], nncf: Any) -> Any:
-    """What NNCF is to leave alone: the operators of some kinds, except those that are named."""
+    """NNCF's ignored scope: operators of some types, except those named."""
     nodes = (node for node in graph.get_ops() if node.get_type_name() in kinds)
     names = sorted({node.get_friendly_name() for node in nodes} - set(kept))
     return nncf.IgnoredScope(names=names, validate=False)

@@ -1,4 +1,4 @@
-"""How OpenVINO realizes the formats of quantizers: one class each, and the table of them."""
+"""OpenVINO implementations of the quantizers' formats, one class each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Q = TypeVar("Q", bound=Quantizer)
 
 
 class OpenVinoFormat(ABC, Generic[Q]):
-    """A quantizer's format in OpenVINO.
+    """Base of the implementations of numeric formats in OpenVINO.
 
     Attributes:
         tolerance: how far logits may be from the float model's; see `ExportResult`.
@@ -49,18 +49,18 @@ class OpenVinoFormat(ABC, Generic[Q]):
     linears: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, quantizer: Q) -> None:
-        """The format with the quantizer's settings."""
+        """Stores the quantizer's settings."""
         self.quantizer = quantizer
 
     def check(self) -> None:
-        """Raises a ConfigError if a setting, or this machine, does not go with OpenVINO."""
+        """Raises a ConfigError if OpenVINO does not support a setting, or not on this machine."""
 
     def check_shapes(self, model: PreTrainedModel) -> None:
-        """Raises a ConfigError if a weight's shape does not go with the format there."""
+        """Raises a ConfigError if OpenVINO's format does not support a weight's shape."""
 
     @abstractmethod
     def convert(self, source: OpenVinoSource) -> Any:
-        """The graph in this format; it may be the one in the source, changed.
+        """The converted graph; may be the source's, modified in place.
 
         Raises:
             UserError: the format does not go with this model.
@@ -68,7 +68,7 @@ class OpenVinoFormat(ABC, Generic[Q]):
 
 
 class FloatFormat(OpenVinoFormat[NoQuantizer]):
-    """The graph as it is."""
+    """The float32 graph, unchanged."""
 
     # Kernels add up in other orders; at most 1e-5 in MiniLM-L6 on 853 reviews.
     tolerance = 1e-4
@@ -76,19 +76,19 @@ class FloatFormat(OpenVinoFormat[NoQuantizer]):
     linears = ("f32",)
 
     def convert(self, source: OpenVinoSource) -> Any:
-        """The graph as it is."""
+        """The float32 graph, unchanged."""
         return source.graph
 
 
 class Bf16Format(OpenVinoFormat[Bf16]):
-    """Every parameter as bfloat16."""
+    """All parameters stored as bfloat16."""
 
     tolerance = 0.1  # at most 0.02 in MiniLM-L6 on 853 reviews
     precision = "bf16"
     linears = ("bf16",)
 
     def check(self) -> None:
-        """Refuses a CPU without bfloat16 arithmetic: OpenVINO would imitate it, or fail.
+        """Rejects a CPU without bfloat16 arithmetic: OpenVINO would emulate it, or fail.
 
         Raises:
             ConfigError: that is the case.
@@ -97,11 +97,11 @@ class Bf16Format(OpenVinoFormat[Bf16]):
         if "BF16" not in cpu.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ConfigError(
                 "quantizer=bf16 needs a CPU with bfloat16 arithmetic in the openvino runtime "
-                "(AVX-512 BF16 or AMX), this one has none; take quantizer=none"
+                "(AVX-512 BF16 or AMX), this one has none; set quantizer=none"
             )
 
     def convert(self, source: OpenVinoSource) -> Any:
-        """The graph with its parameters stored as bfloat16.
+        """The graph with bfloat16 parameters.
 
         Raises:
             UserError: a weight lies outside bfloat16's range; says which.
@@ -113,14 +113,14 @@ class Bf16Format(OpenVinoFormat[Bf16]):
 
 
 class Int8WeightOnlyFormat(OpenVinoFormat[Int8WeightOnly]):
-    """The codes that torch has; their scales are float16 here."""
+    """Torch's int8 codes, with float16 scales."""
 
     tolerance = 1e-4  # of sums in another order
     rounds_activations = False
     linears = ("i8",)
 
     def check_shapes(self, model: PreTrainedModel) -> None:
-        """Refuses tables of int4 whose rows no group of about the usual size divides.
+        """Rejects int4 tables whose rows are not divisible by a group of about the default size.
 
         Raises:
             UserError: that is the case.
@@ -133,14 +133,14 @@ class Int8WeightOnlyFormat(OpenVinoFormat[Int8WeightOnly]):
 
 
 class Int4WeightOnlyFormat(OpenVinoFormat[Int4WeightOnly]):
-    """Int4 weights in groups, which are smaller where they do not divide a row."""
+    """Group-wise int4 weights; groups are smaller where the size does not divide a row."""
 
     tolerance = 1e-4  # of sums in another order
     rounds_activations = False
     linears = ("i4", "u4")
 
     def check_shapes(self, model: PreTrainedModel) -> None:
-        """Refuses rows that no group of about the size asked for divides.
+        """Rejects rows that are not divisible by a group of about the requested size.
 
         Raises:
             UserError: that is the case.
@@ -155,7 +155,7 @@ class Int4WeightOnlyFormat(OpenVinoFormat[Int4WeightOnly]):
 
 
 class Int8StaticFormat(OpenVinoFormat[Int8Static]):
-    """Int8 weights and activations, the products of attention too.
+    """Int8 weights and activations, including attention products.
 
     SmoothQuant and bias correction are on by default. A percentile is taken row by row, and the
     mean of the rows counts.
@@ -165,7 +165,7 @@ class Int8StaticFormat(OpenVinoFormat[Int8Static]):
     tolerance = 0.75
 
     def check(self) -> None:
-        """Refuses what NNCF does not have.
+        """Rejects settings that NNCF does not support.
 
         Raises:
             ConfigError: a setting asks for it.

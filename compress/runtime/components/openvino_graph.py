@@ -1,4 +1,4 @@
-"""A model as an OpenVINO graph, and its weights in it by the names that torch gives them.
+"""OpenVINO graphs of models, with access to weights by their torch names.
 
 A weight is found through the operator that reads it: quantizers put other constants in its place,
 with scales and zero points in between, and leave the reader where it was.
@@ -38,7 +38,7 @@ INTEGERS = ("i4", "u4", "i8", "u8")
 
 @dataclass(frozen=True)
 class OpenVinoSource:
-    """A float model to put into a format.
+    """A float model to be converted to a format.
 
     Attributes:
         graph: the model for OpenVINO, all in float32.
@@ -55,12 +55,12 @@ class OpenVinoSource:
     data: TrainingData
 
     def reads(self, name: str) -> bool:
-        """Whether the graph has a module's weight: BigBird's classifier never runs its pooler."""
+        """Whether the graph reads a module's weight: BigBird's classifier never runs its pooler."""
         return f"{name}.weight" in self.readers
 
 
 def import_openvino() -> Any:
-    """The package openvino, imported when it is first needed, without its telemetry.
+    """Imports openvino at first use, without its telemetry.
 
     Raises:
         UserError: it is not installed.
@@ -74,7 +74,7 @@ def import_openvino() -> Any:
 
 @contextmanager
 def without_telemetry() -> Iterator[None]:
-    """Hides the package openvino_telemetry from what is imported here.
+    """Hides the package openvino_telemetry from imports in this block.
 
     Else openvino and nncf report every import and every call to their maker, and write a client id
     into the home folder, unless a file there says no. Without the package they take stand-ins that
@@ -92,7 +92,7 @@ def without_telemetry() -> Iterator[None]:
 
 
 def read_graph(path: Path) -> Any:
-    """The graph in a compress model folder.
+    """Reads the graph in a model folder.
 
     Raises:
         UserError: it is damaged.
@@ -116,7 +116,7 @@ def constants(graph: Any) -> dict[str, Any]:
 
 
 def weight_readers(graph: Any, initializers: Mapping[str, str]) -> dict[str, tuple[str, int]]:
-    """Which operator reads each parameter, and as which of its inputs.
+    """Operator and input index that read each parameter.
 
     Args:
         graph: of a float model.
@@ -135,7 +135,7 @@ def weight_readers(graph: Any, initializers: Mapping[str, str]) -> dict[str, tup
 def all_readers(
     graph: Any, initializers: Mapping[str, str], readers: Mapping[str, tuple[str, int]]
 ) -> dict[str, list[tuple[str, int]]]:
-    """All operators that read the values of each matrix: a layer may run many times.
+    """All operators that read each matrix: a layer may run several times.
 
     Not all of them read one constant: ALBERT's graph holds some weights as they are and transposed.
 
@@ -165,7 +165,7 @@ def all_readers(
 
 
 def _places(constant: Any) -> set[tuple[str, int]]:
-    """The operators that read a constant, and as which of their inputs."""
+    """Operators and input indices that read a constant."""
     inputs = constant.output(0).get_target_inputs()
     return {(each.get_node().get_friendly_name(), each.get_index()) for each in inputs}
 
@@ -176,7 +176,7 @@ def _digest(values: np.ndarray[Any, Any]) -> bytes:
 
 
 def name_weights_(graph: Any, readers: Mapping[str, tuple[str, int]]) -> dict[str, str]:
-    """Gives the constants that parameters ended up in the names of these.
+    """Renames constants to the parameters that they store.
 
     Args:
         graph: in its format; changed.
@@ -200,7 +200,7 @@ def name_weights_(graph: Any, readers: Mapping[str, tuple[str, int]]) -> dict[st
 
 
 def transposed_constants(graph: Any) -> set[str]:
-    """The names of the weights that a product reads as [in, out], in whatever format they are."""
+    """Names of the weights that a MatMul reads as [in, out], in any format."""
     found = set()
     for node in graph.get_ops():
         if node.get_type_name() != "MatMul":
@@ -218,7 +218,7 @@ def transposed_constants(graph: Any) -> set[str]:
 
 
 def float_weights(graph: Any, readers: Sequence[tuple[str, int]]) -> list[Tensor]:
-    """The weight that each operator computes with, codes made float again; some are transposed.
+    """The dequantized weight that each operator computes with; some are transposed.
 
     Args:
         graph: in its format; left as it is.
@@ -252,7 +252,7 @@ def with_weights(module: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreT
 
 
 def weight_tensor(constant: Any) -> Tensor:
-    """A weight as it is stored: float, or its codes counted from their zero points."""
+    """A weight as stored: float, or codes minus their zero points."""
     kind = constant.get_element_type().get_type_name()
     if kind == "bf16":
         return torch.from_numpy(constant.get_data(dtype=np.float32)).bfloat16()
@@ -271,13 +271,13 @@ def weight_tensor(constant: Any) -> Tensor:
 
 
 def weight_bits(constant: Any) -> int:
-    """Bits of one entry on disk."""
+    """Bits per entry on disk."""
     bits: int = constant.get_element_type().bitwidth
     return bits
 
 
 def _integers(constant: Any) -> Tensor:
-    """The integers in a constant; two of four bits share a byte, the first in its lower half."""
+    """The integers in a constant; int4 is unpacked, lower half byte first."""
     kind, shape = constant.get_element_type().get_type_name(), list(constant.get_output_shape(0))
     stored = np.array(constant.get_data())
     if weight_bits(constant) == 4:

@@ -1,4 +1,4 @@
-"""The check that weights in an OpenVINO graph stand for the float weights that they were made of.
+"""Checks the rounding error of weights in an OpenVINO graph against the float weights.
 
 NNCF rounds to float16 scales, and in its symmetric mode the extreme of larger magnitude becomes the
 lowest code; the other extreme may be off by up to a step, as codes end one earlier on that side.
@@ -40,14 +40,14 @@ SMALLEST_STEP = torch.finfo(torch.float32).eps  # NNCF's smallest scale
 
 
 def matrices(module: PreTrainedModel) -> dict[str, Float[Tensor, "rows columns"]]:
-    """The float weights that formats change: of every Linear as [out, in], and of the tables."""
+    """The float weights that formats convert: every Linear as [out, in], and the embeddings."""
     linears = {name: weight_matrix(linear).detach() for name, linear in every_linear(module)}
     tables = {name: table.weight.detach() for name, table in embedding_tables(module).items()}
     return {**linears, **tables}
 
 
 def check_sizes(weights: Mapping[str, Tensor]) -> None:
-    """Refuses weights that would need a scale which float16 does not have.
+    """Rejects weights whose scale would overflow float16.
 
     Args:
         weights: by the name of the layer.
@@ -67,7 +67,7 @@ def check_sizes(weights: Mapping[str, Tensor]) -> None:
 def check_compressed(
     source: OpenVinoSource, graph: Any, formats: Mapping[str, tuple[str, int]]
 ) -> None:
-    """Checks weights that NNCF made integers of; see `check_rounding`.
+    """Checks weights compressed to integers by NNCF; see `check_rounding`.
 
     Args:
         source: the float model.
@@ -84,7 +84,7 @@ def check_compressed(
 def compressed_bound(
     weight: Float[Tensor, "rows columns"], mode: str, group_size: int
 ) -> Float[Tensor, "rows columns"]:
-    """The largest error of NNCF's weight compression, for each weight.
+    """The largest rounding error of NNCF's weight compression for each weight.
 
     Half a step, one where the far end of the range is cut off, and what float16 adds to a scale.
     """
@@ -105,7 +105,7 @@ def compressed_bound(
 
 
 def check_static(source: OpenVinoSource, graph: Any) -> None:
-    """Checks the weights of a graph that NNCF made all int8 of; see `check_rounding`."""
+    """Checks weights of a graph quantized to int8 by NNCF; see `check_rounding`."""
     weights = matrices(source.model.module)
     for name, reader, index, restored in _read(source, graph, weights):
         factors = _smoothing(reader, index)
@@ -114,7 +114,7 @@ def check_static(source: OpenVinoSource, graph: Any) -> None:
 
 
 def static_bound(weight: Float[Tensor, "out in"]) -> Float[Tensor, "out 1"]:
-    """The largest error of the weights that `nncf.quantize` makes int8.
+    """The largest rounding error of `nncf.quantize` for each int8 weight.
 
     Half a step of an output channel, but no steps smaller than for a hundredth of the layer's
     largest weight or 8e-5, below which a channel counts as empty. Levels are computed from the ends
@@ -126,14 +126,14 @@ def static_bound(weight: Float[Tensor, "out in"]) -> Float[Tensor, "out 1"]:
 
 
 def check_halves(source: OpenVinoSource, graph: Any, dtype: torch.dtype) -> None:
-    """Checks the weights of a graph that are floats of 16 bits now; see `check_rounding`."""
+    """Checks weights converted to 16-bit floats; see `check_rounding`."""
     weights = matrices(source.model.module)
     for name, _, _, restored in _read(source, graph, weights):
         check_rounding(name, weights[name], restored, half_ulp(weights[name], dtype))
 
 
 def store_bfloat16_(graph: Any, names: set[str]) -> None:
-    """Replaces float32 constants by bfloat16 ones that are made float32 where they are read.
+    """Replaces float32 constants by bfloat16 constants followed by a conversion to float32.
 
     Args:
         graph: changed.
@@ -156,7 +156,7 @@ def store_bfloat16_(graph: Any, names: set[str]) -> None:
 def _read(
     source: OpenVinoSource, graph: Any, names: Iterable[str]
 ) -> Iterator[tuple[str, Any, int, Float[Tensor, "rows columns"]]]:
-    """The weights of some layers, made float by OpenVINO itself, each time that they are read.
+    """Weights of some layers as dequantized by OpenVINO itself.
 
     Yields:
         The layer's name, the operator that reads the weight, as which input, and the weight.
@@ -180,7 +180,7 @@ def _reads_columns(node: Any) -> bool:
 
 
 def _smoothing(reader: Any, index: int) -> Float[Tensor, " in"] | None:
-    """The factors that SmoothQuant multiplied the columns of a weight by; None for none.
+    """SmoothQuant's factors of a weight's columns; None without SmoothQuant.
 
     Args:
         reader: the operator that reads the weight, in the format's graph.

@@ -1,4 +1,4 @@
-"""From what a user's files hold to rows with labels: counted, dropped if asked, or refused."""
+"""Cleans the rows of a user's files: bad rows are counted, dropped on request, or rejected."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from compress.task.components.delimited import is_unicode, listed
 from compress.task.components.sampling import LABEL
 from compress.task.components.text import text_columns
 
-EMPTY, UNLABELLED, DUPLICATES = DROPPABLE = ("empty", "unlabelled", "duplicates")
+EMPTY, UNLABELED, DUPLICATES = DROPPABLE = ("empty", "unlabeled", "duplicates")
 SHOWN = 40  # characters of what was got
 WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
 
 
 def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.DataFrame, str]:
-    """The rows that have texts and labels, and what was done to them, in words.
+    """Rows that have texts and labels, and a description of what was dropped.
 
     Args:
         where: names the file in errors.
@@ -39,7 +39,7 @@ def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.
         _check_texts(where, table[column])
     blank = table[texts].map(is_missing).any(axis="columns")
     table, words = _without(where, table, blank, EMPTY, "an empty text", drop)
-    table, more = _without(where, table, table[LABEL].isna(), UNLABELLED, "no label", drop)
+    table, more = _without(where, table, table[LABEL].isna(), UNLABELED, "no label", drop)
     words += more
     labels = table.groupby(texts, sort=False)[LABEL].nunique()
     if conflicts := int((labels > 1).sum()):
@@ -52,7 +52,7 @@ def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.
 
 
 def class_labels(where: str, labels: pd.Series) -> list[str | None]:
-    """Labels as names, as the file spells them; None for a missing one.
+    """Labels as class names, spelled as in the file; None for a missing one.
 
     Whole numbers have no fraction, which tables add where labels are missing: 1 for 1.0. But for
     blanks around it nothing else is changed, so 01 is another name than 1; a file with both is
@@ -86,13 +86,14 @@ def class_labels(where: str, labels: pd.Series) -> list[str | None]:
         if (other := first.setdefault(number, name)) != name:
             raise UserError(
                 f"{where}: row {rows[name]} has label {name[:SHOWN]!r} and row {rows[other]} "
-                f"{other[:SHOWN]!r}, one number in two spellings; write each class in one way"
+                f"{other[:SHOWN]!r}, the same number spelled in two ways; spell each "
+                "class in one way"
             )
     return [None if name is None else name.partition(".")[0] for name in spelled]
 
 
 def number_labels(where: str, labels: pd.Series) -> list[float | None]:
-    """Labels as numbers, as precise as a float32; None for a missing one.
+    """Labels as numbers in float32 precision; None for a missing one.
 
     Args:
         where: names the file in errors.
@@ -105,14 +106,14 @@ def number_labels(where: str, labels: pd.Series) -> list[float | None]:
 
 
 def sorted_classes(names: Collection[str]) -> tuple[str, ...]:
-    """Names in order: as numbers if all of them are whole ones, else as text."""
+    """Sorted class names: numerically if all are integers, else as text."""
     if all(WHOLE.fullmatch(name) for name in names):
         return tuple(sorted(names, key=Decimal))  # int() takes no more than 4,300 digits
     return tuple(sorted(names))
 
 
 def with_indices(where: str, table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """The rows with class indices for labels.
+    """Rows whose labels are replaced by class indices.
 
     Raises:
         UserError: a label is none of the classes.
@@ -130,7 +131,7 @@ def with_indices(where: str, table: pd.DataFrame, classes: Sequence[str]) -> pd.
 def without_shared(
     splits: Mapping[str, pd.DataFrame],
 ) -> tuple[dict[str, pd.DataFrame], str]:
-    """Splits of which no text stands in two, and how many rows that took, in words.
+    """Splits without texts in common, and a description of the rows dropped for that.
 
     Args:
         splits: those that come first keep their rows.
@@ -150,7 +151,7 @@ def without_shared(
 def _without(
     where: str, table: pd.DataFrame, bad: pd.Series, kind: str, what: str, drop: Collection[str]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The table without bad rows if these are to be dropped.
+    """The table without bad rows, if the settings drop them.
 
     Raises:
         UserError: there are some, and they are not.
@@ -160,8 +161,8 @@ def _without(
     if kind not in drop:
         first = table.index[int(bad.to_numpy().argmax())]
         raise UserError(
-            f"{where}: row {first} has {what} ({bad.sum()} such rows); mend it, or leave such rows "
-            f"out with task.drop=[{kind}]"
+            f"{where}: row {first} has {what} ({bad.sum()} such rows); fix it, or drop such rows "
+            f"with task.drop=[{kind}]"
         )
     return table[~bad], [f"{bad.sum()} rows with {what} dropped"]
 
@@ -177,14 +178,14 @@ def _check_texts(where: str, fields: pd.Series) -> None:
 
 
 def _can_be_named(label: Any) -> bool:
-    """Whether it is text, true or false, or a finite number."""
+    """Whether a label is text, a boolean, or a finite number."""
     if isinstance(label, str):
         return is_unicode(label)
     return isinstance(label, int) or (isinstance(label, float) and math.isfinite(label))
 
 
 def _spelt(label: Any) -> str:
-    """A label as text; numbers of a file that has numbers have one spelling."""
+    """A label as text; a number from a typed file has one canonical spelling."""
     if isinstance(label, bool):
         return str(label).lower()
     if isinstance(label, float) and label.is_integer():
@@ -193,7 +194,7 @@ def _spelt(label: Any) -> str:
 
 
 def _number(name: str) -> Decimal | None:
-    """The finite number that a name spells, however long its exponent is: no digit is added."""
+    """The finite number that a name spells, computed without expanding long exponents."""
     try:
         number = Decimal(name)
     except InvalidOperation:
@@ -217,7 +218,7 @@ def _quantity(where: str, name: str, row: Any, label: Any) -> float | None:
 
 
 def is_missing(field: Any) -> bool:
-    """Whether there is nothing: an absent value, the NaN that tables write for one, or a blank."""
+    """Whether a value is missing: None, the NaN that tables write for it, or blank text."""
     if isinstance(field, str):
         return not field.strip()
     return field is None or (isinstance(field, float) and field != field)

@@ -1,4 +1,4 @@
-"""What the tasks of GLUE are called, and how their files and the hub have them.
+"""GLUE task definitions: names, and the columns in their files and on the hub.
 
 Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for Natural Language
 Understanding", arXiv:1804.07461.
@@ -21,7 +21,7 @@ from compress.task.components.hub import Column
 
 @dataclass(frozen=True)
 class ClassNames:
-    """Labels that are names of classes.
+    """Class-name labels.
 
     Attributes:
         names: in the order of the hub's class indices.
@@ -34,19 +34,19 @@ class ClassNames:
     metrics: tuple[str, ...] = ()
 
     def scores(self) -> tuple[str, ...]:
-        """Accuracy first."""
+        """The metrics, accuracy first."""
         return ("accuracy", "f1_macro", *self.metrics)
 
     def column(self) -> Column:
-        """Class indices, as the hub has them."""
+        """Requirements on the hub's label column of class indices."""
         return Column("number", 0, len(self.names) - 1)
 
     def problem(self) -> Problem:
-        """Classification."""
+        """The classification problem."""
         return Classification(self.names, self.scores()[1:])
 
     def read(self, where: str, labels: pd.Series) -> pd.Series:
-        """Class indices.
+        """Reads labels as class indices.
 
         Args:
             where: names the file in errors.
@@ -67,7 +67,7 @@ class ClassNames:
 
 @dataclass(frozen=True)
 class Scale:
-    """Labels that are numbers.
+    """Numeric labels.
 
     Attributes:
         low: the smallest that there can be.
@@ -78,19 +78,19 @@ class Scale:
     high: float
 
     def scores(self) -> tuple[str, ...]:
-        """Correlations first."""
+        """The metrics, correlations first."""
         return SCORES_OF_NUMBERS
 
     def column(self) -> Column:
-        """Numbers, as the hub has them."""
+        """Requirements on the hub's label column of numbers."""
         return Column("number", self.low, self.high)
 
     def problem(self) -> Problem:
-        """Regression."""
+        """The regression problem."""
         return Regression("score")
 
     def read(self, where: str, labels: pd.Series) -> pd.Series:
-        """Numbers, as precise as the hub's.
+        """Reads labels as numbers with the hub's precision.
 
         Args:
             where: names the file in errors.
@@ -115,7 +115,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Corpus:
-    """One task of the benchmark.
+    """One GLUE task.
 
     Attributes:
         name: as the benchmark writes it.

@@ -1,4 +1,4 @@
-"""Delimited text, such as CSV and TSV: bytes to fields, and nothing that does not fit let through.
+"""Strict parser for delimited text such as CSV and TSV.
 
 Rows are counted from 1, the header not among them; lines are counted as an editor shows them.
 """
@@ -23,7 +23,7 @@ LISTED = 200  # characters of names in errors
 
 
 def read_text(path: Path, encoding: str) -> str:
-    """A file's text, without a byte order mark, its lines ended by line feeds.
+    """Reads a file as text without a byte order mark and with line feeds as line ends.
 
     Raises:
         UserError: the file cannot be read, or a byte does not belong to the encoding; says which.
@@ -35,7 +35,7 @@ def read_text(path: Path, encoding: str) -> str:
 
 
 def read_bytes(path: Path) -> bytes:
-    """What is in a file.
+    """The bytes of a file.
 
     Raises:
         UserError: it cannot be read.
@@ -47,7 +47,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decoded(where: str, content: bytes, encoding: str) -> str:
-    """The text that bytes stand for, without a byte order mark.
+    """Decodes bytes to text without a byte order mark.
 
     Raises:
         UserError: a byte does not belong to the encoding; says which and in what line.
@@ -65,7 +65,7 @@ def decoded(where: str, content: bytes, encoding: str) -> str:
 
 
 def split_fields(where: str, text: str, delimiter: str, *, quoted: bool) -> list[list[str]]:
-    """The fields of each line that is not blank.
+    """The fields of each non-blank line.
 
     Args:
         where: names the text in errors.
@@ -88,7 +88,7 @@ def split_fields(where: str, text: str, delimiter: str, *, quoted: bool) -> list
 
 
 def first_fields(text: str, delimiter: str) -> list[str]:
-    """The fields of the first line that is not blank, with double quotes that hold them together.
+    """The fields of the first non-blank line, with double quotes as quote characters.
 
     Args:
         text: the whole, or as much of it as holds that line; see `first_record`.
@@ -100,7 +100,7 @@ def first_fields(text: str, delimiter: str) -> list[str]:
 
 
 def first_record(lines: Iterator[str]) -> str:
-    """The lines up to the end of the first that is not blank and leaves no quote open."""
+    """The text up to the end of the first complete non-blank record."""
     taken, quotes = [], 0
     for line in lines:
         taken.append(line)
@@ -112,7 +112,7 @@ def first_record(lines: Iterator[str]) -> str:
 
 @contextmanager
 def any_length(text: str) -> Iterator[None]:
-    """Within it, Python's reader takes fields as long as a text; else 131,072 characters."""
+    """Raises the field size limit of Python's csv reader, 131,072 characters by default."""
     before = csv.field_size_limit(len(text) + 1)
     try:
         yield
@@ -121,7 +121,7 @@ def any_length(text: str) -> Iterator[None]:
 
 
 def as_table(where: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> pd.DataFrame:
-    """Rows under a header.
+    """Rows and a header as a table.
 
     Raises:
         UserError: a row has more or fewer fields than the header, or is the header once more; says
@@ -142,11 +142,11 @@ def as_table(where: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -
 
 
 def is_unicode(text: str) -> bool:
-    """Whether text can be written to a file: JSON and file names can have halves of a character."""
+    """Whether text can be encoded as UTF-8: JSON and file names can contain lone surrogates."""
     return SURROGATE.search(text) is None
 
 
 def listed(names: Collection[str]) -> str:
-    """Names from a file, for an error: at most 200 characters, all of which can be shown."""
+    """Names from a file for an error message: at most 200 printable characters."""
     words = ", ".join(names)[:LISTED]
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)

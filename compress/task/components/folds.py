@@ -27,7 +27,7 @@ Numbers = Int[np.ndarray, " rows"]
 
 @dataclass(frozen=True, kw_only=True)
 class FoldedTask(SampledTask, ABC):
-    """A task whose evaluation rows are cut from its own, once or fold by fold.
+    """A task that splits evaluation rows off its own rows, once or fold by fold.
 
     Attributes:
         folds: how many there are, at least 2; null for none. Each is 1/folds of the rows, whatever
@@ -51,7 +51,7 @@ class FoldedTask(SampledTask, ABC):
             raise ConfigError(f"{name}.fold must be {allowed}, got {self.fold}")
 
     def each_fold(self) -> tuple[Self, ...]:
-        """The same task with each fold; itself where it has none, or one already."""
+        """The task with each fold; the task itself if it has no folds or a selected one."""
         if self.folds is None or self.fold is not None:
             return (self,)
         return tuple(replace(self, fold=number) for number in range(1, self.folds + 1))
@@ -64,7 +64,7 @@ class FoldedTask(SampledTask, ABC):
         class_names: Sequence[str],
         units: Numbers | None = None,
     ) -> dict[str, pd.DataFrame]:
-        """Cuts the held-out splits off.
+        """Splits off the held-out rows.
 
         Args:
             where: names the rows in errors.
@@ -84,7 +84,8 @@ class FoldedTask(SampledTask, ABC):
             return hold_out(where, rows, shares, class_names, self.seed)
         if self.fold is None:
             raise ConfigError(
-                f"only run.py goes through task.folds={self.folds}; here, name one with task.fold=1"
+                f"only run.py runs all folds of task.folds={self.folds}; select one, such as "
+                "task.fold=1"
             )
         labels = strata(rows[LABEL], self.folds)
         units = np.arange(len(rows)) if units is None else units
@@ -97,7 +98,7 @@ class FoldedTask(SampledTask, ABC):
         return {"evaluation": rows[inside], **rest}
 
     def cut_words(self, role: str, share: float, whole: str) -> str:
-        """Which rows a split that `cut` cut off has, in words.
+        """Describes the rows of a held-out split.
 
         Args:
             role: its name.
@@ -118,7 +119,7 @@ class FoldedTask(SampledTask, ABC):
         numbers: Numbers,
         class_names: Sequence[str],
     ) -> None:
-        """Refuses folds of which one lacks a class, or all rows.
+        """Rejects a number of folds that leaves one without rows or without a class.
 
         Raises:
             UserError: one does.
@@ -135,7 +136,7 @@ class FoldedTask(SampledTask, ABC):
 
 
 def deal(labels: Numbers, units: Numbers, folds: int, seed: int) -> Numbers:
-    """The fold of each row, from 1: as many rows of each class in each as can be.
+    """The stratified fold of each row, from 1.
 
     Each unit goes to the fold with the fewest rows of its most frequent class, of equal ones to
     that with the fewest rows: class by class, large units first, equally large ones in the seed's

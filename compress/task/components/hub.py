@@ -1,4 +1,4 @@
-"""Published datasets, from the hub or its local cache, held against what a task needs of them.
+"""Published datasets from the hub or its local cache, checked against a task's requirements.
 
 A dataset is what its owner put there: a card may disagree with the files, and these with what the
 task was written for.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """What a column must hold.
+    """Requirements on a column.
 
     Attributes:
         kind: of its values.
@@ -40,7 +40,7 @@ Needed = Mapping[str, Mapping[str, Column]]
 def load_hub_dataset(
     name: str, configuration: str | None, offline: str, needed: Needed
 ) -> DatasetDict:
-    """A dataset from the hub, or from its local cache when HF_HUB_OFFLINE=1 says so.
+    """A dataset from the hub, or from its local cache with HF_HUB_OFFLINE=1.
 
     Args:
         name: hub id.
@@ -91,7 +91,7 @@ def _check_column(where: str, rows: Dataset, column: str, what: Column) -> None:
 
 
 def _kind(feature: Any) -> str:
-    """What a column holds, in a word of `Column`, or as the library puts it."""
+    """The kind of a column in terms of `Column`, or the library's name of its type."""
     import datasets
     import pyarrow
 
@@ -107,6 +107,6 @@ def _kind(feature: Any) -> str:
 
 
 def _range(values: Any) -> tuple[float, float]:
-    """The least and the largest; NaN, which compute would pass over, makes both NaN."""
+    """Minimum and maximum; both NaN if a value is NaN, which pyarrow.compute would skip."""
     numbers = values.to_numpy()
     return float(numbers.min()), float(numbers.max())

@@ -1,4 +1,4 @@
-"""Labelled images: their encoding, and the changes that training sees them with.
+"""Labeled images: their encoding and training augmentation.
 
 Pixels are resized and scaled when a batch is made, never before: 10,000 images of 224 × 224 pixels
 would take 6 GB as numbers.
@@ -39,7 +39,7 @@ LIKELY = 5  # classes; with no more of them every image is among the five likeli
 
 @dataclasses.dataclass(frozen=True)
 class Variation:
-    """How an image is changed each time that training sees it.
+    """Random augmentation of training images.
 
     He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 4.2.
 
@@ -53,7 +53,7 @@ class Variation:
     flip: bool
 
     def __call__(self, pixels: Pixels, random: np.random.Generator) -> Pixels:
-        """The image as it is seen this time."""
+        """The augmented image."""
         height, width, _ = pixels.shape
         frame = round(self.crop * height), round(self.crop * width)
         top, left = (int(random.integers(0, 2 * size, endpoint=True)) for size in frame)
@@ -63,7 +63,7 @@ class Variation:
 
 
 class ImageSplit(Split):
-    """Rows of one image and one class index each."""
+    """Rows of one image and one class index."""
 
     def __init__(self, name: str, rows: pd.DataFrame, variation: Variation | None = None) -> None:
         """Takes the columns `image`, of `Picture`s, and `label`.
@@ -95,7 +95,7 @@ class ImageSplit(Split):
         return self._labels
 
     def training_view(self, seed: int) -> ImageSplit:
-        """The rows with the variation, drawn anew whenever one is read."""
+        """The rows with augmentation, drawn anew at each read."""
         if self._variation is None:
             return self
         view = copy.copy(self)
@@ -103,7 +103,7 @@ class ImageSplit(Split):
         return view
 
     def encode(self, tokenizer: Processor) -> Dataset:
-        """Pixel values, made when a row is read; `length` is 1, for images are equally long."""
+        """Pixel values, computed when a row is read; `length` is 1 for every image."""
         from datasets import Dataset
 
         numbers = list(range(len(self)))
@@ -111,11 +111,11 @@ class ImageSplit(Split):
         return Dataset.from_dict(columns).with_transform(_Encoding(self, tokenizer))
 
     def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """One batch."""
+        """Stacks rows into one batch."""
         return {"pixel_values": torch.from_numpy(np.stack([row["pixel_values"] for row in rows]))}
 
     def pixels(self, row: int) -> Pixels:
-        """An image; in a training view as it is seen this time."""
+        """The pixels of an image, augmented in a training view."""
         pixels = self._pictures[row].pixels()
         if self._variation is None or self._seed is None:
             return pixels
@@ -124,7 +124,7 @@ class ImageSplit(Split):
 
 
 class _Encoding:
-    """Makes pixel values of row numbers, as a transform of `datasets`."""
+    """A `datasets` transform from row numbers to pixel values."""
 
     def __init__(self, split: ImageSplit, processor: Processor) -> None:
         self._split = split
@@ -137,7 +137,7 @@ class _Encoding:
         return {**rows, "pixel_values": list(self._encoded(images))}
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        """What `datasets` hashes: the digest in the place of all pixels."""
+        """Pickles to the digest instead of the pixels, for the fingerprint of `datasets`."""
         return str, (self._split.digest,)
 
     def __deepcopy__(self, _: dict[int, Any]) -> _Encoding:
@@ -165,22 +165,22 @@ class ImageTask(SampledTask, ABC):
 
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
-        """In the order of the class indices."""
+        """Class names in the order of their indices."""
 
     @final
     def scores(self) -> tuple[str, ...]:
-        """Also whether the class is among the five likeliest, where there are more."""
+        """Classification metrics, with top-5 accuracy if there are more than five classes."""
         likely = ("top5",) if len(self.class_names()) > LIKELY else ()
         return ("accuracy", "f1_macro", *likely)
 
     @final
     def problem(self) -> Classification:
-        """Which class an image is of."""
+        """The classification problem."""
         return Classification(self.class_names(), self.scores()[1:])
 
     @final
     def check_model(self, model: PreTrainedModel) -> None:
-        """Refuses a model that reads no images.
+        """Rejects a model that does not read images.
 
         Raises:
             ConfigError: that is the case.
@@ -189,7 +189,7 @@ class ImageTask(SampledTask, ABC):
 
     @final
     def make_split(self, role: str, name: str, rows: pd.DataFrame) -> ImageSplit:
-        """Rows with the columns `image` and `label`; those of train vary."""
+        """A split of rows with the columns `image` and `label`; train rows are augmented."""
         varies = role == "train" and (self.crop > 0 or self.flip)
         return ImageSplit(name, rows, Variation(self.crop, self.flip) if varies else None)
 
@@ -197,5 +197,5 @@ class ImageTask(SampledTask, ABC):
 def held_images(
     pixels: UInt8[np.ndarray, "images height width 3"], labels: Sequence[int]
 ) -> pd.DataFrame:
-    """Images in memory and their class indices, as rows."""
+    """Rows of in-memory images and class indices."""
     return pd.DataFrame({IMAGE: [HeldImage(image) for image in pixels], LABEL: list(labels)})

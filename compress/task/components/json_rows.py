@@ -1,4 +1,4 @@
-"""Rows as JSON lines: one object each, in which nothing is read in two ways."""
+"""Strict parser for JSON lines: one object per line, without duplicate keys."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ SHOWN = 40  # characters of what was got
 
 
 class _Twice(dict[str, Any]):
-    """An object with a name that stands in it twice, of which JSON leaves open which one counts."""
+    """An object with a duplicate key, whose meaning JSON leaves undefined."""
 
     name: str
 
 
 def json_row(where: str, number: int, line: str) -> dict[str, Any]:
-    """The object in a line.
+    """Parses the object in a line.
 
     Args:
         where: names the file in errors.

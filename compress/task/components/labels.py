@@ -1,4 +1,4 @@
-"""What the label columns of a user's rows say: classes, a number, or several times yes or no."""
+"""Label columns of a user's rows: classes, a number, or several binary labels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OF_CLASSES = ("accuracy", "f1_macro")
 
 
 class Labels(ABC):
-    """A way to read labels, and the problem that they pose.
+    """Base of the label kinds: how labels are read, and the problem they define.
 
     Attributes:
         classes: whether each row is of one of the names.
@@ -46,7 +46,7 @@ class Labels(ABC):
 
     @abstractmethod
     def read(self, where: str, columns: pd.DataFrame) -> list[Any]:
-        """The label of each row; None where it has none.
+        """The label of each row; None if missing.
 
         Args:
             where: names the file in errors.
@@ -58,7 +58,7 @@ class Labels(ABC):
 
     @abstractmethod
     def names(self, where: str, rows: pd.DataFrame) -> tuple[str, ...]:
-        """What the outputs of a model stand for.
+        """Names of the model's outputs.
 
         Args:
             where: names the file in errors.
@@ -70,7 +70,7 @@ class Labels(ABC):
 
     @abstractmethod
     def encoded(self, where: str, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-        """The rows with labels that a tensor can hold.
+        """Rows with labels encoded for a tensor.
 
         Raises:
             UserError: a label is none of the names.
@@ -80,7 +80,7 @@ class Labels(ABC):
     def problem(
         self, where: str, splits: Mapping[str, pd.DataFrame], names: tuple[str, ...]
     ) -> tuple[Problem, str]:
-        """What is to be learned, and what there is to say of it, in words.
+        """The problem, and a note for the record.
 
         Args:
             where: names the file that train rows came from.
@@ -95,7 +95,7 @@ class Labels(ABC):
 @final
 @dataclass(frozen=True)
 class Classes(Labels):
-    """One class for each row, by its name; in numerical order if all are whole numbers.
+    """One class name for each row; sorted numerically if all are integers.
 
     Attributes:
         weights: of the classes in the loss.
@@ -106,15 +106,15 @@ class Classes(Labels):
     weights: Weights
 
     def scores(self) -> tuple[str, ...]:
-        """Accuracy, and macro F1 where classes may be uneven."""
+        """Accuracy and macro F1."""
         return OF_CLASSES
 
     def read(self, where: str, columns: pd.DataFrame) -> list[Any]:
-        """Names; those of whole numbers have no fraction."""
+        """Labels as class names; integers have no fraction."""
         return class_labels(where, columns.iloc[:, 0])
 
     def names(self, where: str, rows: pd.DataFrame) -> tuple[str, ...]:
-        """Those that there are, sorted."""
+        """The sorted class names."""
         found = sorted_classes(set(rows[LABEL]))
         if len(found) < 2:
             raise UserError(
@@ -124,13 +124,13 @@ class Classes(Labels):
         return found
 
     def encoded(self, where: str, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-        """With class indices."""
+        """Rows with class indices as labels."""
         return with_indices(where, rows, names)
 
     def problem(
         self, where: str, splits: Mapping[str, pd.DataFrame], names: tuple[str, ...]
     ) -> tuple[Problem, str]:
-        """Classification; balanced weights are as scikit-learn has them: n / (k · rows of it)."""
+        """The classification problem; balanced weights are scikit-learn's: n / (k · n_class)."""
         counts = np.bincount(splits["train"][LABEL], minlength=len(names))
         if self.weights == BALANCED and counts.min() == 0:
             raise UserError(
@@ -146,7 +146,7 @@ class Classes(Labels):
 @final
 @dataclass(frozen=True)
 class Numbers(Labels):
-    """One number for each row.
+    """A numeric label for each row.
 
     Attributes:
         column: that has it.
@@ -155,15 +155,15 @@ class Numbers(Labels):
     column: str
 
     def scores(self) -> tuple[str, ...]:
-        """Correlations and the error."""
+        """Correlations and RMSE."""
         return SCORES_OF_NUMBERS
 
     def read(self, where: str, columns: pd.DataFrame) -> list[Any]:
-        """Finite numbers."""
+        """Labels as finite numbers."""
         return number_labels(where, columns.iloc[:, 0])
 
     def names(self, where: str, rows: pd.DataFrame) -> tuple[str, ...]:
-        """That of the column."""
+        """The name of the label column."""
         if rows[LABEL].nunique() < 2:
             raise UserError(
                 f"{where}: all {len(rows)} rows have {self.column} {rows[LABEL].iloc[0]:g}, "
@@ -172,7 +172,7 @@ class Numbers(Labels):
         return (self.column,)
 
     def encoded(self, where: str, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-        """As they are."""
+        """The rows unchanged."""
         return rows
 
     def problem(
@@ -185,7 +185,7 @@ class Numbers(Labels):
 @final
 @dataclass(frozen=True)
 class Answers(Labels):
-    """Whether each of several labels holds for a row, which may have none of them.
+    """Several binary labels for each row, any number of which may hold.
 
     Attributes:
         columns: one for each label, with 0 or 1, false or true, no or yes.
@@ -196,11 +196,11 @@ class Answers(Labels):
     weights: Weights
 
     def scores(self) -> tuple[str, ...]:
-        """F1 in its means, and two counts of errors."""
+        """F1 averages, subset accuracy and Hamming loss."""
         return (*SCORES_OF_LABELS, *([] if self.weights is None else [WITH_WEIGHTS]))
 
     def read(self, where: str, columns: pd.DataFrame) -> list[Any]:
-        """For each row, 0 or 1 of each label."""
+        """For each row, 0 or 1 for each label."""
         return [self._row(where, *row) for row in columns.itertuples(name=None)]
 
     def _row(self, where: str, number: int, *fields: Any) -> tuple[int, ...] | None:
@@ -215,17 +215,17 @@ class Answers(Labels):
         return tuple(ANSWERS[_word(field)] for field in fields)
 
     def names(self, where: str, rows: pd.DataFrame) -> tuple[str, ...]:
-        """Those of the columns."""
+        """The names of the label columns."""
         return self.columns
 
     def encoded(self, where: str, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-        """As they are."""
+        """The rows unchanged."""
         return rows
 
     def problem(
         self, where: str, splits: Mapping[str, pd.DataFrame], names: tuple[str, ...]
     ) -> tuple[Problem, str]:
-        """Several labels; balanced weights are rows without each label over rows with it."""
+        """The multi-label problem; a balanced weight is n_negative / n_positive of a label."""
         held = {role: _held(rows) for role, rows in splits.items()}
         train, whole = held["train"], len(splits["train"])
         for name, count in zip(names, train.tolist(), strict=True):
@@ -247,12 +247,12 @@ class Answers(Labels):
 
 
 def _word(field: Any) -> str:
-    """An answer as text; tables write whole numbers as 1.0 where others are missing."""
+    """A binary answer as text; tables store integers as 1.0 if other values are missing."""
     text = str(field).strip().lower()
     return text.removesuffix(".0") if isinstance(field, float) else text
 
 
 def _held(rows: pd.DataFrame) -> Int[np.ndarray, " labels"]:
-    """How many rows have each label."""
+    """Number of rows with each label."""
     found: np.ndarray = np.array(rows[LABEL].tolist()).sum(axis=0)
     return found

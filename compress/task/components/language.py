@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from compress.config.errors import ConfigError, UserError
 from compress.config.fields import PositiveInt, Seed
 from compress.interfaces import Head, Task, TaskData, TrainingData
-from compress.problem.language import LanguageModelling
+from compress.problem.language import LanguageModeling
 from compress.task.components.sampling import check_reads
 from compress.task.components.windows import Cutting, TextWindows
 from compress.transformer.positions import position_count
@@ -28,7 +28,7 @@ ENCODING = "utf-8"
 
 @dataclasses.dataclass(frozen=True)
 class Passage:
-    """A text and which one it is, in words."""
+    """A text and its description."""
 
     words: str
     text: str
@@ -36,7 +36,7 @@ class Passage:
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageTask(Task, ABC):
-    """A task whose rows are windows of a text.
+    """A language modeling task: rows are token windows of a text.
 
     Attributes:
         context: tokens of a window; null for as many as the teacher has positions, at most 2,048.
@@ -75,16 +75,16 @@ class LanguageTask(Task, ABC):
 
     @abstractmethod
     def passages(self) -> tuple[Mapping[str, Passage], str]:
-        """The texts of "train", "validation" and "evaluation"; and where they came from."""
+        """Texts of "train", "validation" and "evaluation", and a description of their source."""
 
     @final
     def scores(self) -> tuple[str, ...]:
-        """Perplexity, and the scores that can be computed beside it."""
+        """Perplexity and the secondary metrics."""
         return ("perplexity", "bits_per_byte", "token_accuracy", "cloze_accuracy")
 
     @final
     def check_model(self, model: PreTrainedModel) -> None:
-        """Refuses a model that reads no texts, or none as long as `context`.
+        """Rejects a model that does not read text, or not `context` tokens.
 
         Raises:
             ConfigError: that is the case.
@@ -101,7 +101,7 @@ class LanguageTask(Task, ABC):
 
     @final
     def load(self) -> TaskData:
-        """Reads the texts; they are cut once the teacher's tokenizer is known."""
+        """Reads the texts; they are tokenized once the teacher's tokenizer is known."""
         passages, source = self.passages()
         stride = {"train": None, "validation": self.stride, "evaluation": self.stride}
         splits = {
@@ -111,7 +111,7 @@ class LanguageTask(Task, ABC):
             passages["train"], stride=None, draws=self.calibration_samples
         )
         evaluation = splits.pop("evaluation")
-        training = TrainingData(problem=LanguageModelling(self.stride), **splits)
+        training = TrainingData(problem=LanguageModeling(self.stride), **splits)
         return TaskData(training, evaluation, source)
 
     def _windows(self, passage: Passage, *, stride: int | None, draws: int | None) -> TextWindows:
@@ -127,6 +127,6 @@ class LanguageTask(Task, ABC):
 
 
 def check_file(path: Path) -> None:
-    """Raises a UserError if a text is not there."""
+    """Raises a UserError if a text file does not exist."""
     if not path.is_file():
         raise UserError(f"task.path: {path} does not exist or is not a file")

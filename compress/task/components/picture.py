@@ -1,4 +1,4 @@
-"""One image, in memory or in a file: its pixels, or why it cannot be read."""
+"""One image, in memory or in a file."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Pixels = UInt8[np.ndarray, "height width 3"]
 
 
 class Picture(ABC):
-    """One image, wherever it is kept."""
+    """Base of images in memory and on disk."""
 
     @abstractmethod
     def pixels(self) -> Pixels:
-        """Red, green and blue."""
+        """RGB pixels."""
 
     @abstractmethod
     def digest(self) -> bytes:
-        """Identifies the image; a UserError if it cannot be read."""
+        """Content digest; raises a UserError if the image cannot be read."""
 
 
 @final
@@ -46,11 +46,11 @@ class HeldImage(Picture):
     content: Pixels
 
     def pixels(self) -> Pixels:
-        """The content."""
+        """The array in memory."""
         return self.content
 
     def digest(self) -> bytes:
-        """Of shape and content."""
+        """Digest of shape and content."""
         shape = repr(self.content.shape).encode()
         return hashlib.sha256(shape + self.content.tobytes()).digest()
 
@@ -58,12 +58,12 @@ class HeldImage(Picture):
 @final
 @dataclass(frozen=True)
 class ImageFile(Picture):
-    """An image file, read each time that it is looked at."""
+    """An image file, read at each access."""
 
     path: Path
 
     def pixels(self) -> Pixels:
-        """What is in the file, as red, green and blue.
+        """The image in the file as RGB pixels.
 
         Raises:
             UserError: the file is damaged or no image.
@@ -72,7 +72,7 @@ class ImageFile(Picture):
             return np.asarray(image.convert("RGB"))
 
     def digest(self) -> bytes:
-        """Of the file, once it has been read without an error.
+        """Digest of the file, after a successful read.
 
         Raises:
             UserError: it is no image, has several, or more than 8 bits of each color.
@@ -81,12 +81,13 @@ class ImageFile(Picture):
             if image.mode in DEEP or image.mode.startswith("I;"):
                 raise UserError(
                     f"{self.path} has pixels of mode {image.mode}, expected 8 bits of each color: "
-                    "save it so, for there are several ways to make them fit"
+                    "convert it first, as there are several ways to do so"
                 )
             frames = getattr(image, "n_frames", 1)
             if frames > 1 and image.format in ANIMATED:
                 raise UserError(
-                    f"{self.path} has {frames} images, expected one: save one by itself"
+                    f"{self.path} has {frames} images, expected one: save each image to "
+                    "its own file"
                 )
         self.pixels()
         return bytes.fromhex(file_digest(self.path))

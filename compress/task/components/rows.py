@@ -1,4 +1,4 @@
-"""Rows of a file that a user brings: CSV, TSV, JSON lines or Parquet.
+"""Reads rows from a user's file: CSV, TSV, JSON lines or Parquet.
 
 What does not fit is refused in one line that names the file, the row or the column, what was got
 and what was expected. Rows are counted from 1, a header not among them.
@@ -42,7 +42,7 @@ BYTE_ORDER_MARKS = {
 
 @dataclass(frozen=True)
 class Request:
-    """What to read, and how.
+    """A file, the wanted columns, and the read options.
 
     Attributes:
         columns: the wanted ones.
@@ -57,13 +57,13 @@ class Request:
 
     @property
     def where(self) -> str:
-        """Names the file in errors."""
+        """The path of the file, for error messages."""
         return str(self.path)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What was read.
+    """The table that was read and a description of its format.
 
     Attributes:
         table: the wanted columns; its index counts the rows from 1. Fields are what the file has:
@@ -77,7 +77,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file.
+    """Readers of one file format.
 
     Attributes:
         names: the columns, found without reading all rows.
@@ -89,7 +89,7 @@ class Format:
 
 
 def check_columns(request: Request) -> None:
-    """Checks that a file is there and has the wanted columns, without reading all of it.
+    """Checks that a file exists and has the wanted columns, without reading all of it.
 
     Raises:
         UserError: it is not, or has not; says what there is.
@@ -129,7 +129,7 @@ def _format(request: Request) -> Format:
 
 
 def _encoding(request: Request, content: bytes) -> str:
-    """The one that was asked for, or what a byte order mark says, or UTF-8."""
+    """The configured encoding, or that of a byte order mark, or UTF-8."""
     if request.encoding != AUTO:
         return request.encoding
     marks = (name for mark, name in BYTE_ORDER_MARKS.items() if content.startswith(mark))
@@ -137,7 +137,7 @@ def _encoding(request: Request, content: bytes) -> str:
 
 
 def _beginning(request: Request, read: Callable[[TextIO], str]) -> str:
-    """What `read` takes of a file; a byte that does not fit is named when all of it is read."""
+    """Decodes the start of a file; invalid bytes are reported when all of it is read."""
     try:
         with request.path.open("rb") as file:
             encoding = _encoding(request, file.read(len(codecs.BOM_UTF32_LE)))
@@ -150,7 +150,7 @@ def _beginning(request: Request, read: Callable[[TextIO], str]) -> str:
 
 
 def _text(request: Request) -> tuple[str, str]:
-    """What is in a file, and its encoding."""
+    """The text of a file and its encoding."""
     content = read_bytes(request.path)
     encoding = _encoding(request, content)
     try:
@@ -167,7 +167,7 @@ def _text(request: Request) -> tuple[str, str]:
 
 
 def _delimiter(request: Request, text: str) -> str:
-    """The one that was asked for, or the one that gives a header with the wanted columns.
+    """The configured delimiter, or the one that gives a header with the wanted columns.
 
     Where none does, the one that gives most columns, for the error to come.
     """
@@ -194,7 +194,7 @@ def _read_delimited(request: Request) -> Rows:
 
 
 def _fields(where: str, text: str, delimiter: str) -> tuple[list[list[str]], bool]:
-    """The fields, and whether double quotes hold fields together there.
+    """The fields, and whether double quotes are quote characters.
 
     They do if all rows are then as long as the header. If rows are so either way, quotes are just
     characters where a field begins with one and does not end with one.
@@ -254,7 +254,7 @@ def _read_parquet(request: Request) -> Rows:
 
 
 def _numbered(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with its rows counted from 1."""
+    """The table with row numbers from 1."""
     return table.set_axis(range(1, len(table) + 1), axis=0)
 
 

@@ -1,4 +1,4 @@
-"""Splits and samples of rows, shared by every task: all draws hang on the task's seed alone."""
+"""Stratified splits and samples, shared by every task and determined by the task's seed alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LABEL = "label"
 
 @dataclass(frozen=True, kw_only=True)
 class SampledTask(Task, ABC):
-    """A task that can be cut down to a sample of its rows.
+    """A task that can be limited to a sample of its rows.
 
     Attributes:
         limit: the most rows of each split, a seeded stratified sample; null for all.
@@ -39,7 +39,7 @@ class SampledTask(Task, ABC):
 
     @abstractmethod
     def make_split(self, role: str, name: str, rows: pd.DataFrame) -> Split:
-        """Rows as a split.
+        """Builds a split from rows.
 
         Args:
             role: "train", "validation", "evaluation" or "calibration".
@@ -77,7 +77,7 @@ class SampledTask(Task, ABC):
 
 
 def check_held_out(task: Task, rows: str) -> None:
-    """Checks the fractions of the splits that are cut from train.
+    """Checks the fractions of the splits that are split off train.
 
     Args:
         task: has `validation_fraction` and `evaluation_fraction`.
@@ -95,7 +95,7 @@ def check_held_out(task: Task, rows: str) -> None:
 
 
 def check_reads(task: Task, model: PreTrainedModel, wanted: str) -> None:
-    """Checks that a model reads what the task has.
+    """Checks that a model takes the task's kind of input.
 
     Args:
         task: for the error.
@@ -117,7 +117,7 @@ def check_reads(task: Task, model: PreTrainedModel, wanted: str) -> None:
 def stratified_sample(
     rows: pd.DataFrame, limit: int | None, seed: int, setting: str = "task.limit"
 ) -> pd.DataFrame:
-    """At most `limit` rows, each class in its share of the whole; all rows for None.
+    """A stratified sample of at most `limit` rows; all rows for None.
 
     Rows without classes are in the shares of their `strata`.
 
@@ -146,7 +146,7 @@ def stratified_sample(
 def split_off(
     rows: pd.DataFrame, size: int | float, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Cuts a stratified part of `size` (a count, or a fraction) off; returns (rest, part).
+    """Splits off a stratified part of `size` (a count or a fraction); returns (rest, part).
 
     Raises:
         UserError: there are too few rows, of all or of one class, to have some in both.
@@ -171,7 +171,7 @@ def hold_out(
     class_names: Sequence[str],
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Cuts splits off, one after the other, each with the classes' shares kept; see `strata`.
+    """Splits off stratified parts, one after the other; see `strata`.
 
     Args:
         where: names the rows in errors.
@@ -200,7 +200,7 @@ def hold_out(
 
 
 def _check_counts(words: str, rows: pd.DataFrame, size: int, class_names: Sequence[str]) -> None:
-    """Refuses rows that cannot be cut with each class on both sides.
+    """Rejects rows that cannot be split with each class on both sides.
 
     Raises:
         UserError: they are such.

@@ -1,4 +1,4 @@
-"""Groups of rows that a split shares out evenly, whatever their labels are."""
+"""Strata for stratified splits, for labels of any kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Groups: TypeAlias = Int[np.ndarray, " rows"]
 
 
 def strata(labels: pd.Series, least: int) -> Groups:
-    """The group of each row, from 0.
+    """The stratum of each row, from 0.
 
     Classes are groups as they are, however small. Numbers are grouped by size, into ten parts as
     large as each other, or into fewer; of equal numbers, those that come first count as smaller.
@@ -54,6 +54,6 @@ def _by_labels(rows: Sequence[tuple[int, ...]], least: int) -> Groups:
 
 
 def _rarest(row: tuple[int, ...], held: Groups) -> int:
-    """Of the labels that a row has, the one that fewest rows have; -1 for a row without any."""
+    """The rarest label of each row; -1 for a row without labels."""
     having = [label for label, has in enumerate(row) if has]
     return min(having, key=lambda label: held[label], default=-1)

@@ -1,4 +1,4 @@
-"""Labelled texts, or pairs of them: their encoding, shared by every task on texts."""
+"""Labeled texts or text pairs: their encoding, shared by every text task."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TEXT, SECOND = "text", "second"
 
 
 class TextSplit(Split):
-    """Rows of one text, or of a pair of texts, and what is right of each.
+    """Labeled rows of one text or a text pair.
 
     Attributes:
         columns: the texts of all rows; where these are pairs, the first ones and the second ones.
@@ -55,20 +55,20 @@ class TextSplit(Split):
 
     @property
     def labels(self) -> Shaped[Tensor, "rows ..."]:
-        """What is right of each row: such as a class index."""
+        """The label of each row, such as a class index."""
         return self._labels
 
     def extended(
         self, name: str, columns: Sequence[Sequence[str]], labels: Shaped[Tensor, "more ..."]
     ) -> TextSplit:
-        """These rows and then more, as `columns` has them, cut to the same length."""
+        """This split with additional rows, given as in `columns`, truncated to the same length."""
         rows: dict[str, Any] = {LABEL: [*self._labels.tolist(), *labels.tolist()]}
         for column, old, new in zip((TEXT, SECOND), self.columns, columns, strict=False):
             rows[column] = [*old, *new]
         return TextSplit(name, pd.DataFrame(rows), self._max_length)
 
     def encode(self, tokenizer: Processor) -> Dataset:
-        """Token ids and what else the model takes, unpadded, with `length` in tokens."""
+        """Token ids and other model inputs, unpadded, with `length` in tokens."""
         from datasets import Dataset
 
         encoded = dict(tokenizer(*self.columns, truncation=True, max_length=self._max_length))
@@ -76,11 +76,11 @@ class TextSplit(Split):
         return Dataset.from_dict(encoded)
 
     def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """One batch, padded to its longest row."""
+        """Pads rows to the longest and stacks them into one batch."""
         return dict(tokenizer.pad(list(rows), return_tensors="pt"))
 
     def truncated(self, tokenizer: Processor) -> float:
-        """The share of rows that have more tokens than the model is shown."""
+        """The share of rows that are truncated."""
         whole = tokenizer(*self.columns, truncation=False, verbose=False)["input_ids"]
         return sum(len(ids) > self._max_length for ids in whole) / len(whole)
 
@@ -97,7 +97,7 @@ class TextTask(SampledTask, ABC):
 
     @final
     def check_model(self, model: PreTrainedModel) -> None:
-        """Refuses a model that reads no texts, or none as long as `max_length`.
+        """Rejects a model that does not read text, or not `max_length` tokens.
 
         Raises:
             ConfigError: that is the case.
@@ -112,22 +112,22 @@ class TextTask(SampledTask, ABC):
 
     @final
     def make_split(self, role: str, name: str, rows: pd.DataFrame) -> TextSplit:
-        """Rows with the columns `text`, `second` if they are pairs, and `label`."""
+        """A split of rows with the columns `text`, `second` for pairs, and `label`."""
         return TextSplit(name, rows, self.max_length)
 
 
 def drop_duplicate_texts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Keeps the first of equal texts, so that none can stand in two splits."""
+    """Keeps the first of equal texts, so that no text is in two splits."""
     return rows.drop_duplicates(TEXT, ignore_index=True)
 
 
 def text_columns(rows: pd.DataFrame) -> list[str]:
-    """The columns that hold texts: one, or two where the rows are pairs."""
+    """The text columns: one, or two for text pairs."""
     return [column for column in (TEXT, SECOND) if column in rows]
 
 
 def check_texts(where: str, rows: pd.DataFrame) -> None:
-    """Checks that every row has its texts.
+    """Checks that no text is empty.
 
     Raises:
         UserError: a row has not; says which.

@@ -1,4 +1,4 @@
-"""What each class or label weighs in the loss against labels, as a user says it."""
+"""Weights of classes or labels in the hard-label loss, as configured."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from compress.config.errors import ConfigError, UserError
 from compress.task.components.delimited import listed
 
 BALANCED = "balanced"
-LISTED = 12  # weights told in the record
+LISTED = 12  # weights listed in the record
 SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 Weights: TypeAlias = str | tuple[float, ...] | dict[str | int, float] | None
 
 
 def check_weights(where: str, weights: Weights) -> None:
-    """Checks what can be known of weights without the names of the classes.
+    """Checks weights as far as possible without the class names.
 
     Args:
         where: names the setting in errors.
@@ -34,13 +34,13 @@ def check_weights(where: str, weights: Weights) -> None:
         )
     for weight in _numbers(weights):
         if not SMALLEST <= weight <= LARGEST:
-            raise ConfigError(f"{where} must be > 0 and finite as float32 each, got {weight}")
+            raise ConfigError(f"{where} must each be > 0 and finite in float32, got {weight}")
 
 
 def class_weights(
     weights: Weights, names: Sequence[str], balanced: Sequence[float]
 ) -> tuple[float, ...] | None:
-    """A weight for each class or label, in their order; None for equal ones.
+    """Weights in the order of the classes or labels; None for equal weights.
 
     Args:
         weights: what was asked for.
@@ -64,14 +64,14 @@ def class_weights(
     given = {str(name): weight for name, weight in weights.items()}
     if set(given) != set(names):
         raise UserError(
-            f"task.class_weights is of {_listed(given)}; expected a number for each of "
+            f"task.class_weights names {_listed(given)}; expected a number for each of "
             f"{_listed(names)}"
         )
     return tuple(given[name] for name in names)
 
 
 def weights_words(weights: Weights, names: Sequence[str], found: Sequence[float] | None) -> str:
-    """The weights, for the record; "" for equal ones.
+    """Describes the weights for the record; "" for equal weights.
 
     Args:
         weights: what was asked for.

@@ -1,4 +1,4 @@
-"""A text as windows of tokens, all equally long: the rows of a language model.
+"""A text as token windows of equal length: the rows of a language modeling task.
 
 As in the reference implementations of SparseGPT (arXiv:2301.00774) and Wanda (arXiv:2306.11695),
 the whole text becomes tokens once, with the special tokens that the tokenizer puts around a text
@@ -36,7 +36,7 @@ BATCH_TOKENS = 2048  # scored at once: with 50,000 tokens to choose from their l
 
 @dataclass(frozen=True)
 class Cutting:
-    """How windows are cut.
+    """Settings of the windows.
 
     Attributes:
         context: tokens of a window; null for as many as the teacher has positions, up to `LONGEST`.
@@ -63,7 +63,7 @@ class Cutting:
         return self.context or min(LONGEST, positions or LONGEST)
 
     def starts(self, tokens: int, context: int) -> Int[np.ndarray, " rows"]:
-        """Where windows of a text of so many tokens begin."""
+        """Start offsets of the windows in a text of so many tokens."""
         random = np.random.default_rng(self.seed)
         last = tokens - context
         if last < 0:
@@ -77,14 +77,14 @@ class Cutting:
 
 
 class TextWindows(Split):
-    """Windows of one text.
+    """Windows of one text, before tokenization.
 
     Attributes:
         columns: the text, as other splits of texts have theirs.
     """
 
     def __init__(self, words: str, text: str, cutting: Cutting) -> None:
-        """Notes what is to be cut.
+        """Stores the text and the window settings.
 
         Args:
             words: which text it is.
@@ -99,7 +99,7 @@ class TextWindows(Split):
         self.digest = hashlib.sha256(content).hexdigest()[:16]
 
     def cut(self, model: CompressedModel, store: TensorStore | None = None) -> CutWindows:
-        """The windows, in the teacher's tokens; these are made when they are first asked for.
+        """The windows in the teacher's tokens, tokenized at first use.
 
         Raises:
             UserError: the stride is longer than a window.
@@ -111,7 +111,7 @@ class TextWindows(Split):
         return CutWindows(self, self._cutting, context, model.tokenizer, store)
 
     def tokens(self, tokenizer: Processor, store: TensorStore | None) -> dict[str, Tensor]:
-        """`ids`, and at which byte of the text each token `ends`."""
+        """Token `ids`, and the byte offset at which each token `ends`."""
         if store is None:
             return read_tokens(tokenizer, self._text)
         key = {"text": self._text_digest, "tokenizer": tokenizer_digest(tokenizer)}
@@ -119,21 +119,21 @@ class TextWindows(Split):
 
     @property
     def labels(self) -> Tensor:
-        """There are none yet."""
+        """Not available before tokenization."""
         raise AssertionError("how many rows there are is known once they are cut")
 
     def encode(self, tokenizer: Processor) -> Dataset:
-        """There are no rows yet."""
+        """Not available before tokenization."""
         raise AssertionError("rows are encoded once they are cut")
 
     def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """One batch; no window is padded."""
+        """Stacks windows into one batch, without padding."""
         names = rows[0].keys()
         return {name: torch.tensor([row[name] for row in rows]) for name in names}
 
 
 class CutWindows(Split):
-    """Windows of one text in the tokens of one tokenizer.
+    """Tokenized windows of one text.
 
     Attributes:
         columns: the text.
@@ -147,21 +147,21 @@ class CutWindows(Split):
         tokenizer: Processor,
         store: TensorStore | None,
     ) -> None:
-        """Notes what is to be cut, and by whose tokens."""
+        """Stores the text, the window settings and the tokenizer."""
         self.digest, self.columns = text.digest, text.columns
         self._text, self._cutting, self._context = text, cutting, context
         self._tokenizer, self._store = tokenizer, store
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """How many windows of what."""
+        """Number of windows and description of the text."""
         stride = self._cutting.stride or self._context
         how = "drawn at random" if self._cutting.draws else f"stride {stride}"
         return f"{len(self)} windows of {self._context} tokens ({how}) of {self._text.name}"
 
     @cached_property
     def _rows(self) -> tuple[Int[Tensor, "rows L"], Int[Tensor, " rows"]]:
-        """Tokens, and the bytes that those which count stand for."""
+        """Token ids, and the number of bytes of each window's scored tokens."""
         tokens = self._text.tokens(self._tokenizer, self._store)
         ids, ends = tokens["ids"], tokens["ends"]
         starts = torch.from_numpy(self._cutting.starts(len(ids), self._context))
@@ -178,7 +178,7 @@ class CutWindows(Split):
 
     @property
     def labels(self) -> Int[Tensor, " rows"]:
-        """Bytes of the text that each window's scored tokens stand for."""
+        """Number of bytes of each window's scored tokens."""
         return self._rows[1]
 
     @cached_property
@@ -206,16 +206,16 @@ class CutWindows(Split):
         return self._encoded
 
     def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """One batch; no window is padded."""
+        """Stacks windows into one batch, without padding."""
         return self._text.collate(tokenizer, rows)
 
     def fitting_batch(self, asked: int) -> int:
-        """At most `BATCH_TOKENS` tokens, but one window in any case."""
+        """Limits a batch to `BATCH_TOKENS` tokens, but at least one window."""
         return max(1, min(asked, BATCH_TOKENS // self._context))
 
 
 def read_tokens(tokenizer: Processor, text: str) -> dict[str, Tensor]:
-    """A whole text's tokens: `ids`, and at which byte of its UTF-8 each of them `ends`.
+    """Tokenizes a text: `ids`, and the UTF-8 byte offset at which each token `ends`.
 
     Raises:
         UserError: the tokenizer does not tell where its tokens end.
@@ -233,14 +233,14 @@ def read_tokens(tokenizer: Processor, text: str) -> dict[str, Tensor]:
 
 
 def byte_offsets(text: str) -> Int[np.ndarray, " characters+1"]:
-    """For each number of characters, how many bytes of UTF-8 they take."""
+    """UTF-8 length in bytes of each prefix of a text."""
     points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
     sizes = 1 + sum((points >= first).astype(np.int64) for first in (0x80, 0x800, 0x10000))
     return np.concatenate([[0], np.cumsum(sizes)])
 
 
 def tokenizer_digest(tokenizer: Processor) -> str:
-    """Identifies what a fast tokenizer makes of a text."""
+    """Digest of all that determines a fast tokenizer's output."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     # What it was last called with.
     state.pop("truncation"), state.pop("padding")
