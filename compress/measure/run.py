@@ -214,7 +214,7 @@ def _kept_zipped_bytes(subject: LoadedModel, store: TensorStore) -> int:
     files = model_files(subject.folder)
     made = store.tensors(
         "zipped_bytes",
-        {"model": loaded.digest},
+        {"model": subject.digest},
         lambda: {"bytes": torch.tensor(zipped_bytes(files))},
     )
     return int(made["bytes"])
