@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from compress.interfaces import InferenceModel
-    from compress.records.schema import RunRecord
+    from compress.records.schema import FinishedRun
 
 __all__ = ["load", "results", "run", "sweep"]
 
 # Imported in the functions, so that `import compress` does not cost a torch import.
 
 
-def run(overrides: Sequence[str] = ()) -> RunRecord:
+def run(overrides: Sequence[str] = ()) -> FinishedRun:
     """Does one run, as `python run.py` does; its folder is below `outputs/runs` unless given.
 
     Args:
@@ -39,7 +39,9 @@ def run(overrides: Sequence[str] = ()) -> RunRecord:
     from compress.cli import call
     from compress.records.schema import FILE, read_record
 
-    return read_record(call("run", overrides) / FILE)
+    record = read_record(call("run", overrides) / FILE)
+    assert record.status == "ok", "call() raises the error of a run that failed"
+    return record
 
 
 def sweep(overrides: Sequence[str] = ()) -> Path:

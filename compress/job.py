@@ -25,7 +25,15 @@ from compress.config.ending import mistake, one_line
 from compress.config.errors import UserError
 from compress.core.monitor import UNWATCHED, Monitor, Rejected
 from compress.records.metrics import objective_values
-from compress.records.schema import FILE, SCHEMA, RunRecord, read_record, write_record
+from compress.records.schema import (
+    FILE,
+    FailedRun,
+    FinishedRun,
+    RunRecord,
+    RunStart,
+    read_record,
+    write_record,
+)
 from compress.records.words import summary_words
 from compress.store.folder_locks import check_cache, check_inputs, own_folder, shared_folder
 from compress.store.run_folder import holds_result
@@ -59,20 +67,20 @@ def run_job(cfg: DictConfig, monitor: Monitor = UNWATCHED) -> float | list[float
 
 
 def _run_in(folder: Path, cfg: DictConfig, monitor: Monitor) -> float | list[float]:
-    def work(record: RunRecord) -> RunRecord:
+    def work(start: RunStart) -> FinishedRun:
         # Imported here: torch and transformers take seconds, and --help needs neither.
         from compress.build import build_run
         from compress.experiment.definition import check_row
         from compress.measure.worker import PRELOADED
         from compress.pipeline import execute
 
-        check_row(record.config.get("experiment"), record.overrides)
+        check_row(start.config.get("experiment"), start.overrides)
         check_inputs(cfg, folder)
         with blame("cache"):
             check_cache(cfg, folder)
         run = build_run(cfg)
         start_server(PRELOADED)
-        known = replace(record, knobs=run.knobs())
+        known = replace(start, knobs=run.knobs())
         return execute(run, folder, shared_folder(folder), known, monitor)
 
     hydra = HydraConfig.get()
@@ -84,11 +92,11 @@ def _run_in(folder: Path, cfg: DictConfig, monitor: Monitor) -> float | list[flo
     # Whoever stopped the run does not want to wait for a server.
     ended = error is None or isinstance(error, Exception)
     reason = track(cfg, record, folder, shared_folder(folder)) if ended else None
-    if error is None:
+    if isinstance(record, FinishedRun):
         log.info("%s → %s", summary_words(record), folder)
         if record.folds is not None:
             log.info("%s", record.folds.words(tuple(cfg.objectives)))
-    else:
+    if error is not None:
         _report(error)
     if reason is not None and hydra.mode == RunMode.RUN:
         raise SystemExit(f"error: the run is whole, but not tracked: {reason}")
@@ -96,28 +104,26 @@ def _run_in(folder: Path, cfg: DictConfig, monitor: Monitor) -> float | list[flo
 
 
 def recorded(
-    record: RunRecord, folder: Path, work: Callable[[RunRecord], RunRecord]
+    start: RunStart, folder: Path, work: Callable[[RunStart], FinishedRun]
 ) -> tuple[RunRecord, BaseException | None]:
     """Does a run's work and writes its metrics.json, whatever becomes of it.
 
     Args:
-        record: what is known before; it counts as failed until the work has succeeded.
+        start: what is known before.
         folder: the run's own, which exists.
         work: returns the record with all figures.
 
     Returns:
         The record, and what went wrong.
     """
-    started, blank = time.perf_counter(), record
+    began = time.perf_counter()
+    record: RunRecord
     failure: BaseException | None = None
     try:
-        record = work(record)
-    except Rejected as error:
-        record, failure = replace(record, status="infeasible", error=str(error)), error
+        record = work(start)
     except BaseException as error:
-        record, failure = replace(record, error=one_line(error), blame=blamed(error)), error
-    seconds = time.perf_counter() - started
-    record = replace(record, seconds=seconds)
+        record, failure = _failed(start, error), error
+    record = replace(record, seconds=time.perf_counter() - began)
     # A run that was refused before it began has not cleared its folder: what an earlier one has
     # found is still there, and stays.
     if failure is not None and holds_result(folder):
@@ -126,10 +132,15 @@ def recorded(
         write_record(record, folder)
     except ValueError as error:
         # A figure is no number: a bug, and no reason to have no record at all.
-        record = replace(blank, seconds=seconds, error=one_line(error))
+        record, failure = _failed(replace(start, seconds=record.seconds), error), error
         write_record(record, folder)
-        failure = error
     return record, failure
+
+
+def _failed(start: RunStart, error: BaseException) -> FailedRun:
+    if isinstance(error, Rejected):
+        return FailedRun(**vars(start), status="infeasible", error=str(error))
+    return FailedRun(**vars(start), status="failed", error=one_line(error), blame=blamed(error))
 
 
 def track(cfg: DictConfig, record: RunRecord, folder: Path, shared: Path) -> str | None:
@@ -185,20 +196,16 @@ def track_sweep(cfg: DictConfig, shared: Path) -> list[str]:
 
 def blank_record(
     cfg: DictConfig, choices: Mapping[str, object], overrides: tuple[str, ...]
-) -> RunRecord:
-    """What is known of a run before it starts; it counts as failed until it has succeeded."""
+) -> RunStart:
+    """What is known of a run before it starts."""
     try:
         config = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException:
         config = OmegaConf.to_container(cfg)  # the run is about to be refused for it
     assert isinstance(config, dict)
     seed = config.get("seed")
-    return RunRecord(
-        schema=SCHEMA,
-        status="failed",
-        error=None,
+    return RunStart(
         started=now(),
-        seconds=0.0,
         seed=seed if type(seed) is int else None,
         # A top-level group has a bare name; "recovery@pruner.recovery" is part of a choice.
         choices={k: str(v) for k, v in choices.items() if not {"/", "@"} & set(k)},

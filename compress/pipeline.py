@@ -17,7 +17,7 @@ from compress.interfaces import TaskData
 from compress.measure.environment import environment
 from compress.measure.run import measure
 from compress.measure.stopwatch import Stopwatch
-from compress.records.schema import Data, RunRecord, write_record
+from compress.records.schema import Data, FinishedRun, RunStart, write_record
 from compress.stage.between import measure_between
 from compress.stage.forecast import forecast
 from compress.stage.run import Run
@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 
 def execute(
-    run: Run, folder: Path, shared: Path, record: RunRecord, monitor: Monitor = UNWATCHED
-) -> RunRecord:
+    run: Run, folder: Path, shared: Path, start: RunStart, monitor: Monitor = UNWATCHED
+) -> FinishedRun:
     """Compresses and measures one model; its folder becomes `<folder>/model`.
 
     Where the task has folds there is a model for each of them, in `<folder>/fold-1/model` and so
@@ -45,7 +45,7 @@ def execute(
         run: what to do.
         folder: the run's own folder, which exists. What an earlier run left there is deleted.
         shared: the folder of the sweep that the run belongs to; its own if to none.
-        record: what is known about the run before it starts.
+        start: what is known about the run before it starts.
         monitor: watches the run.
 
     Returns:
@@ -55,14 +55,14 @@ def execute(
     clear_run(folder)
     tasks = run.task.each_fold()
     if len(tasks) == 1:
-        return _execute_one(run, folder, shared, record, monitor)
+        return _execute_one(run, folder, shared, start, monitor)
     runs = [replace(run, task=task) for task in tasks]
-    return _execute_folds(runs, folder, shared, record, monitor)
+    return _execute_folds(runs, folder, shared, start, monitor)
 
 
 def _execute_folds(
-    runs: Sequence[Run], folder: Path, shared: Path, record: RunRecord, monitor: Monitor
-) -> RunRecord:
+    runs: Sequence[Run], folder: Path, shared: Path, start: RunStart, monitor: Monitor
+) -> FinishedRun:
     """Compresses and measures the model of each fold; the record of them all."""
     found = {}
     folders = [make_fold(folder, number) for number in range(1, len(runs) + 1)]
@@ -70,25 +70,25 @@ def _execute_folds(
         log.info("fold %d of %d", number, len(runs))
         took = Stopwatch()
         with took:
-            each = _execute_one(run, own, shared, _fold_record(record, number), monitor)
+            each = _execute_one(run, own, shared, _fold_start(start, number), monitor)
         found[own.name] = replace(each, seconds=took.seconds)
         write_record(found[own.name], own)
-    return over_folds(record, found)
+    return over_folds(start, found)
 
 
-def _fold_record(record: RunRecord, number: int) -> RunRecord:
+def _fold_start(start: RunStart, number: int) -> RunStart:
     """What is known of one fold before it starts: its settings are those of that fold alone."""
-    task = {**record.settings("task"), "fold": number}
+    task = {**start.settings("task"), "fold": number}
     return replace(
-        record,
-        overrides=(*record.overrides, f"task.fold={number}"),
-        config={**record.config, "task": task},
+        start,
+        overrides=(*start.overrides, f"task.fold={number}"),
+        config={**start.config, "task": task},
     )
 
 
 def _execute_one(
-    run: Run, folder: Path, shared: Path, record: RunRecord, outer: Monitor
-) -> RunRecord:
+    run: Run, folder: Path, shared: Path, start: RunStart, outer: Monitor
+) -> FinishedRun:
     """Compresses and measures the model of a task that has no folds, or one of them."""
     measuring = Stopwatch()
     watching = run.tracker.watching(folder, outer)
@@ -99,7 +99,7 @@ def _execute_one(
         with blame("task"):
             data = run.task.load()
         with measuring:
-            record = replace(record, environment=environment(run.device))
+            surroundings = environment(run.device)
         model, ctx = compress(run, data.training, store, monitor)
         data = data.cut(ctx.teacher, store)
         exported = write(model, run.quantizer, ctx, folder / MODEL_FOLDER)
@@ -113,9 +113,9 @@ def _execute_one(
             )
             between = measure_between(run, ctx, data, store, baseline, shared)
             stage_metrics = tuple(between) if run.measure_stages else ()
-        record = replace(
-            record,
-            status="ok",
+        record = FinishedRun(
+            **vars(start),
+            environment=surroundings,
             model=MODEL_FOLDER,
             baseline_model=os.path.relpath(kept, folder),
             data=data_record(data, ctx.teacher.tokenizer),

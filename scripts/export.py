@@ -7,7 +7,7 @@ from pathlib import Path
 
 from compress.config.ending import Parser, one_line_ending
 from compress.config.errors import UserError
-from compress.records.schema import FILE, read_record
+from compress.records.schema import FILE, FinishedRun, read_record
 from compress.store.artifact import folder_bytes
 from compress.store.manifest import CARD, MANIFEST, read_manifest
 from compress.store.run_folder import empty_folder
@@ -20,10 +20,10 @@ def export(run: Path, target: Path) -> Path:
         UserError: the run has not succeeded, a file is damaged, or the target holds something.
     """
     record = read_record(run / FILE) if (run / FILE).is_file() else None
-    if record is not None and record.folds is not None:
+    if isinstance(record, FinishedRun) and record.folds is not None:
         named = ", ".join(record.folds.folders)
         raise UserError(f"{run} has a model for each fold; export one of its folders {named}")
-    if record is None or record.model is None:
+    if not isinstance(record, FinishedRun) or record.model is None:
         raise UserError(f"{run} is no run that succeeded; expected {FILE} and a model in it")
     source = run / record.model
     if target.resolve().is_relative_to(source.resolve()):

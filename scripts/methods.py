@@ -18,7 +18,7 @@ from compress.config.ending import Parser, one_line_ending
 from compress.pruner.components.base import PEAK_MEMORY
 from compress.records.collect import collect
 from compress.records.recipe import recipe
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 from compress.records.words import speedup_words
 from compress.report.written import check_page
 from compress.store.run_folder import new_folder
@@ -161,7 +161,7 @@ def _page(runs: Path, methods: Sequence[Method]) -> Iterator[str]:
         yield "```"
 
 
-def _setting(record: RunRecord) -> Iterator[str]:
+def _setting(record: FinishedRun) -> Iterator[str]:
     """Task, teacher and machine, as all runs share them."""
     env, baseline = record.environment, record.baseline
     assert env is not None
@@ -178,9 +178,9 @@ def _setting(record: RunRecord) -> Iterator[str]:
     yield "tensor by tensor with the copy that is pruned, as a multiple of the teacher's weights."
 
 
-def _table(records: Sequence[RunRecord]) -> Iterator[str]:
+def _table(records: Sequence[FinishedRun]) -> Iterator[str]:
     """One line a recipe, one-shot and recovered accuracies side by side."""
-    pairs: dict[str, dict[bool, RunRecord]] = {}
+    pairs: dict[str, dict[bool, FinishedRun]] = {}
     for record in records:
         recovered = record.config["pruner"].get("recovery", {}).get("epochs", 0) > 0
         name = recipe(record).replace(" epochs=0", "").replace(" epochs=1", "")
@@ -207,14 +207,13 @@ def _table(records: Sequence[RunRecord]) -> Iterator[str]:
         yield f"| {' | '.join(line[i] for i in filled)} |"
 
 
-def _accuracy(record: RunRecord | None) -> str:
+def _accuracy(record: FinishedRun | None) -> str:
     return f"{record.metrics.score.value:.3f}" if record and record.metrics else ""
 
 
-def _peak(record: RunRecord) -> str:
+def _peak(record: FinishedRun) -> str:
     """The largest peak of the pruners, over the bytes of the teacher's weights."""
     peaks = [step["notes"].get(PEAK_MEMORY, 0) for step in record.history]
-    assert record.baseline is not None
     return f"{max(peaks) / (4 * record.baseline.parameters):.2f}" if max(peaks) else ""
 
 

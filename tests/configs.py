@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from compress.config.construct import construct
 from compress.config.settings import Settings
-from compress.records.schema import SCHEMA, RunRecord
+from compress.records.schema import RunStart
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -53,15 +53,11 @@ def _of_files(overrides: tuple[str, ...]) -> DictConfig:
         return compose("config", list(overrides))
 
 
-def blank_record(cfg: DictConfig | None = None) -> RunRecord:
-    """A record of a run that has not begun."""
+def blank_record(cfg: DictConfig | None = None) -> RunStart:
+    """What is known of a run that has not begun."""
     groups = cfg or {}
-    return RunRecord(
-        schema=SCHEMA,
-        status="failed",
-        error=None,
+    return RunStart(
         started="2026-01-01T00:00:00+00:00",
-        seconds=0.0,
         seed=0,
         choices={str(name): "tiny" for name in groups},
         overrides=(),

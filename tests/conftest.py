@@ -24,7 +24,7 @@ from compress.measure.worker import PRELOADED
 from compress.pipeline import execute
 from compress.problem.classification import Classification
 from compress.pruner.none import NoPruner
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 from compress.runtime.torch import TorchRuntime
 from compress.store.cache import StageStore
 from compress.system.processes import start_server
@@ -68,7 +68,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-Runs = Callable[..., RunRecord]
+Runs = Callable[..., FinishedRun]
 
 
 class StillPair:
@@ -94,7 +94,7 @@ class StillPair:
 def run_apart(tmp_path: Path, cache_dir: Path) -> Runs:
     """Executes tiny configs, sharing one stage cache, and really times their models."""
 
-    def run(*overrides: str, folder: Path | None = None, cache: Path = cache_dir) -> RunRecord:
+    def run(*overrides: str, folder: Path | None = None, cache: Path = cache_dir) -> FinishedRun:
         cfg = compose_config(*TINY, f"cache.dir={cache}", *overrides)
         folder = folder or tmp_path / f"run{len(list(tmp_path.iterdir()))}"
         folder.mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.records.schema import FILE, LayerWeights, RunRecord, write_record
-from tests.records.test_schema import FAILED, make_record
+from tests.records.test_schema import make_failed, make_record
 from tests.report.records import curve, trained, with_interim, with_layers, with_quantiles
 
 Damage = Callable[[Path], None]
@@ -24,8 +24,6 @@ GONE = object()
 def whole_record() -> RunRecord:
     """A run that succeeded, with everything that a record can have."""
     record = with_quantiles(with_layers(with_interim(make_record(), "student"), LAYERS), 5.0)
-    assert record.metrics is not None
-    assert record.baseline is not None
     validation = replace(record.metrics.score, split="validation")
     return replace(
         record,
@@ -235,7 +233,7 @@ def put_good(root: Path) -> None:
     for name, record in (
         ("0", whole_record()),
         ("1", make_record(0.8)),
-        ("2", make_record(**FAILED)),
+        ("2", make_failed()),
     ):
         (root / name).mkdir()
         write_record(record, root / name)

@@ -47,8 +47,6 @@ def test_a_record_has_all_its_figures(run_apart: Runs, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     record = run_apart("pruner=wanda", "quantizer=int8_dynamic", folder=folder)
     assert record.status == "ok"
-    assert record.metrics is not None
-    assert record.baseline is not None
     assert record.metrics.sparsity >= 0.5
     assert record.baseline.sparsity == 0.0
     assert record.metrics.parameters == record.baseline.parameters
@@ -58,7 +56,6 @@ def test_a_record_has_all_its_figures(run_apart: Runs, tmp_path: Path) -> None:
     assert record.metrics.size_bytes == sum(path.stat().st_size for path in needed)
     assert record.metrics.size_bytes < record.baseline.size_bytes
     assert record.metrics.score.samples == 64
-    assert record.data is not None
     assert record.data.truncated is not None
     assert 0 <= record.data.truncated < 0.5
     assert [(s.batch, s.length) for s in record.speedup] == [(1, 8), (4, 16)]
@@ -93,10 +90,8 @@ def test_a_run_on_images_has_its_figures(run_config: Runs, tmp_path: Path) -> No
         folder=tmp_path / "run",
     )
     assert record.status == "ok"
-    assert record.metrics is not None
     assert record.metrics.score.value <= record.metrics.score.others["top5"] <= 1
     assert record.metrics.latency[0].tokens_per_second is None
-    assert record.data is not None
     assert record.data.truncated is None
     assert load(tmp_path / "run" / "model").tokenizer.size["height"] == 8  # type: ignore[union-attr]
 
@@ -124,8 +119,6 @@ def test_an_artifact_can_be_the_next_teacher(run_config: Runs, tmp_path: Path) -
     first = run_config("pruner=wanda", "pruner.sparsity=0.25", folder=folder)
     model = ("teacher=local", f"teacher.path={folder / 'model'}", "teacher.finetune.epochs=0")
     second = run_config("quantizer=int8_dynamic", *model)
-    assert first.metrics is not None
-    assert second.baseline is not None
     assert second.baseline.score == first.metrics.score
     assert second.baseline.sparsity == first.metrics.sparsity
 
@@ -165,8 +158,6 @@ def test_all_that_a_run_writes_follows_the_umask(
 
 def test_the_seed_matters(run_config: Runs) -> None:
     first, other = (run_config("student=layers", f"seed={seed}") for seed in (0, 1))
-    assert first.metrics is not None
-    assert other.metrics is not None
     assert first.metrics != other.metrics
 
 

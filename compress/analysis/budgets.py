@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from compress.records.schema import ModelMetrics, RunRecord, Score
+from compress.records.schema import FinishedRun, ModelMetrics, Score
 from compress.records.score_words import at_most_words
 from compress.records.scores import SCORES
-from compress.records.words import SIGNIFICANT, measured
+from compress.records.words import SIGNIFICANT
 
 Split: TypeAlias = Literal["validation", "evaluation"]
 
@@ -116,7 +116,7 @@ def titles(found: Sequence[Winner]) -> dict[str, list[str]]:
     }
 
 
-def candidate(name: str, record: RunRecord, split: Split, latency_ms: float) -> Candidate:
+def candidate(name: str, record: FinishedRun, split: Split, latency_ms: float) -> Candidate:
     """A run as a candidate.
 
     Args:
@@ -127,7 +127,7 @@ def candidate(name: str, record: RunRecord, split: Split, latency_ms: float) -> 
         latency_ms: one that compares between the candidates. Milliseconds of different runs differ
             with whatever else the machine did, ratios to the baseline of the same run do not.
     """
-    ours, theirs = measured(record)
+    ours, theirs = record.metrics, record.baseline
     found = record.comparison if split == "evaluation" else record.validation_comparison
     return Candidate(
         name=name,

@@ -25,7 +25,7 @@ from compress.analysis.goals import baseline_of
 from compress.analysis.intervals import mcnemar_p_value
 from compress.records.folds import Folds, Spread, spread
 from compress.records.metrics import METRICS
-from compress.records.schema import Comparison, Data, RunRecord
+from compress.records.schema import Comparison, Data, FinishedRun, RunStart
 
 # Of a record; what else there is in one belongs to a single model.
 AVERAGED = (
@@ -38,13 +38,13 @@ SUMMED = ("samples", "lost", "won")  # what each fold saw for itself
 LOW, HIGH = "low", "high"
 
 
-def over_folds(record: RunRecord, by_folder: Mapping[str, RunRecord]) -> RunRecord:
+def over_folds(start: RunStart, by_folder: Mapping[str, FinishedRun]) -> FinishedRun:
     """The whole run's record.
 
     It has no model and no history: each fold's record has its own.
 
     Args:
-        record: what is known of the run without its folds.
+        start: what is known of the run without its folds.
         by_folder: the record of each fold by its folder, relative to the run's; two at least, and
             the status of all is ok.
     """
@@ -56,10 +56,9 @@ def over_folds(record: RunRecord, by_folder: Mapping[str, RunRecord]) -> RunReco
         for stage in fold.stages
     ]
     baselines = [baseline_of(fold) for fold in folds]
-    return replace(
-        record,
-        status="ok",
-        data=_data([fold.data for fold in folds if fold.data is not None]),
+    return FinishedRun(
+        **vars(start),
+        data=_data([fold.data for fold in folds]),
         stages=tuple(steps),
         measuring_seconds=sum(fold.measuring_seconds or 0.0 for fold in folds),
         folds=Folds(tuple(by_folder), _spreads(folds), _spreads(baselines)),
@@ -166,7 +165,7 @@ def _data(folds: Sequence[Data]) -> Data:
     )
 
 
-def _spreads(records: Sequence[RunRecord]) -> dict[str, Spread]:
+def _spreads(records: Sequence[FinishedRun]) -> dict[str, Spread]:
     """Every figure that all of the records have."""
     found = {
         name: [float(metric.read(record)) for record in records] for name, metric in METRICS.items()

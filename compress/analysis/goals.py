@@ -14,7 +14,7 @@ from compress.analysis.budgets import Split, score_on
 from compress.analysis.pareto import hypervolume, pareto_front
 from compress.config.errors import ConfigError
 from compress.records.metrics import METRICS, settled
-from compress.records.schema import Comparison, RunRecord
+from compress.records.schema import Comparison, FinishedRun
 from compress.records.scores import SCORES, ScoreKind
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
@@ -30,6 +30,9 @@ BOUND = re.compile(
     rf"|(?:(?P<factor>{NUMBER})\s*\*\s*)?baseline(?:\s*(?P<way>[-+])\s*(?P<offset>{NUMBER}))?"
     rf")\s*"
 )
+
+# Of records whose models were not compared on the validation rows.
+NOT_COMPARED = Comparison(None, None, None, math.nan)
 
 
 @dataclass(frozen=True)
@@ -84,12 +87,12 @@ class Goals:
     constraints: tuple[Constraint, ...]
     split: Split
 
-    def values(self, record: RunRecord) -> list[float]:
+    def values(self, record: FinishedRun) -> list[float]:
         """The objectives of a run that succeeded, in order; NaN where one was not measured."""
         seen = self.judged(record)
         return [float(METRICS[name].read(seen)) for name in self.objectives]
 
-    def excesses(self, record: RunRecord) -> dict[str, float]:
+    def excesses(self, record: FinishedRun) -> dict[str, float]:
         """By constraint, how far the run is beyond it; at most 0 where it is not."""
         ours, theirs = self.judged(record), self.judged(baseline_of(record))
         return {
@@ -99,25 +102,26 @@ class Goals:
             for each in self.constraints
         }
 
-    def baseline(self, record: RunRecord) -> dict[str, float]:
+    def baseline(self, record: FinishedRun) -> dict[str, float]:
         """The baseline's figures of all metrics that bounds refer to."""
         theirs = self.judged(baseline_of(record))
         return {each.metric: METRICS[each.metric].read(theirs) for each in self.constraints}
 
-    def judged(self, record: RunRecord) -> RunRecord:
+    def judged(self, record: FinishedRun) -> FinishedRun:
         """The record as the search looks at it: the scores of its split, and times that count."""
         record = settled(record)
         if self.split == "evaluation":
             return record
         # What compares predictions, such as `agreement`, is of these rows as well.
-        changed: dict[str, Any] = {"comparison": record.validation_comparison}
-        for part in ("metrics", "baseline"):
-            metrics = getattr(record, part)
-            assert metrics is not None, "only runs that succeeded are judged"
-            changed[part] = replace(metrics, score=score_on(metrics, self.split))
-        return replace(record, **changed)
+        ours, theirs = record.metrics, record.baseline
+        return replace(
+            record,
+            comparison=record.validation_comparison or NOT_COMPARED,
+            metrics=replace(ours, score=score_on(ours, self.split)),
+            baseline=replace(theirs, score=score_on(theirs, self.split)),
+        )
 
-    def front(self, records: Sequence[RunRecord]) -> list[bool]:
+    def front(self, records: Sequence[FinishedRun]) -> list[bool]:
         """For each run, whether no other one is better in every objective."""
         if not records:
             return []
@@ -125,7 +129,7 @@ class Goals:
         points = np.array([self.values(record) for record in records])
         return [bool(each) for each in pareto_front(points, better)]
 
-    def volume(self, records: Sequence[RunRecord]) -> float:
+    def volume(self, records: Sequence[FinishedRun]) -> float:
         """The hypervolume of the runs, each objective as a share of the baseline's figure.
 
         What should be low counts as the share saved (1 − value / baseline), a ratio that should be
@@ -137,10 +141,9 @@ class Goals:
         shares = [self.shares(record) for record in records]
         return hypervolume(np.array(shares).reshape(len(records), len(self.objectives)))
 
-    def shares(self, record: RunRecord) -> list[float]:
+    def shares(self, record: FinishedRun) -> list[float]:
         """A run's objectives as `volume` takes them: none negative, higher is better."""
         seen, baseline = self.judged(record), self.judged(baseline_of(record))
-        assert seen.metrics is not None, "only runs that succeeded are judged"
         metric = seen.metrics.score.metric
         found = []
         for objective, direction in self.objectives.items():
@@ -161,23 +164,21 @@ class Goals:
         }
 
 
-def baseline_of(record: RunRecord) -> RunRecord:
+def baseline_of(record: FinishedRun) -> FinishedRun:
     """A record in which the baseline has the candidate's place: its own figures and no gain."""
-    assert record.baseline is not None
+    on_validation = record.validation_comparison
     even = tuple(replace(each, ratio=1.0, low=1.0, high=1.0) for each in record.speedup)
     return replace(
         record,
         metrics=record.baseline,
         speedup=even,
         comparison=_with_itself(record.comparison),
-        validation_comparison=_with_itself(record.validation_comparison),
+        validation_comparison=on_validation and _with_itself(on_validation),
     )
 
 
-def _with_itself(found: Comparison | None) -> Comparison | None:
-    """What a comparison says of a model and itself; of what it says nothing, it still does not."""
-    if found is None:
-        return None
+def _with_itself(found: Comparison) -> Comparison:
+    """The comparison of a model with itself; figures that are null stay null."""
     return replace(
         found,
         agreement=None if found.agreement is None else 1.0,

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from compress.analysis.goals import Constraint, baseline_of, parse_bound
 from compress.config.errors import ConfigError
 from compress.records.metrics import METRICS
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 
 KEYS = frozenset(
     ("name", "source", "metric", "row", "options", "rows", "cross", "published", "goals")
@@ -169,7 +169,7 @@ def selected(experiment: Experiment, names: Iterable[str] | None) -> list[str]:
     return [name for name in experiment.rows if name in wanted]
 
 
-def figure(record: RunRecord, name: str) -> float:
+def figure(record: FinishedRun, name: str) -> float:
     """A figure of a run that bears some; NaN if this one was not measured."""
     if name != SAVED:
         return float(METRICS[name].read(record))

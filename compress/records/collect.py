@@ -9,7 +9,7 @@ from pathlib import Path
 
 from compress.config.errors import UserError
 from compress.records.folds import FOLD_NAME
-from compress.records.schema import FILE, RunRecord, read_record
+from compress.records.schema import FILE, FailedRun, FinishedRun, RunRecord, read_record
 
 # Where scripts/rebench.py puts new records of a sweep's models. They are a sweep of their own, and
 # count only where their folder, or one inside it, is asked for.
@@ -32,18 +32,18 @@ class Collection:
     unfinished: tuple[Path, ...]
 
     @property
-    def ok(self) -> list[tuple[Path, RunRecord]]:
-        """The runs that bear figures."""
+    def ok(self) -> list[tuple[Path, FinishedRun]]:
+        """The runs with figures."""
         return [(folder, record) for folder, record in self.runs if record.status == "ok"]
 
     @property
-    def infeasible(self) -> list[tuple[Path, RunRecord]]:
-        """The runs that a search did not finish because they would have broken a constraint."""
+    def infeasible(self) -> list[tuple[Path, FailedRun]]:
+        """The runs that a search stopped because they would have broken a constraint."""
         return [(folder, record) for folder, record in self.runs if record.status == "infeasible"]
 
     @property
-    def failed(self) -> list[tuple[Path, RunRecord]]:
-        """The runs that say why they have none."""
+    def failed(self) -> list[tuple[Path, FailedRun]]:
+        """The runs that ended with an error."""
         return [(folder, record) for folder, record in self.runs if record.status == "failed"]
 
 

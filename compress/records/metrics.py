@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from compress.config.errors import ConfigError
-from compress.records.schema import Generation, ModelMetrics, RunRecord
+from compress.records.schema import FinishedRun, Generation, ModelMetrics, RunRecord
 from compress.records.scores import SCORES
 
 
@@ -27,20 +27,12 @@ class Metric:
     unit: str
     better: Literal["higher", "lower"]
     meaning: str
-    read: Callable[[RunRecord], float]
+    read: Callable[[FinishedRun], float]
     foreseen: str | None = None
 
 
-def _model(read: Callable[[ModelMetrics], float]) -> Callable[[RunRecord], float]:
-    def of_run(record: RunRecord) -> float:
-        assert record.metrics is not None, "only records whose status is ok bear metrics"
-        return read(record.metrics)
-
-    return of_run
-
-
-def _agreement(record: RunRecord) -> float:
-    return _known(None if record.comparison is None else record.comparison.agreement)
+def _model(read: Callable[[ModelMetrics], float]) -> Callable[[FinishedRun], float]:
+    return lambda record: read(record.metrics)
 
 
 def _known(value: float | None) -> float:
@@ -48,12 +40,12 @@ def _known(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _score(name: str) -> Callable[[RunRecord], float]:
+def _score(name: str) -> Callable[[FinishedRun], float]:
     """A score that not every task has; NaN for the others."""
     return _model(lambda metrics: metrics.score.by_name().get(name, math.nan))
 
 
-def _generation(read: Callable[[Generation], float]) -> Callable[[RunRecord], float]:
+def _generation(read: Callable[[Generation], float]) -> Callable[[FinishedRun], float]:
     """A figure of what language models write; NaN for others."""
     return _model(lambda m: math.nan if m.generation is None else read(m.generation))
 
@@ -165,7 +157,7 @@ METRICS = {
             "share of the evaluation rows, or of their tokens, of which model and baseline say "
             "the same; empty where they say quantities"
         ),
-        _agreement,
+        lambda record: _known(record.comparison.agreement),
     ),
 }
 
@@ -218,7 +210,7 @@ def objective_values(record: RunRecord, names: tuple[str, ...]) -> list[float]:
     return [float(METRICS[name].read(seen)) for name in names]
 
 
-def settled(record: RunRecord) -> RunRecord:
+def settled(record: FinishedRun) -> FinishedRun:
     """The record with the baseline's times wherever no difference from them was measured.
 
     Who chooses a run by its times, or holds them against a bound, goes by these: a speed-up that

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from compress.config.legible import shortened, visible
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun, RunRecord
 
 STAGES = ("student", "pruner", "quantizer")
 NOTHING = "teacher as it is"
@@ -33,7 +33,7 @@ def recipe(record: RunRecord) -> str:
 
 def _runtime(record: RunRecord) -> str:
     """What ran the model; of a run that failed, what its device asked for: cpu_openvino."""
-    if record.metrics is not None:
+    if isinstance(record, FinishedRun):
         return record.metrics.runtime
     return record.choices.get("device", "").partition("_")[2] or "torch"
 

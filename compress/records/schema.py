@@ -1,4 +1,4 @@
-"""RunRecord ⇄ metrics.json: one schema for the writer and every reader.
+"""Record of a run ⇄ metrics.json: one schema for the writer and every reader.
 
 Units are in the names; fractions lie in [0, 1]; what could not be measured is null, never guessed.
 """
@@ -13,9 +13,9 @@ import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from compress.config.errors import UserError
 from compress.config.legible import LONGEST_ERROR, shortened
@@ -94,59 +94,86 @@ class Data:
     truncated: Share | None = None
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """Everything that one run says about itself.
+@dataclass(frozen=True, kw_only=True)
+class RunStart:
+    """What is known of a run before it starts.
 
     Attributes:
-        status: "ok"; or "failed", or "infeasible" where a search saw beforehand that the run would
-            break a constraint: then `error` says why and the figures are null.
-        choices: the option taken in each config group, such as {"pruner": "wanda"}.
+        started: time stamp in ISO 8601, with time zone.
+        seconds: duration of the run; 0 before it ends.
+        choices: the option of each config group, such as {"pruner": "wanda"}.
         overrides: what the command line or the sweeper set.
+        config: the whole composed config without the class paths, for which `choices` stand.
         knobs: by group, the settings of its choice that a recipe always names.
-        config: the whole config as it was composed, without the paths of its classes, for which
-            `choices` stand.
-        model: the run's own folder of the compressed model, relative to this file; null of folds.
-        baseline_model: the baseline's folder, likewise; runs of a sweep share one.
-        history: what each stage did to the model, see `interfaces.Step`.
-        stage_metrics: the model after each stage, where `measure_stages=true` asked for it.
-        measuring_seconds: what of `seconds` went into measuring; null if nothing was measured.
-        comparison: on the evaluation split; `validation_comparison` on validation rows.
-        folds: of a cross-validation, of which the figures are means, each with a model; else null.
-        blame: why a run failed, as far as it is known: each entry names config groups of which the
-            settings, or the files that they name, were reason enough together.
     """
 
-    schema: int
-    status: Literal["ok", "failed", "infeasible"]
-    error: ErrorText | None
+    schema: int = SCHEMA
     started: Name
-    seconds: Seconds
+    seconds: Seconds = 0.0
     seed: Count | None
     choices: dict[Name, Name]
     overrides: tuple[Text, ...]
     config: dict[str, Any]
+    knobs: dict[Name, tuple[Name, ...]] = field(default_factory=dict)
+
+    def settings(self, group: str) -> Mapping[str, Any]:
+        """The config of a group; empty if the group is absent or is not a mapping."""
+        found = self.config.get(group)
+        return found if isinstance(found, Mapping) else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedRun(RunStart):
+    """A run without figures.
+
+    Attributes:
+        status: "infeasible" where a search predicted that the run would break a constraint.
+        error: the reason.
+        blame: why the run failed, as far as it is known: each entry names config groups whose
+            settings, or the files that they name, were together sufficient to cause the error.
+    """
+
+    status: Literal["failed", "infeasible"]
+    error: ErrorText
+    blame: tuple[tuple[Name, ...], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun(RunStart):
+    """A run with figures.
+
+    Attributes:
+        error: always null.
+        model: folder of the compressed model, relative to this file; null for cross-validations,
+            and for models that were deleted.
+        baseline_model: folder of the baseline, relative to this file; runs of a sweep share one.
+        history: what each stage did to the model, see `interfaces.Step`.
+        stage_metrics: the model after each stage, where `measure_stages=true` asked for it.
+        measuring_seconds: the part of `seconds` that measuring took.
+        comparison: of predictions on the evaluation split.
+        validation_comparison: of predictions on the validation split.
+        folds: of a cross-validation, whose figures are means over models; else null.
+    """
+
+    status: Literal["ok"] = "ok"
+    error: None = None
+    environment: Environment
+    data: Data
+    metrics: ModelMetrics
+    baseline: ModelMetrics
+    speedup: tuple[Speedup, ...]
+    comparison: Comparison
+    validation_comparison: Comparison | None = None
     model: Text | None = None
-    environment: Environment | None = None
-    data: Data | None = None
-    metrics: ModelMetrics | None = None
-    baseline: ModelMetrics | None = None
-    speedup: tuple[Speedup, ...] = ()
-    comparison: Comparison | None = None
     baseline_model: Text | None = None
     stages: tuple[StageRecord, ...] = ()
     history: tuple[dict[str, Any], ...] = ()
     stage_metrics: tuple[StageMetrics, ...] = ()
     measuring_seconds: Seconds | None = None
-    validation_comparison: Comparison | None = None
     folds: Folds | None = None
-    blame: tuple[tuple[Name, ...], ...] = ()
-    knobs: dict[Name, tuple[Name, ...]] = field(default_factory=dict)
 
-    def settings(self, group: str) -> Mapping[str, Any]:
-        """What the config says of a group; empty of one that is not there, or is no group."""
-        found = self.config.get(group)
-        return found if isinstance(found, Mapping) else {}
+
+RunRecord: TypeAlias = Annotated[FinishedRun | FailedRun, Field(discriminator="status")]
 
 
 def write_record(record: RunRecord, folder: Path) -> Path:
@@ -159,7 +186,7 @@ def write_record(record: RunRecord, folder: Path) -> Path:
         ValueError: a figure is not finite.
     """
     path = folder / FILE
-    if record.error is not None:
+    if isinstance(record, FailedRun):
         record = replace(record, error=shortened(record.error, LONGEST_ERROR))
     raw = {**asdict(record), "config": _json_value(record.config)}
     text = json.dumps(raw, indent=1, allow_nan=False, ensure_ascii=False)
@@ -180,7 +207,7 @@ def _json_value(value: Any) -> Any:
 
 @functools.cache
 def record_schema() -> TypeAdapter[RunRecord]:
-    """Checks and builds records; kept, as making it takes far longer than using it."""
+    """Validator of records; cached, as building it takes far longer than using it."""
     return TypeAdapter(RunRecord)
 
 
@@ -244,12 +271,18 @@ def _parsed(content: str | bytes, raw: Any, where: str) -> RunRecord:
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing that does not fit: where it is, what is wrong, and what it is."""
+    """The first error: where it is, what is wrong, and the invalid value."""
     first = error.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
         return first["msg"]
-    place = ".".join(str(part) for part in first["loc"]) or "at all"
-    words = f"at {shortened(place, LONGEST_VALUE)}: {first['msg']}"
-    if isinstance(first["input"], str | int | float | None):
-        words += f", got {shortened(json.dumps(first['input']), LONGEST_VALUE)}"
-    return words
+    # The status selects the type of record, and leads the place of every other error.
+    place, value, message = ".".join(map(str, first["loc"][1:])), first["input"], first["msg"]
+    if first["type"] == "union_tag_invalid":
+        place, value = "status", first["ctx"]["tag"]
+        message = f"Input should be {first['ctx']['expected_tags']}"
+    elif first["type"] == "union_tag_not_found":
+        place, message = "status", "Field required"
+    text = f"at {shortened(place, LONGEST_VALUE)}: {message}"
+    if isinstance(value, str | int | float | None):
+        text += f", got {shortened(json.dumps(value), LONGEST_VALUE)}"
+    return text

@@ -7,10 +7,8 @@ from pathlib import Path
 
 from compress.records.schema import (
     Comparison,
-    Environment,
+    FinishedRun,
     Latency,
-    ModelMetrics,
-    RunRecord,
     Speedup,
 )
 from compress.records.score_words import difference_words, kind_of, value_words
@@ -24,7 +22,7 @@ LISTED = 12  # runs named in one sentence
 SAME_BYTES = 0.01  # config and names of modules differ by less
 
 
-def plain_words(record: RunRecord) -> list[str]:
+def plain_words(record: FinishedRun) -> list[str]:
     """Sentences on what a run's compression does not buy on its runtime; mostly none.
 
     Args:
@@ -67,9 +65,9 @@ def median_words(speed: Speedup, ours: Latency, theirs: Latency, digits: int) ->
     return f"{mark}{ours.median_ms:.{digits}f}"
 
 
-def summary_words(record: RunRecord) -> str:
+def summary_words(record: FinishedRun) -> str:
     """A run's score, size and speed in one line, beside its teacher's."""
-    ours, theirs = measured(record)
+    ours, theirs = record.metrics, record.baseline
     kind, speed = kind_of(ours.score), record.speedup[0]
     scores = [value_words(kind, each.score.value, 4) for each in (ours, theirs)]
     median = median_words(speed, ours.latency[0], theirs.latency[0], 2)
@@ -80,13 +78,11 @@ def summary_words(record: RunRecord) -> str:
     )
 
 
-def change_words(record: RunRecord) -> str:
+def change_words(record: FinishedRun) -> str:
     """How the score differs from the baseline's: "-0.0340 (p < 0.001)", "no significant change"."""
-    ours, theirs = measured(record)
+    ours, theirs = record.metrics, record.baseline
     change = difference_words(kind_of(ours.score), ours.score.quality - theirs.score.quality)
     found = record.comparison
-    if found is None:
-        return change
     if not significant(found):
         return f"{change}, no significant change ({p_words(found)})"
     return f"{change} ({p_words(found)})"
@@ -108,9 +104,9 @@ def shape_words(timed: Latency) -> str:
     return shape if timed.tokens_per_second is None else f"{shape} tokens"
 
 
-def saved_words(record: RunRecord) -> str:
+def saved_words(record: FinishedRun) -> str:
     """Bytes saved over the baseline as a share: "35 %", "-1 %" if it takes more."""
-    ours, theirs = measured(record)
+    ours, theirs = record.metrics, record.baseline
     return f"{round(100 * (1 - ours.size_bytes / theirs.size_bytes))} %"
 
 
@@ -119,7 +115,7 @@ def megabytes(size_bytes: int | None) -> str:
     return "–" if size_bytes is None else f"{size_bytes / 1e6:.1f}"
 
 
-def target_sparsity(record: RunRecord) -> float | None:
+def target_sparsity(record: FinishedRun) -> float | None:
     """The pruner's `sparsity` setting; None for pruners that are asked for something else.
 
     Of what it is a share is the pruner's affair: weights, heads, neurons.
@@ -128,12 +124,12 @@ def target_sparsity(record: RunRecord) -> float | None:
     return float(asked) if isinstance(asked, int | float) and 0 <= asked <= 1 else None
 
 
-def warnings(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
+def warnings(runs: Sequence[tuple[Path, FinishedRun]]) -> list[str]:
     """What a reader must know before comparing figures: busy machines, different machines."""
     machines: dict[str, list[str]] = {}
-    busy = [folder.name for folder, record in runs if environment_of(record).busy is not None]
+    busy = [folder.name for folder, record in runs if record.environment.busy is not None]
     for folder, record in runs:
-        found = environment_of(record)
+        found = record.environment
         machines.setdefault(f"{found.machine}, {found.device}", []).append(folder.name)
     said = []
     if len(machines) > 1:
@@ -147,7 +143,7 @@ def warnings(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
     return said
 
 
-def shared_words(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
+def shared_words(runs: Sequence[tuple[Path, FinishedRun]]) -> list[str]:
     """The plain words of all runs, each sentence once, after the runs that it is about."""
     said: dict[str, list[str]] = {}
     for folder, record in runs:
@@ -156,25 +152,12 @@ def shared_words(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
     return [f"{named_runs(which, 'Run')}: {words}" for words, which in said.items()]
 
 
-def by_score(runs: Sequence[tuple[Path, RunRecord]]) -> list[list[tuple[Path, RunRecord]]]:
+def by_score(runs: Sequence[tuple[Path, FinishedRun]]) -> list[list[tuple[Path, FinishedRun]]]:
     """The runs apart by what they are judged by first: one column cannot hold two scores."""
-    found: dict[str, list[tuple[Path, RunRecord]]] = {}
+    found: dict[str, list[tuple[Path, FinishedRun]]] = {}
     for run in runs:
-        found.setdefault(measured(run[1])[0].score.metric, []).append(run)
+        found.setdefault(run[1].metrics.score.metric, []).append(run)
     return list(found.values())
-
-
-def measured(record: RunRecord) -> tuple[ModelMetrics, ModelMetrics]:
-    """The figures of a run's model and of its baseline."""
-    assert record.metrics is not None, "only records whose status is ok bear metrics"
-    assert record.baseline is not None
-    return record.metrics, record.baseline
-
-
-def environment_of(record: RunRecord) -> Environment:
-    """The machine of a run that bears figures."""
-    assert record.environment is not None, "only records whose status is ok bear one"
-    return record.environment
 
 
 def named_runs(names: Sequence[str], word: str = "run") -> str:
@@ -183,9 +166,9 @@ def named_runs(names: Sequence[str], word: str = "run") -> str:
     return f"{word}{'s' if len(names) > 1 else ''} {', '.join(listed)}"
 
 
-def _on_zeros(record: RunRecord) -> str | None:
+def _on_zeros(record: FinishedRun) -> str | None:
     """No runtime here skips a zero, so what is saved is saved by other means."""
-    ours, theirs = measured(record)
+    ours, theirs = record.metrics, record.baseline
     # Zeros that no stage claims were made by rounding, and nobody asked for them.
     claimed = any(step.get("expected_zeros") for step in record.history)
     if ours.sparsity < TOLD_ZEROS or not claimed:
@@ -203,9 +186,9 @@ def _on_zeros(record: RunRecord) -> str | None:
     return f"{zeros}no bytes saved, {NO_DIFFERENCE} in time."
 
 
-def _on_format(record: RunRecord) -> str | None:
+def _on_format(record: FinishedRun) -> str | None:
     """A format that is only stored, and made what it was for every product."""
-    ours, theirs = measured(record)
+    ours, theirs = record.metrics, record.baseline
     quantizer = record.choices.get("quantizer", "none")
     same = (ours.runtime, ours.precision) == (theirs.runtime, theirs.precision)
     if quantizer == "none" or ours.precision is None or not same:

@@ -29,7 +29,7 @@ from compress.config.errors import ConfigError, UserError
 from compress.interfaces import Quantizer
 from compress.job import blank_record, recorded
 from compress.pipeline import execute
-from compress.records.schema import FILE, RunRecord, read_record
+from compress.records.schema import FILE, FinishedRun, RunRecord, RunStart, read_record
 from compress.stage.run import Run
 from compress.teacher.artifact import ArtifactTeacher
 
@@ -54,12 +54,12 @@ class Attempt:
     """A pair that this machine supports.
 
     Attributes:
-        record: of the run, before it starts.
+        start: what is known of the run before it starts.
     """
 
     pair: Pair
     run: Run
-    record: RunRecord
+    start: RunStart
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,10 @@ def run_attempts(plan: Plan, out: Path) -> Iterator[tuple[Attempt, RunRecord]]:
         folder = out / str(attempt.pair).replace("/", "-")
         folder.mkdir(parents=True)
 
-        def work(record: RunRecord, run: Run = attempt.run, folder: Path = folder) -> RunRecord:
-            return execute(run, folder, out, record)
+        def work(start: RunStart, run: Run = attempt.run, folder: Path = folder) -> FinishedRun:
+            return execute(run, folder, out, start)
 
-        record, error = recorded(attempt.record, folder, work)
+        record, error = recorded(attempt.start, folder, work)
         if error is not None and not isinstance(error, Exception):
             raise error
         yield attempt, record
@@ -159,8 +159,8 @@ def _attempt(
     # Formats that train do so in prepare().
     if type(run.quantizer).prepare is not Quantizer.prepare:
         raise UserError(TRAINS)
-    record = replace(blank_record(cfg, choices, tuple(words)), knobs=run.knobs())
-    return Attempt(pair, run, record)
+    start = replace(blank_record(cfg, choices, tuple(words)), knobs=run.knobs())
+    return Attempt(pair, run, start)
 
 
 def _recalled(record: RunRecord | None, conf: Path, device: str) -> list[str]:

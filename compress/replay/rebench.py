@@ -6,7 +6,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from compress.measure.run import measure
 from compress.measure.sparsity import check_history
 from compress.pipeline import data_record
 from compress.records.collect import Collection
-from compress.records.schema import FILE, RunRecord, read_record
+from compress.records.schema import FILE, FinishedRun, RunRecord, RunStart, read_record
 from compress.stage.stages import load_measured
 from compress.store.artifact import read_architecture, read_spec
 from compress.store.manifest import MANIFEST, read_manifest
@@ -55,7 +55,7 @@ class Saved:
     """
 
     folder: Path
-    record: RunRecord
+    record: FinishedRun
     device: Device
 
     @property
@@ -111,30 +111,15 @@ class Bench:
             The record, and what went wrong.
         """
         folder.mkdir(parents=True)
-        blank = replace(
-            saved.record,
-            status="failed",
-            started=now(),
-            model=None,
-            environment=None,
-            data=None,
-            metrics=None,
-            baseline=None,
-            speedup=(),
-            comparison=None,
-            validation_comparison=None,
-            baseline_model=None,
-            stages=(),
-            stage_metrics=(),
-            measuring_seconds=None,
-        )
-        return recorded(blank, folder, lambda record: self._measured(saved, folder, record))
+        known = {each.name: getattr(saved.record, each.name) for each in fields(RunStart)}
+        start = RunStart(**{**known, "started": now()})
+        return recorded(start, folder, lambda start: self._measured(saved, folder, start))
 
-    def _measured(self, saved: Saved, folder: Path, record: RunRecord) -> RunRecord:
+    def _measured(self, saved: Saved, folder: Path, start: RunStart) -> FinishedRun:
         device = saved.device
         with device.session():
-            record = replace(record, environment=environment(device))
-            data = self._data(record)
+            surroundings = environment(device)
+            data = self._data(start)
             candidate = load_measured(saved.model, device)
             check_history(read_manifest(saved.model).history, candidate.model.weights())
             digest = file_digest(saved.baseline / MANIFEST)
@@ -146,20 +131,21 @@ class Bench:
                 baseline,
                 data,
                 device,
-                record.seed or 0,
+                start.seed or 0,
                 self.stores[device.torch_device],
                 self.out,
             )
-            return replace(
-                record,
-                status="ok",
+            return FinishedRun(
+                **vars(start),
+                environment=surroundings,
+                history=saved.record.history,
                 model=os.path.relpath(saved.model, folder),
                 baseline_model=os.path.relpath(saved.baseline, folder),
                 data=data_record(data, baseline.model.tokenizer),
                 **vars(measured),
             )
 
-    def _data(self, record: RunRecord) -> TaskData:
+    def _data(self, record: RunStart) -> TaskData:
         """The rows of the record's task, read once."""
         key = json.dumps(record.config["task"], sort_keys=True)
         if key not in self.tasks:
@@ -218,8 +204,8 @@ def find_saved(
 
 
 def _single(
-    runs: Iterable[tuple[Path, RunRecord]], broken: list[str]
-) -> Iterator[tuple[Path, RunRecord]]:
+    runs: Iterable[tuple[Path, FinishedRun]], broken: list[str]
+) -> Iterator[tuple[Path, FinishedRun]]:
     """The runs that made one model; the folds in the place of those that have some.
 
     Args:
@@ -232,12 +218,17 @@ def _single(
             continue
         for name in record.folds.folders:
             try:
-                yield folder / name, read_record(folder / name / FILE)
+                fold = read_record(folder / name / FILE)
             except UserError as error:
                 broken.append(str(error))
+                continue
+            if fold.status == "ok":
+                yield folder / name, fold
+            else:
+                broken.append(f"{folder / name / FILE}: {fold.error}")
 
 
-def _unplaced(record: RunRecord) -> str:
+def _unplaced(record: FinishedRun) -> str:
     """Why a record does not say what to measure on; "" if it does."""
     runtime = record.settings(DEVICE).get("runtime")
     if DEVICE not in record.choices or not record.settings("task"):
@@ -247,7 +238,9 @@ def _unplaced(record: RunRecord) -> str:
     return ""
 
 
-def _placed(record: RunRecord, conf: Path, overrides: Sequence[str]) -> tuple[Device, RunRecord]:
+def _placed(
+    record: FinishedRun, conf: Path, overrides: Sequence[str]
+) -> tuple[Device, FinishedRun]:
     """The device to measure on, and the record with its settings."""
     before = record.config[DEVICE]
     choice = chosen(overrides, DEVICE) or record.choices[DEVICE]

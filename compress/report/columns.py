@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compress.records.metrics import METRICS
-from compress.records.schema import Environment, Latency, RunRecord, Speedup
-from compress.records.words import environment_of, measured, target_sparsity
+from compress.records.schema import Environment, FinishedRun, Latency, RunRecord, Speedup
+from compress.records.words import target_sparsity
 
 Kind = Literal["text", "number", "integer", "boolean"]
 FRACTION, RATIO, BYTES, MS, COUNT, SECONDS = "fraction", "ratio", "bytes", "ms", "count", "s"
@@ -29,7 +29,22 @@ class Column:
     kind: Kind
     unit: str
     meaning: str
+    read: Callable[[FinishedRun], object]
+
+    def value(self, record: RunRecord) -> object:
+        """The value of a run; None for failed runs."""
+        return self.read(record) if isinstance(record, FinishedRun) else None
+
+
+@dataclass(frozen=True)
+class RunColumn(Column):
+    """A column that failed runs have a value in, too."""
+
     read: Callable[[RunRecord], object]
+
+    def value(self, record: RunRecord) -> object:
+        """The value of a run."""
+        return self.read(record)
 
 
 @dataclass(frozen=True)
@@ -50,8 +65,8 @@ class ShapeColumn:
     def at(self, batch: int, length: int) -> Column:
         """The column of one shape, empty for runs that were not timed at it."""
 
-        def read(record: RunRecord) -> object:
-            found = zip(measured(record)[0].latency, record.speedup, strict=True)
+        def read(record: FinishedRun) -> object:
+            found = zip(record.metrics.latency, record.speedup, strict=True)
             both = (pair for pair in found if (pair[1].batch, pair[1].length) == (batch, length))
             return next((self.read(*pair) for pair in both), None)
 
@@ -75,13 +90,13 @@ def _metric_columns() -> tuple[Column, ...]:
     )
 
 
-def _environment(name: str) -> Callable[[RunRecord], object]:
+def _environment(name: str) -> Callable[[FinishedRun], object]:
     assert name in Environment.__dataclass_fields__
-    return lambda record: getattr(environment_of(record), name)
+    return lambda record: getattr(record.environment, name)
 
 
 def _spread_column(name: str) -> Column:
-    def read(record: RunRecord) -> object:
+    def read(record: FinishedRun) -> object:
         found = record.folds and record.folds.figures.get(name)
         return found and found.sd
 
@@ -92,45 +107,45 @@ def _spread_column(name: str) -> Column:
 # Of runs that bear figures. A lambda's `r` is the record.
 MEASURED = (
     *_metric_columns(),
-    Column("runtime", "text", NO_UNIT, "what ran the model", lambda r: measured(r)[0].runtime),
-    Column("precision", "text", NO_UNIT, "what it computed in", lambda r: measured(r)[0].precision),
+    Column("runtime", "text", NO_UNIT, "what ran the model", lambda r: r.metrics.runtime),
+    Column("precision", "text", NO_UNIT, "what it computed in", lambda r: r.metrics.precision),
     Column(
         "metric", "text", NO_UNIT, "what the task is judged by first: the name of that column",
-        lambda r: measured(r)[0].score.metric,
+        lambda r: r.metrics.score.metric,
     ),
     Column(
         "score_low", "number", DEPENDS, "lower end of its 95 % interval",
-        lambda r: measured(r)[0].score.low,
+        lambda r: r.metrics.score.low,
     ),
     Column(
         "score_high", "number", DEPENDS, "upper end of it",
-        lambda r: measured(r)[0].score.high,
+        lambda r: r.metrics.score.high,
     ),
     Column(
         "baseline_score", "number", DEPENDS, "that of the model that it was made from",
-        lambda r: measured(r)[1].score.value,
+        lambda r: r.baseline.score.value,
     ),
     Column(
         "lost", "integer", COUNT,
         "rows that the baseline has right and the model wrong; empty where rows are not simply "
         "right or wrong",
-        lambda r: r.comparison and r.comparison.lost,
+        lambda r: r.comparison.lost,
     ),
     Column(
         "won", "integer", COUNT, "the other way round",
-        lambda r: r.comparison and r.comparison.won,
+        lambda r: r.comparison.won,
     ),
     Column(
         "p_value", "number", "probability",
         "how likely a difference at least as large is if neither model is better: below 0.05 the "
         "difference in score is no chance",
-        lambda r: r.comparison and r.comparison.p_value,
+        lambda r: r.comparison.p_value,
     ),
     Column(
-        "test", "text", NO_UNIT, "what gives it", lambda r: r.comparison and r.comparison.test
+        "test", "text", NO_UNIT, "what gives it", lambda r: r.comparison.test
     ),
     Column(
-        "samples", "integer", COUNT, "evaluation rows", lambda r: measured(r)[0].score.samples
+        "samples", "integer", COUNT, "evaluation rows", lambda r: r.metrics.score.samples
     ),
     Column(
         "target_sparsity", "number", FRACTION,
@@ -139,11 +154,11 @@ MEASURED = (
     ),
     Column(
         "baseline_size_bytes", "integer", BYTES, "the baseline's files",
-        lambda r: measured(r)[1].size_bytes,
+        lambda r: r.baseline.size_bytes,
     ),
     Column(
         "saved_bytes", "integer", BYTES, "the baseline's files less the model's",
-        lambda r: measured(r)[1].size_bytes - measured(r)[0].size_bytes,
+        lambda r: r.baseline.size_bytes - r.metrics.size_bytes,
     ),
     Column(
         "folds", "integer", COUNT, "models that the figures are means of; empty without folds",
@@ -214,5 +229,5 @@ SURROUNDINGS = (
            _environment("busy")),
     Column("data_digest", "text", NO_UNIT,
            "identifies the rows: figures of runs compare where it is equal",
-           lambda r: r.data and r.data.digest),
+           lambda r: r.data.digest),
 )  # fmt: skip

@@ -13,9 +13,9 @@ from compress.config.legible import shortened, visible
 from compress.records.collect import Collection
 from compress.records.measurements import outside
 from compress.records.recipe import recipe
-from compress.records.schema import RunRecord, Score, Speedup
+from compress.records.schema import FailedRun, FinishedRun, RunRecord, Score, Speedup
 from compress.records.score_words import difference_words, kind_of, value_words
-from compress.records.words import environment_of, measured, megabytes, speedup_words
+from compress.records.words import megabytes, speedup_words
 
 # What docs/measurement.md says that memory repeats to: "a few percent".
 MEMORY_NOISE = 0.05
@@ -124,12 +124,10 @@ def differences(pair: Pair) -> list[Difference]:
 
 def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield from _flat(record.config, "config ")
-    env, data = record.environment, record.data
-    if env is not None:
-        yield from _flat({name: getattr(env, name) for name in MACHINE}, "")
-        yield from _flat(env.versions, "version ")
-    if data is not None:
-        yield from _flat(asdict(data), "data ")
+    if isinstance(record, FinishedRun):
+        yield from _flat({name: getattr(record.environment, name) for name in MACHINE}, "")
+        yield from _flat(record.environment.versions, "version ")
+        yield from _flat(asdict(record.data), "data ")
 
 
 def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
@@ -146,40 +144,32 @@ def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
 
 def cautions(pair: Pair) -> dict[str, str]:
     """Which kinds of figures of the two do not compare, and why not."""
-    (_, left), (_, right) = pair.left, pair.right
     found: dict[str, str] = {}
-    if not _both_ok(pair):
+    left, right = pair.left[1], pair.right[1]
+    if isinstance(left, FailedRun) or isinstance(right, FailedRun):
         return found
-    ours, theirs = (measured(record)[0].score for record in (left, right))
+    ours, theirs = (record.metrics.score for record in (left, right))
     score = _names(ours, theirs)
     if left.choices["task"] != right.choices["task"]:
         found[score] = f"tasks differ: {left.choices['task']}, {right.choices['task']}"
     elif ours.metric != theirs.metric:
         found[score] = "they are judged by different scores"
-    elif _digest(left) != _digest(right):
+    elif left.data.digest != right.data.digest:
         found[score] = "rows differ: the digests of the data are not the same"
-    here, there = (f"{env.machine}, {env.device}" for env in map(environment_of, (left, right)))
+    here, there = (f"{env.machine}, {env.device}" for env in (left.environment, right.environment))
     if here != there:
         found["speed-up"] = found["memory"] = f"machines differ: {here}; {there}"
-    elif measured(left)[1].size_bytes != measured(right)[1].size_bytes:
+    elif left.baseline.size_bytes != right.baseline.size_bytes:
         found["speed-up"] = "teachers differ, and a speed-up is one over the teacher"
     return found
 
 
-def _digest(record: RunRecord) -> str | None:
-    return None if record.data is None else record.data.digest
-
-
-def _both_ok(pair: Pair) -> bool:
-    return {pair.left[1].status, pair.right[1].status} == {"ok"}
-
-
 def changes(pair: Pair) -> list[Change]:
     """The figures side by side; none if one of the runs bears none."""
-    if not _both_ok(pair):
+    left, right = pair.left[1], pair.right[1]
+    if isinstance(left, FailedRun) or isinstance(right, FailedRun):
         return []
-    (_, left), (_, right) = pair.left, pair.right
-    (ours, _), (theirs, _) = measured(left), measured(right)
+    ours, theirs = left.metrics, right.metrics
     found = [
         _score(ours.score, theirs.score),
         _size(ours.size_bytes, theirs.size_bytes),
@@ -264,7 +254,7 @@ def _size(left: int, right: int) -> Change:
     return Change("size", "size, MB", *shown, verdict)
 
 
-def _speeds(left: RunRecord, right: RunRecord) -> Iterator[Change]:
+def _speeds(left: FinishedRun, right: FinishedRun) -> Iterator[Change]:
     """A change for each shape that either was timed at."""
     ours, theirs = (
         {(each.batch, each.length): each for each in record.speedup} for record in (left, right)

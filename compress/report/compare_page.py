@@ -14,6 +14,7 @@ from compress.config.errors import UserError
 from compress.records.collect import Collection
 from compress.records.markdown import plain_text
 from compress.records.recipe import recipe
+from compress.records.schema import FinishedRun
 from compress.records.scores import SCORES
 from compress.report.compare import (
     Change,
@@ -144,7 +145,9 @@ def _warnings(pair: Pair) -> Iterator[str]:
 def _explained(compared: Compared) -> Iterator[str]:
     """How it is told what is more than noise."""
     both = (side for pair in compared.matching.pairs for _, side in (pair.left, pair.right))
-    for metric in dict.fromkeys(each.metrics.score.metric for each in both if each.metrics):
+    for metric in dict.fromkeys(
+        each.metrics.score.metric for each in both if isinstance(each, FinishedRun)
+    ):
         words, how = SCORES[metric].words, NEWCOMBE if metric == "accuracy" else ZOU_DONNER
         yield (
             f"{words[0].upper()}{words[1:]}: the interval of the difference is {how}, as if the "

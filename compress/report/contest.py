@@ -17,9 +17,8 @@ from compress.analysis.budgets import (
     candidate,
     winners,
 )
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 from compress.records.scores import SCORES, ScoreKind
-from compress.records.words import measured
 from compress.report.points import Shape, latency_figure, run_name, shapes_of, speedup_at
 from compress.report.sections import Section
 
@@ -41,7 +40,7 @@ class Contest:
     metric: str
     shape: Shape
     split: Split
-    runs: Mapping[str, tuple[Path, RunRecord]]
+    runs: Mapping[str, tuple[Path, FinishedRun]]
     candidates: tuple[Candidate, ...]
 
     @property
@@ -70,9 +69,11 @@ def contest_of(section: Section, root: Path) -> Contest:
     return Contest(section.metric, shape, split, runs, tuple(candidates))
 
 
-def deciding_split(records: Sequence[RunRecord]) -> Split:
+def deciding_split(records: Sequence[FinishedRun]) -> Split:
     """Validation where every run and its teacher were scored on it; two splits never mix."""
-    scored = all(m.validation is not None for record in records for m in measured(record))
+    scored = all(
+        m.validation is not None for record in records for m in (record.metrics, record.baseline)
+    )
     return "validation" if scored else "evaluation"
 
 
@@ -90,7 +91,7 @@ def chosen_of(contest: Contest) -> tuple[Candidate, Budget] | None:
 def _gains(contest: Contest, one: Candidate) -> bool:
     """Whether a run is clearly smaller or faster than its teacher, and not the contrary of one."""
     _, record = contest.runs[one.name]
-    ours, theirs = measured(record)
+    ours, theirs = record.metrics, record.baseline
     speed = speedup_at(record, contest.shape)
     assert speed is not None, "runs of a contest were timed at its shape"
     smaller = theirs.size_bytes / ours.size_bytes

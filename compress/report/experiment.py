@@ -21,7 +21,7 @@ from compress.experiment.definition import (
 )
 from compress.records.collect import Collection
 from compress.records.metrics import settled
-from compress.records.schema import FILE, RunRecord
+from compress.records.schema import FILE, FinishedRun, RunRecord
 
 MISSING = "not run"
 OPTIONS = "experiment.options"
@@ -68,9 +68,10 @@ class Line:
         return MISSING if self.run is None else self.run[1].status
 
     @property
-    def record(self) -> RunRecord | None:
+    def record(self) -> FinishedRun | None:
         """The record, if it bears figures."""
-        return self.run[1] if self.run is not None and self.run[1].status == "ok" else None
+        record = None if self.run is None else self.run[1]
+        return record if isinstance(record, FinishedRun) else None
 
     @property
     def task(self) -> str | None:
@@ -123,9 +124,9 @@ class ExperimentTable:
         return all(line.status == "ok" for line in self.lines)
 
     @property
-    def runs(self) -> list[Run]:
-        """Those that bear figures."""
-        return [line.run for line in self.lines if line.run is not None and line.record is not None]
+    def runs(self) -> list[tuple[Path, FinishedRun]]:
+        """The runs with figures."""
+        return [(line.run[0], line.record) for line in self.lines if line.run and line.record]
 
     def row_changes(self) -> dict[str, list[str]]:
         """Likewise of single rows: by what is changed, the lines that it is changed in."""

@@ -12,8 +12,8 @@ from rich.table import Table
 from compress.experiment.definition import SAVED, figure
 from compress.records.markdown import plain_text
 from compress.records.metrics import METRICS
-from compress.records.schema import RunRecord
-from compress.records.words import NO_DIFFERENCE, environment_of, measured, warnings
+from compress.records.schema import FinishedRun
+from compress.records.words import NO_DIFFERENCE, warnings
 from compress.report.experiment import ExperimentTable, Line
 from compress.system.terminal import plain
 
@@ -94,7 +94,7 @@ def _parts(line: Line, name: str) -> tuple[str, str, str]:
     if line.record is None:
         return line.status, "", published
     value = _words(name, figure(line.record, name))
-    score = measured(line.record)[0].score
+    score = line.record.metrics.score
     if name == score.metric:
         return value, f"({score.low:.3f} to {score.high:.3f})", published
     if name == "speedup":
@@ -108,7 +108,7 @@ def _times(line: Line) -> tuple[tuple[str, ...], str]:
     """P50, P95 and P99 at the first shape, and rows per second; dashes for what is not known."""
     if line.record is None:
         return (ABSENT,), ABSENT
-    latency = measured(line.record)[0].latency[0]
+    latency = line.record.metrics.latency[0]
     times = (latency.median_ms, latency.p95_ms, latency.p99_ms)
     words = tuple(ABSENT if each is None else f"{each:.2f}" for each in times)
     return words, f"{latency.samples_per_second:.1f}"
@@ -126,7 +126,7 @@ def _notes(table: ExperimentTable) -> Iterator[str]:
     )
     yield from dict.fromkeys(_circumstances(record) for _, record in table.runs)
     yield from warnings(table.runs)
-    if any(measured(record)[0].latency[0].p99_ms is None for _, record in table.runs):
+    if any(record.metrics.latency[0].p99_ms is None for _, record in table.runs):
         yield TAILS
     for line in table.lines:
         if line.run is not None and line.record is None:
@@ -152,13 +152,12 @@ def _goals(table: ExperimentTable) -> Iterator[str]:
                 yield f"{words}: {verdict}, {_words(name, goal.value)} against {limit}."
 
 
-def _circumstances(record: RunRecord) -> str:
+def _circumstances(record: FinishedRun) -> str:
     """Of what teacher, on which rows, where."""
-    assert record.data is not None, "only records whose status is ok bear data"
-    found = environment_of(record)
+    found = record.environment
     return (
         f"Teacher {record.choices['teacher']} on {record.choices['task']}, n = "
-        f"{measured(record)[0].score.samples} ({record.data.source}); {found.machine}, "
+        f"{record.metrics.score.samples} ({record.data.source}); {found.machine}, "
         f"{found.device}."
     )
 

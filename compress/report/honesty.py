@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.records.collect import Collection
-from compress.records.schema import Comparison, RunRecord
+from compress.records.schema import Comparison, FinishedRun
 from compress.records.score_words import kind_of, value_words
-from compress.records.words import NO_DIFFERENCE, environment_of, measured, shared_words, warnings
+from compress.records.words import NO_DIFFERENCE, shared_words, warnings
 from compress.report.points import Shape, run_name, shapes_of, speedup_at
 from compress.report.recommend import Advice
 
@@ -45,8 +45,7 @@ def facts(advice: Advice) -> Iterator[tuple[str, str]]:
     section = advice.section
     records = [record for _, record in section.runs]
     first = records[0]
-    assert first.data is not None, "only records whose status is ok bear data"
-    governors = sorted({environment_of(r).governor or "not readable" for r in records})
+    governors = sorted({r.environment.governor or "not readable" for r in records})
     yield "machine", f"{section.machine}; clock governor {', '.join(governors)}"
     yield "device", section.device
     yield "libraries", _versions(records)
@@ -77,7 +76,7 @@ def excluded(collection: Collection, root: Path) -> list[Excluded]:
     """The runs without figures, by kind; only the kinds that there are."""
     runs = (("Failed", collection.failed), ("Infeasible", collection.infeasible))
     found = [
-        Excluded(title, _by_reason((r.error or "", run_name(f, root)) for f, r in which))
+        Excluded(title, _by_reason((r.error, run_name(f, root)) for f, r in which))
         for title, which in runs
     ]
     why = "No metrics.json: still running, or killed."
@@ -88,7 +87,7 @@ def excluded(collection: Collection, root: Path) -> list[Excluded]:
     return [each for each in found if each.reasons]
 
 
-def _is_gone(record: RunRecord) -> bool:
+def _is_gone(record: FinishedRun) -> bool:
     return record.model is None if record.folds is None else not record.folds.kept
 
 
@@ -100,18 +99,18 @@ def _by_reason(runs: Iterable[tuple[str, str]]) -> tuple[tuple[str, tuple[str, .
     return tuple((reason, tuple(names)) for reason, names in grouped.items())
 
 
-def _versions(records: Sequence[RunRecord]) -> str:
+def _versions(records: Sequence[FinishedRun]) -> str:
     """Each library once; with all its versions where runs differ in it."""
     found: dict[str, dict[str, None]] = {}
     for record in records:
-        for name, version in environment_of(record).versions.items():
+        for name, version in record.environment.versions.items():
             found.setdefault(name, {})[version] = None
     return ", ".join(f"{name} {' or '.join(versions)}" for name, versions in found.items())
 
 
-def _score(records: Sequence[RunRecord]) -> str:
+def _score(records: Sequence[FinishedRun]) -> str:
     """How sure the scores are."""
-    scores = [measured(record)[0].score for record in records]
+    scores = [record.metrics.score for record in records]
     samples = sorted({score.samples for score in scores})
     kind, widest = kind_of(scores[0]), max((score.high - score.low) / 2 for score in scores)
     intervals = "Wilson intervals" if scores[0].metric == "accuracy" else "intervals"
@@ -119,25 +118,23 @@ def _score(records: Sequence[RunRecord]) -> str:
         f"on {' or '.join(f'{n:,}' for n in samples)} test rows: 95 % {intervals} of up to "
         f"± {value_words(kind, widest, 3)}"
     )
-    tests = dict.fromkeys(each.comparison.test for each in records if each.comparison)
-    if not tests:
-        return words
+    tests = dict.fromkeys(each.comparison.test for each in records)
     rows = ", row by row" if Comparison.test in tests else ""
     return f"{words}; against the teacher by {' or '.join(tests)}{rows}"
 
 
-def _when(records: Sequence[RunRecord]) -> str:
+def _when(records: Sequence[FinishedRun]) -> str:
     started = sorted(record.started for record in records)
     return started[0] if len(started) == 1 else f"{started[0]} to {started[-1]}"
 
 
-def _times(records: Sequence[RunRecord], shape: Shape) -> Iterator[str]:
+def _times(records: Sequence[FinishedRun], shape: Shape) -> Iterator[str]:
     """How often, how steady, and what the machine's noise is."""
     timed = [record for record in records if speedup_at(record, shape) is not None]
     pairs = [
         latency
         for record in timed
-        for latency in zip(*(m.latency for m in measured(record)), strict=True)
+        for latency in zip(record.metrics.latency, record.baseline.latency, strict=True)
         if (latency[0].batch, latency[0].length) == shape
     ]
     samples = [ours.samples for ours, _ in pairs]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from compress.records.recipe import recipe
-from compress.records.schema import RunRecord, Speedup
+from compress.records.schema import FinishedRun, Speedup
 from compress.records.score_words import kind_of, score_words, value_words
-from compress.records.words import change_words, measured, megabytes, speedup_words
+from compress.records.words import change_words, megabytes, speedup_words
 from compress.report.points import (
     Shape,
     latency_figure,
@@ -39,7 +39,7 @@ def run_columns(advice: Advice, root: Path) -> Columns:
     score, size = score_figure(records), size_figure(records)
     wins = {pick.name: "; ".join(pick.wins) for pick in advice.picks}
     names = [run_name(folder, root) for folder, _ in runs]
-    scores = [measured(record)[0].score for record in records]
+    scores = [record.metrics.score for record in records]
     return {
         "run": names,
         "recipe": [recipe(record) for record in records],
@@ -57,7 +57,7 @@ def run_columns(advice: Advice, root: Path) -> Columns:
     }
 
 
-def shape_columns(records: Sequence[RunRecord], shape: Shape) -> Columns:
+def shape_columns(records: Sequence[FinishedRun], shape: Shape) -> Columns:
     """What was timed at a shape; NaN and a dash for the runs that were not."""
     score, size = score_figure(records), size_figure(records)
     latency = latency_figure(records, shape)
@@ -82,13 +82,13 @@ def stairs_columns(columns: Columns, place: str) -> Columns:
     return {"x": [corner[0] for corner in corners], "y": [corner[1] for corner in corners]}
 
 
-def teacher_columns(records: Sequence[RunRecord], shape: Shape) -> Columns:
+def teacher_columns(records: Sequence[FinishedRun], shape: Shape) -> Columns:
     """The teachers, each once: those of other seeds have other scores."""
     found = {}
     for record in records:
-        _, theirs = measured(record)
+        theirs = record.baseline
         found[(theirs.score.value, theirs.size_bytes)] = record
-    rows = [(record, measured(record)[1]) for record in found.values()]
+    rows = [(record, record.baseline) for record in found.values()]
     return {
         "run": [f"teacher {record.choices['teacher']}" for record, _ in rows],
         "score": [theirs.score.value for _, theirs in rows],
@@ -100,20 +100,20 @@ def teacher_columns(records: Sequence[RunRecord], shape: Shape) -> Columns:
     }
 
 
-def choice_of(record: RunRecord, name: str) -> str:
+def choice_of(record: FinishedRun, name: str) -> str:
     """What a run took of something that a reader may filter by."""
     if name == "runtime":
-        return measured(record)[0].runtime
+        return record.metrics.runtime
     return record.choices.get(name, "–")
 
 
-def _size(record: RunRecord) -> str:
-    ours, theirs = measured(record)
+def _size(record: FinishedRun) -> str:
+    ours, theirs = record.metrics, record.baseline
     return f"{megabytes(ours.size_bytes)} MB of {megabytes(theirs.size_bytes)}"
 
 
-def _computes(record: RunRecord) -> str:
-    ours, _ = measured(record)
+def _computes(record: FinishedRun) -> str:
+    ours = record.metrics
     return f"{ours.precision or 'not noted'} on {ours.runtime}"
 
 
@@ -121,10 +121,10 @@ def _speed(speed: Speedup | None) -> str:
     return "–" if speed is None else speedup_words(speed)
 
 
-def _milliseconds(record: RunRecord, shape: Shape) -> str:
+def _milliseconds(record: FinishedRun, shape: Shape) -> str:
     """What the clock said in the run itself."""
     ours, theirs = (
         next((e.median_ms for e in m.latency if (e.batch, e.length) == shape), None)
-        for m in measured(record)
+        for m in (record.metrics, record.baseline)
     )
     return "–" if ours is None or theirs is None else f"{ours:.2f} ms, its teacher {theirs:.2f} ms"

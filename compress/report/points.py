@@ -18,9 +18,9 @@ from jaxtyping import Bool, Float
 
 from compress.analysis.pareto import Direction, pareto_front
 from compress.config.legible import visible
-from compress.records.schema import RunRecord, Speedup
+from compress.records.schema import FinishedRun, Speedup
 from compress.records.score_words import kind_of
-from compress.records.words import SAME_BYTES, measured, shape_words
+from compress.records.words import SAME_BYTES, shape_words
 
 Shape: TypeAlias = tuple[int, int]
 Place: TypeAlias = Literal["front", "as good", "beaten"]
@@ -44,42 +44,42 @@ class Figure:
     high: Float[np.ndarray, " points"]
 
 
-def shapes_of(records: Iterable[RunRecord]) -> tuple[Shape, ...]:
+def shapes_of(records: Iterable[FinishedRun]) -> tuple[Shape, ...]:
     """All shapes that were timed: first those of the most runs, then in the records' order."""
     counted = Counter((each.batch, each.length) for record in records for each in record.speedup)
     return tuple(shape for shape, _ in counted.most_common())
 
 
-def speedup_at(record: RunRecord, shape: Shape) -> Speedup | None:
+def speedup_at(record: FinishedRun, shape: Shape) -> Speedup | None:
     """The run's speed-up at a shape; None if it was not timed there."""
     found = (each for each in record.speedup if (each.batch, each.length) == shape)
     return next(found, None)
 
 
-def shape_name(records: Iterable[RunRecord], shape: Shape) -> str:
+def shape_name(records: Iterable[FinishedRun], shape: Shape) -> str:
     """What was timed at a shape that one of the runs timed: "1 × 32 tokens"."""
     return next(
         shape_words(each)
         for record in records
-        for each in measured(record)[0].latency
+        for each in record.metrics.latency
         if (each.batch, each.length) == shape
     )
 
 
-def teacher_ms(records: Iterable[RunRecord], shape: Shape) -> float:
+def teacher_ms(records: Iterable[FinishedRun], shape: Shape) -> float:
     """Median over the runs of the teacher's median time at a shape that one of them timed."""
     times = [
         each.median_ms
         for record in records
-        for each in measured(record)[1].latency
+        for each in record.baseline.latency
         if (each.batch, each.length) == shape
     ]
     return float(np.median(times))
 
 
-def score_figure(records: Sequence[RunRecord]) -> Figure:
+def score_figure(records: Sequence[FinishedRun]) -> Figure:
     """The score on the evaluation rows, with its 95 % interval; of runs of one section."""
-    scores = [measured(record)[0].score for record in records]
+    scores = [record.metrics.score for record in records]
     return Figure(
         kind_of(scores[0]).better,
         np.array([score.value for score in scores]),
@@ -88,14 +88,14 @@ def score_figure(records: Sequence[RunRecord]) -> Figure:
     )
 
 
-def size_figure(records: Sequence[RunRecord]) -> Figure:
+def size_figure(records: Sequence[FinishedRun]) -> Figure:
     """Size in MB. It is exact, but less than a hundredth of it is config and names of modules."""
-    size = np.array([measured(record)[0].size_bytes / 1e6 for record in records])
+    size = np.array([record.metrics.size_bytes / 1e6 for record in records])
     # Two of these overlap where neither size is more than a hundredth above the other.
     return Figure("lower", size, size, size * (1 + SAME_BYTES))
 
 
-def latency_figure(records: Sequence[RunRecord], shape: Shape) -> Figure:
+def latency_figure(records: Sequence[FinishedRun], shape: Shape) -> Figure:
     """Latency in ms at a shape, with the interval that the speed-up's 95 % interval gives.
 
     It is the teacher's where there is no difference that counts.

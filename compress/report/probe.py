@@ -17,10 +17,10 @@ from rich.table import Table
 from compress.analysis.budgets import Candidate, Winner, budgets_of, candidate, winners
 from compress.config.errors import ConfigError
 from compress.records.csv_text import csv_text
-from compress.records.schema import Latency, RunRecord, Speedup
+from compress.records.schema import FinishedRun, Latency, RunRecord, Speedup
 from compress.records.score_words import difference_words, is_share, kind_of, value_words
 from compress.records.scores import SCORES, ScoreKind
-from compress.records.words import measured, megabytes, p_words, speedup_words
+from compress.records.words import megabytes, p_words, speedup_words
 from compress.system.files import write_atomically
 from compress.system.terminal import plain
 
@@ -42,7 +42,7 @@ class Probe:
     shape: Shape
 
     @property
-    def ok(self) -> dict[str, RunRecord]:
+    def ok(self) -> dict[str, FinishedRun]:
         """The results that bear figures, the fastest first."""
         found = {name: record for name, record in self.results.items() if record.status == "ok"}
         order = sorted(candidates(found, self.shape), key=lambda each: each.latency_ms)
@@ -51,13 +51,13 @@ class Probe:
     @property
     def metric(self) -> str:
         """What the model is judged by; there is something that bears figures."""
-        return measured(next(iter(self.ok.values())))[0].score.metric
+        return next(iter(self.ok.values())).metrics.score.metric
 
     @property
     def failed(self) -> dict[str, str]:
-        """Why the others have none."""
+        """The errors of the others."""
         records = self.results.items()
-        return {name: record.error or "" for name, record in records if record.status == "failed"}
+        return {name: record.error for name, record in records if record.status == "failed"}
 
     def winners(self) -> list[Winner]:
         """The best within each budget."""
@@ -80,7 +80,7 @@ def choose_shape(asked: str | None, shapes: Sequence[Shape]) -> Shape:
     return named[asked]
 
 
-def candidates(records: Mapping[str, RunRecord], shape: Shape) -> list[Candidate]:
+def candidates(records: Mapping[str, FinishedRun], shape: Shape) -> list[Candidate]:
     """Records as candidates, with latencies that compare.
 
     Milliseconds of different runs differ with whatever else the machine did; the ratio to the
@@ -109,7 +109,7 @@ def changed(kind: ScoreKind, change: float) -> str:
     return f"{change_cell(kind, change)}{unit}"
 
 
-def speedup_at(record: RunRecord, shape: Shape) -> Speedup:
+def speedup_at(record: FinishedRun, shape: Shape) -> Speedup:
     """The speed-up at a shape that was timed."""
     return next(each for each in record.speedup if (each.batch, each.length) == shape)
 
@@ -182,7 +182,7 @@ def _markdown(probe: Probe) -> Iterator[str]:
         yield f"| {' | '.join(titles)} |"
         yield f"| {' | '.join(['---'] * len(titles))} |"
         for name, record in probe.ok.items():
-            ours, _ = measured(record)
+            ours = record.metrics
             cells = [name, ours.runtime, ours.precision or "–", *_quality(record)]
             for shape in shapes:
                 cells += _speed(record, shape)
@@ -201,16 +201,14 @@ def _markdown(probe: Probe) -> Iterator[str]:
 def _setting(probe: Probe) -> Iterator[str]:
     """What all rows share."""
     record = next(iter(probe.ok.values()))
-    (_, baseline), env, found = measured(record), record.environment, record.comparison
-    assert env is not None
-    assert found is not None
+    baseline, env = record.baseline, record.environment
     kind = kind_of(baseline.score)
     change = (
         f"Points are its {kind.words}'s change in percent of the rows"
         if is_share(kind)
         else f"The change is of its {kind.words}, of which {kind.better} is better"
     )
-    test = found.test.replace("exact ", "")
+    test = record.comparison.test.replace("exact ", "")
     yield (
         f"{record.choices['task']}: the model has {kind.words} "
         f"{value_words(kind, baseline.score.value, 4)} "
@@ -226,9 +224,8 @@ def _titles(probe: Probe) -> tuple[str, str]:
     return kind.words, "points" if is_share(kind) else "change"
 
 
-def _quality(record: RunRecord) -> tuple[str, str, str, str]:
-    ours, theirs = measured(record)
-    assert record.comparison is not None
+def _quality(record: FinishedRun) -> tuple[str, str, str, str]:
+    ours, theirs = record.metrics, record.baseline
     kind = kind_of(ours.score)
     return (
         value_words(kind, ours.score.value, 4),
@@ -238,15 +235,14 @@ def _quality(record: RunRecord) -> tuple[str, str, str, str]:
     )
 
 
-def _speed(record: RunRecord, shape: Shape) -> tuple[str, str]:
-    ours, _ = measured(record)
+def _speed(record: FinishedRun, shape: Shape) -> tuple[str, str]:
+    ours = record.metrics
     return f"{_ms(ours.latency, shape):.2f}", speedup_words(speedup_at(record, shape))
 
 
-def _row(name: str, record: RunRecord) -> dict[str, Any]:
+def _row(name: str, record: FinishedRun) -> dict[str, Any]:
     """One line of the CSV file; units are in the column names."""
-    ours, theirs = measured(record)
-    assert record.comparison is not None
+    ours, theirs = record.metrics, record.baseline
     row: dict[str, Any] = {
         "format": name,
         "status": record.status,
@@ -279,12 +275,11 @@ def _ms(latencies: Sequence[Latency], shape: Shape) -> float:
     return next(e.median_ms for e in latencies if (e.batch, e.length) == shape)
 
 
-def _baseline_ms(record: RunRecord, shape: Shape) -> float:
-    return _ms(measured(record)[1].latency, shape)
+def _baseline_ms(record: FinishedRun, shape: Shape) -> float:
+    return _ms(record.baseline.latency, shape)
 
 
-def _device(record: RunRecord) -> str:
-    assert record.environment is not None
+def _device(record: FinishedRun) -> str:
     return record.environment.device
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from compress.analysis.budgets import MORE, Budget, Candidate, Split, titles
 from compress.analysis.pareto import knee
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 from compress.records.score_words import (
     difference_words,
     kind_of,
@@ -24,9 +24,7 @@ from compress.records.score_words import (
 )
 from compress.records.words import (
     change_words,
-    environment_of,
     fast_words,
-    measured,
     megabytes,
     named_runs,
 )
@@ -56,7 +54,7 @@ class Pick:
 
     name: str
     folder: Path
-    record: RunRecord
+    record: FinishedRun
     change: float
     latency_ms: float
     wins: tuple[str, ...]
@@ -130,7 +128,7 @@ def _verdict(contest: Contest, chosen: tuple[Candidate, Budget] | None) -> Itera
 def _nothing(contest: Contest) -> str:
     nearest = max(contest.candidates, key=lambda each: each.change)
     _, record = contest.runs[nearest.name]
-    ours, theirs = measured(record)
+    ours, theirs = record.metrics, record.baseline
     return (
         f"Ship none of these runs: each {more_than_words(contest.kind, MORE)}. The nearest to the "
         f"teacher is run {nearest.name}, at {score_words(ours.score, 3)} where the teacher has "
@@ -154,7 +152,7 @@ def _reasons(contest: Contest, best: Candidate, budget: Budget) -> Iterator[str]
     yield _judged_by(contest)
     yield from _rivals(contest, best)
     yield from _knee(contest, best)
-    if environment_of(record).busy is not None:
+    if record.environment.busy is not None:
         yield "The machine was busy with something else when this run began: time it again."
 
 
@@ -167,7 +165,7 @@ def _rivals(contest: Contest, best: Candidate) -> Iterator[str]:
     every = [score, size_figure(records), latency_figure(records, contest.shape)]
     overlapping = int((alike([score], itself) & ~itself).sum())
     if overlapping:
-        rows, others = measured(records[0])[0].score.samples, len(names) - 1
+        rows, others = records[0].metrics.score.samples, len(names) - 1
         some = "any" if overlapping == others else f"{overlapping}"
         whom = "the other run" if others == 1 else f"{some} of the {others} other runs"
         yield f"By {contest.kind.words} alone {rows} test rows cannot tell it from {whom}."
@@ -194,7 +192,7 @@ def _knee(contest: Contest, best: Candidate) -> Iterator[str]:
 
 def _judged_by(contest: Contest) -> str:
     records = [record for _, record in contest.runs.values()]
-    ours, _ = measured(records[0])
+    ours = records[0].metrics
     if contest.split == "validation":
         assert ours.validation is not None
         chance = any(record.validation_comparison is None for record in records)
@@ -219,9 +217,9 @@ def _left_out(section: Section, contest: Contest) -> Iterator[str]:
         yield f"{missing} of {len(section.runs)} runs were not timed at {shape} and take no part."
 
 
-def cost_words(record: RunRecord, shape: Shape) -> str:
+def cost_words(record: FinishedRun, shape: Shape) -> str:
     """What a model is beside its teacher: bytes, time, score."""
-    ours, theirs = measured(record)
+    ours, theirs = record.metrics, record.baseline
     speed = speedup_at(record, shape)
     assert speed is not None, "runs of a contest were timed at its shape"
     kind = kind_of(ours.score)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from compress.records.recipe import recipe
-from compress.records.schema import ModelMetrics, RunRecord
+from compress.records.schema import FinishedRun, ModelMetrics
 from compress.records.score_words import kind_of, most_words, value_words
 from compress.records.scores import ScoreKind
 from compress.records.words import (
@@ -18,7 +18,6 @@ from compress.records.words import (
     SIGNIFICANT,
     UNCERTAIN_TIMES,
     by_score,
-    measured,
     median_words,
     p_words,
     shared_words,
@@ -42,7 +41,7 @@ def show(report: Report, console: Console) -> None:
     for words in shared_words(runs):
         console.print(plain(words))
     for folder, record in report.collection.failed:
-        console.print(f"[red]failed[/] {plain(str(folder))}: {plain(record.error or '')}")
+        console.print(f"[red]failed[/] {plain(str(folder))}: {plain(record.error)}")
     for reason in report.collection.broken:
         console.print(f"[red]unreadable[/] {plain(reason)}")
     console.print(f"{report.summary()}; tables in {plain(str(report.folder))}")
@@ -64,10 +63,10 @@ def verdicts(report: Report) -> Iterator[str]:
         yield f"… and {len(report.advice) - SECTIONS} more sections"
 
 
-def _table(found: Sequence[tuple[Path, RunRecord]]) -> Table:
+def _table(found: Sequence[tuple[Path, FinishedRun]]) -> Table:
     """The best of some runs that are judged by one score."""
-    runs = sorted(found, key=lambda run: -measured(run[1])[0].score.quality)
-    kind = kind_of(measured(runs[0][1])[0].score)
+    runs = sorted(found, key=lambda run: -run[1].metrics.score.quality)
+    kind = kind_of(runs[0][1].metrics.score)
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     # These two are what gives way on a narrow screen: words can be broken, figures must stay whole.
     table.add_column("run", overflow="fold")
@@ -79,7 +78,6 @@ def _table(found: Sequence[tuple[Path, RunRecord]]) -> Table:
     # Teachers of different tasks or machines are different rows.
     teachers: dict[tuple[str, str, int], ModelMetrics] = {}
     for _, record in runs:
-        assert record.baseline is not None
         key = (record.choices["teacher"], record.choices["task"], record.baseline.size_bytes)
         teachers.setdefault(key, record.baseline)
     for (name, task, _), baseline in teachers.items():
@@ -87,22 +85,19 @@ def _table(found: Sequence[tuple[Path, RunRecord]]) -> Table:
         table.add_row("", plain(f"teacher {name} on {task}"), *figures, "1")
     table.add_section()
     for folder, record in runs[:ROWS]:
-        ours, theirs = measured(record)
+        ours, theirs = record.metrics, record.baseline
         speed = record.speedup[0]
         median = median_words(speed, ours.latency[0], theirs.latency[0], 1)
-        figures = _figures(ours, _change(record), median)
+        figures = _figures(ours, p_words(record.comparison), median)
         ratio = speedup_words(speed) if speed.counts else NO_DIFFERENCE
         table.add_row(plain(folder.name), plain(recipe(record)), *figures, ratio)
     table.caption = "\n".join(_captions(runs, kind))
     return table
 
 
-def _captions(runs: Sequence[tuple[Path, RunRecord]], kind: ScoreKind) -> Iterator[str]:
+def _captions(runs: Sequence[tuple[Path, FinishedRun]], kind: ScoreKind) -> Iterator[str]:
     """What is below a table."""
-    if any(record.comparison for _, record in runs):
-        yield (
-            f"change: of {kind.words} against the teacher; p of {SIGNIFICANT} or more may be chance"
-        )
+    yield f"change: of {kind.words} against the teacher; p of {SIGNIFICANT} or more may be chance"
     if kind.better == "lower":
         yield f"{kind.words}: lower is better"
     if not all(record.speedup[0].counts for _, record in runs):
@@ -114,11 +109,6 @@ def _captions(runs: Sequence[tuple[Path, RunRecord]], kind: ScoreKind) -> Iterat
 def _title(words: str) -> str:
     """A narrow column's: what does not fit goes on below."""
     return words.replace(" ", "\n")
-
-
-def _change(record: RunRecord) -> str:
-    """Whether the score differs from the teacher's, as short as can be."""
-    return "" if record.comparison is None else p_words(record.comparison)
 
 
 def _figures(metrics: ModelMetrics, change: str, median: str) -> tuple[str, str, str, str]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from compress.records.schema import ModelMetrics, RunRecord
+from compress.records.schema import FinishedRun, ModelMetrics
 from compress.records.scores import SCORES, ScoreKind
-from compress.records.words import environment_of, measured
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,12 @@ class Section:
     task: str
     machine: str
     device: str
-    runs: tuple[tuple[Path, RunRecord], ...]
+    runs: tuple[tuple[Path, FinishedRun], ...]
 
     @property
     def baseline(self) -> ModelMetrics:
         """The first run's baseline: every run times its own anew, the rest is the same."""
-        return measured(self.runs[0][1])[1]
+        return self.runs[0][1].baseline
 
     @property
     def metric(self) -> str:
@@ -44,7 +43,7 @@ class Section:
         return SCORES[self.metric]
 
 
-def sections(runs: Iterable[tuple[Path, RunRecord]]) -> list[Section]:
+def sections(runs: Iterable[tuple[Path, FinishedRun]]) -> list[Section]:
     """The runs by task, rows, score, teacher, machine and threads.
 
     Args:
@@ -57,16 +56,15 @@ def sections(runs: Iterable[tuple[Path, RunRecord]]) -> list[Section]:
     ]
 
 
-def _place(run: tuple[Path, RunRecord]) -> tuple[str, ...]:
+def _place(run: tuple[Path, FinishedRun]) -> tuple[str, ...]:
     record = run[1]
-    found = environment_of(record)
-    assert record.data is not None, "only records whose status is ok bear data"
-    baseline = str(measured(record)[1].size_bytes)
+    found = record.environment
+    baseline = str(record.baseline.size_bytes)
     teacher = record.choices["teacher"]
     return (
         record.choices["task"],
         record.data.digest,
-        measured(record)[0].score.metric,
+        record.metrics.score.metric,
         teacher,
         baseline,
         found.machine,

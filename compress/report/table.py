@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from compress.config.legible import visible
 from compress.records.recipe import STAGES, recipe
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun, RunRecord
 from compress.report.columns import (
     MEASURED,
     NO_UNIT,
@@ -19,6 +18,7 @@ from compress.report.columns import (
     SURROUNDINGS,
     Column,
     Kind,
+    RunColumn,
     ShapeColumn,
 )
 
@@ -46,7 +46,7 @@ def results_table(runs: Sequence[tuple[Path, RunRecord]], root: Path) -> pd.Data
         for folder, _ in runs
     ]
     columns = list(_columns(runs))
-    values = {each.name: [each.read(record) for _, record in runs] for each in columns}
+    values = {each.name: [each.value(record) for _, record in runs] for each in columns}
     types = {each.name: DTYPES[each.kind] for each in (RUN, *columns)}
     return pd.DataFrame({RUN.name: places, **values}, dtype=object).astype(types)
 
@@ -79,46 +79,42 @@ def _choice(group: str) -> Callable[[RunRecord], object]:
     return lambda record: record.choices.get(group)
 
 
-RUN = Column("run", "text", NO_UNIT, "its folder, relative to the report's", lambda _: None)
+RUN = RunColumn("run", "text", NO_UNIT, "its folder, relative to the report's", lambda _: None)
 # Of every run, whatever became of it: these stand before the figures,
 IDENTITY = (
-    Column("status", "text", NO_UNIT, "ok, failed or infeasible", lambda r: r.status),
-    Column("recipe", "text", NO_UNIT, "what was done to the teacher, in a few words", recipe),
+    RunColumn("status", "text", NO_UNIT, "ok, failed or infeasible", lambda r: r.status),
+    RunColumn("recipe", "text", NO_UNIT, "what was done to the teacher, in a few words", recipe),
     *(
-        Column(group, "text", NO_UNIT, f"the choice of {group}", _choice(group))
+        RunColumn(group, "text", NO_UNIT, f"the choice of {group}", _choice(group))
         for group in ("teacher", *STAGES, "task")
     ),
-    Column("seed", "integer", NO_UNIT, "of everything that is drawn", lambda r: r.seed),
+    RunColumn("seed", "integer", NO_UNIT, "of everything that is drawn", lambda r: r.seed),
 )
 # and these after them.
 OUTCOME = (
-    Column("seconds", "number", SECONDS, "that the run took", lambda r: r.seconds),
+    RunColumn("seconds", "number", SECONDS, "that the run took", lambda r: r.seconds),
     Column(
         "measuring_seconds", "number", SECONDS, "what of them went into measuring",
         lambda r: r.measuring_seconds,
     ),
-    Column("error", "text", NO_UNIT, "why there are no figures", lambda r: r.error),
+    RunColumn("error", "text", NO_UNIT, "why there are no figures", lambda r: r.error),
 )  # fmt: skip
 
 
 def _columns(runs: Sequence[tuple[Path, RunRecord]]) -> Iterator[Column]:
     """All columns but the first, in their order."""
     yield from IDENTITY
-    yield from map(_of_figures, MEASURED)
-    timed = ((speed.batch, speed.length) for _, record in runs for speed in record.speedup)
+    yield from MEASURED
+    timed = (
+        (speed.batch, speed.length)
+        for _, record in runs
+        if isinstance(record, FinishedRun)
+        for speed in record.speedup
+    )
     for shape in dict.fromkeys(timed):
-        yield from (_of_figures(column.at(*shape)) for column in SHAPED)
-    yield from map(_of_figures, SURROUNDINGS)
+        yield from (column.at(*shape) for column in SHAPED)
+    yield from SURROUNDINGS
     yield from OUTCOME
-
-
-def _of_figures(column: Column) -> Column:
-    """The column, empty for runs that bear no figures."""
-
-    def read(record: RunRecord) -> object:
-        return column.read(record) if record.metrics is not None else None
-
-    return replace(column, read=read)
 
 
 def _pattern(column: Column | ShapeColumn) -> str:

@@ -13,13 +13,12 @@ from compress.config.legible import visible
 from compress.records.collect import Collection, collect
 from compress.records.csv_text import csv_text
 from compress.records.recipe import recipe
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 from compress.records.score_words import axis_words, kind_of, score_words, value_words
 from compress.records.words import (
     UNCERTAIN_TIMES,
     by_score,
     change_words,
-    measured,
     median_words,
     megabytes,
     saved_words,
@@ -135,18 +134,18 @@ BYTES = (
 )  # fmt: skip
 
 
-def columns_of(runs: Sequence[tuple[Path, RunRecord]]) -> tuple[str, ...]:
+def columns_of(runs: Sequence[tuple[Path, FinishedRun]]) -> tuple[str, ...]:
     """The titles of a table of runs that are judged by one score."""
-    words = axis_words(kind_of(measured(runs[0][1])[0].score))
+    words = axis_words(kind_of(runs[0][1].metrics.score))
     return (
         "run", "task", "recipe", "computes in", words, "teacher", "change", "MB", "saved", "shape",
         "ms", "teacher ms", "speed-up",
     )  # fmt: skip
 
 
-def figures(folder: Path, record: RunRecord) -> tuple[str, ...]:
+def figures(folder: Path, record: FinishedRun) -> tuple[str, ...]:
     """One run's figures as words, in the order of `columns_of`."""
-    ours, theirs = measured(record)
+    ours, theirs = record.metrics, record.baseline
     latency = ours.latency[0]
     return (
         folder.name,
@@ -165,9 +164,9 @@ def figures(folder: Path, record: RunRecord) -> tuple[str, ...]:
     )
 
 
-def sizes(folder: Path, record: RunRecord) -> tuple[str, ...]:
+def sizes(folder: Path, record: FinishedRun) -> tuple[str, ...]:
     """One run's zeros and bytes as words, in the order of `BYTES`."""
-    ours, theirs = measured(record)
+    ours, theirs = record.metrics, record.baseline
     asked = target_sparsity(record)
     return (
         folder.name,

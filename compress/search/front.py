@@ -22,9 +22,9 @@ from compress.config.errors import UserError
 from compress.records.csv_text import csv_text
 from compress.records.metrics import METRICS
 from compress.records.recipe import recipe, remake_command
-from compress.records.schema import FILE, RunRecord, parse_record, read_record, write_record
+from compress.records.schema import FILE, FinishedRun, parse_record, read_record, write_record
 from compress.records.score_words import kind_of, value_words
-from compress.records.words import fast_words, measured
+from compress.records.words import fast_words
 from compress.search.limits import FRONT
 from compress.search.trial_store import TrialStore
 from compress.search.trials import FOLDER, RECORD
@@ -41,7 +41,7 @@ class Found:
 
     number: int
     folder: Path
-    record: RunRecord
+    record: FinishedRun
 
 
 @dataclass
@@ -127,7 +127,7 @@ class Front:
         for name, words in titles(best).items():
             row = self._row(by_name[name])
             yield "; ".join(words)
-            score = measured(by_name[name].record)[0].score
+            score = by_name[name].record.metrics.score
             kind = kind_of(score)
             yield (
                 f"  trial {name}, {row['recipe']}: {kind.words} "
@@ -144,7 +144,7 @@ class Front:
         """
         if not found:
             return []
-        metric = measured(found[0].record)[0].score.metric
+        metric = found[0].record.metrics.score.metric
         candidates = [
             candidate(
                 str(each.number), each.record, self.goals.split, 1 / each.record.speedup[0].counted
@@ -156,7 +156,7 @@ class Front:
 
     def _row(self, found: Found) -> dict[str, Any]:
         judged = self.goals.judged(found.record)
-        metrics, _ = measured(found.record)
+        metrics = found.record.metrics
         speed = found.record.speedup[0]
         return {
             "trial": found.number,
@@ -198,7 +198,7 @@ class Front:
         self._known[each.number] = replace(each, record=record)
 
 
-def discard_model(folder: Path, record: RunRecord) -> RunRecord:
+def discard_model(folder: Path, record: FinishedRun) -> FinishedRun:
     """Deletes a run's model, or those of its folds, and says in its record that there is none.
 
     Only a model in the run's own folder, under a plain name: a record is read from a file or a
@@ -212,7 +212,9 @@ def discard_model(folder: Path, record: RunRecord) -> RunRecord:
         _write_again(gone, folder)
         for each in filter(is_plain_name, record.folds.folders):
             if (folder / each / FILE).is_file():
-                discard_model(folder / each, read_record(folder / each / FILE))
+                fold = read_record(folder / each / FILE)
+                if fold.status == "ok":
+                    discard_model(folder / each, fold)
         return gone
     if record.model is None or not is_plain_name(record.model):
         return record
@@ -230,7 +232,7 @@ def discard_model(folder: Path, record: RunRecord) -> RunRecord:
     return gone
 
 
-def _write_again(record: RunRecord, folder: Path) -> None:
+def _write_again(record: FinishedRun, folder: Path) -> None:
     """Writes a record before its model is deleted: it must not name one that is half there."""
     if (folder / FILE).is_file():
         write_record(record, folder)
@@ -238,6 +240,8 @@ def _write_again(record: RunRecord, folder: Path) -> None:
 
 def _found(trial: FrozenTrial) -> Found:
     record = parse_record(trial.user_attrs[RECORD], f"trial {trial.number} of the study")
+    if record.status != "ok":
+        raise UserError(f"trial {trial.number} of the study has a record without figures")
     return Found(trial.number, Path(trial.user_attrs[FOLDER]), record)
 
 

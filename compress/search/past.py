@@ -17,7 +17,7 @@ from jaxtyping import Float
 from compress.analysis.goals import Goals, parse_goals
 from compress.analysis.pareto import hypervolume, pareto_front
 from compress.config.errors import UserError
-from compress.records.schema import FILE, RunRecord, read_record
+from compress.records.schema import FILE, FinishedRun, read_record
 
 FRONT_FILE = "front.json"  # what a search keeps beside its trials
 FIGURES = re.compile(r"\d(?:[\d,.]*\d)?(?:e[-+]?\d+)?")
@@ -37,7 +37,7 @@ class PastTrial:
     """
 
     number: int
-    record: RunRecord
+    record: FinishedRun
     point: Mapping[str, str]
     values: tuple[float, ...]
     feasible: bool
@@ -66,13 +66,13 @@ class PastSearch:
         return list(dict.fromkeys(key for trial in self.trials for key in trial.point))
 
 
-def past_searches(runs: Iterable[tuple[Path, RunRecord]]) -> Iterator[PastSearch]:
+def past_searches(runs: Iterable[tuple[Path, FinishedRun]]) -> Iterator[PastSearch]:
     """The searches that runs are trials of.
 
     Args:
         runs: folder and record of each, all with figures. Those that are no trials are passed over.
     """
-    folders: dict[Path, list[tuple[Path, RunRecord]]] = {}
+    folders: dict[Path, list[tuple[Path, FinishedRun]]] = {}
     for folder, record in runs:
         if folder.name.isdecimal() and record.settings("search"):
             folders.setdefault(folder.parent, []).append((folder, record))
@@ -112,7 +112,7 @@ def _gain(
     return float(shares.prod()) - hypervolume(inside)
 
 
-def _search(parent: Path, runs: Sequence[tuple[Path, RunRecord]]) -> PastSearch | None:
+def _search(parent: Path, runs: Sequence[tuple[Path, FinishedRun]]) -> PastSearch | None:
     """The search in a folder; None if it cannot be read or no trial has all objectives."""
     first = runs[0][1]
     settings = first.settings("search")
@@ -139,7 +139,7 @@ def _search(parent: Path, runs: Sequence[tuple[Path, RunRecord]]) -> PastSearch 
     return PastSearch(name, goals, known, tuple(trials), _merged(reasons))
 
 
-def _points(records: Sequence[RunRecord]) -> list[dict[str, str]]:
+def _points(records: Sequence[FinishedRun]) -> list[dict[str, str]]:
     """Of each run, the overrides that are not the same in all."""
     written = [
         {key.lstrip("+"): value for key, _, value in (o.partition("=") for o in each.overrides)}
@@ -150,9 +150,8 @@ def _points(records: Sequence[RunRecord]) -> list[dict[str, str]]:
     return [{key: each[key] for key in differing if key in each} for each in written]
 
 
-def _unjudged(goals: Goals, record: RunRecord) -> str:
+def _unjudged(goals: Goals, record: FinishedRun) -> str:
     """Why a run with figures has no objectives; "" if it has all."""
-    assert record.metrics is not None, "only records whose status is ok are trials here"
     if goals.split == "validation" and record.metrics.validation is None:
         return "not scored on the validation rows"
     values = zip(goals.objectives, goals.values(record), strict=True)
@@ -172,7 +171,7 @@ def _reasons(parent: Path, known: set[Path]) -> Iterator[str]:
             continue
         # One that is ok was made on another machine: another section tells of it.
         if record.status != "ok":
-            yield f"{record.status}: {record.error or 'it says nothing'}"
+            yield f"{record.status}: {record.error}"
 
 
 def _merged(reasons: Mapping[str, int]) -> dict[str, int]:

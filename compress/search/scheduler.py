@@ -71,9 +71,9 @@ class Scheduler:
         while (taken := self.trial_store.take()) is not None:
             folders = (self.folder / str(number) for number in taken.before)
             found = ((_left(folder), folder) for folder in folders)
-            records = ((r, folder) for r, folder in found if isinstance(r, RunRecord))
+            records = ((r, folder) for r, folder in found if not isinstance(r, str))
             # What failed by a setting of all trials may have been mended since.
-            made = next((each for each in records if not self._is_shared(each[0].blame)), None)
+            made = next((each for each in records if not self._failed_for_all(each[0])), None)
             if made is None:
                 self._check_new(taken)
                 return taken
@@ -107,7 +107,7 @@ class Scheduler:
             self._settled(taken, f"infeasible: {rejection.reason}")
             return True
         left = _left(folder)
-        if isinstance(left, RunRecord):
+        if not isinstance(left, str):
             self._conclude(taken, left, folder)
             return left.status == "ok"
         self._break(taken, error or left, blame)
@@ -166,7 +166,7 @@ class Scheduler:
     def _conclude(self, taken: TakenTrial, record: RunRecord, folder: Path) -> None:
         """Ends a trial with the record of its run."""
         if record.status != "ok":
-            self._break(taken, record.error or record.status, record.blame)
+            self._break(taken, record.error, record.blame)
             return
         values = dict(zip(self.goals.objectives, self.goals.values(record), strict=True))
         unknown = [name for name, value in values.items() if value != value]
@@ -185,6 +185,9 @@ class Scheduler:
             self.release(taken)
             raise UserError(f"every trial would fail as trial {taken.number} did: {reason}")
         self.fail(taken, reason)
+
+    def _failed_for_all(self, record: RunRecord) -> bool:
+        return record.status != "ok" and self._is_shared(record.blame)
 
     def _is_shared(self, blame: Blame) -> bool:
         """Whether it is the fault of settings alone that are the same in all trials."""

@@ -29,7 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 from compress.analysis.goals import Goals
 from compress.config.errors import UserError
 from compress.config.legible import LONGEST_ERROR, shortened
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 from compress.search.driver_process import (
     HEARTBEAT_SECONDS,
     PATIENCE_SECONDS,
@@ -141,7 +141,7 @@ class TrialStore:
             "hydra.sweeper.n_trials"
         )
 
-    def finish(self, taken: TakenTrial, record: RunRecord, folder: Path) -> None:
+    def finish(self, taken: TakenTrial, record: FinishedRun, folder: Path) -> None:
         """Ends a trial with what its run found."""
         trial = taken.trial
         with _unless_given_up(trial.number):

@@ -13,13 +13,12 @@ from typing import Any
 from compress.records.curve import CURVE
 from compress.records.markdown import plain_text
 from compress.records.recipe import STAGES, recipe, remake_command
-from compress.records.schema import Comparison, RunRecord, Score
+from compress.records.schema import Comparison, FinishedRun, Score
 from compress.records.score_words import kind_of, score_words, value_words
 from compress.records.scores import SCORES
 from compress.records.words import (
     NO_DIFFERENCE,
     UNCERTAIN_TIMES,
-    measured,
     median_words,
     megabytes,
     p_words,
@@ -55,7 +54,7 @@ logits = model.predict(model.tokenizer([{row}], return_tensors="pt"))
 ```"""
 
 
-def model_card(record: RunRecord, architecture: str, *, plain: bool) -> str:
+def model_card(record: FinishedRun, architecture: str, *, plain: bool) -> str:
     """The card of a measured model, as Markdown.
 
     Args:
@@ -63,7 +62,6 @@ def model_card(record: RunRecord, architecture: str, *, plain: bool) -> str:
         architecture: transformers class of the model.
         plain: whether transformers' own `from_pretrained` reads the folder.
     """
-    assert record.data is not None
     usage = (PLAIN if plain else PACKED).format(architecture=architecture, **_reader(architecture))
     sections = [
         _front_matter(record),
@@ -82,14 +80,14 @@ def model_card(record: RunRecord, architecture: str, *, plain: bool) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def write_card(record: RunRecord, folder: Path) -> None:
+def write_card(record: FinishedRun, folder: Path) -> None:
     """Writes the model card into a model folder."""
     plain = (folder / PLAIN_WEIGHTS).is_file()
     text = model_card(record, read_spec(folder).architecture, plain=plain)
     write_atomically(folder / CARD, text)
 
 
-def _front_matter(record: RunRecord) -> str:
+def _front_matter(record: FinishedRun) -> str:
     """What the hub reads. JSON strings are YAML strings, whatever is in them."""
     fields: dict[str, Any] = {
         "library_name": "transformers",
@@ -109,14 +107,14 @@ def _reader(architecture: str) -> dict[str, str]:
     return {"processor": "AutoTokenizer", "name": "tokenizer", "row": '"a text"'}
 
 
-def _made_by(record: RunRecord) -> list[str]:
+def _made_by(record: FinishedRun) -> list[str]:
     """The groups whose choice shaped the model."""
     groups = ("task", "teacher", *STAGES)
     return [group for group in groups if record.choices.get(group, "none") != "none"]
 
 
-def _figures(record: RunRecord) -> str:
-    ours, theirs = measured(record)
+def _figures(record: FinishedRun) -> str:
+    ours, theirs = record.metrics, record.baseline
     asked = target_sparsity(record)
     rows = [
         ("", "this model", "teacher"),
@@ -164,19 +162,19 @@ def _other(name: str, ours: Score, theirs: Score) -> tuple[str, str, str]:
     return (plain_text(name) if known is None else known.words), mine, other
 
 
-def _megabytes(record: RunRecord, figure: str) -> tuple[str, str]:
+def _megabytes(record: FinishedRun, figure: str) -> tuple[str, str]:
     """A figure in bytes of the model and of its teacher."""
-    values = [megabytes(getattr(metrics, figure)) for metrics in measured(record)]
+    values = [megabytes(getattr(metrics, figure)) for metrics in (record.metrics, record.baseline)]
     ours, theirs = (value if value == "–" else f"{value} MB" for value in values)
     return ours, theirs
 
 
-def _sentences(record: RunRecord) -> list[str]:
+def _sentences(record: FinishedRun) -> list[str]:
     """What the figures mean."""
     found = record.comparison
     words = plain_words(record)
     if found is not None:
-        words.append(_against_teacher(found, kind_of(measured(record)[0].score).words))
+        words.append(_against_teacher(found, kind_of(record.metrics.score).words))
     if not all(speed.counts for speed in record.speedup):
         words.append(
             f"{NO_DIFFERENCE.capitalize()}: the interval holds 1, or is not further from it than "
@@ -203,7 +201,7 @@ def _against_teacher(found: Comparison, score: str) -> str:
     return f"{same}How its {score} differs from its teacher's is {proof}."
 
 
-def _machine(record: RunRecord) -> str:
+def _machine(record: FinishedRun) -> str:
     env = record.environment
     assert env is not None
     versions = ", ".join(f"{name} {version}" for name, version in env.versions.items())

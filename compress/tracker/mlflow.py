@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from compress.config.errors import ConfigError
 from compress.records.curve import curves
 from compress.records.recipe import recipe
-from compress.records.schema import FILE, RunRecord
+from compress.records.schema import FILE, FinishedRun, RunRecord
 from compress.system.files import new_sqlite_url, write_atomically
 from compress.system.packages import require
 from compress.tracker.components.figures import figures, settings
@@ -198,7 +198,8 @@ def _metrics(record: RunRecord, milliseconds: int) -> Iterator[Any]:
 
     for name, value in figures(record).items():
         yield Metric(name, value, milliseconds, 0)
-    for training, points in curves(record.history):
+    history = record.history if isinstance(record, FinishedRun) else ()
+    for training, points in curves(history):
         for point in points:
             losses = {"loss": point.loss, "validation_loss": point.validation_loss}
             for name, loss in losses.items():

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from compress.core.monitor import Monitor
 from compress.records.curve import CurvePoint, curves
 from compress.records.recipe import recipe
+from compress.records.schema import FinishedRun
 from compress.system.packages import require
 from compress.tracker.components.figures import figures
 from compress.tracker.components.tracking import LiveCurves, Tracker
@@ -68,7 +69,8 @@ class TensorBoardTracker(Tracker):
         """Adds the figures, what was done, and the curves that were not seen live."""
         live = _tags(folder)
         with closing(_writer(folder)) as writer:
-            for training, points in curves(record.history):
+            history = record.history if isinstance(record, FinishedRun) else ()
+            for training, points in curves(history):
                 if f"{LOSS}/{training}" not in live:
                     for point in points:
                         _add(writer, training, point)

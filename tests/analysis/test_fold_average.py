@@ -16,7 +16,7 @@ from compress.records.schema import (
     Comparison,
     Data,
     Environment,
-    RunRecord,
+    FinishedRun,
     Speedup,
     read_record,
     write_record,
@@ -157,12 +157,9 @@ def test_a_whole_run_has_the_means_of_its_folds() -> None:
     assert whole.folds.baseline["speedup"].values == (1.0, 1.0, 1.0)
     for name, found in whole.folds.figures.items():
         assert METRICS[name].read(whole) == pytest.approx(found.mean, abs=0.5), name
-    assert whole.metrics is not None
     assert whole.metrics.score.samples == 300
-    assert whole.data is not None
     assert whole.data.evaluation == 4 + 5 + 6
     assert whole.data.source == "rows; evaluated on each of 3 folds"
-    assert whole.environment is not None
     assert (whole.environment.load_average, whole.environment.busy) == (pytest.approx(0.2), "so")
     assert whole.measuring_seconds == 6.0
     assert [stage.name for stage in whole.stages] == [f"fold-{i}/teacher" for i in (1, 2, 3)]
@@ -184,7 +181,7 @@ ROWS = [(f"a {('dull', 'bright')[i % 2]} film {i}", ("sad", "glad")[i % 2]) for 
 
 
 def test_a_run_has_a_model_for_each_fold(
-    run_config: Callable[..., RunRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_config: Callable[..., FinishedRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("compress.pipeline.measure", quick_measure)
     path = write(tmp_path / "mine.csv", ROWS)
@@ -218,7 +215,7 @@ def test_a_run_has_a_model_for_each_fold(
 
 
 @pytest.mark.slow
-def test_a_real_file_in_five_folds(run_config: Callable[..., RunRecord], tmp_path: Path) -> None:
+def test_a_real_file_in_five_folds(run_config: Callable[..., FinishedRun], tmp_path: Path) -> None:
     path = SHARED / "data" / "bengali_hate" / "bengali_hate_v2.0.csv"
     if not path.exists():
         pytest.skip("needs ../shared/data/bengali_hate")
@@ -229,7 +226,6 @@ def test_a_real_file_in_five_folds(run_config: Callable[..., RunRecord], tmp_pat
         folder=folder,
     )  # fmt: skip
     assert record.folds is not None
-    assert record.data is not None
     assert record.data.evaluation == 5 * 64
     assert [each.stage for each in record.stage_metrics] == ["pruner"]
     assert "accuracy" in record.folds.baseline

@@ -16,7 +16,7 @@ import pytest
 from compress.experiment.definition import check_row, parse_experiment
 from compress.job import blank_record
 from compress.records.collect import collect
-from compress.records.schema import RunRecord, write_record
+from compress.records.schema import FinishedRun, write_record
 from compress.report.experiment import experiment_tables
 from tests.configs import ROOT, TINY, compose_config, yaml_names
 from tests.experiment.sweeps import sweep
@@ -90,7 +90,7 @@ def test_every_row_builds_on_a_tiny_model(name: str, files: dict[str, str], tmp_
 
 
 def test_a_row_from_its_overrides_to_the_table(
-    files: dict[str, str], tmp_path: Path, run_config: Callable[..., RunRecord]
+    files: dict[str, str], tmp_path: Path, run_config: Callable[..., FinishedRun]
 ) -> None:
     given = [*offline("distilbert_sst2_edge", files), "experiment.row=student_int8"]
     [job] = sweep(tmp_path / "none", *given, *TINY[1:], "task.limit=32")

@@ -69,7 +69,6 @@ def labelled(tmp_path: Path) -> tuple[str, ...]:
 
 def figures(record: RunRecord) -> ModelMetrics:
     assert record.status == "ok"
-    assert record.metrics is not None
     return record.metrics
 
 
@@ -83,7 +82,6 @@ def test_a_run_on_numbers(stsb: tuple[str, ...], run_config: Runs, tmp_path: Pat
     assert (score.metric, score.samples) == ("spearman", 30)
     assert score.low <= score.value == score.quality <= score.high
     assert set(score.others) == {"pearson", "rmse"}
-    assert record.comparison is not None
     assert record.comparison.agreement is None
     config = json.loads((folder / "model" / "config.json").read_text())
     assert config["id2label"] == {"0": "score"}
@@ -107,7 +105,6 @@ def test_a_run_on_several_labels(
     assert (score.metric, score.samples) == ("f1_micro", 16)
     assert score.low <= score.value <= score.high
     assert {f"f1/{HOSTILE}", "f1/cold", "f1_class_weighted", "exact_match"} <= set(score.others)
-    assert record.data is not None
     assert "weighted in the loss, balanced on the train rows" in record.data.source
     config = json.loads((folder / "model" / "config.json").read_text())
     assert config["id2label"] == {"0": HOSTILE, "1": "cold"}

@@ -9,7 +9,7 @@ from compress.config.errors import ConfigError
 from compress.problem import classification
 from compress.records.metrics import METRICS, check_objectives, objective_values
 from compress.records.scores import SCORES
-from tests.records.test_schema import FAILED, WRITING, absent_scores, judged_by, make_record
+from tests.records.test_schema import WRITING, absent_scores, judged_by, make_failed, make_record
 
 
 def test_every_metric_reads_a_finite_number() -> None:
@@ -53,7 +53,7 @@ def test_quality_is_higher_where_a_model_is_better() -> None:
 
 def test_objectives_in_order_and_nan_for_failures() -> None:
     assert objective_values(make_record(), ("latency_ms", "accuracy")) == [5.0, 0.9]
-    assert all(math.isnan(v) for v in objective_values(make_record(**FAILED), ("accuracy",) * 2))
+    assert all(math.isnan(v) for v in objective_values(make_failed(), ("accuracy",) * 2))
 
 
 @pytest.mark.parametrize("names", [(), ("accuracy", "beauty")])

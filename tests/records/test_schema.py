@@ -2,20 +2,22 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from compress.config.errors import UserError
 from compress.records.schema import (
-    SCHEMA,
     Comparison,
     Data,
     Environment,
+    FailedRun,
+    FinishedRun,
     Latency,
     ModelMetrics,
     RunRecord,
+    RunStart,
     Score,
     Speedup,
     StageRecord,
@@ -46,10 +48,7 @@ def make_metrics(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0) -> Mo
 
 
 def make_record(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0, **changes: object):  # type: ignore[no-untyped-def]
-    record = RunRecord(
-        schema=SCHEMA,
-        status="ok",
-        error=None,
+    record = FinishedRun(
         started="2026-01-01T00:00:00+00:00",
         seconds=1.5,
         seed=0,
@@ -88,17 +87,24 @@ def judged_by(metric: str, value: float, teacher: float, **changes: object):  # 
 WRITING = {"generated_tokens_per_second", "time_to_first_token_ms"}
 
 
-def absent_scores(record: RunRecord) -> set[str]:
+def absent_scores(record: FinishedRun) -> set[str]:
     """What the record's task is not judged by."""
-    assert record.metrics is not None
     return SCORES.keys() - record.metrics.score.by_name().keys()
 
 
-FAILED = {"status": "failed", "error": "no", "metrics": None, "baseline": None, "speedup": ()}
+def as_failed(record: RunRecord, error: str = "no") -> FailedRun:
+    """The run as if it had failed."""
+    start = {each.name: getattr(record, each.name) for each in fields(RunStart)}
+    return FailedRun(**start, status="failed", error=error)
+
+
+def make_failed(error: str = "no", **changes: object):  # type: ignore[no-untyped-def]
+    """A run without figures."""
+    return replace(as_failed(make_record(), error), **changes)  # type: ignore[arg-type]
 
 
 def test_writer_and_reader_agree(tmp_path: Path) -> None:
-    for record in (make_record(), make_record(**FAILED)):
+    for record in (make_record(), make_failed()):
         assert read_record(write_record(record, tmp_path)) == record
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compress.records.schema import Comparison, RunRecord, Speedup
+from compress.records.schema import Comparison, FinishedRun, Speedup
 from compress.records.words import (
     change_words,
     plain_words,
@@ -23,10 +23,9 @@ FASTER = Speedup(1, 32, 2.0, 1.9, 2.1, 1.02)
 ZEROS = "Half of the block weights are zero, but the torch runtime stores and multiplies zeros "
 
 
-def run(size: int = 2000, *speeds: Speedup, **changes: Any) -> RunRecord:
+def run(size: int = 2000, *speeds: Speedup, **changes: Any) -> FinishedRun:
     """Of wanda at a sparsity of 0.5; its teacher takes 2000 bytes."""
     record = make_record(0.9, size, speedup=speeds or (SAME_TIME,))
-    assert record.metrics is not None
     return replace(record, metrics=replace(record.metrics, **changes))
 
 
@@ -48,7 +47,7 @@ def run(size: int = 2000, *speeds: Speedup, **changes: Any) -> RunRecord:
         ),
     ],
 )
-def test_zeros_that_buy_nothing(record: RunRecord, words: str) -> None:
+def test_zeros_that_buy_nothing(record: FinishedRun, words: str) -> None:
     assert plain_words(record) == [words]
 
 
@@ -74,7 +73,6 @@ def test_formats_that_are_only_stored(
     precision: str | None, runtime: str, words: list[str]
 ) -> None:
     record = run(500, precision=precision, runtime=runtime)
-    assert record.baseline is not None
     if precision is None:
         record = replace(record, baseline=replace(record.baseline, precision=None))
     assert plain_words(replace(record, choices={"quantizer": "int4"}, history=())) == words
@@ -112,7 +110,6 @@ def test_what_was_asked_and_what_is_saved() -> None:
 
 def test_warnings_name_their_runs() -> None:
     base = make_record()
-    assert base.environment is not None
     busy = replace(base, environment=replace(base.environment, busy="2 of 2 taken"))
     other = replace(base, environment=replace(base.environment, device="cpu, 1 thread"))
     runs = {name: (Path(name), record) for name, record in (("a", base), ("b", busy), ("c", other))}

@@ -18,8 +18,8 @@ from compress.quantizer.none import NoQuantizer
 from compress.records.schema import (
     Comparison,
     Environment,
+    FinishedRun,
     Latency,
-    RunRecord,
     Speedup,
     read_record,
 )
@@ -85,8 +85,6 @@ def test_a_pruned_model_is_tried_with_the_settings_of_its_run(
         assert record.choices["teacher"] == "artifact"
         assert record.data == old.data
         # The baseline is the run's model, low rank and all.
-        assert record.baseline is not None
-        assert old.metrics is not None
         assert record.baseline.score == old.metrics.score
         assert record.baseline.parameters == old.metrics.parameters
         stages = [step.stage for step in read_manifest(out / name / "model").history]
@@ -153,7 +151,7 @@ def test_what_cannot_be_probed_is_refused_at_once(
 
 def result(
     device: str, baseline_ms: float, ratio: float, accuracy: float = 0.9, p_value: float = 1.0
-) -> RunRecord:
+) -> FinishedRun:
     """At 1 × 32 the ratio, at 8 × 64 the tenth of it."""
     shapes, ratios = ((1, 32), (8, 64)), (ratio, ratio / 10)
     latency = tuple(Latency(*shape, 5, baseline_ms, 0.1, None, None, 1.0) for shape in shapes)

@@ -11,9 +11,9 @@ import numpy as np
 
 from compress.records.schema import (
     Comparison,
+    FinishedRun,
     LayerWeights,
     ModelMetrics,
-    RunRecord,
     Speedup,
     StageMetrics,
 )
@@ -34,7 +34,7 @@ PATHS = (
 )
 
 
-def section_of(*records: RunRecord, names: Sequence[str] = ()) -> Section:
+def section_of(*records: FinishedRun, names: Sequence[str] = ()) -> Section:
     """The runs in folders 0, 1, 2, … or of the given names."""
     folders = names or [str(number) for number in range(len(records))]
     [section] = sections((Path(f, "x").parent, r) for f, r in zip(folders, records, strict=True))
@@ -45,7 +45,7 @@ def speedup(ratio: float, width: float = 0.1) -> Speedup:
     return Speedup(1, 32, ratio, ratio * (1 - width), ratio * (1 + width), 1.02)
 
 
-def with_interim(record: RunRecord, *stages: str) -> RunRecord:
+def with_interim(record: FinishedRun, *stages: str) -> FinishedRun:
     """The record with a model measured after each stage, each smaller and faster than the last."""
     return replace(
         record,
@@ -61,10 +61,8 @@ def with_interim(record: RunRecord, *stages: str) -> RunRecord:
     )
 
 
-def with_quantiles(record: RunRecord, ms: float, baseline_ms: float = 10.0) -> RunRecord:
+def with_quantiles(record: FinishedRun, ms: float, baseline_ms: float = 10.0) -> FinishedRun:
     """The record with times spread evenly from the median's 0.9 to its 1.1."""
-    assert record.metrics is not None
-    assert record.baseline is not None
     return replace(
         record,
         metrics=_spread(record.metrics, ms),
@@ -118,10 +116,8 @@ def bert_layers(
 
 
 def with_layers(
-    record: RunRecord, ours: Sequence[LayerWeights], theirs: Sequence[LayerWeights] = ()
-) -> RunRecord:
-    assert record.metrics is not None
-    assert record.baseline is not None
+    record: FinishedRun, ours: Sequence[LayerWeights], theirs: Sequence[LayerWeights] = ()
+) -> FinishedRun:
     return replace(
         record,
         metrics=replace(record.metrics, layers=tuple(ours)),
@@ -129,7 +125,6 @@ def with_layers(
     )
 
 
-def plain(accuracy: float = 0.9, size: int = 1000, ratio: float = 2.0, **changes: Any) -> RunRecord:
+def plain(accuracy: float = 0.9, size: int = 1000, ratio: float = 2.0, **changes: Any):  # type: ignore[no-untyped-def]
     """A run whose speed-up is set by itself."""
-    record: RunRecord = make_record(accuracy, size, speedup=(speedup(ratio),), **changes)
-    return record
+    return make_record(accuracy, size, speedup=(speedup(ratio),), **changes)

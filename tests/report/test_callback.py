@@ -6,16 +6,19 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from compress.config.errors import UserError
-from compress.records.schema import write_record
+from compress.records.schema import RunRecord, write_record
 from compress.report.callback import ReportAfterMultirun
 from compress.store.run_folder import RUN, write_mark
 from tests.configs import compose_config
-from tests.records.test_schema import FAILED, make_record
+from tests.records.test_schema import make_failed, make_record
 
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compress.report.write.plot_pareto", lambda _, path: path.write_bytes(b""))
+
+
+OK, FAILED = make_record(), make_failed()
 
 
 def config_of(folder: Path, *, search: bool) -> DictConfig:
@@ -27,11 +30,11 @@ def config_of(folder: Path, *, search: bool) -> DictConfig:
     return cfg
 
 
-def put(root: Path, *endings: dict[str, object]) -> Path:
-    for number, ending in enumerate(endings):
+def put(root: Path, *records: RunRecord) -> Path:
+    for number, record in enumerate(records):
         (root / str(number)).mkdir()
         write_mark(root / str(number), RUN)
-        write_record(make_record(**ending), root / str(number))
+        write_record(record, root / str(number))
     return root
 
 
@@ -42,18 +45,18 @@ def end_sweep(config: DictConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("endings", "search", "fails"),
+    ("records", "search", "fails"),
     [
-        (({}, {}), False, False),
-        (({}, FAILED), False, True),
-        (({}, FAILED), True, False),
+        ((OK, OK), False, False),
+        ((OK, FAILED), False, True),
+        ((OK, FAILED), True, False),
         ((FAILED, FAILED), True, True),
     ],
 )
 def test_a_sweep_with_a_failed_run_fails_and_a_search_without_a_finished_one(
-    endings: tuple[dict[str, object], ...], search: bool, fails: bool, tmp_path: Path
+    records: tuple[RunRecord, ...], search: bool, fails: bool, tmp_path: Path
 ) -> None:
-    config = config_of(put(tmp_path, *endings), search=search)
+    config = config_of(put(tmp_path, *records), search=search)
     if fails:
         with pytest.raises(SystemExit, match="1"):
             end_sweep(config)
@@ -62,12 +65,12 @@ def test_a_sweep_with_a_failed_run_fails_and_a_search_without_a_finished_one(
     assert (tmp_path / "report.html").is_file()
 
 
-@pytest.mark.parametrize("endings", [(), (FAILED,)])
+@pytest.mark.parametrize("records", [(), (FAILED,)])
 def test_the_cause_that_ended_a_sweep_is_not_replaced(
-    endings: tuple[dict[str, object], ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    records: tuple[RunRecord, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Hydra calls it while the error is on its way, and an exit would take its place."""
-    config = config_of(put(tmp_path, *endings), search=True)
+    config = config_of(put(tmp_path, *records), search=True)
 
     def sweep() -> None:
         try:
@@ -77,14 +80,14 @@ def test_the_cause_that_ended_a_sweep_is_not_replaced(
 
     with pytest.raises(UserError, match="no rows"):
         sweep()
-    assert (tmp_path / "report.html").exists() == bool(endings)
-    assert ("1 failed" in capsys.readouterr().out) == bool(endings)
+    assert (tmp_path / "report.html").exists() == bool(records)
+    assert ("1 failed" in capsys.readouterr().out) == bool(records)
 
 
 def test_a_damaged_record_beside_what_was_not_tracked_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    put(tmp_path, {}, {})
+    put(tmp_path, OK, OK)
     (tmp_path / "0" / "metrics.json").write_text("{")
     (tmp_path / "0" / "untracked.txt").write_text("the server was away")
     with pytest.raises(SystemExit):

@@ -24,7 +24,7 @@ from compress.report.compare import (
     speedup_ratio,
 )
 from compress.report.compare_page import compare_folders, comparison_markdown
-from tests.records.test_schema import FAILED, judged_by, make_metrics, make_record
+from tests.records.test_schema import judged_by, make_failed, make_metrics, make_record
 from tests.report.test_report import put
 
 
@@ -215,7 +215,7 @@ def test_runs_are_matched_by_overrides_then_recipe_and_seed_then_recipe() -> Non
 
 
 def test_two_lone_runs_are_compared_whatever_they_are() -> None:
-    matched = match(collection(with_sparsity(0.3)), collection(make_record(**FAILED, overrides=())))
+    matched = match(collection(with_sparsity(0.3)), collection(make_failed(overrides=())))
     assert len(matched.pairs) == 1
     assert changes(matched.pairs[0]) == []
     assert cautions(matched.pairs[0]) == {}

@@ -16,7 +16,7 @@ from compress.records.collect import collect
 from compress.report.compare_page import compare_folders, comparison_markdown, show_comparison
 from scripts.compare import main
 from tests.configs import ROOT
-from tests.records.test_schema import FAILED, make_metrics, make_record
+from tests.records.test_schema import as_failed, make_metrics, make_record
 from tests.report.test_compare import HERE, with_sparsity
 from tests.report.test_report import put
 
@@ -34,7 +34,7 @@ def test_two_sweeps_from_the_command_line(tmp_path: Path) -> None:
     b = put(
         tmp_path / "b",
         r0=with_sparsity(0.5, environment=elsewhere, metrics=make_metrics(0.7)),
-        r1=with_sparsity(0.3, **FAILED),
+        r1=as_failed(with_sparsity(0.3)),
     )
     (b / "3").mkdir()
     (b / "3" / "metrics.json").write_text("{")

@@ -6,7 +6,6 @@ import io
 import json
 import runpy
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from compress.report.screen import show
 from compress.report.write import write_report
 from tests.configs import ROOT
 from tests.damage import Damage, damages, put_damaged, put_good, put_value, whole_record
-from tests.records.test_schema import FAILED, make_record
+from tests.records.test_schema import as_failed, make_failed, make_record
 from tests.report.records import HOSTILE
 from tests.slow import slow
 
@@ -111,11 +110,10 @@ def texts(value: Any, key: str = "") -> list[str]:
 FIXED = ("status", "started", "metric", "outcome", "stage")
 
 
-@pytest.mark.parametrize("ending", [{}, FAILED])
+@pytest.mark.parametrize("record", [whole_record(), as_failed(whole_record())])
 def test_no_text_of_a_record_is_markup_or_steers_a_terminal(
-    ending: dict[str, Any], tmp_path: Path
+    record: RunRecord, tmp_path: Path
 ) -> None:
-    record = replace(whole_record(), **ending)
     path = tmp_path / "evil" / "metrics.json"
     path.parent.mkdir()
     write_record(record, path.parent)
@@ -165,7 +163,7 @@ def test_names_of_folders_are_no_markup_either(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_a_huge_error_is_cut_when_written_and_when_shown(tmp_path: Path) -> None:
     huge = "x" * 10**8
-    failed = make_record(**{**FAILED, "error": huge})
+    failed = make_failed(huge)
     (tmp_path / "0").mkdir()
     path = write_record(failed, tmp_path / "0")
     assert path.stat().st_size < 10_000
@@ -191,9 +189,7 @@ def test_a_file_that_is_no_record_by_its_size_is_not_read(tmp_path: Path) -> Non
 
 def test_half_a_character_can_be_written_and_read(tmp_path: Path) -> None:
     """As in the name of a file that is no UTF-8."""
-    record = make_record(
-        **{**FAILED, "error": "no \udcff.csv"}, config={"task": {"path": "a\udcff"}}
-    )
+    record = make_failed("no \udcff.csv", config={"task": {"path": "a\udcff"}})
     read = read_record(write_record(record, tmp_path))
     assert read.error == "no \\udcff.csv"
     assert read.config == {"task": {"path": "a\\udcff"}}

@@ -17,7 +17,7 @@ from compress.records.schema import RunRecord, write_record
 from compress.report.experiment import ExperimentTable, experiment_tables
 from compress.report.experiment_page import show_tables, tables_markdown
 from scripts.experiment_table import main
-from tests.records.test_schema import FAILED, make_record
+from tests.records.test_schema import as_failed, make_record
 
 SETTINGS: dict[str, Any] = {
     "name": "mine",
@@ -106,7 +106,7 @@ def test_goals_are_checked_against_the_baseline() -> None:
 
 
 def test_nothing_is_hidden() -> None:
-    failed = record("small", changes={**FAILED, "error": "no [room]"})
+    failed = as_failed(record("small"), "no [room]")
     [table] = tables(record("plain"), failed, record("plain"))
     assert [(line.name, line.status) for line in table.lines] == [
         ("plain", "ok"),

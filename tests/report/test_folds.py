@@ -12,7 +12,7 @@ import pytest
 from compress.config.errors import UserError
 from compress.records.collect import collect
 from compress.records.folds import Folds, spread
-from compress.records.schema import RunRecord, read_record, write_record
+from compress.records.schema import FinishedRun, read_record, write_record
 from compress.report.write import write_report
 from compress.search.front import discard_model
 from compress.tracker.components.figures import figures
@@ -22,7 +22,7 @@ from tests.records.test_schema import make_record
 MANIFEST = '{"schema": 1, "history": [], "files": {}}'  # of a model whose files do not matter
 
 
-def spread_record(**changes: object) -> RunRecord:
+def spread_record(**changes: object) -> FinishedRun:
     """A record of a run with folds."""
     folds = Folds(
         ("fold-1", "fold-2"),

@@ -11,7 +11,7 @@ from compress.records.scores import SCORES
 from compress.report.honesty import LONGEST, excluded, facts
 from compress.report.recommend import advise
 from compress.report.sections import sections
-from tests.records.test_schema import FAILED, judged_by, make_record
+from tests.records.test_schema import judged_by, make_failed, make_record
 
 ROOT = Path("sweep")
 BASE = make_record()
@@ -58,7 +58,6 @@ def test_facts(records: list[RunRecord], term: str, words: str) -> None:
 
 
 def test_a_busy_start_is_told_with_its_run() -> None:
-    assert BASE.environment is not None
     busy = replace(BASE, environment=replace(BASE.environment, busy="something"))
     assert "busy with something else at the start of run 1" in told(BASE, busy)["busy"]
 
@@ -68,7 +67,7 @@ def test_what_goes_without_saying_is_left_out() -> None:
 
 
 def test_runs_without_figures_are_listed_by_reason() -> None:
-    failed = make_record(**FAILED)
+    failed = make_failed()
     runs = (
         (ROOT / "0", BASE),
         (ROOT / "1", failed),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 from tests.records.test_schema import make_record
 from tests.report.html.test_page import HOSTILE, page_of, record_with
 from tests.report.test_points import at_shapes
@@ -36,7 +36,7 @@ const views = [...Bokeh.index];
 """
 
 
-def run(pruner: str, ms: float, **changes: object) -> RunRecord:
+def run(pruner: str, ms: float, **changes: object) -> FinishedRun:
     base = at_shapes((1, 32), (1, 8), ms=ms)
     return replace(base, choices=base.choices | {"pruner": pruner}, **changes)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from compress.analysis.pareto import Direction
-from compress.records.schema import RunRecord, Speedup
+from compress.records.schema import FinishedRun, Speedup
 from compress.report.points import (
     AS_GOOD,
     BEATEN,
@@ -30,11 +30,9 @@ from tests.records.test_schema import judged_by, make_record
 NAN = float("nan")
 
 
-def at_shapes(*shapes: tuple[int, int], ms: float = 5.0, teacher: float = 10.0) -> RunRecord:
+def at_shapes(*shapes: tuple[int, int], ms: float = 5.0, teacher: float = 10.0) -> FinishedRun:
     """A run timed at these shapes, twice as long at each next one."""
     base = make_record()
-    assert base.metrics is not None
-    assert base.baseline is not None
     (ours,), (theirs,) = base.metrics.latency, base.baseline.latency
     times = [(2.0**i, *shape) for i, shape in enumerate(shapes)]
     return replace(
@@ -143,7 +141,6 @@ def test_the_front_hugs_the_better_corner(
 
 def test_of_images_no_tokens_are_told() -> None:
     texts = make_record()
-    assert texts.metrics is not None
     (timed,) = texts.metrics.latency
     images = replace(
         texts, metrics=replace(texts.metrics, latency=(replace(timed, tokens_per_second=None),))

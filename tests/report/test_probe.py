@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from compress.records.schema import Comparison, RunRecord
+from compress.records.schema import Comparison, FinishedRun
 from compress.report.probe import Probe, show_probe
 from tests.records.test_schema import make_record
 from tests.replay.test_probe import result
@@ -16,7 +16,7 @@ from tests.replay.test_probe import result
 LONGEST = "cpu_onnxruntime/int8_weight_only"
 
 
-def long_result(*, difference: bool) -> RunRecord:
+def long_result(*, difference: bool) -> FinishedRun:
     record = result("cpu", 1234.56, 10.25, 0.8123)
     floor = None if difference else 11.0
     speeds = tuple(replace(each, floor=floor) for each in record.speedup)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.records.schema import Comparison, RunRecord, Speedup
+from compress.records.schema import Comparison, FinishedRun, Speedup
 from compress.report.contest import deciding_split
 from compress.report.recommend import Advice, advise
 from compress.report.sections import sections
@@ -15,14 +15,14 @@ from tests.report.test_points import at_shapes
 ROOT = Path("sweep")
 
 
-def advice_on(**records: RunRecord) -> Advice:
+def advice_on(**records: FinishedRun) -> Advice:
     """On runs of one section, by name; the teacher has 0.91 accuracy, 2000 bytes, 10 ms."""
     [section] = sections((ROOT / name, record) for name, record in records.items())
     return advise(section, ROOT)
 
 
 def run(accuracy: float, size: int = 1000, ms: float = 5.0, validation: float | None = None,
-        **changes: object) -> RunRecord:  # fmt: skip
+        **changes: object) -> FinishedRun:  # fmt: skip
     """A run that was scored on validation rows too, if they are given; its teacher has 0.9."""
     record = make_record(accuracy, size, ms, **changes)
     if validation is None:
@@ -149,7 +149,6 @@ def test_what_cannot_be_told_from_the_winner_is_named() -> None:
 
 def test_a_busy_machine_is_said_of_the_winner_alone() -> None:
     base = run(0.91, 500)
-    assert base.environment is not None
     busy = replace(base.environment, busy="something")
     sentence = "The machine was busy with something else when this run began: time it again."
     assert sentence in advice_on(a=replace(base, environment=busy), b=run(0.91)).words
@@ -221,8 +220,6 @@ def test_nothing_within_a_budget_of_another_score(
 
 def test_the_change_on_the_rows_that_chose_is_told_in_the_scores_unit() -> None:
     record = judged_by("perplexity", 20.4, 20.0)
-    assert record.metrics is not None
-    assert record.baseline is not None
     ours, theirs = (replace(record.baseline.score, value=each) for each in (20.1, 20.0))
     both = replace(
         record,

@@ -14,7 +14,7 @@ from compress.records.recipe import recipe
 from compress.records.schema import Comparison, Environment, RunRecord, Speedup, write_record
 from compress.report.screen import show
 from compress.report.write import write_report
-from tests.records.test_schema import FAILED, make_record
+from tests.records.test_schema import make_failed, make_record
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -40,7 +40,7 @@ def screen(root: Path, width: int = 100) -> str:
 
 
 def test_one_row_a_run_with_units_and_failures(tmp_path: Path) -> None:
-    put(tmp_path, r0=make_record(), r1=make_record(0.8, 500, 2.0), r2=make_record(**FAILED))
+    put(tmp_path, r0=make_record(), r1=make_record(0.8, 500, 2.0), r2=make_failed())
     report = write_report([tmp_path], tmp_path)
     table = pd.read_csv(tmp_path / "results.csv", dtype={"run": str})
     assert table["run"].tolist() == ["0", "1", "2"]
@@ -79,7 +79,6 @@ def test_tasks_data_and_machines_never_share_a_plot(tmp_path: Path) -> None:
         base, environment=Environment("cpu X", "cpu, 1 thread", 0.1, {"torch": "2"})
     )
     other_task = replace(base, choices=base.choices | {"task": "imdb"})
-    assert base.data is not None
     other_rows = replace(base, data=replace(base.data, digest="other"))
     put(
         tmp_path, r0=base, r1=other_machine, r2=other_threads, r3=other_task, r4=other_rows, r5=base
@@ -103,7 +102,7 @@ def test_broken_and_unfinished_runs_are_named_and_skipped(tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("undrawn")
 def test_records_of_other_versions_are_named(tmp_path: Path) -> None:
-    put(tmp_path, r0=make_record(), r1=make_record(0.8), r2=make_record(), r3=make_record(**FAILED))
+    put(tmp_path, r0=make_record(), r1=make_record(0.8), r2=make_record(), r3=make_failed())
     newer = tmp_path / "2" / "metrics.json"
     newer.write_text(json.dumps(json.loads(newer.read_text()) | {"schema": 99}))
     for name, content in (
@@ -140,7 +139,7 @@ def test_run_ten_comes_after_run_nine(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script> | [bold]x[/bold]\nnext"
-    record = make_record(**FAILED, choices={"pruner": evil, "task": evil})
+    record = make_failed(choices={"pruner": evil, "task": evil})
     put(
         tmp_path,
         r0=replace(record, error=evil),
@@ -244,10 +243,9 @@ def test_each_section_has_its_verdict_on_the_screen(tmp_path: Path) -> None:
 
 def test_a_recipe_names_the_runtime_that_ran_it_or_was_to() -> None:
     record = make_record(choices={"quantizer": "int8_static", "device": "cpu"})
-    assert record.metrics is not None
     ran = replace(record, metrics=replace(record.metrics, runtime="openvino"))
     assert recipe(ran) == "int8_static on openvino"
-    failed = make_record(**FAILED, choices={"device": "cpu_onnxruntime"})
+    failed = make_failed(choices={"device": "cpu_onnxruntime"})
     assert recipe(failed) == "teacher as it is on onnxruntime"
 
 
@@ -265,7 +263,6 @@ def test_what_was_not_measured_is_a_dash(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_warnings_stand_above_the_table_and_words_below_it(tmp_path: Path) -> None:
     base = make_record()
-    assert base.environment is not None
     busy = replace(base, environment=replace(base.environment, busy="something took 2 of 2"))
     other = replace(base, environment=replace(base.environment, machine="cpu Y"))
     put(tmp_path, r0=base, r1=busy, r2=other)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from compress.records.schema import Comparison, RunRecord, Speedup
+from compress.records.schema import Comparison, FinishedRun, Speedup
 from compress.records.scores import SCORES
 from compress.records.words import NO_DIFFERENCE
 from compress.report.screen import show
@@ -29,9 +29,9 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compress.report.write.plot_pareto", lambda runs, path: None)
 
 
-def long_record() -> RunRecord:
+def long_record() -> FinishedRun:
     """Every cell is about as wide as it can get."""
-    record: RunRecord = make_record(
+    record: FinishedRun = make_record(
         0.8123,
         1_234_567_890,
         1234.56,

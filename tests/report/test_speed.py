@@ -16,7 +16,7 @@ from compress.analysis.goals import Goals, parse_bound, parse_goals
 from compress.experiment.definition import Row
 from compress.records.collect import collect
 from compress.records.metrics import METRICS, objective_values, settled
-from compress.records.schema import Generation, RunRecord, Speedup, write_record
+from compress.records.schema import FinishedRun, Generation, Speedup, write_record
 from compress.records.words import (
     NO_DIFFERENCE,
     fast_words,
@@ -67,61 +67,61 @@ INTERVALS = [
 ]
 
 
-def timed(ends: tuple[float, float, float], floor: float | None) -> RunRecord:
+def timed(ends: tuple[float, float, float], floor: float | None) -> FinishedRun:
     """A run of half its teacher's bytes, whose medians tell of the ratio whatever its interval."""
     speed = Speedup(*SHAPE, *ends, floor)
-    record: RunRecord = make_record(0.905, 1000, 10.0 / ends[0], speedup=(speed,))
+    record: FinishedRun = make_record(0.905, 1000, 10.0 / ends[0], speedup=(speed,))
     return record
 
 
-def on_screen(record: RunRecord, tmp_path: Path) -> str:
+def on_screen(record: FinishedRun, tmp_path: Path) -> str:
     write_record(record, tmp_path)
     out = io.StringIO()
     show(write_report([tmp_path], tmp_path), Console(file=out, width=200))
     return out.getvalue()
 
 
-def in_markdown(record: RunRecord, tmp_path: Path) -> str:
+def in_markdown(record: FinishedRun, tmp_path: Path) -> str:
     return " ".join(figures(tmp_path, record))
 
 
-def on_card(record: RunRecord, _: Path) -> str:
+def on_card(record: FinishedRun, _: Path) -> str:
     return model_card(record, "X", plain=True)
 
 
-def in_latex(record: RunRecord, _: Path) -> str:
+def in_latex(record: FinishedRun, _: Path) -> str:
     return latex_tables(sections([(ROOT / "0", record)])).replace("--", " to ")
 
 
-def in_caption(record: RunRecord, _: Path) -> str:
+def in_caption(record: FinishedRun, _: Path) -> str:
     return " ".join(" ".join(front_lines([(ROOT / "0", record)], SHAPE, {0: "1"})).split())
 
 
-def on_page(record: RunRecord, _: Path) -> str:
+def on_page(record: FinishedRun, _: Path) -> str:
     [section] = sections([(ROOT / "0", record)])
     advice = advise(section, ROOT)
     [words] = shape_columns([record], SHAPE)["speedup_words"]
     return " ".join([*advice.words, *pick_row(advice, advice.picks[0]), words])
 
 
-def in_experiment(record: RunRecord, _: Path) -> str:
+def in_experiment(record: FinishedRun, _: Path) -> str:
     line = Line("row", Row((), {}, ()), (), (ROOT / "0", record))
     return " ".join(_parts(line, "speedup"))
 
 
-def of_probe(record: RunRecord, _: Path) -> str:
+def of_probe(record: FinishedRun, _: Path) -> str:
     out = io.StringIO()
     show_probe(Probe({"cpu/x": record}, {}, SHAPE), Console(file=out, width=200))
     return out.getvalue().replace("–", " to ")
 
 
-def of_comparison(record: RunRecord, tmp_path: Path) -> str:
+def of_comparison(record: FinishedRun, tmp_path: Path) -> str:
     write_record(record, tmp_path)
     found = collect([tmp_path])
     return comparison_markdown(compare_folders(tmp_path, tmp_path, (found, found)))
 
 
-def in_search(record: RunRecord, _: Path) -> str:
+def in_search(record: FinishedRun, _: Path) -> str:
     goals = parse_goals({"accuracy": "maximize"}, {}, "evaluation")
     front = Front(Mock(spec=TrialStore), goals, ROOT, "all")
     return " ".join(front.pick_lines([Found(0, ROOT / "0", record)]))
@@ -155,7 +155,7 @@ def test_a_headline_has_its_interval_and_a_large_ratio_no_digits_that_it_does_no
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(("ends", "floor", "counts"), [INTERVALS[i] for i in (0, 2, 6, 8, 9)])
 def test_every_text_says_it(
-    place: Callable[[RunRecord, Path], str],
+    place: Callable[[FinishedRun, Path], str],
     ends: tuple[float, float, float],
     floor: float | None,
     counts: bool,
@@ -215,7 +215,7 @@ def goals(**bounds: str) -> Goals:
     ],
 )
 def test_bounds_are_held_against_what_counts(
-    bounds: dict[str, str], record: RunRecord, met: bool
+    bounds: dict[str, str], record: FinishedRun, met: bool
 ) -> None:
     [excess] = goals(**bounds).excesses(record).values()
     assert (excess <= 0) == met

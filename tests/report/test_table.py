@@ -11,7 +11,7 @@ from compress.records.schema import RunRecord
 from compress.report.table import columns_page, results_table
 from compress.report.write import write_report
 from tests.configs import ROOT
-from tests.records.test_schema import FAILED, make_record
+from tests.records.test_schema import make_failed, make_record
 from tests.report.test_report import put
 
 PAGE = ROOT / "docs" / "columns.md"
@@ -26,8 +26,6 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 def two_shapes() -> RunRecord:
     """Timed at 1 × 32 and at 8 × 128."""
     record: RunRecord = make_record()
-    assert record.metrics is not None
-    assert record.baseline is not None
     (latency,), (speed,) = record.metrics.latency, record.speedup
     more = latency, replace(latency, batch=8, length=128, median_ms=50.0)
     return replace(
@@ -48,7 +46,7 @@ def test_the_page_of_the_columns_is_up_to_date() -> None:
 
 def test_every_column_is_documented_and_every_documented_one_is_there() -> None:
     """In their order; those of shapes by their pattern."""
-    runs = [(Path("0"), two_shapes()), (Path("1"), make_record(**FAILED))]
+    runs = [(Path("0"), two_shapes()), (Path("1"), make_failed())]
     names = results_table(runs, Path())
     found = [re.sub(r"_\d+x\d+$", "_<batch>x<length>", name) for name in names]
     assert list(dict.fromkeys(found)) == documented()
@@ -74,8 +72,8 @@ TYPES = {
     "records",
     [
         {},
-        {"r0": make_record(**FAILED)},
-        {"r0": make_record(), "r1": make_record(**FAILED), "r2": make_record(seed=None)},
+        {"r0": make_failed()},
+        {"r0": make_record(), "r1": make_failed(), "r2": make_record(seed=None)},
     ],
 )
 def test_parquet_has_the_same_columns_with_types(
@@ -92,7 +90,7 @@ def test_parquet_has_the_same_columns_with_types(
 
 
 def test_whole_numbers_stay_whole_beside_missing_ones(tmp_path: Path) -> None:
-    put(tmp_path, r0=make_record(), r1=make_record(**FAILED))
+    put(tmp_path, r0=make_record(), r1=make_failed())
     write_report([tmp_path], tmp_path)
     table = pd.read_csv(tmp_path / "results.csv", dtype=str)
     assert table["size_bytes"].tolist()[0] == "1000"

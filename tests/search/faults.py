@@ -18,7 +18,7 @@ from compress.config.blame import blame
 from compress.config.errors import UserError
 from compress.core.monitor import UNWATCHED, Forecast, Monitor
 from compress.job import blank_record, recorded
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun, RunStart
 from tests.search.records import record_of
 
 MEMORY = 2**28
@@ -33,7 +33,7 @@ def job(cfg: DictConfig, monitor: Monitor = UNWATCHED) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     blank = blank_record(cfg, {}, tuple(HydraConfig.get().overrides.task))
 
-    def work(record: RunRecord) -> RunRecord:
+    def work(start: RunStart) -> FinishedRun:
         monitor.forecast(lambda: Forecast(parameters=int(100 * cfg.x), least_bytes=10))
         monitor.stage("student")
         monitor.step(1, 2)
@@ -51,7 +51,7 @@ def job(cfg: DictConfig, monitor: Monitor = UNWATCHED) -> None:
         (folder / "model" / "weights").write_text(str(cfg.x))
         manifest = {"schema": 1, "history": [], "files": {"weights": "its digest"}}
         (folder / "model" / "manifest.json").write_text(json.dumps(manifest))
-        return replace(made, overrides=record.overrides, model="model", config=record.config)
+        return replace(made, overrides=start.overrides, model="model", config=start.config)
 
     _, error = recorded(blank, folder, work)
     if isinstance(error, Silent):

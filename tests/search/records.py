@@ -15,9 +15,9 @@ from compress.records.schema import (
     Comparison,
     Data,
     Environment,
+    FinishedRun,
     Latency,
     ModelMetrics,
-    RunRecord,
     Score,
     Speedup,
 )
@@ -32,11 +32,11 @@ def record_of(
     overrides: tuple[str, ...] = (),
     metric: str = "accuracy",
     baseline: float = 0.8,
-) -> RunRecord:
+) -> FinishedRun:
     """A run that succeeded; its baseline has 0.8 accuracy on both splits and 100 bytes."""
-    made = replace(
-        blank_record(OmegaConf.create({"seed": 0}), {"teacher": "t", "task": "rows"}, overrides),
-        status="ok",
+    config, choices = OmegaConf.create({"seed": 0}), {"teacher": "t", "task": "rows"}
+    made = FinishedRun(
+        **vars(blank_record(config, choices, overrides)),
         baseline_model="../baseline",
         environment=Environment("a machine", "cpu, 1 thread", None, {}),
         data=Data("rows", 10, 10, 100, "digest"),

@@ -76,7 +76,6 @@ def test_a_step_shows_its_notes_but_for_its_curve() -> None:
 
 def test_no_difference_and_a_busy_machine_are_said() -> None:
     record = make_record(speedup=(Speedup(1, 32, 1.01, 0.98, 1.03, 1.02),))
-    assert record.environment is not None
     busy = replace(record.environment, busy="others took 1.0 of 2", governor="powersave")
     card = model_card(replace(record, environment=busy), "X", plain=True)
     assert (
@@ -104,7 +103,6 @@ def test_a_path_of_this_machine_is_no_base_model() -> None:
 def test_words_from_a_config_are_neither_markup_nor_html() -> None:
     evil = "<script>alert(1)</script> | `x` ```\n# no heading"
     record = make_record()
-    assert record.data is not None
     record = replace(
         record,
         choices={**record.choices, "teacher": evil},
@@ -137,7 +135,6 @@ def test_a_run_writes_its_card_and_export_copies_it(
     record = replace(record, choices={**record.choices, "task": "rt"})
     write_record(record, folder)
     model = folder / "model"
-    assert record.metrics is not None
     assert (model / "README.md").is_file()
     assert record.metrics.size_bytes == folder_bytes(model), "the card is no part of the size"
     export = [sys.executable, ROOT / "scripts/export.py"]
@@ -206,8 +203,6 @@ def test_a_card_tells_of_what_the_task_is_judged_by(
 
 def test_a_score_of_a_users_label_is_shown_as_it_is_and_is_no_markup() -> None:
     record = make_record()
-    assert record.metrics is not None
-    assert record.baseline is not None
     score = replace(record.metrics.score, others={"top5": 0.99, "f1_<b>|x": 0.5})
     theirs = replace(record.baseline.score, others={"top5": 0.98})
     record = replace(

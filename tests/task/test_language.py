@@ -40,7 +40,6 @@ def test_a_teacher_learns_the_text(run_config: Callable[..., RunRecord], text: P
         "teacher.finetune.epochs=6",
         "teacher.finetune.learning_rate=0.01",
     )
-    assert record.baseline is not None
     score = record.baseline.score
     assert score.metric == "perplexity"
     assert score.low < score.value < score.high < 900
@@ -48,7 +47,6 @@ def test_a_teacher_learns_the_text(run_config: Callable[..., RunRecord], text: P
     assert set(score.others) == {"bits_per_byte", "token_accuracy", "cloze_accuracy"}
     assert score.samples == 16
     assert score.split == "16 windows of 16 tokens (stride 16) of the last 30% of text.txt"
-    assert record.data is not None
     assert (record.data.train, record.data.truncated) == (16, None)
 
 
@@ -68,8 +66,6 @@ def test_all_stages(
     architecture: str, stages: list[str], run_config: Callable[..., RunRecord], text: Path
 ) -> None:
     record = run(run_config, text, architecture, *stages)
-    assert record.metrics is not None
-    assert record.comparison is not None
     assert record.metrics.sparsity == pytest.approx(0.5, abs=0.02)
     score = record.metrics.score
     assert math.isfinite(score.value)
@@ -83,6 +79,5 @@ def test_all_stages(
     assert written.speedup_low is not None
     assert written.speedup_low <= written.speedup <= written.speedup_high  # type: ignore[operator]
     assert min(written.tokens_per_second, written.time_to_first_token_ms) > 0
-    assert record.baseline is not None
     assert record.baseline.generation is not None
     assert record.baseline.generation.speedup is None

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from compress.records.metrics import METRICS
 from compress.tracker.components.figures import figures, settings
-from tests.records.test_schema import FAILED, WRITING, absent_scores, judged_by, make_record
+from tests.records.test_schema import WRITING, absent_scores, judged_by, make_failed, make_record
 
 
 def test_a_run_has_every_metric_and_those_of_each_shape() -> None:
@@ -22,7 +22,7 @@ def test_what_was_not_measured_is_left_out() -> None:
     metrics = replace(record.metrics, peak_memory_bytes=None)
     left_out = set(METRICS) - set(figures(replace(record, metrics=metrics)))
     assert left_out == {"peak_memory_bytes"} | absent_scores(record) | WRITING
-    assert figures(make_record(**FAILED)) == {"seconds": 1.5}
+    assert figures(make_failed()) == {"seconds": 1.5}
 
 
 def test_a_score_has_its_own_name_and_a_quality_beside_it() -> None:

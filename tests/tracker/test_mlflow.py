@@ -15,7 +15,7 @@ from compress.records.schema import RunRecord, write_record
 from compress.tracker.components.figures import figures
 from compress.tracker.mlflow import MlflowTracker, clean_params, shortened
 from tests.configs import ROOT
-from tests.records.test_schema import FAILED, make_record
+from tests.records.test_schema import make_failed, make_record
 
 # SQLAlchemy 2.1 on the way in which MLflow 3.17 sets up its tables.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
@@ -81,7 +81,7 @@ def test_a_run_is_read_back_as_it_was(tracker: MlflowTracker, tmp_path: Path) ->
 def test_a_run_without_figures_says_why(
     status: str, theirs: str, tracker: MlflowTracker, tmp_path: Path
 ) -> None:
-    record = make_record(**{**FAILED, "status": status, "error": "x" * 501})
+    record = make_failed("x" * 501, status=status)
     log(tracker, record, tmp_path / "run", tmp_path / "run")
     (run,) = runs(tracker)
     assert run.info.status == theirs

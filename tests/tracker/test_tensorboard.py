@@ -18,7 +18,7 @@ from compress.store.cache import StageStore
 from compress.tracker.components.figures import figures
 from compress.tracker.tensorboard import TensorBoardTracker
 from tests.configs import settings_of
-from tests.records.test_schema import FAILED, make_record
+from tests.records.test_schema import make_failed, make_record
 
 POINTS = [CurvePoint(1, 0.5, 0.75, None), CurvePoint(2, 1.0, None, 0.625)]
 
@@ -133,8 +133,7 @@ def test_a_full_disk_costs_no_run(
 
 
 def test_a_failed_run_says_why_in_words_that_are_no_markdown(tmp_path: Path) -> None:
-    failed = {**FAILED, "error": "# no\n<b>way</b>"}
-    TensorBoardTracker().log(make_record(**failed), tmp_path, tmp_path)
+    TensorBoardTracker().log(make_failed("# no\n<b>way</b>"), tmp_path, tmp_path)
     assert scalars(tmp_path) == {"figures/seconds": [(0, 1.5)]}
     assert texts(tmp_path) == {
         "recipe/text_summary": "    wanda sparsity=0.5",

@@ -19,7 +19,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 from compress.report.html.panel import FONT_SIZE
 from compress.report.html.views import Drawn, latency_title
 from compress.report.plotted import FILTERS, shape_columns, stairs_columns, teacher_columns
@@ -62,7 +62,7 @@ def filters(drawn: Drawn, count: Div) -> dict[str, CheckboxGroup]:
 
 
 def shape_choice(
-    records: Sequence[RunRecord],
+    records: Sequence[FinishedRun],
     shapes: Sequence[Shape],
     drawn: Drawn,
     plots: Mapping[str, figure],

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from compress.records.collect import Collection
 from compress.records.recipe import recipe, remake_command
 from compress.records.score_words import score_words
-from compress.records.words import change_words, measured, megabytes, speedup_words
+from compress.records.words import change_words, megabytes, speedup_words
 from compress.report.folds import fold_figures, fold_rows
 from compress.report.honesty import excluded, facts
 from compress.report.html.frontier import Frontier, frontier
@@ -100,7 +100,7 @@ def render_page(collection: Collection, advice: Sequence[Advice], root: Path, su
 
 def pick_row(advice: Advice, pick: Pick) -> tuple[str, ...]:
     """The figures of a pick as words: score, change, size, latency, speed-up."""
-    ours, _ = measured(pick.record)
+    ours = pick.record.metrics
     speed = speedup_at(pick.record, advice.shape)
     assert speed is not None, "picks were timed at the shape that counts"
     return (
@@ -116,7 +116,7 @@ def teacher_row(advice: Advice) -> tuple[str, ...]:
     """The teacher's figures, as `pick_row` has those of a pick."""
     records = [record for _, record in advice.section.runs]
     # Teachers of other seeds have other scores: this is the one of the run that is named first.
-    _, theirs = measured(advice.picks[0].record)
+    theirs = advice.picks[0].record.baseline
     return (
         score_words(theirs.score),
         "",

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 from compress.records.score_words import axis_words, is_logarithmic, kind_of
-from compress.records.words import measured
 from compress.report.points import (
     Figure,
     Shape,
@@ -49,22 +48,22 @@ class Axis:
         return np.maximum([self.values - self.figure.low, self.figure.high - self.values], 0)
 
 
-def score_axis(records: Sequence[RunRecord]) -> Axis:
+def score_axis(records: Sequence[FinishedRun]) -> Axis:
     """The score on the evaluation rows."""
-    baseline = measured(records[0])[1].score
+    baseline = records[0].baseline.score
     kind, found = kind_of(baseline), score_figure(records)
     title = axis_words(kind, "on held-out rows")
     wide = is_logarithmic(kind, [baseline.value, *found.values])
     return Axis(title, found, False, baseline.value, wide)
 
 
-def size_axis(records: Sequence[RunRecord]) -> Axis:
+def size_axis(records: Sequence[FinishedRun]) -> Axis:
     """Megabytes on disk."""
-    baseline = measured(records[0])[1].size_bytes / 1e6
+    baseline = records[0].baseline.size_bytes / 1e6
     return Axis("size on disk (MB)", size_figure(records), True, baseline)
 
 
-def latency_axis(records: Sequence[RunRecord], shape: Shape) -> Axis:
+def latency_axis(records: Sequence[FinishedRun], shape: Shape) -> Axis:
     """Milliseconds at a shape that every run was timed at; see `points`."""
     title = f"latency of {shape[0]} × {shape[1]} (ms)"
     return Axis(title, latency_figure(records, shape), False, teacher_ms(records, shape))

@@ -8,22 +8,22 @@ from pathlib import Path
 
 from compress.config.legible import visible
 from compress.records.recipe import recipe
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of, value_words
-from compress.records.words import environment_of, measured, megabytes, speedup_words, warnings
+from compress.records.words import megabytes, speedup_words, warnings
 from compress.report.points import Shape, speedup_at
 
 CAPTION = 118  # characters of small type in the figure's width
 
 
 def front_lines(
-    runs: Sequence[tuple[Path, RunRecord]], shape: Shape, named: Mapping[int, str]
+    runs: Sequence[tuple[Path, FinishedRun]], shape: Shape, named: Mapping[int, str]
 ) -> list[str]:
     """The recipes of the numbered runs."""
     lines = []
     for row, number in named.items():
         folder, record = runs[row]
-        ours, _ = measured(record)
+        ours = record.metrics
         kind = kind_of(ours.score)
         words = (
             f"{number}  run {visible(folder.name)}, {recipe(record)}: {kind.words} "
@@ -34,18 +34,17 @@ def front_lines(
     return lines
 
 
-def _speed(record: RunRecord, shape: Shape) -> str:
+def _speed(record: FinishedRun, shape: Shape) -> str:
     speed = speedup_at(record, shape)
     assert speed is not None, "the others were left out"
     return f"speed-up: {speedup_words(speed)}"
 
 
-def condition_lines(runs: Sequence[tuple[Path, RunRecord]]) -> list[str]:
+def condition_lines(runs: Sequence[tuple[Path, FinishedRun]]) -> list[str]:
     """What the figures were measured on, and with."""
     _, record = runs[0]
-    assert record.data is not None
-    env, score = environment_of(record), measured(record)[0].score
-    used = sorted({"torch", *(measured(each)[0].runtime for _, each in runs)})
+    env, score = record.environment, record.metrics.score
+    used = sorted({"torch", *(each.metrics.runtime for _, each in runs)})
     versions = ", ".join(f"{name} {env.versions[name]}" for name in used if name in env.versions)
     what = f"{env.machine}; {env.device}; {versions}. {record.data.source} (n = {score.samples})."
     return [line for words in (what, *warnings(runs)) for line in textwrap.wrap(words, CAPTION)]

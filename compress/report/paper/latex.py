@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from compress.records.recipe import recipe
-from compress.records.schema import Comparison, ModelMetrics, RunRecord
+from compress.records.schema import FinishedRun, ModelMetrics
 from compress.records.score_words import score_words
-from compress.records.words import measured, megabytes, p_words, speedup_words
+from compress.records.words import megabytes, p_words, speedup_words
 from compress.report.sections import Section
 
 HEADER = (
@@ -75,8 +75,7 @@ def _table(section: Section, number: int) -> Iterator[str]:
 
 def _caption(section: Section) -> str:
     timed = section.baseline.latency[0]
-    found = (record.comparison for _, record in section.runs)
-    tests = " or ".join(dict.fromkeys(each.test for each in found if each)) or Comparison.test
+    tests = " or ".join(dict.fromkeys(record.comparison.test for _, record in section.runs))
     direction = "" if section.kind.better == "higher" else f" Lower {section.kind.words} is better."
     words = (
         f"{section.task}, n = {section.baseline.score.samples}, on {section.machine}; "
@@ -86,11 +85,10 @@ def _caption(section: Section) -> str:
     return escaped(words)
 
 
-def _cells(run: tuple[Path, RunRecord]) -> tuple[str, ...]:
+def _cells(run: tuple[Path, FinishedRun]) -> tuple[str, ...]:
     _, record = run
-    ours, _ = measured(record)
-    found = record.comparison
-    p_value = p_words(found).removeprefix("p ").removeprefix("= ") if found else "–"
+    ours = record.metrics
+    p_value = p_words(record.comparison).removeprefix("p ").removeprefix("= ")
     return (
         escaped(recipe(record)),
         *_figures(ours),

@@ -21,9 +21,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of, most_words
-from compress.records.words import measured
 from compress.report.paper.axes import Axis, latency_axis, score_axis, size_axis
 from compress.report.paper.caption import condition_lines, front_lines
 from compress.report.paper.labels import place_labels
@@ -84,7 +83,7 @@ class Plane:
         return drawn
 
 
-def plot_pareto(runs: Sequence[tuple[Path, RunRecord]], path: Path) -> None:
+def plot_pareto(runs: Sequence[tuple[Path, FinishedRun]], path: Path) -> None:
     """Draws runs of one task on one machine; writes a PNG, and an SVG beside it.
 
     Args:
@@ -103,7 +102,7 @@ def plot_pareto(runs: Sequence[tuple[Path, RunRecord]], path: Path) -> None:
     ]
     order = _best_first(panels, records)
     named = {row: str(number) for number, row in enumerate(order[:LISTED], start=1)}
-    most = most_words(kind_of(measured(records[0])[0].score))
+    most = most_words(kind_of(records[0].metrics.score))
     left_out = f"Of {len(order)} runs on these fronts the {LISTED} {most} are numbered."
     extra = [left_out] if len(order) > LISTED else []
     caption = [*front_lines(runs, shape, named), *extra, "", *condition_lines(runs)]
@@ -132,13 +131,13 @@ def _marks(axes: Sequence[Axis]) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarra
     return found == ON_FRONT, found == AS_GOOD
 
 
-def _best_first(panels: Sequence[Plane], records: Sequence[RunRecord]) -> list[int]:
+def _best_first(panels: Sequence[Plane], records: Sequence[FinishedRun]) -> list[int]:
     """The runs on some panel's front, the one of the best score first."""
     on_some = np.flatnonzero(np.any([panel.front for panel in panels], axis=0))
-    return sorted(map(int, on_some), key=lambda row: -measured(records[row])[0].score.quality)
+    return sorted(map(int, on_some), key=lambda row: -records[row].metrics.score.quality)
 
 
-def _draw(figure: Figure, panels: Sequence[Plane], record: RunRecord) -> list[Axes]:
+def _draw(figure: Figure, panels: Sequence[Plane], record: FinishedRun) -> list[Axes]:
     """The three panels, and the legend where a fourth would be."""
     grid = figure.add_gridspec(2, 2)
     first = figure.add_subplot(grid[0, 0])
@@ -156,7 +155,7 @@ def _draw(figure: Figure, panels: Sequence[Plane], record: RunRecord) -> list[Ax
         ax.set_xlim(0, 1.08 * max(panel.x.baseline, panel.x.values.max()))
         ax.grid(alpha=0.25)
     third.set_ylim(0, 1.08 * max(panels[2].y.baseline, panels[2].y.values.max()))
-    kind = kind_of(measured(record)[1].score)
+    kind = kind_of(record.baseline.score)
     wanted = kind.words if kind.better == "higher" else f"low {kind.words}"
     title = f"{record.choices['task']}: what {wanted} costs"
     figure.suptitle(title, fontweight="bold", ha="left", x=0.01)

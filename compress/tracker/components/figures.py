@@ -6,7 +6,7 @@ import math
 
 from compress.config.compose import dotted
 from compress.records.metrics import METRICS
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun, RunRecord
 
 
 def figures(record: RunRecord) -> dict[str, float]:
@@ -17,7 +17,7 @@ def figures(record: RunRecord) -> dict[str, float]:
     only its `seconds`.
     """
     found = {"seconds": record.seconds}
-    if record.metrics is not None and record.status == "ok":
+    if isinstance(record, FinishedRun):
         found |= {name: float(metric.read(record)) for name, metric in METRICS.items()}
         for each in record.metrics.latency:
             found[f"{each.batch}x{each.length}/latency_ms"] = each.median_ms
@@ -25,8 +25,8 @@ def figures(record: RunRecord) -> dict[str, float]:
             shape = f"{speed.batch}x{speed.length}"
             found[f"{shape}/speedup"] = speed.ratio
             found[f"{shape}/speedup_low"], found[f"{shape}/speedup_high"] = speed.low, speed.high
-    if record.folds is not None:
-        found |= {f"{name}_sd": each.sd for name, each in record.folds.figures.items()}
+        if record.folds is not None:
+            found |= {f"{name}_sd": each.sd for name, each in record.folds.figures.items()}
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 

@@ -15,7 +15,7 @@ from compress.records.scores import SCORES
 from compress.report.html.page import render_page
 from compress.report.recommend import advise
 from compress.report.sections import sections
-from tests.records.test_schema import FAILED, judged_by, make_record
+from tests.records.test_schema import judged_by, make_failed, make_record
 from tests.report.test_points import at_shapes
 
 ROOT = Path("sweep")
@@ -79,9 +79,6 @@ def record_with(text: str, **changes: object) -> RunRecord:
         config={"pruner": {"x": text}, "teacher": {"path": text}},
         model=text,
     )
-    assert base.environment is not None
-    assert base.data is not None
-    assert base.metrics is not None
     environment = replace(
         base.environment, device=text, machine=text, busy=text, governor=text, versions={text: text}
     )
@@ -97,13 +94,12 @@ def record_with(text: str, **changes: object) -> RunRecord:
 def page_with(text: str) -> str:
     """A page with the text in every place; two runs differ, so that there are filters."""
     first = record_with(text)
-    assert first.metrics is not None
     other = replace(
         first,
         choices=first.choices | {"pruner": "none"},
         metrics=replace(first.metrics, runtime="torch"),
     )
-    failed = make_record(**{**FAILED, "error": text})
+    failed = make_failed(text)
     infeasible = replace(failed, status="infeasible")
     # A folder's name may have anything but a slash in it.
     name = text.replace("/", "∕")
@@ -149,7 +145,6 @@ def test_only_our_own_scripts_may_run_and_nothing_is_loaded(hostile: str) -> Non
 
 def test_runs_of_different_machines_are_sections_with_plots_of_their_own() -> None:
     base = make_record()
-    assert base.environment is not None
     other = replace(base, environment=replace(base.environment, machine="cpu Y"))
     page = Markup(page_of(a=base, b=other))
     assert [each["id"] for tag, each in page.elements if tag == "section"] == [
@@ -160,15 +155,15 @@ def test_runs_of_different_machines_are_sections_with_plots_of_their_own() -> No
 
 
 def test_no_good_run_is_a_page_with_the_reasons_and_no_script() -> None:
-    page = Markup(page_of(broken=("a is no JSON",), a=make_record(**FAILED)))
+    page = Markup(page_of(broken=("a is no JSON",), a=make_failed()))
     assert page.scripts == []
     for words in ("nothing to recommend", "Failed: 1", "no", "Unfinished: 1", "a is no JSON"):
         assert words in page.text
 
 
 def test_long_lists_are_folded_and_name_every_run() -> None:
-    failed = {f"f{i}": make_record(**{**FAILED, "error": f"e{i % 11}"}) for i in range(11)}
-    same = {f"s{i}": make_record(**{**FAILED, "error": "same"}) for i in range(12)}
+    failed = {f"f{i}": make_failed(f"e{i % 11}") for i in range(11)}
+    same = {f"s{i}": make_failed("same") for i in range(12)}
     few = Markup(page_of(**dict(list(failed.items())[:10])))
     assert "details" not in [tag for tag, _ in few.elements]
     many = Markup(page_of(**failed))
@@ -187,7 +182,6 @@ def test_a_deleted_model_is_said_to_be_and_another_is_named() -> None:
 
 def test_figures_that_are_missing_are_no_obstacle() -> None:
     base = make_record()
-    assert base.metrics is not None
     bare = replace(
         base.metrics, precision=None, zipped_bytes=None, resident_bytes=None,
         peak_memory_bytes=None,

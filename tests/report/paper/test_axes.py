@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compress.records.schema import RunRecord, Speedup
+from compress.records.schema import FinishedRun, Speedup
 from compress.report.paper.axes import Axis, latency_axis, score_axis, size_axis
 from compress.report.points import Figure
 from tests.records.test_schema import judged_by, make_metrics, make_record
 
 
-def run(accuracy: float, size: int, ratio: float, baseline_ms: float = 10.0) -> RunRecord:
+def run(accuracy: float, size: int, ratio: float, baseline_ms: float = 10.0) -> FinishedRun:
     """Intervals: accuracy ± 0.05, the ratio ± 10 %."""
     speed = Speedup(1, 32, ratio, 0.9 * ratio, 1.1 * ratio)
     return make_record(  # type: ignore[no-any-return]

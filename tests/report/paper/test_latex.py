@@ -14,7 +14,7 @@ from compress.records.schema import Comparison, RunRecord, Speedup
 from compress.report.paper.latex import LETTERS, escaped, latex_tables
 from compress.report.sections import sections
 from compress.report.write import write_report
-from tests.records.test_schema import FAILED, judged_by, make_record
+from tests.records.test_schema import judged_by, make_failed, make_record
 from tests.report.test_report import put
 
 EVIL = r"_&%$#{}~^\ <b> [x] *y --z `q` ×± 表 😀 é"
@@ -87,7 +87,6 @@ def test_sections_are_tables_of_their_own() -> None:
 
 def test_hostile_text_breaks_nothing() -> None:
     base = make_record()
-    assert base.environment is not None
     record = make_record(
         choices={"teacher": EVIL, "pruner": EVIL, "task": EVIL},
         environment=replace(base.environment, machine=EVIL, device=EVIL),
@@ -104,7 +103,7 @@ def test_hostile_text_breaks_nothing() -> None:
 
 
 def test_the_file_is_there_whatever_was_found(tmp_path: Path) -> None:
-    put(tmp_path, r0=make_record(**FAILED))
+    put(tmp_path, r0=make_failed())
     write_report([tmp_path], tmp_path)
     page = (tmp_path / "results.tex").read_text()
     assert r"\begin{tabular}" not in page

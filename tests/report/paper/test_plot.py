@@ -10,7 +10,7 @@ import matplotlib.text
 import pytest
 from matplotlib.figure import Figure
 
-from compress.records.schema import RunRecord, Speedup
+from compress.records.schema import FinishedRun, Speedup
 from compress.report.paper import plot
 from compress.report.paper.plot import LISTED, SMALL, WIDTH, plot_pareto
 from tests.records.test_schema import judged_by, make_record
@@ -18,11 +18,11 @@ from tests.records.test_schema import judged_by, make_record
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def numbered(*records: RunRecord) -> list[tuple[Path, RunRecord]]:
+def numbered(*records: FinishedRun) -> list[tuple[Path, FinishedRun]]:
     return [(Path(str(number)), record) for number, record in enumerate(records)]
 
 
-def front_of(count: int) -> list[tuple[Path, RunRecord]]:
+def front_of(count: int) -> list[tuple[Path, FinishedRun]]:
     """Each is more accurate than the one before, and larger and slower."""
     return numbered(*(make_record(0.5 + n / 1000, 1000 + n, 1.0 + n) for n in range(count)))
 
@@ -104,7 +104,6 @@ def test_of_many_on_a_front_some_are_numbered_and_it_is_said(
 
 def test_equal_runs_have_a_scale_of_colors_all_the_same(tmp_path: Path) -> None:
     base = make_record()
-    assert base.metrics is not None
     speed = replace(base.speedup[0], low=2.5, high=3.0)  # its ratio lies outside
     plot_pareto(numbered(base, base, replace(base, speedup=(speed,))), tmp_path / "pareto.png")
     assert (tmp_path / "pareto.svg").is_file()

@@ -22,7 +22,6 @@ from compress.records.metrics import METRICS
 from compress.records.recipe import recipe
 from compress.records.schema import Score
 from compress.records.score_words import is_logarithmic, kind_of, most_words, wanted_words
-from compress.records.words import measured
 from compress.report.html.panel import GREY, Panel, decimal_marks, plain_figure
 from compress.report.html.panels.labels import short
 from compress.search.past import PastSearch, PastTrial
@@ -192,7 +191,7 @@ def _draw_axis(chart: figure, x: int, axis: Axis) -> None:
 
 
 def _score(search: PastSearch, trial: PastTrial) -> Score:
-    return measured(search.goals.judged(trial.record))[0].score
+    return search.goals.judged(trial.record).metrics.score
 
 
 def _told(search: PastSearch, trial: PastTrial) -> str:

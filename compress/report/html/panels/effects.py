@@ -13,10 +13,10 @@ from bokeh.plotting import figure
 
 from compress.analysis.effects import Change, Effect, effects
 from compress.records.recipe import MISSING, entry
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of
 from compress.records.scores import ScoreKind
-from compress.records.words import measured, shape_words
+from compress.records.words import shape_words
 from compress.report.html.panel import BLUE, GREY, Panel, named_ticks, plain_figure
 from compress.report.html.panels.labels import short
 from compress.report.sections import Section
@@ -65,7 +65,7 @@ def effects_panel(section: Section) -> Panel | None:
     # Of many levels those that most is known of, in the order in which they were.
     kept = sorted(range(len(found)), key=lambda i: (-found[i].pairs, i))[:MOST]
     drawn = [found[i] for i in sorted(kept)]
-    shape = measured(records[0])[0].latency[0]
+    shape = records[0].metrics.latency[0]
     pairs = sum(effect.pairs for effect in found)
     words = (
         "Each row holds one setting against another in pairs of runs that are equal in everything "
@@ -85,7 +85,7 @@ def effects_panel(section: Section) -> Panel | None:
     return Panel("What each choice does", words, Row(children=charts))
 
 
-def settings_of(records: Sequence[RunRecord]) -> list[dict[str, str]]:
+def settings_of(records: Sequence[FinishedRun]) -> list[dict[str, str]]:
     """What each run was set to: the choices of its groups, and every key that some run overrides.
 
     Args:
@@ -96,7 +96,7 @@ def settings_of(records: Sequence[RunRecord]) -> list[dict[str, str]]:
     return [_settings(record, keys) for record in records]
 
 
-def _settings(record: RunRecord, keys: Sequence[str]) -> dict[str, str]:
+def _settings(record: FinishedRun, keys: Sequence[str]) -> dict[str, str]:
     """Values come from the config: a run that does not override a key has the default."""
     found = dict(record.choices)
     for key in keys:
@@ -106,9 +106,9 @@ def _settings(record: RunRecord, keys: Sequence[str]) -> dict[str, str]:
     return {"seed": str(record.seed), **found}
 
 
-def _outcomes(records: Sequence[RunRecord]) -> dict[str, list[float]]:
+def _outcomes(records: Sequence[FinishedRun]) -> dict[str, list[float]]:
     """In the order of `outcomes_of`."""
-    ours = [measured(record)[0] for record in records]
+    ours = [record.metrics for record in records]
     values = [metrics.score.value for metrics in ours]
     return {
         "score": [*map(math.log, values)] if kind_of(ours[0].score).relative else values,

@@ -9,11 +9,10 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from compress.analysis.pareto import Direction, pareto_front
-from compress.records.schema import RunRecord
-from compress.records.words import measured
+from compress.records.schema import FinishedRun
 from compress.report.sections import Section
 
-Run: TypeAlias = tuple[Path, RunRecord]
+Run: TypeAlias = tuple[Path, FinishedRun]
 Item = TypeVar("Item")
 BETTER: tuple[Direction, ...] = ("higher", "lower", "higher")
 
@@ -28,7 +27,7 @@ def front_runs(runs: Sequence[Run]) -> list[Run]:
         return []
     points = np.array([_figures(record) for _, record in runs])
     front = [run for run, best in zip(runs, pareto_front(points, BETTER), strict=True) if best]
-    return sorted(front, key=lambda run: -measured(run[1])[0].score.quality)
+    return sorted(front, key=lambda run: -run[1].metrics.score.quality)
 
 
 def spread(items: Sequence[Item], most: int) -> list[Item]:
@@ -51,10 +50,10 @@ def baseline_ms(section: Section) -> float:
     Divided by a speed-up that counts it gives a latency that compares between runs, which
     milliseconds of different minutes do not.
     """
-    medians = [measured(record)[1].latency[0].median_ms for _, record in section.runs]
+    medians = [record.baseline.latency[0].median_ms for _, record in section.runs]
     return float(np.median(medians))
 
 
-def _figures(record: RunRecord) -> tuple[float, float, float]:
-    ours, _ = measured(record)
+def _figures(record: FinishedRun) -> tuple[float, float, float]:
+    ours = record.metrics
     return ours.score.quality, float(ours.size_bytes), record.speedup[0].counted

@@ -9,7 +9,7 @@ from bokeh.models import ColumnDataSource, HoverTool, Range1d
 from bokeh.plotting import figure
 
 from compress.records.schema import ModelMetrics
-from compress.records.words import measured, shape_words
+from compress.records.words import shape_words
 from compress.report.html.panel import (
     BLACK,
     ORANGE,
@@ -46,12 +46,12 @@ class Box:
 
 def latency(section: Section) -> Panel | None:
     """A figure for each shape; None if no run of the front kept more than a median."""
-    told = [run for run in front_runs(section.runs) if _has_quantiles(measured(run[1])[0])]
+    told = [run for run in front_runs(section.runs) if _has_quantiles(run[1].metrics)]
     if not told:
         return None
     drawn = spread(told, MOST - 1)
-    models = [(run_label(*run), measured(run[1])[0]) for run in drawn]
-    baseline = measured(drawn[0][1])[1]
+    models = [(run_label(*run), run[1].metrics) for run in drawn]
+    baseline = drawn[0][1].baseline
     if _has_quantiles(baseline):
         models.insert(0, (BASELINE, baseline))
     figures = []

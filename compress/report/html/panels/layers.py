@@ -20,7 +20,6 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from compress.records.schema import LayerWeights
-from compress.records.words import measured
 from compress.report.html.panel import PALETTE, Panel, named_ticks, plain_figure, side_by_side
 from compress.report.html.panels.front import front_runs, spread
 from compress.report.html.panels.labels import run_label, short
@@ -80,7 +79,7 @@ def layers(section: Section) -> Panel | None:
     """Charts for models of the front; None if nothing shows in their layers."""
     told = []
     for run in front_runs(section.runs):
-        ours, theirs = measured(run[1])
+        ours, theirs = run[1].metrics, run[1].baseline
         left = what_is_left(ours.layers, theirs.layers)
         charts = [chart for chart in CHARTS if any(_shows(chart, each) for each in left)]
         if charts:

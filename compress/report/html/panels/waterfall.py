@@ -10,10 +10,10 @@ from typing import TypeAlias
 from bokeh.models import Column, LayoutDOM, Range1d
 from bokeh.plotting import figure
 
-from compress.records.schema import ModelMetrics, RunRecord, Speedup
+from compress.records.schema import FinishedRun, ModelMetrics, Speedup
 from compress.records.score_words import axis_words
 from compress.records.scores import ScoreKind
-from compress.records.words import UNCERTAIN, measured, shape_words
+from compress.records.words import UNCERTAIN, shape_words
 from compress.report.html.panel import (
     BLACK,
     BLUE,
@@ -71,14 +71,14 @@ def waterfall(section: Section) -> Panel | None:
     return Panel("What each stage did", words, side_by_side(charts))
 
 
-def levels(record: RunRecord, baseline_ms: float) -> tuple[Level, ...]:
+def levels(record: FinishedRun, baseline_ms: float) -> tuple[Level, ...]:
     """The teacher, the model after each stage, and the final one.
 
     Args:
         record: of a run with figures.
         baseline_ms: the baseline's median at the first shape.
     """
-    ours, theirs = measured(record)
+    ours, theirs = record.metrics, record.baseline
     quantizer = record.choices.get("quantizer", "none")
     final = "saved" if quantizer == "none" else quantizer
     even = Speedup(1, 1, 1.0, 1.0, 1.0)

@@ -5,7 +5,7 @@ import math
 import pytest
 from bokeh.models import LogScale
 
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 from compress.report.html.panels.effects import MOST, effects_panel, settings_of
 from tests.records.test_schema import judged_by
 from tests.report.html.panels.drawn import columns, plots, ticks
@@ -14,7 +14,7 @@ from tests.report.records import plain, section_of
 
 def run(
     pruner: str, quantizer: str, accuracy: float, size: int, ratio: float, *overrides: str
-) -> RunRecord:
+) -> FinishedRun:
     choices = {"teacher": "t", "pruner": pruner, "quantizer": quantizer, "task": "rt"}
     config = {"pruner": {"sparsity": 0.5}, "quantizer": {}}
     return plain(accuracy, size, ratio, choices=choices, overrides=overrides, config=config)

@@ -12,7 +12,7 @@ from bokeh.models.dom import HTML
 from bokeh.models.widgets.markups import Markup
 from bokeh.resources import CDN
 
-from compress.records.schema import RunRecord, write_record
+from compress.records.schema import FinishedRun, write_record
 from compress.report.html.panel import Panel
 from compress.report.html.panels import panels
 from compress.report.sections import Section
@@ -37,7 +37,7 @@ TITLES = [
 ]  # fmt: skip
 
 
-def hostile(number: int) -> RunRecord:
+def hostile(number: int) -> FinishedRun:
     """A trial all of whose texts are hostile."""
     choices = {"teacher": "t", "pruner": HOSTILE, "quantizer": f"{HOSTILE}{number % 2}"}
     record = plain(
@@ -51,8 +51,6 @@ def hostile(number: int) -> RunRecord:
     record = with_interim(with_quantiles(record, 5.0), HOSTILE)
     layers = [replace(e, name=f"x.{i}.{HOSTILE}.weight") for i, e in enumerate(bert_layers())]
     record = with_layers(record, [replace(each, zeros=each.zeros + 20) for each in layers])
-    assert record.metrics is not None
-    assert record.baseline is not None
     return replace(
         record,
         metrics=replace(record.metrics, validation=record.metrics.score),
@@ -63,9 +61,8 @@ def hostile(number: int) -> RunRecord:
 def hostile_search(folder: Path) -> Section:
     (folder / "front.json").write_text("{}")
     runs = [(folder / str(number), hostile(number)) for number in range(12)]
-    lost = replace(runs[0][1], status="failed", error=HOSTILE, metrics=None, baseline=None)
     (folder / "12").mkdir()
-    write_record(replace(lost, speedup=(), stage_metrics=()), folder / "12")
+    write_record(as_failed(runs[0][1], HOSTILE), folder / "12")
     return Section(HOSTILE, HOSTILE, HOSTILE, tuple(runs))
 
 

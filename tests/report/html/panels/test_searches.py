@@ -7,7 +7,7 @@ import pytest
 from bokeh.models import ColorBar
 from bokeh.palettes import Cividis256
 
-from compress.records.schema import RunRecord
+from compress.records.schema import FinishedRun
 from compress.records.scores import SCORES
 from compress.report.html.panel import Panel
 from compress.report.html.panels.coordinates import MOST, NOT_SET, setting_axis
@@ -19,13 +19,13 @@ from tests.search.records import record_of
 from tests.search.test_past import lay, trial
 
 
-def drawn(folder: Path, **records: RunRecord) -> dict[str, Panel]:
+def drawn(folder: Path, **records: FinishedRun) -> dict[str, Panel]:
     """The panels of a search, by title."""
     section = Section("rt", "cpu X", "cpu", tuple(lay(folder, **records)))
     return {panel.title: panel for panel in search_panels(section)}
 
 
-def finished(count: int) -> dict[str, RunRecord]:
+def finished(count: int) -> dict[str, FinishedRun]:
     return {
         f"t{i}": trial(0.4 + i / 100, 90 - i, f"pruner={'wanda' if i % 2 else 'none'}", f"a={i}")
         for i in range(count)
