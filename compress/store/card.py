@@ -171,10 +171,8 @@ def _megabytes(record: FinishedRun, figure: str) -> tuple[str, str]:
 
 def _sentences(record: FinishedRun) -> list[str]:
     """What the figures mean."""
-    found = record.comparison
     words = plain_words(record)
-    if found is not None:
-        words.append(_against_teacher(found, kind_of(record.metrics.score).words))
+    words.append(_against_teacher(record.comparison, kind_of(record.metrics.score).words))
     if not all(speed.counts for speed in record.speedup):
         words.append(
             f"{NO_DIFFERENCE.capitalize()}: the interval holds 1, or is not further from it than "
@@ -203,7 +201,6 @@ def _against_teacher(found: Comparison, score: str) -> str:
 
 def _machine(record: FinishedRun) -> str:
     env = record.environment
-    assert env is not None
     versions = ", ".join(f"{name} {version}" for name, version in env.versions.items())
     facts = [env.machine, env.device, *([f"governor {env.governor}"] if env.governor else [])]
     busy = f" It was busy: {env.busy}." if env.busy else ""

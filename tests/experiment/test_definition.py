@@ -9,6 +9,7 @@ import pytest
 
 from compress.config.errors import ConfigError
 from compress.experiment.definition import check_row, figure, joined, parse_experiment, points
+from compress.records.schema import Comparison
 from tests.records.test_schema import make_record
 
 SETTINGS: dict[str, Any] = {
@@ -117,4 +118,6 @@ def test_figures_by_name() -> None:
     record = make_record(0.9, 500)  # of a baseline of 2000 bytes
     assert figure(record, "saved") == 0.75
     assert figure(record, "accuracy") == 0.9
-    assert math.isnan(figure(make_record(comparison=None), "agreement"))
+    assert math.isnan(
+        figure(make_record(comparison=Comparison(None, None, None, 1.0)), "agreement")
+    )

@@ -102,5 +102,3 @@ def test_how_sure_another_score_is(metric: str, test: str, words: str) -> None:
     said = told(judged_by(metric, 0.8, 1.0, comparison=found))
     assert said[SCORES[metric].words] == words
     assert "accuracy" not in said
-    unknown = told(judged_by(metric, 0.8, 1.0, comparison=None))
-    assert "against" not in unknown[SCORES[metric].words]

@@ -187,7 +187,7 @@ def test_figures_that_are_missing_are_no_obstacle() -> None:
         peak_memory_bytes=None,
     )  # fmt: skip
     page = page_of(
-        a=replace(base, metrics=bare, comparison=None, model=None),
+        a=replace(base, metrics=bare, model=None),
         b=at_shapes((1, 8)),
         c=at_shapes((1, 32), (1, 8)),
     )

@@ -16,6 +16,7 @@ from compress.records.schema import FinishedRun, write_record
 from compress.report.html.panel import Panel
 from compress.report.html.panels import panels
 from compress.report.sections import Section
+from tests.records.test_schema import as_failed
 from tests.report.records import (
     HOSTILE,
     bert_layers,
