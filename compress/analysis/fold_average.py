@@ -33,7 +33,7 @@ AVERAGED = (
     "stage_metrics",
 )  # fmt: skip
 PART = "; "  # between the parts of a text
-SUMMED = ("samples", "lost", "won")  # what each fold saw for itself
+SUMMED = ("samples", "n_regressed", "n_improved")  # what each fold saw for itself
 # The last parts of the names of an interval's ends, one behind the other; its figure comes before.
 LOW, HIGH = "low", "high"
 
@@ -138,8 +138,8 @@ def _compared(merged: Comparison, p_values: Sequence[float]) -> Comparison:
     By Fisher's method (Statistical Methods for Research Workers, 1925, section 21.1): the more rows
     the folds judge apart, the less of a difference in one of them can be chance.
     """
-    if merged.lost is not None and merged.won is not None:
-        return replace(merged, p_value=mcnemar_p_value(merged.lost, merged.won))
+    if merged.n_regressed is not None and merged.n_improved is not None:
+        return replace(merged, p_value=mcnemar_p_value(merged.n_regressed, merged.n_improved))
     # Imported here: it takes a second, and config errors should not.
     from scipy.stats import combine_pvalues
 

@@ -182,8 +182,8 @@ def _with_itself(found: Comparison) -> Comparison:
     return replace(
         found,
         agreement=None if found.agreement is None else 1.0,
-        lost=None if found.lost is None else 0,
-        won=None if found.won is None else 0,
+        n_regressed=None if found.n_regressed is None else 0,
+        n_improved=None if found.n_improved is None else 0,
         p_value=1.0,
     )
 

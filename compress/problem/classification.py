@@ -84,10 +84,12 @@ class Classification(Problem):
     ) -> Comparison:
         """Which rows only one of two models has right, by McNemar's test."""
         ours, theirs = candidate.argmax(dim=-1), baseline.argmax(dim=-1)
-        lost = int(((theirs == labels) & (ours != labels)).sum())
-        won = int(((ours == labels) & (theirs != labels)).sum())
+        n_regressed = int(((theirs == labels) & (ours != labels)).sum())
+        n_improved = int(((ours == labels) & (theirs != labels)).sum())
         agreement = float((ours == theirs).double().mean())
-        return Comparison(agreement, lost, won, mcnemar_p_value(lost, won))
+        return Comparison(
+            agreement, n_regressed, n_improved, mcnemar_p_value(n_regressed, n_improved)
+        )
 
 
 def labelled(names: tuple[str, ...]) -> dict[str, Any]:

@@ -129,8 +129,8 @@ class LanguageModelling(Problem):
         differences = window_means(ours) - window_means(theirs)
         return Comparison(
             agreement=float(alike.double().mean()),
-            lost=None,
-            won=None,
+            n_regressed=None,
+            n_improved=None,
             p_value=paired_t_p_value(differences.tolist()),
             test="paired t-test of the log-likelihood over windows",
         )

@@ -117,8 +117,8 @@ class MultiLabel(Problem):
         exact, their_exact = ((said == right).all(axis=1) for said in (ours, theirs))
         return Comparison(
             agreement=float((ours == theirs).all(axis=1).mean()),
-            lost=int((their_exact & ~exact).sum()),
-            won=int((exact & ~their_exact).sum()),
+            n_regressed=int((their_exact & ~exact).sum()),
+            n_improved=int((exact & ~their_exact).sum()),
             p_value=permutation_p_value(parts, their_parts, _f1),
             test=f"paired permutation test of micro F1, {TEST_DRAWS:,} draws",
         )

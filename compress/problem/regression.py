@@ -102,7 +102,9 @@ class Regression(Problem):
         )
         found = permutation_p_value(ours, theirs, partial(correlation_of_sums, right=right))
         test = f"paired permutation test of Spearman's correlation, {TEST_DRAWS:,} draws"
-        return Comparison(agreement=None, lost=None, won=None, p_value=found, test=test)
+        return Comparison(
+            agreement=None, n_regressed=None, n_improved=None, p_value=found, test=test
+        )
 
 
 def _values(numbers: Float[Tensor, "rows ..."]) -> Float[np.ndarray, " rows"]:

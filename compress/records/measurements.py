@@ -157,17 +157,17 @@ class Comparison:
 
     Attributes:
         agreement: share of rows, or of tokens, of which both say the same; null of quantities.
-        lost: rows that the baseline has right and the candidate wrong; null where rows are not
-            simply right or wrong.
-        won: the other way round.
+        n_regressed: rows that the baseline has right and the candidate wrong; null where rows are
+            not simply right or wrong.
+        n_improved: rows that the candidate has right and the baseline wrong.
         p_value: how likely a difference at least as large is, if neither model is better. Below
             0.05 the difference in score is no chance.
         test: what gives it.
     """
 
     agreement: Share | None
-    lost: Count | None
-    won: Count | None
+    n_regressed: Count | None
+    n_improved: Count | None
     p_value: Share
     test: Name = "McNemar's exact test"
 

@@ -126,14 +126,14 @@ MEASURED = (
         lambda r: r.baseline.score.value,
     ),
     Column(
-        "lost", "integer", COUNT,
+        "n_regressed", "integer", COUNT,
         "rows that the baseline has right and the model wrong; empty where rows are not simply "
         "right or wrong",
-        lambda r: r.comparison.lost,
+        lambda r: r.comparison.n_regressed,
     ),
     Column(
-        "won", "integer", COUNT, "the other way round",
-        lambda r: r.comparison.won,
+        "n_improved", "integer", COUNT, "rows that the model has right and the baseline wrong",
+        lambda r: r.comparison.n_improved,
     ),
     Column(
         "p_value", "number", "probability",

@@ -186,11 +186,11 @@ def _against_teacher(found: Comparison, score: str) -> str:
     """How far predictions and scores differ; of quantities there are no equal predictions."""
     verdict = "a real change" if significant(found) else "no more than chance"
     proof = f"{verdict} ({found.test}, {p_words(found)})"
-    if found.agreement is not None and found.lost is not None:
+    if found.agreement is not None and found.n_regressed is not None:
         return (
             f"It predicts as its teacher does in {found.agreement:.1%} of the rows; "
-            f"{found.lost} that the teacher has right it has wrong, {found.won} the other way "
-            f"round: {proof}."
+            f"{found.n_regressed} that the teacher has right it has wrong, {found.n_improved} the "
+            f"other way round: {proof}."
         )
     same = (
         "" if found.agreement is None

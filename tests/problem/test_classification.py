@@ -63,6 +63,8 @@ def test_predictions_are_compared_row_by_row() -> None:
     candidate = classes[[0, 1, 0, 1, 2, 0, 0, 1]]
     # Equal: rows 0, 4, 6. Lost: 1, 2, 5. Won: 3. Row 7: both wrong, not alike.
     found = three.compare(candidate, baseline, labels)
-    assert found == Comparison(agreement=3 / 8, lost=3, won=1, p_value=2 * (1 + 4) / 16)
+    assert found == Comparison(
+        agreement=3 / 8, n_regressed=3, n_improved=1, p_value=2 * (1 + 4) / 16
+    )
     same = three.compare(baseline, baseline, labels)
-    assert same == Comparison(agreement=1.0, lost=0, won=0, p_value=1.0)
+    assert same == Comparison(agreement=1.0, n_regressed=0, n_improved=0, p_value=1.0)

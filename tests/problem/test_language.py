@@ -121,7 +121,7 @@ def test_models_are_compared_window_by_window() -> None:
     labels = torch.ones(4, dtype=torch.long)
     theirs, ours = kept([1, 2, 3, 4], [5, 6, 7, 8]), kept([1.5, 2.5, 4, 4], [5, 6, 0, 0])
     found = LM.compare(ours, theirs, labels)
-    assert (found.agreement, found.lost, found.won) == (0.5, None, None)
+    assert (found.agreement, found.n_regressed, found.n_improved) == (0.5, None, None)
     expected = stats.ttest_rel([1.5, 2.5, 4, 4], [1, 2, 3, 4]).pvalue
     assert found.p_value == pytest.approx(expected)
     assert "windows" in found.test

@@ -124,7 +124,7 @@ def test_models_are_compared_by_f1_and_by_rows() -> None:
     baseline, candidate = said(*SAID), said("100", "110", "010", "000")
     found = MultiLabel(("a", "b", "c")).compare(candidate, baseline, right)
     # Alike: rows 1 and 3. Exactly right of both: row 1. Won: row 2. Lost: row 4.
-    assert (found.agreement, found.lost, found.won) == (0.5, 1, 1)
+    assert (found.agreement, found.n_regressed, found.n_improved) == (0.5, 1, 1)
     # 2 · 3 / (2 · 3 + 2) of either.
     assert found.p_value == 1.0
     assert found.test == "paired permutation test of micro F1, 10,000 draws"

@@ -69,7 +69,7 @@ def test_models_are_compared_by_how_they_rank() -> None:
     began = time.monotonic()
     found = STARS.compare(noisy(LABELS, 1.0, 1), noisy(LABELS, 1.5, 2), LABELS)
     assert time.monotonic() - began < 1.5
-    assert (found.agreement, found.lost, found.won) == (None, None, None)
+    assert (found.agreement, found.n_regressed, found.n_improved) == (None, None, None)
     assert found.p_value < 0.001
     assert found.test == "paired permutation test of Spearman's correlation, 10,000 draws"
     same = STARS.compare(noisy(LABELS, 1.0, 1), noisy(LABELS, 1.0, 1), LABELS)

@@ -62,7 +62,7 @@ def make_record(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0, **chan
         metrics=make_metrics(accuracy, size, ms),
         baseline=make_metrics(0.91, 2000, 10.0),
         speedup=(Speedup(1, 32, 10.0 / ms, 0.9 * 10 / ms, 1.1 * 10 / ms, 1.02),),
-        comparison=Comparison(agreement=0.95, lost=3, won=2, p_value=1.0),
+        comparison=Comparison(agreement=0.95, n_regressed=3, n_improved=2, p_value=1.0),
         baseline_model="../baseline",
         stages=(StageRecord("teacher", 1.0, "made"),),
         history=({"stage": "teacher"}, {"stage": "pruner", "expected_zeros": {"weight": 25}}),
@@ -111,7 +111,7 @@ def test_writer_and_reader_agree(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"schema": 7}, "has schema 7, this version reads 4"),
+        ({"schema": 7}, "has schema 7, this version reads 5"),
         ({"status": "fine"}, "at status"),
         ({"metrics": {"score": 3}}, r"at metrics\.score"),
         ({"seconds": "long"}, "at seconds"),

@@ -70,7 +70,7 @@ def test_all_stages(
     score = record.metrics.score
     assert math.isfinite(score.value)
     assert score.low < score.value < score.high
-    assert (record.comparison.lost, record.comparison.won) == (None, None)
+    assert (record.comparison.n_regressed, record.comparison.n_improved) == (None, None)
     assert 0 < record.comparison.agreement <= 1
     assert record.speedup[0].ratio > 0
     written = record.metrics.generation
