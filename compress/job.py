@@ -148,7 +148,7 @@ def track(cfg: DictConfig, record: RunRecord, folder: Path, shared: Path) -> str
 
     Args:
         cfg: the run's config.
-        record: what metrics.json says.
+        record: the content of metrics.json.
         folder: the run's own.
         shared: the folder of the sweep that it belongs to; its own if to none.
 

@@ -140,7 +140,7 @@ def _of_history(history: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"history.{place} has no stage"
         for name in ("settings", "notes", "expected_zeros"):
             if not isinstance(step.get(name) or {}, Mapping):
-                yield f"history.{place}.{name} is no mapping"
+                yield f"history.{place}.{name} is not a mapping"
 
 
 def _is_time(text: str) -> bool:

@@ -32,14 +32,14 @@ class Score:
     """Quality on one split, of the model reloaded from disk.
 
     Attributes:
-        metric: what the task is judged by first, a name in `compress.records.scores`.
+        metric: primary metric of the task, a name in `compress.records.scores`.
         value: of that metric.
         low: lower end of its 95 % interval; `compress.problem` says which kind of one.
         high: upper end of it.
         samples: rows that were scored.
         batch_size: rows per batch while scoring, sorted by length and padded to the longest.
         split: which rows these were.
-        others: what the task is judged by beside it, such as {"mcc": 0.4}.
+        others: other metrics of the task, such as {"mcc": 0.4}.
     """
 
     metric: Name

@@ -153,7 +153,7 @@ def shared_words(runs: Sequence[tuple[Path, FinishedRun]]) -> list[str]:
 
 
 def by_score(runs: Sequence[tuple[Path, FinishedRun]]) -> list[list[tuple[Path, FinishedRun]]]:
-    """The runs apart by what they are judged by first: one column cannot hold two scores."""
+    """Groups the runs by primary metric: one column cannot hold two metrics."""
     found: dict[str, list[tuple[Path, FinishedRun]]] = {}
     for run in runs:
         found.setdefault(run[1].metrics.score.metric, []).append(run)

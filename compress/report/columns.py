@@ -104,13 +104,13 @@ def _spread_column(name: str) -> Column:
     return Column(f"{name}_sd", "number", METRICS[name].unit, meaning, read)
 
 
-# Of runs that bear figures. A lambda's `r` is the record.
+# Columns of finished runs. A lambda's `r` is the record.
 MEASURED = (
     *_metric_columns(),
     Column("runtime", "text", NO_UNIT, "what ran the model", lambda r: r.metrics.runtime),
     Column("precision", "text", NO_UNIT, "what it computed in", lambda r: r.metrics.precision),
     Column(
-        "metric", "text", NO_UNIT, "what the task is judged by first: the name of that column",
+        "metric", "text", NO_UNIT, "primary metric of the task: the name of that column",
         lambda r: r.metrics.score.metric,
     ),
     Column(
@@ -213,7 +213,7 @@ SHAPED = (
     ),
 )  # fmt: skip
 
-# Of runs that bear figures, likewise.
+# Further columns of finished runs.
 SURROUNDINGS = (
     Column("machine", "text", NO_UNIT, "processor, instruction sets, cores",
            _environment("machine")),

@@ -153,7 +153,7 @@ def cautions(pair: Pair) -> dict[str, str]:
     if left.choices["task"] != right.choices["task"]:
         found[score] = f"tasks differ: {left.choices['task']}, {right.choices['task']}"
     elif ours.metric != theirs.metric:
-        found[score] = "they are judged by different scores"
+        found[score] = "their primary metrics differ"
     elif left.data.digest != right.data.digest:
         found[score] = "rows differ: the digests of the data are not the same"
     here, there = (f"{env.machine}, {env.device}" for env in (left.environment, right.environment))
@@ -244,7 +244,7 @@ def _score(left: Score, right: Score) -> Change:
 
 
 def _names(left: Score, right: Score) -> str:
-    """What two models are judged by."""
+    """Primary metric of two models."""
     return ", ".join(dict.fromkeys(kind_of(score).words for score in (left, right)))
 
 

@@ -22,7 +22,7 @@ ALWAYS = ("size_bytes", SAVED, "speedup")  # besides the score, and whatever els
 HEADS = {"size_bytes": "MB", "speedup": "speed-up"}
 FIGURE = 8  # characters of the longest figure, such as 12345.6
 TAILS = (
-    "P95 is told from 200 timed passes on and P99 from 1,000: they need 10 beyond them "
+    "P95 is reported from 200 timed passes on and P99 from 1,000: they need 10 beyond them "
     "(device.benchmark.seconds)."
 )
 

@@ -67,9 +67,9 @@ def test_points_are_every_combination() -> None:
     ("changes", "words"),
     [
         ({"rows": {}}, "experiment.rows must be a mapping"),
-        ({"rows": {"a b": []}, "published": {}, "goals": {}}, "'a b' is no name for a row"),
+        ({"rows": {"a b": []}, "published": {}, "goals": {}}, "'a b' is not a valid row name"),
         ({"rows": {"plain": "seed=1", "small": []}}, "rows.plain must be a list of overrides"),
-        ({"rows": {"plain": ["x=("], "small": []}}, "rows.plain: 'x=(' is no override"),
+        ({"rows": {"plain": ["x=("], "small": []}}, "rows.plain: 'x=(' is not an override"),
         ({"metric": "beauty"}, "experiment.metric must be among"),
         ({"published": {"large": {}}}, "published has large; the rows are plain, small"),
         ({"published": {"small": {"beauty": 1}}}, "published.small must be among"),

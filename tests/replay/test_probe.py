@@ -56,7 +56,9 @@ def test_every_pair_that_there_is_is_found() -> None:
         Pair("cpu", "bf16"),
         Pair("cpu", "none"),
     ]
-    with pytest.raises(ConfigError, match="--only cpu fits no device/quantizer; devices are cpu"):
+    with pytest.raises(
+        ConfigError, match="--only cpu matches no device/quantizer; devices are cpu"
+    ):
         find_pairs(CONF, ["cpu/none", "cpu"])
 
 

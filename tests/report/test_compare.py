@@ -245,7 +245,7 @@ def test_other_scores_side_by_side(
 def test_two_scores_do_not_compare_and_are_shown_all_the_same(tmp_path: Path) -> None:
     accurate, perplexed = make_record(0.9), judged_by("perplexity", 20.0, 19.0)
     assert cautions(pair_of(accurate, perplexed)) == {
-        "accuracy, perplexity": "they are judged by different scores"
+        "accuracy, perplexity": "their primary metrics differ"
     }
     row = found(accurate, perplexed)["accuracy, perplexity"]
     assert (row.left, row.right, row.change, row.verdict) == (

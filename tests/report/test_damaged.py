@@ -91,7 +91,7 @@ def test_all_of_them_at_once_cost_no_report(tmp_path: Path) -> None:
     code, said = script("experiment_table.py", tmp_path)
     assert code == 1
     assert said.count("unreadable ") == len(every)
-    assert "no run is of an experiment" in said
+    assert "no run belongs to an experiment" in said
     code, said = script("rebench.py", tmp_path, "--out", tmp_path / "again")
     assert code == 1
     assert "no record says how to measure its model: " in said
