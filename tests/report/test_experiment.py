@@ -86,7 +86,7 @@ def test_figures_beside_the_published_ones() -> None:
     ]
     assert "- Published: a paper." in page
     assert "- The set-up is that of the yaml." in page
-    assert "P95 is told from 200 timed passes on" in page
+    assert "P95 is reported from 200 timed passes on" in page
 
 
 def test_goals_are_checked_against_the_baseline() -> None:
