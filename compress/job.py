@@ -131,7 +131,7 @@ def recorded(
     try:
         write_record(record, folder)
     except ValueError as error:
-        # A figure is not a number: a bug, and no reason to have no record at all.
+        # A figure is no number: a bug, and no reason to have no record at all.
         record, failure = _failed(replace(start, seconds=record.seconds), error), error
         write_record(record, folder)
     return record, failure
@@ -148,7 +148,7 @@ def track(cfg: DictConfig, record: RunRecord, folder: Path, shared: Path) -> str
 
     Args:
         cfg: the run's config.
-        record: what metrics.json says.
+        record: the content of metrics.json.
         folder: the run's own.
         shared: the folder of the sweep that it belongs to; its own if to none.
 

@@ -64,7 +64,7 @@ def test_a_record_has_all_its_figures(run_apart: Runs, tmp_path: Path) -> None:
     covered = [step["notes"]["covered_fraction"] for step in record.history[1:]]
     assert 0 < covered[0] < covered[1] < 1, "the quantizer has the classifier as well"
     assert load(folder / "model").tokenizer("good film")["input_ids"]
-    # Each comparison is of its own split: what is won less what is lost is the change on it.
+    # Each comparison is of its own split: `n_improved - n_regressed` is the change on it.
     ours, theirs = record.metrics, record.baseline
     for found, mine, other in (
         (record.comparison, ours.score, theirs.score),

@@ -38,7 +38,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be lost.
+    """Allowed loss of quality.
 
     Attributes:
         most: of quality; null for nothing that can be told from chance, and nothing at all where
@@ -102,7 +102,7 @@ def winners(candidates: Sequence[Candidate], budgets: Sequence[Budget]) -> list[
 
 
 def titles(found: Sequence[Winner]) -> dict[str, list[str]]:
-    """By candidate, what it won: "smallest, balanced: no measurable loss"."""
+    """Titles of each candidate: "smallest, balanced: no measurable loss"."""
     won: dict[str, dict[str, list[str]]] = {}
     for winner in found:
         kinds: dict[str, list[str]] = {}
@@ -122,8 +122,8 @@ def candidate(name: str, record: FinishedRun, split: Split, latency_ms: float) -
     Args:
         name: that no other candidate has.
         record: of a run with figures; with those of the split.
-        split: the rows it is selected by. The evaluation rows are for the report: a model selected
-            on them looks better there than it is.
+        split: whose rows it is evaluated on. Evaluation rows are for the report: a run chosen on
+            them looks better there than it is.
         latency_ms: one that compares between the candidates. Milliseconds of different runs differ
             with whatever else the machine did, ratios to the baseline of the same run do not.
     """

@@ -24,20 +24,17 @@ def wilson_interval(correct: int, total: int, z: float = Z_95) -> tuple[float, f
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
-def mcnemar_p_value(regressed: int, improved: int) -> float:
-    """McNemar's two-sided test (Psychometrika 12:153, 1947), exact: no normal distribution in it.
-
-    The probability that of `regressed + improved` tosses of a fair coin at most as few as the
-    smaller of the two, or at least as many as the larger, show heads; 1 where both are 0.
+def mcnemar_p_value(n_regressed: int, n_improved: int) -> float:
+    """McNemar's exact two-sided test (Psychometrika 12:153, 1947); 1 where no row differs.
 
     Args:
-        regressed: rows that only the one model has right.
-        improved: rows that only the other has right.
+        n_regressed: rows that only the baseline has right.
+        n_improved: rows that only the candidate has right.
     """
-    tosses = regressed + improved
-    tail = sum(math.comb(tosses, heads) for heads in range(min(regressed, improved) + 1))
-    both: float = 2 * tail / 2**tosses
-    return min(1.0, both)  # the middle counts twice where the two are equal
+    from scipy import stats
+
+    rows = n_regressed + n_improved
+    return float(stats.binomtest(n_regressed, rows).pvalue) if rows else 1.0
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:

@@ -70,7 +70,7 @@ def parse_experiment(settings: Any) -> Experiment:
     """Reads `experiment` of a config, its interpolations resolved.
 
     Raises:
-        ConfigError: a key is missing or unknown, or what it says cannot be.
+        ConfigError: a key is missing or unknown, or a value is invalid.
     """
     if not isinstance(settings, Mapping) or set(settings) != KEYS:
         got = ", ".join(map(str, settings)) if isinstance(settings, Mapping) else settings
@@ -198,7 +198,7 @@ def _flat(name: str, parts: Any) -> tuple[str, ...]:
     """A row's overrides; a list among them stands for what is in it, and later ones win."""
     if not name.isidentifier():
         raise ConfigError(
-            f"experiment.rows: {name!r} is not a name for a row: letters, digits and _"
+            f"experiment.rows: {name!r} is not a valid row name; allowed: letters, digits and _"
         )
     if not isinstance(parts, Sequence) or isinstance(parts, str):
         raise ConfigError(f"experiment.rows.{name} must be a list of overrides, got {parts!r}")
@@ -230,7 +230,7 @@ def _parsed(where: str, words: Sequence[str]) -> Iterator[Override]:
             yield from OverridesParser.create().parse_overrides([each])
         except HydraException as error:
             reason = " ".join(str(error).split())
-            raise ConfigError(f"{where}: {each!r} is not a valid override: {reason}") from error
+            raise ConfigError(f"{where}: {each!r} is not an override: {reason}") from error
 
 
 def _published(row: str, figures: Any) -> dict[str, Published]:

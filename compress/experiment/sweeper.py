@@ -76,7 +76,7 @@ class RowsSweeper(Sweeper):
                 among them are crossed with the rows, and `experiment.row=a,b` names the rows.
 
         Raises:
-            ConfigError: there is no experiment, or runs cannot be; says which, and why.
+            ConfigError: there is no experiment, or runs are invalid; names them and the reasons.
         """
         assert self.config is not None
         assert self.launcher is not None
@@ -141,7 +141,7 @@ class RowsSweeper(Sweeper):
             words = "; ".join(f"{', '.join(labels)}: {why}" for why, labels in wrong.items())
             count = sum(map(len, wrong.values()))
             raise ConfigError(
-                f"{count} of {len(jobs)} runs cannot be, and none was begun: {words} "
+                f"{count} of {len(jobs)} runs are invalid, and none was started: {words} "
                 "(experiment.row=… names the rows to run)"
             )
 

@@ -84,10 +84,12 @@ class Classification(Problem):
     ) -> Comparison:
         """Compares the rows that only one of two models has right, by McNemar's test."""
         ours, theirs = candidate.argmax(dim=-1), baseline.argmax(dim=-1)
-        regressed = int(((theirs == labels) & (ours != labels)).sum())
-        improved = int(((ours == labels) & (theirs != labels)).sum())
+        n_regressed = int(((theirs == labels) & (ours != labels)).sum())
+        n_improved = int(((ours == labels) & (theirs != labels)).sum())
         agreement = float((ours == theirs).double().mean())
-        return Comparison(agreement, regressed, improved, mcnemar_p_value(regressed, improved))
+        return Comparison(
+            agreement, n_regressed, n_improved, mcnemar_p_value(n_regressed, n_improved)
+        )
 
 
 def head_labels(names: tuple[str, ...]) -> dict[str, Any]:

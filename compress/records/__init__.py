@@ -1,1 +1,1 @@
-"""What a run says of itself, and how its figures are put into words."""
+"""Records of runs: schema, checks, and texts on their figures."""

@@ -83,7 +83,7 @@ def _walk(folder: Path, broken: list[str]) -> Iterator[tuple[Path, set[str]]]:
 
     Args:
         folder: where to begin.
-        broken: is told of the folders that cannot be read.
+        broken: receives the folders that cannot be read.
     """
 
     def tell(error: OSError) -> None:

@@ -32,14 +32,14 @@ class Score:
     """Quality on one split, of the model reloaded from disk.
 
     Attributes:
-        metric: what the task's primary metric is first, a name in `compress.records.scores`.
+        metric: primary metric of the task, a name in `compress.records.scores`.
         value: of that metric.
         low: lower end of its 95 % interval; `compress.problem` says which kind of one.
         high: upper end of it.
         samples: rows that were scored.
         batch_size: rows per batch while scoring, sorted by length and padded to the longest.
         split: which rows these were.
-        others: what the task's primary metric is beside it, such as {"mcc": 0.4}.
+        others: other metrics of the task, such as {"mcc": 0.4}.
     """
 
     metric: Name
@@ -157,13 +157,13 @@ class Comparison:
     """Predictions of the candidate against those of the baseline, row by row.
 
     Attributes:
-        agreement: share of rows, or of tokens, with equal predictions; null for regression.
-        n_regressed: rows that the baseline predicts correctly and the candidate does not; null
-            where rows are not simply right or wrong.
-        n_improved: rows that the candidate predicts correctly and the baseline does not; null in
-            the same cases.
-        p_value: probability of a difference at least as large, if neither model is better.
-        test: name of the test.
+        agreement: share of rows, or of tokens, of which both say the same; null of quantities.
+        n_regressed: rows that the baseline has right and the candidate wrong; null where rows are
+            not simply right or wrong.
+        n_improved: rows that the candidate has right and the baseline wrong.
+        p_value: how likely a difference at least as large is, if neither model is better. Below
+            0.05 the difference in score is no chance.
+        test: what gives it.
     """
 
     agreement: Share | None

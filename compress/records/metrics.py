@@ -55,7 +55,7 @@ METRICS = {
         "depends",
         "higher",
         (
-            "primary metric of the task, higher is better: accuracy, or the mean "
+            "primary metric of the task, turned so that higher is better: accuracy, or the mean "
             "log-likelihood of a token where that is perplexity"
         ),
         _model(lambda m: m.score.quality),
@@ -167,7 +167,7 @@ def check_objectives(names: tuple[str, ...], scores: tuple[str, ...]) -> None:
 
     Args:
         names: the objectives.
-        scores: what the task is evaluated by.
+        scores: metrics of the task.
 
     Raises:
         ConfigError: one is not, or is there twice, or there is none.
@@ -188,7 +188,7 @@ def check_scores(key: str, names: Iterable[str], scores: tuple[str, ...]) -> Non
     Args:
         key: the setting.
         names: figures; only those that are scores are asked after.
-        scores: what the task is evaluated by.
+        scores: metrics of the task.
 
     Raises:
         ConfigError: it does not.

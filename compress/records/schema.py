@@ -34,6 +34,7 @@ from compress.system.files import write_atomically
 SCHEMA = 5
 FILE = "metrics.json"
 LARGEST = 2**28  # bytes of a record that is read; one with long curves has some hundred thousand
+FIGURES = ("metrics", "baseline", "speedup")  # which only runs that succeeded have
 LONGEST_VALUE = 80  # characters of what does not fit, in an error message
 HALVES = re.compile("[\ud800-\udfff]")
 
@@ -267,6 +268,11 @@ def _parsed(content: str | bytes, raw: Any, where: str) -> RunRecord:
     fault = next(faults(record), None)
     if fault is not None:
         raise UserError(f"{where} contradicts itself: {fault}")
+    if isinstance(record, FailedRun) and (figures := [n for n in FIGURES if raw.get(n)]):
+        raise UserError(
+            f"{where} contradicts itself: status is {record.status}, but there are "
+            f"{', '.join(figures)}"
+        )
     return record
 
 

@@ -69,7 +69,7 @@ def amount_words(kind: ScoreKind, amount: float) -> str:
 
 
 def at_most_words(kind: ScoreKind, amount: float) -> str:
-    """What a budget says: "at most 1 % of accuracy lost", "perplexity at most 1 % higher"."""
+    """Text of a budget: "at most 1 % of accuracy lost", "perplexity at most 1 % higher"."""
     lost = amount_words(kind, amount)
     if kind.better == "higher":
         return f"at most {lost} of {kind.words} lost"
@@ -77,7 +77,7 @@ def at_most_words(kind: ScoreKind, amount: float) -> str:
 
 
 def more_than_words(kind: ScoreKind, amount: float) -> str:
-    """What is said of each that is outside a budget: "loses more than 3 % of accuracy"."""
+    """Text on a candidate outside a budget: "loses more than 3 % of accuracy"."""
     lost = amount_words(kind, amount)
     if kind.better == "higher":
         return f"loses more than {lost} of {kind.words}"
@@ -85,7 +85,7 @@ def more_than_words(kind: ScoreKind, amount: float) -> str:
 
 
 def axis_words(kind: ScoreKind, where: str = "") -> str:
-    """What an axis says: "accuracy on held-out rows", "perplexity (lower is better)"."""
+    """Label of an axis: "accuracy on held-out rows", "perplexity (lower is better)"."""
     if kind.better == "lower":
         return f"{kind.words} (lower is better)"
     return f"{kind.words} {where}".strip()

@@ -70,11 +70,11 @@ SCORES: Mapping[str, ScoreKind] = {
         "macro F1", "fraction", "higher", "F1 averaged over the classes or labels with equal weight"
     ),
     "f1": ScoreKind(
-        "F1", "fraction", "higher", "F1 of the second class, where it is the primary metric"
+        "F1", "fraction", "higher", "F1 of the second class, where it is a metric of the task"
     ),
     "mcc": ScoreKind(
         "Matthews correlation", "correlation", "higher",
-        "Matthews correlation, where that is the task's primary metric",
+        "Matthews correlation, where it is a metric of the task",
     ),
     "top5": ScoreKind(
         "top-5 accuracy", "fraction", "higher",

@@ -92,7 +92,7 @@ def find_pairs(conf: Path, patterns: Sequence[str]) -> list[Pair]:
     for pattern in patterns:
         if not fnmatch.filter([str(pair) for pair in pairs], pattern):
             raise ConfigError(
-                f"--only {pattern} fits no device/quantizer; devices are {', '.join(devices)}, "
+                f"--only {pattern} matches no device/quantizer; devices are {', '.join(devices)}, "
                 f"quantizers {', '.join(quantizers)}"
             )
     wanted = patterns or ["*"]

@@ -1,4 +1,4 @@
-"""Measures the saved models of a sweep again, on this machine, without making anything."""
+"""Measures the saved models of a sweep again, on this machine, without compressing again."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def find_saved(
         raise ConfigError("device.runtime shapes an export, and models are measured as they are")
     found, broken = [], list(collection.broken)
     if not collection.ok:
-        words = ["there is not a successful run, so nothing to measure", *broken]
+        words = ["no run succeeded, so there is nothing to measure", *broken]
         raise UserError("; ".join(words))
     refused: Exception | None = None
     for folder, record in _single(collection.ok, broken):
@@ -210,7 +210,7 @@ def _single(
 
     Args:
         runs: that succeeded.
-        broken: is told of the folds whose records cannot be read.
+        broken: receives the folds whose records cannot be read.
     """
     for folder, record in runs:
         if record.folds is None:

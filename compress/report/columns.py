@@ -104,13 +104,13 @@ def _spread_column(name: str) -> Column:
     return Column(f"{name}_sd", "number", METRICS[name].unit, meaning, read)
 
 
-# Of runs that bear figures. A lambda's `r` is the record.
+# Columns of finished runs. A lambda's `r` is the record.
 MEASURED = (
     *_metric_columns(),
     Column("runtime", "text", NO_UNIT, "what ran the model", lambda r: r.metrics.runtime),
     Column("precision", "text", NO_UNIT, "what it computed in", lambda r: r.metrics.precision),
     Column(
-        "metric", "text", NO_UNIT, "name of the column with the task's primary metric",
+        "metric", "text", NO_UNIT, "primary metric of the task: the name of that column",
         lambda r: r.metrics.score.metric,
     ),
     Column(
@@ -132,7 +132,7 @@ MEASURED = (
         lambda r: r.comparison.n_regressed,
     ),
     Column(
-        "n_improved", "integer", COUNT, "rows that the model has right and the teacher wrong",
+        "n_improved", "integer", COUNT, "rows that the model has right and the baseline wrong",
         lambda r: r.comparison.n_improved,
     ),
     Column(
@@ -213,7 +213,7 @@ SHAPED = (
     ),
 )  # fmt: skip
 
-# Columns of successful runs.
+# Further columns of finished runs.
 SURROUNDINGS = (
     Column("machine", "text", NO_UNIT, "processor, instruction sets, cores",
            _environment("machine")),

@@ -244,7 +244,7 @@ def _score(left: Score, right: Score) -> Change:
 
 
 def _names(left: Score, right: Score) -> str:
-    """What two models are evaluated by."""
+    """Primary metric of two models."""
     return ", ".join(dict.fromkeys(kind_of(score).words for score in (left, right)))
 
 

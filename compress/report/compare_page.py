@@ -69,7 +69,7 @@ def compare_folders(left: Path, right: Path, found: tuple[Collection, Collection
     for folder, collection in zip((left, right), found, strict=True):
         if not collection.runs:
             reasons = "".join(f"; {reason}" for reason in collection.broken)
-            raise UserError(f"{folder} holds no run that can be read{reasons}")
+            raise UserError(f"{folder} has no readable run{reasons}")
     matching = match(*found)
     each = [differences(pair) for pair in matching.pairs]
     shared = tuple(one for one in each[0] if all(one in other for other in each)) if each else ()
@@ -143,7 +143,7 @@ def _warnings(pair: Pair) -> Iterator[str]:
 
 
 def _explained(compared: Compared) -> Iterator[str]:
-    """How it is told what is more than noise."""
+    """Explains which differences count as more than noise."""
     both = (side for pair in compared.matching.pairs for _, side in (pair.left, pair.right))
     for metric in dict.fromkeys(
         each.metrics.score.metric for each in both if isinstance(each, FinishedRun)

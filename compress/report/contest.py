@@ -32,7 +32,7 @@ class Contest:
     """The runs of a section that can be compared at a shape.
 
     Attributes:
-        metric: what they are evaluated by.
+        metric: primary metric of the runs.
         runs: by name, folder and record.
         candidates: in the same order.
     """

@@ -69,7 +69,7 @@ class Line:
 
     @property
     def record(self) -> FinishedRun | None:
-        """The record, if it bears figures."""
+        """Record, if it has figures."""
         record = None if self.run is None else self.run[1]
         return record if isinstance(record, FinishedRun) else None
 
@@ -175,7 +175,7 @@ def experiment_tables(found: Collection) -> list[ExperimentTable]:
             key = experiment.name, tuple(experiment.rows), changed
             groups.setdefault(key, []).append((folder, record))
     if not groups:
-        raise UserError("no run is of an experiment: python run.py -m +experiment=…")
+        raise UserError("no run belongs to an experiment: python run.py -m +experiment=…")
     return [_table(runs) for runs in groups.values()]
 
 

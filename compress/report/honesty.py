@@ -14,10 +14,10 @@ from compress.report.points import Shape, run_name, shapes_of, speedup_at
 from compress.report.recommend import Advice
 
 ON_FOLDS = (
-    "The figures of a run with folds are means over models, each evaluated on rows that it was not "
-    "trained on. Their intervals tell how sure the means are "
+    "The figures of a run with folds are means over models each evaluated on other rows, "
+    "none of them among those that it was made from. Their intervals tell how sure the means are "
     "of these models, the standard deviations how much such models differ from fold to fold. They "
-    "are no standard errors, as folds share train rows."
+    "are not standard errors, as folds share train rows."
 )
 LONGEST = 600  # characters of one reason; its record has the whole
 

@@ -122,7 +122,7 @@ def _speed(speed: Speedup | None) -> str:
 
 
 def _milliseconds(record: FinishedRun, shape: Shape) -> str:
-    """What the clock said in the run itself."""
+    """Median time measured in the run itself."""
     ours, theirs = (
         next((e.median_ms for e in m.latency if (e.batch, e.length) == shape), None)
         for m in (record.metrics, record.baseline)

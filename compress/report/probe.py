@@ -43,19 +43,19 @@ class Probe:
 
     @property
     def ok(self) -> dict[str, FinishedRun]:
-        """The results that bear figures, the fastest first."""
+        """Results with figures, the fastest first."""
         found = {name: record for name, record in self.results.items() if record.status == "ok"}
         order = sorted(candidates(found, self.shape), key=lambda each: each.latency_ms)
         return {each.name: found[each.name] for each in order}
 
     @property
     def metric(self) -> str:
-        """What the model is evaluated by; there is something that bears figures."""
+        """Primary metric of the model; at least one result has figures."""
         return next(iter(self.ok.values())).metrics.score.metric
 
     @property
     def failed(self) -> dict[str, str]:
-        """The errors of the others."""
+        """Errors of the results without figures."""
         records = self.results.items()
         return {name: record.error for name, record in records if record.status == "failed"}
 
@@ -104,7 +104,7 @@ def change_cell(kind: ScoreKind, change: float) -> str:
 
 
 def changed(kind: ScoreKind, change: float) -> str:
-    """The same in a sentence."""
+    """Change of quality in a sentence."""
     unit = " points" if is_share(kind) else ""
     return f"{change_cell(kind, change)}{unit}"
 
@@ -219,7 +219,7 @@ def _setting(probe: Probe) -> Iterator[str]:
 
 
 def _titles(probe: Probe) -> tuple[str, str]:
-    """Of the columns with the score and its change."""
+    """Titles of the columns with the score and its change."""
     kind = SCORES[probe.metric]
     return kind.words, "points" if is_share(kind) else "change"
 

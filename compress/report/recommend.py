@@ -157,7 +157,7 @@ def _reasons(contest: Contest, best: Candidate, budget: Budget) -> Iterator[str]
 
 
 def _rivals(contest: Contest, best: Candidate) -> Iterator[str]:
-    """Other runs that are statistically indistinguishable from it."""
+    """Names the runs that are statistically indistinguishable from the best."""
     records = [record for _, record in contest.runs.values()]
     names = list(contest.runs)
     itself = np.array([name == best.name for name in names])
@@ -168,7 +168,7 @@ def _rivals(contest: Contest, best: Candidate) -> Iterator[str]:
         rows, others = records[0].metrics.score.samples, len(names) - 1
         some = "any" if overlapping == others else f"{overlapping}"
         whom = "the other run" if others == 1 else f"{some} of the {others} other runs"
-        yield f"By {contest.kind.words} alone {rows} test rows cannot tell it from {whom}."
+        yield f"By {contest.kind.words} alone {rows} test rows do not distinguish it from {whom}."
     same = alike(every, itself) & ~itself
     twins = [name for name, like in zip(names, same, strict=True) if like]
     if twins:
@@ -214,7 +214,7 @@ def _left_out(section: Section, contest: Contest) -> Iterator[str]:
     missing = len(section.runs) - len(contest.runs)
     if missing:
         shape = f"{contest.shape[0]} × {contest.shape[1]}"
-        yield f"{missing} of {len(section.runs)} runs were not timed at {shape} and take no part."
+        yield f"{missing} of {len(section.runs)} runs were not timed at {shape} and are left out."
 
 
 def cost_words(record: FinishedRun, shape: Shape) -> str:

@@ -64,7 +64,7 @@ def verdicts(report: Report) -> Iterator[str]:
 
 
 def _table(found: Sequence[tuple[Path, FinishedRun]]) -> Table:
-    """The best of some runs that are evaluated by one score."""
+    """Best of some runs with one primary metric."""
     runs = sorted(found, key=lambda run: -run[1].metrics.score.quality)
     kind = kind_of(runs[0][1].metrics.score)
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
@@ -96,7 +96,7 @@ def _table(found: Sequence[tuple[Path, FinishedRun]]) -> Table:
 
 
 def _captions(runs: Sequence[tuple[Path, FinishedRun]], kind: ScoreKind) -> Iterator[str]:
-    """What is below a table."""
+    """Notes below a table."""
     yield f"change: of {kind.words} against the teacher; p of {SIGNIFICANT} or more may be chance"
     if kind.better == "lower":
         yield f"{kind.words}: lower is better"
@@ -107,7 +107,7 @@ def _captions(runs: Sequence[tuple[Path, FinishedRun]], kind: ScoreKind) -> Iter
 
 
 def _title(words: str) -> str:
-    """A narrow column's: what does not fit goes on below."""
+    """Wraps the text of a narrow column."""
     return words.replace(" ", "\n")
 
 

@@ -34,12 +34,12 @@ class Section:
 
     @property
     def metric(self) -> str:
-        """What all of them have as primary metric, a name in `compress.records.scores`."""
+        """Primary metric of all runs, a name in `compress.records.scores`."""
         return self.baseline.score.metric
 
     @property
     def kind(self) -> ScoreKind:
-        """What that is."""
+        """Kind of the primary metric."""
         return SCORES[self.metric]
 
 

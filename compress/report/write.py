@@ -135,7 +135,7 @@ BYTES = (
 
 
 def columns_of(runs: Sequence[tuple[Path, FinishedRun]]) -> tuple[str, ...]:
-    """The titles of a table of runs that are evaluated by one score."""
+    """Column titles of a table of runs with one primary metric."""
     words = axis_words(kind_of(runs[0][1].metrics.score))
     return (
         "run", "task", "recipe", "computes in", words, "teacher", "change", "MB", "saved", "shape",

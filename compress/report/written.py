@@ -30,7 +30,7 @@ def replaced_files(folder: Path, names: Collection[str]) -> Iterator[None]:
         names: of all files that are about to be written.
 
     Raises:
-        UserError: a file of such a name is there and was not written by a report.
+        UserError: a file of such a name exists and was not written by a report.
     """
     before = _listed(folder)
     foreign = sorted(name for name in set(names) - before if os.path.lexists(folder / name))
@@ -67,11 +67,11 @@ def check_page(path: Path, title: str) -> None:
         title: the first line of such pages.
 
     Raises:
-        UserError: its folder is not there, or the file is and is no such page.
+        UserError: its folder does not exist, or the file exists and is not such a page.
     """
     if not path.parent.is_dir():
         raise UserError(f"{path.parent} is not a directory")
     if path.is_dir():
-        raise UserError(f"{path} is a folder")
+        raise UserError(f"{path} is a directory")
     if path.exists() and not path.read_bytes().startswith(title.encode()):
-        raise UserError(f"{path} is there and holds something else; choose another name")
+        raise UserError(f"{path} exists and is not such a page; choose another name")

@@ -142,7 +142,7 @@ class TrialStore:
         )
 
     def finish(self, taken: TakenTrial, record: FinishedRun, folder: Path) -> None:
-        """Marks a trial as complete, with the record of its run."""
+        """Ends a trial with what its run found."""
         trial = taken.trial
         with _skip_if_abandoned(trial.number):
             trial.set_user_attr(FOLDER, str(folder))

@@ -69,7 +69,7 @@ class MlflowTracker(Tracker):
         parts = urlsplit(self.uri or "sqlite:")
         if parts.password is not None:
             raise ConfigError(
-                "tracker.uri must have no password in it, because a config is recorded; set "
+                "tracker.uri must not contain a password, because a config is recorded; set "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             )
         if parts.scheme in ("", "file"):

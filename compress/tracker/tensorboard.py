@@ -106,7 +106,7 @@ def _add(writer: SummaryWriter, training: str, point: CurvePoint) -> None:
 
 
 def _tags(folder: Path) -> set[str]:
-    """What a run's event files tell of by now."""
+    """Points and figures that a run's event files hold so far."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     files = sorted((folder / FOLDER).glob(EVENTS))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-import scipy.stats
 
 from compress.analysis.intervals import mcnemar_p_value, wilson_interval
 
@@ -36,8 +35,5 @@ def test_wilson_interval(correct: int, total: int, low: float, high: float) -> N
         (0, 3000, 2.0**-2999),
     ],
 )
-def test_mcnemars_exact_test(lost: int, won: int, p_value: float) -> None:
-    found = mcnemar_p_value(lost, won)
-    assert found == pytest.approx(p_value, rel=0.01)
-    if lost + won:
-        assert found == pytest.approx(scipy.stats.binomtest(lost, lost + won).pvalue, rel=1e-9)
+def test_mcnemars_exact_test(n_regressed: int, n_improved: int, p_value: float) -> None:
+    assert mcnemar_p_value(n_regressed, n_improved) == pytest.approx(p_value, rel=0.01)

@@ -9,6 +9,7 @@ import pytest
 
 from compress.config.errors import ConfigError
 from compress.experiment.definition import check_row, figure, joined, parse_experiment, points
+from compress.records.schema import Comparison
 from tests.records.test_schema import make_record
 
 SETTINGS: dict[str, Any] = {
@@ -66,9 +67,9 @@ def test_points_are_every_combination() -> None:
     ("changes", "words"),
     [
         ({"rows": {}}, "experiment.rows must be a mapping"),
-        ({"rows": {"a b": []}, "published": {}, "goals": {}}, "'a b' is not a name for a row"),
+        ({"rows": {"a b": []}, "published": {}, "goals": {}}, "'a b' is not a valid row name"),
         ({"rows": {"plain": "seed=1", "small": []}}, "rows.plain must be a list of overrides"),
-        ({"rows": {"plain": ["x=("], "small": []}}, "rows.plain: 'x=(' is no override"),
+        ({"rows": {"plain": ["x=("], "small": []}}, "rows.plain: 'x=(' is not an override"),
         ({"metric": "beauty"}, "experiment.metric must be among"),
         ({"published": {"large": {}}}, "published has large; the rows are plain, small"),
         ({"published": {"small": {"beauty": 1}}}, "published.small must be among"),
@@ -117,4 +118,6 @@ def test_figures_by_name() -> None:
     record = make_record(0.9, 500)  # of a baseline of 2000 bytes
     assert figure(record, "saved") == 0.75
     assert figure(record, "accuracy") == 0.9
-    assert math.isnan(figure(make_record(comparison=None), "agreement"))
+    assert math.isnan(
+        figure(make_record(comparison=Comparison(None, None, None, 1.0)), "agreement")
+    )

@@ -8,8 +8,9 @@ import pytest
 from compress.config.errors import ConfigError
 from compress.problem import classification
 from compress.records.metrics import METRICS, check_objectives, objective_values
+from compress.records.schema import Comparison
 from compress.records.scores import SCORES
-from tests.records.test_schema import WRITING, absent_scores, evaluated_by, make_failed, make_record
+from tests.records.test_schema import WRITING, absent_scores, judged_by, make_failed, make_record
 
 
 def test_every_metric_reads_a_finite_number() -> None:
@@ -26,7 +27,7 @@ def test_every_metric_reads_a_finite_number() -> None:
 
 
 def test_what_was_not_measured_is_nan() -> None:
-    record = make_record(comparison=None)
+    record = make_record(comparison=Comparison(None, None, None, 1.0))
     names = ("zipped_bytes", "bitmask_bytes", "resident_bytes")
     [timed] = record.metrics.latency
     score = replace(record.metrics.score, others={"f1_macro": 0.9})

@@ -56,7 +56,9 @@ def test_every_pair_that_there_is_is_found() -> None:
         Pair("cpu", "bf16"),
         Pair("cpu", "none"),
     ]
-    with pytest.raises(ConfigError, match="--only cpu fits no device/quantizer; devices are cpu"):
+    with pytest.raises(
+        ConfigError, match="--only cpu matches no device/quantizer; devices are cpu"
+    ):
         find_pairs(CONF, ["cpu/none", "cpu"])
 
 
@@ -121,7 +123,7 @@ def test_without_a_record_the_task_must_be_named(
     words = ["task=imdb", *TINY[1:]]
     (attempt,) = make_plan(tmp_path / "model", CONF, pair, words).attempts
     assert attempt.run.task.describe()["corpus"] == "imdb"
-    assert attempt.record.overrides[-len(words) :] == tuple(words)
+    assert attempt.start.overrides[-len(words) :] == tuple(words)
 
 
 def test_what_cannot_be_probed_is_refused_at_once(

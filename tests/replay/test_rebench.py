@@ -181,7 +181,6 @@ def test_a_damaged_model_fails_alone(sweep: Sweep, quick: None) -> None:
     assert [record.status for record in records] == ["failed", "failed", "ok"]
     assert "runtime.json is damaged" in str(records[0].error)
     assert "weights.safetensors is damaged" in str(records[1].error)
-    assert records[1].metrics is records[1].model is records[1].baseline_model is None
 
 
 def test_what_cannot_be_measured_is_refused_at_once(

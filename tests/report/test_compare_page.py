@@ -67,7 +67,7 @@ def test_what_cannot_be_compared_is_one_line(
     monkeypatch.setattr(sys, "argv", ["compare.py", str(a), str(b)])
     with pytest.raises(SystemExit) as ended:
         main()
-    expected = "is not a directory" if prepared == "nothing" else "holds no run that can be read"
+    expected = "is not a directory" if prepared == "nothing" else "has no readable run"
     assert ended.value.code == f"error: {b} {expected}"
 
 

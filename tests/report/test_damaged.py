@@ -91,7 +91,7 @@ def test_all_of_them_at_once_cost_no_report(tmp_path: Path) -> None:
     code, said = script("experiment_table.py", tmp_path)
     assert code == 1
     assert said.count("unreadable ") == len(every)
-    assert "no run is of an experiment" in said
+    assert "no run belongs to an experiment" in said
     code, said = script("rebench.py", tmp_path, "--out", tmp_path / "again")
     assert code == 1
     assert "no record says how to measure its model: " in said
@@ -188,7 +188,7 @@ def test_a_file_that_is_no_record_by_its_size_is_not_read(tmp_path: Path) -> Non
 
 
 def test_half_a_character_can_be_written_and_read(tmp_path: Path) -> None:
-    """As in the name of a file that is not UTF-8."""
+    """As in the name of a file that is no UTF-8."""
     record = make_failed("no \udcff.csv", config={"task": {"path": "a\udcff"}})
     read = read_record(write_record(record, tmp_path))
     assert read.error == "no \\udcff.csv"

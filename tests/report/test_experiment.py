@@ -172,7 +172,7 @@ def test_set_ups_are_tables_of_their_own() -> None:
 
 def test_other_runs_are_none_of_an_experiment() -> None:
     assert len(tables(record("plain"), make_record())) == 1
-    with pytest.raises(UserError, match="no run is of an experiment"):
+    with pytest.raises(UserError, match="no run belongs to an experiment"):
         tables(make_record())
 
 
@@ -197,5 +197,5 @@ def test_the_script_refuses_a_folder_without_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["experiment_table.py", str(tmp_path)])
-    with pytest.raises(SystemExit, match="error: no run is of an experiment"):
+    with pytest.raises(SystemExit, match="error: no run belongs to an experiment"):
         main()

@@ -20,9 +20,9 @@ def test_what_is_no_such_page_is_refused(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text("{}")
     (tmp_path / "folder").mkdir()
     for path, words in (
-        ("metrics.json", "holds something else"),
-        ("folder", "is a folder"),
-        ("nowhere/a.md", "is no folder"),
+        ("metrics.json", "exists and is not such a page"),
+        ("folder", "is a directory"),
+        ("nowhere/a.md", "is not a directory"),
     ):
         with pytest.raises(UserError, match=words):
             check_page(tmp_path / path, "# Title")

@@ -143,7 +143,9 @@ def test_what_cannot_be_told_from_the_winner_is_named() -> None:
     )
     assert found.ship == "a"
     alone, twins = found.words[3:]
-    assert alone == "By accuracy alone 100 test rows cannot tell it from 3 of the 4 other runs."
+    assert (
+        alone == "By accuracy alone 100 test rows do not distinguish it from 3 of the 4 other runs."
+    )
     assert twins.startswith("It is statistically indistinguishable from run twin:")
 
 
@@ -163,7 +165,7 @@ def test_runs_without_the_shape_that_counts_take_no_part() -> None:
         c=at_shapes((1, 8), ms=1.0),
     )
     assert (found.shape, found.ship) == ((1, 32), "b")
-    assert found.words[-1] == "1 of 3 runs were not timed at 1 × 32 and take no part."
+    assert found.words[-1] == "1 of 3 runs were not timed at 1 × 32 and are left out."
 
 
 def test_two_splits_never_mix() -> None:
@@ -221,7 +223,7 @@ def test_nothing_within_a_budget_of_another_score(
 
 
 def test_the_change_on_the_rows_that_chose_is_told_in_the_scores_unit() -> None:
-    record = evaluated_by("perplexity", 20.4, 20.0)
+    record = judged_by("perplexity", 20.4, 20.0)
     ours, theirs = (replace(record.baseline.score, value=each) for each in (20.1, 20.0))
     both = replace(
         record,

@@ -118,7 +118,7 @@ def test_records_of_other_versions_are_named(tmp_path: Path) -> None:
     assert report.table["accuracy"].tolist()[:2] == [0.9, 0.8]
     text, shown = (tmp_path / "results.md").read_text(), screen(tmp_path, width=300)
     for said in (
-        "2/metrics.json has schema 99, this version reads 4",
+        "2/metrics.json has schema 99, this version reads 5",
         "4/metrics.json is not valid JSON",
         "5/metrics.json is not valid JSON",
         "6/metrics.json does not fit the schema at status",

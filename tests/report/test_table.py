@@ -64,8 +64,8 @@ def test_a_run_is_empty_where_it_was_not_timed() -> None:
 
 TYPES = {
     "run": "string", "accuracy": "Float64", "size_bytes": "Int64", "n_regressed": "Int64",
-    "seed": "Int64",
-    "peak_memory_bytes": "Int64", "busy": "string", "error": "string", "seconds": "Float64",
+    "seed": "Int64", "peak_memory_bytes": "Int64", "busy": "string", "error": "string",
+    "seconds": "Float64",
 }  # fmt: skip
 
 

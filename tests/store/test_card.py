@@ -56,13 +56,12 @@ def test_a_model_of_images_is_used_with_images(plain: bool) -> None:
 
 
 def test_what_was_not_measured_is_no_row_and_no_sentence() -> None:
-    record = make_record(comparison=None)
+    record = make_record()
     unknown = {"zipped_bytes": None, "bitmask_bytes": None}
     ours, theirs = (replace(each, **unknown) for each in (record.metrics, record.baseline))
     card = model_card(replace(record, metrics=ours, baseline=theirs), "X", plain=True)
     assert "| size | " in card
     assert "zip file" not in card
-    assert "McNemar" not in card
     assert "busy" not in card
 
 
@@ -199,7 +198,6 @@ def test_a_card_tells_of_what_the_task_is_evaluated_by(
     assert all(words in card for words in shown)
     assert "accuracy" not in card
     assert "None" not in card
-    assert "McNemar" not in card
 
 
 def test_a_score_of_a_users_label_is_shown_as_it_is_and_is_no_markup() -> None:

@@ -150,7 +150,7 @@ def test_a_value_that_is_cut_shows_it() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"uri": "http://me:secret@host"}, "must have no password in it"),
+        ({"uri": "http://me:secret@host"}, "must not contain a password"),
         (
             {"uri": "some/folder"},
             "server or a database, .*, got some/folder; a folder is",

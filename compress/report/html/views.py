@@ -111,7 +111,7 @@ def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
 
 
 def hover_of(kind: ScoreKind) -> list[tuple[str, str]]:
-    """What is told of the run that the pointer is on."""
+    """Tooltip of the run under the pointer."""
     return [
         ("run", "@run"),
         ("recipe", "@recipe"),
@@ -120,14 +120,14 @@ def hover_of(kind: ScoreKind) -> list[tuple[str, str]]:
         ("size", "@size_words"),
         ("speed-up", "@speedup_words"),
         ("latency", "@latency{0.00} ms"),
-        ("the clock said", "@measured"),
+        ("measured time", "@measured"),
         ("computes in", "@computes"),
         ("best at", "@wins"),
     ]
 
 
 def latency_title(timed: str) -> str:
-    """What an axis of latencies says."""
+    """Label of a latency axis."""
     return f"latency (ms) at {timed}"
 
 

@@ -1,4 +1,4 @@
-"""What every tracker is: it hands runs to a tool that shows many of them side by side."""
+"""Interface of trackers, which pass runs to a tool that shows many of them side by side."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Tracker(Settings, ABC):
         """Takes a run that has ended, well or not.
 
         Args:
-            record: what metrics.json says.
+            record: the content of metrics.json.
             folder: the run's own.
             shared: the folder of the sweep that it belongs to; its own if to none.
 
@@ -64,11 +64,11 @@ class LiveCurves(Monitor):
     """
 
     def __init__(self, outer: Monitor, tell: TellPoint) -> None:
-        """Listens.
+        """Starts to pass on points.
 
         Args:
             outer: whoever watched the run before.
-            tell: hears of each point. What it raises ends its being told, and no training.
+            tell: receives each point; after an error it receives none, and training goes on.
         """
         self._outer = outer
         self._tell: TellPoint | None = tell
@@ -77,22 +77,22 @@ class LiveCurves(Monitor):
         self._again = False
 
     def forecast(self, forecast: Callable[[], Forecast]) -> None:
-        """Is not for it."""
+        """Ignored."""
         self._outer.forecast(forecast)
 
     def stage(self, name: str) -> None:
-        """Knows by it what the next training is called."""
+        """Remembers the name of the next training."""
         self._stage, self._trainings = name, 0
         self._again = name in self._stages
         self._stages.add(name)
         self._outer.stage(name)
 
     def step(self, done: int, steps: int) -> None:
-        """Is not for it."""
+        """Ignored."""
         self._outer.step(done, steps)
 
     def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
-        """Is not for it."""
+        """Ignored."""
         self._outer.look(done, steps, scores)
 
     def training(self) -> Callable[[CurvePoint], None]:
@@ -110,7 +110,7 @@ class LiveCurves(Monitor):
         return point
 
     def quiet(self) -> AbstractContextManager[None]:
-        """Is not for it."""
+        """Ignored."""
         return self._outer.quiet()
 
     def _point(self, name: str, point: CurvePoint) -> None:

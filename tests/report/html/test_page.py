@@ -15,7 +15,7 @@ from compress.records.scores import SCORES
 from compress.report.html.page import render_page
 from compress.report.recommend import advise
 from compress.report.sections import sections
-from tests.records.test_schema import evaluated_by, make_failed, make_record
+from tests.records.test_schema import judged_by, make_failed, make_record
 from tests.report.test_points import at_shapes
 
 ROOT = Path("sweep")
@@ -155,7 +155,7 @@ def test_runs_of_different_machines_are_sections_with_plots_of_their_own() -> No
 
 
 def test_no_good_run_is_a_page_with_the_reasons_and_no_script() -> None:
-    page = Markup(page_of(broken=("a is not valid JSON",), a=make_failed()))
+    page = Markup(page_of(broken=("a is no JSON",), a=make_failed()))
     assert page.scripts == []
     for words in (
         "nothing to recommend",
@@ -193,11 +193,11 @@ def test_figures_that_are_missing_are_no_obstacle() -> None:
         peak_memory_bytes=None,
     )  # fmt: skip
     page = page_of(
-        a=replace(base, metrics=bare, comparison=None, model=None),
+        a=replace(base, metrics=bare, model=None),
         b=at_shapes((1, 8)),
         c=at_shapes((1, 32), (1, 8)),
     )
-    assert "take no part" in Markup(page).text
+    assert "are left out" in Markup(page).text
     assert "NaN" not in Markup(page).text
 
 

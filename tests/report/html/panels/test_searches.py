@@ -13,6 +13,7 @@ from compress.report.html.panel import Panel
 from compress.report.html.panels.coordinates import MOST, NOT_SET, setting_axis
 from compress.report.html.panels.searches import search_panels
 from compress.report.sections import Section
+from tests.records.test_schema import as_failed
 from tests.report.html.panels.drawn import columns, legend, plots, texts, ticks
 from tests.report.records import plain
 from tests.search.records import record_of
@@ -33,8 +34,8 @@ def finished(count: int) -> dict[str, FinishedRun]:
 
 
 def test_a_search_has_a_panel_for_each_question(tmp_path: Path) -> None:
-    lost = replace(trial(0.1, 1), status="failed", error="no memory", metrics=None, baseline=None)
-    found = drawn(tmp_path, **finished(12), t12=replace(lost, speedup=()))
+    failed = as_failed(trial(0.1, 1), "no memory")
+    found = drawn(tmp_path, **finished(12), t12=failed)
     assert list(found) == [
         "How the search mine went", "All trials", "Which settings decide",
         "Trials that failed or may not be chosen",
