@@ -25,7 +25,7 @@ __all__ = ["load", "results", "run", "sweep"]
 
 
 def run(overrides: Sequence[str] = ()) -> FinishedRun:
-    """Does one run, as `python run.py` does; its folder is below `outputs/runs` unless given.
+    """Runs the pipeline once, like `python run.py`; its folder is below `outputs/runs` by default.
 
     Args:
         overrides: as on the command line, one value each: `["pruner=wanda", "seed=1"]`.

@@ -260,13 +260,7 @@ class Runtime(Settings, ABC):
     @classmethod
     @abstractmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> InferenceModel:
-        """Loads the model from a verified artifact folder.
-
-        Args:
-            folder: what `export` wrote.
-            torch_device: the processor, by torch's name for it.
-            threads: to compute with; null for the runtime's own choice.
-        """
+        """Loads the model from a verified artifact folder; null threads: the runtime's choice."""
 
 
 class Device(Settings, ABC):

@@ -131,7 +131,7 @@ def recorded(
     try:
         write_record(record, folder)
     except ValueError as error:
-        # A figure is no number: a bug, and no reason to have no record at all.
+        # A figure is not a number: a bug, and no reason to have no record at all.
         record, failure = _failed(replace(start, seconds=record.seconds), error), error
         write_record(record, folder)
     return record, failure

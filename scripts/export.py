@@ -24,7 +24,7 @@ def export(run: Path, target: Path) -> Path:
         named = ", ".join(record.folds.folders)
         raise UserError(f"{run} has a model for each fold; export one of its folders {named}")
     if not isinstance(record, FinishedRun) or record.model is None:
-        raise UserError(f"{run} is no run that succeeded; expected {FILE} and a model in it")
+        raise UserError(f"{run} is not a successful run; expected {FILE} and a model in it")
     source = run / record.model
     if target.resolve().is_relative_to(source.resolve()):
         raise UserError(f"{target} lies inside {source}, the folder to copy")

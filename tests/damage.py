@@ -13,7 +13,7 @@ from typing import Any
 
 from compress.records.schema import FILE, LayerWeights, RunRecord, write_record
 from tests.records.test_schema import make_failed, make_record
-from tests.report.records import curve, trained, with_interim, with_layers, with_quantiles
+from tests.report.records import curve, trained, with_layers, with_quantiles, with_stages
 
 Damage = Callable[[Path], None]
 OK = "status is ok, but "
@@ -23,7 +23,7 @@ GONE = object()
 
 def whole_record() -> RunRecord:
     """A run that succeeded, with everything that a record can have."""
-    record = with_quantiles(with_layers(with_interim(make_record(), "student"), LAYERS), 5.0)
+    record = with_quantiles(with_layers(with_stages(make_record(), "student"), LAYERS), 5.0)
     validation = replace(record.metrics.score, split="validation")
     return replace(
         record,

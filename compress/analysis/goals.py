@@ -1,4 +1,4 @@
-"""Goals of a search: objectives with their directions, and constraints on figures."""
+"""What a search is after: objectives with their directions, and constraints on figures."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Constraint:
         return beyond / abs(bound) if bound else beyond
 
     def __str__(self) -> str:
-        """Canonical text of the bound."""
+        """As it was written, but in one way."""
         sign = ">=" if self.least else "<="
         if not self.factor:
             return f"{sign} {self.offset:g}"
@@ -107,7 +107,7 @@ class Goals:
         theirs = self.on_split(baseline_of(record))
         return {each.metric: METRICS[each.metric].read(theirs) for each in self.constraints}
 
-    def judged(self, record: FinishedRun) -> FinishedRun:
+    def on_split(self, record: FinishedRun) -> FinishedRun:
         """The record as the search looks at it: the scores of its split, and times that count."""
         record = settled(record)
         if self.split == "evaluation":
@@ -143,7 +143,7 @@ class Goals:
 
     def shares(self, record: FinishedRun) -> list[float]:
         """A run's objectives as `volume` takes them: none negative, higher is better."""
-        seen, baseline = self.judged(record), self.judged(baseline_of(record))
+        seen, baseline = self.on_split(record), self.on_split(baseline_of(record))
         metric = seen.metrics.score.metric
         found = []
         for objective, direction in self.objectives.items():
@@ -156,7 +156,7 @@ class Goals:
         return found
 
     def describe(self) -> dict[str, str]:
-        """Text that identifies the search."""
+        """In words, to tell two searches apart."""
         return {
             **{f"objectives.{name}": way for name, way in self.objectives.items()},
             **{f"constraints.{each.metric} {each}": "" for each in self.constraints},
@@ -189,7 +189,7 @@ def _with_itself(found: Comparison) -> Comparison:
 
 
 def parse_goals(objectives: Any, constraints: Any, split: Any) -> Goals:
-    """Reads the goals of a search.
+    """Reads what a search is after.
 
     Args:
         objectives: a mapping of metrics to maximize or minimize.

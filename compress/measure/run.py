@@ -209,12 +209,12 @@ def _named_logits(
     return {"logits": predict_all(model, rows, batch_size, problem.kept)}
 
 
-def _kept_zipped_bytes(subject: LoadedModel, store: TensorStore) -> int:
+def _kept_zipped_bytes(loaded: LoadedModel, store: TensorStore) -> int:
     """Zipped size of a model from the stage store, cached: large models take seconds."""
-    files = model_files(subject.folder)
+    files = model_files(loaded.folder)
     made = store.tensors(
         "zipped_bytes",
-        {"model": subject.digest},
+        {"model": loaded.digest},
         lambda: {"bytes": torch.tensor(zipped_bytes(files))},
     )
     return int(made["bytes"])

@@ -32,7 +32,7 @@ DISTANCES = (0.29, 0.53, 0.71)
 @final
 @dataclass(frozen=True)
 class LanguageModeling(Problem):
-    """The next token of a text; judged by perplexity, with a t-interval over windows.
+    """The next token of a text; evaluated by perplexity, with a t-interval over windows.
 
     Rows are windows of a text, all equally long. Their labels are bytes: how long the text is that
     a window's scored tokens stand for, in UTF-8. Nothing is learned from them.

@@ -169,9 +169,9 @@ def named_runs(names: Sequence[str], word: str = "run") -> str:
 def _on_zeros(record: FinishedRun) -> str | None:
     """No runtime here skips a zero, so what is saved is saved by other means."""
     ours, theirs = record.metrics, record.baseline
-    # Zeros that no stage claims were made by rounding, and nobody asked for them.
-    claimed = any(step.get("expected_zeros") for step in record.history)
-    if ours.sparsity < TOLD_ZEROS or not claimed:
+    # Zeros that no stage expects were made by rounding, and nobody asked for them.
+    expected = any(step.get("expected_zeros") for step in record.history)
+    if ours.sparsity < TOLD_ZEROS or not expected:
         return None
     percent = f"{100 * ours.sparsity:.0f}"
     share = "Half" if percent == "50" else f"{percent} %"

@@ -154,8 +154,8 @@ class Front:
         # The first budget grows as rows get fewer; which models are kept must not depend on that.
         return winners(candidates, budgets_of(metric)[1:])
 
-    def _row(self, found: Found) -> dict[str, Any]:
-        judged = self.goals.judged(found.record)
+    def _row(self, found: FeasibleTrial) -> dict[str, Any]:
+        evaluated = self.goals.on_split(found.record)
         metrics = found.record.metrics
         speed = found.record.speedup[0]
         return {
@@ -201,7 +201,7 @@ class Front:
 
 
 def discard_model(folder: Path, record: FinishedRun) -> FinishedRun:
-    """Deletes a run's model, or those of its folds, and says in its record that there is none.
+    """Deletes a run's model, or those of its folds, and removes it from the record.
 
     Only a model in the run's own folder with a plain name is deleted: the record comes from a file
     or a database, which must not be able to name anything else.
@@ -234,8 +234,8 @@ def discard_model(folder: Path, record: FinishedRun) -> FinishedRun:
     return gone
 
 
-def _write_again(record: FinishedRun, folder: Path) -> None:
-    """Writes a record before its model is deleted: it must not name one that is half there."""
+def _rewrite_record(record: FinishedRun, folder: Path) -> None:
+    """Rewrites a record before its model is deleted, so that it never names a partial model."""
     if (folder / FILE).is_file():
         write_record(record, folder)
 
@@ -244,7 +244,7 @@ def _found(trial: FrozenTrial) -> FeasibleTrial:
     record = parse_record(trial.user_attrs[RECORD], f"trial {trial.number} of the study")
     if record.status != "ok":
         raise UserError(f"trial {trial.number} of the study has a record without figures")
-    return Found(trial.number, Path(trial.user_attrs[FOLDER]), record)
+    return FeasibleTrial(trial.number, Path(trial.user_attrs[FOLDER]), record)
 
 
 def _broken(trial: FrozenTrial) -> bool:

@@ -67,7 +67,7 @@ class PastSearch:
 
 
 def past_searches(runs: Iterable[tuple[Path, FinishedRun]]) -> Iterator[PastSearch]:
-    """The searches that runs are trials of.
+    """The searches that runs belong to.
 
     Args:
         runs: folder and record of each successful run. Runs that are not trials are skipped.
@@ -140,7 +140,7 @@ def _search(parent: Path, runs: Sequence[tuple[Path, FinishedRun]]) -> PastSearc
 
 
 def _points(records: Sequence[FinishedRun]) -> list[dict[str, str]]:
-    """Of each run, the overrides that are not the same in all."""
+    """Overrides of each run that differ between the runs."""
     written = [
         {key.lstrip("+"): value for key, _, value in (o.partition("=") for o in each.overrides)}
         for each in records
@@ -150,8 +150,9 @@ def _points(records: Sequence[FinishedRun]) -> list[dict[str, str]]:
     return [{key: each[key] for key in differing if key in each} for each in written]
 
 
-def _unjudged(goals: Goals, record: FinishedRun) -> str:
-    """Why a run with figures has no objectives; "" if it has all."""
+def _missing_figures(goals: Goals, record: FinishedRun) -> str:
+    """Why a run lacks objectives; "" if it has all of them."""
+    assert record.metrics is not None, "only records whose status is ok are trials here"
     if goals.split == "validation" and record.metrics.validation is None:
         return "not scored on the validation rows"
     values = zip(goals.objectives, goals.values(record), strict=True)
@@ -171,7 +172,7 @@ def _reasons(parent: Path, known: set[Path]) -> Iterator[str]:
             continue
         # A successful one is from another machine, which another section reports.
         if record.status != "ok":
-            yield f"{record.status}: {record.error}"
+            yield f"{record.status}: {record.error or 'no reason recorded'}"
 
 
 def _merged(reasons: Mapping[str, int]) -> dict[str, int]:

@@ -60,7 +60,7 @@ class Scheduler:
             folders = (self.folder / str(number) for number in taken.before)
             found = ((_left(folder), folder) for folder in folders)
             records = ((r, folder) for r, folder in found if not isinstance(r, str))
-            # What failed by a setting of all trials may have been mended since.
+            # A failure shared by all trials may have been fixed since.
             made = next((each for each in records if not self._failed_for_all(each[0])), None)
             if made is None:
                 self._check_new(taken)
@@ -96,7 +96,7 @@ class Scheduler:
             return True
         left = _left(folder)
         if not isinstance(left, str):
-            self._conclude(taken, left, folder)
+            self._finish_trial(taken, left, folder)
             return left.status == "ok"
         self._handle_failure(taken, error or left, blame)
         return False
@@ -154,7 +154,7 @@ class Scheduler:
     def _finish_trial(self, taken: TakenTrial, record: RunRecord, folder: Path) -> None:
         """Ends a trial with the record of its run."""
         if record.status != "ok":
-            self._break(taken, record.error, record.blame)
+            self._handle_failure(taken, record.error or record.status, record.blame)
             return
         values = dict(zip(self.goals.objectives, self.goals.values(record), strict=True))
         unknown = [name for name, value in values.items() if value != value]

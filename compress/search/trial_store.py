@@ -142,7 +142,7 @@ class TrialStore:
         )
 
     def finish(self, taken: TakenTrial, record: FinishedRun, folder: Path) -> None:
-        """Ends a trial with what its run found."""
+        """Marks a trial as complete, with the record of its run."""
         trial = taken.trial
         with _skip_if_abandoned(trial.number):
             trial.set_user_attr(FOLDER, str(folder))

@@ -110,10 +110,10 @@ def read_back(
     exported: ExportResult, model: CompressedModel, ctx: StageContext, folder: Path
 ) -> LoadedModel:
     """Reloads and checks the artifact; only checked artifacts are measured."""
-    subject = load_measured(folder, ctx.device)
-    check_reload(exported, subject.model, ctx.data.calibration)
-    check_history(model.history, subject.model.weights())
-    return subject
+    loaded = load_measured(folder, ctx.device)
+    check_reload(exported, loaded.model, ctx.data.calibration)
+    check_history(model.history, loaded.model.weights())
+    return loaded
 
 
 def load_measured(folder: Path, device: Device, digest: str = "") -> LoadedModel:

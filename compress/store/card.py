@@ -87,7 +87,7 @@ def write_card(record: FinishedRun, folder: Path) -> None:
 
 
 def _front_matter(record: FinishedRun) -> str:
-    """What the hub reads. JSON strings are YAML strings, whatever is in them."""
+    """The front matter that the hub reads. JSON strings are valid YAML strings."""
     fields: dict[str, Any] = {
         "library_name": "transformers",
         "tags": ["compress", *(f"{k}:{record.choices[k]}" for k in _made_by(record))],
@@ -107,7 +107,7 @@ def _reader(architecture: str) -> dict[str, str]:
 
 
 def _made_by(record: FinishedRun) -> list[str]:
-    """The groups whose choice shaped the model."""
+    """Groups with a choice other than none."""
     groups = ("task", "teacher", *STAGES)
     return [group for group in groups if record.choices.get(group, "none") != "none"]
 
@@ -162,16 +162,18 @@ def _other(name: str, ours: Score, theirs: Score) -> tuple[str, str, str]:
 
 
 def _megabytes(record: FinishedRun, figure: str) -> tuple[str, str]:
-    """A figure in bytes of the model and of its teacher."""
+    """A figure of the model and its teacher in megabytes."""
     values = [megabytes(getattr(metrics, figure)) for metrics in (record.metrics, record.baseline)]
     ours, theirs = (value if value == "–" else f"{value} MB" for value in values)
     return ours, theirs
 
 
 def _sentences(record: FinishedRun) -> list[str]:
-    """What the figures mean."""
+    """Sentences that interpret the figures."""
+    found = record.comparison
     words = plain_words(record)
-    words.append(_against_teacher(record.comparison, kind_of(record.metrics.score).words))
+    if found is not None:
+        words.append(_against_teacher(found, kind_of(record.metrics.score).words))
     if not all(speed.counts for speed in record.speedup):
         words.append(
             f"{NO_DIFFERENCE.capitalize()}: the interval holds 1, or is no further from 1 than "
@@ -187,9 +189,8 @@ def _against_teacher(found: Comparison, score: str) -> str:
     proof = f"{verdict} ({found.test}, {p_words(found)})"
     if found.agreement is not None and found.n_regressed is not None:
         return (
-            f"It predicts as its teacher does in {found.agreement:.1%} of the rows; "
-            f"{found.n_regressed} that the teacher has right it has wrong, {found.n_improved} the "
-            f"other way round: {proof}."
+            f"It agrees with its teacher on {found.agreement:.1%} of the rows; {found.n_regressed} "
+            f"rows regressed and {found.n_improved} improved; the difference is {proof}."
         )
     same = (
         "" if found.agreement is None
@@ -200,6 +201,7 @@ def _against_teacher(found: Comparison, score: str) -> str:
 
 def _machine(record: FinishedRun) -> str:
     env = record.environment
+    assert env is not None
     versions = ", ".join(f"{name} {version}" for name, version in env.versions.items())
     facts = [env.machine, env.device, *([f"governor {env.governor}"] if env.governor else [])]
     busy = f" It was busy: {env.busy}." if env.busy else ""

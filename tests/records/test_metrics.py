@@ -10,7 +10,7 @@ from compress.problem import classification
 from compress.records.metrics import METRICS, check_objectives, objective_values
 from compress.records.schema import Comparison
 from compress.records.scores import SCORES
-from tests.records.test_schema import WRITING, absent_scores, judged_by, make_failed, make_record
+from tests.records.test_schema import WRITING, absent_scores, evaluated_by, make_failed, make_record
 
 
 def test_every_metric_reads_a_finite_number() -> None:

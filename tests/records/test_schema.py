@@ -88,7 +88,7 @@ WRITING = {"generated_tokens_per_second", "time_to_first_token_ms"}
 
 
 def absent_scores(record: FinishedRun) -> set[str]:
-    """What the record's task is not judged by."""
+    """What the record's task is not evaluated by."""
     return SCORES.keys() - record.metrics.score.by_name().keys()
 
 

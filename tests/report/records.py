@@ -45,7 +45,7 @@ def speedup(ratio: float, width: float = 0.1) -> Speedup:
     return Speedup(1, 32, ratio, ratio * (1 - width), ratio * (1 + width), 1.02)
 
 
-def with_interim(record: FinishedRun, *stages: str) -> FinishedRun:
+def with_stages(record: FinishedRun, *stages: str) -> FinishedRun:
     """The record with a model measured after each stage, each smaller and faster than the last."""
     return replace(
         record,

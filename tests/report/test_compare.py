@@ -24,7 +24,7 @@ from compress.report.compare import (
     speedup_ratio,
 )
 from compress.report.compare_page import compare_folders, comparison_markdown
-from tests.records.test_schema import judged_by, make_failed, make_metrics, make_record
+from tests.records.test_schema import evaluated_by, make_failed, make_metrics, make_record
 from tests.report.test_report import put
 
 

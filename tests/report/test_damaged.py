@@ -188,7 +188,7 @@ def test_a_file_that_is_no_record_by_its_size_is_not_read(tmp_path: Path) -> Non
 
 
 def test_half_a_character_can_be_written_and_read(tmp_path: Path) -> None:
-    """As in the name of a file that is no UTF-8."""
+    """As in the name of a file that is not UTF-8."""
     record = make_failed("no \udcff.csv", config={"task": {"path": "a\udcff"}})
     read = read_record(write_record(record, tmp_path))
     assert read.error == "no \\udcff.csv"

@@ -11,7 +11,7 @@ from compress.records.scores import SCORES
 from compress.report.honesty import LONGEST, excluded, facts
 from compress.report.recommend import advise
 from compress.report.sections import sections
-from tests.records.test_schema import judged_by, make_failed, make_record
+from tests.records.test_schema import evaluated_by, make_failed, make_record
 
 ROOT = Path("sweep")
 BASE = make_record()

@@ -223,7 +223,7 @@ def test_nothing_within_a_budget_of_another_score(
 
 
 def test_the_change_on_the_rows_that_chose_is_told_in_the_scores_unit() -> None:
-    record = judged_by("perplexity", 20.4, 20.0)
+    record = evaluated_by("perplexity", 20.4, 20.0)
     ours, theirs = (replace(record.baseline.score, value=each) for each in (20.1, 20.0))
     both = replace(
         record,

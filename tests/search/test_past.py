@@ -8,7 +8,6 @@ import pytest
 
 from compress.records.schema import RunRecord, write_record
 from compress.search.past import PastSearch, growth, past_searches
-from tests.records.test_schema import as_failed
 from tests.search.records import record_of
 
 SEARCH = {
@@ -73,16 +72,15 @@ def test_the_volume_grows_with_what_no_trial_before_had(tmp_path: Path) -> None:
 
 
 def test_reasons_are_counted_and_their_figures_left_out_where_they_differ(tmp_path: Path) -> None:
-    failed = as_failed(trial(0.8, 50), "no memory")
-    rejected = replace(failed, status="infeasible")
+    lost = replace(trial(0.8, 50), status="failed", metrics=None, baseline=None, speedup=())
     runs = lay(
         tmp_path,
         t0=trial(0.8, 50, "a=0"),
-        t1=failed,
-        t2=replace(rejected, error="size would be 15,569,103, allowed is <= 1e7"),
-        t3=replace(rejected, error="size would be 15,800, allowed is <= 1e7"),
-        t5=failed,
-        t6=replace(failed, error="exit code 3"),
+        t1=replace(lost, error="no memory"),
+        t2=replace(lost, status="infeasible", error="size would be 15,569,103, allowed is <= 1e7"),
+        t3=replace(lost, status="infeasible", error="size would be 15,800, allowed is <= 1e7"),
+        t5=replace(lost, error="no memory"),
+        t6=replace(lost, error="exit code 3"),
     )
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "metrics.json").write_text("{")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from compress.records.metrics import METRICS
 from compress.tracker.components.figures import figures, settings
-from tests.records.test_schema import WRITING, absent_scores, judged_by, make_failed, make_record
+from tests.records.test_schema import WRITING, absent_scores, evaluated_by, make_failed, make_record
 
 
 def test_a_run_has_every_metric_and_those_of_each_shape() -> None:

@@ -15,7 +15,7 @@ from compress.records.scores import SCORES
 from compress.report.html.page import render_page
 from compress.report.recommend import advise
 from compress.report.sections import sections
-from tests.records.test_schema import judged_by, make_failed, make_record
+from tests.records.test_schema import evaluated_by, make_failed, make_record
 from tests.report.test_points import at_shapes
 
 ROOT = Path("sweep")
@@ -155,7 +155,7 @@ def test_runs_of_different_machines_are_sections_with_plots_of_their_own() -> No
 
 
 def test_no_good_run_is_a_page_with_the_reasons_and_no_script() -> None:
-    page = Markup(page_of(broken=("a is no JSON",), a=make_failed()))
+    page = Markup(page_of(broken=("a is not valid JSON",), a=make_failed()))
     assert page.scripts == []
     for words in (
         "nothing to recommend",

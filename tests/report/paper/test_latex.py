@@ -14,7 +14,7 @@ from compress.records.schema import Comparison, RunRecord, Speedup
 from compress.report.paper.latex import LETTERS, escaped, latex_tables
 from compress.report.sections import sections
 from compress.report.write import write_report
-from tests.records.test_schema import judged_by, make_failed, make_record
+from tests.records.test_schema import evaluated_by, make_failed, make_record
 from tests.report.test_report import put
 
 EVIL = r"_&%$#{}~^\ <b> [x] *y --z `q` ×± 表 😀 é"

@@ -191,7 +191,7 @@ def _draw_axis(chart: figure, x: int, axis: Axis) -> None:
 
 
 def _score(search: PastSearch, trial: PastTrial) -> Score:
-    return search.goals.judged(trial.record).metrics.score
+    return search.goals.on_split(trial.record).metrics.score
 
 
 def _told(search: PastSearch, trial: PastTrial) -> str:

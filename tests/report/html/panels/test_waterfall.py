@@ -56,9 +56,9 @@ def test_of_many_runs_the_front_is_drawn_and_it_is_said() -> None:
 
 
 def test_changes_of_perplexity_are_shares() -> None:
-    record = judged_by("perplexity", 22.0, 20.0)
-    between = judged_by("perplexity", 21.0, 20.0)
-    stage_metrics = with_interim(plain(), "student").stage_metrics[0]
+    record = evaluated_by("perplexity", 22.0, 20.0)
+    between = evaluated_by("perplexity", 21.0, 20.0)
+    stage_metrics = with_stages(plain(), "student").stage_metrics[0]
     record = replace(record, stage_metrics=(replace(stage_metrics, metrics=between.metrics),))
     panel = waterfall(section_of(record))
     assert panel is not None
