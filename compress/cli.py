@@ -30,7 +30,9 @@ from compress.config.construct import TRUSTED_TARGETS
 from compress.config.credentials import check_words
 from compress.config.ending import Parser, mistake, one_line_ending
 from compress.config.errors import ConfigError, UserError
+from compress.experiment.sweeper import RowsSweeper
 from compress.job import run_job
+from compress.search.sweeper import ParetoSweeper
 from compress.store.run_folder import new_folder
 
 execute = hydra.main(
@@ -258,9 +260,6 @@ def _choices(group: str) -> list[str]:
 
 
 def _register_sweepers() -> None:
-    # Imported here because of an import cycle. Hydra finds only its own plugins.
-    from compress.experiment.sweeper import RowsSweeper
-    from compress.search.sweeper import ParetoSweeper
-
+    # Hydra finds only its own plugins.
     for sweeper in (ParetoSweeper, RowsSweeper):
         Plugins.instance().register(sweeper)
