@@ -116,6 +116,7 @@ def test_records_that_cannot_be_read_are_named(caplog: pytest.LogCaptureFixture)
         compress.results("y")
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_guard(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(f"import compress\nprint('once', compress.run({[*TINY]!r}).status)\n")

@@ -202,7 +202,7 @@ def test_what_cannot_be_measured_is_refused_at_once(
     with pytest.raises(UserError, match="is not empty"):
         again(folder, out=tmp_path / "full")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no run that succeeded, so nothing to measure"):
+    with pytest.raises(UserError, match="no run succeeded, so there is nothing to measure"):
         again(tmp_path / "empty")
     assert not (tmp_path / "out").exists()
 

@@ -92,5 +92,5 @@ def test_a_damaged_record_beside_what_was_not_tracked_is_named(
     (tmp_path / "0" / "untracked.txt").write_text("the server was away")
     with pytest.raises(SystemExit):
         end_sweep(config_of(tmp_path, search=False))
-    assert "not all of it is tracked: " in caplog.text
+    assert "not all of it was tracked: " in caplog.text
     assert "0/metrics.json is not valid JSON" in caplog.text

@@ -64,7 +64,7 @@ def test_a_compiled_model_gives_the_same_logits_at_every_shape(
 
 @pytest.mark.parametrize("name", ["int8_dynamic", "qat_int8"])
 def test_a_format_of_packed_weights_is_not_compiled(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"compile=true does not go with quantizer .* packed"):
+    with pytest.raises(ConfigError, match=r"compile=true does not support quantizer .* packed"):
         build_run(compose_config(*COMPILED, f"quantizer={name}"))
 
 

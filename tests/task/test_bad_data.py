@@ -61,7 +61,7 @@ CSV = [
     ("a.csv", csv(GOOD + "€,a\n"), {"encoding": "ascii"}, "(line 42) is not valid ascii"),
     ("a.csv", csv(GOOD).decode().encode("utf-16-le"), {}, "not among its columns"),
     ("a.csv", csv(GOOD), {"encoding": "utf-16"}, "is not valid utf-16: UTF-16 stream"),
-    ("a.csv", csv(GOOD), {"encoding": "undefined"}, "is no undefined: "),
+    ("a.csv", csv(GOOD), {"encoding": "undefined"}, "is not valid undefined: "),
     ("a.csv", csv(GOOD + "x\0y,a\n"), {}, "holds NUL characters as utf-8"),
     ("a.csv", csv("x,\n" + GOOD), {}, "row 1 has no label (1 such rows); fix it, or drop such"),
     ("a.csv", csv(GOOD + " ,a\n,b\n"), {}, "row 41 has an empty text (2 such rows); fix it, or"),
@@ -90,7 +90,7 @@ CSV = [
     ("a.csv", csv(TWO.replace(",1\n", ",0\n"), AB), BOTH, "none of the 28 train rows have la"),
     ("a.csv", csv(TWO.replace(",0\n", ",1\n"), AB), BOTH, "all of the 28 train rows have"),
     ("a.csv", csv("x,1,0\n", AB), BOTH, "1 rows are too few to cut 20% of them for eval"),
-    ("a.parquet", b"PAR1 but not really", {}, "is no Parquet file"),
+    ("a.parquet", b"PAR1 but not really", {}, "is not a Parquet file"),
 ]  # fmt: skip
 
 SCORED = "sentence1\tsentence2\tscore\n"

@@ -76,10 +76,10 @@ def test_what_is_read(name: str, content: bytes, image: Image.Image, tmp_path: P
 
 DEEP = np.arange(30, dtype=np.uint16).reshape(6, 5) * 2000
 REFUSED = {
-    "no bytes": ("a.png", b"", "is no whole image"),
-    "text": ("a.png", b"text", "is no whole image: cannot identify image file"),
-    "cut off": ("a.png", saved(whole, "PNG")[:60], "is no whole image"),
-    "jpeg cut off": ("a.jpg", saved(whole, "JPEG")[:-100], "is no whole image"),
+    "no bytes": ("a.png", b"", "is not a complete image"),
+    "text": ("a.png", b"text", "is not a complete image: cannot identify image file"),
+    "cut off": ("a.png", saved(whole, "PNG")[:60], "is not a complete image"),
+    "jpeg cut off": ("a.jpg", saved(whole, "JPEG")[:-100], "is not a complete image"),
     "an animated gif": ("a.gif", saved(palette, "GIF", more=2), "has 3 images, expected one"),
     "an animated png": ("a.png", saved(whole, "PNG", more=2), "has 3 images, expected one"),
     "an animated webp": ("a.webp", saved(whole, "WEBP", more=2), "has 3 images, expected one"),

@@ -31,7 +31,7 @@ from compress.transformer.tokenizers import (
 )
 from tests.configs import ROOT
 
-LINES = [line for line in (ROOT / "CONTRIBUTING.md").read_text().splitlines() if line]
+LINES = [line for line in (ROOT / "LICENSE").read_text().splitlines() if line]
 TRAIN, OTHERS = LINES[::2], LINES[1::2]
 
 
