@@ -232,7 +232,7 @@ def parse_bound(where: str, name: str, text: str) -> Constraint:
         text: the bound.
 
     Raises:
-        ConfigError: there is no such metric, or the text is no bound.
+        ConfigError: there is no such metric, or the text is not a bound.
     """
     _check_metric(where, name)
     match = BOUND.fullmatch(text)

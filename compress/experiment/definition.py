@@ -161,7 +161,7 @@ def selected(experiment: Experiment, names: Iterable[str] | None) -> list[str]:
     """The rows to run, in order: all, or those named.
 
     Raises:
-        ConfigError: there is no such row.
+        ConfigError: the row does not exist.
     """
     wanted = list(experiment.rows if names is None else names)
     for name in wanted:

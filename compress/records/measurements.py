@@ -162,7 +162,7 @@ class Comparison:
             not simply right or wrong.
         n_improved: rows that the candidate has right and the baseline wrong.
         p_value: how likely a difference at least as large is, if neither model is better. Below
-            0.05 the difference in score is no chance.
+            0.05 the difference in score is statistically significant.
         test: what gives it.
     """
 

@@ -64,7 +64,7 @@ def difference_words(kind: ScoreKind, change: float) -> str:
 
 
 def amount_words(kind: ScoreKind, amount: float) -> str:
-    """A change of quality without its sign: "3 %", or "0.03" of what is no share."""
+    """A change of quality without its sign: "3 %", or "0.03" where it is not a share."""
     return f"{100 * amount:g} %" if kind.relative or is_share(kind) else f"{amount:g}"
 
 

@@ -138,7 +138,7 @@ MEASURED = (
     Column(
         "p_value", "number", "probability",
         "how likely a difference at least as large is if neither model is better: below 0.05 the "
-        "difference in score is no chance",
+        "difference in score is statistically significant",
         lambda r: r.comparison.p_value,
     ),
     Column(

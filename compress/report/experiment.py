@@ -129,7 +129,7 @@ class ExperimentTable:
         return [(line.run[0], line.record) for line in self.lines if line.run and line.record]
 
     def row_changes(self) -> dict[str, list[str]]:
-        """Likewise of single rows: by what is changed, the lines that it is changed in."""
+        """By what is changed in single rows, the lines that it is changed in."""
         found: dict[str, list[str]] = {}
         for line in self.lines:
             for words in line.changed(_groups(self.experiment)):

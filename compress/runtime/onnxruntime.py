@@ -171,7 +171,7 @@ def _session(path: Path, threads: int | None) -> Any:
     """A session on the CPU.
 
     Raises:
-        UserError: ONNX Runtime is not installed, or the file is no graph that it can run.
+        UserError: ONNX Runtime is not installed, or it cannot run the graph in the file.
     """
     require("the onnxruntime runtime", "onnxruntime", *PACKAGES)
     import onnxruntime

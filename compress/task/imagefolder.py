@@ -51,7 +51,7 @@ class ImageFolder(FoldedTask, ImageTask):
         check_held_out(self, "images")
 
     def check(self) -> None:
-        """Raises a UserError if there are fewer than two classes, or a file that is no image."""
+        """Raises a UserError if there are fewer than two classes, or a file is not an image."""
         names = self.class_names()
         for folder in self._folders().values():
             stray = [file for file in folder.glob("*.*") if file.suffix.lower() in SUFFIXES]

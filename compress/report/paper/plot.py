@@ -33,7 +33,7 @@ from compress.system.files import write_atomically
 # Okabe & Ito 2008: distinguished by color-blind readers.
 FRONT, BASELINE, GREY = "#0072B2", "#D55E00", "#8A8A8A"
 # By which values are better. Dark is good; even in lightness, so it survives a grey printer too.
-COLOURS = {"higher": "cividis_r", "lower": "cividis"}
+COLORS = {"higher": "cividis_r", "lower": "cividis"}
 WIDTH, PANELS_HEIGHT = 7.2, 6.0  # inches: a page's width, so that type is printed as large as it is
 FONT = 8.5  # points; nothing is smaller than 8
 SMALL = 8.0
@@ -197,7 +197,7 @@ def _points(ax: Axes, panel: Plane) -> None:
 def _colored_points(ax: Axes, panel: Plane, shade: Axis) -> ScalarMappable:
     """The runs by a third figure's color: rings if not distinguished, dark edges on the front."""
     scale = LogNorm if shade.logarithmic else Normalize
-    colors = ScalarMappable(scale(*_range(shade.values)), COLOURS[shade.figure.better])
+    colors = ScalarMappable(scale(*_range(shade.values)), COLORS[shade.figure.better])
     for row in np.argsort(panel.front, kind="stable"):
         own = to_hex(tuple(colors.to_rgba(shade.values[row])))
         _bars(ax, panel, np.arange(len(panel.front)) == row, own, 0)

@@ -32,7 +32,7 @@ def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.
             texts, missing labels) or kept (texts that stand there before).
 
     Raises:
-        UserError: a row has no text or no label and is not to be dropped, or a text is no text.
+        UserError: a row has no text or no label and is not dropped, or a text is not a string.
     """
     texts = text_columns(table)
     for column in texts:
@@ -100,7 +100,7 @@ def number_labels(where: str, labels: pd.Series) -> list[float | None]:
         labels: named as errors are to call it; its index counts rows.
 
     Raises:
-        UserError: one is no finite number.
+        UserError: one is not a finite number.
     """
     return [_quantity(where, str(labels.name), row, label) for row, label in labels.items()]
 

@@ -75,7 +75,7 @@ class ImageFile(Picture):
         """Digest of the file, after a successful read.
 
         Raises:
-            UserError: it is no image, has several, or more than 8 bits of each color.
+            UserError: it is not an image, has several, or more than 8 bits of each color.
         """
         with self._opened() as image:
             if image.mode in DEEP or image.mode.startswith("I;"):

@@ -60,9 +60,8 @@ def waterfall(section: Section) -> Panel | None:
         "The model after each stage, from the teacher on the left to what was saved on the right; "
         "numbers are changes over the stage before. Vertical lines are 95 % intervals: where two "
         "overlap, the stage may have changed nothing. Latency is the teacher's median divided by "
-        f"the speed-up where that counts, for {shape}; {UNCERTAIN} is no change that the intervals "
-        "tell. Before the last stage models "
-        "are stored without a numeric format."
+        f"the speed-up where that counts, for {shape}; {UNCERTAIN} marks a change within "
+        "the intervals. Before the last stage models are stored without a numeric format."
     )
     if len(drawn) < len(told):
         words += f" Drawn are {len(drawn)} of {len(told)} runs, those of the Pareto front first."
