@@ -152,7 +152,8 @@ def _wrong(field: _Place, errors: Sequence[ErrorDetails]) -> UserError:
             return ConfigError(f"{place.path} must be {words}, got {shown(each['input'])}")
     for each in errors:
         place = field.at(each["loc"][1:])
-        if each["type"] in OUT_OF_RANGE:
+        # A list of items that are all refused is too short as well, to pydantic.
+        if each["type"] in OUT_OF_RANGE and not (_is(each, "too_short") and place.value):
             words = _range_words(place.hint, OUT_OF_RANGE[each["type"]])
             return ConfigError(f"{place.path} must be {words}, got {shown(place.value)}")
     for each in errors:

@@ -43,6 +43,7 @@ class Outer(Settings):
     flag: bool = False
     maybe: int | None = None
     shapes: tuple[tuple[int, int], ...] = ()
+    pairs: Annotated[tuple[tuple[int, int], ...], Field(min_length=1)] = ((1, 2),)
     inner: Inner = Inner()
     named: dict[str, Inner] = field(default_factory=dict)
     grid: tuple[tuple[float, ...], ...] = ()
@@ -96,6 +97,7 @@ class Half(Settings, ABC):
         ("share", "half", "Outer.share must be a number, got 'half'"),
         ("share", False, "Outer.share must be a number, got False"),
         ("share", None, "Outer.share must be a number, got None"),
+        ("pairs", [[1]], "Outer.pairs[0] must be a list of 2 (an integer, an integer), got [1]"),
         ("flag", 1, "Outer.flag must be true or false, got 1"),
         ("maybe", "x", "Outer.maybe must be an integer or null, got 'x'"),
         ("shapes", 3, "Outer.shapes must be a list (a list of 2 (an integer, an integer) each)"),
@@ -192,6 +194,7 @@ def test_describe_tells_kind_version_and_all_fields() -> None:
         "flag": False,
         "maybe": None,
         "shapes": [[1, 2]],
+        "pairs": [[1, 2]],
         "inner": {"kind": "Inner", "version": 1, "word": "a"},
         "named": [],
         "grid": [],
