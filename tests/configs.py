@@ -6,7 +6,9 @@ import copy
 import functools
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -16,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from compress.config.construct import construct
 from compress.config.settings import Settings
 from compress.records.schema import RunStart
+
+S = TypeVar("S", bound=Settings)
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -70,6 +74,15 @@ def settings_of(group: str, name: str, *overrides: str) -> Settings:
     cfg = compose_config("teacher=tiny_random", f"{group}={name}", *overrides)
     made: Settings = construct(cfg, group, Settings)
     return made
+
+
+def changed(made: S, **settings: Any) -> S:
+    """Settings with other values; a mapping changes the settings inside of that name."""
+    inner = {
+        name: replace(getattr(made, name), **value) if isinstance(value, dict) else value
+        for name, value in settings.items()
+    }
+    return replace(made, **inner)
 
 
 def needed(group: str, name: str) -> list[str]:

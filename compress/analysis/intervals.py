@@ -31,6 +31,7 @@ def mcnemar_p_value(n_regressed: int, n_improved: int) -> float:
         n_regressed: rows that only the baseline has right.
         n_improved: rows that only the candidate has right.
     """
+    # Imported here and below: scipy.stats takes long, and config errors should not.
     from scipy import stats
 
     rows = n_regressed + n_improved
@@ -43,7 +44,6 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     Args:
         values: two or more, taken for independent.
     """
-    # Imported here and below: scipy.stats takes long, and config errors should not.
     from scipy import stats
 
     mean = statistics.fmean(values)

@@ -32,10 +32,15 @@ def compose_config(conf: Path, overrides: Sequence[str]) -> DictConfig:
         return compose("config", list(overrides))
 
 
+def compose_with_hydra(conf: Path, overrides: Sequence[str]) -> DictConfig:
+    """Composes a config with Hydra's own part, under `hydra`."""
+    with initialize_config_dir(str(conf.resolve())):
+        return compose("config", list(overrides), return_hydra_config=True)
+
+
 def compose_with_choices(conf: Path, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
     """Composes a config; returns it with the choice of each group."""
-    with initialize_config_dir(str(conf.resolve())):
-        whole = compose("config", list(overrides), return_hydra_config=True)
+    whole = compose_with_hydra(conf, overrides)
     choices = {str(group): str(name) for group, name in whole.hydra.runtime.choices.items()}
     cfg = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
     return cfg, choices

@@ -109,9 +109,7 @@ def explained(cls: type, given: Mapping[str, Any], error: ValidationError) -> Us
         fields = ", ".join(field.name for field in dataclasses.fields(cls)) or "none"
         names = ", ".join(map(str, unknown))
         return ConfigTypeError(f"{cls.__name__} has no setting {names}; its settings: {fields}")
-    if missing := [
-        each["loc"][0] for each in errors if _is(each, "missing") and not each["loc"][1:]
-    ]:
+    if missing := [each["loc"][0] for each in top if _is(each, "missing")]:
         return ConfigTypeError(f"{cls.__name__} lacks a value for {', '.join(map(str, missing))}")
     name = str(errors[0]["loc"][0])
     field = _Place(f"{cls.__name__}.{name}", hints[name], given[name])
@@ -145,25 +143,23 @@ class _Place:
 
 def _wrong(field: _Place, errors: Sequence[ErrorDetails]) -> UserError:
     """The error of one field; for a union, that of the closest option."""
-    for each in errors:
-        place = field.at(each["loc"][1:])
+    placed = [(each, field.at(each["loc"][1:])) for each in errors]
+    for each, place in placed:
         if _is(each, "finite_number") or (_is(each, "float_type") and _is_whole(each["input"])):
             words = range_of(place.hint) or "finite"
             return ConfigError(f"{place.path} must be {words}, got {shown(each['input'])}")
-    for each in errors:
-        place = field.at(each["loc"][1:])
+    for each, place in placed:
         # A list of items that are all refused is too short as well, to pydantic.
         if each["type"] in OUT_OF_RANGE and not (_is(each, "too_short") and place.value):
             words = _range_words(place.hint, OUT_OF_RANGE[each["type"]])
             return ConfigError(f"{place.path} must be {words}, got {shown(place.value)}")
-    for each in errors:
-        place = field.at(each["loc"][1:])
+    for each, place in placed:
         if _is(each, "literal_error"):
             names = choices(place.hint)
             words = f"one of {', '.join(names)}" if names else kind_of(place.hint, ranges=True)
             got = place.value if isinstance(place.value, str) else shown(place.value)
             return ConfigError(f"{place.path} must be {words}; got {got[:SHOWN]}")
-    place = field.at(errors[0]["loc"][1:])
+    _, place = placed[0]
     return ConfigTypeError(f"{place.path} must be {kind_of(place.hint)}, got {shown(place.value)}")
 
 

@@ -11,10 +11,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from compress.config.compose import TARGET
+from compress.config.compose import TARGET, compose_config, compose_with_hydra
 from compress.config.construct import settings_class
 from compress.config.explain import kind_of
 from compress.config.settings import Settings
@@ -82,14 +81,12 @@ def settings_page(conf: Path) -> str:
     Args:
         conf: folder of config.yaml.
     """
-    with initialize_config_dir(str(conf.resolve())):
-        configs = _configs(conf)
-        top, search = _composed([]), _composed(["+search=pareto"])
+    search = compose_with_hydra(conf, ["+search=pareto"])
     blocks = _Blocks()
-    sections = [HEAD, "## run\n\n" + _table(_plain_rows(top, PLAIN))]
-    for group, choices in configs.items():
+    sections = [HEAD, "## run\n\n" + _table(_plain_rows(compose_config(conf, [])))]
+    for group, choices in _configs(conf).items():
         sections += [f"## {group}", *_choices(group, choices, blocks)]
-    sections += ["## search", _search_table(search, blocks), "## Blocks", *blocks.sections()]
+    sections += ["## search", _search_table(search), "## Blocks", *blocks.sections()]
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
 
@@ -179,25 +176,25 @@ def _merged(tables: list[list[Row]], choices: tuple[str, ...]) -> Iterator[Row]:
         yield row if same else dataclasses.replace(row, default=words)
 
 
-def _search_table(cfg: Mapping[str, Any], blocks: _Blocks) -> str:
+def _search_table(cfg: DictConfig) -> str:
     """Table of the keys of `+search=pareto`."""
     plan = settings_class("search", "compress.search.plan.SearchSettings")
     sampler = settings_class("search", "compress.search.sampler.SamplerSettings")
-    values = cfg["search"]
+    found = OmegaConf.to_container(cfg.search)
+    assert isinstance(found, dict)
+    values = {str(key): value for key, value in found.items()}
     rows = [row for row in rows_of(plan, values, "search.") if row.key != "search.sampler"]
     rows += rows_of(sampler, values["sampler"], "search.sampler.")
-    return _table([*_plain_rows(cfg, PLAIN, "search."), *rows, *_plain_rows(cfg, PLAIN, "hydra.")])
+    return _table([*_plain_rows(cfg, "search."), *rows, *_plain_rows(cfg, "hydra.")])
 
 
-def _plain_rows(
-    cfg: Mapping[str, Any], keys: Mapping[str, tuple[str, str]], prefix: str = ""
-) -> Iterator[Row]:
+def _plain_rows(cfg: DictConfig, prefix: str = "") -> Iterator[Row]:
     """Rows of keys without a class that start with a prefix; without one, top-level keys."""
-    for key, (allowed, meaning) in keys.items():
+    for key, (allowed, meaning) in PLAIN.items():
         if key.startswith(prefix) if prefix else "." not in key:
-            value: Any = cfg
-            for part in key.split("."):
-                value = value[part]
+            value = OmegaConf.select(cfg, key)
+            if OmegaConf.is_config(value):
+                value = OmegaConf.to_container(value)
             yield Row(key, allowed, _shown(value), meaning)
 
 
@@ -207,20 +204,12 @@ def _configs(conf: Path) -> dict[str, dict[str, Mapping[str, Any]]]:
     configs: dict[str, dict[str, Mapping[str, Any]]] = {group: {} for group in GROUPS}
     for chosen in zip_longest(*names.values()):
         choices = {g: name for g, name in zip(GROUPS, chosen, strict=True) if name is not None}
-        found = _composed([f"{group}={name}" for group, name in choices.items()])
+        cfg = compose_config(conf, [f"{group}={name}" for group, name in choices.items()])
+        plain = OmegaConf.to_container(cfg)
+        assert isinstance(plain, dict)
         for group, name in choices.items():
-            configs[group][name] = found[group]
+            configs[group][name] = plain[group]
     return configs
-
-
-def _composed(overrides: list[str]) -> Mapping[str, Any]:
-    cfg = compose("config", overrides, return_hydra_config=True)
-    plain = OmegaConf.to_container(
-        OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    )
-    assert isinstance(plain, dict)
-    sweeper = OmegaConf.to_container(cfg.hydra.sweeper)
-    return {**{str(key): value for key, value in plain.items()}, "hydra": {"sweeper": sweeper}}
 
 
 def _table(rows: Iterable[Row]) -> str:

@@ -20,7 +20,7 @@ from compress.pruner.chain import Chain
 from compress.store.manifest import read_manifest
 from compress.transformer.blocks import block_linears, known_blocks
 from compress.transformer.stored_modules import LowRankLinear
-from tests.configs import settings_of
+from tests.configs import changed, settings_of
 from tests.tiny import torch_export
 
 Contexts = Callable[[CompressedModel], StageContext]
@@ -34,11 +34,7 @@ def default(name: str) -> Pruner:
 
 
 def step(name: str, **settings: Any) -> Pruner:
-    made = default(name)
-    for key, value in settings.items():
-        inner = replace(getattr(made, key), **value) if isinstance(value, dict) else value
-        made = replace(made, **{key: inner})
-    return made
+    return changed(default(name), **settings)
 
 
 def chain(order: list[str] | None = None, **steps: Any) -> Chain:

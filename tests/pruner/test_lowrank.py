@@ -22,7 +22,7 @@ from compress.store.manifest import read_manifest
 from compress.transformer.blocks import block_linears, scoped_linears, shape_of, weight_matrix
 from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.torch_model import TorchModel
-from tests.configs import settings_of
+from tests.configs import changed, settings_of
 from tests.tiny import torch_export
 
 Contexts = Callable[[CompressedModel], StageContext]
@@ -37,11 +37,7 @@ def default() -> LowRank:
 
 
 def lowrank(**settings: Any) -> LowRank:
-    made = default()
-    for name, value in settings.items():
-        inner = replace(getattr(made, name), **value) if isinstance(value, dict) else value
-        made = replace(made, **{name: inner})
-    return made
+    return changed(default(), **settings)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
