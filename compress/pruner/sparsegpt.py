@@ -137,7 +137,7 @@ def prune_columns(
         chosen_columns: B_s, columns whose mask is chosen together; divides `block_size`.
         choose: from the scores w² / [H⁻¹]_ii of these columns to their mask.
     """
-    left = weight.clone()
+    left = weight.to(factor.dtype, copy=True)  # 16 bits are too few for the sums of updates
     mask = torch.ones_like(weight, dtype=torch.bool)
     for start in range(0, weight.shape[1], block_size):
         end = min(start + block_size, weight.shape[1])
@@ -150,4 +150,4 @@ def prune_columns(
             left[:, i:end] -= torch.outer(error, factor[i, i:end])
             errors[:, i - start] = error
         left[:, end:] -= errors @ factor[start:end, end:]
-    return left * mask, mask
+    return (left * mask).to(weight.dtype), mask

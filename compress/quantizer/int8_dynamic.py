@@ -47,7 +47,7 @@ class Int8Dynamic(LinearFormat):
         """The dynamic int8 version of a Linear."""
         return Int8DynamicLinear.of(linear)
 
-    def check_torch(self) -> None:
+    def check_torch(self, torch_device: str) -> None:
         """Raises a UserError if torch has no int8 kernels for this processor."""
         check_kernels()
 

@@ -71,7 +71,7 @@ class QatInt8(LinearFormat):
                 "quantizer=int8_dynamic"
             )
 
-    def check_torch(self) -> None:
+    def check_torch(self, torch_device: str) -> None:
         """Raises a UserError if torch has no int8 kernels for this processor."""
         check_kernels()
 

@@ -70,7 +70,7 @@ class TorchRuntime(Runtime):
                 f"quantizer {name} runs on {allowed} in the torch runtime, got "
                 f"device={device.torch_device}"
             )
-        quantizer.check_torch()
+        quantizer.check_torch(device.torch_device)
         if self.compile and not quantizer.compiles:
             raise ConfigError(
                 f"device.runtime.compile=true does not support quantizer {name}: its kernels take "

@@ -33,6 +33,8 @@ SPARSITY = 0.5  # what every mask pruner's yaml asks for
 # Relative error of a weight in so many bits: int8 per row, and 4 bits in groups of 64 or less of
 # weights of a normal distribution, for which NF4's own error is 0.09 and int4's 0.08.
 WEIGHT_ERROR = {8: 0.01, 4: 0.13}
+# E4M3 rounds to 4 significant bits: by 2⁻⁴ at most, and some 2⁻⁵ of the norm.
+FP8_ERROR, FP8_MULTIPLE = 0.04, 16
 # How far activations in a format may take the logits, as a share of their spread, and how they must
 # correlate. In static ranges OpenVINO rounds the products of attention as well.
 ROUNDED = {"bf16": (0.2, 0.95), "fp16": (0.05, 0.99), "int8_static": (0.6, 0.8)}
@@ -129,6 +131,19 @@ def all_in_few_bits(made: Made) -> None:
     same_as(made, dequantized, rounds=INTEGERS)
 
 
+def in_fp8(made: Made) -> None:
+    """The same in 8-bit floats, but for Linear layers of sizes that GPUs' kernels do not take."""
+    plain = made.model.plain()
+    parts = {name: made.module.get_submodule(name) for name, _ in linears(plain)}
+    for name, part in parts.items():
+        fits = not any(size % FP8_MULTIPLE for size in matrix(plain.get_submodule(name)).shape)
+        if fits is isinstance(part, LINEARS):
+            raise ValueError(f"{name} is {'' if fits else 'not '}left as it was")
+    matrices = {name: matrix(part).float() for name, part in parts.items()}
+    _check_errors(plain, matrices, FP8_ERROR)
+    same_as(made, with_matrices(plain, matrices), rounds=INTEGERS)
+
+
 def weights_in_few_bits_of_a_graph(made: Made) -> None:
     """The same in OpenVINO, whose graph holds what makes the weights float again."""
     plain = made.model.plain()
@@ -139,7 +154,7 @@ def weights_in_few_bits_of_a_graph(made: Made) -> None:
     matrices = graph_matrices(made.artifact / GRAPH, names)
     if missing := sorted(set(names) - set(matrices)):
         raise ValueError(f"{missing[0]} is not in the graph")
-    _check_errors(made, plain, matrices)
+    _check_errors(plain, matrices, WEIGHT_ERROR[weight_bits(made.stage)])
     same_as(made, with_matrices(plain, matrices), share=EQUAL_IN_RUNTIME)
 
 
@@ -184,6 +199,7 @@ EVALUATORS: dict[str, Evaluator] = {
     "pruner=vocabulary": as_teacher_on_train_rows,
     "quantizer=bf16": rounded,
     "quantizer=fp16": rounded,
+    "quantizer=fp8": in_fp8,
     "quantizer=int8_weight_only": weights_in_few_bits,
     "quantizer=int4_weight_only": weights_in_few_bits,
     "quantizer=nf4": weights_in_few_bits,
@@ -229,17 +245,16 @@ def _dequantized(made: Made, plain: PreTrainedModel) -> PreTrainedModel:
     if left:
         raise ValueError(f"{left[0]} is left as it was")
     matrices = {name: matrix(part) for name, part in parts.items()}
-    _check_errors(made, plain, matrices)
+    _check_errors(plain, matrices, WEIGHT_ERROR[weight_bits(made.stage)])
     return with_matrices(plain, matrices)
 
 
-def _check_errors(made: Made, plain: PreTrainedModel, matrices: Mapping[str, Tensor]) -> None:
+def _check_errors(plain: PreTrainedModel, matrices: Mapping[str, Tensor], allowed: float) -> None:
     """Holds the weights that an artifact stands for against those that it was made of.
 
     Raises:
         ValueError: one is too far off.
     """
-    allowed = WEIGHT_ERROR[weight_bits(made.stage)]
     for name, restored in matrices.items():
         before = matrix(plain.get_submodule(name))
         error = float((restored - before).norm() / before.norm())

@@ -70,6 +70,7 @@ def test_bitmask_by_hand(tensor: Tensor, bits: dict[str, int], saved: int) -> No
     [
         ("none", (), 32),
         ("bf16", (), 16),
+        ("fp8", (), 8),
         ("int8_weight_only", (), 8),
         ("int4_weight_only", (), 4),
         ("int4_weight_only", ("quantizer.embeddings=int4",), 4),

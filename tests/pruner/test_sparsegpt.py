@@ -51,6 +51,21 @@ def test_scores_are_the_losses_of_optimal_brain_surgeon() -> None:
     assert torch.allclose(seen[0], torch.tensor([[13.5, 50.0]]))
 
 
+def test_weights_of_16_bits_are_updated_in_float32() -> None:
+    """As float32 weights of the same values are, but for one rounding at the end."""
+    rng = torch.Generator().manual_seed(0)
+    inputs = torch.randn(200, 32, generator=rng)
+    weight = torch.randn(8, 32, generator=rng).bfloat16()
+    factor = inverse_factor_(inputs.T @ inputs, damping=0.01)
+
+    def choose(score: Tensor) -> Tensor:
+        return keep_highest(score, 0.5)
+
+    short, exact = (prune_columns(each, factor, 8, 8, choose) for each in (weight, weight.float()))
+    assert torch.equal(short[1], exact[1])
+    assert torch.equal(short[0], exact[0].bfloat16())
+
+
 @pytest.mark.parametrize("block_size", [1, 3, 6, 8])
 def test_first_columns_pruned_is_least_squares(block_size: int) -> None:
     """With the first columns gone, the rest must be the exact least-squares fit of the outputs."""

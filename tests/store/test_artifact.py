@@ -246,7 +246,7 @@ def test_a_folder_cannot_build_foreign_modules(teacher: CompressedModel, tmp_pat
     for kind in ("builtins.eval", "compress.transformer.stored_modules.LowRankLinear", "torch"):
         raw["modules"][name]["kind"] = kind
         rewrite_spec(tmp_path, raw)
-        with pytest.raises(UserError, match=f"names the stored module '{kind}'; allowed: int4_"):
+        with pytest.raises(UserError, match=f"names the stored module '{kind}'; allowed: fp8_"):
             load(tmp_path)
 
 

@@ -118,7 +118,7 @@ class MaskPruner(SparsePruner, ABC):
             rows = ctx.data.calibration
             calibrate_linears(work.module, work.tokenizer, rows, linears, input_norms, mask_)
             return
-        ones = {name: torch.ones(weight_matrix(part).shape[1]) for name, part in linears.items()}
+        ones = {name: torch.ones_like(weight_matrix(part)[0]) for name, part in linears.items()}
         if self.threshold == GLOBAL:
             scores = {n: self.score(weight_matrix(part), ones[n]) for n, part in linears.items()}
             for name, mask in masks_together(scores, GLOBAL, self._kept).items():

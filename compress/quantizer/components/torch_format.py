@@ -23,7 +23,7 @@ class TorchFormat(ABC):
     def check_torch_model(self, model: PreTrainedModel) -> None:  # noqa: B027
         """Raises a UserError if a model does not run in the format; gets its skeleton."""
 
-    def check_torch(self) -> None:  # noqa: B027
+    def check_torch(self, torch_device: str) -> None:  # noqa: B027
         """Raises a UserError if torch lacks the format's kernels on this machine; mostly none."""
 
     @abstractmethod
