@@ -150,6 +150,18 @@ def without_targets(value: Any) -> Any:
     return [without_targets(item) for item in value] if isinstance(value, list) else value
 
 
+def texts_in(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Key and value of every text in nested mappings and lists; a key is such as `a.b[0].c`."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from texts_in(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, Sequence):
+        for number, item in enumerate(value):
+            yield from texts_in(item, f"{key}[{number}]")
+
+
 def dotted(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Dotted key and text of every setting; an empty mapping counts as a setting.
 

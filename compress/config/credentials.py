@@ -7,13 +7,14 @@ must not contain secrets. `${oc.env:NAME}` may refer to one, since only the name
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from compress.config.compose import texts_in
 from compress.config.errors import ConfigError
 
 HIDDEN = "***"
@@ -36,6 +37,7 @@ SECRETS = tuple(
     )
 )
 ENCODED = re.compile(r"[^\s%]*%\S*")
+ITEM = re.compile(r"\[\d+\]")  # of a list, in a key
 SECRET_KEY = re.compile(rf"(?:{NAMES})", re.IGNORECASE)
 DATABASES = (
     "let the database driver read it from PGPASSFILE (~/.pgpass) or PGPASSWORD, or write the "
@@ -93,7 +95,8 @@ def check_config(config: DictConfig) -> None:
     Raises:
         ConfigError: a value contains a secret; names the setting, not the secret.
     """
-    for key, value in _texts(OmegaConf.to_container(config, resolve=False), ""):
+    for place, value in texts_in(OmegaConf.to_container(config, resolve=False)):
+        key = ITEM.sub("", place)
         if _is_secret(key.rpartition(".")[2], value) or _has_secret(value):
             raise _refusal(key)
 
@@ -122,18 +125,6 @@ def _refusal(key: str) -> ConfigError:
     return ConfigError(
         f"{key} must not contain a password or token, because configs are recorded; {how}"
     )
-
-
-def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Dotted key and value of every text in a value."""
-    if isinstance(value, Mapping):
-        for name, each in value.items():
-            yield from _texts(each, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _texts(each, key)
-    elif isinstance(value, str):
-        yield key, value
 
 
 def _has_secret(text: str) -> bool:

@@ -27,8 +27,8 @@ from torch import Tensor
 
 from compress.config.errors import UserError
 from compress.config.settings import Settings
+from compress.core.model import Later
 from compress.core.monitor import UNWATCHED, Monitor
-from compress.core.on_demand import Later
 from compress.interfaces import CompressedModel, Device
 from compress.records.schema import Outcome, StageRecord
 from compress.store.artifact import read_model, write_model

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from compress.config.errors import UserError
-from compress.store.cache import entry_damage, lock_of
+from compress.store.cache import lock_of
 from compress.store.cache_root import TAG, delete_entry, is_entry, is_root
 
 SECONDS_A_DAY = 86_400
@@ -43,13 +43,7 @@ def find_entries(cache: Path) -> list[Entry]:
         raise UserError(f"{cache} is not a directory")
     if not is_root(cache):
         raise UserError(f"{cache} is not a stage cache: it has no {TAG} written by compress")
-    folders = (folder for stage in sorted(cache.iterdir()) for folder in _folders(stage))
-    return [_entry(folder) for folder in folders]
-
-
-def damage(entry: Entry) -> str | None:
-    """Why an entry cannot be used; None if it is intact."""
-    return entry_damage(entry.folder)
+    return [_entry(folder) for folder in sorted(cache.glob("*/*")) if is_entry(folder)]
 
 
 def excess(
@@ -83,12 +77,6 @@ def delete(entry: Entry) -> bool:
         return False
     lock.unlink(missing_ok=True)
     return True
-
-
-def _folders(stage: Path) -> list[Path]:
-    if not stage.is_dir():
-        return []
-    return [each for each in sorted(stage.iterdir()) if is_entry(each)]
 
 
 def _entry(folder: Path) -> Entry:
