@@ -18,29 +18,24 @@ TARGET = "_target_"
 CONF = Path(__file__).parents[1] / "conf"  # the yaml files of this package
 
 
-def compose_config(conf: Path, overrides: Sequence[str]) -> DictConfig:
+def compose_config(conf: Path, overrides: Sequence[str], *, hydra: bool = False) -> DictConfig:
     """Composes a config from overrides.
 
     Args:
         conf: the folder of config.yaml.
         overrides: as `run.py` takes them, one value each.
+        hydra: whether to include Hydra's own part, under `hydra`.
 
     Raises:
         HydraException: an override names something that does not exist.
     """
     with initialize_config_dir(str(conf.resolve())):
-        return compose("config", list(overrides))
-
-
-def compose_with_hydra(conf: Path, overrides: Sequence[str]) -> DictConfig:
-    """Composes a config with Hydra's own part, under `hydra`."""
-    with initialize_config_dir(str(conf.resolve())):
-        return compose("config", list(overrides), return_hydra_config=True)
+        return compose("config", list(overrides), return_hydra_config=hydra)
 
 
 def compose_with_choices(conf: Path, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
     """Composes a config; returns it with the choice of each group."""
-    whole = compose_with_hydra(conf, overrides)
+    whole = compose_config(conf, overrides, hydra=True)
     choices = {str(group): str(name) for group, name in whole.hydra.runtime.choices.items()}
     cfg = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
     return cfg, choices

@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from compress.config.compose import TARGET, compose_config, compose_with_hydra
+from compress.config.compose import TARGET, compose_config
 from compress.config.construct import settings_class
 from compress.config.explain import kind_of
 from compress.config.settings import Settings
@@ -81,7 +81,7 @@ def settings_page(conf: Path) -> str:
     Args:
         conf: folder of config.yaml.
     """
-    search = compose_with_hydra(conf, ["+search=pareto"])
+    search = compose_config(conf, ["+search=pareto"], hydra=True)
     blocks = _Blocks()
     sections = [HEAD, "## run\n\n" + _table(_plain_rows(compose_config(conf, [])))]
     for group, choices in _configs(conf).items():

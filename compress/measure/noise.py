@@ -45,11 +45,8 @@ def noise_floors(
         timings = measure_latency(baseline, baseline, device, seed)
         found = [noise_floor(timing.interval(seed)) for timing in timings.shapes]
         write_atomically(path, json.dumps({"key": key, "floors": found}, indent=1) + "\n")
-    return _read(path)
-
-
-def _read(path: Path) -> tuple[float, ...]:
-    return TypeAdapter(tuple[float, ...]).validate_python(json.loads(path.read_bytes())["floors"])
+    floors = json.loads(path.read_bytes())["floors"]
+    return TypeAdapter(tuple[float, ...]).validate_python(floors)
 
 
 def _key(baseline: TimedModel, device: Device) -> Mapping[str, Any]:
