@@ -177,9 +177,6 @@ def arguments_of(words: Sequence[str]) -> Iterator[None]:
 def check_arguments(arguments: list[str]) -> None:
     """Checks what Hydra would take, or would refuse with more than a line.
 
-    Args:
-        arguments: of the command line, without the program's name.
-
     Raises:
         ConfigError: an argument is not valid text, an option or a choice does not exist, or a
             sweep is empty.
@@ -199,13 +196,8 @@ def cross_choices(arguments: list[str]) -> list[str]:
     """Makes `-m pruner=wanda,magnitude pruner.sparsity=0.5` work.
 
     Hydra first composes a base config with the default choice of each swept group, and refuses a
-    key that only the swept choices have. As a sweep of one value it is applied only to the jobs.
-
-    Args:
-        arguments: of the command line, without the program's name.
-
-    Returns:
-        The same, with `key=value` as `key=choice(value)` where `key` belongs to a swept group.
+    key that only the swept choices have. As a sweep of one value, `key=choice(value)`, it is
+    applied only to the jobs.
     """
     words = [word for word in arguments if not word.startswith("-")]
     parsed = _parsed(words)

@@ -47,9 +47,6 @@ def execute(
         shared: the folder of the sweep that the run belongs to; its own if to none.
         start: what is known about the run before it starts.
         monitor: watches the run.
-
-    Returns:
-        The record with all figures.
     """
     monitor.forecast(lambda: forecast(run))
     clear_run(folder)
@@ -131,12 +128,7 @@ def _execute_one(
 
 
 def data_record(data: TaskData, tokenizer: Processor) -> Data:
-    """Describes the rows for the record.
-
-    Args:
-        data: the rows.
-        tokenizer: the teacher's, which determines how many rows are truncated.
-    """
+    """Describes the rows for the record; the teacher's tokenizer says how many are truncated."""
     return Data(
         source=f"{data.source}; evaluated on {data.evaluation.name}",
         train=len(data.training.train),

@@ -19,11 +19,11 @@ CONF = Path(__file__).parents[1] / "conf"  # the yaml files of this package
 
 
 def compose_config(conf: Path, overrides: Sequence[str], *, hydra: bool = False) -> DictConfig:
-    """Composes a config from overrides.
+    """Composes a config from overrides as `run.py` takes them, with one value each.
 
     Args:
         conf: the folder of config.yaml.
-        overrides: as `run.py` takes them, one value each.
+        overrides: the words.
         hydra: whether to include Hydra's own part, under `hydra`.
 
     Raises:
@@ -50,11 +50,8 @@ def group_config(conf: Path, group: str, choice: str, overrides: Sequence[str] =
 def recalled(group: str, default: DictConfig, recorded: Mapping[str, Any]) -> list[str]:
     """Overrides that restore a group's settings from a record.
 
-    Args:
-        group: name of the group.
-        default: config of the group without overrides. Recorded settings that it lacks belong to
-            another choice of the group and are ignored.
-        recorded: the group's part of a record's config.
+    Settings that `default`, the group's config without overrides, lacks are ignored: they belong
+    to another choice of the group.
     """
     plain = OmegaConf.to_container(default, resolve=True)
     assert isinstance(plain, dict)
@@ -158,12 +155,7 @@ def texts_in(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def dotted(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted key and text of every setting; an empty mapping counts as a setting.
-
-    Args:
-        value: nested mappings.
-        prefix: dotted key of the value; "" for none.
-    """
+    """Dotted key and text of every setting; an empty mapping counts as a setting."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
             yield from dotted(item, f"{prefix}.{key}" if prefix else str(key))

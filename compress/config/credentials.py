@@ -60,12 +60,7 @@ def scrub(text: str) -> str:
 
 
 def scrubbed(value: Any, key: str = "") -> Any:
-    """A config value with every secret hidden, at any depth.
-
-    Args:
-        value: text, a number, or lists and mappings of such.
-        key: the last part of its name.
-    """
+    """A config value with every secret hidden, at any depth; `key` ends its name."""
     if isinstance(value, Mapping):
         return {name: scrubbed(each, str(name)) for name, each in value.items()}
     if isinstance(value, list | tuple):

@@ -76,11 +76,7 @@ class Row:
 
 
 def settings_page(conf: Path) -> str:
-    """The Markdown text of docs/settings.md.
-
-    Args:
-        conf: folder of config.yaml.
-    """
+    """The Markdown text of docs/settings.md."""
     search = compose_config(conf, ["+search=pareto"], hydra=True)
     blocks = _Blocks()
     sections = [HEAD, "## run\n\n" + _table(_plain_rows(compose_config(conf, [])))]
@@ -130,11 +126,7 @@ def rows_of(
 ) -> Iterator[Row]:
     """Rows of a settings class in the order of its yaml, then those of nested settings.
 
-    Args:
-        cls: the settings class.
-        values: its part of the config.
-        prefix: prefix of the keys.
-        blocks: collects shared nested settings; None to expand them into rows.
+    Shared nested settings go to `blocks`; without it, they are expanded into rows.
     """
     hints, said = typing.get_type_hints(cls, include_extras=True), meanings(cls)
     inside = {k: v for k, v in values.items() if isinstance(v, dict) and TARGET in v}

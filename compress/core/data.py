@@ -64,11 +64,9 @@ class Split(ABC):
         return None
 
     def cut(self, model: CompressedModel, store: TensorStore | None = None) -> Split:
-        """The rows as this model's tokenizer and positions make them; mostly they do not.
+        """The rows as the teacher's tokenizer and positions make them; mostly they do not.
 
-        Args:
-            model: the teacher.
-            store: where tokens are kept for other runs.
+        `store` keeps tokens for other runs.
         """
         return self
 

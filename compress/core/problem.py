@@ -95,12 +95,7 @@ class Problem(ABC):
     def evaluate(
         self, kept: Float[Tensor, "rows ..."], labels: Shaped[Tensor, "rows ..."]
     ) -> Quality:
-        """Computes a model's metrics.
-
-        Args:
-            kept: of every row, see there.
-            labels: of every row.
-        """
+        """Computes the metrics of a model from what was kept of every row."""
 
     @abstractmethod
     def compare(
@@ -109,10 +104,4 @@ class Problem(ABC):
         baseline: Float[Tensor, "rows ..."],
         labels: Shaped[Tensor, "rows ..."],
     ) -> Comparison:
-        """Compares two models on the same rows: agreement, and a significance test.
-
-        Args:
-            candidate: what was kept of every row.
-            baseline: the same of the baseline.
-            labels: of every row.
-        """
+        """Compares two models on the same rows: agreement, and a significance test."""

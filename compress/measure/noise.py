@@ -25,16 +25,10 @@ FILE = "noise_floor-{}.json"
 def noise_floors(
     baseline: TimedModel, device: Device, seed: int, shared: Path
 ) -> tuple[float | None, ...]:
-    """The noise floor at every shape of the benchmark; see `records.Speedup`.
+    """The noise floor at every shape of the benchmark, or Nones; see `records.Speedup`.
 
     Times the baseline against itself in two processes, as a run times it against a candidate. What
     one run of a sweep found, the others read: two that begin together both measure it.
-
-    Args:
-        baseline: the model.
-        device: whose benchmark it is; if that wants no noise floor, there are only Nones.
-        seed: of the bootstrap.
-        shared: the folder of the sweep.
     """
     if not device.benchmark.noise_floor:
         return (None,) * len(device.benchmark.shapes)

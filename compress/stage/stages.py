@@ -119,11 +119,6 @@ def read_back(
 def load_measured(folder: Path, device: Device, digest: str = "") -> LoadedModel:
     """Loads a model folder for measurement.
 
-    Args:
-        folder: a compress model folder.
-        device: what it will run on.
-        digest: see `LoadedModel`.
-
     Raises:
         UserError: a file is missing or damaged, or its runtime is not installed.
     """

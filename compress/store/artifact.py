@@ -79,12 +79,6 @@ def write_model(
 ) -> None:
     """Writes a model of plain modules and `StoredModule`s to an empty or absent folder.
 
-    Args:
-        model: the model.
-        folder: where to write it.
-        runtime: the kind of runtime that will run it.
-        options: the runtime's own settings.
-
     Raises:
         FileExistsError: the folder is not empty.
     """
@@ -146,13 +140,13 @@ def read_model(folder: Path) -> PreTrainedModel:
     Raises:
         UserError: the weights do not match the modules that the folder describes.
     """
-    if (folder / PLAIN_WEIGHTS).is_file():
-        module = _read_plain(folder)
-        one_type_(module)
-        return module.eval()
-    # The constructor draws initial weights that are overwritten next; the caller's random state
-    # must not change.
+    # Constructors draw initial weights that are overwritten next; the caller's random state must
+    # not change.
     with torch.random.fork_rng(devices=[]):
+        if (folder / PLAIN_WEIGHTS).is_file():
+            module = _read_plain(folder)
+            one_type_(module)
+            return module.eval()
         module = _unfilled(folder)
     try:
         load_model(module, str(folder / PACKED_WEIGHTS))

@@ -51,10 +51,7 @@ def excess(
 ) -> list[Entry]:
     """The entries unused for too long, and the least recently used ones above a total size.
 
-    Args:
-        entries: entries of one cache.
-        days: maximum time since the last use; None for no limit.
-        gigabytes: maximum total size; None for no limit.
+    None stands for no limit.
     """
     now = datetime.datetime.now(datetime.UTC)
     chosen, left = [], gigabytes

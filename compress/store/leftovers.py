@@ -37,11 +37,9 @@ class Leftover:
 
 
 def find_leftovers(cache: Path, runs: Path | None) -> list[Leftover]:
-    """Leftovers in a cache, below a folder of runs, and in the system's temporary folder.
+    """Leftovers in a cache, in the system's temporary folder, and below a folder of runs.
 
-    Args:
-        cache: folder of a cache.
-        runs: searched for marked folders at any depth; None to skip.
+    Marked folders of runs are found at any depth.
     """
     found = {each.path: each for each in _in_cache(cache)}
     for mark in sorted(runs.rglob(".compress-*")) if runs is not None else ():
