@@ -62,10 +62,7 @@ def build_run(cfg: DictConfig) -> Run:
         seed = OmegaConf.select(cfg, "seed")
         check_seed("seed", seed)
         run = Run(
-            **parts,
-            seed=seed,
-            objectives=_objectives(cfg),
-            measure_stages=_measure_stages(cfg),
+            **parts, seed=seed, objectives=_objectives(cfg), measure_stages=_measure_stages(cfg)
         )
     check_run(run)
     with blame("search", "task"):

@@ -221,10 +221,7 @@ def _time_round(pair: Pair, passes: Sequence[int], outer: int, timing: Timing) -
     last = pair.wake(outer).time_block(passes[outer])
     timing.times_ms[outer].extend(first + last)
     timing.times_ms[inner].extend(middle)
-    blocks = {
-        outer: (first, last),
-        inner: (middle[: passes[inner]], middle[passes[inner] :]),
-    }
+    blocks = {outer: (first, last), inner: (middle[: passes[inner]], middle[passes[inner] :])}
     log_ms = {w: np.mean([_log_quick(block) for block in turns]) for w, turns in blocks.items()}
     return float(log_ms[BASELINE] - log_ms[CANDIDATE])
 

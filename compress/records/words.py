@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from compress.records.schema import (
-    Comparison,
-    FinishedRun,
-    Latency,
-    Speedup,
-)
+from compress.records.schema import Comparison, FinishedRun, Latency, Speedup
 from compress.records.score_words import difference_words, kind_of, value_words
 
 SIGNIFICANT = 0.05

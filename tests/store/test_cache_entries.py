@@ -79,10 +79,7 @@ def test_an_entry_that_is_read_is_young_again(cache: Path, device: Device) -> No
 
 
 def test_the_script_lists_verifies_and_prunes(
-    cache: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def script(*arguments: str) -> tuple[object, str]:
         monkeypatch.setattr("sys.argv", ["cache.py", "--dir", str(cache), *arguments])
