@@ -200,8 +200,8 @@ def test_fractions(share: float) -> None:
 @pytest.mark.parametrize(
     ("cls", "field", "value", "reason"),
     [
-        (Outer, "count", 2**63, "Outer.count must be an integer of 64 bits, got 9223372036854775808"),
-        (Outer, "maybe", -(2**63), "Outer.maybe must be an integer of 64 bits, got -922337203685477580"),
+        (Outer, "count", 2**63, "Outer.count must be an integer of 64 bits, got 92233"),
+        (Outer, "maybe", -(2**63), "Outer.maybe must be an integer of 64 bits, got -9223"),
         (Outer, "shapes", [[1, 10**30]], "Outer.shapes[0][1] must be an integer of 64 bits"),
         (Outer, "share", 10**400, f"Outer.share must be finite, got 1{'0' * 79}…"),
         (Outer, "share", math.nan, "Outer.share must be finite, got nan"),
