@@ -61,9 +61,11 @@ def build_run(cfg: DictConfig) -> Run:
     with blame("seed", "objectives", "measure_stages"):
         seed = OmegaConf.select(cfg, "seed")
         check_seed("seed", seed)
-        run = Run(
-            **parts, seed=seed, objectives=_objectives(cfg), measure_stages=_measure_stages(cfg)
-        )
+        objectives = _objectives(cfg)
+        measured = OmegaConf.select(cfg, "measure_stages")
+        if not isinstance(measured, bool):
+            raise ConfigError(f"measure_stages must be true or false, got {measured!r}")
+        run = Run(**parts, seed=seed, objectives=objectives, measure_stages=measured)
     check_run(run)
     with blame("search", "task"):
         for key in SEARCHED:
@@ -194,10 +196,3 @@ def _objectives(cfg: DictConfig) -> tuple[str, ...]:
     if not OmegaConf.is_list(names):
         raise ConfigError(f"objectives must be a list such as [quality, size_bytes], got {names}")
     return tuple(str(name) for name in names)
-
-
-def _measure_stages(cfg: DictConfig) -> bool:
-    wanted = OmegaConf.select(cfg, "measure_stages")
-    if not isinstance(wanted, bool):
-        raise ConfigError(f"measure_stages must be true or false, got {wanted!r}")
-    return wanted

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MethodType
-from typing import Any, Literal
+from typing import Literal
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -160,7 +160,8 @@ def arguments_of(words: Sequence[str]) -> Iterator[None]:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # A failed write to the log must not print tracebacks or end a run.
     logging.raiseExceptions = False
-    _register_sweepers()
+    for sweeper in (ParetoSweeper, RowsSweeper):  # Hydra finds only its own plugins
+        Plugins.instance().register(sweeper)
     sys.argv = [*program, *cross_choices(list(words))]
     try:
         yield
@@ -221,14 +222,10 @@ def _check_choice(override: Override) -> None:
     value = override.value()
     if isinstance(value, Glob | RangeSweep | IntervalSweep):
         return
-    if not all(isinstance(each, str | list) for each in _each(value)):
+    values = value.list if isinstance(value, ChoiceSweep) else [value]
+    if not all(isinstance(each, str | list) for each in values):
         allowed = ", ".join(_choices(group))
         raise ConfigError(f"{group} must be one of {allowed}; got {override.input_line}")
-
-
-def _each(value: Any) -> list[Any]:
-    """The values of a choice sweep; otherwise the single value."""
-    return list(value.list) if isinstance(value, ChoiceSweep) else [value]
 
 
 def _check_sweep(override: Override) -> None:
@@ -243,9 +240,3 @@ def _check_sweep(override: Override) -> None:
 
 def _choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-
-
-def _register_sweepers() -> None:
-    # Hydra finds only its own plugins.
-    for sweeper in (ParetoSweeper, RowsSweeper):
-        Plugins.instance().register(sweeper)

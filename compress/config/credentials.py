@@ -100,19 +100,14 @@ class RefuseCredentials(Callback):
     """Hydra callback that ends the program before Hydra writes a config with a secret."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra before a single run."""
-        self._check(config)
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra before a sweep."""
-        self._check(config)
-
-    def _check(self, config: DictConfig) -> None:
+        """Called by Hydra before a single run, and as `on_multirun_start` before a sweep."""
         try:
             check_config(config)
         except ConfigError as error:
             # Hydra turns an Exception into a warning and continues.
             raise SystemExit(f"error: {error}") from error
+
+    on_multirun_start = on_run_start
 
 
 def _refusal(key: str) -> ConfigError:
