@@ -107,7 +107,7 @@ def explained(cls: type, given: Mapping[str, Any], error: ValidationError) -> Us
 
 @dataclasses.dataclass(frozen=True)
 class _Place:
-    """A value inside a field, with its path and type."""
+    """A value inside a field."""
 
     path: str
     hint: Any

@@ -81,11 +81,7 @@ class Split(ABC):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The splits that a stage may use: by design without the evaluation split.
-
-    Attributes:
-        problem: what is to be learned of the rows.
-    """
+    """The splits that a stage may use: by design without the evaluation split."""
 
     train: Split
     validation: Split

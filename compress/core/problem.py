@@ -19,14 +19,10 @@ Head: TypeAlias = Literal["classifier", "language_model"]
 
 @dataclass(frozen=True)
 class Quality:
-    """Metrics of a model on some rows.
+    """Metrics of a model on some rows: the primary one with its 95 % interval, and others by name.
 
     Attributes:
-        metric: the primary metric; one of `compress.records.schema.SCORES`.
-        value: of that metric.
-        low: lower end of its 95 % interval.
-        high: upper end of it.
-        others: what they are evaluated by beside it, by name.
+        metric: one of `compress.records.scores.SCORES`.
     """
 
     metric: str

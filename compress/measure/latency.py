@@ -42,12 +42,7 @@ TAIL_SAMPLES = 10  # a percentile needs this many samples beyond it
 
 @dataclass(frozen=True)
 class TimedModel:
-    """A model folder and the batches that it is timed on.
-
-    Attributes:
-        folder: of the model.
-        inputs: a batch for every shape of the benchmark.
-    """
+    """A model folder, and the batches that it is timed on: one for every shape."""
 
     folder: Path
     inputs: tuple[Inputs, ...]
@@ -91,11 +86,9 @@ class Memory:
 
 @dataclass(frozen=True)
 class Timings:
-    """Latency and memory of both models.
+    """Latency at each shape, and memory, of candidate and baseline.
 
     Attributes:
-        shapes: one entry each.
-        memory: the candidate's and the baseline's.
         text: whether the models read tokens, and no images.
     """
 

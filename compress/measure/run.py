@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -25,8 +25,8 @@ from compress.measure.generation import measure_generation
 from compress.measure.latency import (
     BASELINE,
     CANDIDATE,
+    Memory,
     TimedModel,
-    Timings,
     fill_shape,
     fill_shapes,
     measure_latency,
@@ -35,7 +35,7 @@ from compress.measure.noise import noise_floors
 from compress.measure.score import predict_all, score
 from compress.measure.size import bitmask_bytes, zipped_bytes
 from compress.measure.sparsity import count_weights
-from compress.records.schema import Comparison, ModelMetrics, Score, Speedup
+from compress.records.schema import Comparison, Generation, Latency, ModelMetrics, Score, Speedup
 from compress.store.artifact import folder_bytes, read_spec
 from compress.store.manifest import model_files
 
@@ -114,21 +114,12 @@ def measure(
     shared: Path,
     monitor: Monitor = UNWATCHED,
 ) -> Measured:
-    """Measures the candidate beside the baseline.
+    """Measures the candidate beside the baseline, on text of the calibration rows.
 
     The baseline's logits are the same in every run that shares it, and so is its size in a zip
     file, so these are computed once and kept in the store. Times are never kept: both models are
-    timed in every run.
-
-    Args:
-        candidate: what the run made.
-        baseline: the teacher.
-        data: the rows to score on; calibration rows give the text that is timed.
-        device: what to time on, and which shapes.
-        seed: of the bootstrap.
-        store: where the baseline's logits and its zipped size are kept.
-        shared: the folder of the sweep, for what is measured once per sweep.
-        monitor: keeps others quiet while models are timed.
+    timed in every run, while the monitor keeps others quiet. What is measured once per sweep is
+    kept in `shared`, the sweep's folder.
     """
     batch_size = data.evaluation.fitting_batch(device.benchmark.scoring_batch)
     compared = partial(_compare, candidate, baseline, data.training.problem, batch_size, store)
@@ -145,13 +136,13 @@ def measure(
         timings = measure_latency(ours, theirs, device, seed)
         models, folders = (candidate.model, baseline.model), (candidate.folder, baseline.folder)
         written = measure_generation(models, folders, rows, device, seed)
-    metrics = [
-        _model_metrics(loaded, scores[which], validations[which], timings, zipped[which], which)
-        for which, loaded in ((CANDIDATE, candidate), (BASELINE, baseline))
-    ]
+    each = zip(
+        (candidate, baseline), scores, validations, zipped, written, timings.memory, strict=True
+    )
+    metrics = [_model_metrics(*parts, timings.latencies(which)) for which, parts in enumerate(each)]
     return Measured(
-        metrics=replace(metrics[CANDIDATE], generation=written[CANDIDATE]),
-        baseline=replace(metrics[BASELINE], generation=written[BASELINE]),
+        metrics=metrics[CANDIDATE],
+        baseline=metrics[BASELINE],
         speedup=tuple(t.speedup(seed, f) for t, f in zip(timings.shapes, floors, strict=True)),
         comparison=comparison,
         validation_comparison=validation_comparison,
@@ -193,13 +184,13 @@ def _model_metrics(
     loaded: LoadedModel,
     evaluated: Score,
     validated: Score,
-    timings: Timings,
     zipped: int,
-    which: int,
+    generation: Generation | None,
+    memory: Memory,
+    latency: tuple[Latency, ...],
 ) -> ModelMetrics:
-    """The metrics of the candidate (0) or the baseline (1), but for generation."""
     count = count_weights(loaded.model.weights(), loaded.compressible)
-    size, memory = folder_bytes(loaded.folder), timings.memory[which]
+    size = folder_bytes(loaded.folder)
     return ModelMetrics(
         score=evaluated,
         validation=validated,
@@ -209,11 +200,12 @@ def _model_metrics(
         sparsity=count.sparsity,
         model_sparsity=count.zeros / count.total,
         size_bytes=size,
-        latency=timings.latencies(which),
+        latency=latency,
         peak_memory_bytes=memory.peak_bytes,
         resident_bytes=memory.resident_bytes,
         runtime=read_spec(loaded.folder).runtime,
         precision=loaded.model.precision,
         zipped_bytes=zipped,
+        generation=generation,
         bitmask_bytes=bitmask_bytes(size, loaded.model.weights(), loaded.model.packed_bits()),
     )

@@ -35,11 +35,7 @@ Inputs: TypeAlias = Mapping[str, Shaped[np.ndarray, "B ..."]]
 
 @dataclass(frozen=True)
 class Failure:
-    """A worker's answer if a request raised an exception.
-
-    Attributes:
-        by_user: whether that was a UserError.
-    """
+    """A worker's answer if a request raised an exception; `by_user` if a UserError."""
 
     by_user: bool
     text: str

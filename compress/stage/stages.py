@@ -84,7 +84,7 @@ def write(
     """Writes the artifact to a new folder.
 
     Raises:
-        UserError: a weight is not finite, so that no format can stand for it.
+        UserError: a weight is not finite.
     """
     check_finite(model)
     ctx.monitor.stage("export")

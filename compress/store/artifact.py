@@ -60,7 +60,7 @@ class RunSpec:
     """How to run a model folder: the content of `runtime.json`.
 
     Attributes:
-        runtime: kind of the runtime.
+        runtime: its kind.
         architecture: transformers class of the model.
         modules: the modules that replace plain ones, by name.
         options: the runtime's own settings.

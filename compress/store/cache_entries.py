@@ -21,11 +21,7 @@ SECONDS_A_DAY = 86_400
 
 @dataclass(frozen=True)
 class Entry:
-    """A cache entry: the result of a stage.
-
-    Attributes:
-        used: time of its last use.
-    """
+    """A cache entry: the result of a stage, and when it was last used."""
 
     folder: Path
     stage: str

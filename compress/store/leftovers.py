@@ -25,11 +25,7 @@ GRACE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or folder that no process will use again.
-
-    Attributes:
-        kind: description for the user.
-    """
+    """A file or folder that no process will use again; `kind` is in words."""
 
     path: Path
     kind: str
