@@ -136,10 +136,13 @@ def measure(
         timings = measure_latency(ours, theirs, device, seed)
         models, folders = (candidate.model, baseline.model), (candidate.folder, baseline.folder)
         written = measure_generation(models, folders, rows, device, seed)
-    each = zip(
-        (candidate, baseline), scores, validations, zipped, written, timings.memory, strict=True
-    )
-    metrics = [_model_metrics(*parts, timings.latencies(which)) for which, parts in enumerate(each)]
+    metrics = [
+        _model_metrics(
+            loaded, scores[which], validations[which], zipped[which], written[which],
+            timings.memory[which], timings.latencies(which),
+        )
+        for which, loaded in ((CANDIDATE, candidate), (BASELINE, baseline))
+    ]  # fmt: skip
     return Measured(
         metrics=metrics[CANDIDATE],
         baseline=metrics[BASELINE],
