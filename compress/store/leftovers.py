@@ -78,8 +78,9 @@ def _in_run(folder: Path) -> Iterator[Leftover]:
 
 def _temporaries(folder: Path) -> Iterator[Leftover]:
     for path in sorted(folder.iterdir()):
-        age = time.time() - path.lstat().st_ctime
-        if TEMPORARY.fullmatch(path.name) and age > GRACE_SECONDS and not is_locked(path):
+        if not TEMPORARY.fullmatch(path.name):
+            continue
+        if time.time() - path.lstat().st_ctime > GRACE_SECONDS and not is_locked(path):
             yield _leftover(path, "unfinished")
 
 
