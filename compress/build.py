@@ -47,10 +47,11 @@ def build_run(cfg: DictConfig) -> Run:
     parts: dict[str, Any] = {}
     errors: dict[str, str] = {}
     for field in fields(Run):
-        if not issubclass(_class_of(hints[field.name]), Settings):
+        hint = hints[field.name]
+        if not (isinstance(hint, type) and issubclass(hint, Settings)):
             continue
         try:
-            parts[field.name] = construct(cfg, field.name, hints[field.name])
+            parts[field.name] = construct(cfg, field.name, hint)
         except UserError as error:
             errors[field.name] = str(error)
     if errors:
@@ -58,12 +59,13 @@ def build_run(cfg: DictConfig) -> Run:
         lay(refusal, [(group,) for group in errors])
         raise refusal
     with blame("seed", "objectives", "measure_stages"):
-        run = Run(
-            **parts,
-            seed=_seed(cfg),
-            objectives=_objectives(cfg),
-            measure_stages=_measure_stages(cfg),
-        )
+        seed = OmegaConf.select(cfg, "seed")
+        check_seed("seed", seed)
+        objectives = _objectives(cfg)
+        measured = OmegaConf.select(cfg, "measure_stages")
+        if not isinstance(measured, bool):
+            raise ConfigError(f"measure_stages must be true or false, got {measured!r}")
+        run = Run(**parts, seed=seed, objectives=objectives, measure_stages=measured)
     check_run(run)
     with blame("search", "task"):
         for key in SEARCHED:
@@ -194,20 +196,3 @@ def _objectives(cfg: DictConfig) -> tuple[str, ...]:
     if not OmegaConf.is_list(names):
         raise ConfigError(f"objectives must be a list such as [quality, size_bytes], got {names}")
     return tuple(str(name) for name in names)
-
-
-def _measure_stages(cfg: DictConfig) -> bool:
-    wanted = OmegaConf.select(cfg, "measure_stages")
-    if not isinstance(wanted, bool):
-        raise ConfigError(f"measure_stages must be true or false, got {wanted!r}")
-    return wanted
-
-
-def _class_of(hint: Any) -> type:
-    return hint if isinstance(hint, type) else object
-
-
-def _seed(cfg: DictConfig) -> int:
-    seed = OmegaConf.select(cfg, "seed")
-    check_seed("seed", seed)
-    return int(seed)

@@ -10,18 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MethodType
-from typing import Any, Literal
+from typing import Literal
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import (
-    ChoiceSweep,
-    Glob,
-    IntervalSweep,
-    Override,
-    RangeSweep,
-)
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 
@@ -166,7 +160,8 @@ def arguments_of(words: Sequence[str]) -> Iterator[None]:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # A failed write to the log must not print tracebacks or end a run.
     logging.raiseExceptions = False
-    _register_sweepers()
+    for sweeper in (ParetoSweeper, RowsSweeper):  # Hydra finds only its own plugins
+        Plugins.instance().register(sweeper)
     sys.argv = [*program, *cross_choices(list(words))]
     try:
         yield
@@ -176,9 +171,6 @@ def arguments_of(words: Sequence[str]) -> Iterator[None]:
 
 def check_arguments(arguments: list[str]) -> None:
     """Checks what Hydra would take, or would refuse with more than a line.
-
-    Args:
-        arguments: of the command line, without the program's name.
 
     Raises:
         ConfigError: an argument is not valid text, an option or a choice does not exist, or a
@@ -199,13 +191,8 @@ def cross_choices(arguments: list[str]) -> list[str]:
     """Makes `-m pruner=wanda,magnitude pruner.sparsity=0.5` work.
 
     Hydra first composes a base config with the default choice of each swept group, and refuses a
-    key that only the swept choices have. As a sweep of one value it is applied only to the jobs.
-
-    Args:
-        arguments: of the command line, without the program's name.
-
-    Returns:
-        The same, with `key=value` as `key=choice(value)` where `key` belongs to a swept group.
+    key that only the swept choices have. As a sweep of one value, `key=choice(value)`, it is
+    applied only to the jobs.
     """
     words = [word for word in arguments if not word.startswith("-")]
     parsed = _parsed(words)
@@ -235,14 +222,10 @@ def _check_choice(override: Override) -> None:
     value = override.value()
     if isinstance(value, Glob | RangeSweep | IntervalSweep):
         return
-    if not all(isinstance(each, str | list) for each in _each(value)):
+    values = value.list if isinstance(value, ChoiceSweep) else [value]
+    if not all(isinstance(each, str | list) for each in values):
         allowed = ", ".join(_choices(group))
         raise ConfigError(f"{group} must be one of {allowed}; got {override.input_line}")
-
-
-def _each(value: Any) -> list[Any]:
-    """The values of a choice sweep; otherwise the single value."""
-    return list(value.list) if isinstance(value, ChoiceSweep) else [value]
 
 
 def _check_sweep(override: Override) -> None:
@@ -257,9 +240,3 @@ def _check_sweep(override: Override) -> None:
 
 def _choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-
-
-def _register_sweepers() -> None:
-    # Hydra finds only its own plugins.
-    for sweeper in (ParetoSweeper, RowsSweeper):
-        Plugins.instance().register(sweeper)

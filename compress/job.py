@@ -108,11 +108,6 @@ def recorded(
 ) -> tuple[RunRecord, BaseException | None]:
     """Does a run's work and writes its metrics.json, whatever becomes of it.
 
-    Args:
-        start: what is known before.
-        folder: the run's own, which exists.
-        work: returns the record with all figures.
-
     Returns:
         The record, and what went wrong.
     """
@@ -145,12 +140,6 @@ def _failed(start: RunStart, error: BaseException) -> FailedRun:
 
 def track(cfg: DictConfig, record: RunRecord, folder: Path, shared: Path) -> str | None:
     """Hands a run that has ended to the tracker. Its metrics.json is written, come what may.
-
-    Args:
-        cfg: the run's config.
-        record: the content of metrics.json.
-        folder: the run's own.
-        shared: the folder of the sweep that it belongs to; its own if to none.
 
     Returns:
         Why the tracker did not take it, which is logged and left in the run's folder for

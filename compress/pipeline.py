@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -16,7 +17,6 @@ from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import TaskData
 from compress.measure.environment import environment
 from compress.measure.run import measure
-from compress.measure.stopwatch import Stopwatch
 from compress.records.schema import Data, FinishedRun, RunStart, write_record
 from compress.stage.between import measure_between
 from compress.stage.forecast import forecast
@@ -47,9 +47,6 @@ def execute(
         shared: the folder of the sweep that the run belongs to; its own if to none.
         start: what is known about the run before it starts.
         monitor: watches the run.
-
-    Returns:
-        The record with all figures.
     """
     monitor.forecast(lambda: forecast(run))
     clear_run(folder)
@@ -68,10 +65,9 @@ def _execute_folds(
     folders = [make_fold(folder, number) for number in range(1, len(runs) + 1)]
     for number, (run, own) in enumerate(zip(runs, folders, strict=True), start=1):
         log.info("fold %d of %d", number, len(runs))
-        took = Stopwatch()
-        with took:
-            each = _execute_one(run, own, shared, _fold_start(start, number), monitor)
-        found[own.name] = replace(each, seconds=took.seconds)
+        began = time.perf_counter()
+        each = _execute_one(run, own, shared, _fold_start(start, number), monitor)
+        found[own.name] = replace(each, seconds=time.perf_counter() - began)
         write_record(found[own.name], own)
     return over_folds(start, found)
 
@@ -90,7 +86,6 @@ def _execute_one(
     run: Run, folder: Path, shared: Path, start: RunStart, outer: Monitor
 ) -> FinishedRun:
     """Compresses and measures the model of a task that has no folds, or one of them."""
-    measuring = Stopwatch()
     watching = run.tracker.watching(folder, outer)
     with run.device.session(), watching as monitor, ExitStack() as opened:
         with blame("cache"):
@@ -98,21 +93,21 @@ def _execute_one(
         # First: rows that cannot be read are said in one line, and a busy machine is one more.
         with blame("task"):
             data = run.task.load()
-        with measuring:
-            surroundings = environment(run.device)
+        began = time.perf_counter()
+        surroundings = environment(run.device)
+        measuring_seconds = time.perf_counter() - began
         model, ctx = compress(run, data.training, store, monitor)
         data = data.cut(ctx.teacher, store)
         exported = write(model, run.quantizer, ctx, folder / MODEL_FOLDER)
         kept = keep_baseline(ctx.teacher, shared)
-        with measuring:
-            candidate = read_back(exported, model, ctx, folder / MODEL_FOLDER)
-            baseline = load_measured(kept, run.device, ctx.teacher.digest)
-            monitor.stage("score")
-            measured = measure(
-                candidate, baseline, data, run.device, run.seed, store, shared, monitor
-            )
-            between = measure_between(run, ctx, data, store, baseline, shared)
-            stage_metrics = tuple(between) if run.measure_stages else ()
+        began = time.perf_counter()
+        candidate = read_back(exported, model, ctx, folder / MODEL_FOLDER)
+        baseline = load_measured(kept, run.device, ctx.teacher.digest)
+        monitor.stage("score")
+        measured = measure(candidate, baseline, data, run.device, run.seed, store, shared, monitor)
+        between = measure_between(run, ctx, data, store, baseline, shared)
+        stage_metrics = tuple(between) if run.measure_stages else ()
+        measuring_seconds += time.perf_counter() - began
         record = FinishedRun(
             **vars(start),
             environment=surroundings,
@@ -126,19 +121,14 @@ def _execute_one(
                 for step in with_quantizer(model, run.quantizer, candidate.model.weights())
             ),
             stage_metrics=stage_metrics,
-            measuring_seconds=measuring.seconds,
+            measuring_seconds=measuring_seconds,
         )
         write_card(record, folder / MODEL_FOLDER)
         return record
 
 
 def data_record(data: TaskData, tokenizer: Processor) -> Data:
-    """Describes the rows for the record.
-
-    Args:
-        data: the rows.
-        tokenizer: the teacher's, which determines how many rows are truncated.
-    """
+    """Describes the rows for the record; the teacher's tokenizer says how many are truncated."""
     return Data(
         source=f"{data.source}; evaluated on {data.evaluation.name}",
         train=len(data.training.train),

@@ -21,7 +21,8 @@ from rich.table import Table
 
 from compress.config.ending import Parser, one_line_ending
 from compress.config.errors import UserError
-from compress.store.cache_entries import Entry, damage, delete, excess, find_entries
+from compress.store.cache import entry_damage
+from compress.store.cache_entries import Entry, delete, excess, find_entries
 from compress.store.leftovers import LOCK_FILE, Leftover, delete_leftover, find_leftovers
 
 DEFAULT = Path("outputs/cache")
@@ -115,7 +116,7 @@ def _table(entries: list[Entry]) -> Table:
 def _verify(entries: list[Entry], console: Console, *, delete_damaged: bool) -> int:
     damaged = 0
     for entry in entries:
-        if (reason := damage(entry)) is not None:
+        if (reason := entry_damage(entry.folder)) is not None:
             damaged += 1
             gone = delete_damaged and delete(entry)
             console.print(f"[red]damaged[/]{', deleted' if gone else ''}: {escape(reason)}")

@@ -234,10 +234,6 @@ def put_damaged(root: Path, damage: Damage, name: str = "bad") -> Path:
 
 def put_good(root: Path) -> None:
     """Two runs that succeeded and one that failed."""
-    for name, record in (
-        ("0", whole_record()),
-        ("1", make_record(0.8)),
-        ("2", make_failed()),
-    ):
+    for name, record in (("0", whole_record()), ("1", make_record(0.8)), ("2", make_failed())):
         (root / name).mkdir()
         write_record(record, root / name)

@@ -148,10 +148,7 @@ TABLE = [
     ("task=textfile {llama} task.path={tmp}/none.txt", "none.txt does not exist or is not a file"),
     ("task=textfile {llama} task.path=[]", "task.path must be a file or several, got none"),
     ("task=textfile {llama} task.path=a task.evaluation_fraction=0.95", "must leave text to train"),
-    (
-        "task=wikitext2 {llama} task.path={tmp}/wiki pruner=vocabulary",
-        "predicts other tokens than",
-    ),
+    ("task=wikitext2 {llama} task.path={tmp}/wiki pruner=vocabulary", "predicts other tokens than"),
     (
         "task=wikitext2 {llama} task.path={tmp}/wiki student=pretrained student.path={tmp}/lm",
         "a student that is a language model needs the teacher's tokens, got 50 of them over 1000",
@@ -170,15 +167,9 @@ TABLE = [
     ("cache=maybe", "Could not find 'cache/maybe'"),
     ("tracker=wandb", "Could not find 'tracker/wandb'"),
     ("tracker=mlflow tracker.uri=mlruns", "tracker.uri must be of a server or a database"),
-    (
-        "pruner._target_=os.system",
-        "such as compress.pruner.wanda.Wanda; got 'os.system",
-    ),
+    ("pruner._target_=os.system", "such as compress.pruner.wanda.Wanda; got 'os.system"),
     ("pruner=wanda pruner.sparsity=2 quantizer._target_=x.y", "got 'x.y'"),
-    (
-        "pruner._target_=compress.pruner.wandaa.Wanda",
-        "compress.pruner.wandaa, which does not ex",
-    ),
+    ("pruner._target_=compress.pruner.wandaa.Wanda", "compress.pruner.wandaa, which does not ex"),
     ("pruner._target_=compress.pruner.wanda.W", "compress.pruner.wanda has no W"),
     ("pruner._target_=compress.pruner.wanda.dataclass", "has no class of settings dataclass"),
     ("pruner._target_=compress.interfaces.Pruner", "pruner (Pruner) is abstract"),
@@ -205,10 +196,7 @@ TABLE = [
     ("objectives=[nan]", "got nan"),
     ("objectives=[quality,quality]", "objectives must differ, got quality twice"),
     ("~measure_stages", "measure_stages must be true or false, got None"),
-    (
-        "pruner=wanda pruner.recovery.epochs=${foo}",
-        "recovery.epochs: Interpolation key 'foo'",
-    ),
+    ("pruner=wanda pruner.recovery.epochs=${foo}", "recovery.epochs: Interpolation key 'foo'"),
     ("seed=${seed}", "seed: Recursive interpolation detected"),
     ("+a=${b} +b=${a}", "Recursive interpolation detected"),
     ("+a=${oc.env:THERE_IS_NONE}", "Environment variable 'THERE_IS_NONE' not found"),

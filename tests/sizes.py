@@ -97,13 +97,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "camembert": Architecture("camembert", ONE_TYPE, "unigram"),
     "distilbert": Architecture(
         "distilbert",
-        {
-            "dim": 32,
-            "n_layers": 4,
-            "n_heads": 4,
-            "hidden_dim": 64,
-            "max_position_embeddings": 130,
-        },
+        {"dim": 32, "n_layers": 4, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 130},
         "wordpiece",
     ),
     "electra": Architecture("electra", FACTORED, "wordpiece", inputs=TYPED),
@@ -126,10 +120,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         "modernbert", {**DECODER, "local_attention": 8, "global_attn_every_n_layers": 3}, "bytes"
     ),
     "mobilebert": Architecture(
-        "mobilebert",
-        {**FACTORED, "intra_bottleneck_size": 16},
-        "wordpiece",
-        inputs=TYPED,
+        "mobilebert", {**FACTORED, "intra_bottleneck_size": 16}, "wordpiece", inputs=TYPED
     ),
     "big_bird": Architecture(
         "big_bird", {**ENCODER, "block_size": 8, "num_random_blocks": 1}, "unigram"

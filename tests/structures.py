@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import transformers
 from datasets import Dataset
-from torch import Tensor, nn
+from torch import Tensor
 
 from compress.core.data import Split
 from compress.interfaces import CompressedModel, StageContext, Step, TrainingData
@@ -189,7 +189,3 @@ def context_of(model: CompressedModel) -> StageContext:
     rows = {name: rows_of(model.module, 8) for name in ("train", "validation", "calibration")}
     data = TrainingData(problem=Classification(("neg", "pos")), **rows)
     return StageContext(model, data, settings_of("device", "cpu"), 0, None)  # type: ignore[arg-type]
-
-
-def is_linear_of_ours(part: nn.Module) -> bool:
-    return type(part).__module__.startswith("compress.")

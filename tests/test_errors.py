@@ -72,8 +72,7 @@ def check_process(words: str, said: str, folder: Path) -> None:
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
     )
     lines = (done.stdout + done.stderr).splitlines()
-    assert done.returncode == 1
-    assert len(lines) == 1
+    assert (done.returncode, done.stdout, len(lines)) == (1, "", 1)
     assert lines[0].startswith("error: ")
     assert said in lines[0]
     check_traces(folder, lines[0])

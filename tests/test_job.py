@@ -67,21 +67,6 @@ def test_aggregate_refuses_nothing(
     assert "0 ok, 0 failed" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (["pruner=wandaa"], "error: In 'config': Could not find 'pruner/wandaa'"),
-        (["pruner=wanda", "pruner.sparsity=1.5"], "error: pruner.sparsity must be in [0, 1), got"),
-    ],
-)
-def test_a_mistake_is_one_line_on_stderr(arguments: list[str], line: str, tmp_path: Path) -> None:
-    done = command("run.py", *TINY, *arguments, f"hydra.run.dir={tmp_path}")
-    assert done.returncode == 1
-    assert done.stderr.startswith(line)
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
-
-
 @pytest.mark.slow
 def test_a_tracker_that_fails_costs_no_figures_and_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "file").touch()

@@ -8,14 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import transformers
-from tokenizers import (
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-)
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 WORDS = [
     *("glad", "sad", "story", "actor", "dull", "bright", "plot", "music", "slow", "fast"),

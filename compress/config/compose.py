@@ -18,29 +18,24 @@ TARGET = "_target_"
 CONF = Path(__file__).parents[1] / "conf"  # the yaml files of this package
 
 
-def compose_config(conf: Path, overrides: Sequence[str]) -> DictConfig:
-    """Composes a config from overrides.
+def compose_config(conf: Path, overrides: Sequence[str], *, hydra: bool = False) -> DictConfig:
+    """Composes a config from overrides as `run.py` takes them, with one value each.
 
     Args:
         conf: the folder of config.yaml.
-        overrides: as `run.py` takes them, one value each.
+        overrides: the words.
+        hydra: whether to include Hydra's own part, under `hydra`.
 
     Raises:
         HydraException: an override names something that does not exist.
     """
     with initialize_config_dir(str(conf.resolve())):
-        return compose("config", list(overrides))
-
-
-def compose_with_hydra(conf: Path, overrides: Sequence[str]) -> DictConfig:
-    """Composes a config with Hydra's own part, under `hydra`."""
-    with initialize_config_dir(str(conf.resolve())):
-        return compose("config", list(overrides), return_hydra_config=True)
+        return compose("config", list(overrides), return_hydra_config=hydra)
 
 
 def compose_with_choices(conf: Path, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
     """Composes a config; returns it with the choice of each group."""
-    whole = compose_with_hydra(conf, overrides)
+    whole = compose_config(conf, overrides, hydra=True)
     choices = {str(group): str(name) for group, name in whole.hydra.runtime.choices.items()}
     cfg = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
     return cfg, choices
@@ -55,11 +50,8 @@ def group_config(conf: Path, group: str, choice: str, overrides: Sequence[str] =
 def recalled(group: str, default: DictConfig, recorded: Mapping[str, Any]) -> list[str]:
     """Overrides that restore a group's settings from a record.
 
-    Args:
-        group: name of the group.
-        default: config of the group without overrides. Recorded settings that it lacks belong to
-            another choice of the group and are ignored.
-        recorded: the group's part of a record's config.
+    Settings that `default`, the group's config without overrides, lacks are ignored: they belong
+    to another choice of the group.
     """
     plain = OmegaConf.to_container(default, resolve=True)
     assert isinstance(plain, dict)
@@ -150,13 +142,20 @@ def without_targets(value: Any) -> Any:
     return [without_targets(item) for item in value] if isinstance(value, list) else value
 
 
-def dotted(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted key and text of every setting; an empty mapping counts as a setting.
+def texts_in(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Key and value of every text in nested mappings and lists; a key is such as `a.b[0].c`."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from texts_in(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, Sequence):
+        for number, item in enumerate(value):
+            yield from texts_in(item, f"{key}[{number}]")
 
-    Args:
-        value: nested mappings.
-        prefix: dotted key of the value; "" for none.
-    """
+
+def dotted(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted key and text of every setting; an empty mapping counts as a setting."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
             yield from dotted(item, f"{prefix}.{key}" if prefix else str(key))

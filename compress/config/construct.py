@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from compress.config.errors import ConfigError, ConfigTypeError, first_line
 from compress.config.explain import shown
-from compress.config.settings import Settings
+from compress.config.settings import S, Settings
 
 TARGET = "_target_"
 ROOT = Path(__file__).parents[2]
@@ -58,13 +59,24 @@ def _built(key: str, value: Any) -> Any:
         return made
     if odd := [name for name in made if not isinstance(name, str)]:
         raise ConfigError(f"the names in {key} must be text, got {shown(odd[0])}")
-    cls = settings_class(f"{key}.{TARGET}", value[TARGET])
+    return build(key, settings_class(f"{key}.{TARGET}", value[TARGET]), made)
+
+
+def build(key: str, cls: type[S], values: Mapping[str, Any]) -> S:
+    """Constructs settings from their part of the config.
+
+    Raises:
+        ConfigError: a value is wrong. Settings know their class but not their key in the config,
+            so a message that begins with the class begins with the key instead.
+        ConfigTypeError: a value is missing, unknown or of another type.
+    """
     try:
-        return cls(**made)
+        return cls(**values)
     except (ConfigError, ConfigTypeError) as error:
-        # Settings know their class, but not their key in the config.
-        name, words = cls.__name__, str(error).replace(f"{cls.__name__}.", f"{key}.")
-        if words.startswith(f"{name} "):
+        name, words = cls.__name__, str(error)
+        if words.startswith(f"{name}."):
+            words = f"{key}{words.removeprefix(name)}"
+        elif words.startswith(f"{name} "):
             words = f"{key} ({name}){words.removeprefix(name)}"
         raise type(error)(words) from error
 

@@ -7,13 +7,14 @@ must not contain secrets. `${oc.env:NAME}` may refer to one, since only the name
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from compress.config.compose import texts_in
 from compress.config.errors import ConfigError
 
 HIDDEN = "***"
@@ -36,6 +37,7 @@ SECRETS = tuple(
     )
 )
 ENCODED = re.compile(r"[^\s%]*%\S*")
+ITEM = re.compile(r"\[\d+\]")  # of a list, in a key
 SECRET_KEY = re.compile(rf"(?:{NAMES})", re.IGNORECASE)
 DATABASES = (
     "let the database driver read it from PGPASSFILE (~/.pgpass) or PGPASSWORD, or write the "
@@ -58,12 +60,7 @@ def scrub(text: str) -> str:
 
 
 def scrubbed(value: Any, key: str = "") -> Any:
-    """A config value with every secret hidden, at any depth.
-
-    Args:
-        value: text, a number, or lists and mappings of such.
-        key: the last part of its name.
-    """
+    """A config value with every secret hidden, at any depth; `key` ends its name."""
     if isinstance(value, Mapping):
         return {name: scrubbed(each, str(name)) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -93,7 +90,8 @@ def check_config(config: DictConfig) -> None:
     Raises:
         ConfigError: a value contains a secret; names the setting, not the secret.
     """
-    for key, value in _texts(OmegaConf.to_container(config, resolve=False), ""):
+    for place, value in texts_in(OmegaConf.to_container(config, resolve=False)):
+        key = ITEM.sub("", place)
         if _is_secret(key.rpartition(".")[2], value) or _has_secret(value):
             raise _refusal(key)
 
@@ -102,19 +100,14 @@ class RefuseCredentials(Callback):
     """Hydra callback that ends the program before Hydra writes a config with a secret."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra before a single run."""
-        self._check(config)
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra before a sweep."""
-        self._check(config)
-
-    def _check(self, config: DictConfig) -> None:
+        """Called by Hydra before a single run, and as `on_multirun_start` before a sweep."""
         try:
             check_config(config)
         except ConfigError as error:
             # Hydra turns an Exception into a warning and continues.
             raise SystemExit(f"error: {error}") from error
+
+    on_multirun_start = on_run_start
 
 
 def _refusal(key: str) -> ConfigError:
@@ -122,18 +115,6 @@ def _refusal(key: str) -> ConfigError:
     return ConfigError(
         f"{key} must not contain a password or token, because configs are recorded; {how}"
     )
-
-
-def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Dotted key and value of every text in a value."""
-    if isinstance(value, Mapping):
-        for name, each in value.items():
-            yield from _texts(each, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _texts(each, key)
-    elif isinstance(value, str):
-        yield key, value
 
 
 def _has_secret(text: str) -> bool:

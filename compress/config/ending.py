@@ -9,6 +9,7 @@ import os
 import re
 import select
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -145,10 +146,8 @@ def _system_words(error: BaseException | None) -> str | None:
 
 def _is_of_composing(error: BaseException) -> bool:
     """Whether Hydra failed while composing, before any code of this package ran."""
-    modules, step = [], error.__traceback__
-    while step is not None:
-        modules.append(str(step.tb_frame.f_globals.get("__name__")))
-        step = step.tb_next
+    frames = traceback.walk_tb(error.__traceback__)
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in frames]
     inside = itertools.dropwhile(lambda name: not name.startswith("hydra._internal"), modules)
     packages = {name.partition(".")[0] for name in inside}
     return bool(packages) and "compress" not in packages

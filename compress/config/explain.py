@@ -47,12 +47,7 @@ def _lists(value: Any) -> Any:
 
 
 def kind_of(hint: Any, *, ranges: bool = False) -> str:
-    """Description of a type, such as "a list (an integer each)".
-
-    Args:
-        hint: the type.
-        ranges: whether to include the ranges of numbers.
-    """
+    """Description of a type, such as "a list (an integer each)"; ranges of numbers if asked."""
     bare, _ = _bare(hint)
     origin, inner = typing.get_origin(bare), typing.get_args(bare)
     if names := choices(hint):
@@ -92,13 +87,7 @@ def choices(hint: Any) -> tuple[str, ...]:
 
 
 def explained(cls: type, given: Mapping[str, Any], error: ValidationError) -> UserError:
-    """The one-line error of a settings class, from pydantic's validation error.
-
-    Args:
-        cls: the settings class.
-        given: the arguments by name.
-        error: pydantic's error.
-    """
+    """The one-line error of a settings class, from pydantic's error on the given values."""
     errors = error.errors(include_url=False)
     top = [each for each in errors if len(each["loc"]) == 1]
     for each in errors:
@@ -118,7 +107,7 @@ def explained(cls: type, given: Mapping[str, Any], error: ValidationError) -> Us
 
 @dataclasses.dataclass(frozen=True)
 class _Place:
-    """A value inside a field, with its path and type."""
+    """A value inside a field."""
 
     path: str
     hint: Any

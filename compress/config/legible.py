@@ -22,10 +22,7 @@ def visible(text: str) -> str:
 def shortened(text: str, most: int, length: int | None = None) -> str:
     """The text, or the beginning and the length of a longer one.
 
-    Args:
-        text: text of any length.
-        most: maximum number of characters.
-        length: length of the whole text, if `text` is only its beginning.
+    `length` is that of the whole text, if `text` is only its beginning.
     """
     whole = len(text) if length is None else length
     return text if whole <= most else f"{text[:most]}… ({whole:,} characters)"

@@ -98,12 +98,7 @@ class Settings(metaclass=Checked):
 
 
 def within(value: Any, kind: type[S]) -> Iterator[S]:
-    """Settings of a class inside a value, at any depth, the value included.
-
-    Args:
-        value: value of a field, or settings.
-        kind: settings class.
-    """
+    """Settings of a class inside settings or a value of theirs, at any depth, itself included."""
     if isinstance(value, kind):
         yield value
     inner: Iterable[Any] = ()

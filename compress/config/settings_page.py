@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from compress.config.compose import TARGET, compose_config, compose_with_hydra
+from compress.config.compose import TARGET, compose_config
 from compress.config.construct import settings_class
 from compress.config.explain import kind_of
 from compress.config.settings import Settings
@@ -76,12 +76,8 @@ class Row:
 
 
 def settings_page(conf: Path) -> str:
-    """The Markdown text of docs/settings.md.
-
-    Args:
-        conf: folder of config.yaml.
-    """
-    search = compose_with_hydra(conf, ["+search=pareto"])
+    """The Markdown text of docs/settings.md."""
+    search = compose_config(conf, ["+search=pareto"], hydra=True)
     blocks = _Blocks()
     sections = [HEAD, "## run\n\n" + _table(_plain_rows(compose_config(conf, [])))]
     for group, choices in _configs(conf).items():
@@ -130,11 +126,7 @@ def rows_of(
 ) -> Iterator[Row]:
     """Rows of a settings class in the order of its yaml, then those of nested settings.
 
-    Args:
-        cls: the settings class.
-        values: its part of the config.
-        prefix: prefix of the keys.
-        blocks: collects shared nested settings; None to expand them into rows.
+    Shared nested settings go to `blocks`; without it, they are expanded into rows.
     """
     hints, said = typing.get_type_hints(cls, include_extras=True), meanings(cls)
     inside = {k: v for k, v in values.items() if isinstance(v, dict) and TARGET in v}

@@ -64,11 +64,9 @@ class Split(ABC):
         return None
 
     def cut(self, model: CompressedModel, store: TensorStore | None = None) -> Split:
-        """The rows as this model's tokenizer and positions make them; mostly they do not.
+        """The rows as the teacher's tokenizer and positions make them; mostly they do not.
 
-        Args:
-            model: the teacher.
-            store: where tokens are kept for other runs.
+        `store` keeps tokens for other runs.
         """
         return self
 
@@ -83,11 +81,7 @@ class Split(ABC):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The splits that a stage may use: by design without the evaluation split.
-
-    Attributes:
-        problem: what is to be learned of the rows.
-    """
+    """The splits that a stage may use: by design without the evaluation split."""
 
     train: Split
     validation: Split

@@ -12,11 +12,7 @@ class Meter(ABC):
 
     @abstractmethod
     def __init__(self, folder: Path) -> None:
-        """Stores the memory that is in use already.
-
-        Args:
-            folder: of the model.
-        """
+        """Stores the memory that is in use before the model of the folder is loaded."""
 
     @abstractmethod
     def resident(self) -> int | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-from compress.core.on_demand import OnDemand
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
     # What turns a row into model inputs. It is called `tokenizer` throughout, images included.
     Processor: TypeAlias = PreTrainedTokenizerBase | BaseImageProcessor
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,36 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Later(Generic[T]):
+    """A factory of a value, called at first access."""
+
+    make: Callable[[], T]
+
+
+class OnDemand(Generic[T]):
+    """Descriptor of a dataclass field that may be `Later`: `value: OnDemand[T] = OnDemand()`."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Stores the attribute's name."""
+        self._name = f"_{name}"
+
+    def __get__(self, instance: object | None, owner: type) -> T:
+        """The value, computed at first access."""
+        if instance is None:
+            # A dataclass asks the class for the field's default: there is none.
+            raise AttributeError(self._name)
+        kept: dict[str, Any] = instance.__dict__
+        if isinstance(kept[self._name], Later):
+            kept[self._name] = kept[self._name].make()
+        value: T = kept[self._name]
+        return value
+
+    def __set__(self, instance: object, value: T | Later[T]) -> None:
+        """Stores a value or its factory."""
+        instance.__dict__[self._name] = value
+
+
+@dataclass(frozen=True)
 class CompressedModel:
     """A model between stages. A stage returns a new one and does not change its input.
 
@@ -51,8 +81,8 @@ class CompressedModel:
         folder: where the stage store keeps it.
     """
 
-    module: OnDemand[PreTrainedModel] = OnDemand()  # noqa: RUF009
-    tokenizer: OnDemand[Processor] = OnDemand()  # noqa: RUF009
+    module: OnDemand[PreTrainedModel] = OnDemand()
+    tokenizer: OnDemand[Processor] = OnDemand()
     # Mypy takes the descriptors for defaults.
     history: tuple[Step, ...]  # type: ignore[misc]
     digest: str = ""

@@ -6,7 +6,6 @@ find it in their `StageContext`.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -47,10 +46,9 @@ class Stopped(BaseException):
     """The run was asked to end and did so between two stages; finished stages are stored."""
 
 
-class Monitor(ABC):
-    """Observes one run."""
+class Monitor:
+    """Observes one run; this base class ignores all that it is told."""
 
-    @abstractmethod
     def forecast(self, forecast: Callable[[], Forecast]) -> None:
         """Called with the forecast before the run starts.
 
@@ -58,7 +56,6 @@ class Monitor(ABC):
             Rejected: that is enough.
         """
 
-    @abstractmethod
     def stage(self, name: str) -> None:
         """Called at the start of a stage, when the run can end without losing work.
 
@@ -66,7 +63,6 @@ class Monitor(ABC):
             Stopped: it is to end.
         """
 
-    @abstractmethod
     def step(self, done: int, steps: int) -> None:
         """Called after training steps."""
 
@@ -74,7 +70,6 @@ class Monitor(ABC):
         """Called at the start of a training; returns a callback for its curve points."""
         return lambda _: None
 
-    @abstractmethod
     def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
         """Called with an intermediate state of a training.
 
@@ -87,29 +82,9 @@ class Monitor(ABC):
             Rejected: the run is not worth going on with.
         """
 
-    @abstractmethod
     def quiet(self) -> AbstractContextManager[None]:
         """A context in which no other worker of the search uses the processor."""
-
-
-class Unwatched(Monitor):
-    """A monitor that does nothing."""
-
-    def forecast(self, forecast: Callable[[], Forecast]) -> None:
-        """Does nothing."""
-
-    def stage(self, name: str) -> None:
-        """Does nothing."""
-
-    def step(self, done: int, steps: int) -> None:
-        """Does nothing."""
-
-    def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
-        """Does nothing."""
-
-    def quiet(self) -> AbstractContextManager[None]:
-        """Does nothing."""
         return nullcontext()
 
 
-UNWATCHED: Monitor = Unwatched()
+UNWATCHED = Monitor()

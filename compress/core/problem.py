@@ -19,14 +19,10 @@ Head: TypeAlias = Literal["classifier", "language_model"]
 
 @dataclass(frozen=True)
 class Quality:
-    """Metrics of a model on some rows.
+    """Metrics of a model on some rows: the primary one with its 95 % interval, and others by name.
 
     Attributes:
-        metric: the primary metric; one of `compress.records.schema.SCORES`.
-        value: of that metric.
-        low: lower end of its 95 % interval.
-        high: upper end of it.
-        others: what they are evaluated by beside it, by name.
+        metric: one of `compress.records.scores.SCORES`.
     """
 
     metric: str
@@ -95,12 +91,7 @@ class Problem(ABC):
     def evaluate(
         self, kept: Float[Tensor, "rows ..."], labels: Shaped[Tensor, "rows ..."]
     ) -> Quality:
-        """Computes a model's metrics.
-
-        Args:
-            kept: of every row, see there.
-            labels: of every row.
-        """
+        """Computes the metrics of a model from what was kept of every row."""
 
     @abstractmethod
     def compare(
@@ -109,10 +100,4 @@ class Problem(ABC):
         baseline: Float[Tensor, "rows ..."],
         labels: Shaped[Tensor, "rows ..."],
     ) -> Comparison:
-        """Compares two models on the same rows: agreement, and a significance test.
-
-        Args:
-            candidate: what was kept of every row.
-            baseline: the same of the baseline.
-            labels: of every row.
-        """
+        """Compares two models on the same rows: agreement, and a significance test."""

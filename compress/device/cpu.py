@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,9 +44,12 @@ class HostMeter(Meter):
         except OSError:
             return None
         run()
-        status = _process_status()
+        sizes = re.findall(r"(VmHWM|VmRSS):\s+(\d+) kB", Path("/proc/self/status").read_text())
+        kilobytes = {name: int(size) for name, size in sizes}
         resident = self.resident()
-        return None if resident is None else resident + status["VmHWM"] - status["VmRSS"]
+        if resident is None:
+            return None
+        return resident + 1024 * (kilobytes["VmHWM"] - kilobytes["VmRSS"])
 
     def _own(self) -> int | None:
         try:
@@ -57,6 +61,8 @@ class HostMeter(Meter):
 
 def own_bytes(smaps: Iterable[str], folder: str) -> int:
     """Resident bytes of anonymous memory and of mapped files in the folder.
+
+    `psutil.Process.memory_maps` has the same figures, but adds 2 MB of its own to them.
 
     Args:
         smaps: lines of /proc/<pid>/smaps, see proc_pid_smaps(5): for each mapping a line that ends
@@ -71,13 +77,6 @@ def own_bytes(smaps: Iterable[str], folder: str) -> int:
         elif words[0] == ("Rss:" if mapped_here else "Anonymous:"):
             kilobytes += int(words[1])
     return 1024 * kilobytes
-
-
-def _process_status() -> dict[str, int]:
-    """The sizes in /proc/self/status, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    pairs = [line.partition(":")[::2] for line in lines if line.endswith(" kB")]
-    return {name: 1024 * int(value.split()[0]) for name, value in pairs}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,11 +49,13 @@ def environment(device: Device) -> Environment:
     occupied = busy()
     if occupied is not None:
         log.warning("the machine is busy, timings will be unreliable: %s", occupied)
+    names = (*LIBRARIES, *device.runtime.libraries)
+    versions = {name: importlib.metadata.version(name) for name in names}
     return Environment(
         machine=machine(),
         device=device.label(),
         load_average=os.getloadavg()[0] if "getloadavg" in dir(os) else None,
-        versions={"python": platform.python_version(), **_versions(device)},
+        versions={"python": platform.python_version(), **versions},
         busy=occupied,
         governor=_governor(),
     )
@@ -91,12 +93,6 @@ def machine() -> str:
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     return ", ".join(part for part in parts if part)
-
-
-def _versions(device: Device) -> dict[str, str]:
-    """Versions of the libraries that every run uses, and of those of its runtime."""
-    names = (*LIBRARIES, *device.runtime.libraries)
-    return {name: importlib.metadata.version(name) for name in names}
 
 
 def _governor() -> str | None:

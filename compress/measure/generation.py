@@ -71,12 +71,7 @@ def measure_generation(
 ) -> tuple[Generation | None, Generation | None]:
     """Times the generation of candidate and baseline; None for both if one cannot generate.
 
-    Args:
-        models: whose tokenizers make the prompt.
-        folders: theirs.
-        rows: give the prompt's text.
-        device: what to time on, and how much is written.
-        seed: of the bootstrap.
+    The prompt is text of the rows, by each model's own tokenizer.
 
     Raises:
         WorkerError: the process of one failed or died.

@@ -42,12 +42,7 @@ TAIL_SAMPLES = 10  # a percentile needs this many samples beyond it
 
 @dataclass(frozen=True)
 class TimedModel:
-    """A model folder and the batches that it is timed on.
-
-    Attributes:
-        folder: of the model.
-        inputs: a batch for every shape of the benchmark.
-    """
+    """A model folder, and the batches that it is timed on: one for every shape."""
 
     folder: Path
     inputs: tuple[Inputs, ...]
@@ -91,11 +86,9 @@ class Memory:
 
 @dataclass(frozen=True)
 class Timings:
-    """Latency and memory of both models.
+    """Latency at each shape, and memory, of candidate and baseline.
 
     Attributes:
-        shapes: one entry each.
-        memory: the candidate's and the baseline's.
         text: whether the models read tokens, and no images.
     """
 
@@ -221,10 +214,7 @@ def _time_round(pair: Pair, passes: Sequence[int], outer: int, timing: Timing) -
     last = pair.wake(outer).time_block(passes[outer])
     timing.times_ms[outer].extend(first + last)
     timing.times_ms[inner].extend(middle)
-    blocks = {
-        outer: (first, last),
-        inner: (middle[: passes[inner]], middle[passes[inner] :]),
-    }
+    blocks = {outer: (first, last), inner: (middle[: passes[inner]], middle[passes[inner] :])}
     log_ms = {w: np.mean([_log_quick(block) for block in turns]) for w, turns in blocks.items()}
     return float(log_ms[BASELINE] - log_ms[CANDIDATE])
 

@@ -25,16 +25,10 @@ FILE = "noise_floor-{}.json"
 def noise_floors(
     baseline: TimedModel, device: Device, seed: int, shared: Path
 ) -> tuple[float | None, ...]:
-    """The noise floor at every shape of the benchmark; see `records.Speedup`.
+    """The noise floor at every shape of the benchmark, or Nones; see `records.Speedup`.
 
     Times the baseline against itself in two processes, as a run times it against a candidate. What
     one run of a sweep found, the others read: two that begin together both measure it.
-
-    Args:
-        baseline: the model.
-        device: whose benchmark it is; if that wants no noise floor, there are only Nones.
-        seed: of the bootstrap.
-        shared: the folder of the sweep.
     """
     if not device.benchmark.noise_floor:
         return (None,) * len(device.benchmark.shapes)
@@ -45,11 +39,8 @@ def noise_floors(
         timings = measure_latency(baseline, baseline, device, seed)
         found = [noise_floor(timing.interval(seed)) for timing in timings.shapes]
         write_atomically(path, json.dumps({"key": key, "floors": found}, indent=1) + "\n")
-    return _read(path)
-
-
-def _read(path: Path) -> tuple[float, ...]:
-    return TypeAdapter(tuple[float, ...]).validate_python(json.loads(path.read_bytes())["floors"])
+    floors = json.loads(path.read_bytes())["floors"]
+    return TypeAdapter(tuple[float, ...]).validate_python(floors)
 
 
 def _key(baseline: TimedModel, device: Device) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from compress.measure.noise import noise_floors
 from compress.measure.score import predict_all, score
 from compress.measure.size import bitmask_bytes, zipped_bytes
 from compress.measure.sparsity import count_weights
-from compress.records.schema import Comparison, Latency, ModelMetrics, Score, Speedup
+from compress.records.schema import Comparison, Generation, Latency, ModelMetrics, Score, Speedup
 from compress.store.artifact import folder_bytes, read_spec
 from compress.store.manifest import model_files
 
@@ -94,14 +94,6 @@ def rounding_share(expected: Float[Tensor, "rows ..."], found: Float[Tensor, "ro
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Scores of one model on the evaluation and validation splits."""
-
-    evaluation: Score
-    validation: Score
-
-
-@dataclass(frozen=True)
 class Measured:
     """Results of `measure`, with the field names of a record."""
 
@@ -122,24 +114,17 @@ def measure(
     shared: Path,
     monitor: Monitor = UNWATCHED,
 ) -> Measured:
-    """Measures the candidate beside the baseline.
+    """Measures the candidate beside the baseline, on text of the calibration rows.
 
     The baseline's logits are the same in every run that shares it, and so is its size in a zip
     file, so these are computed once and kept in the store. Times are never kept: both models are
-    timed in every run.
-
-    Args:
-        candidate: what the run made.
-        baseline: the teacher.
-        data: the rows to score on; calibration rows give the text that is timed.
-        device: what to time on, and which shapes.
-        seed: of the bootstrap.
-        store: where the baseline's logits and its zipped size are kept.
-        shared: the folder of the sweep, for what is measured once per sweep.
-        monitor: keeps others quiet while models are timed.
+    timed in every run, while the monitor keeps others quiet. What is measured once per sweep is
+    kept in `shared`, the sweep's folder.
     """
     batch_size = data.evaluation.fitting_batch(device.benchmark.scoring_batch)
-    scores, comparisons = _compare_scores(candidate, baseline, data, batch_size, store)
+    compared = partial(_compare, candidate, baseline, data.training.problem, batch_size, store)
+    scores, comparison = compared(data.evaluation)
+    validations, validation_comparison = compared(data.training.validation)
     zipped = zipped_bytes(model_files(candidate.folder)), _kept_zipped_bytes(baseline, store)
     rows, shapes = data.training.calibration, device.benchmark.shapes
     ours, theirs = (
@@ -151,62 +136,40 @@ def measure(
         timings = measure_latency(ours, theirs, device, seed)
         models, folders = (candidate.model, baseline.model), (candidate.folder, baseline.folder)
         written = measure_generation(models, folders, rows, device, seed)
-    latencies = [timings.latencies(which) for which in (CANDIDATE, BASELINE)]
-    memory = timings.memory
+    metrics = [
+        _model_metrics(
+            loaded, scores[which], validations[which], zipped[which], written[which],
+            timings.memory[which], timings.latencies(which),
+        )
+        for which, loaded in ((CANDIDATE, candidate), (BASELINE, baseline))
+    ]  # fmt: skip
     return Measured(
-        metrics=replace(
-            _model_metrics(candidate, scores[0], latencies[0], memory[0], zipped[0]),
-            generation=written[CANDIDATE],
-        ),
-        baseline=replace(
-            _model_metrics(baseline, scores[1], latencies[1], memory[1], zipped[1]),
-            generation=written[BASELINE],
-        ),
+        metrics=metrics[CANDIDATE],
+        baseline=metrics[BASELINE],
         speedup=tuple(t.speedup(seed, f) for t, f in zip(timings.shapes, floors, strict=True)),
-        comparison=comparisons[0],
-        validation_comparison=comparisons[1],
+        comparison=comparison,
+        validation_comparison=validation_comparison,
     )
 
 
-def _compare_scores(
+def _compare(
     candidate: LoadedModel,
     baseline: LoadedModel,
-    data: TaskData,
+    problem: Problem,
     batch_size: int,
     store: TensorStore,
-) -> tuple[tuple[Scores, Scores], tuple[Comparison, Comparison]]:
-    """Both models' scores, and how their predictions compare: evaluation first, then validation."""
-    pairs = []
-    problem = data.training.problem
-    for rows in (data.evaluation, data.training.validation):
-        key = {"model": baseline.digest, "rows": rows.digest, "batch_size": batch_size}
-        key["kept"] = problem.kept_version
-        kept = store.tensors(
-            "baseline_logits",
-            key,
-            partial(_named_logits, baseline.model, rows, batch_size, problem),
-        )
-        ours = predict_all(candidate.model, rows, batch_size, problem.kept)
-        pairs.append((ours, kept["logits"]))
-    evaluated, validated = pairs
-    candidates, baselines = (
-        Scores(
-            score(evaluated[which], data.evaluation, batch_size, problem),
-            score(validated[which], data.training.validation, batch_size, problem),
-        )
-        for which in (CANDIDATE, BASELINE)
+    rows: Split,
+) -> tuple[tuple[Score, Score], Comparison]:
+    """Scores of candidate and baseline on one split, and how their predictions compare."""
+    key = {"model": baseline.digest, "rows": rows.digest, "batch_size": batch_size}
+    kept = store.tensors(
+        "baseline_logits",
+        {**key, "kept": problem.kept_version},
+        lambda: {"logits": predict_all(baseline.model, rows, batch_size, problem.kept)},
     )
-    comparisons = (
-        problem.compare(*evaluated, data.evaluation.labels),
-        problem.compare(*validated, data.training.validation.labels),
-    )
-    return (candidates, baselines), comparisons
-
-
-def _named_logits(
-    model: InferenceModel, rows: Split, batch_size: int, problem: Problem
-) -> dict[str, Tensor]:
-    return {"logits": predict_all(model, rows, batch_size, problem.kept)}
+    predictions = predict_all(candidate.model, rows, batch_size, problem.kept), kept["logits"]
+    ours, theirs = (score(each, rows, batch_size, problem) for each in predictions)
+    return (ours, theirs), problem.compare(*predictions, rows.labels)
 
 
 def _kept_zipped_bytes(loaded: LoadedModel, store: TensorStore) -> int:
@@ -222,16 +185,18 @@ def _kept_zipped_bytes(loaded: LoadedModel, store: TensorStore) -> int:
 
 def _model_metrics(
     loaded: LoadedModel,
-    scores: Scores,
-    latency: tuple[Latency, ...],
-    memory: Memory,
+    evaluated: Score,
+    validated: Score,
     zipped: int,
+    generation: Generation | None,
+    memory: Memory,
+    latency: tuple[Latency, ...],
 ) -> ModelMetrics:
     count = count_weights(loaded.model.weights(), loaded.compressible)
     size = folder_bytes(loaded.folder)
     return ModelMetrics(
-        score=scores.evaluation,
-        validation=scores.validation,
+        score=evaluated,
+        validation=validated,
         layers=count.layers,
         parameters=count.total,
         nonzero_parameters=count.total - count.zeros,
@@ -244,5 +209,6 @@ def _model_metrics(
         runtime=read_spec(loaded.folder).runtime,
         precision=loaded.model.precision,
         zipped_bytes=zipped,
+        generation=generation,
         bitmask_bytes=bitmask_bytes(size, loaded.model.weights(), loaded.model.packed_bits()),
     )

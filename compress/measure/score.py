@@ -17,13 +17,9 @@ from compress.records.schema import Score
 def score(
     kept: Float[Tensor, "rows ..."], split: Split, batch_size: int, problem: Problem
 ) -> Score:
-    """Scores a model's predictions on a split.
+    """Scores what `predict_all` kept of a split's rows.
 
-    Args:
-        kept: what the problem keeps of every row, in the split's order; see `predict_all`.
-        split: has the labels.
-        batch_size: that the logits were computed at, for the record.
-        problem: computes the score.
+    `batch_size`, at which the logits were computed, is for the record.
     """
     found = problem.evaluate(kept, split.labels)
     return Score(
@@ -46,11 +42,7 @@ def predict_all(
 ) -> Float[Tensor, "rows ..."]:
     """Logits of every row in the split's order, computed in batches of similar length.
 
-    Args:
-        model: says them.
-        split: the rows.
-        batch_size: rows a batch.
-        keep: what is kept of a batch's logits, given its inputs; null for all.
+    Of each batch's logits, what `keep` returns of them and of its inputs; all without it.
     """
     order, kept = [], []
     for rows, batch in _batches(model, split, batch_size):

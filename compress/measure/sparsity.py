@@ -83,15 +83,10 @@ def live_patterns(history: Iterable[Step]) -> dict[str, tuple[int, int]]:
 
 
 def broken_groups(weight: Shaped[Tensor, "... out in"], kept: int, group: int) -> int | None:
-    """Number of groups of a matrix that violate an N:M pattern.
+    """Number of groups of `group` (M) consecutive weights of a row with more than `kept` (N).
 
-    Args:
-        weight: floats, or codes that are zero where the weight is zero.
-        kept: N, weights that a group may have.
-        group: M, consecutive weights of a row that make a group.
-
-    Returns:
-        None if the rows do not divide into groups.
+    Counts codes too, which are zero where the weight is. None if the rows do not divide into
+    groups.
     """
     if weight.shape[-1] % group:
         return None
@@ -102,9 +97,7 @@ def broken_groups(weight: Shaped[Tensor, "... out in"], kept: int, group: int) -
 def check_history(history: Iterable[Step], weights: Iterable[tuple[str, Tensor]]) -> None:
     """Checks that every weight holds what was expected of it last: zeros, shape, N:M pattern.
 
-    Args:
-        history: of the model.
-        weights: by name; those of Linear layers as [out, in], as `named_weights` has them.
+    Weights of Linear layers are [out, in], as `named_weights` has them.
 
     Raises:
         AssertionError: a weight differs. That is a bug of a stage or a runtime, not of the user.

@@ -7,7 +7,7 @@ import signal
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -35,11 +35,7 @@ Inputs: TypeAlias = Mapping[str, Shaped[np.ndarray, "B ..."]]
 
 @dataclass(frozen=True)
 class Failure:
-    """A worker's answer if a request raised an exception.
-
-    Attributes:
-        by_user: whether that was a UserError.
-    """
+    """A worker's answer if a request raised an exception; `by_user` if a UserError."""
 
     by_user: bool
     text: str
@@ -148,21 +144,13 @@ class TimedModel:
         return times
 
 
-REQUESTS: Mapping[str, Callable[..., Any]] = {
-    "load": TimedModel.load,
-    "set_peer": TimedModel.set_peer,
-    "prepare": TimedModel.prepare,
-    "time_block": TimedModel.time_block,
-    "generate": TimedModel.generate,
-    "resident_memory": TimedModel.resident_memory,
-    "peak_memory": TimedModel.peak_memory,
-}
-
-
 def serve(
     connection: Connection, folder: str, torch_device: str, threads: int, meter: type[Meter]
 ) -> None:
-    """The worker's main loop: answers requests until asked to end or the pipe closes."""
+    """The worker's main loop: answers requests until asked to end or the pipe closes.
+
+    A request is the name of a method of `TimedModel` with its arguments.
+    """
     # The process that asks is interrupted too, and ends this one in good order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # That process loaded the same folder and has shown them.
@@ -177,7 +165,7 @@ def serve(
 
 def _answer(model: TimedModel, request: str, arguments: tuple[Any, ...]) -> Any:
     try:
-        return REQUESTS[request](model, *arguments)
+        return getattr(model, request)(*arguments)
     except UserError as error:
         return Failure(True, str(error))
     except Exception as error:

@@ -11,7 +11,7 @@ not notice.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class WorkerError(RuntimeError):
 
 
 class Worker:
-    """Handle of a worker process. Use `open_worker`, which ends it in any case."""
+    """Handle of a worker process, to be closed in any case."""
 
     def __init__(self, folder: Path, device: Device) -> None:
         """Starts the process, which loads the model; `load` waits for that."""
@@ -153,21 +153,6 @@ class Worker:
         return f"the process that timed {self._folder} died with exit code {code} ({reason})"
 
 
-@contextmanager
-def open_worker(folder: Path, device: Device) -> Iterator[Worker]:
-    """A worker that ends when the block is left.
-
-    Args:
-        folder: a model folder.
-        device: what the model runs on.
-    """
-    worker = Worker(folder, device)
-    try:
-        yield worker
-    finally:
-        worker.close()
-
-
 class Pair:
     """Two loaded workers, one running and one suspended."""
 
@@ -200,5 +185,5 @@ def open_pair(folders: tuple[Path, Path], device: Device) -> Iterator[Pair]:
         WorkerError: a process failed or died.
     """
     with ExitStack() as stack:
-        opened = [stack.enter_context(open_worker(f, device)) for f in folders]
+        opened = [stack.enter_context(closing(Worker(f, device))) for f in folders]
         yield Pair((opened[0], opened[1]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,10 +56,15 @@ def collect(folders: Iterable[Path]) -> Collection:
     found: set[Path] = set()
     started: set[Path] = set()
     broken: list[str] = []
+
+    def tell(error: OSError) -> None:
+        broken.append(f"{error.filename} cannot be read: {error.strerror}")
+
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder} is not a directory")
-        for place, names in _walk(folder, broken):
+        for root, folders_here, files in os.walk(folder, onerror=tell):
+            place, names = Path(root), {*folders_here, *files}
             if HYDRA in names:
                 started.add(place)
             if (
@@ -76,21 +81,6 @@ def collect(folders: Iterable[Path]) -> Collection:
             broken.append(" ".join(str(error).split()))
     unfinished = sorted(started - {path.parent for path in found}, key=_natural)
     return Collection(tuple(runs), tuple(broken), tuple(unfinished))
-
-
-def _walk(folder: Path, broken: list[str]) -> Iterator[tuple[Path, set[str]]]:
-    """Every folder at and below one, with the names in it, those of links to nowhere too.
-
-    Args:
-        folder: where to begin.
-        broken: receives the folders that cannot be read.
-    """
-
-    def tell(error: OSError) -> None:
-        broken.append(f"{error.filename} cannot be read: {error.strerror}")
-
-    for place, folders, files in os.walk(folder, onerror=tell):
-        yield Path(place), {*folders, *files}
 
 
 def _is_fold(folder: Path) -> bool:

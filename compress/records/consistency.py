@@ -53,14 +53,7 @@ def _of_success(record: FinishedRun) -> Iterator[str]:
 def _of_models(
     where: str, ours: ModelMetrics, theirs: ModelMetrics, speeds: Sequence[Speedup]
 ) -> Iterator[str]:
-    """Of a model beside its baseline.
-
-    Args:
-        where: in the record they are, as a prefix.
-        ours: the model's figures.
-        theirs: the baseline's.
-        speeds: of the model over the baseline.
-    """
+    """Of a model beside its baseline; `where` is a prefix of its place in the record."""
     yield from _of_metrics(f"{where}metrics", ours)
     timed = [_shapes(each) for each in (ours.latency, theirs.latency, speeds)]
     if not timed[0] or len(set(timed[0])) < len(timed[0]):

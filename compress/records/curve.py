@@ -45,11 +45,7 @@ class CurveRecorder:
     """
 
     def __init__(self, tell: Callable[[CurvePoint], None]) -> None:
-        """An empty curve.
-
-        Args:
-            tell: hears of each point as it comes; of a validation apart from the step's loss.
-        """
+        """An empty curve; `tell` hears of each point, and of a validation apart from the loss."""
         self.points: list[CurvePoint] = []
         self._tell = tell
         self._sum: Tensor | float = 0.0
@@ -61,12 +57,7 @@ class CurveRecorder:
         self._steps += 1
 
     def end_step(self, step: int, steps: int, epoch: float) -> None:
-        """Makes a point of the steps since the last one, if it is time.
-
-        Args:
-            step: the number of steps done.
-            steps: of the whole training.
-            epoch: passes over the train split so far.
+        """Makes a point of the steps since the last one, if it is time: `step` of `steps` are done.
 
         Raises:
             Diverged: a loss is not finite.

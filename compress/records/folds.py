@@ -56,10 +56,9 @@ class Folds:
     kept: bool = True
 
     def words(self, names: Sequence[str]) -> str:
-        """Some figures in a line: "5 folds: accuracy 0.842 ± 0.013 (teacher 0.850 ± 0.011)".
+        """Such as "5 folds: accuracy 0.842 ± 0.013 (teacher 0.850 ± 0.011)".
 
-        Args:
-            names: of the figures; those that were not measured are left out.
+        Figures that were not measured are left out.
         """
         told = [
             f"{name} {self.figures[name]} (teacher {self.baseline[name]})"

@@ -163,14 +163,10 @@ METRICS = {
 
 
 def check_objectives(names: tuple[str, ...], scores: tuple[str, ...]) -> None:
-    """Checks that every objective is a metric that the run's record will bear.
-
-    Args:
-        names: the objectives.
-        scores: metrics of the task.
+    """Checks the objectives against the scores of the task.
 
     Raises:
-        ConfigError: one is not, or is there twice, or there is none.
+        ConfigError: one is no metric of the run's record, or is there twice, or there is none.
     """
     unknown = [name for name in names if name not in METRICS]
     if unknown or not names:
@@ -183,12 +179,7 @@ def check_objectives(names: tuple[str, ...], scores: tuple[str, ...]) -> None:
 
 
 def check_scores(key: str, names: Iterable[str], scores: tuple[str, ...]) -> None:
-    """Checks that the task has what a setting names.
-
-    Args:
-        key: the setting.
-        names: figures; only those that are scores are asked after.
-        scores: metrics of the task.
+    """Checks that the task has the scores among the figures that the setting `key` names.
 
     Raises:
         ConfigError: it does not.

@@ -213,11 +213,7 @@ def record_schema() -> TypeAdapter[RunRecord]:
 
 
 def parse_record(raw: Mapping[str, Any], where: str) -> RunRecord:
-    """A record from the values of its JSON.
-
-    Args:
-        raw: of one object.
-        where: it was found, for error messages.
+    """A record from the values of its JSON, found at `where`.
 
     Raises:
         UserError: it does not fit the schema, or contradicts itself; says where.
@@ -250,13 +246,7 @@ def read_record(path: Path) -> RunRecord:
 
 
 def _parsed(content: str | bytes, raw: Any, where: str) -> RunRecord:
-    """A record.
-
-    Args:
-        content: its JSON.
-        raw: the same, read.
-        where: it was found.
-    """
+    """A record from its JSON, which `raw` has as values."""
     schema = raw.get("schema") if isinstance(raw, dict) else None
     if schema != SCHEMA or isinstance(schema, bool | float):
         got = shortened(json.dumps(schema), LONGEST_VALUE)

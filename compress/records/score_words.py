@@ -25,13 +25,7 @@ def is_share(kind: ScoreKind) -> bool:
 
 
 def value_words(kind: ScoreKind, value: float, digits: int) -> str:
-    """A value.
-
-    Args:
-        kind: of score.
-        value: in its unit.
-        digits: behind the point, where values lie within [-1, 1].
-    """
+    """A value in its unit, with so many digits behind the point where it lies within [-1, 1]."""
     if not kind.relative:
         return f"{value:.{digits}f}"
     if value < THOUSAND:
@@ -40,14 +34,7 @@ def value_words(kind: ScoreKind, value: float, digits: int) -> str:
 
 
 def score_words(score: Score, digits: int = 4, ends: int = 3, to: str = " to ") -> str:
-    """The value with its interval: "0.8460 (0.821 to 0.869)".
-
-    Args:
-        score: a model's.
-        digits: of the value; see `value_words`.
-        ends: digits of the interval's ends.
-        to: what stands between these.
-    """
+    """The value with its interval: "0.8460 (0.821 to 0.869)"."""
     kind = kind_of(score)
     low, high = (value_words(kind, end, ends) for end in (score.low, score.high))
     return f"{value_words(kind, score.value, digits)} ({low}{to}{high})"

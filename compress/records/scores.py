@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -14,14 +15,6 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "correlation": (-1 - ROUNDING, 1 + ROUNDING),
     "per token": (1e-300, math.inf),
 }
-
-
-def _itself(value: float) -> float:
-    return value
-
-
-def _negative(value: float) -> float:
-    return -value
 
 
 def _log_likelihood(perplexity: float) -> float:
@@ -43,7 +36,7 @@ class ScoreKind:
     unit: str
     better: Literal["higher", "lower"]
     meaning: str
-    quality: Callable[[float], float] = _itself
+    quality: Callable[[float], float] = operator.pos
 
     @property
     def relative(self) -> bool:
@@ -90,7 +83,7 @@ SCORES: Mapping[str, ScoreKind] = {
     ),
     "rmse": ScoreKind(
         "root mean squared error", "as labels", "lower",
-        "root of the mean squared difference of predicted numbers and right ones", _negative,
+        "root of the mean squared difference of predicted numbers and right ones", operator.neg,
     ),
     "f1_micro": ScoreKind(
         "micro F1", "fraction", "higher", "F1 over all labels of all rows at once"
@@ -105,7 +98,7 @@ SCORES: Mapping[str, ScoreKind] = {
     ),
     "hamming_loss": ScoreKind(
         "Hamming loss", "fraction", "lower",
-        "share of all answers, one for each row and label, that are wrong", _negative,
+        "share of all answers, one for each row and label, that are wrong", operator.neg,
     ),
     "exact_match": ScoreKind(
         "exact match", "fraction", "higher", "share of rows of which every label is right"
@@ -117,7 +110,7 @@ SCORES: Mapping[str, ScoreKind] = {
     ),
     "bits_per_byte": ScoreKind(
         "bits per byte", "bits", "lower",
-        "negative log-likelihood of the text over its UTF-8 bytes; of any tokenizer", _negative,
+        "negative log-likelihood of the text over its UTF-8 bytes; of any tokenizer", operator.neg,
     ),
     "token_accuracy": ScoreKind(
         "token accuracy", "fraction", "higher", "share of the tokens that the model likes best"

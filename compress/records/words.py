@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from compress.records.schema import (
-    Comparison,
-    FinishedRun,
-    Latency,
-    Speedup,
-)
+from compress.records.schema import Comparison, FinishedRun, Latency, Speedup
 from compress.records.score_words import difference_words, kind_of, value_words
 
 SIGNIFICANT = 0.05
@@ -23,21 +18,12 @@ SAME_BYTES = 0.01  # config and names of modules differ by less
 
 
 def plain_words(record: FinishedRun) -> list[str]:
-    """Sentences on what a run's compression does not buy on its runtime; mostly none.
-
-    Args:
-        record: of a run with figures.
-    """
+    """Sentences on what a run's compression does not buy on its runtime; mostly none."""
     return [words for words in (_on_zeros(record), _on_format(record)) if words]
 
 
 def speedup_words(speed: Speedup, to: str = " to ") -> str:
-    """Such as "2.80 (2.70 to 2.90)", or "no measurable difference (interval 0.95 to 6.64)".
-
-    Args:
-        speed: at one shape.
-        to: what stands between the ends of the interval.
-    """
+    """Such as "2.80 (2.70 to 2.90)", or "no measurable difference (interval 0.95 to 6.64)"."""
     ends = f"{speed.low:.2f}{to}{speed.high:.2f}"
     return f"{speed.ratio:.2f} ({ends})" if speed.counts else f"{NO_DIFFERENCE} (interval {ends})"
 
@@ -52,14 +38,7 @@ def fast_words(speed: Speedup) -> str:
 
 
 def median_words(speed: Speedup, ours: Latency, theirs: Latency, digits: int) -> str:
-    """The model's median in ms, marked where it tells of a difference that the interval denies.
-
-    Args:
-        speed: at the shape that both were timed at.
-        ours: the model's times.
-        theirs: the baseline's, which are shown beside them.
-        digits: behind the point.
-    """
+    """The model's median in ms, marked where it tells of a difference that the interval denies."""
     contrary = (theirs.median_ms - ours.median_ms) * (speed.ratio - 1) < 0
     mark = UNCERTAIN if contrary or not speed.counts else ""
     return f"{mark}{ours.median_ms:.{digits}f}"

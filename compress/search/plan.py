@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from compress.analysis.goals import Goals, parse_goals
 from compress.config.compose import dotted, without_targets
+from compress.config.construct import build
 from compress.config.errors import ConfigError
 from compress.config.explain import shown
 from compress.config.fields import OneOf, Positive, PositiveInt
@@ -94,14 +95,16 @@ def read_settings(config: DictConfig) -> SearchSettings:
     sampler = search["sampler"]
     if not isinstance(sampler, dict) or set(sampler) != {"name", "seed", "options"}:
         raise ConfigError(f"search.sampler must have name, seed and options, got {sampler}")
-    sampler = SamplerSettings(**{**sampler, "options": sampler["options"] or {}})
+    sampler = build(
+        "search.sampler", SamplerSettings, {**sampler, "options": sampler["options"] or {}}
+    )
     look = search["early_stopping"]
     if look is not None:
         if not isinstance(look, dict) or set(look) != {"after", "margin"}:
             raise ConfigError(f"search.early_stopping must have after and margin, got {look}")
-        look = EarlyStopping(**look)
+        look = build("search.early_stopping", EarlyStopping, look)
     kept = {key: value for key, value in search.items() if key in names}
-    return SearchSettings(**{**kept, "sampler": sampler, "early_stopping": look})
+    return build("search", SearchSettings, {**kept, "sampler": sampler, "early_stopping": look})
 
 
 def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> Plan:

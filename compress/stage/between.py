@@ -30,16 +30,7 @@ def measure_between(
     baseline: LoadedModel,
     kept: Path,
 ) -> Iterator[StageMetrics]:
-    """Measures every intermediate model between the teacher and the final one.
-
-    Args:
-        run: what was done.
-        ctx: what the stages used.
-        data: the rows to score on.
-        store: where the stages are kept.
-        baseline: the teacher.
-        kept: the folder of the sweep, for what is measured once per sweep.
-    """
+    """Measures every intermediate model between the teacher and the final one."""
     for stage, model in _between(run, ctx, store):
         with temporary_folder(kept / "stages") as temporary:
             folder = temporary / "model"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Iterator
+from types import ModuleType
 from typing import TypeVar
 
 import compress.quantizer
@@ -37,22 +37,18 @@ def check_pair(runtime: type[Runtime], quantizer: type[Quantizer]) -> None:
 
 def every_quantizer() -> Iterator[tuple[str, type[Quantizer]]]:
     """Every quantizer by its name on the command line."""
-    package = compress.quantizer
-    yield from _choices(package.__name__, package.__path__, Quantizer)
+    return _choices(compress.quantizer, Quantizer)
 
 
 def every_runtime() -> Iterator[tuple[str, type[Runtime]]]:
     """Every runtime by its file name."""
-    package = compress.runtime
-    yield from _choices(package.__name__, package.__path__, Runtime)  # type: ignore[type-abstract]
+    return _choices(compress.runtime, Runtime)  # type: ignore[type-abstract]
 
 
-def _choices(
-    package: str, path: list[str], kind: type[Choice]
-) -> Iterator[tuple[str, type[Choice]]]:
+def _choices(package: ModuleType, kind: type[Choice]) -> Iterator[tuple[str, type[Choice]]]:
     """The concrete subclasses of a base class, by the name of the defining file."""
-    for info in pkgutil.iter_modules(path):
-        module = importlib.import_module(f"{package}.{info.name}")
+    for info in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{info.name}")
         for found in vars(module).values():
             if (
                 isinstance(found, type)

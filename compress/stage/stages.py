@@ -84,7 +84,7 @@ def write(
     """Writes the artifact to a new folder.
 
     Raises:
-        UserError: a weight is not finite, so that no format can stand for it.
+        UserError: a weight is not finite.
     """
     check_finite(model)
     ctx.monitor.stage("export")
@@ -118,11 +118,6 @@ def read_back(
 
 def load_measured(folder: Path, device: Device, digest: str = "") -> LoadedModel:
     """Loads a model folder for measurement.
-
-    Args:
-        folder: a compress model folder.
-        device: what it will run on.
-        digest: see `LoadedModel`.
 
     Raises:
         UserError: a file is missing or damaged, or its runtime is not installed.

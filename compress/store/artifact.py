@@ -9,7 +9,6 @@ instead of silently initializing missing weights at random.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,6 @@ import transformers
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
-from torch import nn
 
 from compress.config.errors import UserError, first_line
 from compress.interfaces import CompressedModel, InferenceModel, Runtime
@@ -62,7 +60,7 @@ class RunSpec:
     """How to run a model folder: the content of `runtime.json`.
 
     Attributes:
-        runtime: kind of the runtime.
+        runtime: its kind.
         architecture: transformers class of the model.
         modules: the modules that replace plain ones, by name.
         options: the runtime's own settings.
@@ -79,19 +77,17 @@ class RunSpec:
 def write_model(
     model: CompressedModel, folder: Path, runtime: str, options: dict[str, Any] | None = None
 ) -> None:
-    """Writes a model folder with torch modules.
-
-    Args:
-        model: the model to write, of plain modules and `StoredModule`s.
-        folder: an empty or absent folder.
-        runtime: the kind of runtime that will run it.
-        options: the runtime's own settings.
+    """Writes a model of plain modules and `StoredModule`s to an empty or absent folder.
 
     Raises:
-        FileExistsError: the folder is not empty; its files would count as part of the model.
+        FileExistsError: the folder is not empty.
     """
     new_folder(folder)
-    modules = {name: _spec(part) for name, part in _stored_modules(model.module)}
+    modules = {
+        name: StoredModuleSpec(part.kind, part.arguments())
+        for name, part in model.module.named_modules()
+        if isinstance(part, StoredModule)
+    }
     config = plain_config(model.module)
     if config is None:
         model.module.config.save_pretrained(folder)
@@ -144,13 +140,13 @@ def read_model(folder: Path) -> PreTrainedModel:
     Raises:
         UserError: the weights do not match the modules that the folder describes.
     """
-    if (folder / PLAIN_WEIGHTS).is_file():
-        module = _read_plain(folder)
-        one_type_(module)
-        return module.eval()
-    # The constructor draws initial weights that are overwritten next; the caller's random state
-    # must not change.
+    # Constructors draw initial weights that are overwritten next; the caller's random state must
+    # not change.
     with torch.random.fork_rng(devices=[]):
+        if (folder / PLAIN_WEIGHTS).is_file():
+            module = _read_plain(folder)
+            one_type_(module)
+            return module.eval()
         module = _unfilled(folder)
     try:
         load_model(module, str(folder / PACKED_WEIGHTS))
@@ -222,13 +218,6 @@ def _read_plain(folder: Path) -> PreTrainedModel:
     return loaded
 
 
-def _stored_modules(module: nn.Module) -> Iterator[tuple[str, StoredModule]]:
-    """The stored modules inside a transformers model."""
-    for name, part in module.named_modules():
-        if isinstance(part, StoredModule):
-            yield name, part
-
-
 def _architecture(folder: Path) -> Any:
     """The transformers model class that a folder names."""
     name = read_spec(folder).architecture
@@ -248,7 +237,8 @@ def _unfilled(folder: Path) -> PreTrainedModel:
     module = _plain(folder)
     # Plain checkpoints have the shapes of their config.
     if not (folder / PLAIN_WEIGHTS).is_file():
-        parts = {name: _build(part) for name, part in read_spec(folder).modules.items()}
+        modules = read_spec(folder).modules
+        parts = {name: module_class(m.kind)(**m.arguments) for name, m in modules.items()}
         with safe_open(folder / PACKED_WEIGHTS, framework="pt") as file:
             stored = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             shapes = {name: part.get_shape() for name, part in stored.items()}
@@ -258,12 +248,3 @@ def _unfilled(folder: Path) -> PreTrainedModel:
         for name, parameter in module.named_parameters(remove_duplicate=False):
             parameter.data = parameter.data.to(HALVES.get(types.get(name, ""), parameter.dtype))
     return module
-
-
-def _spec(part: StoredModule) -> StoredModuleSpec:
-    return StoredModuleSpec(part.kind, part.arguments())
-
-
-def _build(spec: StoredModuleSpec) -> StoredModule:
-    made: StoredModule = module_class(spec.kind)(**spec.arguments)
-    return made

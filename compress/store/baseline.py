@@ -22,15 +22,7 @@ DIGEST_LETTERS = 8
 
 
 def keep_baseline(model: CompressedModel, shared: Path) -> Path:
-    """The baseline's folder in a sweep's folder, created if it does not exist.
-
-    Args:
-        model: a stored model.
-        shared: folder of the sweep.
-
-    Returns:
-        `<shared>/baseline-<first letters of the digest>`.
-    """
+    """The stored baseline's `<shared>/baseline-<digest>`, created if it does not exist."""
     assert model.folder is not None, "every stage's model is stored"
     kept = shared / f"baseline-{model.digest[:DIGEST_LETTERS]}"
     files = sorted(model.folder.iterdir())

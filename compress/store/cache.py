@@ -16,9 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
 import transformers
 from filelock import FileLock
 from pydantic.dataclasses import dataclass
@@ -27,8 +26,8 @@ from torch import Tensor
 
 from compress.config.errors import UserError
 from compress.config.settings import Settings
+from compress.core.model import Later
 from compress.core.monitor import UNWATCHED, Monitor
-from compress.core.on_demand import Later
 from compress.interfaces import CompressedModel, Device
 from compress.records.schema import Outcome, StageRecord
 from compress.store.artifact import read_model, write_model
@@ -38,9 +37,6 @@ from compress.store.manifest import read_manifest
 from compress.system.files import whole_folder
 from compress.system.sources import file_digest
 from compress.transformer.processors import read_written_processor
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -210,17 +206,9 @@ def _read(folder: Path, key: str) -> CompressedModel | None:
         delete_entry(folder)
         return None
     os.utime(folder)  # the age of an entry is counted from its last use
-    module, tokenizer = (
-        Later(lambda: _read_module(folder)),
-        Later(lambda: read_written_processor(folder)),
-    )
+    module = Later(lambda: read_model(folder))
+    tokenizer = Later(lambda: read_written_processor(folder))
     return CompressedModel(module, tokenizer, manifest.history, digest=key, folder=folder)
-
-
-def _read_module(folder: Path) -> PreTrainedModel:
-    """Modules of a stored model, read without changing the random state."""
-    with torch.random.fork_rng(devices=[]):
-        return read_model(folder)
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor] | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from compress.config.errors import UserError
-from compress.store.cache import entry_damage, lock_of
+from compress.store.cache import lock_of
 from compress.store.cache_root import TAG, delete_entry, is_entry, is_root
 
 SECONDS_A_DAY = 86_400
@@ -21,11 +21,7 @@ SECONDS_A_DAY = 86_400
 
 @dataclass(frozen=True)
 class Entry:
-    """A cache entry: the result of a stage.
-
-    Attributes:
-        used: time of its last use.
-    """
+    """A cache entry: the result of a stage, and when it was last used."""
 
     folder: Path
     stage: str
@@ -43,13 +39,7 @@ def find_entries(cache: Path) -> list[Entry]:
         raise UserError(f"{cache} is not a directory")
     if not is_root(cache):
         raise UserError(f"{cache} is not a stage cache: it has no {TAG} written by compress")
-    folders = (folder for stage in sorted(cache.iterdir()) for folder in _folders(stage))
-    return [_entry(folder) for folder in folders]
-
-
-def damage(entry: Entry) -> str | None:
-    """Why an entry cannot be used; None if it is intact."""
-    return entry_damage(entry.folder)
+    return [_entry(folder) for folder in sorted(cache.glob("*/*")) if is_entry(folder)]
 
 
 def excess(
@@ -57,10 +47,7 @@ def excess(
 ) -> list[Entry]:
     """The entries unused for too long, and the least recently used ones above a total size.
 
-    Args:
-        entries: entries of one cache.
-        days: maximum time since the last use; None for no limit.
-        gigabytes: maximum total size; None for no limit.
+    None stands for no limit.
     """
     now = datetime.datetime.now(datetime.UTC)
     chosen, left = [], gigabytes
@@ -83,12 +70,6 @@ def delete(entry: Entry) -> bool:
         return False
     lock.unlink(missing_ok=True)
     return True
-
-
-def _folders(stage: Path) -> list[Path]:
-    if not stage.is_dir():
-        return []
-    return [each for each in sorted(stage.iterdir()) if is_entry(each)]
 
 
 def _entry(folder: Path) -> Entry:

@@ -29,10 +29,7 @@ from compress.records.words import (
     target_sparsity,
 )
 from compress.store.artifact import read_spec
-from compress.store.manifest import (
-    CARD,
-    PLAIN_WEIGHTS,
-)
+from compress.store.manifest import CARD, PLAIN_WEIGHTS
 from compress.system.files import write_atomically
 
 DIGITS = 4  # of scores
@@ -57,7 +54,7 @@ def model_card(record: FinishedRun, architecture: str, *, plain: bool) -> str:
     """The card of a measured model, as Markdown.
 
     Args:
-        record: of the run that made it; its status is ok.
+        record: of the run that made it.
         architecture: transformers class of the model.
         plain: whether transformers' own `from_pretrained` reads the folder.
     """
@@ -88,10 +85,9 @@ def write_card(record: FinishedRun, folder: Path) -> None:
 
 def _front_matter(record: FinishedRun) -> str:
     """The front matter that the hub reads. JSON strings are valid YAML strings."""
-    fields: dict[str, Any] = {
-        "library_name": "transformers",
-        "tags": ["compress", *(f"{k}:{record.choices[k]}" for k in _made_by(record))],
-    }
+    chosen = {group: record.choices.get(group, "none") for group in ("task", "teacher", *STAGES)}
+    tags = [f"{group}:{choice}" for group, choice in chosen.items() if choice != "none"]
+    fields: dict[str, Any] = {"library_name": "transformers", "tags": ["compress", *tags]}
     path = record.settings("teacher").get("path")
     if isinstance(path, str) and path and not path.startswith((".", "/", "~")):
         fields["base_model"] = path
@@ -104,12 +100,6 @@ def _reader(architecture: str) -> dict[str, str]:
     if architecture.endswith("ForImageClassification"):
         return {"processor": "AutoImageProcessor", "name": "processor", "row": "image"}
     return {"processor": "AutoTokenizer", "name": "tokenizer", "row": '"a text"'}
-
-
-def _made_by(record: FinishedRun) -> list[str]:
-    """Groups with a choice other than none."""
-    groups = ("task", "teacher", *STAGES)
-    return [group for group in groups if record.choices.get(group, "none") != "none"]
 
 
 def _figures(record: FinishedRun) -> str:

@@ -7,7 +7,7 @@ not be touched has to be refused earlier: in a callback.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from compress.config.compose import literal
+from compress.config.compose import literal, texts_in
 from compress.config.errors import UserError
 from compress.store.run_folder import (
     RUN,
@@ -91,7 +91,11 @@ class LockFolders(Callback):
                 write_mark(self._sweep(config, folder, new), SEARCH)
                 return
             if not new:
-                _check_sweep(folder)
+                check_usable(folder, SWEEP)
+                if any(folder.rglob(RUN)):
+                    raise UserError(
+                        f"{folder} holds the runs of another sweep; choose a new or an empty folder"
+                    )
             folder = self._sweep(config, folder, new)
             self._locks.enter_context(locked_folder(folder, SWEEP))
 
@@ -139,7 +143,9 @@ def _check_job(folder: Path) -> None:
                 f"{folder} holds another run of this sweep; hydra.sweep.subdir must differ "
                 "between runs"
             )
-    check_usable(folder, RUN, written=_of_hydra(folder))
+    # Hydra and the worker have written these already.
+    written = {*(path.name for path in folder.glob("*.log")), str(hydra.output_subdir)}
+    check_usable(folder, RUN, written)
     check_clearable(folder)
 
 
@@ -196,34 +202,12 @@ def _texts(config: DictConfig) -> Iterator[tuple[str, str]]:
             plain = OmegaConf.to_container(part, resolve=True)
         except OmegaConfBaseException:
             continue  # reported when the run is built
-        yield from _texts_in(plain, "")
-
-
-def _texts_in(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _texts_in(item, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, Sequence):
-        for number, item in enumerate(value):
-            yield from _texts_in(item, f"{key}[{number}]")
-
-
-def _check_sweep(folder: Path) -> None:
-    """Checks that the folder of a sweep can be used, and holds no runs yet."""
-    check_usable(folder, SWEEP)
-    if any(folder.rglob(RUN)):
-        raise UserError(
-            f"{folder} holds the runs of another sweep; choose a new or an empty folder"
-        )
+        yield from texts_in(plain)
 
 
 def _check_subdir(config: DictConfig) -> None:
     """Refuses a sweep whose jobs would write outside its folder."""
-    raw = OmegaConf.to_container(config.hydra.sweep, resolve=False)
-    assert isinstance(raw, Mapping)
-    subdir = Path(str(raw["subdir"]))
+    subdir = Path(_unresolved(config.hydra.sweep, "subdir"))
     if subdir.is_absolute() or ".." in subdir.parts or not subdir.parts:
         raise UserError(f"hydra.sweep.subdir must lie in the sweep's folder, got {subdir}")
 
@@ -239,10 +223,13 @@ def _check_output_subdir(config: DictConfig) -> None:
 
 def _folder(config: DictConfig, kind: str) -> tuple[Path, bool]:
     """The folder that the config names, and whether its name depends on the time."""
-    named = config.hydra[kind].dir
-    raw = OmegaConf.to_container(config.hydra[kind], resolve=False)
-    assert isinstance(raw, Mapping)
-    return Path(str(named)), NOW in str(raw["dir"])
+    part = config.hydra[kind]
+    return Path(str(part.dir)), NOW in _unresolved(part, "dir")
+
+
+def _unresolved(part: DictConfig, key: str) -> str:
+    """The text of a setting as it is written, with its interpolations."""
+    return str(OmegaConf.to_container(part, resolve=False)[key])  # type: ignore[index,call-overload]
 
 
 def _create(config: DictConfig, kind: str, folder: Path, new: bool) -> Path:
@@ -257,12 +244,6 @@ def _create(config: DictConfig, kind: str, folder: Path, new: bool) -> Path:
         # folder name that uses them, such as search.name, would change.
         config.hydra.overrides.hydra.append(f"hydra.{kind}.dir={literal(str(folder))}")
     return folder
-
-
-def _of_hydra(folder: Path) -> set[str]:
-    """Names of the files that Hydra and the worker have already written into a job's folder."""
-    logs = {path.name for path in folder.glob("*.log")}
-    return {*logs, str(HydraConfig.get().output_subdir)}
 
 
 @contextmanager

@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from compress.store.cache import LOCK, OWN_FOLDER
 from compress.store.cache_root import KEY, delete_root, is_root
 from compress.store.run_folder import FOLD, MODEL_FOLDER, RUN, SEARCH, SWEEP, delete_tree, is_marked
@@ -27,11 +25,7 @@ GRACE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file or folder that no process will use again.
-
-    Attributes:
-        kind: description for the user.
-    """
+    """A file or folder that no process will use again; `kind` is in words."""
 
     path: Path
     kind: str
@@ -39,11 +33,9 @@ class Leftover:
 
 
 def find_leftovers(cache: Path, runs: Path | None) -> list[Leftover]:
-    """Leftovers in a cache, below a folder of runs, and in the system's temporary folder.
+    """Leftovers in a cache, in the system's temporary folder, and below a folder of runs.
 
-    Args:
-        cache: folder of a cache.
-        runs: searched for marked folders at any depth; None to skip.
+    Marked folders of runs are found at any depth.
     """
     found = {each.path: each for each in _in_cache(cache)}
     for mark in sorted(runs.rglob(".compress-*")) if runs is not None else ():
@@ -69,7 +61,7 @@ def _in_cache(cache: Path) -> Iterator[Leftover]:
         yield from _temporaries(stage)
         for lock in sorted(stage.glob(LOCK.format("*"))):
             key = lock.name.removeprefix(LOCK.format(""))
-            if KEY.fullmatch(key) and not (stage / key).exists() and _is_free(lock):
+            if KEY.fullmatch(key) and not (stage / key).exists() and not is_locked(lock):
                 yield Leftover(lock, LOCK_FILE, 0)
 
 
@@ -86,7 +78,9 @@ def _in_run(folder: Path) -> Iterator[Leftover]:
 
 def _temporaries(folder: Path) -> Iterator[Leftover]:
     for path in sorted(folder.iterdir()):
-        if TEMPORARY.fullmatch(path.name) and _is_old(path) and not is_locked(path):
+        if not TEMPORARY.fullmatch(path.name):
+            continue
+        if time.time() - path.lstat().st_ctime > GRACE_SECONDS and not is_locked(path):
             yield _leftover(path, "unfinished")
 
 
@@ -101,15 +95,3 @@ def _scratch(folder: Path) -> Iterator[Leftover]:
 def _leftover(path: Path, kind: str) -> Leftover:
     inside = (each.lstat().st_size for each in path.rglob("*"))
     return Leftover(path, kind, path.lstat().st_size + sum(inside))
-
-
-def _is_old(path: Path) -> bool:
-    return time.time() - path.lstat().st_ctime > GRACE_SECONDS
-
-
-def _is_free(lock: Path) -> bool:
-    try:
-        with FileLock(lock, timeout=0):
-            return True
-    except Timeout:
-        return False

@@ -45,9 +45,7 @@ def new_folder(folder: Path) -> Path:
 def empty_folder(folder: Path | None, parent: Path) -> Path:
     """Creates the output folder of a script, or accepts an empty one.
 
-    Args:
-        folder: chosen by the user; None for a new one named by the time.
-        parent: parent of new folders.
+    Without `folder`, a new one is named by the time in `parent`.
 
     Raises:
         UserError: it is not empty.
@@ -63,12 +61,7 @@ def empty_folder(folder: Path | None, parent: Path) -> Path:
 
 
 def check_usable(folder: Path, mark: str, written: Collection[str] = ()) -> None:
-    """Checks that a folder is absent, empty, or marked.
-
-    Args:
-        folder: the output folder.
-        mark: mark of the kind of folder.
-        written: names in it that are ignored.
+    """Checks that a folder is absent, has the mark, or is empty but for the names in `written`.
 
     Raises:
         UserError: it is something else.

@@ -23,28 +23,20 @@ SCRATCH, SCRATCH_MARK = "compress-scratch-", ".compress-scratch"
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file atomically: a reader sees the old or the new content.
-
-    Args:
-        path: path of the file.
-        content: bytes, or text that is written as UTF-8.
-    """
+    """Writes bytes or UTF-8 text: a reader sees the old or the new content."""
+    # Lone surrogates, as in odd file names, are escaped.
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     temporary = temporary_name(path)
     try:
         with temporary.open("xb") as file:
             _mark_in_use(file.fileno())
-            file.write(_encoded(content))
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
             temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _encoded(content: str | bytes) -> bytes:
-    """Encodes text as UTF-8; lone surrogates, as in odd file names, are escaped."""
-    return content.encode(errors="backslashreplace") if isinstance(content, str) else content
 
 
 def temporary_name(path: Path) -> Path:
@@ -77,10 +69,8 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 def whole_folder(folder: Path, *, equal: bool = False) -> Iterator[Path]:
     """A temporary folder that is renamed to `folder` at the end of the block.
 
-    Args:
-        folder: an absent or empty folder.
-        equal: whether an existing folder of that name has the same content, so that losing a race
-            against another process is not an error.
+    With `equal`, an existing folder has the same content: losing a race against another process is
+    no error.
 
     Raises:
         OSError: `folder` is not empty.

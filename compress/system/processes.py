@@ -15,9 +15,8 @@ LOKY = "joblib.externals.loky.backend.context"
 def process_context(preloaded: Sequence[str]) -> BaseContext:
     """Multiprocessing context: forkserver where available, else spawn.
 
-    Args:
-        preloaded: modules that the server imports once, so that processes start in a fraction of a
-            second. Those of the first caller apply to the whole program.
+    The server imports the preloaded modules once, so that processes start in a fraction of a
+    second. Those of the first caller apply to the whole program.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")

@@ -11,6 +11,7 @@ import compress.pruner
 from compress.config.construct import construct
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import Pruner
+from compress.search.plan import read_settings
 from tests.configs import compose_config
 
 Write = Callable[[str], None]
@@ -112,6 +113,42 @@ def test_names_of_settings_are_text() -> None:
     cfg = OmegaConf.create({"pruner": {"_target_": "compress.pruner.none.NoPruner", 3: 4}})
     with pytest.raises(ConfigError, match="the names in pruner must be text, got 3"):
         construct(cfg, "pruner", Pruner)
+
+
+def test_only_the_beginning_of_a_message_is_reworded(mine: Write) -> None:
+    """A value that is quoted may look like the name of the class, or like its setting."""
+    mine(
+        "from pydantic.dataclasses import dataclass\n"
+        "from compress.config.errors import ConfigError\n"
+        "from compress.pruner.none import NoPruner\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Mine(NoPruner):\n"
+        "    path: str = ''\n"
+        "    def __post_init__(self):\n"
+        "        raise ConfigError(f'Mine.path must be absent, got {self.path}')\n"
+    )
+    got = "pruner.path must be absent, got "
+    assert refused(path="not Mine.path") == f"{got}not Mine.path"
+    assert refused(paht="Mine.x").startswith("pruner (Mine) has no setting paht; its settings: ")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("search.workers=0", "search.workers must be > 0, got 0"),
+        ("search.workers=two", "search.workers must be an integer, got 'two'"),
+        ("search.sampler.seed=x", "search.sampler.seed must be an integer, got 'x'"),
+        (
+            "search.early_stopping={after: 2, margin: 0}",
+            "search.early_stopping.after must be in [0, 1), got 2",
+        ),
+        ("search.storage=[SearchSettings.x]", "search.storage must be text, got ['SearchSett"),
+    ],
+)
+def test_errors_of_a_search_name_the_key(override: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_settings(compose_config("+search=pareto", override))
+    assert str(caught.value).startswith(said)
 
 
 def test_the_key_of_a_nested_choice_is_named() -> None:

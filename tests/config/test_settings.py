@@ -23,12 +23,7 @@ from compress.config.fields import (
     PositiveInt,
     UnitInterval,
 )
-from compress.config.settings import (
-    Settings,
-    check_seed,
-    parse_pattern,
-    within,
-)
+from compress.config.settings import Settings, check_seed, parse_pattern, within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,30 +111,6 @@ def test_wrong_types_are_refused(field: str, value: object, reason: str) -> None
     assert reason in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "reason"),
-    [
-        ("count", 2**63, "Outer.count must be an integer of 64 bits, got 9223372036854775808"),
-        ("maybe", -(2**63), "Outer.maybe must be an integer of 64 bits, got -922337203685477580"),
-        ("shapes", [[1, 10**30]], "Outer.shapes[0][1] must be an integer of 64 bits"),
-        ("share", 10**400, f"Outer.share must be finite, got 1{'0' * 79}…"),
-        ("share", math.nan, "Outer.share must be finite, got nan"),
-        ("share", -math.inf, "Outer.share must be finite, got -inf"),
-        ("grid", [[0.5], [math.inf]], "Outer.grid[1][0] must be finite, got inf"),
-        ("weights", {"a": 1.0, "b": math.nan}, "Outer.weights.b must be finite, got nan"),
-    ],
-)
-def test_numbers_beyond_all_use_are_refused(field: str, value: object, reason: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        Outer(**{field: value})  # type: ignore[arg-type]
-    assert reason in str(caught.value)
-
-
-def test_the_range_of_a_field_has_the_first_word() -> None:
-    with pytest.raises(ConfigError, match=r"^Share\.share must be in \[0, 1\), got nan$"):
-        Share(share=math.nan)
-
-
 @pytest.mark.parametrize("value", [0, 1, 2**32 - 1])
 def test_seeds(value: int) -> None:
     check_seed("seed", value)
@@ -222,37 +193,46 @@ def test_a_mapping_is_a_copy() -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 1.5, float("nan"), float("inf")])
 def test_fractions(share: float) -> None:
-    with pytest.raises(ConfigError, match=r"Share\.share must be in \[0, 1\), got"):
+    with pytest.raises(ConfigError, match=r"^Share\.share must be in \[0, 1\), got"):
         Share(share=share)
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "reason"),
+    ("cls", "field", "value", "reason"),
     [
-        ("share", 1.01, "Ranges.share must be in [0, 1], got 1.01"),
-        ("rate", 0, "Ranges.rate must be > 0, got 0"),
-        ("rate", math.inf, "Ranges.rate must be > 0, got inf"),
-        ("least", -1.0, "Ranges.least must be >= 0, got -1.0"),
-        ("count", 0, "Ranges.count must be > 0 or null, got 0"),
-        ("count", 10**30, "Ranges.count must be an integer of 64 bits, got 1000"),
-        ("limit", 4, "Ranges.limit must be <= 3, got 4"),
-        ("name", "a", "Ranges.name must be one of b, c; got a"),
-        ("name", 3, "Ranges.name must be one of b, c; got 3"),
-        ("smooth", "none", "Ranges.smooth must be auto or a number in (0, 1); got none"),
-        ("smooth", 1.0, "Ranges.smooth must be in (0, 1), got 1.0"),
-        ("sizes", [], "Ranges.sizes must be a list of one or more, got []"),
-        ("sizes", [1, 0], "Ranges.sizes[1] must be > 0, got 0"),
-        ("pick", 0, "Ranges.pick must be > 0 or null, got 0"),
+        (Outer, "count", 2**63, "Outer.count must be an integer of 64 bits, got 92233"),
+        (Outer, "maybe", -(2**63), "Outer.maybe must be an integer of 64 bits, got -9223"),
+        (Outer, "shapes", [[1, 10**30]], "Outer.shapes[0][1] must be an integer of 64 bits"),
+        (Outer, "share", 10**400, f"Outer.share must be finite, got 1{'0' * 79}…"),
+        (Outer, "share", math.nan, "Outer.share must be finite, got nan"),
+        (Outer, "share", -math.inf, "Outer.share must be finite, got -inf"),
+        (Outer, "grid", [[0.5], [math.inf]], "Outer.grid[1][0] must be finite, got inf"),
+        (Outer, "weights", {"a": 1.0, "b": math.nan}, "Outer.weights.b must be finite, got nan"),
+        (Ranges, "share", 1.01, "Ranges.share must be in [0, 1], got 1.01"),
+        (Ranges, "rate", 0, "Ranges.rate must be > 0, got 0"),
+        (Ranges, "rate", math.inf, "Ranges.rate must be > 0, got inf"),
+        (Ranges, "least", -1.0, "Ranges.least must be >= 0, got -1.0"),
+        (Ranges, "count", 0, "Ranges.count must be > 0 or null, got 0"),
+        (Ranges, "count", 10**30, "Ranges.count must be an integer of 64 bits, got 1000"),
+        (Ranges, "limit", 4, "Ranges.limit must be <= 3, got 4"),
+        (Ranges, "name", "a", "Ranges.name must be one of b, c; got a"),
+        (Ranges, "name", 3, "Ranges.name must be one of b, c; got 3"),
+        (Ranges, "smooth", "none", "Ranges.smooth must be auto or a number in (0, 1); got none"),
+        (Ranges, "smooth", 1.0, "Ranges.smooth must be in (0, 1), got 1.0"),
+        (Ranges, "sizes", [], "Ranges.sizes must be a list of one or more, got []"),
+        (Ranges, "sizes", [1, 0], "Ranges.sizes[1] must be > 0, got 0"),
+        (Ranges, "pick", 0, "Ranges.pick must be > 0 or null, got 0"),
         (
+            Ranges,
             "pick",
             [1, -1],
             "Ranges.pick must be an integer > 0 or a list (an integer >= 0 each) or null, got",
         ),
     ],
 )
-def test_ranges_and_choices(field: str, value: object, reason: str) -> None:
+def test_ranges_and_choices(cls: type, field: str, value: object, reason: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Ranges(**{field: value})  # type: ignore[arg-type]
+        cls(**{field: value})
     assert reason in str(caught.value)
 
 

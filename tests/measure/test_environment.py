@@ -58,10 +58,7 @@ def test_busy_is_what_others_take(
 
 @pytest.mark.parametrize("others", [0.0, 2.0])
 def test_a_busy_machine_is_recorded_and_warned_of_once(
-    others: float,
-    device: Cpu,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    others: float, device: Cpu, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(monkeypatch, Processors(others, 0.0))
     with caplog.at_level(logging.WARNING):
@@ -94,10 +91,7 @@ def test_governor_where_it_can_be_read(
 
 @pytest.mark.parametrize(
     ("logical", "words"),
-    [
-        (2, "Chip, 2 cores, AVX2 VNNI AMX-INT8"),
-        (4, "Chip, 2 cores, 4 threads, AVX2 VNNI AMX-INT8"),
-    ],
+    [(2, "Chip, 2 cores, AVX2 VNNI AMX-INT8"), (4, "Chip, 2 cores, 4 threads, AVX2 VNNI AMX-INT8")],
 )
 def test_the_machine_in_words(logical: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     put(monkeypatch, Processors(0, 0, physical=2, logical=logical))

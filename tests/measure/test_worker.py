@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 from compress.config.errors import UserError
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel
-from compress.measure.worker import WorkerError, open_pair, open_worker
+from compress.measure.worker import Worker, WorkerError, open_pair
 
 INPUTS = {"input_ids": np.ones((2, 8), dtype=np.int64)}
 SLEEPS = psutil.STATUS_STOPPED
@@ -27,7 +27,7 @@ def folder_of(model: CompressedModel) -> Path:
 
 def test_a_worker_loads_times_and_weighs(device: Cpu, teacher: CompressedModel) -> None:
     folder = folder_of(teacher)
-    with open_worker(folder, device) as worker:
+    with closing(Worker(folder, device)) as worker:
         weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
         worker.load()
         pid = worker.pid
@@ -75,7 +75,7 @@ def test_errors_come_back_as_what_they_are(
 ) -> None:
     with (
         pytest.raises(UserError, match=r"is not a compress model folder: it has no manifest\.json"),
-        open_worker(tmp_path, device) as worker,
+        closing(Worker(tmp_path, device)) as worker,
     ):
         worker.load()
     damaged = tmp_path / "damaged"
@@ -83,10 +83,10 @@ def test_errors_come_back_as_what_they_are(
     (damaged / "config.json").write_text("{}")
     with (
         pytest.raises(UserError, match=r"config\.json is damaged: its SHA-256"),
-        open_worker(damaged, device) as worker,
+        closing(Worker(damaged, device)) as worker,
     ):
         worker.load()
-    with open_worker(folder_of(teacher), device) as worker:
+    with closing(Worker(folder_of(teacher), device)) as worker:
         worker.load()
         with pytest.raises(WorkerError, match=r"(?s)exactly one of input_ids.*Traceback"):
             worker.prepare({"words": INPUTS["input_ids"]}, 0.01)

@@ -70,8 +70,7 @@ def test_unknown_objectives_are_refused(names: tuple[str, ...]) -> None:
 def test_a_score_that_the_task_lacks_is_refused() -> None:
     check_objectives(("quality", "accuracy", "f1"), ("accuracy", "f1"))
     with pytest.raises(
-        ConfigError,
-        match="objectives has mcc, but the task's scores are accuracy, f1_macro, f1",
+        ConfigError, match="objectives has mcc, but the task's scores are accuracy, f1_macro, f1"
     ):
         check_objectives(("accuracy", "mcc", "f1"), ("accuracy", "f1_macro", "f1"))
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from compress.config.errors import UserError
 from compress.records.schema import (
     Comparison,
     Data,
@@ -106,31 +105,6 @@ def make_failed(error: str = "no", **changes: object):  # type: ignore[no-untype
 def test_writer_and_reader_agree(tmp_path: Path) -> None:
     for record in (make_record(), make_failed()):
         assert read_record(write_record(record, tmp_path)) == record
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"schema": 7}, "has schema 7, this version reads 5"),
-        ({"status": "fine"}, "at status"),
-        ({"metrics": {"score": 3}}, r"at metrics\.score"),
-        ({"seconds": "long"}, "at seconds"),
-    ],
-)
-def test_records_that_do_not_fit_are_refused(
-    change: dict[str, object], reason: str, tmp_path: Path
-) -> None:
-    path = write_record(make_record(), tmp_path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(UserError, match=reason):
-        read_record(path)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
-def test_no_record_at_all_is_refused(text: str, tmp_path: Path) -> None:
-    (tmp_path / "metrics.json").write_text(text)
-    with pytest.raises(UserError, match=r"is not valid JSON|has schema null"):
-        read_record(tmp_path / "metrics.json")
 
 
 def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path) -> None:

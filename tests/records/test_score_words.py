@@ -88,12 +88,7 @@ def test_budgets_in_words(metric: str, within: str, beyond: str) -> None:
     [
         ("accuracy", "accuracy on rows", "accurate", "most accurate"),
         ("f1_micro", "micro F1 on rows", "high in micro F1", "highest in micro F1"),
-        (
-            "perplexity",
-            "perplexity (lower is better)",
-            "low in perplexity",
-            "lowest in perplexity",
-        ),
+        ("perplexity", "perplexity (lower is better)", "low in perplexity", "lowest in perplexity"),
     ],
 )
 def test_the_better_end_of_a_scale(metric: str, axis: str, wanted: str, most: str) -> None:

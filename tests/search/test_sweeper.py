@@ -109,7 +109,7 @@ def test_a_size_that_cannot_be_met_costs_no_training(
         (("+search.objectives.acc=maximize",), "search.objectives must be among"),
         (("search.constraints.accuracy=much",), "search.constraints.accuracy must be such as"),
         (("search.sampler.name=cma",), "search.sampler.name must be one of"),
-        (("search.workers=0",), "SearchSettings.workers must be > 0"),
+        (("search.workers=0",), "error: search.workers must be > 0, got 0"),
         (("search.keep_artifacts=some",), "keep_artifacts must be one of front, all; got some"),
         (("search.storage=here", "pruner=none,heads"), "search.storage must be sqlite"),
         (("hydra.sweeper.n_trials=0", "pruner=none,heads"), "n_trials must be an integer >= 1"),

@@ -185,10 +185,7 @@ def test_an_artifact_does_not_tell_where_it_was_made(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [
-        ({"schema": 99}, "has schema 99, this version reads 2"),
-        ({"history": 3}, "is damaged"),
-    ],
+    [({"schema": 99}, "has schema 99, this version reads 2"), ({"history": 3}, "is damaged")],
 )
 def test_a_hostile_or_foreign_manifest_is_refused(
     folder: Path, change: dict[str, object], reason: str
@@ -208,9 +205,9 @@ def int8() -> Quantizer:
 def rewrite_spec(folder: Path, raw: dict[str, object]) -> None:
     """As a stranger would who can compute checksums."""
     (folder / "runtime.json").write_text(json.dumps(raw))
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["runtime.json"] = file_digest(folder / "runtime.json")
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    rewrite_manifest(
+        folder, {**read_files(folder), "runtime.json": file_digest(folder / "runtime.json")}
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import torch
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
 from compress.records.schema import RunRecord
-from compress.store.cache import Cache, StageStore
+from compress.store.cache import StageStore
 from compress.teacher.tiny_random import TinyRandomTeacher
 from tests.configs import ROOT, TINY
 from tests.tiny import tiny_teacher
@@ -193,11 +193,6 @@ def test_killed_runs_leave_a_cache_that_works(tmp_path: Path) -> None:
     done = subprocess.run([*command, f"hydra.run.dir={tmp_path / 'done'}"], cwd=ROOT, check=True)
     assert done.returncode == 0
     assert json.loads((tmp_path / "done" / "metrics.json").read_text())["status"] == "ok"
-
-
-def test_settings_of_the_cache_are_typed() -> None:
-    with pytest.raises(TypeError, match=r"Cache\.dir must be text"):
-        Cache(dir=3, reuse=True)  # type: ignore[arg-type]
 
 
 def make(

@@ -12,8 +12,8 @@ from filelock import FileLock
 
 from compress.config.errors import UserError
 from compress.interfaces import Device
-from compress.store.cache import StageStore, lock_of
-from compress.store.cache_entries import Entry, damage, delete, excess, find_entries
+from compress.store.cache import StageStore, entry_damage, lock_of
+from compress.store.cache_entries import Entry, delete, excess, find_entries
 from scripts.cache import main
 
 
@@ -31,7 +31,7 @@ def test_entries_are_found_without_locks_and_halves(cache: Path) -> None:
     found = find_entries(cache)
     assert [entry.stage for entry in found] == ["numbers", "numbers"]
     assert all(entry.size_bytes > 400 for entry in found)
-    assert [damage(entry) for entry in found] == [None, None]
+    assert [entry_damage(entry.folder) for entry in found] == [None, None]
     with pytest.raises(UserError, match="is not a directory"):
         find_entries(cache / "nowhere")
 
@@ -41,7 +41,7 @@ def test_damage_is_found_by_checksum(cache: Path) -> None:
     with (entry.folder / "tensors.safetensors").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"!")
-    assert "checksum" in str(damage(entry))
+    assert "checksum" in str(entry_damage(entry.folder))
 
 
 def test_what_a_run_is_at_is_not_deleted(cache: Path) -> None:
@@ -79,10 +79,7 @@ def test_an_entry_that_is_read_is_young_again(cache: Path, device: Device) -> No
 
 
 def test_the_script_lists_verifies_and_prunes(
-    cache: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def script(*arguments: str) -> tuple[object, str]:
         monkeypatch.setattr("sys.argv", ["cache.py", "--dir", str(cache), *arguments])

@@ -75,9 +75,7 @@ def test_a_packed_folder_is_read_after_its_classes_moved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch_export(
-        teacher,
-        settings_of("quantizer", quantizer, f"quantizer.embeddings={embeddings}"),
-        tmp_path,
+        teacher, settings_of("quantizer", quantizer, f"quantizer.embeddings={embeddings}"), tmp_path
     )
     batch = teacher.tokenizer(["a fine film"], return_tensors="pt")
     expected = load(tmp_path).predict(batch)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.core.monitor import Unwatched
+from compress.core.monitor import Monitor
 from compress.job import UNTRACKED, track, track_sweep
 from compress.records.curve import CurvePoint
 from compress.records.schema import write_record
@@ -20,7 +20,7 @@ from tests.records.test_schema import make_record
 POINT = CurvePoint(1, 1.0, 0.5, None)
 
 
-class Outer(Unwatched):
+class Outer(Monitor):
     """Writes down what it hears."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ def test_a_tracker_that_breaks_ends_no_training(caplog: pytest.LogCaptureFixture
     def full(name: str, point: CurvePoint) -> None:
         raise OSError("no space left on device")
 
-    live = LiveCurves(Unwatched(), full)
+    live = LiveCurves(Monitor(), full)
     tell = live.training()
     tell(POINT)
     tell(POINT)

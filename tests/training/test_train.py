@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from compress.core.monitor import UNWATCHED, Monitor, Unwatched
+from compress.core.monitor import UNWATCHED, Monitor
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
 from compress.measure.score import predict_all
@@ -82,7 +82,7 @@ def test_a_batch_that_does_not_fit_is_learned_in_parts(
     assert batches == [8] * 18 + [4] * 36
 
 
-class Looking(Unwatched):
+class Looking(Monitor):
     """Looks at the accuracy after every step."""
 
     def __init__(self) -> None:

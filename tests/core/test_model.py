@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from compress.core.on_demand import Later, OnDemand
+from compress.core.model import Later, OnDemand
 
 
 @dataclass(frozen=True)
