@@ -62,7 +62,7 @@ class Glue(TextTask):
         if self.path is not None:
             for file in self._files(Path(self.path)):
                 with file.open("rb") as lines:
-                    first = decoded(str(file), lines.readline(), ENCODING).rstrip("\r\n")
+                    first = decoded(file, lines.readline(), ENCODING).rstrip("\r\n")
                 self._check_columns(file, first.split("\t"))
 
     def load(self) -> TaskData:
@@ -93,11 +93,7 @@ class Glue(TextTask):
         return train, dev
 
     def _check_columns(self, file: Path, found: list[str]) -> None:
-        """Rejects a header without the columns, or a file without a header of another width.
-
-        Raises:
-            UserError: that is the case.
-        """
+        """Raises a UserError if a header lacks columns, or a file without one has another width."""
         header = self._corpus.header
         if header and len(found) != len(header):
             raise UserError(
@@ -125,14 +121,14 @@ class Glue(TextTask):
     def _read(self, file: Path) -> tuple[pd.DataFrame, int]:
         """The rows of a file, and how many rows without a sentence were dropped."""
         # Quotes in GLUE's files are just characters.
-        rows = split_fields(str(file), read_text(file, ENCODING), "\t", quoted=False)
+        rows = split_fields(file, read_text(file, ENCODING), "\t", quoted=False)
         header = list(self._corpus.header) or (rows.pop(0) if rows else [])
         self._check_columns(file, header)
         places = [header.index(column) for column in self._corpus.columns]
         numbers = [i for i, row in enumerate(rows) if not self._corpus.gaps or _full(row, places)]
         if not numbers:
             raise UserError(f"{file} has no rows")
-        table = as_table(str(file), header, [rows[number] for number in numbers]).iloc[:, places]
+        table = as_table(file, header, [rows[number] for number in numbers]).iloc[:, places]
         table.columns = pd.Index([*(TEXT, SECOND)[: len(places) - 1], LABEL])
         table.index = pd.Index(numbers)
         check_texts(str(file), table)

@@ -42,11 +42,7 @@ class ImageFolder(FoldedTask, ImageTask):
     evaluation_fraction: OpenFraction
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
+        """Checks the values."""
         super().__post_init__()
         check_held_out(self, "images")
 

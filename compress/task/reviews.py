@@ -21,7 +21,7 @@ from compress.problem.classification import Classification
 from compress.system.sources import MOVIE_REVIEWS
 from compress.task.components.hub import TEXTS, Column, load_hub_dataset
 from compress.task.components.sampling import split_off
-from compress.task.components.text import TextTask, drop_duplicate_texts
+from compress.task.components.text import TEXT, TextTask
 
 HUB_IDS = {
     "rotten_tomatoes": "cornell-movie-review-data/rotten_tomatoes",
@@ -67,7 +67,7 @@ class Reviews(TextTask):
         assert path is not None, "check() has seen the package"
         rows = _published(path, self.corpus)
         whole = len(rows)
-        rows = drop_duplicate_texts(rows)
+        rows = rows.drop_duplicates(TEXT, ignore_index=True)  # no text is in two splits
         train, evaluation = split_off(rows, 2 * HELD_OUT, self.seed)
         validation, evaluation = split_off(evaluation, 0.5, self.seed)
         dropped = f", {whole - len(rows)} duplicate texts dropped" if whole > len(rows) else ""

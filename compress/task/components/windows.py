@@ -36,14 +36,10 @@ BATCH_TOKENS = 2048  # scored at once: with 50,000 tokens to choose from their l
 
 @dataclass(frozen=True)
 class Cutting:
-    """Settings of the windows.
+    """Settings of the windows; see `LanguageTask` for the others.
 
     Attributes:
-        context: tokens of a window; null for as many as the teacher has positions, up to `LONGEST`.
-        stride: tokens between the starts of two windows; null for `context`.
-        limit: the most windows, a seeded sample in the order of the text; null for all.
         draws: instead of all windows, so many that begin at seeded places; null for all.
-        seed: of either.
         least: windows that there must be.
     """
 
@@ -53,14 +49,6 @@ class Cutting:
     draws: int | None
     seed: int
     least: int
-
-    def length(self, positions: int | None) -> int:
-        """Tokens of a window.
-
-        Args:
-            positions: of the teacher; None where it names no limit.
-        """
-        return self.context or min(LONGEST, positions or LONGEST)
 
     def starts(self, tokens: int, context: int) -> Int[np.ndarray, " rows"]:
         """Start offsets of the windows in a text of so many tokens."""
@@ -84,13 +72,7 @@ class TextWindows(Split):
     """
 
     def __init__(self, words: str, text: str, cutting: Cutting) -> None:
-        """Stores the text and the window settings.
-
-        Args:
-            words: which text it is.
-            text: all of it.
-            cutting: how.
-        """
+        """Stores the text, which `words` describe, and the window settings."""
         self.name = words
         self.columns = [[text]]
         self._text, self._cutting = text, cutting
@@ -104,7 +86,8 @@ class TextWindows(Split):
         Raises:
             UserError: the stride is longer than a window.
         """
-        context = self._cutting.length(position_count(model.module))
+        positions = position_count(model.module) or LONGEST  # None: the model has no limit
+        context = self._cutting.context or min(LONGEST, positions)
         stride = self._cutting.stride
         if stride is not None and stride > context:
             raise ConfigError(f"task.stride must be at most the {context} tokens of a window")
