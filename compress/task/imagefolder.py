@@ -64,11 +64,7 @@ class ImageFolder(FoldedTask, ImageTask):
                         raise UserError(f"{file} is not an image; expected {', '.join(SUFFIXES)}")
 
     def class_names(self) -> tuple[str, ...]:
-        """The sorted names of the train class folders.
-
-        Raises:
-            UserError: there are fewer than two, or one is empty.
-        """
+        """The sorted names of the train class folders; a UserError if one is empty or alone."""
         folder = self._folders()["train"]
         names = tuple(_inner(folder))
         if len(names) < 2:
@@ -88,10 +84,7 @@ class ImageFolder(FoldedTask, ImageTask):
         names, folders = self.class_names(), self._folders()
         splits = {role: _rows(folder, names) for role, folder in folders.items()}
         words = {role: folder.name for role, folder in folders.items()}
-        shares = {
-            "evaluation": self.evaluation_fraction,
-            "validation": self.validation_fraction,
-        }
+        shares = {"evaluation": self.evaluation_fraction, "validation": self.validation_fraction}
         missing = {role: share for role, share in shares.items() if role not in folders}
         splits |= self.cut(self.path, splits["train"], missing, names)
         whole = words["train"]
