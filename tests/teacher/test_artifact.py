@@ -9,7 +9,7 @@ import torch
 
 from compress.config.errors import ConfigError, UserError
 from compress.device.cpu import Cpu
-from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, TrainingData
+from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history, live_shapes, live_zeros
 from compress.problem.classification import Classification
@@ -33,14 +33,12 @@ QUANTIZED = [
 
 def write(model: CompressedModel, folder: Path, quantizer: str, *overrides: str) -> Path:
     settings = settings_of("quantizer", quantizer, *overrides)
-    assert isinstance(settings, Quantizer)
     torch_export(model, settings, folder)
     return folder
 
 
 def pruned(name: str, teacher: CompressedModel, context: Contexts) -> CompressedModel:
     pruner = settings_of("pruner", name)
-    assert isinstance(pruner, Pruner)
     return pruner.prune(teacher, context(teacher))
 
 
