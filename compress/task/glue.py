@@ -12,7 +12,6 @@ rows of dev.tsv too, which are taken out of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -82,7 +81,6 @@ class Glue(TextTask):
         )
 
     def _files(self, folder: Path) -> tuple[Path, Path]:
-        """The train file and the dev file."""
         names = self._corpus.train
         train = next((folder / n for n in names if (folder / n).is_file()), folder / names[0])
         dev = folder / self._corpus.dev
@@ -125,7 +123,11 @@ class Glue(TextTask):
         header = list(self._corpus.header) or (rows.pop(0) if rows else [])
         self._check_columns(file, header)
         places = [header.index(column) for column in self._corpus.columns]
-        numbers = [i for i, row in enumerate(rows) if not self._corpus.gaps or _full(row, places)]
+
+        def full(row: list[str]) -> bool:
+            return len(row) > max(places) and all(row[place].strip() for place in places[:-1])
+
+        numbers = [i for i, row in enumerate(rows) if not self._corpus.gaps or full(row)]
         if not numbers:
             raise UserError(f"{file} has no rows")
         table = as_table(file, header, [rows[number] for number in numbers]).iloc[:, places]
@@ -138,17 +140,8 @@ class Glue(TextTask):
     def _hub(self) -> tuple[pd.DataFrame, pd.DataFrame, str]:
         splits = ("train", self._corpus.hub_dev)
         columns = {**dict.fromkeys(self._corpus.texts, TEXTS), LABEL: self._corpus.labels.column()}
-        published = load_hub_dataset(
-            HUB_ID,
-            self.corpus,
-            "take task.path=<folder in the GLUE layout>",
-            dict.fromkeys(splits, columns),
-        )
+        advice = "take task.path=<folder in the GLUE layout>"
+        published = load_hub_dataset(HUB_ID, self.corpus, advice, dict.fromkeys(splits, columns))
         names = dict(zip(self._corpus.texts, (TEXT, SECOND), strict=False))
         train, dev = (published[split].to_pandas().rename(columns=names) for split in splits)
         return train, dev, HUB_ID
-
-
-def _full(row: Sequence[str], places: Sequence[int]) -> bool:
-    """Whether a row has all sentences and a label, which is at the last of these indices."""
-    return len(row) > max(places) and all(row[place].strip() for place in places[:-1])

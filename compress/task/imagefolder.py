@@ -118,7 +118,7 @@ class ImageFolder(FoldedTask, ImageTask):
 
 
 def _inner(folder: Path) -> list[str]:
-    """Names of the subfolders of a folder."""
+    """Names of subfolders, sorted."""
     found = (each for each in folder.iterdir() if each.is_dir())
     return sorted(each.name for each in found if not each.name.startswith("."))
 

@@ -81,12 +81,8 @@ class Reviews(TextTask):
     def _hub(self) -> dict[str, tuple[str, pd.DataFrame]]:
         columns = {"text": TEXTS, "label": Column("number", 0, 1)}
         splits = ("train", "validation", "test") if self.corpus in VALIDATED else ("train", "test")
-        published = load_hub_dataset(
-            HUB_IDS[self.corpus],
-            None,
-            "take task.source=offline",
-            dict.fromkeys(splits, columns),
-        )
+        needed = dict.fromkeys(splits, columns)
+        published = load_hub_dataset(HUB_IDS[self.corpus], None, "take task.source=offline", needed)
         train = published["train"].to_pandas()
         if "validation" in splits:
             validation = published["validation"].to_pandas()

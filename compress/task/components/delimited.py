@@ -66,10 +66,12 @@ def split_fields(path: Path, text: str, delimiter: str, *, quoted: bool) -> list
     Raises:
         UserError: a quote is never closed, or stands where none can.
     """
-    if not quoted:
-        # Not splitlines, which also splits at characters that texts may hold.
-        return [line.split(delimiter) for line in LINE_END.split(text) if line]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        strict=True,
+    )
     try:
         with any_length(text):
             return [fields for fields in reader if fields]

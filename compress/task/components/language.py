@@ -15,9 +15,8 @@ from compress.config.errors import ConfigError, UserError
 from compress.config.fields import PositiveInt, Seed
 from compress.interfaces import Head, Task, TaskData, TrainingData
 from compress.problem.language import LanguageModeling
-from compress.task.components.sampling import check_reads
+from compress.task.components.sampling import check_reads_tokens
 from compress.task.components.windows import Cutting, TextWindows
-from compress.transformer.positions import position_count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -81,15 +80,7 @@ class LanguageTask(Task, ABC):
     @final
     def check_model(self, model: PreTrainedModel) -> None:
         """Raises a ConfigError if a model does not read text, or not `context` tokens."""
-        check_reads(self, model, "input_ids")
-        limit = position_count(model)
-        for name in ("context", "stride"):
-            value = getattr(self, name)
-            if limit is not None and value is not None and value > limit:
-                raise ConfigError(
-                    f"task.{name} must be at most the {limit} tokens that {type(model).__name__} "
-                    f"takes, got {value}"
-                )
+        check_reads_tokens(self, model, context=self.context, stride=self.stride)
 
     @final
     def load(self) -> TaskData:

@@ -15,6 +15,7 @@ from compress.config.errors import ConfigError, UserError, first_line
 from compress.config.fields import PositiveInt, Seed
 from compress.interfaces import Problem, Split, Task, TaskData, TrainingData
 from compress.task.components.strata import strata
+from compress.transformer.positions import position_count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -86,6 +87,18 @@ def check_reads(task: Task, model: PreTrainedModel, wanted: str) -> None:
             f"the task {type(task).__name__} has {kinds[wanted]}, but {type(model).__name__} reads "
             f"{kinds.get(got, got)}"
         )
+
+
+def check_reads_tokens(task: Task, model: PreTrainedModel, **lengths: int | None) -> None:
+    """Raises a ConfigError if a model does not read text, or not so many tokens of a setting."""
+    check_reads(task, model, "input_ids")
+    limit = position_count(model)
+    for name, tokens in lengths.items():
+        if limit is not None and tokens is not None and tokens > limit:
+            raise ConfigError(
+                f"task.{name} must be at most the {limit} tokens that {type(model).__name__} "
+                f"takes, got {tokens}"
+            )
 
 
 def stratified_sample(

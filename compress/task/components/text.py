@@ -13,11 +13,10 @@ from jaxtyping import Shaped
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from compress.config.errors import ConfigError, UserError
+from compress.config.errors import UserError
 from compress.config.fields import PositiveInt
 from compress.interfaces import Split
-from compress.task.components.sampling import LABEL, SampledTask, check_reads
-from compress.transformer.positions import position_count
+from compress.task.components.sampling import LABEL, SampledTask, check_reads_tokens
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -95,13 +94,7 @@ class TextTask(SampledTask, ABC):
     @final
     def check_model(self, model: PreTrainedModel) -> None:
         """Raises a ConfigError if a model does not read text, or not `max_length` tokens."""
-        check_reads(self, model, "input_ids")
-        limit = position_count(model)
-        if limit is not None and self.max_length > limit:
-            raise ConfigError(
-                f"task.max_length must be at most the {limit} tokens that "
-                f"{type(model).__name__} takes, got {self.max_length}"
-            )
+        check_reads_tokens(self, model, max_length=self.max_length)
 
     @final
     def make_split(self, role: str, name: str, rows: pd.DataFrame) -> TextSplit:
