@@ -168,18 +168,20 @@ class Csv(FoldedTask, TextTask):
         given = {}
         for role, path in self._given.items():
             table, words = self._read(path)
-            given[role] = labels.encoded(path, table, names)
+            given[role] = (Path(path).name, labels.encoded(path, table, names))
             sources.append(words)
-        shares = {role: share for role, share in self._shares.items() if role not in given}
+        shares = {"evaluation": self.evaluation_fraction, "validation": self.validation_fraction}
+        shares = {role: share for role, share in shares.items() if role not in given}
         rows = labels.encoded(self.path, rows, names)
         classes = names if labels.classes else ()
         texts = rows.groupby(text_columns(rows), sort=False).ngroup().to_numpy()
-        parts = {**given, **self.cut(self.path, rows, shares, classes, texts)}
-        splits, words = without_shared({role: parts[role] for role in (*HELD_OUT, "train")})
+        whole = Path(self.path).name
+        named = {**given, **self.cut(self.path, whole, rows, shares, classes, texts)}
+        splits, words = without_shared({role: named[role][1] for role in (*HELD_OUT, "train")})
         self._check_rows(splits, classes)
         train = stratified_sample(splits["train"], self.limit, self.seed)
         problem, more = labels.problem(self.path, {**splits, "train": train}, names)
-        named = {role: (self._name(role), splits[role]) for role in ("train", *HELD_OUT)}
+        named = {role: (named[role][0], part) for role, part in splits.items()}
         return self.assemble(named, problem, "; ".join(sources) + words + more)
 
     def _request(self, path: str) -> Request:
@@ -197,18 +199,6 @@ class Csv(FoldedTask, TextTask):
         if rows.empty:
             raise UserError(f"{path}: no row is left of {len(table)}{words}")
         return rows, f"{Path(path).name} ({how}; {len(table)} rows{words})"
-
-    def _name(self, role: str) -> str:
-        whole = Path(self.path).name
-        if role in self._given:
-            return Path(self._given[role]).name
-        if role == "train":
-            return whole if len(self._given) == len(HELD_OUT) else f"rest of {whole}"
-        return self.cut_words(role, self._shares[role], whole)
-
-    @property
-    def _shares(self) -> dict[str, float]:
-        return {"evaluation": self.evaluation_fraction, "validation": self.validation_fraction}
 
     def _check_rows(self, splits: Mapping[str, pd.DataFrame], classes: tuple[str, ...]) -> None:
         """Raises a UserError if a split has no rows, or one cut from `path` lacks a class."""

@@ -82,19 +82,13 @@ class ImageFolder(FoldedTask, ImageTask):
     def load(self) -> TaskData:
         """Reads the images, and splits off the splits without a folder."""
         names, folders = self.class_names(), self._folders()
-        splits = {role: _rows(folder, names) for role, folder in folders.items()}
-        words = {role: folder.name for role, folder in folders.items()}
+        splits = {role: (folder.name, _rows(folder, names)) for role, folder in folders.items()}
+        if any(rows.empty for _, rows in splits.values()):
+            raise UserError(f"{self.path}: test and validation folders must not be without images")
         shares = {"evaluation": self.evaluation_fraction, "validation": self.validation_fraction}
         missing = {role: share for role, share in shares.items() if role not in folders}
-        splits |= self.cut(self.path, splits["train"], missing, names)
-        whole = words["train"]
-        for role, share in missing.items():
-            words[role] = self.cut_words(role, share, whole)
-            words["train"] = f"rest of {whole}"
-        if splits["evaluation"].empty or splits["validation"].empty:
-            raise UserError(f"{self.path}: test and validation folders must not be without images")
-        named = {role: (words[role], splits[role]) for role in ("train", *reversed(shares))}
-        return self.assemble(named, self.problem(), f"the image folder {Path(self.path).name}")
+        splits |= self.cut(self.path, *splits["train"], missing, names)
+        return self.assemble(splits, self.problem(), f"the image folder {Path(self.path).name}")
 
     def _folders(self) -> dict[str, Path]:
         """The folders of class folders, by split."""

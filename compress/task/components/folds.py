@@ -55,15 +55,17 @@ class FoldedTask(SampledTask, ABC):
     def cut(
         self,
         where: str,
+        whole: str,
         rows: pd.DataFrame,
         shares: Mapping[str, float],
         class_names: Sequence[str],
         units: Numbers | None = None,
-    ) -> dict[str, pd.DataFrame]:
-        """Splits off the held-out rows; the rest is "train".
+    ) -> dict[str, tuple[str, pd.DataFrame]]:
+        """Splits off the held-out rows; the rest is "train". With each split a name in words.
 
         Args:
             where: names the rows in errors.
+            whole: names the rows in the splits' names.
             rows: with labels.
             shares: by the split's name, of all the rows; where there are folds, of those outside
                 the fold, and that of evaluation plays no part.
@@ -74,7 +76,22 @@ class FoldedTask(SampledTask, ABC):
             UserError: a class has too few rows to be in every split.
         """
         if self.folds is None:
-            return hold_out(where, rows, shares, class_names, self.seed)
+            splits = hold_out(where, rows, shares, class_names, self.seed)
+        else:
+            splits = self._cut_fold(where, rows, shares, class_names, units)
+        names = {role: self._words(role, share, whole) for role, share in shares.items()}
+        names["train"] = f"rest of {whole}" if shares else whole
+        return {role: (names[role], part) for role, part in splits.items()}
+
+    def _cut_fold(
+        self,
+        where: str,
+        rows: pd.DataFrame,
+        shares: Mapping[str, float],
+        class_names: Sequence[str],
+        units: Numbers | None,
+    ) -> dict[str, pd.DataFrame]:
+        assert self.folds is not None
         if self.fold is None:
             raise ConfigError(
                 f"only run.py runs all folds of task.folds={self.folds}; select one, such as "
@@ -90,8 +107,7 @@ class FoldedTask(SampledTask, ABC):
         rest = hold_out(outside, rows[~inside], others, class_names, self.seed)
         return {"evaluation": rows[inside], **rest}
 
-    def cut_words(self, role: str, share: float, whole: str) -> str:
-        """Describes the rows of a split that `cut` made of a share of `whole`."""
+    def _words(self, role: str, share: float, whole: str) -> str:
         if self.fold is None:
             return f"{share:.0%} of {whole}, seed {self.seed}"
         if role == "evaluation":
