@@ -62,13 +62,6 @@ def test_what_belongs_together_stays_together() -> None:
         assert deal(labels, units, 2, seed).tolist() == [1, 1, 1, 2, 2, 2, 2, 1, 1]
 
 
-def test_the_seed_decides() -> None:
-    labels, units = np.array([0, 1] * 20), np.arange(40)
-    same = [deal(labels, units, 4, seed=0) for _ in range(2)]
-    assert (same[0] == same[1]).all()
-    assert (deal(labels, units, 4, seed=1) != same[0]).any()
-
-
 def test_folds_of_a_file_share_nothing(tmp_path: Path) -> None:
     made = task(write(tmp_path / "x.csv"), folds=4, evaluation_fraction=0.2)
     folds = each_fold(made)

@@ -38,8 +38,7 @@ def test_every_corpus_has_a_yaml() -> None:
 
 
 def test_a_folder_is_read_and_quotes_are_just_characters(folder: Path) -> None:
-    task = glue("sst2", folder)
-    data = checked(task)
+    data = checked(glue("sst2", folder))
     assert data.evaluation.columns == [['a "quoted word', "NA", "null ", "plain"]]
     assert data.evaluation.labels.tolist() == [1, 0, 0, 1]
     assert (len(data.training.train), len(data.training.validation)) == (40, 10)
@@ -54,27 +53,21 @@ MNLI = (
 )
 QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
 MRPC = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String"
+PAIRS = "index\tsentence1\tsentence2\tlabel"
+ENTAILMENT = ["entailment", "not_entailment"]
 LAYOUTS = {
     "sst2": ("sentence\tlabel", "{a}\t{label}", ["0", "1"]),
     "cola": (None, "gj04\t{label}\t*\t{a}", ["0", "1"]),
     "mrpc": (MRPC, "{label}\t7\t8\t{a}\t{b}", ["0", "1"]),
     "qqp": (QQP, "1\t2\t3\t{a}\t{b}\t{label}", ["0", "1"]),
-    "rte": (
-        "index\tsentence1\tsentence2\tlabel",
-        "0\t{a}\t{b}\t{label}",
-        ["entailment", "not_entailment"],
-    ),
-    "qnli": (
-        "index\tquestion\tsentence\tlabel",
-        "0\t{a}\t{b}\t{label}",
-        ["entailment", "not_entailment"],
-    ),
+    "rte": (PAIRS, "0\t{a}\t{b}\t{label}", ENTAILMENT),
+    "qnli": ("index\tquestion\tsentence\tlabel", "0\t{a}\t{b}\t{label}", ENTAILMENT),
     "mnli": (
         MNLI,
         "0\t1\t2\tfiction\t(\t(\t(\t(\t{a}\t{b}\tneutral\t{label}",
         ["entailment", "neutral", "contradiction"],
     ),
-    "wnli": ("index\tsentence1\tsentence2\tlabel", "0\t{a}\t{b}\t{label}", ["0", "1"]),
+    "wnli": (PAIRS, "0\t{a}\t{b}\t{label}", ["0", "1"]),
     "stsb": (
         "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore",
         "0\tnews\tx\t2012\t1\tnone\tnone\t{a}\t{b}\t{label}",
@@ -158,8 +151,7 @@ def test_dev_rows_are_taken_out_of_mrpcs_own_train_file(tmp_path: Path) -> None:
     rows = [f"{i % 2}\t{i}\t{i}\tfirst {i}\tsecond {i}" for i in range(40)]
     write(tmp_path, "msr_paraphrase_train.txt", rows, MRPC)
     write(tmp_path, "dev.tsv", rows[:10], MRPC)
-    task = glue("mrpc", tmp_path)
-    data = checked(task)
+    data = checked(glue("mrpc", tmp_path))
     assert len(data.training.train) + len(data.training.validation) == 30
     assert "10 rows of dev.tsv taken out of msr_paraphrase_train.txt" in data.source
     held = set(data.evaluation.columns[0])
