@@ -173,7 +173,7 @@ class Csv(FoldedTask, TextTask):
         shares = {"evaluation": self.evaluation_fraction, "validation": self.validation_fraction}
         shares = {role: share for role, share in shares.items() if role not in given}
         rows = labels.encoded(self.path, rows, names)
-        classes = names if labels.classes else ()
+        classes = names if isinstance(labels, Classes) else ()
         texts = rows.groupby(text_columns(rows), sort=False).ngroup().to_numpy()
         whole = Path(self.path).name
         named = {**given, **self.cut(self.path, whole, rows, shares, classes, texts)}

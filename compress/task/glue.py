@@ -117,7 +117,7 @@ class Glue(TextTask):
         return train, dev, source
 
     def _read(self, file: Path) -> tuple[pd.DataFrame, int]:
-        """The rows of a file, and how many rows without a sentence were dropped."""
+        """The rows of a file, and how many without a sentence were dropped."""
         # Quotes in GLUE's files are just characters.
         rows = split_fields(file, read_text(file, ENCODING), "\t", quoted=False)
         header = list(self._corpus.header) or (rows.pop(0) if rows else [])

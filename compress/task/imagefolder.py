@@ -91,7 +91,6 @@ class ImageFolder(FoldedTask, ImageTask):
         return self.assemble(splits, self.problem(), f"the image folder {Path(self.path).name}")
 
     def _folders(self) -> dict[str, Path]:
-        """The folders of class folders, by split."""
         whole = Path(self.path)
         if not whole.is_dir():
             raise UserError(f"task.path: {whole} is not a directory")
@@ -124,7 +123,6 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _rows(folder: Path, names: tuple[str, ...]) -> pd.DataFrame:
-    """All images of class folders, with their class indices."""
     rows = [
         (ImageFile(file), label)
         for label, name in enumerate(names)

@@ -100,6 +100,5 @@ class Reviews(TextTask):
 
 @functools.lru_cache(maxsize=1)
 def _published(path: Path, corpus: str) -> pd.DataFrame:
-    """The corpus in the package's file, whose checksum was verified."""
     rows = pd.read_csv(path)
     return rows.loc[rows["source"] == corpus, ["text", "label"]]

@@ -39,14 +39,9 @@ LIKELY = 5  # classes; with no more of them every image is among the five likeli
 
 @dataclasses.dataclass(frozen=True)
 class Variation:
-    """Random augmentation of training images.
+    """Random augmentation of training images; see `ImageTask`. The frame is in whole pixels.
 
     He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 4.2.
-
-    Attributes:
-        crop: the image is framed in black by this share of its sides, rounded, and a part of its
-            own size is cut out at random; 0 for none.
-        flip: whether left and right change places every other time.
     """
 
     crop: float

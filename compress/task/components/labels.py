@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import numpy as np
 import pandas as pd
@@ -33,13 +33,7 @@ OF_CLASSES = ("accuracy", "f1_macro")
 
 
 class Labels(ABC):
-    """Base of the label kinds: how labels are read, and the problem they define.
-
-    Attributes:
-        classes: whether each row is of one of the names.
-    """
-
-    classes: ClassVar[bool] = False
+    """Base of the label kinds: how labels are read, and the problem they define."""
 
     @abstractmethod
     def scores(self) -> tuple[str, ...]:
@@ -84,8 +78,6 @@ class Labels(ABC):
 @dataclass(frozen=True)
 class Classes(Labels):
     """One class name for each row; sorted numerically if all are integers."""
-
-    classes: ClassVar[bool] = True
 
     weights: Weights
 

@@ -113,14 +113,13 @@ def stratified_sample(
     """
     if limit is None or limit >= len(rows):
         return rows
-    if not pd.api.types.is_integer_dtype(rows[LABEL]):
-        return split_off(rows, limit, seed)[1]
-    classes = rows[LABEL].nunique()
-    if limit < classes:
-        raise UserError(f"{setting} must be at least the {classes} classes, got {limit}")
-    if len(rows) - limit < classes:
-        # Too few would be left over to stratify; of nearly all rows the shares are right anyway.
-        return rows.sample(limit, random_state=seed)
+    if pd.api.types.is_integer_dtype(rows[LABEL]):
+        classes = rows[LABEL].nunique()
+        if limit < classes:
+            raise UserError(f"{setting} must be at least the {classes} classes, got {limit}")
+        if len(rows) - limit < classes:
+            # Too few would be left over to stratify; nearly all rows have the right shares anyway.
+            return rows.sample(limit, random_state=seed)
     return split_off(rows, limit, seed)[1]
 
 
