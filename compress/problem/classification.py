@@ -26,7 +26,7 @@ class Classification(Problem):
 
     Attributes:
         names: of the classes, in the order of their indices.
-        others: what the rows are evaluated by beside accuracy: names in `OTHERS`.
+        others: metrics beside accuracy: names in `OTHERS`.
         weights: of the classes in the loss against labels; null for equal ones.
     """
 
@@ -60,12 +60,7 @@ class Classification(Problem):
         temperature: float,
     ) -> Float[Tensor, ""]:
         """T² · KL(teacher ‖ student at temperature T)."""
-        return temperature**2 * functional.kl_div(
-            functional.log_softmax(student / temperature, dim=-1),
-            functional.log_softmax(teacher / temperature, dim=-1),
-            reduction="batchmean",
-            log_target=True,
-        )
+        return softened_divergence(student, teacher, temperature)
 
     def evaluate(
         self, kept: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]
@@ -92,8 +87,22 @@ class Classification(Problem):
         )
 
 
+def softened_divergence(
+    student: Float[Tensor, "rows classes"],
+    teacher: Float[Tensor, "rows classes"],
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """T² · KL(teacher ‖ student at temperature T), as a mean over rows."""
+    return temperature**2 * functional.kl_div(
+        functional.log_softmax(student / temperature, dim=-1),
+        functional.log_softmax(teacher / temperature, dim=-1),
+        reduction="batchmean",
+        log_target=True,
+    )
+
+
 def head_labels(names: tuple[str, ...]) -> dict[str, Any]:
-    """Model config entries of a head with an output for each of these names."""
+    """Model config entries of a head with an output for each name."""
     return {
         "num_labels": len(names),
         "id2label": dict(enumerate(names)),
@@ -136,8 +145,7 @@ def top5(logits: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]) ->
     return float((likely == labels[:, None]).any(dim=-1).double().mean())
 
 
-# What rows of one class each can be evaluated by beside accuracy, by the names in
-# `compress.records.scores`.
+# By the names in `compress.records.scores`.
 OTHERS: Mapping[str, Callable[[Tensor, Tensor], float]] = {
     "f1_macro": macro_f1,
     "f1": positive_f1,

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from compress.analysis.intervals import mean_interval, paired_t_p_value
 from compress.core.problem import Head, Problem, Quality
+from compress.problem.classification import softened_divergence
 from compress.records.schema import Comparison
 
 IGNORED = -100  # torch's own number for a target that counts for nothing
@@ -81,12 +82,7 @@ class LanguageModeling(Problem):
     ) -> Float[Tensor, ""]:
         """T² · KL(teacher ‖ student at temperature T), as a mean over tokens."""
         real = targets != IGNORED
-        return temperature**2 * functional.kl_div(
-            functional.log_softmax(student[real] / temperature, dim=-1),
-            functional.log_softmax(teacher[real] / temperature, dim=-1),
-            reduction="batchmean",
-            log_target=True,
-        )
+        return softened_divergence(student[real], teacher[real], temperature)
 
     def kept(
         self, logits: Float[Tensor, "B L V"], inputs: Mapping[str, Tensor]
@@ -106,13 +102,13 @@ class LanguageModeling(Problem):
         """Perplexity, bits per byte, top-1 token accuracy and choice accuracy."""
         counted = self._counted(kept)
         tokens = int(_real(counted).sum())
-        lost = counted[..., NLL].double()
+        lost, chosen = counted[..., NLL].double(), counted[..., CHOSEN]
         mean = float(lost.sum()) / tokens
         low, high = mean_interval(window_means(counted).tolist())
         others = {
             "bits_per_byte": float(lost.sum()) / math.log(2) / int(labels.sum()),
             "token_accuracy": float(counted[..., HIT].double().sum()) / tokens,
-            "cloze_accuracy": _share(counted[..., CHOSEN]),
+            "cloze_accuracy": float(chosen[chosen >= 0].double().mean()),  # NaN without choices
         }
         return Quality("perplexity", math.exp(mean), math.exp(low), math.exp(high), others)
 
@@ -136,7 +132,6 @@ class LanguageModeling(Problem):
         )
 
     def _counted(self, kept: Float[Tensor, "rows L-1 4"]) -> Float[Tensor, "rows counted 4"]:
-        """Selects the scored tokens."""
         return kept if self.scored is None else kept[:, -self.scored :]
 
 
@@ -175,7 +170,6 @@ def _token_statistics(
     targets: Int[Tensor, "B places"],
     others: Int[Tensor, "B places 3"],
 ) -> Float[Tensor, "B places 4"]:
-    """The per-token statistics of some logits and targets."""
     guesses, real = logits.argmax(dim=-1), targets != IGNORED
     wanted = logits.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
     lost = logits.logsumexp(dim=-1) - wanted
@@ -185,8 +179,3 @@ def _token_statistics(
     chosen = torch.where(asked, (wanted > rivals).float(), -1.0)
     found = torch.stack([lost, guesses.float(), (guesses == targets).float(), chosen], dim=-1)
     return torch.where(real[..., None], found, found.new_tensor([0.0, -1.0, 0.0, -1.0]))
-
-
-def _share(chosen: Float[Tensor, "rows counted"]) -> float:
-    """Mean over the choices that exist; NaN if there are none."""
-    return float(chosen[chosen >= 0].double().mean())

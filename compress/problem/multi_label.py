@@ -145,6 +145,5 @@ def _f1(sums: Float[np.ndarray, "*some 2"]) -> Float[np.ndarray, "*some"]:
 
 
 def _mean(values: Float[np.ndarray, " labels"], weights: Float[np.ndarray, " labels"]) -> float:
-    """Weighted mean; 0 if all weights are 0."""
-    whole = float(weights.sum())
-    return float((values * weights).sum()) / whole if whole else 0.0
+    """Weighted mean; 0 if all weights are 0, for which np.average raises."""
+    return float(np.average(values, weights=weights)) if weights.any() else 0.0

@@ -34,9 +34,6 @@ class Regression(Problem):
     """One real number for each row; evaluated by Spearman's correlation.
 
     Numbers are learned as they are, on their own scale.
-
-    Attributes:
-        name: of what the number says.
     """
 
     head: ClassVar[Head] = "classifier"

@@ -123,11 +123,7 @@ def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
 
 
 def _check_arrays(path: Path, split: str, images: Any, labels: Any) -> None:
-    """Checks the arrays of one split.
-
-    Raises:
-        UserError: they are not what they should be.
-    """
+    """Raises a UserError if the arrays of a split are not what they should be."""
     if images.dtype != np.uint8 or images.shape[1:] != SHAPE:
         raise UserError(
             f"{path}: x_{split} is {images.dtype} of shape {images.shape}, expected uint8 of shape "

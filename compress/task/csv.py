@@ -69,11 +69,7 @@ class Csv(FoldedTask, TextTask):
     drop: tuple[Annotated[str, OneOf(DROPPABLE)], ...]
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
+        """Checks the values."""
         super().__post_init__()
         check_held_out(self, "rows")
         if self.folds is not None and self.evaluation_path is not None:
@@ -126,17 +122,14 @@ class Csv(FoldedTask, TextTask):
 
     @property
     def _texts(self) -> tuple[str, ...]:
-        """The text columns."""
         return (self.text,) if isinstance(self.text, str) else self.text
 
     @property
     def _answers(self) -> tuple[str, ...]:
-        """The label columns."""
         return (self.label,) if isinstance(self.label, str) else self.label
 
     @property
     def _labels(self) -> Labels:
-        """The reader of the labels."""
         if not isinstance(self.label, str):
             return Answers(self.label, self.class_weights)
         if self.problem == REGRESSION:
@@ -149,7 +142,7 @@ class Csv(FoldedTask, TextTask):
 
     @property
     def _given(self) -> dict[str, str]:
-        """Files of the splits that have a separate file."""
+        """The files of splits that have their own."""
         paths = {"evaluation": self.evaluation_path, "validation": self.validation_path}
         return {role: path for role, path in paths.items() if path is not None}
 
@@ -171,23 +164,25 @@ class Csv(FoldedTask, TextTask):
         labels = self._labels
         rows, words = self._read(self.path)
         names = labels.names(self.path, rows)
-        source = [words]
+        sources = [words]
         given = {}
         for role, path in self._given.items():
             table, words = self._read(path)
-            given[role] = labels.encoded(path, table, names)
-            source.append(words)
-        shares = {role: self._fraction(role) for role in HELD_OUT if role not in given}
+            given[role] = (Path(path).name, labels.encoded(path, table, names))
+            sources.append(words)
+        shares = {"evaluation": self.evaluation_fraction, "validation": self.validation_fraction}
+        shares = {role: share for role, share in shares.items() if role not in given}
         rows = labels.encoded(self.path, rows, names)
-        classes = names if labels.classes else ()
+        classes = names if isinstance(labels, Classes) else ()
         texts = rows.groupby(text_columns(rows), sort=False).ngroup().to_numpy()
-        parts = {**given, **self.cut(self.path, rows, shares, classes, texts)}
-        splits, words = without_shared({role: parts[role] for role in (*HELD_OUT, "train")})
+        whole = Path(self.path).name
+        named = {**given, **self.cut(self.path, whole, rows, shares, classes, texts)}
+        splits, words = without_shared({role: named[role][1] for role in (*HELD_OUT, "train")})
         self._check_rows(splits, classes)
         train = stratified_sample(splits["train"], self.limit, self.seed)
         problem, more = labels.problem(self.path, {**splits, "train": train}, names)
-        named = {role: (self._name(role), splits[role]) for role in ("train", *HELD_OUT)}
-        return self.assemble(named, problem, "; ".join(source) + words + more)
+        named = {role: (named[role][0], part) for role, part in splits.items()}
+        return self.assemble(named, problem, "; ".join(sources) + words + more)
 
     def _request(self, path: str) -> Request:
         columns = (*self._texts, *self._answers)
@@ -195,37 +190,18 @@ class Csv(FoldedTask, TextTask):
 
     def _read(self, path: str) -> tuple[pd.DataFrame, str]:
         """The clean rows of a file, and a description of them."""
-        found = read_rows(self._request(path))
-        table = found.table[list(self._texts)]
+        found, how = read_rows(self._request(path))
+        table = found[list(self._texts)]
         table = table.set_axis([TEXT, SECOND][: len(self._texts)], axis="columns")
-        labels = self._labels.read(path, found.table[list(self._answers)])
+        labels = self._labels.read(path, found[list(self._answers)])
         table[LABEL] = pd.Series(labels, index=table.index)
         rows, words = cleaned(path, table, self.drop)
         if rows.empty:
             raise UserError(f"{path}: no row is left of {len(table)}{words}")
-        return rows, f"{Path(path).name} ({found.words}; {len(table)} rows{words})"
-
-    def _name(self, role: str) -> str:
-        """Describes the rows of a split."""
-        whole = Path(self.path).name
-        if role in self._given:
-            return Path(self._given[role]).name
-        if role == "train":
-            return whole if len(self._given) == len(HELD_OUT) else f"rest of {whole}"
-        return self.cut_words(role, self._fraction(role), whole)
-
-    def _fraction(self, role: str) -> float:
-        return {
-            "evaluation": self.evaluation_fraction,
-            "validation": self.validation_fraction,
-        }[role]
+        return rows, f"{Path(path).name} ({how}; {len(table)} rows{words})"
 
     def _check_rows(self, splits: Mapping[str, pd.DataFrame], classes: tuple[str, ...]) -> None:
-        """Rejects a split without rows, or a held-out split that lacks a class.
-
-        Raises:
-            UserError: one does.
-        """
+        """Raises a UserError if a split has no rows, or one cut from `path` lacks a class."""
         for role, rows in splits.items():
             if rows.empty:
                 raise UserError(

@@ -38,9 +38,5 @@ class Digits(FoldedTask, ImageTask):
         found = load_digits()
         shades = (found.images * 255 / DARKEST).round().astype(np.uint8)
         rows = held_images(np.repeat(shades[..., None], 3, axis=-1), found.target.tolist())
-        splits = self.cut("digits", rows, HELD_OUT, self.class_names())
-        whole = "the digits"
-        names = {role: self.cut_words(role, share, whole) for role, share in HELD_OUT.items()}
-        names["train"] = f"rest of {whole}"
-        named = {role: (names[role], splits[role]) for role in ("train", *reversed(HELD_OUT))}
-        return self.assemble(named, self.problem(), "digits of scikit-learn")
+        splits = self.cut("digits", "the digits", rows, HELD_OUT, self.class_names())
+        return self.assemble(splits, self.problem(), "digits of scikit-learn")

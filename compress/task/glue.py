@@ -12,7 +12,6 @@ rows of dev.tsv too, which are taken out of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +61,7 @@ class Glue(TextTask):
         if self.path is not None:
             for file in self._files(Path(self.path)):
                 with file.open("rb") as lines:
-                    first = decoded(str(file), lines.readline(), ENCODING).rstrip("\r\n")
+                    first = decoded(file, lines.readline(), ENCODING).rstrip("\r\n")
                 self._check_columns(file, first.split("\t"))
 
     def load(self) -> TaskData:
@@ -82,7 +81,6 @@ class Glue(TextTask):
         )
 
     def _files(self, folder: Path) -> tuple[Path, Path]:
-        """The train file and the dev file."""
         names = self._corpus.train
         train = next((folder / n for n in names if (folder / n).is_file()), folder / names[0])
         dev = folder / self._corpus.dev
@@ -93,11 +91,7 @@ class Glue(TextTask):
         return train, dev
 
     def _check_columns(self, file: Path, found: list[str]) -> None:
-        """Rejects a header without the columns, or a file without a header of another width.
-
-        Raises:
-            UserError: that is the case.
-        """
+        """Raises a UserError if a header lacks columns, or a file without one has another width."""
         header = self._corpus.header
         if header and len(found) != len(header):
             raise UserError(
@@ -123,16 +117,20 @@ class Glue(TextTask):
         return train, dev, source
 
     def _read(self, file: Path) -> tuple[pd.DataFrame, int]:
-        """The rows of a file, and how many rows without a sentence were dropped."""
+        """The rows of a file, and how many without a sentence were dropped."""
         # Quotes in GLUE's files are just characters.
-        rows = split_fields(str(file), read_text(file, ENCODING), "\t", quoted=False)
+        rows = split_fields(file, read_text(file, ENCODING), "\t", quoted=False)
         header = list(self._corpus.header) or (rows.pop(0) if rows else [])
         self._check_columns(file, header)
         places = [header.index(column) for column in self._corpus.columns]
-        numbers = [i for i, row in enumerate(rows) if not self._corpus.gaps or _full(row, places)]
+
+        def full(row: list[str]) -> bool:
+            return len(row) > max(places) and all(row[place].strip() for place in places[:-1])
+
+        numbers = [i for i, row in enumerate(rows) if not self._corpus.gaps or full(row)]
         if not numbers:
             raise UserError(f"{file} has no rows")
-        table = as_table(str(file), header, [rows[number] for number in numbers]).iloc[:, places]
+        table = as_table(file, header, [rows[number] for number in numbers]).iloc[:, places]
         table.columns = pd.Index([*(TEXT, SECOND)[: len(places) - 1], LABEL])
         table.index = pd.Index(numbers)
         check_texts(str(file), table)
@@ -142,17 +140,8 @@ class Glue(TextTask):
     def _hub(self) -> tuple[pd.DataFrame, pd.DataFrame, str]:
         splits = ("train", self._corpus.hub_dev)
         columns = {**dict.fromkeys(self._corpus.texts, TEXTS), LABEL: self._corpus.labels.column()}
-        published = load_hub_dataset(
-            HUB_ID,
-            self.corpus,
-            "take task.path=<folder in the GLUE layout>",
-            dict.fromkeys(splits, columns),
-        )
+        advice = "take task.path=<folder in the GLUE layout>"
+        published = load_hub_dataset(HUB_ID, self.corpus, advice, dict.fromkeys(splits, columns))
         names = dict(zip(self._corpus.texts, (TEXT, SECOND), strict=False))
         train, dev = (published[split].to_pandas().rename(columns=names) for split in splits)
         return train, dev, HUB_ID
-
-
-def _full(row: Sequence[str], places: Sequence[int]) -> bool:
-    """Whether a row has all sentences and a label, which is at the last of these indices."""
-    return len(row) > max(places) and all(row[place].strip() for place in places[:-1])

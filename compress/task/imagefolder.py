@@ -42,11 +42,7 @@ class ImageFolder(FoldedTask, ImageTask):
     evaluation_fraction: OpenFraction
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
+        """Checks the values."""
         super().__post_init__()
         check_held_out(self, "images")
 
@@ -68,11 +64,7 @@ class ImageFolder(FoldedTask, ImageTask):
                         raise UserError(f"{file} is not an image; expected {', '.join(SUFFIXES)}")
 
     def class_names(self) -> tuple[str, ...]:
-        """The sorted names of the train class folders.
-
-        Raises:
-            UserError: there are fewer than two, or one is empty.
-        """
+        """The sorted names of the train class folders; a UserError if one is empty or alone."""
         folder = self._folders()["train"]
         names = tuple(_inner(folder))
         if len(names) < 2:
@@ -90,25 +82,15 @@ class ImageFolder(FoldedTask, ImageTask):
     def load(self) -> TaskData:
         """Reads the images, and splits off the splits without a folder."""
         names, folders = self.class_names(), self._folders()
-        splits = {role: _rows(folder, names) for role, folder in folders.items()}
-        words = {role: folder.name for role, folder in folders.items()}
-        shares = {
-            "evaluation": self.evaluation_fraction,
-            "validation": self.validation_fraction,
-        }
-        missing = {role: share for role, share in shares.items() if role not in folders}
-        splits |= self.cut(self.path, splits["train"], missing, names)
-        whole = words["train"]
-        for role, share in missing.items():
-            words[role] = self.cut_words(role, share, whole)
-            words["train"] = f"rest of {whole}"
-        if splits["evaluation"].empty or splits["validation"].empty:
+        splits = {role: (folder.name, _rows(folder, names)) for role, folder in folders.items()}
+        if any(rows.empty for _, rows in splits.values()):
             raise UserError(f"{self.path}: test and validation folders must not be without images")
-        named = {role: (words[role], splits[role]) for role in ("train", *reversed(shares))}
-        return self.assemble(named, self.problem(), f"the image folder {Path(self.path).name}")
+        shares = {"evaluation": self.evaluation_fraction, "validation": self.validation_fraction}
+        missing = {role: share for role, share in shares.items() if role not in folders}
+        splits |= self.cut(self.path, *splits["train"], missing, names)
+        return self.assemble(splits, self.problem(), f"the image folder {Path(self.path).name}")
 
     def _folders(self) -> dict[str, Path]:
-        """The folders of class folders, by split."""
         whole = Path(self.path)
         if not whole.is_dir():
             raise UserError(f"task.path: {whole} is not a directory")
@@ -129,7 +111,7 @@ class ImageFolder(FoldedTask, ImageTask):
 
 
 def _inner(folder: Path) -> list[str]:
-    """Names of the subfolders of a folder."""
+    """Names of subfolders, sorted."""
     found = (each for each in folder.iterdir() if each.is_dir())
     return sorted(each.name for each in found if not each.name.startswith("."))
 
@@ -141,7 +123,6 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _rows(folder: Path, names: tuple[str, ...]) -> pd.DataFrame:
-    """All images of class folders, with their class indices."""
     rows = [
         (ImageFile(file), label)
         for label, name in enumerate(names)

@@ -21,7 +21,7 @@ from compress.problem.classification import Classification
 from compress.system.sources import MOVIE_REVIEWS
 from compress.task.components.hub import TEXTS, Column, load_hub_dataset
 from compress.task.components.sampling import split_off
-from compress.task.components.text import TextTask, drop_duplicate_texts
+from compress.task.components.text import TEXT, TextTask
 
 HUB_IDS = {
     "rotten_tomatoes": "cornell-movie-review-data/rotten_tomatoes",
@@ -67,7 +67,7 @@ class Reviews(TextTask):
         assert path is not None, "check() has seen the package"
         rows = _published(path, self.corpus)
         whole = len(rows)
-        rows = drop_duplicate_texts(rows)
+        rows = rows.drop_duplicates(TEXT, ignore_index=True)  # no text is in two splits
         train, evaluation = split_off(rows, 2 * HELD_OUT, self.seed)
         validation, evaluation = split_off(evaluation, 0.5, self.seed)
         dropped = f", {whole - len(rows)} duplicate texts dropped" if whole > len(rows) else ""
@@ -81,12 +81,8 @@ class Reviews(TextTask):
     def _hub(self) -> dict[str, tuple[str, pd.DataFrame]]:
         columns = {"text": TEXTS, "label": Column("number", 0, 1)}
         splits = ("train", "validation", "test") if self.corpus in VALIDATED else ("train", "test")
-        published = load_hub_dataset(
-            HUB_IDS[self.corpus],
-            None,
-            "take task.source=offline",
-            dict.fromkeys(splits, columns),
-        )
+        needed = dict.fromkeys(splits, columns)
+        published = load_hub_dataset(HUB_IDS[self.corpus], None, "take task.source=offline", needed)
         train = published["train"].to_pandas()
         if "validation" in splits:
             validation = published["validation"].to_pandas()
@@ -104,6 +100,5 @@ class Reviews(TextTask):
 
 @functools.lru_cache(maxsize=1)
 def _published(path: Path, corpus: str) -> pd.DataFrame:
-    """The corpus in the package's file, whose checksum was verified."""
     rows = pd.read_csv(path)
     return rows.loc[rows["source"] == corpus, ["text", "label"]]

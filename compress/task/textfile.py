@@ -31,11 +31,7 @@ class TextFile(LanguageTask):
     evaluation_fraction: OpenFraction
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
+        """Checks the values."""
         super().__post_init__()
         check_held_out(self, "text")
         if not self._paths:

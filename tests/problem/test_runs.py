@@ -13,10 +13,10 @@ import pytest
 from compress import load
 from compress.config.errors import UserError
 from compress.device.cpu import Cpu
-from compress.interfaces import Quantizer, TrainingData
+from compress.interfaces import TrainingData
 from compress.problem.multi_label import MultiLabel
 from compress.problem.regression import Regression
-from compress.records.schema import ModelMetrics, RunRecord, read_record, write_record
+from compress.records.schema import RunRecord, read_record, write_record
 from compress.teacher.artifact import ArtifactTeacher
 from tests.configs import settings_of
 from tests.tiny import tiny_teacher, torch_export
@@ -67,18 +67,13 @@ def labelled(tmp_path: Path) -> tuple[str, ...]:
     )
 
 
-def figures(record: RunRecord) -> ModelMetrics:
-    assert record.status == "ok"
-    return record.metrics
-
-
 def test_a_run_on_numbers(stsb: tuple[str, ...], run_config: Runs, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     record = run_config(
         *stsb, *TRAINED, "pruner=heads", "pruner.recovery.epochs=1", "quantizer=int8_dynamic",
         folder=folder,
     )  # fmt: skip
-    score = figures(record).score
+    score = record.metrics.score
     assert (score.metric, score.samples) == ("spearman", 30)
     assert score.low <= score.value == score.quality <= score.high
     assert set(score.others) == {"pearson", "rmse"}
@@ -101,7 +96,7 @@ def test_a_run_on_several_labels(
         "pruner=lowrank", "pruner.weighting.method=fisher", "pruner.recovery.epochs=1",
         "student.distillation.label_smoothing=0.1", folder=folder,
     )  # fmt: skip
-    score = figures(record).score
+    score = record.metrics.score
     assert (score.metric, score.samples) == ("f1_micro", 16)
     assert score.low <= score.value <= score.high
     assert {f"f1/{HOSTILE}", "f1/cold", "f1_class_weighted", "exact_match"} <= set(score.others)
@@ -124,16 +119,15 @@ def test_other_runtimes_run_them_unchanged(
         pytest.skip(f"needs {runtime}")
     how = (f"device=cpu_{runtime}", "quantizer=int8_dynamic" if runtime == "onnxruntime" else "")
     record = run_config(*labelled, *filter(None, how))
-    assert figures(record).score.metric == "f1_micro"
+    assert record.metrics.score.metric == "f1_micro"
 
 
 def test_a_model_is_the_teacher_of_its_own_labels_alone(
     data: TrainingData, device: Cpu, tmp_path: Path
 ) -> None:
     numbers = replace(data, problem=Regression("stars"))
-    quantizer = settings_of("quantizer", "none")
-    assert isinstance(quantizer, Quantizer)
-    torch_export(tiny_teacher().load(numbers, device, 0), quantizer, tmp_path / "model")
+    model = tiny_teacher().load(numbers, device, 0)
+    torch_export(model, settings_of("quantizer", "none"), tmp_path / "model")
     teacher = ArtifactTeacher(folder=str(tmp_path / "model"))
     assert teacher.load(numbers, device, 0).module.config.num_labels == 1
     with pytest.raises(UserError, match=r"no head for 2 classes \(a, b\), but one for 1 \(stars\)"):

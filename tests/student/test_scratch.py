@@ -19,9 +19,7 @@ Contexts = Callable[[CompressedModel], StageContext]
 
 def scratch(*overrides: str) -> ScratchStudent:
     given = [f"student.{override}" for override in (*SMALL, *overrides)]
-    made = settings_of("student", "scratch", *given)
-    assert isinstance(made, ScratchStudent)
-    return made
+    return settings_of("student", "scratch", *given)
 
 
 @pytest.mark.parametrize(

@@ -1,54 +1,67 @@
-"""Small files as a CSV task reads them."""
+"""Small files as a CSV task reads them, and what several tests of tasks need."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from compress.interfaces import TaskData
+import pandas as pd
+import pytest
+
+from compress.config.errors import UserError
+from compress.interfaces import Task, TaskData
 from compress.task.components.text import TextSplit
 from compress.task.csv import Csv
+from tests.configs import settings_of
 
-FIXED: dict[str, Any] = {
-    "text": "text",
-    "label": "label",
-    "problem": None,
-    "class_weights": None,
-    "validation_path": None,
-    "evaluation_path": None,
-    "validation_fraction": 0.1,
-    "evaluation_fraction": 0.2,
-    "folds": None,
-    "fold": None,
-    "delimiter": "auto",
-    "encoding": "auto",
-    "drop": (),
-    "max_length": 16,
-    "limit": None,
-    "seed": 0,
-    "calibration_samples": 8,
-}
+BASE = settings_of("task", "csv", "task.path=x")
+TABLE = [(f"text {i}", ("cold", "warm")[i % 2]) for i in range(40)]
+
+
+class Published(dict[str, pd.DataFrame]):
+    """Stands in for a DatasetDict of the hub."""
+
+    def __getitem__(self, name: str) -> object:
+        rows = super().__getitem__(name)
+        return type("Rows", (), {"to_pandas": lambda _: rows})()
 
 
 def task(path: Path, **changes: object) -> Csv:
-    return Csv(path=str(path), **FIXED | changes)
+    return replace(BASE, path=str(path), **changes)
 
 
-def load(path: Path, **changes: object) -> TaskData:
-    made = task(path, **changes)
+def checked(made: Task) -> TaskData:
     made.check()
     return made.load()
 
 
+def load(path: Path, **changes: object) -> TaskData:
+    return checked(task(path, **changes))
+
+
+def refusal(made: Task) -> str:
+    """The one line that refuses a task's rows."""
+    with pytest.raises(UserError) as caught:
+        checked(made)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert len(said) < 400
+    return said
+
+
+def refused(path: Path, **changes: object) -> str:
+    told = refusal(task(path, **changes))
+    assert told.startswith(str(path)), told
+    return told
+
+
 def parts(data: TaskData) -> dict[str, TextSplit]:
-    found = {
+    return {
         "train": data.training.train,
         "validation": data.training.validation,
         "evaluation": data.evaluation,
     }
-    assert all(isinstance(split, TextSplit) for split in found.values())
-    return found  # type: ignore[return-value]
 
 
 def rows(data: TaskData) -> list[tuple[str, ...]]:
@@ -59,9 +72,6 @@ def rows(data: TaskData) -> list[tuple[str, ...]]:
         for split in parts(data).values()
         for *texts, label in zip(*split.columns, split.labels.tolist(), strict=True)
     )
-
-
-TABLE = [(f"text {i}", ("cold", "warm")[i % 2]) for i in range(40)]
 
 
 def write(path: Path, table: list[tuple[str, ...]] = TABLE) -> Path:

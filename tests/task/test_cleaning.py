@@ -9,10 +9,9 @@ from compress.task.components.cleaning import (
     class_labels,
     cleaned,
     number_labels,
-    sorted_classes,
-    with_indices,
     without_shared,
 )
+from compress.task.components.labels import Classes
 
 
 def table(*rows: tuple[object, ...]) -> pd.DataFrame:
@@ -87,5 +86,6 @@ def test_what_is_no_number_is_named(label: object) -> None:
 
 
 def test_indices_follow_the_classes() -> None:
-    assert sorted_classes({"10", "9"}) == ("9", "10")
-    assert with_indices("f", table(("a", "y"), ("b", "x")), ("x", "y"))["label"].tolist() == [1, 0]
+    rows = table(("a", "10"), ("b", "9"))
+    assert Classes(None).names("f", rows) == ("9", "10")
+    assert Classes(None).encoded("f", rows, ("9", "10"))["label"].tolist() == [1, 0]

@@ -8,29 +8,21 @@ import pytest
 import torch
 
 from compress.config.errors import UserError
-from compress.problem.classification import Classification
 from compress.problem.regression import Regression
 from compress.task.components.corpora import CORPORA
-from compress.task.components.text import TextSplit
 from compress.task.glue import Glue
 from tests.configs import SHARED, settings_of, yaml_names
+from tests.task.tables import Published, checked, refusal
 
 
 def glue(corpus: str, path: Path | None, *overrides: str) -> Glue:
     where = [] if path is None else [f"task.path={path}"]
-    made = settings_of("task", corpus, *where, *overrides)
-    assert isinstance(made, Glue)
-    return made
+    return settings_of("task", corpus, *where, *overrides)
 
 
 def write(folder: Path, name: str, rows: list[str], header: str | None = "sentence\tlabel") -> None:
     lines = rows if header is None else [header, *rows]
     (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def columns(split: object) -> list[list[str]]:
-    assert isinstance(split, TextSplit)
-    return split.columns
 
 
 @pytest.fixture
@@ -46,13 +38,11 @@ def test_every_corpus_has_a_yaml() -> None:
 
 
 def test_a_folder_is_read_and_quotes_are_just_characters(folder: Path) -> None:
-    task = glue("sst2", folder)
-    task.check()
-    data = task.load()
-    assert columns(data.evaluation) == [['a "quoted word', "NA", "null ", "plain"]]
+    data = checked(glue("sst2", folder))
+    assert data.evaluation.columns == [['a "quoted word', "NA", "null ", "plain"]]
     assert data.evaluation.labels.tolist() == [1, 0, 0, 1]
     assert (len(data.training.train), len(data.training.validation)) == (40, 10)
-    train, validation = columns(data.training.train), columns(data.training.validation)
+    train, validation = data.training.train.columns, data.training.validation.columns
     assert not set(train[0]) & set(validation[0])
 
 
@@ -63,27 +53,21 @@ MNLI = (
 )
 QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
 MRPC = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String"
+PAIRS = "index\tsentence1\tsentence2\tlabel"
+ENTAILMENT = ["entailment", "not_entailment"]
 LAYOUTS = {
     "sst2": ("sentence\tlabel", "{a}\t{label}", ["0", "1"]),
     "cola": (None, "gj04\t{label}\t*\t{a}", ["0", "1"]),
     "mrpc": (MRPC, "{label}\t7\t8\t{a}\t{b}", ["0", "1"]),
     "qqp": (QQP, "1\t2\t3\t{a}\t{b}\t{label}", ["0", "1"]),
-    "rte": (
-        "index\tsentence1\tsentence2\tlabel",
-        "0\t{a}\t{b}\t{label}",
-        ["entailment", "not_entailment"],
-    ),
-    "qnli": (
-        "index\tquestion\tsentence\tlabel",
-        "0\t{a}\t{b}\t{label}",
-        ["entailment", "not_entailment"],
-    ),
+    "rte": (PAIRS, "0\t{a}\t{b}\t{label}", ENTAILMENT),
+    "qnli": ("index\tquestion\tsentence\tlabel", "0\t{a}\t{b}\t{label}", ENTAILMENT),
     "mnli": (
         MNLI,
         "0\t1\t2\tfiction\t(\t(\t(\t(\t{a}\t{b}\tneutral\t{label}",
         ["entailment", "neutral", "contradiction"],
     ),
-    "wnli": ("index\tsentence1\tsentence2\tlabel", "0\t{a}\t{b}\t{label}", ["0", "1"]),
+    "wnli": (PAIRS, "0\t{a}\t{b}\t{label}", ["0", "1"]),
     "stsb": (
         "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore",
         "0\tnews\tx\t2012\t1\tnone\tnone\t{a}\t{b}\t{label}",
@@ -111,10 +95,9 @@ def write_corpus(folder: Path, corpus: str) -> None:
 def test_the_files_of_each_corpus_are_read(corpus: str, tmp_path: Path) -> None:
     write_corpus(tmp_path, corpus)
     task = glue(corpus, tmp_path)
-    task.check()
-    data = task.load()
+    data = checked(task)
     texts = [[f'a "{i}' for i in range(6)], [f"b {i}" for i in range(6)]]
-    assert columns(data.evaluation) == texts[: 1 if corpus in SINGLE else 2]
+    assert data.evaluation.columns == texts[: 1 if corpus in SINGLE else 2]
     assert data.evaluation.labels.tolist() == torch.tensor(hub_labels(corpus, 6)).tolist()
     assert len(data.training.train) + len(data.training.validation) == 30
     if corpus == "stsb":
@@ -122,18 +105,9 @@ def test_the_files_of_each_corpus_are_read(corpus: str, tmp_path: Path) -> None:
         assert task.scores() == ("spearman", "pearson", "rmse")
         return
     extra = {"cola": ("mcc",), "mrpc": ("f1",), "qqp": ("f1",)}.get(corpus, ())
-    assert isinstance(data.training.problem, Classification)
     assert len(data.training.problem.names) == len(LAYOUTS[corpus][2])
     assert data.training.problem.others == ("f1_macro", *extra)
     assert task.scores() == ("accuracy", "f1_macro", *extra)
-
-
-class Published(dict[str, pd.DataFrame]):
-    """Stands in for a DatasetDict of the hub."""
-
-    def __getitem__(self, name: str) -> object:
-        rows = super().__getitem__(name)
-        return type("Rows", (), {"to_pandas": lambda _: rows})()
 
 
 @pytest.mark.parametrize("corpus", LAYOUTS)
@@ -177,13 +151,46 @@ def test_dev_rows_are_taken_out_of_mrpcs_own_train_file(tmp_path: Path) -> None:
     rows = [f"{i % 2}\t{i}\t{i}\tfirst {i}\tsecond {i}" for i in range(40)]
     write(tmp_path, "msr_paraphrase_train.txt", rows, MRPC)
     write(tmp_path, "dev.tsv", rows[:10], MRPC)
-    task = glue("mrpc", tmp_path)
-    task.check()
-    data = task.load()
+    data = checked(glue("mrpc", tmp_path))
     assert len(data.training.train) + len(data.training.validation) == 30
     assert "10 rows of dev.tsv taken out of msr_paraphrase_train.txt" in data.source
-    held = set(columns(data.evaluation)[0])
-    assert not held & {*columns(data.training.train)[0], *columns(data.training.validation)[0]}
+    held = set(data.evaluation.columns[0])
+    assert not held & {*data.training.train.columns[0], *data.training.validation.columns[0]}
+
+
+SCORED = "sentence1\tsentence2\tscore\n"
+GLUE = [
+    ("sst2", "", "train.tsv has columns ; expected sentence, label"),
+    ("sst2", "sentence\tlabel\n", "train.tsv has no rows"),
+    ("sst2", "sentence\tlabel\nfine\t2\n", "row 1 has label '2', allowed: 0, 1"),
+    ("sst2", "sentence\tlabel\nfine\tgood\n", "row 1 has label 'good'"),
+    ("sst2", "sentence\tlabel\nok\t1\nfine\t\n", "row 2 has label ''"),
+    ("sst2", "sentence\tlabel\n\t1\n", "row 1 has no text"),
+    ("sst2", "sentence\tlabel\none\t1\ttoo many\n", "row 1 has 3 fields, expected 2 (sen"),
+    ("sst2", "sentence\tlabel\nna\xefve\t1\n", "train.tsv: byte 0xef at offset 17 (line 2)"),
+    ("rte", "sentence1\tsentence2\n", "expected sentence1, sentence2, label"),
+    ("rte", "sentence1\tsentence2\tlabel\na\t\tentailment\n", "row 1 has no second"),
+    ("rte", "sentence1\tsentence2\tlabel\na\tb\t1\n", "allowed: entailment, not_entailment"),
+    ("cola", "sentence\tlabel\n", "has 2 columns, expected 4 without a header: source"),
+    ("cola", "a\t1\t\tgood\nb\t0\n", "row 2 has 2 fields, expected 4"),
+    ("stsb", "sentence1\tsentence2\tlabel\n", "expected sentence1, sentence2, score"),
+    ("stsb", SCORED + "a\tb\t5\na\tb\tabc\n", "row 2 has score 'abc', expected"),
+    ("stsb", SCORED + "a\tb\tnan\n", "score 'nan', expected a finite number"),
+    ("stsb", SCORED + "a\tb\tinf\n", "row 1 has score 'inf', expected a finite"),
+    ("stsb", SCORED + "a\tb\t5.1\n", "score '5.1', expected a number from 0 to"),
+    ("stsb", SCORED + "a\tb\t\n", "row 1 has score '', expected a number"),
+    ("stsb", SCORED + "\tb\t1\n", "row 1 has no text"),
+    ("mrpc", "sentence1\tsentence2\n", "expected #1 String, #2 String, Quality"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("corpus", "content", "said"), GLUE)
+def test_bad_files(corpus: str, content: str, said: str, tmp_path: Path) -> None:
+    for name in ("train.tsv", "dev.tsv"):
+        (tmp_path / name).write_bytes(content.encode("latin-1"))
+    told = refusal(glue(corpus, tmp_path))
+    assert told.startswith(str(tmp_path / "train.tsv"))
+    assert said in told
 
 
 @pytest.mark.parametrize("name", ["train.tsv", "dev.tsv"])

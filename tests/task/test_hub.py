@@ -104,59 +104,33 @@ def test_a_card_that_disagrees_with_the_files(
     assert said in refused(str(tmp_path))
 
 
-def published(**splits: Dataset) -> DatasetDict:
-    return DatasetDict(splits)
-
-
 def rows(features: Features | None = None, **columns: list[Any]) -> Dataset:
     return Dataset.from_dict({**ROWS, **columns}, features=features)
 
 
+NO_ROWS = Features({"text": Value("string"), "label": ClassLabel(2)})
+
+
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("train", "test", "said"),
     [
-        (published(train=rows()), "has no split test, got train"),
-        (
-            published(train=rows(), test=rows().remove_columns("text")),
-            "has columns label; expected t",
-        ),
-        (
-            published(train=rows(), test=rows(label=["1", "0"])),
-            "label must be of kind number, got te",
-        ),
-        (published(train=rows(text=[1, 2]), test=rows()), "text must be of kind text, got number"),
-        (published(train=rows(text=[["a"], ["b"]]), test=rows()), "kind text, got List"),
-        (published(train=rows(text=["a", None]), test=rows()), "split train: 1 rows have no text"),
-        (
-            published(train=rows(), test=rows(label=[0, -1])),
-            "label goes from -1 to 0, expected num",
-        ),
-        (
-            published(train=rows(), test=rows(label=[0, 2])),
-            "label goes from 0 to 2, expected numbers",
-        ),
-        (
-            published(train=rows(label=[0.0, float("nan")]), test=rows()),
-            "label goes from nan to nan",
-        ),
-        (
-            published(train=rows(text=[], label=[]), test=rows()),
-            "text must be of kind text, got null",
-        ),
-        (
-            published(
-                train=rows(
-                    Features({"text": Value("string"), "label": ClassLabel(2)}), text=[], label=[]
-                ),
-                test=rows(),
-            ),
-            "split train has no rows",
-        ),
+        (rows(), None, "has no split test, got train"),
+        (rows(), rows().remove_columns("text"), "has columns label; expected t"),
+        (rows(), rows(label=["1", "0"]), "label must be of kind number, got te"),
+        (rows(text=[1, 2]), rows(), "text must be of kind text, got number"),
+        (rows(text=[["a"], ["b"]]), rows(), "kind text, got List"),
+        (rows(text=["a", None]), rows(), "split train: 1 rows have no text"),
+        (rows(), rows(label=[0, -1]), "label goes from -1 to 0, expected num"),
+        (rows(), rows(label=[0, 2]), "label goes from 0 to 2, expected numbers"),
+        (rows(label=[0.0, float("nan")]), rows(), "label goes from nan to nan"),
+        (rows(text=[], label=[]), rows(), "text must be of kind text, got null"),
+        (rows(NO_ROWS, text=[], label=[]), rows(), "split train has no rows"),
     ],
 )
 def test_what_a_task_cannot_use(
-    found: DatasetDict, said: str, monkeypatch: pytest.MonkeyPatch
+    train: Dataset, test: Dataset | None, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    found = DatasetDict({"train": train} if test is None else {"train": train, "test": test})
     monkeypatch.setattr("datasets.load_dataset", lambda *_: found)
     assert said in refused()
 
@@ -170,7 +144,7 @@ def test_what_a_task_cannot_use(
     ],
 )
 def test_what_a_task_can_use(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = published(train=rows(features), test=rows(features))
+    found = DatasetDict(train=rows(features), test=rows(features))
     monkeypatch.setattr("datasets.load_dataset", lambda *_: found)
     assert load_hub_dataset("some/rows", None, "", NEEDED) is found
 
@@ -179,7 +153,7 @@ def test_images_are_told_from_what_is_none(monkeypatch: pytest.MonkeyPatch) -> N
     images = Dataset.from_dict({"img": [None]}, features=Features({"img": Image()}))
     numbers = Dataset.from_dict({"img": [[1]]}, features=Features({"img": Sequence(Value("int8"))}))
     needed = {"train": {"img": IMAGES}}
-    monkeypatch.setattr("datasets.load_dataset", lambda *_: published(train=images))
+    monkeypatch.setattr("datasets.load_dataset", lambda *_: DatasetDict(train=images))
     assert "1 rows have no img" in refused(needed=needed)
-    monkeypatch.setattr("datasets.load_dataset", lambda *_: published(train=numbers))
+    monkeypatch.setattr("datasets.load_dataset", lambda *_: DatasetDict(train=numbers))
     assert "img must be of kind image, got " in refused(needed=needed)

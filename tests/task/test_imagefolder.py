@@ -9,8 +9,8 @@ from PIL import Image
 from compress.config.errors import ConfigError
 from compress.interfaces import TaskData
 from compress.task.components.image import ImageSplit
-from compress.task.imagefolder import ImageFolder
 from tests.configs import settings_of
+from tests.task.tables import checked, refusal
 
 
 def draw(folder: Path, count: int, shade: int) -> None:
@@ -21,14 +21,10 @@ def draw(folder: Path, count: int, shade: int) -> None:
 
 
 def load(path: Path, *overrides: str) -> TaskData:
-    task = settings_of("task", "imagefolder", f"task.path={path}", *overrides)
-    assert isinstance(task, ImageFolder)
-    task.check()
-    return task.load()
+    return checked(settings_of("task", "imagefolder", f"task.path={path}", *overrides))
 
 
-def shades(split: object) -> list[int]:
-    assert isinstance(split, ImageSplit)
+def shades(split: ImageSplit) -> list[int]:
     return [int(split.pixels(row)[0, 0, 0]) for row in range(len(split))]
 
 
@@ -75,3 +71,36 @@ def test_six_classes_are_evaluated_by_the_five_likeliest_too(tmp_path: Path) -> 
 def test_fractions_that_leave_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must leave images to train on, got 0\.1 and 0\.9"):
         load(tmp_path, "task.evaluation_fraction=0.9")
+
+
+# Folder of files → how many images, or text; what the line must say.
+FOLDERS = [
+    ({}, "has 0 class folders, expected at least two"),
+    ({"cat/{i}.png": 30}, "has 1 class folders, expected at least two"),
+    ({"cat/{i}.png": 30, "dog/.x.png": 1}, "dog has no images"),
+    ({"cat/{i}.png": 30, "dog/{i}.png": 1}, "with each of 2 classes in it: 1 of 'dog'"),
+    ({"cat/{i}.png": 30, "dog/{i}.png": 30, "3.png": 1}, "3.png is in no class folder"),
+    ({"cat/{i}.png": 30, "dog/{i}.png": 30, "dog/a.txt": "x"}, "a.txt is not an image; expected"),
+    ({"cat/{i}.png": 30, "dog/{i}.png": 30, "dog/a.png": "x"}, "a.png is not a complete image: "),
+    ({"train/cat/{i}.png": 9, "train/dog/{i}.png": 9}, "has the folders train; expected train a"),
+    ({"train/a/{i}.png": 1, "test/a/{i}.png": 1, "b/{i}.png": 1}, "has the folders b, test, train"),
+    (
+        {"train/a/{i}.png": 30, "train/b/{i}.png": 30, "test/c/{i}.png": 2},
+        "c: no train image is of this class; expected a, b",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "said"), FOLDERS)
+def test_bad_image_folders(files: dict[str, int | str], said: str, tmp_path: Path) -> None:
+    for pattern, content in files.items():
+        for i in range(content if isinstance(content, int) else 1):
+            path = tmp_path / pattern.format(i=i)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, str):
+                path.write_text(content)
+            else:
+                Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(path)
+    told = refusal(settings_of("task", "imagefolder", f"task.path={tmp_path}"))
+    assert str(tmp_path) in told
+    assert said in told

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-import zipfile
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -16,10 +15,9 @@ import pytest
 from PIL import Image
 
 from compress.config.errors import UserError
-from compress.task.cifar10 import Cifar10
 from compress.task.components.picture import ImageFile
-from compress.task.imagefolder import ImageFolder
 from tests.configs import settings_of
+from tests.task.tables import refusal
 
 RANDOM = np.random.default_rng(0)
 PIXELS = RANDOM.integers(0, 256, (6, 5, 3), np.uint8)
@@ -126,51 +124,4 @@ def test_a_folder_name_that_cannot_be_written_is_refused(tmp_path: Path) -> None
         folder.mkdir()
         whole.save(folder / "1.png")
     task = settings_of("task", "imagefolder", f"task.path={tmp_path}")
-    assert isinstance(task, ImageFolder)
-    with pytest.raises(UserError, match=r"the folder name d\\udcffg is not UTF-8"):
-        task.check()
-
-
-def npz(**arrays: np.ndarray) -> bytes:
-    held = io.BytesIO()
-    np.savez_compressed(held, **arrays)
-    return held.getvalue()
-
-
-def cifar(path: Path) -> Cifar10:
-    sampling = {"crop": 0.0, "flip": False, "limit": None, "seed": 0, "calibration_samples": 10}
-    return Cifar10(path=str(path), **sampling)  # type: ignore[arg-type]
-
-
-IMAGES, LABELS = np.zeros((200, 32, 32, 3), np.uint8), np.arange(200) % 10
-GOOD = npz(x_train=IMAGES, y_train=LABELS, x_test=IMAGES, y_test=LABELS)
-
-
-def huge() -> bytes:
-    """An npz file whose first array says that it has more entries than there is memory."""
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w") as file:
-        for name in ("x_train", "y_train", "x_test", "y_test"):
-            header = io.BytesIO()
-            shape = {"descr": "|u1", "fortran_order": False, "shape": (10**12, 32, 32, 3)}
-            np.lib.format.write_array_header_1_0(header, shape)
-            file.writestr(f"{name}.npy", header.getvalue())
-    return held.getvalue()
-
-
-def encrypted() -> bytes:
-    """The good file with the mark of an encrypted member in both of its headers."""
-    content = bytearray(GOOD)
-    content[6] |= 1
-    content[content.index(b"PK\x01\x02") + 8] |= 1
-    return bytes(content)
-
-
-@pytest.mark.parametrize("content", [huge(), encrypted(), GOOD[:200] + b"\xff" * 40 + GOOD[240:]])
-def test_damaged_arrays_are_refused(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "c.npz"
-    path.write_bytes(GOOD)
-    assert len(cifar(path).load().evaluation) == 200
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"c\.npz is (damaged|no npz file): "):
-        cifar(path).load()
+    assert "the folder name d\\udcffg is not UTF-8" in refusal(task)

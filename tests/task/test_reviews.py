@@ -7,24 +7,20 @@ from compress.config.errors import UserError
 from compress.task.components.text import TextSplit
 from compress.task.reviews import Reviews
 from tests.configs import settings_of
+from tests.task.tables import Published, checked
 
 
 def reviews(name: str, *overrides: str) -> Reviews:
-    made = settings_of("task", name, *overrides)
-    assert isinstance(made, Reviews)
-    return made
+    return settings_of("task", name, *overrides)
 
 
-def texts(split: object) -> set[str]:
-    assert isinstance(split, TextSplit)
+def texts(split: TextSplit) -> set[str]:
     return set(split.columns[0])
 
 
 @pytest.mark.parametrize(("name", "rows"), [("rotten_tomatoes", 8530), ("imdb", 24904)])
 def test_offline_splits_share_no_text_and_lose_none(name: str, rows: int) -> None:
-    task = reviews(name)
-    task.check()
-    data = task.load()
+    data = checked(reviews(name))
     parts = [data.training.train, data.training.validation, data.evaluation]
     assert sum(len(part) for part in parts) == rows
     assert len(set.union(*(texts(part) for part in parts))) == rows
@@ -59,34 +55,22 @@ def frame(count: int) -> pd.DataFrame:
     )
 
 
-class Published(dict[str, pd.DataFrame]):
-    """Stands in for a DatasetDict of the hub."""
-
-    def __getitem__(self, name: str) -> object:
-        rows = super().__getitem__(name)
-        return type("Rows", (), {"to_pandas": lambda _: rows})()
-
-
-def test_hub_splits_are_the_published_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = Published(train=frame(100), validation=frame(20), test=frame(30))
-    monkeypatch.setattr("compress.task.reviews.load_hub_dataset", lambda *_: rows)
-    data = reviews("rotten_tomatoes", "task.source=hub").load()
-    assert (len(data.training.train), len(data.training.validation), len(data.evaluation)) == (
-        100,
-        20,
-        30,
-    )
-    assert data.evaluation.name == "published test split"
-
-
-def test_a_hub_corpus_without_validation_gives_up_some_of_train(
+@pytest.mark.parametrize(
+    ("name", "published", "sizes"),
+    [
+        ("rotten_tomatoes", {"train": 100, "validation": 20, "test": 30}, (100, 20, 30)),
+        ("imdb", {"train": 100, "test": 30}, (90, 10, 30)),  # gives up some of train
+    ],
+)
+def test_hub_splits_are_the_published_ones(
+    name: str,
+    published: dict[str, int],
+    sizes: tuple[int, int, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rows = Published(train=frame(100), test=frame(30))
+    rows = Published({split: frame(count) for split, count in published.items()})
     monkeypatch.setattr("compress.task.reviews.load_hub_dataset", lambda *_: rows)
-    data = reviews("imdb", "task.source=hub").load()
-    assert (len(data.training.train), len(data.training.validation), len(data.evaluation)) == (
-        90,
-        10,
-        30,
-    )
+    data = reviews(name, "task.source=hub").load()
+    parts = (data.training.train, data.training.validation, data.evaluation)
+    assert tuple(map(len, parts)) == sizes
+    assert data.evaluation.name == "published test split"

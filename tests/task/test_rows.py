@@ -9,9 +9,9 @@ from compress.task.components.rows import Request, read_rows
 
 def read(path: Path, text: str, encoding: str = "utf-8") -> tuple[list[list[str]], str]:
     path.write_bytes(text.encode(encoding))
-    rows = read_rows(Request(path, ("text", "label"), "auto", "auto"))
-    assert list(rows.table.index) == list(range(1, len(rows.table) + 1))
-    return rows.table.to_numpy().tolist(), rows.words
+    table, words = read_rows(Request(path, ("text", "label"), "auto", "auto"))
+    assert list(table.index) == list(range(1, len(table) + 1))
+    return table.to_numpy().tolist(), words
 
 
 @pytest.mark.parametrize(

@@ -30,12 +30,6 @@ def test_a_limit_below_the_classes_is_refused() -> None:
         stratified_sample(ROWS, 1, seed=0)
 
 
-def test_split_off_is_disjoint_and_whole() -> None:
-    rest, part = split_off(ROWS, 0.25, seed=0)
-    assert len(part) == 25
-    assert sorted([*rest["text"], *part["text"]]) == sorted(ROWS["text"])
-
-
 def test_too_few_rows_to_split_are_refused_in_one_line() -> None:
     rows = pd.DataFrame({"label": [0, 0, 0, 1]})
     with pytest.raises(UserError, match=r"4 rows cannot be split: .*least populated class"):

@@ -4,9 +4,8 @@ import pandas as pd
 import pytest
 import torch
 
-from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
-from compress.task.components.text import TextSplit, check_texts
+from compress.task.components.text import TextSplit
 from tests.tiny import make_split
 
 
@@ -66,17 +65,3 @@ def test_extended_pairs_stay_pairs() -> None:
     more = pairs("a").extended("y", (["new"], ["one"]), torch.tensor([1]))
     assert more.columns == [["glad film", "new"], ["a", "one"]]
     assert more.labels.tolist() == [0, 1]
-
-
-def test_encoding_cuts_and_tells_the_length(teacher: CompressedModel) -> None:
-    rows = pd.DataFrame({"text": ["good " * 50, "good"], "label": [0, 1]})
-    encoded = TextSplit("x", rows, 8).encode(teacher.tokenizer)
-    assert encoded["length"][0] == len(encoded["input_ids"][0]) == 8
-    assert encoded["length"][1] == len(encoded["input_ids"][1]) < 8
-
-
-@pytest.mark.parametrize("text", ["", "  ", None])
-def test_rows_without_a_text_are_named(text: str | None) -> None:
-    rows = pd.DataFrame({"text": ["good", text], "label": [0, 1]})
-    with pytest.raises(UserError, match=r"file: row 2 has no text \(1 such rows\)"):
-        check_texts("file", rows)

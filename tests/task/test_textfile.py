@@ -4,16 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from compress.config.errors import UserError
+from compress.config.errors import ConfigError
 from compress.task.textfile import TextFile, line_end
 from tests.configs import settings_of
+from tests.task.tables import refusal
 
 
 def task(*paths: Path) -> TextFile:
     listed = ",".join(map(str, paths))
-    made = settings_of("task", "textfile", f"task.path=[{listed}]")
-    assert isinstance(made, TextFile)
-    return made
+    return settings_of("task", "textfile", f"task.path=[{listed}]")
 
 
 def test_parts_lie_one_behind_the_other_and_end_with_a_line(tmp_path: Path) -> None:
@@ -40,7 +39,32 @@ def test_a_text_without_ends_of_lines_is_cut_where_the_share_ends() -> None:
     assert line_end("abc\ndefg", 0.25) == 4
 
 
-def test_a_byte_that_is_no_utf8_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"abc\n\xff")
-    with pytest.raises(UserError, match=r"byte 0xff at offset 4 \(line 2\) is not valid utf-8"):
-        task(tmp_path / "a.txt").load()
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_texts_end_their_lines_in_any_way(end: str, tmp_path: Path) -> None:
+    written = end.join(f"line {i} of the text" for i in range(40))
+    for name in ("train.txt", "valid.txt", "test.txt"):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + written.encode())
+    expected = written.replace(end, "\n")
+    made = task(tmp_path / "test.txt").passages()[0]
+    assert "".join(made[role].text for role in ("train", "validation", "evaluation")) == expected
+    assert all(made[role].text.endswith("\n") for role in ("train", "validation"))
+    found = settings_of("task", "wikitext2", f"task.path={tmp_path}").passages()[0]
+    assert found["train"].text == "\n\n".join(f"{line}\n" for line in expected.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a\0b", "holds NUL characters as utf-8"),
+        (b"\xff\xfea\0", "byte 0xff at offset 0"),
+        (b"abc\n\xff", "byte 0xff at offset 4 (line 2) is not valid utf-8"),
+    ],
+)
+def test_texts_that_are_none_are_refused(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(content)
+    assert said in refusal(task(tmp_path / "a.txt"))
+
+
+def test_a_file_is_named_once() -> None:
+    with pytest.raises(ConfigError, match="must name each file once"):
+        task(Path("x.txt"), Path("x.txt"))

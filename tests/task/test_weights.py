@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from compress.task.components.weights import Weights, class_weights, weights_words
+from compress.config.errors import ConfigError
+from compress.task.components.weights import Weights, check_weights, class_weights, weights_words
 
 NAMES, BALANCED = ("0", "sad"), (0.5, 2.0)
 
@@ -34,3 +35,10 @@ def test_many_weights_are_not_all_told() -> None:
     names = [f"class {i}" for i in range(77)]
     words = weights_words((1.0,) * 77, names, (1.0,) * 77)
     assert words.endswith("class 11 1 and 65 more")
+
+
+@pytest.mark.parametrize("weight", [1e39, 1e-46, float("inf"), float("nan"), 0.0, -1.0])
+def test_weights_that_float32_has_not_are_refused(weight: float) -> None:
+    for weights in ((1.0, weight), {"a": 1.0, "b": weight}):
+        with pytest.raises(ConfigError, match="must each be > 0 and finite in float32, got"):
+            check_weights("Csv.class_weights", weights)

@@ -12,9 +12,7 @@ LINES = " \n = A title = \n \n Some text , in words . \n"
 
 
 def task(path: Path | None) -> WikiText2:
-    made = settings_of("task", "wikitext2", f"task.path={path}" if path else "task.path=null")
-    assert isinstance(made, WikiText2)
-    return made
+    return settings_of("task", "wikitext2", f"task.path={path or 'null'}")
 
 
 def test_lines_are_joined_as_the_reference_implementations_join_the_hubs_rows() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress.config.errors import ConfigError, UserError
+from compress.config.errors import UserError
 from compress.device.cpu import Cpu
-from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, TrainingData
+from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history, live_shapes, live_zeros
 from compress.problem.classification import Classification
@@ -27,20 +27,21 @@ QUANTIZED = [
     for name in yaml_names("quantizer")
     if name not in ("none", "fp16", "bf16", "int8_static")
     for overrides in ((), ("quantizer.embeddings=int8",))
+    if not overrides or name != "fp8"  # which has no format for embeddings
 ]
 
 
 def write(model: CompressedModel, folder: Path, quantizer: str, *overrides: str) -> Path:
-    settings = settings_of("quantizer", quantizer, *overrides)
-    assert isinstance(settings, Quantizer)
-    torch_export(model, settings, folder)
+    torch_export(model, settings_of("quantizer", quantizer, *overrides), folder)
     return folder
 
 
 def pruned(name: str, teacher: CompressedModel, context: Contexts) -> CompressedModel:
-    pruner = settings_of("pruner", name)
-    assert isinstance(pruner, Pruner)
-    return pruner.prune(teacher, context(teacher))
+    return settings_of("pruner", name).prune(teacher, context(teacher))
+
+
+def logits_of(model: CompressedModel, data: TrainingData) -> torch.Tensor:
+    return predict_all(TorchModel(model.module, model.tokenizer, "cpu"), data.validation, 4)
 
 
 @pytest.mark.parametrize("pruner", ["none", "wanda", "heads", "lowrank", "chain", "layers"])
@@ -57,11 +58,7 @@ def test_it_is_what_the_folder_holds(
         k: v.shape for k, v in model.module.state_dict().items()
     }
     assert {v.device.type for v in skeleton.values()} == {"meta"}
-    logits = [
-        predict_all(TorchModel(m.module, m.tokenizer, "cpu"), data.validation, 4)
-        for m in (made, model)
-    ]
-    assert torch.equal(*logits)
+    assert torch.equal(logits_of(made, data), logits_of(model, data))
     assert made.history[-1].settings == settings.describe()
     for live in (live_zeros, live_shapes):
         assert live(made.history) == live(model.history)
@@ -112,8 +109,6 @@ def test_damage_is_refused(teacher: CompressedModel, tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
         ArtifactTeacher(folder=str(folder)).check()
-    with pytest.raises(ConfigError, match="got nothing"):
-        ArtifactTeacher(folder="")
 
 
 def test_other_classes_are_refused(
@@ -134,11 +129,7 @@ def test_classes_in_another_order_are_put_in_order(
     settings = ArtifactTeacher(folder=str(write(model, tmp_path / "model", "none")))
     other = replace(data, problem=Classification(("Glad", "Sad")))
     made = settings.load(other, device, seed=0)
-    ours, theirs = (
-        predict_all(TorchModel(m.module, m.tokenizer, "cpu"), data.validation, 4)
-        for m in (made, model)
-    )
-    torch.testing.assert_close(ours, theirs.flip(1))
+    torch.testing.assert_close(logits_of(made, data), logits_of(model, data).flip(1))
     assert made.module.config.id2label == {0: "Glad", 1: "Sad"}
     assert made.history[-1].notes == {"class_order": [1, 0]}
 

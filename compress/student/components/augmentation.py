@@ -7,7 +7,6 @@ one after the other, where EDA makes each copy by one operation.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -22,30 +21,11 @@ from compress.task.components.text import TextSplit
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from compress.interfaces import Processor, Split
+    from compress.interfaces import Split
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmentation(Settings, ABC):
-    """Adds training rows."""
-
-    @abstractmethod
-    def check(self, skeleton: PreTrainedModel) -> None:
-        """Raises a UserError if rows that this model reads cannot be augmented so."""
-
-    @abstractmethod
-    def augment(self, rows: Split, tokenizer: Processor, seed: int) -> Split:
-        """The rows followed by the augmented ones.
-
-        Args:
-            rows: stay first, in their order.
-            tokenizer: the student's.
-            seed: of every draw.
-        """
-
-
-@dataclass(frozen=True, kw_only=True)
-class WordNoise(Augmentation):
+class WordNoise(Settings):
     """Adds copies of each text with words swapped and left out, under the label of the text.
 
     In pairs of texts both are changed, each in itself.
@@ -68,14 +48,14 @@ class WordNoise(Augmentation):
             raise ConfigError("WordNoise needs swap or deletion above 0, got 0 for both")
 
     def check(self, skeleton: PreTrainedModel) -> None:
-        """Refuses models that read no texts."""
+        """Raises a ConfigError if a model reads no texts."""
         if skeleton.main_input_name != "input_ids":
             raise ConfigError(
                 f"WordNoise augments texts, but {type(skeleton).__name__} reads "
                 f"{skeleton.main_input_name}"
             )
 
-    def augment(self, rows: Split, tokenizer: Processor, seed: int) -> Split:
+    def augment(self, rows: Split, seed: int) -> TextSplit:
         """The texts, then all first copies, then all second ones.
 
         Raises:

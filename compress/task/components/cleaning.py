@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 from torch import Tensor
 
 from compress.config.errors import UserError
-from compress.task.components.delimited import is_unicode, listed
+from compress.task.components.delimited import is_unicode
 from compress.task.components.sampling import LABEL
 from compress.task.components.text import text_columns
 
@@ -24,12 +24,8 @@ WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
 def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.DataFrame, str]:
     """Rows that have texts and labels, and a description of what was dropped.
 
-    Args:
-        where: names the file in errors.
-        table: the columns `text`, `second` if there is one, and `label`, which is None where there
-            is none; the index counts rows.
-        drop: which of `DROPPABLE` are left out, where they would otherwise be refused (empty
-            texts, missing labels) or kept (texts that stand there before).
+    Rows of kinds that are not to be dropped are refused (empty texts, missing labels) or kept
+    (texts that stand there before). The table's index counts rows.
 
     Raises:
         UserError: a row has no text or no label and is not dropped, or a text is not a string.
@@ -73,7 +69,7 @@ def class_labels(where: str, labels: pd.Series) -> list[str | None]:
     for row, name in zip(labels.index, spelled, strict=True):
         if name is not None:
             rows.setdefault(name, row)
-    numbers = {name: _number(name) for name in rows}
+    numbers = {name: _spelled_number(name) for name in rows}
     if None in numbers.values():
         return spelled
     first: dict[Decimal | None, str] = {}
@@ -95,47 +91,25 @@ def class_labels(where: str, labels: pd.Series) -> list[str | None]:
 def number_labels(where: str, labels: pd.Series) -> list[float | None]:
     """Labels as numbers in float32 precision; None for a missing one.
 
-    Args:
-        where: names the file in errors.
-        labels: named as errors are to call it; its index counts rows.
-
     Raises:
-        UserError: one is not a finite number.
+        UserError: one is not a finite number; calls it by the series' name.
     """
-    return [_quantity(where, str(labels.name), row, label) for row, label in labels.items()]
-
-
-def sorted_classes(names: Collection[str]) -> tuple[str, ...]:
-    """Sorted class names: numerically if all are integers, else as text."""
-    if all(WHOLE.fullmatch(name) for name in names):
-        return tuple(sorted(names, key=Decimal))  # int() takes no more than 4,300 digits
-    return tuple(sorted(names))
-
-
-def with_indices(where: str, table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Rows whose labels are replaced by class indices.
-
-    Raises:
-        UserError: a label is none of the classes.
-    """
-    places = {name: place for place, name in enumerate(classes)}
-    for row, name in table[LABEL].items():
-        if name not in places:
+    numbers: list[float | None] = []
+    for row, label in labels.items():
+        number = None if is_missing(label) else _number(label)
+        if number is not None and not math.isfinite(number):
             raise UserError(
-                f"{where}: row {row} has label {name[:SHOWN]!r}, which no train row has; expected "
-                f"{listed(classes)}"
+                f"{where}: row {row} has {labels.name} {str(label)[:SHOWN]!r}, expected a finite "
+                "number"
             )
-    return table.assign(label=table[LABEL].map(places).astype(int))
+        numbers.append(number)
+    return numbers
 
 
 def without_shared(
     splits: Mapping[str, pd.DataFrame],
 ) -> tuple[dict[str, pd.DataFrame], str]:
-    """Splits without texts in common, and a description of the rows dropped for that.
-
-    Args:
-        splits: those that come first keep their rows.
-    """
+    """Splits without texts in common, the first ones whole; and a description of what was lost."""
     kept: dict[str, pd.DataFrame] = {}
     seen: set[tuple[str, ...]] = set()
     words = ""
@@ -151,11 +125,7 @@ def without_shared(
 def _without(
     where: str, table: pd.DataFrame, bad: pd.Series, kind: str, what: str, drop: Collection[str]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The table without bad rows, if the settings drop them.
-
-    Raises:
-        UserError: there are some, and they are not.
-    """
+    """The table without bad rows; a UserError if there are some that the settings do not drop."""
     if not bad.any():
         return table, []
     if kind not in drop:
@@ -193,7 +163,7 @@ def _spelt(label: Any) -> str:
     return str(label).strip()
 
 
-def _number(name: str) -> Decimal | None:
+def _spelled_number(name: str) -> Decimal | None:
     """The finite number that a name spells, computed without expanding long exponents."""
     try:
         number = Decimal(name)
@@ -202,19 +172,14 @@ def _number(name: str) -> Decimal | None:
     return number if number.is_finite() else None
 
 
-def _quantity(where: str, name: str, row: Any, label: Any) -> float | None:
-    if is_missing(label):
-        return None
+def _number(label: Any) -> float:
+    """A label in float32 precision; NaN for what is no number."""
+    if isinstance(label, bool) or "_" in str(label):
+        return math.nan  # Python takes true for 1 and 1_000 for a thousand
     try:
-        # Python takes true for 1 and 1_000 for a thousand.
-        plain = not isinstance(label, bool) and "_" not in str(label)
-        number = Tensor([float(label)]).item() if plain else math.nan
+        return Tensor([float(label)]).item()
     except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        got = str(label)[:SHOWN]
-        raise UserError(f"{where}: row {row} has {name} {got!r}, expected a finite number")
-    return number
+        return math.nan
 
 
 def is_missing(field: Any) -> bool:

@@ -34,7 +34,7 @@ class ClassNames:
     metrics: tuple[str, ...] = ()
 
     def scores(self) -> tuple[str, ...]:
-        """The metrics, accuracy first."""
+        """See `Task.scores`."""
         return ("accuracy", "f1_macro", *self.metrics)
 
     def column(self) -> Column:
@@ -46,15 +46,7 @@ class ClassNames:
         return Classification(self.names, self.scores()[1:])
 
     def read(self, where: str, labels: pd.Series) -> pd.Series:
-        """Reads labels as class indices.
-
-        Args:
-            where: names the file in errors.
-            labels: as the file spells them; the index counts rows from 0.
-
-        Raises:
-            UserError: one is spelled otherwise.
-        """
+        """A file's labels as class indices; a UserError names one that is spelled otherwise."""
         wrong = labels.index[~labels.isin(self.spelled)]
         if len(wrong):
             choices = ", ".join(self.spelled)
@@ -67,18 +59,13 @@ class ClassNames:
 
 @dataclass(frozen=True)
 class Scale:
-    """Numeric labels.
-
-    Attributes:
-        low: the smallest that there can be.
-        high: the largest.
-    """
+    """Numeric labels from `low` to `high`."""
 
     low: float
     high: float
 
     def scores(self) -> tuple[str, ...]:
-        """The metrics, correlations first."""
+        """See `Task.scores`."""
         return SCORES_OF_NUMBERS
 
     def column(self) -> Column:
@@ -90,15 +77,7 @@ class Scale:
         return Regression("score")
 
     def read(self, where: str, labels: pd.Series) -> pd.Series:
-        """Reads labels as numbers with the hub's precision.
-
-        Args:
-            where: names the file in errors.
-            labels: as the file spells them; the index counts rows from 0.
-
-        Raises:
-            UserError: one is not a number, or outside the scale.
-        """
+        """A file's labels as numbers with the hub's precision; a UserError names one outside."""
         numbers = pd.Series(
             number_labels(where, labels.set_axis(labels.index + 1).rename("score")),
             index=labels.index,

@@ -23,31 +23,27 @@ LISTED = 200  # characters of names in errors
 
 
 def read_text(path: Path, encoding: str) -> str:
-    """Reads a file as text without a byte order mark and with line feeds as line ends.
+    """A file as text without a byte order mark and with line feeds as line ends.
 
     Raises:
-        UserError: the file cannot be read, or a byte does not belong to the encoding; says which.
+        UserError: the file cannot be read, or a byte does not belong to the encoding.
     """
-    text = decoded(str(path), read_bytes(path), encoding)
+    text = decoded(path, read_bytes(path), encoding)
     if "\0" in text:
         raise UserError(f"{path} holds NUL characters as {encoding}, expected text")
     return LINE_END.sub("\n", text)
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        UserError: it cannot be read.
-    """
+    """The bytes of a file, or a UserError."""
     try:
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def decoded(where: str, content: bytes, encoding: str) -> str:
-    """Decodes bytes to text without a byte order mark.
+def decoded(path: Path, content: bytes, encoding: str) -> str:
+    """Bytes of a file as text without a byte order mark.
 
     Raises:
         UserError: a byte does not belong to the encoding; says which and in what line.
@@ -57,43 +53,34 @@ def decoded(where: str, content: bytes, encoding: str) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"{where}: byte 0x{content[error.start]:02x} at offset {error.start} (line {line}) is "
+            f"{path}: byte 0x{content[error.start]:02x} at offset {error.start} (line {line}) is "
             f"not valid {encoding}"
         ) from error
     except UnicodeError as error:
-        raise UserError(f"{where} is not valid {encoding}: {first_line(error)}") from error
+        raise UserError(f"{path} is not valid {encoding}: {first_line(error)}") from error
 
 
-def split_fields(where: str, text: str, delimiter: str, *, quoted: bool) -> list[list[str]]:
-    """The fields of each non-blank line.
-
-    Args:
-        where: names the text in errors.
-        text: with lines that end in any way.
-        delimiter: one character.
-        quoted: whether double quotes hold fields together; otherwise they are just characters.
+def split_fields(path: Path, text: str, delimiter: str, *, quoted: bool) -> list[list[str]]:
+    """The fields of each non-blank line of a file; unquoted, double quotes are just characters.
 
     Raises:
         UserError: a quote is never closed, or stands where none can.
     """
-    if not quoted:
-        # Not splitlines, which also splits at characters that texts may hold.
-        return [line.split(delimiter) for line in LINE_END.split(text) if line]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        strict=True,
+    )
     try:
         with any_length(text):
             return [fields for fields in reader if fields]
     except csv.Error as error:
-        raise UserError(f"{where}: line {reader.line_num}: {error}") from error
+        raise UserError(f"{path}: line {reader.line_num}: {error}") from error
 
 
 def first_fields(text: str, delimiter: str) -> list[str]:
-    """The fields of the first non-blank line, with double quotes as quote characters.
-
-    Args:
-        text: the whole, or as much of it as holds that line; see `first_record`.
-        delimiter: one character.
-    """
+    """The fields of the first non-blank line, with double quotes as quote characters."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     with any_length(text):
         return next((fields for fields in reader if fields), [])
@@ -120,22 +107,21 @@ def any_length(text: str) -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def as_table(where: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> pd.DataFrame:
+def as_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> pd.DataFrame:
     """Rows and a header as a table.
 
     Raises:
-        UserError: a row has more or fewer fields than the header, or is the header once more; says
-            which.
+        UserError: a row has more or fewer fields than the header, or is the header once more.
     """
     for number, fields in enumerate(rows, start=1):
         if len(fields) != len(header):
             raise UserError(
-                f"{where}: row {number} has {len(fields)} fields, expected {len(header)} "
+                f"{path}: row {number} has {len(fields)} fields, expected {len(header)} "
                 f"({listed(header)})"
             )
         if list(fields) == list(header):
             raise UserError(
-                f"{where}: row {number} is the header once more ({listed(header)}), as where files "
+                f"{path}: row {number} is the header once more ({listed(header)}), as where files "
                 "were joined; take it out"
             )
     return pd.DataFrame(rows, columns=list(header), dtype=object)

@@ -39,11 +39,7 @@ class FoldedTask(SampledTask, ABC):
     fold: PositiveInt | None
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
+        """Checks the values."""
         super().__post_init__()
         name = type(self).__name__
         if self.fold is not None and self.fold > (self.folds or 0):
@@ -59,29 +55,43 @@ class FoldedTask(SampledTask, ABC):
     def cut(
         self,
         where: str,
+        whole: str,
         rows: pd.DataFrame,
         shares: Mapping[str, float],
         class_names: Sequence[str],
         units: Numbers | None = None,
-    ) -> dict[str, pd.DataFrame]:
-        """Splits off the held-out rows.
+    ) -> dict[str, tuple[str, pd.DataFrame]]:
+        """Splits off the held-out rows; the rest is "train". With each split a name in words.
 
         Args:
             where: names the rows in errors.
+            whole: names the rows in the splits' names.
             rows: with labels.
             shares: by the split's name, of all the rows; where there are folds, of those outside
                 the fold, and that of evaluation plays no part.
-            class_names: in the order of the class indices; none where rows have no classes.
+            class_names: none where rows have no classes.
             units: rows with equal numbers stay in one fold; None for each row by itself.
-
-        Returns:
-            The splits by name, and the rest as "train".
 
         Raises:
             UserError: a class has too few rows to be in every split.
         """
         if self.folds is None:
-            return hold_out(where, rows, shares, class_names, self.seed)
+            splits = hold_out(where, rows, shares, class_names, self.seed)
+        else:
+            splits = self._cut_fold(where, rows, shares, class_names, units)
+        names = {role: self._words(role, share, whole) for role, share in shares.items()}
+        names["train"] = f"rest of {whole}" if shares else whole
+        return {role: (names[role], part) for role, part in splits.items()}
+
+    def _cut_fold(
+        self,
+        where: str,
+        rows: pd.DataFrame,
+        shares: Mapping[str, float],
+        class_names: Sequence[str],
+        units: Numbers | None,
+    ) -> dict[str, pd.DataFrame]:
+        assert self.folds is not None
         if self.fold is None:
             raise ConfigError(
                 f"only run.py runs all folds of task.folds={self.folds}; select one, such as "
@@ -97,14 +107,7 @@ class FoldedTask(SampledTask, ABC):
         rest = hold_out(outside, rows[~inside], others, class_names, self.seed)
         return {"evaluation": rows[inside], **rest}
 
-    def cut_words(self, role: str, share: float, whole: str) -> str:
-        """Describes the rows of a held-out split.
-
-        Args:
-            role: its name.
-            share: what `cut` was told of it.
-            whole: what it was cut from.
-        """
+    def _words(self, role: str, share: float, whole: str) -> str:
         if self.fold is None:
             return f"{share:.0%} of {whole}, seed {self.seed}"
         if role == "evaluation":
@@ -119,11 +122,7 @@ class FoldedTask(SampledTask, ABC):
         numbers: Numbers,
         class_names: Sequence[str],
     ) -> None:
-        """Rejects a number of folds that leaves one without rows or without a class.
-
-        Raises:
-            UserError: one does.
-        """
+        """Raises a UserError if a fold is without rows or without a class."""
         for label, name in enumerate(class_names):
             of_class = labels == label
             if len(np.unique(numbers[of_class])) != self.folds:
@@ -141,13 +140,8 @@ def deal(labels: Numbers, units: Numbers, folds: int, seed: int) -> Numbers:
     Each unit goes to the fold with the fewest rows of its most frequent class, of equal ones to
     that with the fewest rows: class by class, large units first, equally large ones in the seed's
     order. Where units are single rows, neither folds nor their shares of a class differ by more
-    than one row.
-
-    Args:
-        labels: class indices, or other groups from 0; see `strata`.
-        units: numbers that are equal for rows that stay together.
-        folds: how many.
-        seed: of the order.
+    than one row. scikit-learn's StratifiedGroupKFold deals other rows to a seed's folds, and
+    published figures are of these. Labels are `strata`; units are equal where rows stay together.
     """
     places = np.unique(units, return_inverse=True)[1]
     counts = np.zeros((places.max() + 1, labels.max() + 1), dtype=np.int64)

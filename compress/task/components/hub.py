@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """Requirements on a column.
-
-    Attributes:
-        kind: of its values.
-        low: the least of numbers.
-        high: the largest.
-    """
+    """Kind of a column's values, and the range that numbers are in."""
 
     kind: Literal["text", "number", "image"]
     low: float = 0
@@ -44,7 +38,7 @@ def load_hub_dataset(
 
     Args:
         name: hub id.
-        configuration: the dataset's configuration, such as "sst2" of GLUE.
+        configuration: such as "sst2" of GLUE.
         offline: what the user can do without a hub, for the error message.
         needed: by split, what its columns must hold.
 
@@ -82,7 +76,8 @@ def _check_column(where: str, rows: Dataset, column: str, what: Column) -> None:
     if values.null_count:
         raise UserError(f"{where}: {values.null_count} rows have no {column}")
     if kind == "number":
-        least, most = _range(values)
+        numbers = values.to_numpy()  # pyarrow.compute's extremes skip NaN, numpy's do not
+        least, most = float(numbers.min()), float(numbers.max())
         if not what.low <= least <= most <= what.high:
             raise UserError(
                 f"{where}: {column} goes from {least:g} to {most:g}, expected numbers from "
@@ -104,9 +99,3 @@ def _kind(feature: Any) -> str:
         return "text"
     number = pyarrow.types.is_integer(held) or pyarrow.types.is_floating(held)
     return "number" if number else str(feature.dtype)
-
-
-def _range(values: Any) -> tuple[float, float]:
-    """Minimum and maximum; both NaN if a value is NaN, which pyarrow.compute would skip."""
-    numbers = values.to_numpy()
-    return float(numbers.min()), float(numbers.max())

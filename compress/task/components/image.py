@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, UInt8
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -39,14 +39,9 @@ LIKELY = 5  # classes; with no more of them every image is among the five likeli
 
 @dataclasses.dataclass(frozen=True)
 class Variation:
-    """Random augmentation of training images.
+    """Random augmentation of training images; see `ImageTask`. The frame is in whole pixels.
 
     He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385, section 4.2.
-
-    Attributes:
-        crop: the image is framed in black by this share of its sides, rounded, and a part of its
-            own size is cut out at random; 0 for none.
-        flip: whether left and right change places every other time.
     """
 
     crop: float
@@ -66,12 +61,7 @@ class ImageSplit(Split):
     """Rows of one image and one class index."""
 
     def __init__(self, name: str, rows: pd.DataFrame, variation: Variation | None = None) -> None:
-        """Takes the columns `image`, of `Picture`s, and `label`.
-
-        Args:
-            name: which rows these are, in words.
-            rows: as they are to be read.
-            variation: how training sees them; None for as they are.
+        """Takes the columns `image`, of `Picture`s, and `label`; only training sees a variation.
 
         Raises:
             UserError: an image cannot be read.
@@ -134,7 +124,8 @@ class _Encoding:
         if "row" not in rows:  # another column was asked for
             return rows
         images = [self._split.pixels(row) for row in rows["row"]]
-        return {**rows, "pixel_values": list(self._encoded(images))}
+        made = self._processor(images, return_tensors="np", input_data_format="channels_last")
+        return {**rows, "pixel_values": list(made["pixel_values"])}
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         """Pickles to the digest instead of the pixels, for the fingerprint of `datasets`."""
@@ -142,11 +133,6 @@ class _Encoding:
 
     def __deepcopy__(self, _: dict[int, Any]) -> _Encoding:
         return self
-
-    def _encoded(self, images: list[Pixels]) -> Float[np.ndarray, "images 3 height width"]:
-        made = self._processor(images, return_tensors="np", input_data_format="channels_last")
-        values: Float[np.ndarray, "images 3 height width"] = made["pixel_values"]
-        return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,11 +166,7 @@ class ImageTask(SampledTask, ABC):
 
     @final
     def check_model(self, model: PreTrainedModel) -> None:
-        """Rejects a model that does not read images.
-
-        Raises:
-            ConfigError: that is the case.
-        """
+        """Raises a ConfigError if a model does not read images."""
         check_reads(self, model, "pixel_values")
 
     @final

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from decimal import Decimal
+from typing import Any, final
 
 import numpy as np
 import pandas as pd
@@ -18,12 +19,12 @@ from compress.problem.multi_label import SCORES_OF_LABELS, WITH_WEIGHTS, MultiLa
 from compress.problem.regression import SCORES_OF_NUMBERS, Regression
 from compress.task.components.cleaning import (
     SHOWN,
+    WHOLE,
     class_labels,
     is_missing,
     number_labels,
-    sorted_classes,
-    with_indices,
 )
+from compress.task.components.delimited import listed
 from compress.task.components.sampling import LABEL
 from compress.task.components.weights import BALANCED, Weights, class_weights, weights_words
 
@@ -32,13 +33,7 @@ OF_CLASSES = ("accuracy", "f1_macro")
 
 
 class Labels(ABC):
-    """Base of the label kinds: how labels are read, and the problem they define.
-
-    Attributes:
-        classes: whether each row is of one of the names.
-    """
-
-    classes: ClassVar[bool] = False
+    """Base of the label kinds: how labels are read, and the problem they define."""
 
     @abstractmethod
     def scores(self) -> tuple[str, ...]:
@@ -46,11 +41,7 @@ class Labels(ABC):
 
     @abstractmethod
     def read(self, where: str, columns: pd.DataFrame) -> list[Any]:
-        """The label of each row; None if missing.
-
-        Args:
-            where: names the file in errors.
-            columns: those of the labels, as the file has them.
+        """The label of each row of a file; None if missing.
 
         Raises:
             UserError: a row has something else; says which row.
@@ -58,34 +49,25 @@ class Labels(ABC):
 
     @abstractmethod
     def names(self, where: str, rows: pd.DataFrame) -> tuple[str, ...]:
-        """Names of the model's outputs.
-
-        Args:
-            where: names the file in errors.
-            rows: all that splits may be cut from.
+        """Names of the model's outputs, from all rows that splits may be cut from.
 
         Raises:
             UserError: there is nothing to be learned.
         """
 
-    @abstractmethod
     def encoded(self, where: str, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-        """Rows with labels encoded for a tensor.
+        """Rows with labels encoded for a tensor; by default those that were read.
 
         Raises:
             UserError: a label is none of the names.
         """
+        return rows
 
     @abstractmethod
     def problem(
         self, where: str, splits: Mapping[str, pd.DataFrame], names: tuple[str, ...]
     ) -> tuple[Problem, str]:
-        """The problem, and a note for the record.
-
-        Args:
-            where: names the file that train rows came from.
-            splits: the rows by role, encoded; none of them is empty.
-            names: see there.
+        """The problem, and a note for the record, from encoded splits that are not empty.
 
         Raises:
             UserError: the train rows cannot serve, or weights are of other classes.
@@ -95,13 +77,7 @@ class Labels(ABC):
 @final
 @dataclass(frozen=True)
 class Classes(Labels):
-    """One class name for each row; sorted numerically if all are integers.
-
-    Attributes:
-        weights: of the classes in the loss.
-    """
-
-    classes: ClassVar[bool] = True
+    """One class name for each row; sorted numerically if all are integers."""
 
     weights: Weights
 
@@ -110,27 +86,37 @@ class Classes(Labels):
         return OF_CLASSES
 
     def read(self, where: str, columns: pd.DataFrame) -> list[Any]:
-        """Labels as class names; integers have no fraction."""
+        """Labels as class names."""
         return class_labels(where, columns.iloc[:, 0])
 
     def names(self, where: str, rows: pd.DataFrame) -> tuple[str, ...]:
         """The sorted class names."""
-        found = sorted_classes(set(rows[LABEL]))
+        found = set(rows[LABEL])
         if len(found) < 2:
             raise UserError(
-                f"{where}: all {len(rows)} rows have label {found[0][:SHOWN]!r}, expected at least "
-                "two classes"
+                f"{where}: all {len(rows)} rows have label {found.pop()[:SHOWN]!r}, expected at "
+                "least two classes"
             )
-        return found
+        if all(WHOLE.fullmatch(name) for name in found):
+            return tuple(sorted(found, key=Decimal))  # int() takes no more than 4,300 digits
+        return tuple(sorted(found))
 
     def encoded(self, where: str, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         """Rows with class indices as labels."""
-        return with_indices(where, rows, names)
+        places = {name: place for place, name in enumerate(names)}
+        for row, name in rows[LABEL].items():
+            if name not in places:
+                raise UserError(
+                    f"{where}: row {row} has label {name[:SHOWN]!r}, which no train row has; "
+                    f"expected {listed(names)}"
+                )
+        return rows.assign(label=rows[LABEL].map(places).astype(int))
 
     def problem(
         self, where: str, splits: Mapping[str, pd.DataFrame], names: tuple[str, ...]
     ) -> tuple[Problem, str]:
         """The classification problem; balanced weights are scikit-learn's: n / (k · n_class)."""
+        # compute_class_weight of scikit-learn fails where a class has no row.
         counts = np.bincount(splits["train"][LABEL], minlength=len(names))
         if self.weights == BALANCED and counts.min() == 0:
             raise UserError(
@@ -146,11 +132,7 @@ class Classes(Labels):
 @final
 @dataclass(frozen=True)
 class Numbers(Labels):
-    """A numeric label for each row.
-
-    Attributes:
-        column: that has it.
-    """
+    """A number in `column` for each row."""
 
     column: str
 
@@ -163,17 +145,13 @@ class Numbers(Labels):
         return number_labels(where, columns.iloc[:, 0])
 
     def names(self, where: str, rows: pd.DataFrame) -> tuple[str, ...]:
-        """The name of the label column."""
+        """The name of the column."""
         if rows[LABEL].nunique() < 2:
             raise UserError(
                 f"{where}: all {len(rows)} rows have {self.column} {rows[LABEL].iloc[0]:g}, "
                 "expected different numbers"
             )
         return (self.column,)
-
-    def encoded(self, where: str, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-        """The rows unchanged."""
-        return rows
 
     def problem(
         self, where: str, splits: Mapping[str, pd.DataFrame], names: tuple[str, ...]
@@ -185,10 +163,9 @@ class Numbers(Labels):
 @final
 @dataclass(frozen=True)
 class Answers(Labels):
-    """Several binary labels for each row, any number of which may hold.
+    """Several binary labels for each row: 0 or 1, false or true, no or yes in each column.
 
     Attributes:
-        columns: one for each label, with 0 or 1, false or true, no or yes.
         weights: of each label's positive rows in the loss.
     """
 
@@ -218,10 +195,6 @@ class Answers(Labels):
         """The names of the label columns."""
         return self.columns
 
-    def encoded(self, where: str, rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-        """The rows unchanged."""
-        return rows
-
     def problem(
         self, where: str, splits: Mapping[str, pd.DataFrame], names: tuple[str, ...]
     ) -> tuple[Problem, str]:
@@ -247,12 +220,11 @@ class Answers(Labels):
 
 
 def _word(field: Any) -> str:
-    """A binary answer as text; tables store integers as 1.0 if other values are missing."""
+    """An answer as text; tables store integers as 1.0 if other values are missing."""
     text = str(field).strip().lower()
     return text.removesuffix(".0") if isinstance(field, float) else text
 
 
 def _held(rows: pd.DataFrame) -> Int[np.ndarray, " labels"]:
-    """Number of rows with each label."""
     found: np.ndarray = np.array(rows[LABEL].tolist()).sum(axis=0)
     return found

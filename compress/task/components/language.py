@@ -15,9 +15,8 @@ from compress.config.errors import ConfigError, UserError
 from compress.config.fields import PositiveInt, Seed
 from compress.interfaces import Head, Task, TaskData, TrainingData
 from compress.problem.language import LanguageModeling
-from compress.task.components.sampling import check_reads
+from compress.task.components.sampling import check_reads_tokens
 from compress.task.components.windows import Cutting, TextWindows
-from compress.transformer.positions import position_count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,11 +59,7 @@ class LanguageTask(Task, ABC):
     calibration_samples: PositiveInt
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is outside what it may be.
-        """
+        """Checks the values."""
         super().__post_init__()
         name = type(self).__name__
         if self.context and self.stride and self.stride > self.context:
@@ -84,37 +79,24 @@ class LanguageTask(Task, ABC):
 
     @final
     def check_model(self, model: PreTrainedModel) -> None:
-        """Rejects a model that does not read text, or not `context` tokens.
-
-        Raises:
-            ConfigError: that is the case.
-        """
-        check_reads(self, model, "input_ids")
-        limit = position_count(model)
-        for name in ("context", "stride"):
-            value = getattr(self, name)
-            if limit is not None and value is not None and value > limit:
-                raise ConfigError(
-                    f"task.{name} must be at most the {limit} tokens that {type(model).__name__} "
-                    f"takes, got {value}"
-                )
+        """Raises a ConfigError if a model does not read text, or not `context` tokens."""
+        check_reads_tokens(self, model, context=self.context, stride=self.stride)
 
     @final
     def load(self) -> TaskData:
         """Reads the texts; they are tokenized once the teacher's tokenizer is known."""
         passages, source = self.passages()
-        stride = {"train": None, "validation": self.stride, "evaluation": self.stride}
-        splits = {
-            role: self._windows(passages[role], stride=stride[role], draws=None) for role in stride
-        }
-        splits["calibration"] = self._windows(
-            passages["train"], stride=None, draws=self.calibration_samples
+        training = TrainingData(
+            problem=LanguageModeling(self.stride),
+            train=self._windows(passages["train"]),
+            validation=self._windows(passages["validation"], stride=self.stride),
+            calibration=self._windows(passages["train"], draws=self.calibration_samples),
         )
-        evaluation = splits.pop("evaluation")
-        training = TrainingData(problem=LanguageModeling(self.stride), **splits)
-        return TaskData(training, evaluation, source)
+        return TaskData(training, self._windows(passages["evaluation"], stride=self.stride), source)
 
-    def _windows(self, passage: Passage, *, stride: int | None, draws: int | None) -> TextWindows:
+    def _windows(
+        self, passage: Passage, stride: int | None = None, draws: int | None = None
+    ) -> TextWindows:
         cutting = Cutting(
             context=self.context,
             stride=stride,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
@@ -26,21 +25,8 @@ ANIMATED = ("GIF", "PNG", "WEBP", "TIFF")  # a photograph's MPO has previews bes
 Pixels = UInt8[np.ndarray, "height width 3"]
 
 
-class Picture(ABC):
-    """Base of images in memory and on disk."""
-
-    @abstractmethod
-    def pixels(self) -> Pixels:
-        """RGB pixels."""
-
-    @abstractmethod
-    def digest(self) -> bytes:
-        """Content digest; raises a UserError if the image cannot be read."""
-
-
-@final
 @dataclass(frozen=True)
-class HeldImage(Picture):
+class HeldImage:
     """An image in memory."""
 
     content: Pixels
@@ -50,14 +36,13 @@ class HeldImage(Picture):
         return self.content
 
     def digest(self) -> bytes:
-        """Digest of shape and content."""
+        """SHA-256 of shape and content."""
         shape = repr(self.content.shape).encode()
         return hashlib.sha256(shape + self.content.tobytes()).digest()
 
 
-@final
 @dataclass(frozen=True)
-class ImageFile(Picture):
+class ImageFile:
     """An image file, read at each access."""
 
     path: Path
@@ -72,7 +57,7 @@ class ImageFile(Picture):
             return np.asarray(image.convert("RGB"))
 
     def digest(self) -> bytes:
-        """Digest of the file, after a successful read.
+        """SHA-256 of the file, after a successful read.
 
         Raises:
             UserError: it is not an image, has several, or more than 8 bits of each color.
@@ -109,3 +94,6 @@ class ImageFile(Picture):
         except Exception as error:
             # Readers of formats raise whatever they stumble over: OSError, SyntaxError, KeyError …
             raise UserError(f"{self.path} is not a complete image: {first_line(error)}") from error
+
+
+Picture: TypeAlias = HeldImage | ImageFile

@@ -15,6 +15,7 @@ from compress.config.errors import ConfigError, UserError, first_line
 from compress.config.fields import PositiveInt, Seed
 from compress.interfaces import Problem, Split, Task, TaskData, TrainingData
 from compress.task.components.strata import strata
+from compress.transformer.positions import position_count
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,13 +40,7 @@ class SampledTask(Task, ABC):
 
     @abstractmethod
     def make_split(self, role: str, name: str, rows: pd.DataFrame) -> Split:
-        """Builds a split from rows.
-
-        Args:
-            role: "train", "validation", "evaluation" or "calibration".
-            name: which rows these are, in words.
-            rows: with a column `label`: class indices, numbers, or tuples of 0 and 1.
-        """
+        """A split of rows with a column `label`: class indices, numbers, or tuples of 0 and 1."""
 
     @final
     def assemble(
@@ -56,10 +51,7 @@ class SampledTask(Task, ABC):
     ) -> TaskData:
         """Samples each split to `limit` rows and draws the calibration rows from train.
 
-        Args:
-            splits: name in words and rows of "train", "validation" and "evaluation".
-            problem: what is to be learned of the rows.
-            source: where the rows came from, in one sentence.
+        The splits are "train", "validation" and "evaluation", each a name in words and its rows.
         """
         made = {}
         for role, (name, rows) in splits.items():
@@ -77,15 +69,7 @@ class SampledTask(Task, ABC):
 
 
 def check_held_out(task: Task, rows: str) -> None:
-    """Checks the fractions of the splits that are split off train.
-
-    Args:
-        task: has `validation_fraction` and `evaluation_fraction`.
-        rows: what a row is, in the plural.
-
-    Raises:
-        ConfigError: nothing is left to train on.
-    """
+    """Raises a ConfigError if the held-out fractions leave no `rows` (a plural) to train on."""
     fractions = [getattr(task, f"{split}_fraction") for split in ("validation", "evaluation")]
     if sum(fractions) >= 1:
         raise ConfigError(
@@ -95,16 +79,7 @@ def check_held_out(task: Task, rows: str) -> None:
 
 
 def check_reads(task: Task, model: PreTrainedModel, wanted: str) -> None:
-    """Checks that a model takes the task's kind of input.
-
-    Args:
-        task: for the error.
-        model: a model or its skeleton.
-        wanted: the model's name for its main input: "input_ids" of texts, "pixel_values" of images.
-
-    Raises:
-        ConfigError: it reads something else.
-    """
+    """Raises a ConfigError if a model's main input is not `wanted`: input_ids or pixel_values."""
     got = model.main_input_name
     if got != wanted:
         kinds = {"input_ids": "texts", "pixel_values": "images"}
@@ -114,6 +89,18 @@ def check_reads(task: Task, model: PreTrainedModel, wanted: str) -> None:
         )
 
 
+def check_reads_tokens(task: Task, model: PreTrainedModel, **lengths: int | None) -> None:
+    """Raises a ConfigError if a model does not read text, or not so many tokens of a setting."""
+    check_reads(task, model, "input_ids")
+    limit = position_count(model)
+    for name, tokens in lengths.items():
+        if limit is not None and tokens is not None and tokens > limit:
+            raise ConfigError(
+                f"task.{name} must be at most the {limit} tokens that {type(model).__name__} "
+                f"takes, got {tokens}"
+            )
+
+
 def stratified_sample(
     rows: pd.DataFrame, limit: int | None, seed: int, setting: str = "task.limit"
 ) -> pd.DataFrame:
@@ -121,25 +108,18 @@ def stratified_sample(
 
     Rows without classes are in the shares of their `strata`.
 
-    Args:
-        rows: with labels.
-        limit: how many.
-        seed: of the draw.
-        setting: that the limit is of, for the error.
-
     Raises:
-        UserError: the limit is below the number of classes.
+        UserError: the limit is below the number of classes; names the `setting`.
     """
     if limit is None or limit >= len(rows):
         return rows
-    if not pd.api.types.is_integer_dtype(rows[LABEL]):
-        return split_off(rows, limit, seed)[1]
-    classes = rows[LABEL].nunique()
-    if limit < classes:
-        raise UserError(f"{setting} must be at least the {classes} classes, got {limit}")
-    if len(rows) - limit < classes:
-        # Too few would be left over to stratify; of nearly all rows the shares are right anyway.
-        return rows.sample(limit, random_state=seed)
+    if pd.api.types.is_integer_dtype(rows[LABEL]):
+        classes = rows[LABEL].nunique()
+        if limit < classes:
+            raise UserError(f"{setting} must be at least the {classes} classes, got {limit}")
+        if len(rows) - limit < classes:
+            # Too few would be left over to stratify; nearly all rows have the right shares anyway.
+            return rows.sample(limit, random_state=seed)
     return split_off(rows, limit, seed)[1]
 
 
@@ -171,17 +151,14 @@ def hold_out(
     class_names: Sequence[str],
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Splits off stratified parts, one after the other; see `strata`.
+    """Splits off stratified parts, one after the other; see `strata`. The rest is "train".
 
     Args:
         where: names the rows in errors.
         rows: with labels.
         shares: of all the rows, by the split's name.
-        class_names: in the order of the class indices; none where rows have no classes.
+        class_names: none where rows have no classes.
         seed: of the draws.
-
-    Returns:
-        The splits by name, and the rest as "train".
 
     Raises:
         UserError: a class has too few rows to be in every split.
@@ -200,11 +177,7 @@ def hold_out(
 
 
 def _check_counts(words: str, rows: pd.DataFrame, size: int, class_names: Sequence[str]) -> None:
-    """Rejects rows that cannot be split with each class on both sides.
-
-    Raises:
-        UserError: they are such.
-    """
+    """Raises a UserError if rows cannot be split with each class on both sides."""
     counts = np.bincount(rows[LABEL], minlength=len(class_names))
     if counts.min() < 2 or min(size, len(rows) - size) < len(class_names):
         raise UserError(

@@ -26,7 +26,7 @@ def strata(labels: pd.Series, least: int) -> Groups:
 
     Args:
         labels: class indices, numbers with a fraction, or tuples of 0 and 1.
-        least: rows of a group, at least 1; not of classes.
+        least: rows of a group; not of classes.
     """
     if pd.api.types.is_integer_dtype(labels):
         return labels.to_numpy()
@@ -54,6 +54,6 @@ def _by_labels(rows: Sequence[tuple[int, ...]], least: int) -> Groups:
 
 
 def _rarest(row: tuple[int, ...], held: Groups) -> int:
-    """The rarest label of each row; -1 for a row without labels."""
+    """The label that fewest rows have; -1 for a row without labels."""
     having = [label for label, has in enumerate(row) if has]
     return min(having, key=lambda label: held[label], default=-1)

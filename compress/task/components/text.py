@@ -13,11 +13,10 @@ from jaxtyping import Shaped
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from compress.config.errors import ConfigError, UserError
+from compress.config.errors import UserError
 from compress.config.fields import PositiveInt
 from compress.interfaces import Split
-from compress.task.components.sampling import LABEL, SampledTask, check_reads
-from compress.transformer.positions import position_count
+from compress.task.components.sampling import LABEL, SampledTask, check_reads_tokens
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -38,10 +37,7 @@ class TextSplit(Split):
     def __init__(self, name: str, rows: pd.DataFrame, max_length: int) -> None:
         """Takes the columns `text`, `second` if there is one, and `label`.
 
-        Args:
-            name: which rows these are, in words.
-            rows: as they are to be read.
-            max_length: rows are cut to this many tokens, the longer text of a pair first.
+        Rows are cut to `max_length` tokens, the longer text of a pair first.
         """
         self.name = name
         self.columns: list[list[str]] = [rows[column].tolist() for column in text_columns(rows)]
@@ -97,28 +93,13 @@ class TextTask(SampledTask, ABC):
 
     @final
     def check_model(self, model: PreTrainedModel) -> None:
-        """Rejects a model that does not read text, or not `max_length` tokens.
-
-        Raises:
-            ConfigError: that is the case.
-        """
-        check_reads(self, model, "input_ids")
-        limit = position_count(model)
-        if limit is not None and self.max_length > limit:
-            raise ConfigError(
-                f"task.max_length must be at most the {limit} tokens that "
-                f"{type(model).__name__} takes, got {self.max_length}"
-            )
+        """Raises a ConfigError if a model does not read text, or not `max_length` tokens."""
+        check_reads_tokens(self, model, max_length=self.max_length)
 
     @final
     def make_split(self, role: str, name: str, rows: pd.DataFrame) -> TextSplit:
         """A split of rows with the columns `text`, `second` for pairs, and `label`."""
         return TextSplit(name, rows, self.max_length)
-
-
-def drop_duplicate_texts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Keeps the first of equal texts, so that no text is in two splits."""
-    return rows.drop_duplicates(TEXT, ignore_index=True)
 
 
 def text_columns(rows: pd.DataFrame) -> list[str]:
@@ -127,11 +108,7 @@ def text_columns(rows: pd.DataFrame) -> list[str]:
 
 
 def check_texts(where: str, rows: pd.DataFrame) -> None:
-    """Checks that no text is empty.
-
-    Raises:
-        UserError: a row has not; says which.
-    """
+    """Raises a UserError that names the first row without a text."""
     for column in text_columns(rows):
         empty = rows.index[rows[column].isna() | (rows[column].astype(str).str.strip() == "")]
         if len(empty):

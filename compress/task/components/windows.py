@@ -36,14 +36,10 @@ BATCH_TOKENS = 2048  # scored at once: with 50,000 tokens to choose from their l
 
 @dataclass(frozen=True)
 class Cutting:
-    """Settings of the windows.
+    """Settings of the windows; see `LanguageTask` for the others.
 
     Attributes:
-        context: tokens of a window; null for as many as the teacher has positions, up to `LONGEST`.
-        stride: tokens between the starts of two windows; null for `context`.
-        limit: the most windows, a seeded sample in the order of the text; null for all.
         draws: instead of all windows, so many that begin at seeded places; null for all.
-        seed: of either.
         least: windows that there must be.
     """
 
@@ -53,14 +49,6 @@ class Cutting:
     draws: int | None
     seed: int
     least: int
-
-    def length(self, positions: int | None) -> int:
-        """Tokens of a window.
-
-        Args:
-            positions: of the teacher; None where it names no limit.
-        """
-        return self.context or min(LONGEST, positions or LONGEST)
 
     def starts(self, tokens: int, context: int) -> Int[np.ndarray, " rows"]:
         """Start offsets of the windows in a text of so many tokens."""
@@ -77,22 +65,12 @@ class Cutting:
 
 
 class TextWindows(Split):
-    """Windows of one text, before tokenization.
-
-    Attributes:
-        columns: the text, as other splits of texts have theirs.
-    """
+    """Windows of one text, before tokenization."""
 
     def __init__(self, words: str, text: str, cutting: Cutting) -> None:
-        """Stores the text and the window settings.
-
-        Args:
-            words: which text it is.
-            text: all of it.
-            cutting: how.
-        """
+        """Stores the text, which `words` describe, and the window settings."""
         self.name = words
-        self.columns = [[text]]
+        self.columns = [[text]]  # as other splits of texts have theirs
         self._text, self._cutting = text, cutting
         self._text_digest = hashlib.sha256(text.encode()).hexdigest()
         content = f"{self._text_digest} {cutting}".encode()
@@ -104,11 +82,12 @@ class TextWindows(Split):
         Raises:
             UserError: the stride is longer than a window.
         """
-        context = self._cutting.length(position_count(model.module))
+        positions = position_count(model.module) or LONGEST  # None: the model has no limit
+        context = self._cutting.context or min(LONGEST, positions)
         stride = self._cutting.stride
         if stride is not None and stride > context:
             raise ConfigError(f"task.stride must be at most the {context} tokens of a window")
-        return CutWindows(self, self._cutting, context, model.tokenizer, store)
+        return CutWindows(self, context, model.tokenizer, store)
 
     def tokens(self, tokenizer: Processor, store: TensorStore | None) -> dict[str, Tensor]:
         """Token `ids`, and the byte offset at which each token `ends`."""
@@ -133,23 +112,14 @@ class TextWindows(Split):
 
 
 class CutWindows(Split):
-    """Tokenized windows of one text.
-
-    Attributes:
-        columns: the text.
-    """
+    """Tokenized windows of one text."""
 
     def __init__(
-        self,
-        text: TextWindows,
-        cutting: Cutting,
-        context: int,
-        tokenizer: Processor,
-        store: TensorStore | None,
+        self, text: TextWindows, context: int, tokenizer: Processor, store: TensorStore | None
     ) -> None:
-        """Stores the text, the window settings and the tokenizer."""
+        """Takes a text, the tokens of a window, and what makes and keeps tokens."""
         self.digest, self.columns = text.digest, text.columns
-        self._text, self._cutting, self._context = text, cutting, context
+        self._text, self._cutting, self._context = text, text._cutting, context
         self._tokenizer, self._store = tokenizer, store
 
     @property
@@ -195,10 +165,8 @@ class CutWindows(Split):
         Raises:
             UserError: the tokenizer means something else by its tokens than the teacher's.
         """
-        if (
-            tokenizer is not self._tokenizer
-            and tokenizer.get_vocab() != self._tokenizer.get_vocab()
-        ):
+        theirs = self._tokenizer
+        if tokenizer is not theirs and tokenizer.get_vocab() != theirs.get_vocab():
             raise UserError(
                 "language models are compared token by token, and this one has other tokens than "
                 "the teacher"
@@ -242,6 +210,6 @@ def byte_offsets(text: str) -> Int[np.ndarray, " characters+1"]:
 def tokenizer_digest(tokenizer: Processor) -> str:
     """Digest of all that determines a fast tokenizer's output."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    # What it was last called with.
-    state.pop("truncation"), state.pop("padding")
+    for last_call in ("truncation", "padding"):
+        state.pop(last_call)
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()

@@ -30,16 +30,7 @@ def finetuned(
 ) -> CompressedModel:
     """Trains the module in place on the train split's labels; the first step of its history.
 
-    Args:
-        teacher: what the step is of.
-        module: the model before; in eval mode.
-        tokenizer: its own.
-        training: how.
-        data: the rows.
-        device: where to train.
-        seed: of the training.
-        monitor: watches it.
-        notes: on the loaded module, for the record.
+    The module is in eval mode. Notes on how it was loaded go into the record.
     """
     curve: tuple[CurvePoint, ...] = ()
     if training.epochs > 0:
