@@ -67,14 +67,7 @@ def shape_choice(
     drawn: Drawn,
     plots: Mapping[str, figure],
 ) -> Select:
-    """Swaps all that depends on the shape for that of the chosen one.
-
-    Args:
-        records: of the runs that are drawn.
-        shapes: what there is to choose from; the first one is drawn.
-        drawn: what changes.
-        plots: by their places.
-    """
+    """Swaps all that depends on the shape for that of the chosen one; the first one is drawn."""
     fixed = {name: drawn.source.data[name] for name in ("mb", "score")}
     timed = [shape_columns(records, shape) for shape in shapes]
     swaps = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,21 +48,16 @@ class Frontier:
     plots: tuple[figure, ...]
     table: DataTable
 
-    def roots(self) -> dict[str, UIElement]:
-        """Every drawing by its place on the page."""
-        shape = {} if self.shape is None else {"shape": self.shape}
-        boxes = {f"filter {name}": box for name, box in self.filters.items()}
-        plots = {f"plot {i}": plot for i, plot in enumerate(self.plots)}
-        return {**boxes, **shape, **plots, "count": self.count, "table": self.table}
+    def drawings(self) -> Iterator[UIElement]:
+        """All that is drawn."""
+        yield from self.filters.values()
+        if self.shape is not None:
+            yield self.shape
+        yield from (*self.plots, self.count, self.table)
 
 
 def frontier(advice: Advice, root: Path) -> Frontier:
-    """Draws the runs of a section.
-
-    Args:
-        advice: the section with its picks.
-        root: runs are named by their folders below it.
-    """
+    """Draws the runs of a section; they are named by their folders below the root."""
     records = [record for _, record in advice.section.runs]
     columns = {**run_columns(advice, root), **shape_columns(records, advice.shape)}
     drawn = Drawn(
