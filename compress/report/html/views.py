@@ -65,7 +65,7 @@ class Drawn:
         kind: of score.
         stairs: by plot, the front's corners.
         keep: which runs the filters let through.
-        ship: index of the run to ship, for a ring around it.
+        ship: index of the run to ship, for a ring around it; empty without one.
     """
 
     kind: ScoreKind
@@ -73,7 +73,7 @@ class Drawn:
     teachers: ColumnDataSource
     stairs: dict[str, ColumnDataSource]
     keep: BooleanFilter
-    ship: tuple[int, ...]
+    ship: list[int]
 
     @property
     def logarithmic(self) -> bool:
@@ -106,8 +106,10 @@ def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
     )
     if logarithmic:
         plot.yaxis.update(**decimal_marks())
-    stairs = {"line_color": BLUE, "line_alpha": 0.6, "line_width": 1.5}
-    plot.step("x", "y", source=drawn.stairs[place], mode="after", **stairs)
+    plot.step(
+        "x", "y", source=drawn.stairs[place], mode="after", line_color=BLUE, line_alpha=0.6,
+        line_width=1.5,
+    )  # fmt: skip
     _error_bars(plot, drawn, x, y)
     dots = [_dots(plot, drawn, place, where) for where in LOOKS]
     star = plot.scatter(x, y, source=drawn.teachers, marker="star", size=20, color=VERMILION)
@@ -175,7 +177,7 @@ def _ring(plot: figure, drawn: Drawn, x: str, y: str) -> None:
     """Around the run to ship, with its name."""
     if not drawn.ship:
         return
-    view = CDSView(filter=drawn.keep & IndexFilter(list(drawn.ship)))
+    view = CDSView(filter=drawn.keep & IndexFilter(drawn.ship))
     shared = {"source": drawn.source, "view": view}
     plot.scatter(x, y, size=20, fill_color=None, line_color=BLACK, line_width=2, **shared)
     plot.text(

@@ -11,6 +11,7 @@ from bokeh.models import ColumnDataSource, HoverTool
 from bokeh.plotting import figure
 from bokeh.transform import transform
 
+from compress.analysis.budgets import score_on
 from compress.analysis.effects import level_order
 from compress.records.metrics import METRICS
 from compress.records.recipe import recipe
@@ -57,14 +58,17 @@ def coordinates(search: PastSearch, remark: str) -> Panel | None:
     """
     if len(search.trials) < 2 or not search.keys:
         return None
-    ordered = sorted(search.trials, key=lambda trial: -_score(search, trial).quality)
+    split = search.goals.split
+    scored = [(score_on(trial.record.metrics, split), trial) for trial in search.trials]
+    scored.sort(key=lambda each: -each[0].quality)
     # The best come last, on top of the others.
-    trials = ordered[:MOST][::-1]
-    kind = kind_of(_score(search, trials[0]))
+    shown = scored[:MOST][::-1]
+    scores, trials = [score for score, _ in shown], [trial for _, trial in shown]
+    kind = kind_of(scores[0])
     axes = _axes(search, trials)
     words = (
         "Each line is a trial, from what it was set to on the left to what came of it on the "
-        f"right; dark is {wanted_words(kind)}, on the {search.goals.split} rows. Faint lines "
+        f"right; dark is {wanted_words(kind)}, on the {split} rows. Faint lines "
         "break a constraint. A click on a line shows it alone."
     )
     if len(trials) < len(search.trials):
@@ -72,7 +76,8 @@ def coordinates(search: PastSearch, remark: str) -> Panel | None:
     hidden = len(search.keys) + len(search.goals.objectives) - len(axes)
     if hidden:
         words += f" {hidden} settings have no axis: there is room for {MOST_AXES} in all."
-    return Panel("All trials", f"{words} {remark}".strip(), _chart(search, trials, axes))
+    chart = _chart(search, scores, trials, axes)
+    return Panel("All trials", f"{words} {remark}".strip(), chart)
 
 
 def _axes(search: PastSearch, trials: Sequence[PastTrial]) -> list[Axis]:
@@ -132,7 +137,9 @@ def _not_set(values: Sequence[object]) -> list[tuple[float, str]]:
     return [(NOT_SET, "not set")] if None in values else []
 
 
-def _chart(search: PastSearch, trials: Sequence[PastTrial], axes: Sequence[Axis]) -> figure:
+def _chart(
+    search: PastSearch, scores: Sequence[Score], trials: Sequence[PastTrial], axes: Sequence[Axis]
+) -> figure:
     chart = plain_figure(
         width=APART * len(axes) + MARGIN,
         height=HEIGHT,
@@ -143,7 +150,6 @@ def _chart(search: PastSearch, trials: Sequence[PastTrial], axes: Sequence[Axis]
     chart.axis.visible = False
     chart.grid.visible = False
     chart.outline_line_color = None
-    scores = [_score(search, trial) for trial in trials]
     kind, values = kind_of(scores[0]), [score.value for score in scores]
     logarithmic = is_logarithmic(kind, values)
     colors = score_colors(kind, min(values), max(values), logarithmic=logarithmic)
@@ -151,7 +157,7 @@ def _chart(search: PastSearch, trials: Sequence[PastTrial], axes: Sequence[Axis]
     source = ColumnDataSource(
         {
             "xs": [list(range(len(axes))) for _ in trials],
-            "ys": [list(places) for places in zip(*(a.places for a in axes), strict=True)],
+            "ys": np.transpose([axis.places for axis in axes]).tolist(),
             "color": values,
             "alpha": [strong if trial.feasible else 0.3 * strong for trial in trials],
             "trial": [trial.number for trial in trials],
@@ -182,10 +188,6 @@ def _draw_axis(chart: figure, x: int, axis: Axis) -> None:
         [x] * len(places), list(places), text=list(labels), x_offset=5, text_font_size="12px",
         text_baseline="middle", background_fill_color="white", background_fill_alpha=0.9,
     )  # fmt: skip
-
-
-def _score(search: PastSearch, trial: PastTrial) -> Score:
-    return search.goals.on_split(trial.record).metrics.score
 
 
 def _told(search: PastSearch, trial: PastTrial) -> str:

@@ -11,7 +11,7 @@ from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter, Row,
 from bokeh.plotting import figure
 from jaxtyping import Float
 
-from compress.analysis.effects import Change, Effect, effects
+from compress.analysis.effects import Effect, effects
 from compress.records.recipe import MISSING, entry
 from compress.records.schema import FinishedRun
 from compress.records.scores import ScoreKind
@@ -107,7 +107,9 @@ def _outcomes(kind: ScoreKind, records: Sequence[FinishedRun]) -> tuple[Outcome,
 
 def _chart(outcome: Outcome, drawn: Sequence[Effect], *, first: bool) -> figure:
     """Dots and whiskers, the first row on top; the first chart names the rows of all."""
-    ends = np.array([_ends(effect.changes[outcome.title]) for effect in drawn])
+    changes = [effect.changes[outcome.title] for effect in drawn]
+    ends = np.array([(each.mean, each.low, each.high) for each in changes], dtype=float)
+    ends = np.where(np.isnan(ends), ends[:, :1], ends)  # of a single pair both are at the mean
     limits, nothing, form = _limits(ends), 0.0, "{:+.4f}"
     if outcome.ratio:
         ends, limits, nothing, form = np.exp(ends), np.exp(limits), 1.0, "{:.2f}"
@@ -131,7 +133,12 @@ def _chart(outcome: Outcome, drawn: Sequence[Effect], *, first: bool) -> figure:
     chart.xaxis.ticker.num_minor_ticks = 0
     chart.xaxis.ticker.desired_num_ticks = 3
     if first:
-        named_ticks(chart.yaxis[0], [_name(effect) for effect in drawn])
+        names = [
+            f"{short(each.key, 27)}: {short(each.level, 16)} vs {short(each.reference, 12)} "
+            f"(n = {each.pairs})"
+            for each in drawn
+        ]
+        named_ticks(chart.yaxis[0], names)
         chart.yaxis.major_label_text_font_size = "13px"
     else:
         chart.yaxis.visible = False
@@ -158,13 +165,6 @@ def _source(
     )
 
 
-def _name(effect: Effect) -> str:
-    return (
-        f"{short(effect.key, 27)}: {short(effect.level, 16)} vs {short(effect.reference, 12)} "
-        f"(n = {effect.pairs})"
-    )
-
-
 def _limits(ends: Float[np.ndarray, "rows 3"]) -> Float[np.ndarray, " ends"]:
     """All dots and no change at all, and of the whiskers what is not far beyond.
 
@@ -176,10 +176,3 @@ def _limits(ends: Float[np.ndarray, "rows 3"]) -> Float[np.ndarray, " ends"]:
     high = min(means.max() + width, max(ends.max(), 0.0))
     room = 0.06 * (high - low) or LEAST  # where nothing changes at all
     return np.array([low - room, high + room])
-
-
-def _ends(change: Change) -> tuple[float, float, float]:
-    """Mean and interval; of a single pair both ends are at the mean."""
-    if change.low is None or change.high is None:
-        return change.mean, change.mean, change.mean
-    return change.mean, change.low, change.high
