@@ -181,8 +181,9 @@ def test_pointing_at_a_run_says_all_of_it_as_text(browser: Any) -> None:
     actions = ActionChains(browser)
     actions.w3c_actions.pointer_action.move_to_location(int(x), int(y))
     actions.perform()
-    rows = "return all('.bk-tooltip-row-value').map((e) => e.textContent).join(' ')"
-    tooltip = ask(browser, rows)
+    tooltip = ask(
+        browser, "return all('.bk-tooltip-row-value').map((e) => e.textContent).join(' ')"
+    )
     assert f"x={EVIL}" in tooltip, "its recipe"
     assert NAME in tooltip
     test_hostile_text_is_shown_and_is_no_element(browser)
