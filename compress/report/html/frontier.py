@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,6 @@ class Frontier:
         filters: by what they filter by; only what the runs differ in.
         count: how many runs are shown.
         shape: chooses the shape whose times are drawn; null where there is only one.
-        plots: score by size, score by latency, latency by size.
-        table: all runs, linked with the plots.
     """
 
     filters: dict[str, CheckboxGroup]
@@ -74,10 +72,9 @@ class Frontier:
 
     def drawings(self) -> Iterator[UIElement]:
         """All that is drawn."""
-        yield from self.filters.values()
+        yield from (*self.filters.values(), self.count, *self.plots, self.table)
         if self.shape is not None:
             yield self.shape
-        yield from (*self.plots, self.count, self.table)
 
 
 def frontier(advice: Advice, root: Path) -> Frontier:
@@ -115,10 +112,7 @@ def _filters(drawn: Drawn, count: Div) -> dict[str, CheckboxGroup]:
 
 
 def _shape_choice(
-    records: Sequence[FinishedRun],
-    shapes: Sequence[Shape],
-    drawn: Drawn,
-    plots: Mapping[str, figure],
+    records: Sequence[FinishedRun], shapes: Sequence[Shape], drawn: Drawn, plots: dict[str, figure]
 ) -> Select:
     """Swaps all that depends on the shape for that of the chosen one; the first one is drawn."""
     fixed = {name: drawn.source.data[name] for name in ("mb", "score")}

@@ -52,11 +52,7 @@ class Panel:
 
 
 def plain_figure(**settings: Any) -> figure:
-    """A figure in the looks of the page: readable type, a light grid, no logo.
-
-    Args:
-        settings: of Bokeh's `figure`; they come before ours.
-    """
+    """Bokeh's `figure` in the looks of the page: readable type, a light grid, no logo."""
     tools = "pan,wheel_zoom,box_zoom,reset,save"
     made = figure(**{"width": WIDTH, "height": HEIGHT, "tools": tools, **settings})
     made.toolbar.logo = None
@@ -111,12 +107,7 @@ def side_by_side(drawings: Sequence[LayoutDOM]) -> LayoutDOM:
 
 
 def short(text: str, most: int) -> str:
-    """Text as one line of at most so many signs, the middle left out; never a formula.
-
-    Args:
-        text: from configs and records, so anything.
-        most: signs that fit, at least 8.
-    """
+    """Any text as one line of at most so many signs, the middle left out; never a formula."""
     line = FORMULA.sub(lambda found: f"{found[0]}\u200b", " ".join(text.split()))
     if len(line) <= most:
         return line

@@ -82,13 +82,7 @@ class Drawn:
 
 
 def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
-    """One plot.
-
-    Args:
-        drawn: what to draw.
-        place: which plot, one of `PLACES`.
-        timed: the shape whose times the source has, in words.
-    """
+    """One of `PLACES`, with the times of the shape that is called `timed`."""
     x, y = PLACES[place]
     titles = {
         "mb": "size (MB)",

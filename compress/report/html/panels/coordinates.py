@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool
+from bokeh.models import HoverTool
 from bokeh.plotting import figure
 from bokeh.transform import transform
 
@@ -50,12 +50,7 @@ class Axis:
 
 
 def coordinates(search: PastSearch, remark: str) -> Panel | None:
-    """A line for each finished trial; None where nothing was searched.
-
-    Args:
-        search: what its records say.
-        remark: more to say below the title; may be "".
-    """
+    """A line for each finished trial, and a remark; None where nothing was searched."""
     if len(search.trials) < 2 or not search.keys:
         return None
     split = search.goals.split
@@ -95,9 +90,7 @@ def _axes(search: PastSearch, trials: Sequence[PastTrial]) -> list[Axis]:
 def setting_axis(key: str, written: Sequence[str | None]) -> Axis:
     """The axis of a setting: of numbers if all values are numbers, else of words in their order.
 
-    Args:
-        key: its dotted name.
-        written: each trial's value as on the command line; None where it has none.
+    Values are as on the command line; a trial without one has None.
     """
     group, _, name = key.rpartition(".")
     title = "\n".join([short(f"{group}.", 15), short(name, 15)]) if group else short(name, 15)
@@ -154,17 +147,15 @@ def _chart(
     logarithmic = is_logarithmic(kind, values)
     colors = score_colors(kind, min(values), max(values), logarithmic=logarithmic)
     strong = min(0.9, max(0.35, CLEAR / len(trials)))
-    source = ColumnDataSource(
-        {
-            "xs": [list(range(len(axes))) for _ in trials],
-            "ys": np.transpose([axis.places for axis in axes]).tolist(),
-            "color": values,
-            "alpha": [strong if trial.feasible else 0.3 * strong for trial in trials],
-            "trial": [trial.number for trial in trials],
-            "recipe": [recipe(trial.record) for trial in trials],
-            "told": [_told(search, trial) for trial in trials],
-        }
-    )
+    source = {
+        "xs": [list(range(len(axes))) for _ in trials],
+        "ys": np.transpose([axis.places for axis in axes]).tolist(),
+        "color": values,
+        "alpha": [strong if trial.feasible else 0.3 * strong for trial in trials],
+        "trial": [trial.number for trial in trials],
+        "recipe": [recipe(trial.record) for trial in trials],
+        "told": [_told(search, trial) for trial in trials],
+    }
     lines = chart.multi_line(
         "xs", "ys", source=source, line_width=2, line_alpha="alpha", nonselection_line_alpha=0.05,
         line_color=transform("color", colors),

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem
+from bokeh.models import ColumnDataSource, Legend, LegendItem
 from bokeh.plotting import figure
 from pydantic import ValidationError
 
@@ -74,7 +74,10 @@ def _figure(stage: str, shown: Sequence[tuple[str, Curve]]) -> figure:
         height=HEIGHT + 26 * len(shown),
         x_axis_label="step",
         y_axis_label="loss",
-    )
+        tooltips=[
+            ("runs", "@runs"), ("step", "@step"), ("epoch", "@epoch{0.00}"), ("loss", "@loss"),
+        ],
+    )  # fmt: skip
     items = []
     for (label, points), color in zip(shown, PALETTE, strict=False):
         trained = _source(label, points, "loss")
@@ -87,8 +90,6 @@ def _figure(stage: str, shown: Sequence[tuple[str, Curve]]) -> figure:
             made.append(chart.line("step", "loss", line_dash="dashed", **looks))
             made.append(chart.scatter("step", "loss", size=6, **looks))
         items.append(LegendItem(label=label, renderers=made))
-    tips = [("runs", "@runs"), ("step", "@step"), ("epoch", "@epoch{0.00}"), ("loss", "@loss")]
-    chart.add_tools(HoverTool(tooltips=tips))
     legend = Legend(items=items, click_policy="hide", location="top_left", border_line_color=None)
     chart.add_layout(legend, "below")
     return chart

@@ -70,24 +70,19 @@ def effects_panel(section: Section) -> Panel | None:
 
 
 def settings_of(records: Sequence[FinishedRun]) -> list[dict[str, str]]:
-    """What each run was set to: the choices of its groups, and every key that some run overrides.
-
-    Args:
-        records: of runs that share what none of them overrides.
-    """
+    """What each run was set to: its choices, and every key that some run overrides."""
     words = (word.lstrip("+~").partition("=")[0] for each in records for word in each.overrides)
     keys = [key for key in dict.fromkeys(words) if not key.startswith("hydra")]
-    return [_settings(record, keys) for record in records]
-
-
-def _settings(record: FinishedRun, keys: Sequence[str]) -> dict[str, str]:
-    """Values come from the config: a run that does not override a key has the default."""
-    found = dict(record.choices)
-    for key in keys:
-        value = functools.reduce(entry, key.split("."), record.config)
-        if key not in found and value is not MISSING:
-            found[key] = str(value)
-    return {"seed": str(record.seed), **found}
+    found = []
+    for record in records:
+        settings = {"seed": str(record.seed), **record.choices}
+        for key in keys:
+            # From the config: a run that does not override a key has the default.
+            value = functools.reduce(entry, key.split("."), record.config)
+            if key not in settings and value is not MISSING:
+                settings[key] = str(value)
+        found.append(settings)
+    return found
 
 
 def _outcomes(kind: ScoreKind, records: Sequence[FinishedRun]) -> tuple[Outcome, ...]:

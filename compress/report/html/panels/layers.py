@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from bokeh.models import (
     Column,
-    ColumnDataSource,
     HoverTool,
     LayoutDOM,
     Legend,
@@ -84,9 +83,7 @@ def layers(section: Section) -> Panel | None:
 def what_is_left(ours: Sequence[LayerWeights], theirs: Sequence[LayerWeights]) -> list[Left]:
     """Every weight of a model that lies in a numbered layer, against the baseline's.
 
-    Args:
-        ours: the model's compressible weights; two that stand for one are told as that one.
-        theirs: the baseline's.
+    Two weights that stand for one are told as that one.
     """
     baseline = {each.name: each.shape for each in theirs}
     stored: dict[str, list[LayerWeights]] = {}
@@ -103,11 +100,9 @@ def what_is_left(ours: Sequence[LayerWeights], theirs: Sequence[LayerWeights]) -
 
 
 def _shares(stored: Sequence[LayerWeights], before: tuple[int, ...]) -> dict[str, float | None]:
-    """What is left of one weight by chart.
+    """What is left of a weight that is stored as one or as two.
 
-    Args:
-        stored: it alone, or the two that it is stored as.
-        before: its shape in the baseline; empty where it is not there.
+    Its shape in the baseline is empty where that has no such weight.
     """
     entries = sum(math.prod(each.shape) for each in stored)
     zeros = sum(each.zeros for each in stored) / max(1, entries)
@@ -132,11 +127,7 @@ def _kept(
 
 
 def kinds(names: Sequence[str]) -> dict[str, str]:
-    """The shortest end of each path by which it is told from the others: "query".
-
-    Args:
-        names: paths of weights inside a layer, such as "attention.self.query".
-    """
+    """Of paths such as "attention.self.query" the shortest ends that tell them apart: "query"."""
     paths = {name: name.removesuffix(".dense").split(".") for name in names}
     ends = {name: [".".join(path[i:]) for i in range(len(path))] for name, path in paths.items()}
     counts = Counter(end for each in ends.values() for end in each)
@@ -178,14 +169,12 @@ def _chart(chart: str, shown: Sequence[Left], names: Mapping[str, str], *, legen
     items = []
     for place, (kind, name) in enumerate(names.items()):
         weights = [each for each in shown if each.kind == kind and each.shares[chart] is not None]
-        source = ColumnDataSource(
-            {
-                "x": [each.layer - 0.42 + thick * (place + 0.5) for each in weights],
-                "share": [each.shares[chart] for each in weights],
-                "layer": [each.layer for each in weights],
-                "kind": [kind] * len(weights),
-            }
-        )
+        source = {
+            "x": [each.layer - 0.42 + thick * (place + 0.5) for each in weights],
+            "share": [each.shares[chart] for each in weights],
+            "layer": [each.layer for each in weights],
+            "kind": [kind] * len(weights),
+        }
         color = PALETTE[place % len(PALETTE)]
         bars = made.vbar("x", top="share", width=0.9 * thick, source=source, color=color)
         tips = [("layer", "@layer"), ("weight", "@kind"), (chart, "@share{0.0%}")]

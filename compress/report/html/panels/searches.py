@@ -63,14 +63,12 @@ def _progress(search: PastSearch) -> Panel | None:
         y_range=(0.0, min(1.0, top) if volumes[-1] < 1 else top),
     )
     chart.step(list(range(1, len(volumes) + 1)), volumes, mode="after", color=BLUE, line_width=2)
-    source = ColumnDataSource(
-        {
-            "count": [i + 1 for i in gains],
-            "volume": [volumes[i] for i in gains],
-            "trial": [search.trials[i].number for i in gains],
-            "recipe": [recipe(search.trials[i].record) for i in gains],
-        }
-    )
+    source = {
+        "count": [i + 1 for i in gains],
+        "volume": [volumes[i] for i in gains],
+        "trial": [search.trials[i].number for i in gains],
+        "recipe": [recipe(search.trials[i].record) for i in gains],
+    }
     dots = chart.scatter("count", "volume", source=source, size=8, color=BLUE)
     tips = [("trial", "@trial"), ("recipe", "@recipe"), ("hypervolume", "@volume{0.0000}")]
     chart.add_tools(HoverTool(renderers=[dots], tooltips=tips))
@@ -89,12 +87,7 @@ def _progress(search: PastSearch) -> Panel | None:
 
 
 def _importance(search: PastSearch, found: Mapping[str, Mapping[str, float]]) -> Panel | None:
-    """A bar for each setting and objective, the heaviest settings on top; None without any.
-
-    Args:
-        search: for its objectives.
-        found: importances by objective and key.
-    """
+    """A bar for each objective and setting, the heaviest settings on top; None without any."""
     if not found:
         return None
     weight = {key: sum(shares[key] for shares in found.values()) for key in search.keys}

@@ -73,12 +73,7 @@ def waterfall(section: Section) -> Panel | None:
 
 
 def levels(record: FinishedRun, baseline_ms: float) -> tuple[Level, ...]:
-    """The teacher, the model after each stage, and the final one.
-
-    Args:
-        record: of a run with figures.
-        baseline_ms: the baseline's median at the first shape.
-    """
+    """The teacher, which takes `baseline_ms`, the model after each stage, and the final one."""
 
     def level(stage: str, metrics: ModelMetrics, speed: Speedup) -> Level:
         score = metrics.score
@@ -135,14 +130,7 @@ def _time_steps(times: Sequence[Interval]) -> list[str]:
 def _chart(
     title: str, values: Sequence[Interval], changes: Sequence[str], *, bars: bool = False
 ) -> figure:
-    """One figure by stage.
-
-    Args:
-        title: of the y axis.
-        values: with their intervals.
-        changes: over the stage before, in words.
-        bars: from zero, or points, where zero is far away.
-    """
+    """One figure by stage: bars from zero, or points, where zero is far away."""
     places = list(range(len(values)))
     middle, low, high = (list(column) for column in zip(*values, strict=True))
     least = 0.0 if bars else min(low)
