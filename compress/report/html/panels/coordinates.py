@@ -53,17 +53,14 @@ def coordinates(search: PastSearch, remark: str) -> Panel | None:
     """A line for each finished trial, and a remark; None where nothing was searched."""
     if len(search.trials) < 2 or not search.keys:
         return None
-    split = search.goals.split
-    scored = [(score_on(trial.record.metrics, split), trial) for trial in search.trials]
-    scored.sort(key=lambda each: -each[0].quality)
+    ordered = sorted(search.trials, key=lambda trial: -_score(search, trial).quality)
     # The best come last, on top of the others.
-    shown = scored[:MOST][::-1]
-    scores, trials = [score for score, _ in shown], [trial for _, trial in shown]
-    kind = kind_of(scores[0])
+    trials = ordered[:MOST][::-1]
+    kind = kind_of(_score(search, trials[0]))
     axes = _axes(search, trials)
     words = (
         "Each line is a trial, from what it was set to on the left to what came of it on the "
-        f"right; dark is {wanted_words(kind)}, on the {split} rows. Faint lines "
+        f"right; dark is {wanted_words(kind)}, on the {search.goals.split} rows. Faint lines "
         "break a constraint. A click on a line shows it alone."
     )
     if len(trials) < len(search.trials):
@@ -71,8 +68,7 @@ def coordinates(search: PastSearch, remark: str) -> Panel | None:
     hidden = len(search.keys) + len(search.goals.objectives) - len(axes)
     if hidden:
         words += f" {hidden} settings have no axis: there is room for {MOST_AXES} in all."
-    chart = _chart(search, scores, trials, axes)
-    return Panel("All trials", f"{words} {remark}".strip(), chart)
+    return Panel("All trials", f"{words} {remark}".strip(), _chart(search, trials, axes))
 
 
 def _axes(search: PastSearch, trials: Sequence[PastTrial]) -> list[Axis]:
@@ -130,9 +126,7 @@ def _not_set(values: Sequence[object]) -> list[tuple[float, str]]:
     return [(NOT_SET, "not set")] if None in values else []
 
 
-def _chart(
-    search: PastSearch, scores: Sequence[Score], trials: Sequence[PastTrial], axes: Sequence[Axis]
-) -> figure:
+def _chart(search: PastSearch, trials: Sequence[PastTrial], axes: Sequence[Axis]) -> figure:
     chart = plain_figure(
         width=APART * len(axes) + MARGIN,
         height=HEIGHT,
@@ -143,6 +137,7 @@ def _chart(
     chart.axis.visible = False
     chart.grid.visible = False
     chart.outline_line_color = None
+    scores = [_score(search, trial) for trial in trials]
     kind, values = kind_of(scores[0]), [score.value for score in scores]
     logarithmic = is_logarithmic(kind, values)
     colors = score_colors(kind, min(values), max(values), logarithmic=logarithmic)
@@ -179,6 +174,10 @@ def _draw_axis(chart: figure, x: int, axis: Axis) -> None:
         [x] * len(places), list(places), text=list(labels), x_offset=5, text_font_size="12px",
         text_baseline="middle", background_fill_color="white", background_fill_alpha=0.9,
     )  # fmt: skip
+
+
+def _score(search: PastSearch, trial: PastTrial) -> Score:
+    return score_on(trial.record.metrics, search.goals.split)
 
 
 def _told(search: PastSearch, trial: PastTrial) -> str:
