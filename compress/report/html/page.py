@@ -40,11 +40,9 @@ def render_page(collection: Collection, advice: Sequence[Advice], root: Path, su
         summary: how many runs of each kind there are.
     """
     parts = [(each, frontier(each, root), list(panels(each.section))) for each in advice]
-    drawings = [
-        drawing
-        for _, drawn, shown in parts
-        for drawing in (*drawn.drawings(), *(panel.drawing for panel in shown))
-    ]
+    drawings: list[UIElement] = []
+    for _, drawn, shown in parts:
+        drawings += [*drawn.drawings(), *(panel.drawing for panel in shown)]
     scripts, divs = _embedded(drawings)
     environment = Environment(
         loader=PackageLoader("compress.report.html", "."),

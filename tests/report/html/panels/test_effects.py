@@ -45,7 +45,6 @@ def test_means_and_intervals_of_a_grid() -> None:
 
 def test_nothing_is_drawn_of_runs_that_differ_in_more_than_one_choice() -> None:
     assert effects_panel(section_of(GRID[0], GRID[3])) is None
-    assert effects_panel(section_of(GRID[0])) is None
 
 
 def test_a_choice_that_changes_nothing_has_an_axis_too() -> None:

@@ -31,8 +31,7 @@ def test_boxes_and_whiskers_are_quantiles() -> None:
         assert columns(plot, name)[0] == pytest.approx([10 * share, 5 * share])
 
 
-def test_records_of_before_have_no_boxes() -> None:
-    assert latency(section_of(plain())) is None
+def test_a_baseline_of_before_has_no_box() -> None:
     [plot] = plots(latency(section_of(replace(TIMED, baseline=plain().baseline))))
     assert ticks(plot.yaxis) == [NAME]
 

@@ -71,7 +71,6 @@ def test_charts_are_those_in_which_something_shows() -> None:
 
 
 def test_nothing_is_drawn_where_nothing_shows() -> None:
-    assert layers(section_of(plain())) is None
     assert layers(section_of(with_layers(plain(), bert_layers()))) is None
     rounded = [LayerWeights(e.name, e.shape, 1) for e in bert_layers(width=12, heads=12)]
     assert layers(section_of(with_layers(plain(), rounded, rounded))) is None, "1 of 144 or more"

@@ -113,7 +113,7 @@ def test_labels_are_one_line_that_fits_and_no_formula(text: str, most: int, labe
     assert short(text, most) == label
 
 
-def test_old_records_of_one_run_have_nothing_to_draw() -> None:
+def test_old_records_and_a_sweep_of_one_run_have_nothing_to_draw() -> None:
     assert list(panels(section_of(plain()))) == []
 
 

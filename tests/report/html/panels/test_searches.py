@@ -15,7 +15,6 @@ from compress.report.html.panels.searches import search_panels
 from compress.report.sections import Section
 from tests.records.test_schema import as_failed
 from tests.report.html.panels.drawn import columns, legend, plots, texts, ticks
-from tests.report.records import plain
 from tests.search.records import record_of
 from tests.search.test_past import lay, trial
 
@@ -78,10 +77,6 @@ def test_of_many_trials_the_most_accurate_are_drawn(tmp_path: Path) -> None:
     [panel] = [p for p in search_panels(Section("rt", "x", "cpu", runs)) if p.title == "All trials"]
     assert columns(plots(panel)[0], "trial") == [list(range(1, MOST + 1))]
     assert f"Drawn are the {MOST} most accurate of {MOST + 1} trials." in panel.words
-
-
-def test_a_sweep_has_none() -> None:
-    assert list(search_panels(Section("rt", "x", "cpu", ((Path("0"), plain()),)))) == []
 
 
 @pytest.mark.parametrize(

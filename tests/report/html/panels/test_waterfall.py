@@ -39,10 +39,6 @@ def test_three_charts_a_run_with_the_changes_on_them() -> None:
     assert labels == ["accuracy", "size (MB)", "latency (ms)"]
 
 
-def test_nothing_is_drawn_of_runs_that_measured_no_stage() -> None:
-    assert waterfall(section_of(plain(), plain())) is None
-
-
 def test_of_many_runs_the_front_is_drawn_and_it_is_said() -> None:
     dominated = [with_stages(plain(0.5, 1500, 1.0), "student") for _ in range(MOST + 3)]
     best = with_stages(plain(0.95, 100, 9.0), "student")
