@@ -34,15 +34,14 @@ PATHS = (
 )
 
 
-def section_of(*records: FinishedRun, names: Sequence[str] = ()) -> Section:
-    """The runs in folders 0, 1, 2, … or of the given names."""
-    folders = names or [str(number) for number in range(len(records))]
-    [section] = sections((Path(f, "x").parent, r) for f, r in zip(folders, records, strict=True))
+def section_of(*records: FinishedRun) -> Section:
+    """The runs in folders 0, 1, 2, …"""
+    [section] = sections((Path(str(number)), record) for number, record in enumerate(records))
     return section
 
 
-def speedup(ratio: float, width: float = 0.1) -> Speedup:
-    return Speedup(1, 32, ratio, ratio * (1 - width), ratio * (1 + width), 1.02)
+def speedup(ratio: float) -> Speedup:
+    return Speedup(1, 32, ratio, 0.9 * ratio, 1.1 * ratio, 1.02)
 
 
 def with_stages(record: FinishedRun, *stages: str) -> FinishedRun:
@@ -63,45 +62,41 @@ def with_stages(record: FinishedRun, *stages: str) -> FinishedRun:
 
 def with_quantiles(record: FinishedRun, ms: float, baseline_ms: float = 10.0) -> FinishedRun:
     """The record with times spread evenly from the median's 0.9 to its 1.1."""
+
+    def spread(metrics: ModelMetrics, median: float) -> ModelMetrics:
+        quantiles = tuple((median * np.linspace(0.9, 1.1, 21)).tolist())
+        latency = tuple(replace(each, quantiles_ms=quantiles) for each in metrics.latency)
+        return replace(metrics, latency=latency)
+
     return replace(
-        record,
-        metrics=_spread(record.metrics, ms),
-        baseline=_spread(record.baseline, baseline_ms),
+        record, metrics=spread(record.metrics, ms), baseline=spread(record.baseline, baseline_ms)
     )
 
 
-def _spread(metrics: ModelMetrics, ms: float) -> ModelMetrics:
-    quantiles = tuple(ms * float(share) for share in np.linspace(0.9, 1.1, 21))
-    return replace(
-        metrics, latency=tuple(replace(each, quantiles_ms=quantiles) for each in metrics.latency)
-    )
-
-
-def curve(points: int = 20, start: float = 0.7, validated: int = 5) -> list[dict[str, Any]]:
-    """Losses that fall, the validation's at every so many steps."""
+def curve(start: float = 0.7) -> list[dict[str, Any]]:
+    """Losses that fall, the validation's at every fifth point."""
     return [
         {
             "step": 10 * i,
             "epoch": i / 10,
             "loss": start * 0.95**i,
-            "validation_loss": start * 0.96**i + 0.1 if i % validated == 0 else None,
+            "validation_loss": start * 0.96**i + 0.1 if i % 5 == 0 else None,
         }
-        for i in range(1, points + 1)
+        for i in range(1, 21)
     ]
 
 
-def trained(stage: str, points: Sequence[dict[str, Any]], **settings: Any) -> dict[str, Any]:
+def trained(stage: str, points: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A step of a history."""
-    return {"stage": stage, "settings": settings, "notes": {"curve": list(points)}}
+    return {"stage": stage, "settings": {}, "notes": {"curve": list(points)}}
 
 
 def bert_layers(
-    layers: int = 2, width: int = 8, *, zeros: float = 0.0, neurons: int = 32, heads: int = 8
+    width: int = 8, *, zeros: float = 0.0, neurons: int = 32, heads: int = 8
 ) -> tuple[LayerWeights, ...]:
-    """The compressible weights of a BERT.
+    """The compressible weights of a BERT of two layers.
 
     Args:
-        layers: of the transformer.
         width: of the residual stream.
         zeros: share of each weight that is zero.
         neurons: of the feed-forward.
@@ -110,7 +105,7 @@ def bert_layers(
     shapes = [(heads, width)] * 3 + [(width, heads), (neurons, width), (width, neurons)]
     return tuple(
         LayerWeights(f"bert.encoder.layer.{i}.{path}.weight", shape, int(zeros * np.prod(shape)))
-        for i in range(layers)
+        for i in range(2)
         for path, shape in zip(PATHS, shapes, strict=True)
     )
 

@@ -45,14 +45,10 @@ def run(pruner: str, ms: float, **changes: object) -> FinishedRun:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four runs at two shapes, one of them with hostile text everywhere."""
     path = tmp_path_factory.mktemp("page") / "report.html"
-    evil = record_with(EVIL)
     # In one section with the others: that is by task, teacher, rows, machine and device.
-    base = make_record()
-    evil = replace(
-        evil,
-        environment=base.environment,
-        choices=evil.choices | {"task": "rt", "teacher": "t"},
-    )
+    evil = record_with(EVIL)
+    choices = evil.choices | {"task": "rt", "teacher": "t"}
+    evil = replace(evil, environment=make_record().environment, choices=choices)
     path.write_text(
         page_of(a=run("wanda", 5.0), b=run("wanda", 4.0), c=run("heads", 2.0), **{NAME: evil}),
         encoding="utf-8",
@@ -92,9 +88,14 @@ def ask(browser: Any, script: str, *arguments: object) -> Any:
     return browser.execute_script(FUNCTIONS + script, *arguments)
 
 
+def severe(browser: Any) -> list[str]:
+    """What was refused or broke since the last call."""
+    return [each["message"] for each in browser.get_log("browser") if each["level"] == "SEVERE"]
+
+
 def test_nothing_went_wrong_and_all_is_drawn(browser: Any) -> None:
-    # An alert that is open would make every command fail; the log has what was refused or broke.
-    assert [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
+    # An alert that is open would make every command fail.
+    assert severe(browser) == []
     sizes = ask(browser, "return all('canvas').map((c) => [c.width, c.height])")
     assert len(sizes) >= 3
     assert all(width > 100 and height > 100 for width, height in sizes)
@@ -142,10 +143,8 @@ def test_a_click_in_the_table_selects_in_the_plots_and_back(browser: Any) -> Non
     scatters = "of('GlyphRenderer').filter((r) => r.glyph.type === 'Scatter')"
     assert ask(browser, f"return {scatters}.filter((r) => r.data_source === source).length") >= 9
     ask(browser, "source.selected.indices = [2]")
-    rows = ask(
-        browser,
-        "return all('.slick-row').map((r) => r.querySelector('.slick-cell.selected') !== null)",
-    )
+    selected = "r.querySelector('.slick-cell.selected') !== null"
+    rows = ask(browser, f"return all('.slick-row').map((r) => {selected})")
     assert rows == [False, False, True, False]
     ask(browser, "source.selected.indices = []")
 
@@ -181,8 +180,9 @@ def test_pointing_at_a_run_says_all_of_it_as_text(browser: Any) -> None:
     actions = ActionChains(browser)
     actions.w3c_actions.pointer_action.move_to_location(int(x), int(y))
     actions.perform()
-    rows = "return all('.bk-tooltip-row-value').map((e) => e.textContent).join(' ')"
-    tooltip = ask(browser, rows)
+    tooltip = ask(
+        browser, "return all('.bk-tooltip-row-value').map((e) => e.textContent).join(' ')"
+    )
     assert f"x={EVIL}" in tooltip, "its recipe"
     assert NAME in tooltip
     test_hostile_text_is_shown_and_is_no_element(browser)
@@ -209,9 +209,6 @@ def test_another_shape_swaps_the_times(browser: Any) -> None:
 
 
 def test_nothing_was_asked_of_the_network(browser: Any) -> None:
-    names = browser.execute_script(
-        "return performance.getEntriesByType('resource').map((e) => e.name)"
-    )
+    names = ask(browser, "return performance.getEntriesByType('resource').map((e) => e.name)")
     assert [name for name in names if not name.startswith(("data:", "blob:"))] == []
-    severe = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
-    assert severe == [], "nor was anything refused while the page was used"
+    assert severe(browser) == [], "nor was anything refused while the page was used"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bokeh.document import Document
@@ -21,39 +20,14 @@ from compress.records.score_words import score_words
 from compress.records.words import change_words, megabytes, speedup_words
 from compress.report.folds import fold_figures, fold_rows
 from compress.report.honesty import excluded, facts
-from compress.report.html.frontier import Frontier, frontier
-from compress.report.html.panel import Panel
+from compress.report.html.frontier import frontier
 from compress.report.html.panels import panels
 from compress.report.points import speedup_at, teacher_ms
 from compress.report.recommend import Advice, Pick
 
 PAGE = "report.html"
-BUNDLES = ("bokeh", "bokeh-widgets", "bokeh-tables")
+BUNDLES = ["bokeh", "bokeh-widgets", "bokeh-tables"]
 COLLAPSED = 10  # longer lists are folded
-
-
-@dataclass(frozen=True)
-class Part:
-    """A section with all that the page draws of it.
-
-    Attributes:
-        number: from 1.
-    """
-
-    number: int
-    advice: Advice
-    frontier: Frontier
-    panels: tuple[Panel, ...]
-
-    def place(self, name: str) -> str:
-        """The name of a place among those of all sections."""
-        return f"{self.number} {name}"
-
-    def roots(self) -> dict[str, UIElement]:
-        """Every drawing by its place on the page."""
-        drawn = {f"panel {i}": panel.drawing for i, panel in enumerate(self.panels)}
-        found = {**self.frontier.roots(), **drawn}
-        return {self.place(name): root for name, root in found.items()}
 
 
 def render_page(collection: Collection, advice: Sequence[Advice], root: Path, summary: str) -> str:
@@ -65,12 +39,11 @@ def render_page(collection: Collection, advice: Sequence[Advice], root: Path, su
         root: runs are named by their folders below it.
         summary: how many runs of each kind there are.
     """
-    parts = [
-        Part(number, each, frontier(each, root), tuple(panels(each.section)))
-        for number, each in enumerate(advice, start=1)
-    ]
-    roots = {place: model for part in parts for place, model in part.roots().items()}
-    scripts, divs = _drawn(roots)
+    parts = [(each, frontier(each, root), list(panels(each.section))) for each in advice]
+    drawings: list[UIElement] = []
+    for _, drawn, shown in parts:
+        drawings += [*drawn.drawings(), *(panel.drawing for panel in shown)]
+    scripts, divs = _embedded(drawings)
     environment = Environment(
         loader=PackageLoader("compress.report.html", "."),
         autoescape=True,
@@ -92,7 +65,7 @@ def render_page(collection: Collection, advice: Sequence[Advice], root: Path, su
         fold_figures=fold_figures,
         fold_rows=fold_rows,
         root=root,
-        command=lambda pick: remake_command(pick.record),
+        command=remake_command,
         scripts=[Markup(script) for script in scripts],
         hashes=[_hash(script) for script in scripts],
     )
@@ -126,20 +99,20 @@ def teacher_row(advice: Advice) -> tuple[str, ...]:
     )
 
 
-def _drawn(roots: dict[str, UIElement]) -> tuple[list[str], dict[str, str]]:
-    """The scripts of the page and, by place, the elements that they draw into."""
-    if not roots:
+def _embedded(drawings: Sequence[UIElement]) -> tuple[list[str], dict[UIElement, Markup]]:
+    """The scripts of the page and the elements that they draw into."""
+    if not drawings:
         return [], {}
-    library = "\n".join(Resources(mode="inline", components=list(BUNDLES)).js_raw)
+    library = "\n".join(Resources(mode="inline", components=BUNDLES).js_raw)
     document = Document()
     # All at once: after each root that is added alone Bokeh looks through all that are there.
     with document.models.freeze():
-        for each in roots.values():
+        for each in drawings:
             document.add_root(each)
-    script, divs = components(roots, wrap_script=False)
+    script, divs = components(drawings, wrap_script=False)
     # What ends the element would end the script in the middle; there is none in Bokeh's own.
     assert "</script" not in (library + script).lower()
-    return [library, script], {place: Markup(div) for place, div in divs.items()}
+    return [library, script], dict(zip(drawings, map(Markup, divs), strict=True))
 
 
 def _hash(script: str) -> str:

@@ -9,7 +9,6 @@ from bokeh.models import (
     BooleanFilter,
     BoxSelectTool,
     CDSView,
-    ColorBar,
     ColumnDataSource,
     DataRange1d,
     GlyphRenderer,
@@ -18,9 +17,8 @@ from bokeh.models import (
     IndexFilter,
     TapTool,
 )
-from bokeh.palettes import Cividis256
 from bokeh.plotting import figure
-from bokeh.transform import linear_cmap, log_cmap
+from bokeh.transform import transform
 
 from compress.records.score_words import axis_words, is_logarithmic
 from compress.records.scores import ScoreKind
@@ -32,6 +30,8 @@ from compress.report.html.panel import (
     VERMILION,
     decimal_marks,
     plain_figure,
+    score_bar,
+    score_colors,
 )
 from compress.report.plotted import PLACES
 from compress.report.points import AS_GOOD, BEATEN, FRONT, Place
@@ -45,6 +45,16 @@ LOOKS: dict[Place, tuple[str, int, str, str]] = {
     AS_GOOD: ("diamond", 13, "white", BLUE),
     FRONT: ("circle", 10, BLUE, BLUE),
 }
+# Of the run under the pointer, behind its score.
+TIPS = [
+    ("change", "@change"),
+    ("size", "@size_words"),
+    ("speed-up", "@speedup_words"),
+    ("latency", "@latency{0.00} ms"),
+    ("measured time", "@measured"),
+    ("computes in", "@computes"),
+    ("best at", "@wins"),
+]
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ class Drawn:
         kind: of score.
         stairs: by plot, the front's corners.
         keep: which runs the filters let through.
-        ship: index of the run to ship, for a ring around it.
+        ship: index of the run to ship, for a ring around it; empty without one.
     """
 
     kind: ScoreKind
@@ -63,7 +73,7 @@ class Drawn:
     teachers: ColumnDataSource
     stairs: dict[str, ColumnDataSource]
     keep: BooleanFilter
-    ship: tuple[int, ...]
+    ship: list[int]
 
     @property
     def logarithmic(self) -> bool:
@@ -72,13 +82,7 @@ class Drawn:
 
 
 def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
-    """One plot.
-
-    Args:
-        drawn: what to draw.
-        place: which plot, one of `PLACES`.
-        timed: the shape whose times the source has, in words.
-    """
+    """One of `PLACES`, with the times of the shape that is called `timed`."""
     x, y = PLACES[place]
     titles = {
         "mb": "size (MB)",
@@ -96,34 +100,26 @@ def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
     )
     if logarithmic:
         plot.yaxis.update(**decimal_marks())
-    stairs = {"line_color": BLUE, "line_alpha": 0.6, "line_width": 1.5}
-    plot.step("x", "y", source=drawn.stairs[place], mode="after", **stairs)
+    plot.step(
+        "x", "y", source=drawn.stairs[place], mode="after", line_color=BLUE, line_alpha=0.6,
+        line_width=1.5,
+    )  # fmt: skip
     _error_bars(plot, drawn, x, y)
     dots = [_dots(plot, drawn, place, where) for where in LOOKS]
-    _teacher(plot, drawn, x, y)
+    star = plot.scatter(x, y, source=drawn.teachers, marker="star", size=20, color=VERMILION)
     _ring(plot, drawn, x, y)
     box = BoxSelectTool(renderers=dots)
-    hover = HoverTool(renderers=dots, tooltips=hover_of(drawn.kind), limit=4)
-    plot.add_tools(hover, TapTool(renderers=dots), box)
+    run, score = ("run", "@run"), (drawn.kind.words, "@score_words")
+    of_teacher = [("", "@run"), score, ("size", "@mb{0.0} MB")]
+    plot.add_tools(
+        HoverTool(renderers=[star], tooltips=of_teacher, visible=False),
+        HoverTool(renderers=dots, tooltips=[run, ("recipe", "@recipe"), score, *TIPS], limit=4),
+        TapTool(renderers=dots),
+        box,
+    )
     # A drag selects; the wheel scrolls the page until its tool is switched on.
     plot.toolbar.active_drag = box
     return plot
-
-
-def hover_of(kind: ScoreKind) -> list[tuple[str, str]]:
-    """Tooltip of the run under the pointer."""
-    return [
-        ("run", "@run"),
-        ("recipe", "@recipe"),
-        (kind.words, "@score_words"),
-        ("change", "@change"),
-        ("size", "@size_words"),
-        ("speed-up", "@speedup_words"),
-        ("latency", "@latency{0.00} ms"),
-        ("measured time", "@measured"),
-        ("computes in", "@computes"),
-        ("best at", "@wins"),
-    ]
 
 
 def latency_title(timed: str) -> str:
@@ -150,14 +146,20 @@ def _dots(plot: figure, drawn: Drawn, place: str, where: Place) -> GlyphRenderer
     """The points of one place, in the plot of the two costs colored by the score."""
     x, y = PLACES[place]
     marker, size, fill, edge = LOOKS[where]
-    looks: dict[str, Any] = {"fill_color": fill, "line_color": edge}
-    if place == "place_cost":
-        color = _colors(drawn)
-        looks = {"fill_color": color, "line_color": BLACK if where == FRONT else edge}
-        if where == FRONT:
-            _color_bar(plot, color["transform"], drawn)
     if where == BEATEN and len(drawn.source.data[x]) > MANY:
         size //= 2
+    looks: dict[str, Any] = {"fill_color": fill, "line_color": edge}
+    if place == "place_cost":
+        scores = drawn.source.data["score"]
+        # One score alone has no span to be colored by.
+        low, high = min(scores), max(*scores, min(scores) + NARROWEST)
+        colors = score_colors(drawn.kind, low, high, logarithmic=drawn.logarithmic)
+        looks["fill_color"] = transform("score", colors)
+        if where == FRONT:
+            looks["line_color"] = BLACK
+            bar = score_bar(drawn.kind, colors, width=12, title_text_font_style="normal")
+            bar.major_label_text_font_size = bar.title_text_font_size = FONT_SIZE
+            plot.add_layout(bar, "right")
     view = CDSView(filter=drawn.keep & GroupFilter(column_name=place, group=where))
     return plot.scatter(
         x, y, source=drawn.source, view=view, marker=marker, size=size, line_width=1.5,
@@ -165,35 +167,11 @@ def _dots(plot: figure, drawn: Drawn, place: str, where: Place) -> GlyphRenderer
     )  # fmt: skip
 
 
-def _colors(drawn: Drawn) -> Any:
-    """Dark is good."""
-    scores = drawn.source.data["score"]
-    # One score alone has no span to be colored by.
-    low, high = min(scores), max(*scores, min(scores) + NARROWEST)
-    palette = Cividis256[::-1] if drawn.kind.better == "higher" else Cividis256
-    scale = log_cmap if drawn.logarithmic else linear_cmap
-    return scale("score", palette, low, high)
-
-
-def _color_bar(plot: figure, mapper: object, drawn: Drawn) -> None:
-    marks = decimal_marks() if drawn.logarithmic else {}
-    bar = ColorBar(color_mapper=mapper, title=drawn.kind.words, width=12, **marks)
-    bar.title_text_font_style = "normal"
-    bar.major_label_text_font_size = bar.title_text_font_size = FONT_SIZE
-    plot.add_layout(bar, "right")
-
-
-def _teacher(plot: figure, drawn: Drawn, x: str, y: str) -> None:
-    star = plot.scatter(x, y, source=drawn.teachers, marker="star", size=20, color=VERMILION)
-    tips = [("", "@run"), (drawn.kind.words, "@score_words"), ("size", "@mb{0.0} MB")]
-    plot.add_tools(HoverTool(renderers=[star], tooltips=tips, visible=False))
-
-
 def _ring(plot: figure, drawn: Drawn, x: str, y: str) -> None:
     """Around the run to ship, with its name."""
     if not drawn.ship:
         return
-    view = CDSView(filter=drawn.keep & IndexFilter(list(drawn.ship)))
+    view = CDSView(filter=drawn.keep & IndexFilter(drawn.ship))
     shared = {"source": drawn.source, "view": view}
     plot.scatter(x, y, size=20, fill_color=None, line_color=BLACK, line_width=2, **shared)
     plot.text(

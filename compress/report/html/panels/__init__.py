@@ -1,4 +1,4 @@
-"""The drawings of one section beside its Pareto plots, a module each."""
+"""The drawings of one section beside its Pareto plots."""
 
 from __future__ import annotations
 
@@ -15,15 +15,9 @@ from compress.report.sections import Section
 
 
 def panels(section: Section) -> Iterator[Panel]:
-    """The drawings that the section's records have something for.
-
-    Args:
-        section: runs that compare.
-    """
-    for draw in (waterfall, effects_panel):
-        if (panel := draw(section)) is not None:
-            yield panel
-    yield from search_panels(section)
-    for draw in (curves, latency, layers):
-        if (panel := draw(section)) is not None:
-            yield panel
+    """The drawings that the section's records have something for."""
+    found = (
+        waterfall(section), effects_panel(section), *search_panels(section), curves(section),
+        latency(section), layers(section),
+    )  # fmt: skip
+    return (panel for panel in found if panel is not None)

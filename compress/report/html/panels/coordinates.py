@@ -6,24 +6,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bokeh.models import (
-    ColorBar,
-    ColumnDataSource,
-    HoverTool,
-    LinearColorMapper,
-    LogColorMapper,
-    Range1d,
-)
-from bokeh.palettes import Cividis256
+import numpy as np
+from bokeh.models import HoverTool
 from bokeh.plotting import figure
+from bokeh.transform import transform
 
+from compress.analysis.budgets import score_on
 from compress.analysis.effects import level_order
 from compress.records.metrics import METRICS
 from compress.records.recipe import recipe
 from compress.records.schema import Score
 from compress.records.score_words import is_logarithmic, kind_of, most_words, wanted_words
-from compress.report.html.panel import GREY, Panel, decimal_marks, plain_figure
-from compress.report.html.panels.labels import short
+from compress.report.html.panel import (
+    GREY,
+    Panel,
+    plain_figure,
+    score_bar,
+    score_colors,
+    short,
+)
 from compress.search.past import PastSearch, PastTrial
 
 MOST, MOST_AXES = 400, 14  # lines and axes that are drawn
@@ -44,17 +45,12 @@ class Axis:
     """
 
     title: str
-    places: tuple[float, ...]
-    ticks: tuple[tuple[float, str], ...]
+    places: Sequence[float]
+    ticks: Sequence[tuple[float, str]]
 
 
 def coordinates(search: PastSearch, remark: str) -> Panel | None:
-    """A line for each finished trial; None where nothing was searched.
-
-    Args:
-        search: what its records say.
-        remark: more to say below the title; may be "".
-    """
+    """A line for each finished trial, and a remark; None where nothing was searched."""
     if len(search.trials) < 2 or not search.keys:
         return None
     ordered = sorted(search.trials, key=lambda trial: -_score(search, trial).quality)
@@ -90,9 +86,7 @@ def _axes(search: PastSearch, trials: Sequence[PastTrial]) -> list[Axis]:
 def setting_axis(key: str, written: Sequence[str | None]) -> Axis:
     """The axis of a setting: of numbers if all values are numbers, else of words in their order.
 
-    Args:
-        key: its dotted name.
-        written: each trial's value as on the command line; None where it has none.
+    Values are as on the command line; a trial without one has None.
     """
     group, _, name = key.rpartition(".")
     title = "\n".join([short(f"{group}.", 15), short(name, 15)]) if group else short(name, 15)
@@ -101,13 +95,12 @@ def setting_axis(key: str, written: Sequence[str | None]) -> Axis:
     if len(levels) > 1 and all(map(math.isfinite, numbers)):
         values = [None if value is None else float(value) for value in written]
         return _numbers(title, values)
-    at = {level: i / max(1, len(levels) - 1) for i, level in enumerate(levels)}
-    places = [NOT_SET if value is None else at[value] for value in written]
+    at = dict(zip(levels, np.linspace(0, 1, len(levels)).tolist(), strict=True))
     # Else all lines of a level would leave it as one.
-    apart = [BAND * (2 * i / max(1, len(places) - 1) - 1) for i in range(len(places))]
-    spread = tuple(place + shift for place, shift in zip(places, apart, strict=True))
-    ticks = tuple((place, short(level, 16)) for level, place in at.items())
-    return Axis(title, spread, ticks + _not_set(written))
+    apart = np.linspace(-BAND, BAND, len(written))
+    places = np.array([NOT_SET if value is None else at[value] for value in written]) + apart
+    ticks = [(place, short(level, 16)) for level, place in at.items()]
+    return Axis(title, places.tolist(), ticks + _not_set(written))
 
 
 def _numbers(title: str, values: Sequence[float | None]) -> Axis:
@@ -122,17 +115,15 @@ def _numbers(title: str, values: Sequence[float | None]) -> Axis:
             return math.log(value / low) / math.log(high / low)
         return (value - low) / (high - low)
 
-    def mark(share: float) -> float:
-        return low * (high / low) ** share if logarithmic else low + share * (high - low)
-
-    marks = known if len(known) <= FEW else [mark(share / 4) for share in range(5)]
-    ticks = tuple((place(value), f"{value:.3g}") for value in marks)
-    places = tuple(NOT_SET if value is None else place(value) for value in values)
+    if len(known) > FEW:
+        known = (np.geomspace if logarithmic else np.linspace)(low, high, 5).tolist()
+    ticks = [(place(value), f"{value:.3g}") for value in known]
+    places = [NOT_SET if value is None else place(value) for value in values]
     return Axis(title, places, ticks + _not_set(values))
 
 
-def _not_set(values: Sequence[object]) -> tuple[tuple[float, str], ...]:
-    return ((NOT_SET, "not set"),) if None in values else ()
+def _not_set(values: Sequence[object]) -> list[tuple[float, str]]:
+    return [(NOT_SET, "not set")] if None in values else []
 
 
 def _chart(search: PastSearch, trials: Sequence[PastTrial], axes: Sequence[Axis]) -> figure:
@@ -140,38 +131,33 @@ def _chart(search: PastSearch, trials: Sequence[PastTrial], axes: Sequence[Axis]
         width=APART * len(axes) + MARGIN,
         height=HEIGHT,
         tools="tap,save",
-        x_range=Range1d(-0.4, len(axes) - 0.2),
-        y_range=Range1d(NOT_SET - 0.08, 1.22),
+        x_range=(-0.4, len(axes) - 0.2),
+        y_range=(NOT_SET - 0.08, 1.22),
     )
     chart.axis.visible = False
     chart.grid.visible = False
     chart.outline_line_color = None
     scores = [_score(search, trial) for trial in trials]
-    kind, colors = kind_of(scores[0]), [score.value for score in scores]
-    palette = Cividis256[::-1] if kind.better == "higher" else Cividis256
-    scale = LogColorMapper if is_logarithmic(kind, colors) else LinearColorMapper
-    mapper = scale(palette, low=min(colors), high=max(colors))
+    kind, values = kind_of(scores[0]), [score.value for score in scores]
+    logarithmic = is_logarithmic(kind, values)
+    colors = score_colors(kind, min(values), max(values), logarithmic=logarithmic)
     strong = min(0.9, max(0.35, CLEAR / len(trials)))
-    source = ColumnDataSource(
-        {
-            "xs": [list(range(len(axes))) for _ in trials],
-            "ys": [list(places) for places in zip(*(a.places for a in axes), strict=True)],
-            "color": colors,
-            "alpha": [strong if trial.feasible else 0.3 * strong for trial in trials],
-            "trial": [trial.number for trial in trials],
-            "recipe": [recipe(trial.record) for trial in trials],
-            "told": [_told(search, trial) for trial in trials],
-        }
-    )
+    source = {
+        "xs": [list(range(len(axes))) for _ in trials],
+        "ys": np.transpose([axis.places for axis in axes]).tolist(),
+        "color": values,
+        "alpha": [strong if trial.feasible else 0.3 * strong for trial in trials],
+        "trial": [trial.number for trial in trials],
+        "recipe": [recipe(trial.record) for trial in trials],
+        "told": [_told(search, trial) for trial in trials],
+    }
     lines = chart.multi_line(
         "xs", "ys", source=source, line_width=2, line_alpha="alpha", nonselection_line_alpha=0.05,
-        line_color={"field": "color", "transform": mapper},
+        line_color=transform("color", colors),
     )  # fmt: skip
     tips = [("trial", "@trial"), ("recipe", "@recipe"), ("", "@told")]
     chart.add_tools(HoverTool(renderers=[lines], tooltips=tips))
-    marks = decimal_marks() if scale is LogColorMapper else {}
-    bar = ColorBar(color_mapper=mapper, title=kind.words, width=14, **marks)
-    chart.add_layout(bar, "right")
+    chart.add_layout(score_bar(kind, colors, width=14), "right")
     for x, axis in enumerate(axes):
         _draw_axis(chart, x, axis)
     return chart
@@ -191,7 +177,7 @@ def _draw_axis(chart: figure, x: int, axis: Axis) -> None:
 
 
 def _score(search: PastSearch, trial: PastTrial) -> Score:
-    return search.goals.on_split(trial.record).metrics.score
+    return score_on(trial.record.metrics, search.goals.split)
 
 
 def _told(search: PastSearch, trial: PastTrial) -> str:

@@ -3,54 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
-from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem
+from bokeh.models import ColumnDataSource, Legend, LegendItem
 from bokeh.plotting import figure
 from pydantic import ValidationError
 
 from compress.records.curve import CurvePoint
 from compress.records.curve import curves as recorded_curves
-from compress.report.html.panel import PALETTE, Panel, plain_figure, side_by_side
-from compress.report.html.panels.front import Run, front_first
-from compress.report.html.panels.labels import run_sign, short
+from compress.report.html.panel import PALETTE, Panel, plain_figure, short, side_by_side
+from compress.report.html.panels.front import Run, front_first, run_sign
 from compress.report.sections import Section
 
 MOST = 8  # curves that are drawn: more colors are not distinguished
 NAMED = 4  # runs that a curve's label names
 WIDTH, HEIGHT = 540, 350  # pixels
-POINTS = 500  # of a curve; of more, evenly spaced ones are drawn
+Curve: TypeAlias = tuple[CurvePoint, ...]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Training:
-    """A training as records tell of it.
-
-    Attributes:
-        name: of the stage, and which of its trainings.
-        runs: that it was for; runs with the same settings share it.
-    """
-
-    name: str
-    runs: tuple[str, ...]
-    points: tuple[CurvePoint, ...]
-
-    @property
-    def label(self) -> str:
-        """The runs, of many the first ones."""
-        more = len(self.runs) - NAMED
-        names = [*self.runs[:NAMED], *([f"{more} more"] if more > 0 else [])]
-        return short(", ".join(names), 48)
 
 
 def curves(section: Section) -> Panel | None:
     """Losses by step, a figure for each stage that trained; None if no record has any."""
     found = trainings(front_first(section.runs, len(section.runs)))
-    drawn = found[:MOST]
-    if not drawn:
+    if not found:
         return None
     words = (
         "Training loss (lines) and, where it was taken, the loss on the validation rows (dashes "
@@ -58,18 +35,18 @@ def curves(section: Section) -> Panel | None:
         "up different losses, so compare curves within a figure only. A training that several "
         "runs share is drawn once. A click in the legend hides a curve."
     )
-    if len(drawn) < len(found):
-        words += f" Drawn are {len(drawn)} of {len(found)} trainings, the Pareto front's first."
-    stages: dict[str, list[Training]] = {}
-    for training in drawn:
-        stages.setdefault(training.name, []).append(training)
-    figures = [_figure(stage, of) for stage, of in stages.items()]
+    if len(found) > MOST:
+        words += f" Drawn are {MOST} of {len(found)} trainings, the Pareto front's first."
+    stages: dict[str, list[tuple[str, Curve]]] = {}
+    for (stage, points), runs in list(found.items())[:MOST]:
+        stages.setdefault(stage, []).append((_label(list(runs)), points))
+    figures = [_figure(stage, shown) for stage, shown in stages.items()]
     return Panel("How the trainings went", words, side_by_side(figures))
 
 
-def trainings(runs: Iterable[Run]) -> list[Training]:
-    """The trainings of some runs, each once, in the order in which they are met."""
-    sharing: dict[tuple[str, tuple[CurvePoint, ...]], dict[str, None]] = {}
+def trainings(runs: Iterable[Run]) -> Mapping[tuple[str, Curve], Iterable[str]]:
+    """By stage and curve, the runs that share the training, in the order in which they are met."""
+    sharing: dict[tuple[str, Curve], dict[str, None]] = {}
     for folder, record in runs:
         name = run_sign(folder)
         try:
@@ -78,50 +55,54 @@ def trainings(runs: Iterable[Run]) -> list[Training]:
             reason = error.errors()[0]["msg"]
             log.warning("run %s: its learning curves cannot be read: %s", name, reason)
             continue
-        for training, points in found:
-            sharing.setdefault((training, tuple(points)), {})[name] = None
-    return [Training(name, tuple(names), points) for (name, points), names in sharing.items()]
+        for stage, points in found:
+            sharing.setdefault((stage, tuple(points)), {})[name] = None
+    return sharing
 
 
-def _figure(stage: str, shown: Sequence[Training]) -> figure:
-    """All curves of a stage, the legend below them."""
+def _label(runs: Sequence[str]) -> str:
+    """The runs, of many the first ones."""
+    more = [f"{len(runs) - NAMED} more"] if len(runs) > NAMED else []
+    return short(", ".join([*runs[:NAMED], *more]), 48)
+
+
+def _figure(stage: str, shown: Sequence[tuple[str, Curve]]) -> figure:
+    """All curves of a stage, the legend with the runs of each below them."""
     chart = plain_figure(
         title=short(stage, 60),
         width=WIDTH,
         height=HEIGHT + 26 * len(shown),
         x_axis_label="step",
         y_axis_label="loss",
-    )
+        tooltips=[
+            ("runs", "@runs"), ("step", "@step"), ("epoch", "@epoch{0.00}"), ("loss", "@loss"),
+        ],
+    )  # fmt: skip
     items = []
-    for number, training in enumerate(shown):
-        color = PALETTE[number % len(PALETTE)]
-        trained = [p for p in training.points if p.loss is not None]
-        validated = [p for p in training.points if p.validation_loss is not None]
+    for (label, points), color in zip(shown, PALETTE, strict=False):
+        trained = _source(label, points, "loss")
+        validated = _source(label, points, "validation_loss")
         made = []
-        if trained:
-            source = _source(training, trained, [p.loss for p in trained])
-            made.append(chart.line("step", "loss", source=source, color=color, line_width=2))
-        if validated:
-            source = _source(training, validated, [p.validation_loss for p in validated])
-            made.append(chart.line("step", "loss", source=source, color=color, line_dash="dashed"))
-            made.append(chart.scatter("step", "loss", source=source, color=color, size=6))
-        items.append(LegendItem(label=training.label, renderers=made))
-    tips = [("runs", "@runs"), ("step", "@step"), ("epoch", "@epoch{0.00}"), ("loss", "@loss")]
-    chart.add_tools(HoverTool(tooltips=tips))
+        if trained.data["step"]:
+            made.append(chart.line("step", "loss", source=trained, color=color, line_width=2))
+        if validated.data["step"]:
+            looks = {"source": validated, "color": color}
+            made.append(chart.line("step", "loss", line_dash="dashed", **looks))
+            made.append(chart.scatter("step", "loss", size=6, **looks))
+        items.append(LegendItem(label=label, renderers=made))
     legend = Legend(items=items, click_policy="hide", location="top_left", border_line_color=None)
     chart.add_layout(legend, "below")
     return chart
 
 
-def _source(
-    training: Training, points: Sequence[CurvePoint], losses: Sequence[float | None]
-) -> ColumnDataSource:
-    stride = -(-len(points) // POINTS)
+def _source(label: str, points: Curve, loss: str) -> ColumnDataSource:
+    """The points that have this loss."""
+    taken = [point for point in points if getattr(point, loss) is not None]
     return ColumnDataSource(
         {
-            "step": [point.step for point in points][::stride],
-            "epoch": [point.epoch for point in points][::stride],
-            "loss": list(losses)[::stride],
-            "runs": [training.label] * len(points[::stride]),
+            "step": [point.step for point in taken],
+            "epoch": [point.epoch for point in taken],
+            "loss": [getattr(point, loss) for point in taken],
+            "runs": [label] * len(taken),
         }
     )

@@ -1,4 +1,4 @@
-"""The runs that a drawing with room for a few takes."""
+"""The runs that a drawing with room for a few takes, and their labels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from compress.analysis.pareto import Direction, pareto_front
+from compress.records.recipe import recipe
 from compress.records.schema import FinishedRun
-from compress.report.sections import Section
+from compress.report.html.panel import short
+from compress.report.points import run_name
 
 Run: TypeAlias = tuple[Path, FinishedRun]
 Item = TypeVar("Item")
@@ -18,15 +20,15 @@ BETTER: tuple[Direction, ...] = ("higher", "lower", "higher")
 
 
 def front_runs(runs: Sequence[Run]) -> list[Run]:
-    """The Pareto front of score, size and speed-up at the first shape, the best score first.
-
-    Args:
-        runs: of one section; none of them gives none.
-    """
+    """The Pareto front of score, size and speed-up at the first shape, the best score first."""
     if not runs:
         return []
-    points = np.array([_figures(record) for _, record in runs])
-    front = [run for run, best in zip(runs, pareto_front(points, BETTER), strict=True) if best]
+    points = []
+    for _, record in runs:
+        ours = record.metrics
+        points.append((ours.score.quality, ours.size_bytes, record.speedup[0].counted))
+    best = pareto_front(np.array(points, dtype=float), BETTER)
+    front = [run for run, on_front in zip(runs, best, strict=True) if on_front]
     return sorted(front, key=lambda run: -run[1].metrics.score.quality)
 
 
@@ -44,16 +46,12 @@ def front_first(runs: Sequence[Run], most: int) -> list[Run]:
     return [*spread(front, most), *(run for run in runs if run[0] not in folders)][:most]
 
 
-def baseline_ms(section: Section) -> float:
-    """The median of all runs' baselines at the first shape, in milliseconds.
-
-    Divided by a speed-up that counts it gives a latency that compares between runs, which
-    milliseconds of different minutes do not.
-    """
-    medians = [record.baseline.latency[0].median_ms for _, record in section.runs]
-    return float(np.median(medians))
+def run_sign(folder: Path) -> str:
+    """A run in the least space: "#3", or its folder's name where that is not a number."""
+    name = run_name(folder, folder.parent)
+    return f"#{name}" if name.isdecimal() else name
 
 
-def _figures(record: FinishedRun) -> tuple[float, float, float]:
-    ours = record.metrics
-    return ours.score.quality, float(ours.size_bytes), record.speedup[0].counted
+def run_label(folder: Path, record: FinishedRun, most: int = 44) -> str:
+    """A run's name and recipe in at most so many signs: "#3 wanda sparsity=0.5"."""
+    return short(f"{run_sign(folder)} {recipe(record)}", most)

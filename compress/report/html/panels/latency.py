@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from bokeh.models import ColumnDataSource, HoverTool, Range1d
+import numpy as np
+from bokeh.models import ColumnDataSource, HoverTool
 from bokeh.plotting import figure
 
-from compress.records.schema import ModelMetrics
+from compress.records.schema import Latency, ModelMetrics
 from compress.records.words import shape_words
 from compress.report.html.panel import (
     BLACK,
@@ -16,32 +16,18 @@ from compress.report.html.panel import (
     SKY,
     Panel,
     named_ticks,
-    plain_figure,
+    rows_figure,
     side_by_side,
 )
-from compress.report.html.panels.front import front_runs, spread
-from compress.report.html.panels.labels import run_label
+from compress.report.html.panels.front import front_runs, run_label, spread
 from compress.report.sections import Section
 
 MOST = 8  # boxes of a figure, the baseline's among them
 QUANTILES = 21  # 0, 5, … 100 %
 # Where the whiskers, the box and the line in it are among these.
-LOW, FIRST, MEDIAN, THIRD, HIGH = 1, 5, 10, 15, 19
+PLACES = {"low": 1, "first": 5, "median": 10, "third": 15, "high": 19}
 WIDTH, ROW, FRAME = 760, 34, 100  # pixels
 BASELINE = "teacher"
-
-
-@dataclass(frozen=True)
-class Box:
-    """The times of one model at one shape, in milliseconds.
-
-    Attributes:
-        quantiles_ms: from 0 to 100 % in steps of 5 %.
-    """
-
-    name: str
-    quantiles_ms: tuple[float, ...]
-    samples: int
 
 
 def latency(section: Section) -> Panel | None:
@@ -54,13 +40,11 @@ def latency(section: Section) -> Panel | None:
     baseline = drawn[0][1].baseline
     if _has_quantiles(baseline):
         models.insert(0, (BASELINE, baseline))
-    figures = []
-    for place, shape in enumerate(models[0][1].latency):
-        boxes = [
-            Box(name, metrics.latency[place].quantiles_ms, metrics.latency[place].samples)
-            for name, metrics in models
-        ]
-        figures.append(_figure(shape_words(shape), boxes))
+    shapes: dict[str, list[tuple[str, Latency]]] = {}
+    for name, metrics in models:
+        for times in metrics.latency:
+            shapes.setdefault(shape_words(times), []).append((name, times))
+    figures = [_figure(shape, timed) for shape, timed in shapes.items()]
     words = (
         "Times of single forward passes of the models on the Pareto front, each measured in its "
         "own run: the line is the median, the box holds the middle half, and nine of ten passes "
@@ -76,27 +60,26 @@ def _has_quantiles(metrics: ModelMetrics) -> bool:
     return all(len(each.quantiles_ms) == QUANTILES for each in metrics.latency)
 
 
-def _figure(title: str, boxes: Sequence[Box]) -> figure:
+def _figure(shape: str, timed: Sequence[tuple[str, Latency]]) -> figure:
     """Boxes that lie, so that their names have room; the first one on top."""
-    longest = max(box.quantiles_ms[HIGH] for box in boxes)
-    chart = plain_figure(
-        title=title,
+    names = [name for name, _ in timed]
+    quantiles = np.array([times.quantiles_ms for _, times in timed])
+    boxes = {name: quantiles[:, place] for name, place in PLACES.items()}
+    chart = rows_figure(
+        len(timed),
+        title=shape,
         width=WIDTH,
-        height=ROW * len(boxes) + FRAME,
-        tools="",
-        toolbar_location=None,
+        height=ROW * len(timed) + FRAME,
         x_axis_label="latency (ms)",
-        x_range=Range1d(0, 1.05 * longest),
-        y_range=Range1d(len(boxes) - 0.4, -0.6),
+        x_range=(0, 1.05 * boxes["high"].max()),
     )
-    places = {"low": LOW, "first": FIRST, "median": MEDIAN, "third": THIRD, "high": HIGH}
     source = ColumnDataSource(
         {
-            **{name: [box.quantiles_ms[i] for box in boxes] for name, i in places.items()},
-            "row": list(range(len(boxes))),
-            "name": [box.name for box in boxes],
-            "samples": [box.samples for box in boxes],
-            "color": [ORANGE if box.name == BASELINE else SKY for box in boxes],
+            **boxes,
+            "row": list(range(len(timed))),
+            "name": names,
+            "samples": [times.samples for _, times in timed],
+            "color": [ORANGE if name == BASELINE else SKY for name in names],
         }
     )
     chart.segment("low", "row", "high", "row", source=source, color=BLACK)
@@ -111,6 +94,5 @@ def _figure(title: str, boxes: Sequence[Box]) -> figure:
     tips = [("", "@name"), ("median", "@median{0.00} ms"), ("5 %", "@low{0.00} ms")]
     tips += [("95 %", "@high{0.00} ms"), ("passes", "@samples")]
     chart.add_tools(HoverTool(renderers=[bars], tooltips=tips))
-    chart.ygrid.visible = False
-    named_ticks(chart.yaxis[0], [box.name for box in boxes])
+    named_ticks(chart.yaxis[0], names)
     return chart

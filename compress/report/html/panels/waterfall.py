@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from bokeh.models import Column, LayoutDOM, Range1d
+from bokeh.models import Column, LayoutDOM
 from bokeh.plotting import figure
 
 from compress.records.schema import FinishedRun, ModelMetrics, Speedup
@@ -21,16 +21,16 @@ from compress.report.html.panel import (
     SKY,
     Panel,
     named_ticks,
-    plain_figure,
+    short,
     side_by_side,
+    still_figure,
 )
-from compress.report.html.panels.front import Run, baseline_ms, front_first
-from compress.report.html.panels.labels import run_label, short
+from compress.report.html.panels.front import front_first, run_label
+from compress.report.points import teacher_ms
 from compress.report.sections import Section
 
 MOST = 6  # runs that are drawn
 WIDTH, HEIGHT, LABELS = 380, 170, 90
-TEACHER = "teacher"
 Interval: TypeAlias = tuple[float, float, float]  # a value, the ends of its 95 % interval
 
 
@@ -55,72 +55,61 @@ def waterfall(section: Section) -> Panel | None:
     if not told:
         return None
     drawn = front_first(told, MOST)
-    shape = shape_words(section.baseline.latency[0])
+    timed = section.baseline.latency[0]
     words = (
         "The model after each stage, from the teacher on the left to what was saved on the right; "
         "numbers are changes over the stage before. Vertical lines are 95 % intervals: where two "
         "overlap, the stage may have changed nothing. Latency is the teacher's median divided by "
-        f"the speed-up where that counts, for {shape}; {UNCERTAIN} marks a change within "
-        "the intervals. Before the last stage models are stored without a numeric format."
+        f"the speed-up where that counts, for {shape_words(timed)}; {UNCERTAIN} marks a change "
+        "within the intervals. Before the last stage models are stored without a numeric format."
     )
     if len(drawn) < len(told):
         words += f" Drawn are {len(drawn)} of {len(told)} runs, those of the Pareto front first."
-    baseline = baseline_ms(section)
-    charts = [_run(run, section.kind, levels(run[1], baseline)) for run in drawn]
+    baseline = teacher_ms((record for _, record in section.runs), (timed.batch, timed.length))
+    charts = [
+        _run(run_label(*run, most=40), section.kind, levels(run[1], baseline)) for run in drawn
+    ]
     return Panel("What each stage did", words, side_by_side(charts))
 
 
 def levels(record: FinishedRun, baseline_ms: float) -> tuple[Level, ...]:
-    """The teacher, the model after each stage, and the final one.
+    """The teacher, which takes `baseline_ms`, the model after each stage, and the final one."""
 
-    Args:
-        record: of a run with figures.
-        baseline_ms: the baseline's median at the first shape.
-    """
-    ours, theirs = record.metrics, record.baseline
+    def level(stage: str, metrics: ModelMetrics, speed: Speedup) -> Level:
+        score = metrics.score
+        return Level(
+            stage,
+            (score.value, score.low, score.high),
+            metrics.size_bytes / 1e6,
+            (baseline_ms / speed.counted, baseline_ms / speed.high, baseline_ms / speed.low),
+        )
+
     quantizer = record.choices.get("quantizer", "none")
-    final = "saved" if quantizer == "none" else quantizer
-    even = Speedup(1, 1, 1.0, 1.0, 1.0)
     return (
-        _level(TEACHER, theirs, even, baseline_ms),
-        *(_level(i.stage, i.metrics, i.speedup[0], baseline_ms) for i in record.stage_metrics),
-        _level(final, ours, record.speedup[0], baseline_ms),
+        level("teacher", record.baseline, Speedup(1, 1, 1.0, 1.0, 1.0)),
+        *(level(each.stage, each.metrics, each.speedup[0]) for each in record.stage_metrics),
+        level("saved" if quantizer == "none" else quantizer, record.metrics, record.speedup[0]),
     )
 
 
-def _level(stage: str, metrics: ModelMetrics, speed: Speedup, baseline_ms: float) -> Level:
-    score = metrics.score
-    return Level(
-        stage,
-        (score.value, score.low, score.high),
-        metrics.size_bytes / 1e6,
-        (baseline_ms / speed.counted, baseline_ms / speed.high, baseline_ms / speed.low),
-    )
-
-
-def _run(run: Run, kind: ScoreKind, stages: Sequence[Level]) -> LayoutDOM:
+def _run(title: str, kind: ScoreKind, stages: Sequence[Level]) -> LayoutDOM:
     """Three charts below one another, with the stages' names under the last."""
     scores = [each.score for each in stages]
     sizes = [(each.megabytes,) * 3 for each in stages]
     times = [each.latency_ms for each in stages]
-    charts = (
+    charts = [
         _chart(axis_words(kind), scores, _steps(scores, "{:+.1%}" if kind.relative else "")),
         _chart("size (MB)", sizes, _steps(sizes, "{:+.0%}"), bars=True),
-        _chart(
-            "latency (ms)",
-            times,
-            _time_steps(times),
-            bars=True,
-        ),
-    )
-    charts[0].title.text = run_label(*run, most=40)
+        _chart("latency (ms)", times, _time_steps(times), bars=True),
+    ]
+    charts[0].title.text = title
     charts[0].title.text_font_size = "13px"
     for upper in charts[:-1]:
         upper.xaxis.visible = False
     named_ticks(charts[-1].xaxis[0], [short(each.stage, 22) for each in stages])
     charts[-1].xaxis.major_label_orientation = 0.6
     charts[-1].height = HEIGHT + LABELS
-    return Column(children=list(charts))
+    return Column(children=charts)
 
 
 def _steps(values: Sequence[Interval], share: str) -> list[str]:
@@ -141,25 +130,16 @@ def _time_steps(times: Sequence[Interval]) -> list[str]:
 def _chart(
     title: str, values: Sequence[Interval], changes: Sequence[str], *, bars: bool = False
 ) -> figure:
-    """One figure by stage.
-
-    Args:
-        title: of the y axis.
-        values: with their intervals.
-        changes: over the stage before, in words.
-        bars: from zero, or points, where zero is far away.
-    """
+    """One figure by stage: bars from zero, or points, where zero is far away."""
     places = list(range(len(values)))
     middle, low, high = (list(column) for column in zip(*values, strict=True))
     least = 0.0 if bars else min(low)
     room = 0.25 * (max(high) - least) or 1.0
-    chart = plain_figure(
+    chart = still_figure(
         width=WIDTH,
         height=HEIGHT,
-        tools="",
-        toolbar_location=None,
-        x_range=Range1d(-0.6, len(values) - 0.4),
-        y_range=Range1d(least if bars else least - room / 2, max(high) + room),
+        x_range=(-0.6, len(values) - 0.4),
+        y_range=(least if bars else least - room / 2, max(high) + room),
         y_axis_label=title,
         min_border_left=70,  # the charts of a run stay in line
     )
@@ -172,7 +152,7 @@ def _chart(
         chart.scatter(places, middle, size=9, color=BLUE)
     chart.segment(places, low, places, high, color=BLACK if bars else BLUE, line_width=2)
     chart.text(
-        places[1:], high[1:], text=list(changes), text_align="center", text_baseline="bottom",
+        places[1:], high[1:], text=changes, text_align="center", text_baseline="bottom",
         y_offset=-3, text_font_size="13px",
     )  # fmt: skip
     return chart

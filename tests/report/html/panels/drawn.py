@@ -10,8 +10,9 @@ from bokeh.models import Axis, ColumnDataSource, GlyphRenderer, Legend, Plot
 from compress.report.html.panel import Panel
 
 
-def plots(panel: Panel) -> list[Plot]:
+def plots(panel: Panel | None) -> list[Plot]:
     """The figures, in the order in which they were made."""
+    assert panel is not None
     found = [model for model in panel.drawing.references() if isinstance(model, Plot)]
     return sorted(found, key=lambda plot: int(plot.id.lstrip("p")))
 

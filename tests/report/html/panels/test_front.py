@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.report.html.panels.front import baseline_ms, front_first, front_runs, spread
+from compress.report.html.panels.front import front_first, front_runs, run_label, run_sign, spread
 from tests.report.records import plain, section_of
 
 BEST, SMALL, FAST = plain(0.9, 1000, 1.0), plain(0.7, 100, 1.0), plain(0.8, 900, 5.0)
@@ -31,5 +31,7 @@ def test_what_is_kept_of_many_lies_evenly_apart(count: int, most: int, kept: lis
     assert spread(list(range(count)), most) == kept
 
 
-def test_the_baseline_is_the_median_of_all_runs() -> None:
-    assert baseline_ms(section_of(BEST, SMALL)) == 10.0
+def test_runs_are_named_as_in_the_plots() -> None:
+    assert run_sign(Path("sweep/3")) == "#3"
+    assert run_sign(Path("mine")) == "mine"
+    assert run_label(Path("sweep/3"), plain()) == "#3 wanda sparsity=0.5"

@@ -13,7 +13,7 @@ from bokeh.models.widgets.markups import Markup
 from bokeh.resources import CDN
 
 from compress.records.schema import FinishedRun, write_record
-from compress.report.html.panel import Panel
+from compress.report.html.panel import Panel, short
 from compress.report.html.panels import panels
 from compress.report.sections import Section
 from tests.records.test_schema import as_failed
@@ -97,7 +97,23 @@ def test_hostile_text_stays_text(found: list[Panel]) -> None:
     assert "<img src=x" not in page
 
 
-def test_old_records_of_one_run_have_nothing_to_draw() -> None:
+@pytest.mark.parametrize(
+    ("text", "most", "label"),
+    [
+        ("a  b\nc", 8, "a b c"),
+        ("abcdefghijkl", 10, "abcdef…jkl"),
+        ("abcdefgh", 8, "abcdefgh"),
+        ("abcdefghi", 8, "abcd…ghi"),
+        ("$$x$$", 20, "$\u200b$x$\u200b$"),
+        (r"\(x\) \[y\] \n", 30, "\\\u200b(x\\\u200b) \\\u200b[y\\\u200b] \\n"),
+        ("", 8, ""),
+    ],
+)
+def test_labels_are_one_line_that_fits_and_no_formula(text: str, most: int, label: str) -> None:
+    assert short(text, most) == label
+
+
+def test_old_records_and_a_sweep_of_one_run_have_nothing_to_draw() -> None:
     assert list(panels(section_of(plain()))) == []
 
 
