@@ -26,7 +26,6 @@ class Candidate:
     Attributes:
         change: of quality against the baseline, negative where it is worse.
         p_value: how likely a difference like it is by chance; null if that is not known.
-        latency_ms: at the shape that counts.
     """
 
     name: str
@@ -122,8 +121,7 @@ def candidate(name: str, record: FinishedRun, split: Split, latency_ms: float) -
     Args:
         name: that no other candidate has.
         record: of a run with figures; with those of the split.
-        split: whose rows it is evaluated on. Evaluation rows are for the report: a run chosen on
-            them looks better there than it is.
+        split: whose rows it is evaluated on.
         latency_ms: one that compares between the candidates. Milliseconds of different runs differ
             with whatever else the machine did, ratios to the baseline of the same run do not.
     """
