@@ -9,6 +9,7 @@ from typing import Literal
 from compress.records.metrics import METRICS
 from compress.records.schema import Environment, FinishedRun, Latency, RunRecord, Speedup
 from compress.records.words import target_sparsity
+from compress.report.points import latency_at, speedup_at
 
 Kind = Literal["text", "number", "integer", "boolean"]
 FRACTION, RATIO, BYTES, MS, COUNT, SECONDS = "fraction", "ratio", "bytes", "ms", "count", "s"
@@ -66,9 +67,9 @@ class ShapeColumn:
         """The column of one shape, empty for runs that were not timed at it."""
 
         def read(record: FinishedRun) -> object:
-            found = zip(record.metrics.latency, record.speedup, strict=True)
-            both = (pair for pair in found if (pair[1].batch, pair[1].length) == (batch, length))
-            return next((self.read(*pair) for pair in both), None)
+            latency = latency_at(record.metrics, (batch, length))
+            speedup = speedup_at(record, (batch, length))
+            return self.read(latency, speedup) if latency and speedup else None
 
         return Column(f"{self.name}_{batch}x{length}", self.kind, self.unit, self.meaning, read)
 

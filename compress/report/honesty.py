@@ -10,7 +10,7 @@ from compress.records.collect import Collection
 from compress.records.schema import Comparison, FinishedRun
 from compress.records.score_words import kind_of, value_words
 from compress.records.words import NO_DIFFERENCE, shared_words, warnings
-from compress.report.points import Shape, run_name, shapes_of, speedup_at
+from compress.report.points import Shape, known_speedup, latency_at, run_name, shapes_of, speedup_at
 from compress.report.recommend import Advice
 
 ON_FOLDS = (
@@ -131,19 +131,14 @@ def _when(records: Sequence[FinishedRun]) -> str:
 def _times(records: Sequence[FinishedRun], shape: Shape) -> Iterator[str]:
     """How often, how steady, and what the machine's noise is."""
     timed = [record for record in records if speedup_at(record, shape) is not None]
-    pairs = [
-        latency
-        for record in timed
-        for latency in zip(record.metrics.latency, record.baseline.latency, strict=True)
-        if (latency[0].batch, latency[0].length) == shape
-    ]
-    samples = [ours.samples for ours, _ in pairs]
-    theirs = [latency.median_ms for _, latency in pairs]
+    samples = [found.samples for r in timed if (found := latency_at(r.metrics, shape))]
+    theirs = [found.median_ms for r in timed if (found := latency_at(r.baseline, shape))]
     yield (
         f"Each run in turns with its teacher, {_span(samples, ',')} passes; the teacher's median "
         f"was {_span(theirs, '.2f')} ms."
     )
-    floors = [s.floor for r in timed if (s := speedup_at(r, shape)) and s.floor is not None]
+    known = [known_speedup(record, shape).floor for record in timed]
+    floors = [floor for floor in known if floor is not None]
     if floors:
         yield (
             f"Against itself the teacher reaches up to {_span(floors, '.3f')} (A/A): a speed-up "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from compress.report.paper.plot import plot_pareto
 from compress.report.recommend import Advice, advise
 from compress.report.sections import Section, sections
 from compress.report.table import results_table
+from compress.report.tables import markdown_table
 from compress.report.written import replaced_files
 from compress.system.files import write_atomically
 
@@ -46,7 +47,6 @@ class Report:
     Attributes:
         table: results.csv.
         plots: the PNGs; an SVG lies beside each.
-        advice: what to ship, one a section.
         page: report.html.
     """
 
@@ -61,12 +61,12 @@ class Report:
         """How many runs of each kind there are, in one line."""
         found = self.collection
         words = [f"{len(found.ok)} ok", f"{len(found.failed)} failed"]
-        if found.infeasible:
-            words.append(f"{len(found.infeasible)} infeasible")
-        if found.unfinished:
-            words.append(f"{len(found.unfinished)} unfinished")
-        if found.broken:
-            words.append(f"{len(found.broken)} unreadable")
+        others = (
+            ("infeasible", found.infeasible),
+            ("unfinished", found.unfinished),
+            ("unreadable", found.broken),
+        )
+        words += [f"{len(which)} {name}" for name, which in others if which]
         return ", ".join(words)
 
 
@@ -110,13 +110,14 @@ def _markdown(report: Report) -> str:
     found = report.collection
     parts = [[f"# Results: {report.summary()}"], [f"**{_cell(w)}**" for w in warnings(found.ok)]]
     for runs in by_score(found.ok):
-        parts += [_rows(columns_of(runs), [figures(*run) for run in runs])]
+        rows = [figures(*run) for run in runs]
+        parts += [markdown_table(columns_of(runs), rows, escape=_cell)]
         if not all(record.speedup[0].counts for _, record in runs):
             parts += [[f"{UNCERTAIN_TIMES}."]]
-    words = [f"- {_cell(line)}" for line in shared_words(found.ok)]
-    parts += _section("In plain words", words)
+    parts += _section("In plain words", [f"- {_cell(line)}" for line in shared_words(found.ok)])
     if found.ok:
-        parts += _section("Bytes, in MB", _rows(BYTES, [sizes(*run) for run in found.ok]))
+        rows = [sizes(*run) for run in found.ok]
+        parts += _section("Bytes, in MB", markdown_table(BYTES, rows, escape=_cell))
     parts += _section("Failed runs", [f"- {_cell(f)}: {_cell(r.error)}" for f, r in found.failed])
     parts += _section("Unfinished runs", [f"- {_cell(folder)}" for folder in found.unfinished])
     parts += _section("Unreadable records", [f"- {_cell(reason)}" for reason in found.broken])
@@ -180,11 +181,6 @@ def sizes(folder: Path, record: FinishedRun) -> tuple[str, ...]:
         megabytes(ours.resident_bytes),
         megabytes(ours.peak_memory_bytes),
     )
-
-
-def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [columns, ("---",) * len(columns), *rows]
-    return ["| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines]
 
 
 def _cell(value: object) -> str:
