@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compress.records.metrics import METRICS
-from compress.records.schema import Environment, FinishedRun, Latency, RunRecord, Speedup
+from compress.records.schema import FinishedRun, Latency, RunRecord, Speedup
 from compress.records.words import target_sparsity
 from compress.report.points import latency_at, speedup_at
 
@@ -78,24 +78,6 @@ class ShapeColumn:
 SPREAD = ("accuracy", "f1_macro", "size_bytes", "speedup")
 
 
-def _metric_columns() -> tuple[Column, ...]:
-    return tuple(
-        Column(
-            name,
-            "integer" if metric.unit in (BYTES, COUNT) else "number",
-            metric.unit,
-            metric.meaning,
-            metric.read,
-        )
-        for name, metric in METRICS.items()
-    )
-
-
-def _environment(name: str) -> Callable[[FinishedRun], object]:
-    assert name in Environment.__dataclass_fields__
-    return lambda record: getattr(record.environment, name)
-
-
 def _spread_column(name: str) -> Column:
     def read(record: FinishedRun) -> object:
         found = record.folds and record.folds.figures.get(name)
@@ -107,7 +89,11 @@ def _spread_column(name: str) -> Column:
 
 # Columns of finished runs. A lambda's `r` is the record.
 MEASURED = (
-    *_metric_columns(),
+    *(
+        Column(name, "integer" if metric.unit in (BYTES, COUNT) else "number", metric.unit,
+               metric.meaning, metric.read)
+        for name, metric in METRICS.items()
+    ),
     Column("runtime", "text", NO_UNIT, "what ran the model", lambda r: r.metrics.runtime),
     Column("precision", "text", NO_UNIT, "what it computed in", lambda r: r.metrics.precision),
     Column(
@@ -217,17 +203,17 @@ SHAPED = (
 # Further columns of finished runs.
 SURROUNDINGS = (
     Column("machine", "text", NO_UNIT, "processor, instruction sets, cores",
-           _environment("machine")),
-    Column("device", "text", NO_UNIT, "what ran, with its threads", _environment("device")),
+           lambda r: r.environment.machine),
+    Column("device", "text", NO_UNIT, "what ran, with its threads", lambda r: r.environment.device),
     Column("governor", "text", NO_UNIT,
            "the kernel's rule for the clock rate; empty where it cannot be read",
-           _environment("governor")),
+           lambda r: r.environment.governor),
     Column("load_average", "number", "processes",
            "of the last minute when the run began; above the core count means busy",
-           _environment("load_average")),
+           lambda r: r.environment.load_average),
     Column("busy", "text", NO_UNIT,
            "what else used the processors when the run began; empty if nothing did",
-           _environment("busy")),
+           lambda r: r.environment.busy),
     Column("data_digest", "text", NO_UNIT,
            "identifies the rows: figures of runs compare where it is equal",
            lambda r: r.data.digest),
