@@ -42,11 +42,6 @@ def script(name: str, *arguments: object) -> tuple[int, str]:
     return (code, out.getvalue()) if isinstance(code, int) else (1, f"{out.getvalue()}{code}")
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compress.report.write.plot_pareto", lambda _, path: path.write_bytes(b""))
-
-
 def test_there_is_nothing_wrong_with_what_is_damaged_here(tmp_path: Path) -> None:
     put_good(tmp_path)
     put_damaged(tmp_path, lambda _: None)

@@ -14,13 +14,9 @@ from tests.configs import ROOT
 from tests.records.test_schema import make_failed, make_record
 from tests.report.test_report import put
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 PAGE = ROOT / "docs" / "columns.md"
-
-
-@pytest.fixture(autouse=True)
-def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing is most of what a report takes, and nothing is asked of it here."""
-    monkeypatch.setattr("compress.report.write.plot_pareto", lambda runs, path: None)
 
 
 def two_shapes() -> RunRecord:
