@@ -151,27 +151,27 @@ def _table(records: Sequence[FinishedRun]) -> Iterator[str]:
         recovered = record.config["pruner"].get("recovery", {}).get("epochs", 0) > 0
         name = recipe(record).replace(" epochs=0", "").replace(" epochs=1", "")
         pairs.setdefault(name, {})[recovered] = record
-    titles = (
-        "recipe", "accuracy", "recovered", "MB", "M parameters", "zeros", "speed-up 1×32", "32×32",
-        "peak memory",
-    )  # fmt: skip
     rows = []
     for name, pair in pairs.items():
         record = pair.get(False) or pair[True]
         metrics = record.metrics
-        cells = [
-            name,
-            *(_accuracy(pair.get(recovered)) for recovered in (False, True)),
-            f"{metrics.size_bytes / 1e6:.1f}",
-            f"{metrics.parameters / 1e6:.1f}",
-            f"{metrics.sparsity:.0%}" if metrics.sparsity > 0.005 else "",
-            *map(speedup_words, record.speedup),
-            _peak(record),
-        ]
-        rows.append(cells)
-    filled = [i for i in range(len(titles)) if any(cells[i] for cells in rows)]
-    kept = ([cells[i] for i in filled] for cells in rows)
-    yield from markdown_table([titles[i] for i in filled], kept, escape=str)
+        rows.append(
+            {
+                "recipe": name,
+                "accuracy": _accuracy(pair.get(False)),
+                "recovered": _accuracy(pair.get(True)),
+                "MB": f"{metrics.size_bytes / 1e6:.1f}",
+                "M parameters": f"{metrics.parameters / 1e6:.1f}",
+                "zeros": f"{metrics.sparsity:.0%}" if metrics.sparsity > 0.005 else "",
+                "speed-up 1×32": speedup_words(record.speedup[0]),
+                "32×32": speedup_words(record.speedup[1]),
+                "peak memory": _peak(record),
+            }
+        )
+    if rows:
+        filled = [title for title in rows[0] if any(row[title] for row in rows)]
+        kept = ([row[title] for title in filled] for row in rows)
+        yield from markdown_table(filled, kept, escape=str)
 
 
 def _accuracy(record: FinishedRun | None) -> str:

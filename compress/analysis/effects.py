@@ -20,12 +20,7 @@ REFERENCE = "none"  # what every other level is held against, where it was run
 
 @dataclass(frozen=True)
 class Change:
-    """A mean of differences.
-
-    Attributes:
-        low: lower end of the 95 % t interval of the mean; null of a single difference.
-        high: upper end of it.
-    """
+    """A mean of differences, with its 95 % t interval; None of a single difference."""
 
     mean: float
     low: float | None

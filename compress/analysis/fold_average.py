@@ -43,8 +43,7 @@ def over_folds(start: RunStart, by_folder: Mapping[str, FinishedRun]) -> Finishe
 
     Args:
         start: what is known of the run without its folds.
-        by_folder: the record of each fold by its folder, relative to the run's; two at least, and
-            the status of all is ok.
+        by_folder: the record of each fold by its folder, relative to the run's; two at least.
     """
     folds = list(by_folder.values())
     found = {name: average([getattr(fold, name) for fold in folds]) for name in AVERAGED}
@@ -67,11 +66,10 @@ def over_folds(start: RunStart, by_folder: Mapping[str, FinishedRun]) -> Finishe
 def average(values: Sequence[Any]) -> Any:
     """One value that stands for those of the folds, of the same kind as each of them.
 
-    Args:
-        values: numbers give their mean, rounded where all are whole; truths whether all are true;
-            texts all that they say, each part between semicolons once; the rest goes item by item,
-            a mapping by the keys that all have. None says nothing among texts and makes None of
-            all else, and so do tuples of unequal lengths: an empty one.
+    Numbers give their mean, rounded where all are whole; truths whether all are true; texts all
+    that they say, each part between semicolons once; the rest goes item by item, a mapping by the
+    keys that all have. None says nothing among texts and makes None of all else, and tuples of
+    unequal lengths an empty one.
     """
     first = values[0]
     if any(isinstance(value, str) for value in values):

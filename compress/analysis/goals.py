@@ -186,12 +186,7 @@ def _with_itself(found: Comparison) -> Comparison:
 
 
 def parse_goals(objectives: Any, constraints: Any, split: Any) -> Goals:
-    """Reads what a search is after.
-
-    Args:
-        objectives: a mapping of metrics to maximize or minimize.
-        constraints: a mapping of metrics to bounds such as ">= 0.97 * baseline", or null.
-        split: validation or evaluation.
+    """Reads what a search is after: `search.objectives`, `search.constraints`, `search.split`.
 
     Raises:
         ConfigError: a metric, a direction or a bound is none; says which.
@@ -221,7 +216,7 @@ def parse_goals(objectives: Any, constraints: Any, split: Any) -> Goals:
 
 
 def parse_bound(where: str, name: str, text: str) -> Constraint:
-    """Reads a bound such as ">= 0.97 * baseline".
+    """Reads a metric's bound such as ">= 0.97 * baseline".
 
     Args:
         where: the mapping that it stands in, for the error message.

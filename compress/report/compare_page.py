@@ -39,14 +39,7 @@ DIFFERENT, FIGURES = ("what differs", "A", "B"), ("figure", "A", "B", "change", 
 
 @dataclass(frozen=True)
 class Compared:
-    """Two folders of runs, side by side.
-
-    Attributes:
-        left: the first folder, A.
-        right: the second one, B.
-        broken: for each record that cannot be read, why.
-        shared: what differs alike in every pair.
-    """
+    """Two folders of runs, side by side, and what differs alike in every pair."""
 
     left: Path
     right: Path

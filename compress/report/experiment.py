@@ -53,7 +53,6 @@ class Line:
 
     Attributes:
         name: of the row, and the point where there are several.
-        point: what the rows were crossed with.
         run: None if there is no record of it.
     """
 

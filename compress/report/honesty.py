@@ -24,12 +24,7 @@ LONGEST = 600  # characters of one reason; its record has the whole
 
 @dataclass(frozen=True)
 class Excluded:
-    """Runs of one kind that bear no figures.
-
-    Attributes:
-        title: such as "Failed".
-        reasons: each once, with the names of the runs that it is about.
-    """
+    """Runs of one kind, such as failed ones; each reason once, with the runs it is about."""
 
     title: str
     reasons: tuple[tuple[str, tuple[str, ...]], ...]

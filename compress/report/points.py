@@ -33,9 +33,7 @@ BEATEN: Place = "beaten"
 class Figure:
     """One figure of all points; NaN where a run does not have it.
 
-    Attributes:
-        low: lower ends of the ranges within which two values cannot be distinguished.
-        high: upper ends of them.
+    Two values whose ranges, from `low` to `high`, overlap cannot be distinguished.
     """
 
     better: Direction
@@ -135,12 +133,7 @@ def places(figures: Sequence[Figure]) -> list[Place]:
 def alike(
     figures: Sequence[Figure], those: Bool[np.ndarray, " points"]
 ) -> Bool[np.ndarray, " points"]:
-    """True for each point whose ranges overlap, in every figure, with those of one of some points.
-
-    Args:
-        figures: of all points.
-        those: which points; each of them is like itself.
-    """
+    """True for each point whose ranges overlap, in every figure, with those of one of `those`."""
     overlap = [
         (figure.low[:, None] <= figure.high[None, those])
         & (figure.high[:, None] >= figure.low[None, those])

@@ -31,7 +31,7 @@ class Probe:
 
     Attributes:
         results: by the pair's name, "cpu/int8_dynamic"; failed ones included.
-        refused: why a pair was not tried.
+        refused: by the pair's name, why it was not tried.
         shape: [batch, length] that the fastest is the fastest at.
     """
 

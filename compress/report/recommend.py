@@ -43,7 +43,6 @@ class Pick:
 
     Attributes:
         change: of quality against the teacher on the rows that chose.
-        latency_ms: at the shape that counts, comparable between the runs of the section.
         wins: what it is the best at: "smallest, balanced: no measurable loss".
     """
 
@@ -60,7 +59,6 @@ class Advice:
     """What to do with the runs of a section.
 
     Attributes:
-        shape: batch and length that the fastest is the fastest at.
         split: whose rows chose.
         picks: the best within the budgets, each once; the one to ship first.
         words: sentences, the verdict first.
