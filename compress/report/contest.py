@@ -82,8 +82,8 @@ def chosen_of(contest: Contest) -> tuple[Candidate, Budget] | None:
     by_chance, *strict = winners(worth, budgets_of(contest.metric))
     # A budget of chance comes last: the fewer rows, the more it allows.
     for winner in (*strict, by_chance):
-        if winner.balanced is not None:
-            return winner.balanced, winner.budget
+        if winner.kinds:
+            return winner.kinds["balanced"], winner.budget
     return None
 
 

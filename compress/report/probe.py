@@ -133,10 +133,10 @@ def winner_lines(probe: Probe) -> Iterator[str]:
     """One sentence a budget."""
     kind = SCORES[probe.metric]
     for winner in probe.winners():
-        fastest, smallest = winner.fastest, winner.smallest
-        if fastest is None or smallest is None:
+        if not winner.kinds:
             yield f"{winner.budget.name}: none"
             continue
+        fastest, smallest = winner.kinds["fastest"], winner.kinds["smallest"]
         speed = speedup_words(known_speedup(probe.ok[fastest.name], probe.shape))
         yield (
             f"{winner.budget.name}: fastest {fastest.name} (speed-up {speed}, "

@@ -99,7 +99,7 @@ def _verdict(contest: Contest, chosen: tuple[Candidate, Budget] | None) -> Itera
         yield f"Ship run {best.name}: {cost_words(record, contest.shape)}."
         yield from _reasons(contest, best, budget)
         return
-    if any(winner.kinds() for winner in contest.best):
+    if any(winner.kinds for winner in contest.best):
         yield (
             f"Keep the teacher as it is: no run that is near enough to its {contest.kind.words} "
             "saves bytes or time without costing the other."

@@ -183,11 +183,3 @@ def test_the_script(
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "metrics.json").write_text("{")
     assert main() == 1
-
-
-def test_the_script_refuses_a_folder_without_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["experiment_table.py", str(tmp_path)])
-    with pytest.raises(SystemExit, match="error: no run belongs to an experiment"):
-        main()
