@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from compress.config.errors import UserError
-from compress.records.collect import Collection
+from compress.records.collect import collect
 from compress.records.markdown import plain_text
 from compress.records.recipe import recipe
 from compress.records.schema import FinishedRun
@@ -52,12 +52,13 @@ class Compared:
         return [each for each in differences(pair) if each not in self.shared]
 
 
-def compare_folders(left: Path, right: Path, found: tuple[Collection, Collection]) -> Compared:
-    """Compares what was collected below two folders.
+def compare_folders(left: Path, right: Path) -> Compared:
+    """Compares the runs below two folders.
 
     Raises:
-        UserError: one of them has no run.
+        UserError: one of them has no run, or does not exist.
     """
+    found = collect([left]), collect([right])
     for folder, collection in zip((left, right), found, strict=True):
         if not collection.runs:
             reasons = "".join(f"; {reason}" for reason in collection.broken)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from compress.records.collect import collect
 from compress.report.compare_page import compare_folders, comparison_markdown, show_comparison
 from scripts.compare import main
 from tests.configs import ROOT
@@ -75,7 +74,7 @@ def test_what_holds_for_every_pair_is_said_once(tmp_path: Path) -> None:
         r0=with_sparsity(0.3, environment=newer),
         r1=with_sparsity(0.5, environment=newer, seed=1),
     )
-    compared = compare_folders(a, b, (collect([a]), collect([b])))
+    compared = compare_folders(a, b)
     assert [each.key for each in compared.shared] == ["version torch"]
     shown = io.StringIO()
     show_comparison(compared, Console(file=shown, width=80))

@@ -14,11 +14,12 @@ from rich.console import Console
 from compress.config.errors import UserError
 from compress.experiment.definition import parse_experiment
 from compress.records.collect import Collection, collect
-from compress.records.schema import RunRecord, write_record
+from compress.records.schema import RunRecord
 from compress.report.experiment import ExperimentTable, experiment_tables
 from compress.report.experiment_page import show_tables, tables_markdown
 from scripts.experiment_table import main
 from tests.records.test_schema import as_failed, make_record
+from tests.report.test_report import put
 
 SETTINGS: dict[str, Any] = {
     "name": "mine",
@@ -172,9 +173,7 @@ def test_other_runs_are_none_of_an_experiment() -> None:
 def test_the_script(
     rows: tuple[str, ...], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for row in rows:
-        (tmp_path / row).mkdir()
-        write_record(record(row), tmp_path / row)
+    put(tmp_path, **{row: record(row) for row in rows})
     page = tmp_path / "page.md"
     arguments = [str(tmp_path), "--markdown", str(page)]
     monkeypatch.setattr(sys, "argv", ["experiment_table.py", *arguments])

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from compress.analysis.goals import Goals, parse_bound, parse_goals
 from compress.experiment.definition import Row
-from compress.records.collect import collect
 from compress.records.metrics import METRICS, objective_values, settled
 from compress.records.schema import FinishedRun, Generation, Speedup, write_record
 from compress.records.words import (
@@ -117,8 +116,7 @@ def of_probe(record: FinishedRun, _: Path) -> str:
 
 def of_comparison(record: FinishedRun, tmp_path: Path) -> str:
     write_record(record, tmp_path)
-    found = collect([tmp_path])
-    return comparison_markdown(compare_folders(tmp_path, tmp_path, (found, found)))
+    return comparison_markdown(compare_folders(tmp_path, tmp_path))
 
 
 def in_search(record: FinishedRun, _: Path) -> str:
