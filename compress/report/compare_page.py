@@ -25,7 +25,7 @@ from compress.report.compare import (
     differences,
     match,
 )
-from compress.report.tables import markdown_table, screen_table
+from compress.report.tables import grouped, markdown_table, screen_table
 from compress.system.terminal import plain
 
 NEWCOMBE = "Newcombe's (1998, method 10) of the two Wilson intervals"
@@ -130,9 +130,7 @@ def _warnings(pair: Pair) -> Iterator[str]:
     for name, (_, record) in zip("AB", pair, strict=True):
         if record.status != "ok":
             yield f"{name} {record.status}, so there are no figures: {record.error}"
-    reasons: dict[str, list[str]] = {}
-    for kind, reason in cautions(pair).items():
-        reasons.setdefault(reason, []).append(kind)
+    reasons = grouped((reason, kind) for kind, reason in cautions(pair).items())
     for reason, kinds in reasons.items():
         yield f"These do not compare: {', '.join(kinds)}; {reason}."
 

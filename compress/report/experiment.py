@@ -22,6 +22,7 @@ from compress.experiment.definition import (
 from compress.records.collect import Collection
 from compress.records.metrics import settled
 from compress.records.schema import FILE, FinishedRun, RunRecord
+from compress.report.tables import grouped
 
 MISSING = "not run"
 OPTIONS = "experiment.options"
@@ -130,18 +131,12 @@ class ExperimentTable:
 
     def row_changes(self) -> dict[str, list[str]]:
         """By what is changed in single rows, the lines that it is changed in."""
-        found: dict[str, list[str]] = {}
-        for line in self.lines:
-            for words in line.changed(_groups(self.experiment)):
-                found.setdefault(words, []).append(line.name)
-        return found
+        groups = _groups(self.experiment)
+        return grouped((words, line.name) for line in self.lines for words in line.changed(groups))
 
     def repeated(self) -> dict[str, list[Path]]:
         """By line, the folders of those that were run more than once."""
-        found: dict[str, list[Path]] = {}
-        for line in self.lines:
-            if line.run is not None:
-                found.setdefault(line.name, []).append(line.run[0])
+        found = grouped((line.name, line.run[0]) for line in self.lines if line.run is not None)
         return {name: folders for name, folders in found.items() if len(folders) > 1}
 
 

@@ -12,6 +12,7 @@ from compress.records.score_words import kind_of, value_words
 from compress.records.words import NO_DIFFERENCE, shared_words, warnings
 from compress.report.points import Shape, known_speedup, latency_at, run_name, shapes_of, speedup_at
 from compress.report.recommend import Advice
+from compress.report.tables import grouped
 
 ON_FOLDS = (
     "The figures of a run with folds are means over models each evaluated on other rows, "
@@ -87,11 +88,8 @@ def _is_gone(record: FinishedRun) -> bool:
 
 
 def _by_reason(runs: Iterable[tuple[str, str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    grouped: dict[str, list[str]] = {}
-    for reason, name in runs:
-        short = reason if len(reason) <= LONGEST else f"{reason[:LONGEST]} …"
-        grouped.setdefault(short, []).append(name)
-    return tuple((reason, tuple(names)) for reason, names in grouped.items())
+    short = ((r if len(r) <= LONGEST else f"{r[:LONGEST]} …", name) for r, name in runs)
+    return tuple((reason, tuple(names)) for reason, names in grouped(short).items())
 
 
 def _versions(records: Sequence[FinishedRun]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from compress.records.score_words import difference_words, is_share, kind_of, va
 from compress.records.scores import SCORES, ScoreKind
 from compress.records.words import megabytes, p_words, speedup_words
 from compress.report.points import Shape, known_speedup, latency_at, teacher_ms
-from compress.report.tables import markdown_table, screen_table
+from compress.report.tables import grouped, markdown_table, screen_table
 from compress.system.files import write_atomically
 from compress.system.terminal import plain
 
@@ -80,9 +79,7 @@ def choose_shape(asked: str | None, shapes: Sequence[Shape]) -> Shape:
 
 def candidates(records: Mapping[str, FinishedRun], shape: Shape) -> list[Candidate]:
     """Records as candidates, with latencies that compare: see `compress.report.points`."""
-    by_device: dict[str, list[FinishedRun]] = defaultdict(list)
-    for record in records.values():
-        by_device[record.environment.device].append(record)
+    by_device = grouped((record.environment.device, record) for record in records.values())
     baselines = {device: teacher_ms(alike, shape) for device, alike in by_device.items()}
     found = []
     for name, record in records.items():
@@ -252,10 +249,7 @@ def _row(name: str, record: FinishedRun) -> dict[str, Any]:
 
 
 def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
-    grouped: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        grouped.setdefault(reason, []).append(name)
-    return grouped
+    return grouped((reason, name) for name, reason in reasons.items())
 
 
 def _ms(record: FinishedRun, shape: Shape) -> float:
