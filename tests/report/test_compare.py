@@ -10,7 +10,7 @@ import pytest
 
 from compress.analysis.intervals import wilson_interval
 from compress.records.collect import Collection
-from compress.records.schema import Environment, RunRecord, Score, Speedup
+from compress.records.schema import RunRecord, Score, Speedup
 from compress.records.scores import SCORES
 from compress.report.compare import (
     Change,
@@ -140,9 +140,7 @@ def test_a_shape_that_one_was_not_timed_at_is_said_so() -> None:
 
 
 BASE = make_record()
-
-
-HERE = Environment("cpu X", "cpu, 2 threads", 0.1, {"torch": "2"})
+HERE = BASE.environment
 
 
 @pytest.mark.parametrize(

@@ -36,14 +36,14 @@ from compress.report.plotted import shape_columns
 from compress.report.points import FRONT, latency_figure, places, size_figure
 from compress.report.probe import Probe, candidates, show_probe
 from compress.report.recommend import advise
-from compress.report.screen import show
 from compress.report.sections import sections
-from compress.report.write import figures, write_report
+from compress.report.write import figures
 from compress.search.front import FeasibleTrial, Front
 from compress.search.trial_store import TrialStore
 from compress.store.card import model_card
 from tests.records.test_schema import make_metrics, make_record
 from tests.report.records import with_stages
+from tests.report.test_report import screen
 
 ROOT = Path("sweep")
 SHAPE = (1, 32)
@@ -75,9 +75,7 @@ def timed(ends: tuple[float, float, float], floor: float | None) -> FinishedRun:
 
 def on_screen(record: FinishedRun, tmp_path: Path) -> str:
     write_record(record, tmp_path)
-    out = io.StringIO()
-    show(write_report([tmp_path], tmp_path), Console(file=out, width=200))
-    return out.getvalue()
+    return screen(tmp_path, width=200)
 
 
 def in_markdown(record: FinishedRun, tmp_path: Path) -> str:
