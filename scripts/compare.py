@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from compress.config.ending import Parser, one_line_ending
-from compress.records.collect import collect
 from compress.report.compare_page import (
     COMPARISON,
     compare_folders,
@@ -33,8 +32,7 @@ def main() -> int:
     if arguments.markdown is not None:
         check_page(arguments.markdown, COMPARISON)
     console = open_console()
-    found = collect([arguments.left]), collect([arguments.right])
-    compared = compare_folders(arguments.left, arguments.right, found)
+    compared = compare_folders(arguments.left, arguments.right)
     show_comparison(compared, console)
     if arguments.markdown is not None:
         write_atomically(arguments.markdown, comparison_markdown(compared))

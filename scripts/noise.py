@@ -24,6 +24,7 @@ from compress.core.monitor import UNWATCHED
 from compress.interfaces import Device
 from compress.measure.environment import environment
 from compress.measure.latency import TimedModel, Timing, fill_shapes, measure_latency
+from compress.report.tables import markdown_table
 from compress.report.written import check_page
 from compress.stage.run import Run
 from compress.stage.stages import compress, load_measured
@@ -100,11 +101,11 @@ def _section(title: str, timed_model: TimedModel, device: Device, repeats: int) 
     minutes = (time.perf_counter() - started) / 60
     yield from ("", f"## {title}", "", f"{repeats} repeats, {minutes:.1f} minutes.", "")
     shapes = [f"{timing.batch}×{timing.length}" for timing in found[0]]
-    cells = ["repeat", *shapes]
-    yield from (f"| {' | '.join(cells)} |", f"| {' | '.join(['---'] * len(cells))} |")
-    for seed, timings in enumerate(found):
-        cells = [str(seed + 1), *(_interval(timing, seed) for timing in timings)]
-        yield f"| {' | '.join(cells)} |"
+    rows = [
+        [str(seed + 1), *(_interval(timing, seed) for timing in timings)]
+        for seed, timings in enumerate(found)
+    ]
+    yield from markdown_table(["repeat", *shapes], rows, escape=str)
     yield ""
     for index, shape in enumerate(shapes):
         intervals = [timings[index].interval(seed) for seed, timings in enumerate(found)]

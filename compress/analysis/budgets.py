@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -26,7 +26,6 @@ class Candidate:
     Attributes:
         change: of quality against the baseline, negative where it is worse.
         p_value: how likely a difference like it is by chance; null if that is not known.
-        latency_ms: at the shape that counts.
     """
 
     name: str
@@ -58,22 +57,16 @@ class Budget:
 
 @dataclass(frozen=True)
 class Winner:
-    """The best candidates within a budget; null if none is within it.
+    """The best candidates within a budget.
 
     Attributes:
-        balanced: has the smallest product of size and latency: no other one is smaller by more than
-            it is slower, or faster by more than it is larger.
+        kinds: by what they are best at: smallest, fastest, balanced; empty if none is within it.
+            The balanced one has the smallest product of size and latency: no other one is smaller
+            by more than it is slower, or faster by more than it is larger.
     """
 
     budget: Budget
-    fastest: Candidate | None
-    smallest: Candidate | None
-    balanced: Candidate | None
-
-    def kinds(self) -> dict[str, Candidate]:
-        """The best by what they are best at; empty if none is within the budget."""
-        found = {"smallest": self.smallest, "fastest": self.fastest, "balanced": self.balanced}
-        return {kind: each for kind, each in found.items() if each is not None}
+    kinds: Mapping[str, Candidate]
 
 
 def budgets_of(metric: str) -> tuple[Budget, Budget, Budget]:
@@ -87,17 +80,20 @@ def budgets_of(metric: str) -> tuple[Budget, Budget, Budget]:
 
 
 def winners(candidates: Sequence[Candidate], budgets: Sequence[Budget]) -> list[Winner]:
-    """The fastest and the smallest candidate within each budget.
+    """The best candidates within each budget.
 
     Of two that are equally fast the smaller one wins, of two equally small ones the faster one.
     """
     found = []
     for budget in budgets:
-        within = [each for each in candidates if budget.allows(each)]
-        fastest = min(within, key=lambda c: (c.latency_ms, c.size_bytes), default=None)
-        smallest = min(within, key=lambda c: (c.size_bytes, c.latency_ms), default=None)
-        balanced = min(within, key=lambda c: c.latency_ms * c.size_bytes, default=None)
-        found.append(Winner(budget, fastest, smallest, balanced))
+        kinds = {}
+        if within := [each for each in candidates if budget.allows(each)]:
+            kinds = {
+                "smallest": min(within, key=lambda c: (c.size_bytes, c.latency_ms)),
+                "fastest": min(within, key=lambda c: (c.latency_ms, c.size_bytes)),
+                "balanced": min(within, key=lambda c: c.latency_ms * c.size_bytes),
+            }
+        found.append(Winner(budget, kinds))
     return found
 
 
@@ -106,7 +102,7 @@ def titles(found: Sequence[Winner]) -> dict[str, list[str]]:
     won: dict[str, dict[str, list[str]]] = {}
     for winner in found:
         kinds: dict[str, list[str]] = {}
-        for kind, each in winner.kinds().items():
+        for kind, each in winner.kinds.items():
             kinds.setdefault(each.name, []).append(kind)
         for name, which in kinds.items():
             won.setdefault(name, {}).setdefault(", ".join(which), []).append(winner.budget.name)
@@ -122,8 +118,7 @@ def candidate(name: str, record: FinishedRun, split: Split, latency_ms: float) -
     Args:
         name: that no other candidate has.
         record: of a run with figures; with those of the split.
-        split: whose rows it is evaluated on. Evaluation rows are for the report: a run chosen on
-            them looks better there than it is.
+        split: whose rows it is evaluated on.
         latency_ms: one that compares between the candidates. Milliseconds of different runs differ
             with whatever else the machine did, ratios to the baseline of the same run do not.
     """

@@ -7,15 +7,17 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from compress.analysis.intervals import Z_95
-
+Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 Values = Float[np.ndarray, " rows"]
 
 
 def ranks(values: Values) -> Values:
     """Places in ascending order, from 1; equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    # Imported here: it takes long, and config errors should not.
+    from scipy import stats
+
+    found: Values = stats.rankdata(values)
+    return found
 
 
 def correlation(ours: Values, right: Values) -> float:
@@ -47,15 +49,11 @@ def correlation_of_sums(
 
 
 def spearman_interval(value: float, rows: int) -> tuple[float, float]:
-    """95 % interval of Spearman's correlation, by Fisher's z.
+    """95 % interval of Spearman's correlation in [-1, 1], by Fisher's z.
 
     Its variance is (1 + r²/2) / (n - 3): Bonett & Wright, "Sample size requirements for estimating
     Pearson, Kendall and Spearman correlations", Psychometrika 65:23, 2000. Of three rows or fewer
     nothing is known.
-
-    Args:
-        value: the correlation, in [-1, 1].
-        rows: how many it is of.
     """
     if rows <= 3:
         return -1.0, 1.0

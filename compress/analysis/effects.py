@@ -10,21 +10,17 @@ from typing import TypeAlias
 
 import numpy as np
 
+from compress.analysis.intervals import mean_interval
+
 # What a run was set to, by key: a group such as "pruner", a setting such as "pruner.sparsity". A
 # key that a run lacks, as its choice has no such setting, is left out.
 Settings: TypeAlias = Mapping[str, str]
 REFERENCE = "none"  # what every other level is held against, where it was run
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Change:
-    """A mean of differences.
-
-    Attributes:
-        low: lower end of the 95 % t interval of the mean; null of a single difference.
-        high: upper end of it.
-    """
+    """A mean of differences, with its 95 % t interval; None of a single difference."""
 
     mean: float
     low: float | None
@@ -79,28 +75,23 @@ def effects(
             others = _shared_keys(key, keys, settings, ours, theirs)
             sides = [_means(others, settings, table, side) for side in (ours, theirs)]
             common = [values for values in sides[0] if values in sides[1]]
-            if not common:
-                continue
-            changes = np.array([sides[0][values] - sides[1][values] for values in common]).T
-            by_name = {n: change(row) for n, row in zip(outcomes, changes, strict=True)}
-            found.append(Effect(key, level, reference, len(common), by_name))
+            if common:
+                changes = np.array([sides[0][values] - sides[1][values] for values in common]).T
+                by_name = {
+                    name: change(row.tolist()) for name, row in zip(outcomes, changes, strict=True)
+                }
+                found.append(Effect(key, level, reference, len(common), by_name))
     return found
 
 
-def change(differences: Sequence[float] | np.ndarray) -> Change:
+def change(differences: Sequence[float]) -> Change:
     """The mean of one difference or more, with Student's t interval.
 
     The interval takes pairs for independent; it says how far the effect differs between them.
     """
-    mean, count = float(np.mean(differences)), len(differences)
-    if count < 2:
-        return Change(mean, None, None)
-    # Imported here: few reports have pairs, and all would wait for it.
-    from scipy.special import stdtrit
-
-    quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
-    spread = quantile * float(np.std(differences, ddof=1)) / math.sqrt(count)
-    return Change(mean, mean - spread, mean + spread)
+    mean = float(np.mean(differences))
+    ends = mean_interval(differences) if len(differences) > 1 else (None, None)
+    return Change(mean, *ends)
 
 
 def level_order(level: str) -> tuple[float, str]:

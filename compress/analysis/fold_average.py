@@ -34,8 +34,6 @@ AVERAGED = (
 )  # fmt: skip
 PART = "; "  # between the parts of a text
 SUMMED = ("samples", "n_regressed", "n_improved")  # what each fold saw for itself
-# The last parts of the names of an interval's ends, one behind the other; its figure comes before.
-LOW, HIGH = "low", "high"
 
 
 def over_folds(start: RunStart, by_folder: Mapping[str, FinishedRun]) -> FinishedRun:
@@ -45,8 +43,7 @@ def over_folds(start: RunStart, by_folder: Mapping[str, FinishedRun]) -> Finishe
 
     Args:
         start: what is known of the run without its folds.
-        by_folder: the record of each fold by its folder, relative to the run's; two at least, and
-            the status of all is ok.
+        by_folder: the record of each fold by its folder, relative to the run's; two at least.
     """
     folds = list(by_folder.values())
     found = {name: average([getattr(fold, name) for fold in folds]) for name in AVERAGED}
@@ -69,11 +66,10 @@ def over_folds(start: RunStart, by_folder: Mapping[str, FinishedRun]) -> Finishe
 def average(values: Sequence[Any]) -> Any:
     """One value that stands for those of the folds, of the same kind as each of them.
 
-    Args:
-        values: numbers give their mean, rounded where all are whole; truths whether all are true;
-            texts all that they say, each part between semicolons once; the rest goes item by item,
-            a mapping by the keys that all have. None says nothing among texts and makes None of
-            all else, and so do tuples of unequal lengths: an empty one.
+    Numbers give their mean, rounded where all are whole; truths whether all are true; texts all
+    that they say, each part between semicolons once; the rest goes item by item, a mapping by the
+    keys that all have. None says nothing among texts and makes None of all else, and tuples of
+    unequal lengths an empty one.
     """
     first = values[0]
     if any(isinstance(value, str) for value in values):
@@ -98,13 +94,7 @@ def average(values: Sequence[Any]) -> Any:
 def mean_interval(
     values: Sequence[float], lows: Sequence[float], highs: Sequence[float]
 ) -> tuple[float, float]:
-    """The interval of the mean of independent figures, out of theirs; see the module.
-
-    Args:
-        values: the figures.
-        lows: lower ends of their intervals.
-        highs: upper ends, of the same confidence.
-    """
+    """The interval of the mean of independent figures, out of theirs; see the module."""
     mean = statistics.fmean(values)
     below, above = (
         math.hypot(*(end - value for value, end in zip(values, ends, strict=True))) / len(values)
@@ -115,16 +105,15 @@ def mean_interval(
 
 def _merged(values: Sequence[Any]) -> Any:
     """A dataclass out of those of the folds."""
-    columns = {
-        field.name: [getattr(value, field.name) for value in values] for field in fields(values[0])
-    }
-    merged = {
-        name: _total(column) if name in SUMMED else average(column)
-        for name, column in columns.items()
-    }
-    names = list(columns)
+    names = [field.name for field in fields(values[0])]
+    columns = {name: [getattr(value, name) for value in values] for name in names}
+    merged = {name: average(column) for name, column in columns.items()}
+    for name in SUMMED:
+        if name in columns and None not in columns[name]:
+            merged[name] = sum(columns[name])
+    # The ends of an interval stand behind its figure.
     for name, low, high in zip(names, names[1:], names[2:], strict=False):
-        if low.split("_")[-1] == LOW and high.split("_")[-1] == HIGH:
+        if low.split("_")[-1] == "low" and high.split("_")[-1] == "high":
             merged[low], merged[high] = mean_interval(columns[name], columns[low], columns[high])
     made = type(values[0])(**merged)
     if isinstance(made, Comparison):
@@ -145,10 +134,6 @@ def _compared(merged: Comparison, p_values: Sequence[float]) -> Comparison:
 
     p_value = float(combine_pvalues(p_values, method="fisher").pvalue)
     return replace(merged, p_value=p_value, test=f"{merged.test}, folds by Fisher's method")
-
-
-def _total(values: Sequence[Any]) -> Any:
-    return None if None in values else sum(values)
 
 
 def _data(folds: Sequence[Data]) -> Data:

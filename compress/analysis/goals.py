@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
 from compress.analysis.budgets import Split, score_on
+from compress.analysis.pareto import Direction as Better
 from compress.analysis.pareto import hypervolume, pareto_front
 from compress.config.errors import ConfigError
 from compress.records.metrics import METRICS, settled
@@ -18,10 +19,9 @@ from compress.records.schema import Comparison, FinishedRun
 from compress.records.scores import SCORES, ScoreKind
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
-DIRECTIONS: Mapping[str, Direction] = {"maximize": "maximize", "minimize": "minimize"}
-DIRECTION_OF: Mapping[str, Direction] = {"higher": "maximize", "lower": "minimize"}
+BETTER: Mapping[str, Better] = {"maximize": "higher", "minimize": "lower"}
 QUALITY = "quality"
-SPLITS: Mapping[str, Split] = {"validation": "validation", "evaluation": "evaluation"}
+SPLITS = get_args(Split)
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 BOUND = re.compile(
@@ -30,9 +30,6 @@ BOUND = re.compile(
     rf"|(?:(?P<factor>{NUMBER})\s*\*\s*)?baseline(?:\s*(?P<way>[-+])\s*(?P<offset>{NUMBER}))?"
     rf")\s*"
 )
-
-# Of records whose models were not compared on the validation rows.
-NOT_COMPARED = Comparison(None, None, None, math.nan)
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ class Goals:
         ours, theirs = record.metrics, record.baseline
         return replace(
             record,
-            comparison=record.validation_comparison or NOT_COMPARED,
+            comparison=record.validation_comparison or Comparison(None, None, None, math.nan),
             metrics=replace(ours, score=score_on(ours, self.split)),
             baseline=replace(theirs, score=score_on(theirs, self.split)),
         )
@@ -125,7 +122,7 @@ class Goals:
         """For each run, whether no other one is better in every objective."""
         if not records:
             return []
-        better = [_better(direction) for direction in self.objectives.values()]
+        better = [BETTER[direction] for direction in self.objectives.values()]
         points = np.array([self.values(record) for record in records])
         return [bool(each) for each in pareto_front(points, better)]
 
@@ -151,8 +148,8 @@ class Goals:
             is_quality = objective == QUALITY and direction == "maximize"
             name = metric if is_quality else objective
             ours, theirs = (float(METRICS[name].read(each)) for each in (seen, baseline))
-            way = DIRECTION_OF[METRICS[name].better] if is_quality else direction
-            found.append(_share(name, way, ours, theirs))
+            better = METRICS[name].better if is_quality else BETTER[direction]
+            found.append(_share(name, better, ours, theirs))
         return found
 
     def describe(self) -> dict[str, str]:
@@ -189,12 +186,7 @@ def _with_itself(found: Comparison) -> Comparison:
 
 
 def parse_goals(objectives: Any, constraints: Any, split: Any) -> Goals:
-    """Reads what a search is after.
-
-    Args:
-        objectives: a mapping of metrics to maximize or minimize.
-        constraints: a mapping of metrics to bounds such as ">= 0.97 * baseline", or null.
-        split: validation or evaluation.
+    """Reads what a search is after: `search.objectives`, `search.constraints`, `search.split`.
 
     Raises:
         ConfigError: a metric, a direction or a bound is none; says which.
@@ -209,22 +201,22 @@ def parse_goals(objectives: Any, constraints: Any, split: Any) -> Goals:
     ways: dict[str, Direction] = {}
     for name, way in objectives.items():
         _check_metric("search.objectives", name)
-        if str(way) not in DIRECTIONS:
+        if str(way) not in BETTER:
             raise ConfigError(
-                f"search.objectives.{name} must be one of {', '.join(DIRECTIONS)}; got {way}"
+                f"search.objectives.{name} must be one of {', '.join(BETTER)}; got {way}"
             )
-        ways[str(name)] = DIRECTIONS[str(way)]
+        ways[str(name)] = cast(Direction, str(way))
     if not isinstance(constraints, Mapping | None):
         raise ConfigError(f"search.constraints must be a mapping or null, got {constraints!r}")
     bounds = tuple(
         parse_bound("search.constraints", str(name), str(text))
         for name, text in dict(constraints or {}).items()
     )
-    return Goals(ways, bounds, SPLITS[str(split)])
+    return Goals(ways, bounds, cast(Split, str(split)))
 
 
 def parse_bound(where: str, name: str, text: str) -> Constraint:
-    """Reads a bound such as ">= 0.97 * baseline".
+    """Reads a metric's bound such as ">= 0.97 * baseline".
 
     Args:
         where: the mapping that it stands in, for the error message.
@@ -258,15 +250,11 @@ def _check_metric(where: str, name: object) -> None:
         raise ConfigError(f"{where} must be among {', '.join(METRICS)}; got {name}")
 
 
-def _better(direction: Direction) -> Literal["higher", "lower"]:
-    return "higher" if direction == "maximize" else "lower"
-
-
-def _share(name: str, direction: Direction, ours: float, theirs: float) -> float:
+def _share(name: str, better: Better, ours: float, theirs: float) -> float:
     kind = SCORES.get(name)
-    if kind is not None and kind.better == _better(direction):
+    if kind is not None and kind.better == better:
         return _kept(kind, ours, theirs)
-    if direction == "minimize":
+    if better == "lower":
         return max(0.0, 1 - ours / theirs) if theirs else 0.0
     if METRICS[name].unit == "ratio":
         return max(0.0, 1 - theirs / ours)

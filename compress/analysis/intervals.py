@@ -6,22 +6,15 @@ import math
 import statistics
 from collections.abc import Sequence
 
-Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
+# scipy is imported where it is used: it takes long, and config errors should not.
 
 
-def wilson_interval(correct: int, total: int, z: float = Z_95) -> tuple[float, float]:
-    """Confidence interval of a share, after Wilson 1927 (J. Am. Stat. Assoc. 22:209).
+def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+    """The 95 % interval of the share `correct` of `total` > 0: Wilson 1927, JASA 22:209."""
+    from scipy import stats
 
-    Args:
-        correct: how many of `total` > 0.
-        total: the sample size.
-        z: quantile of the normal distribution; 95 % by default.
-    """
-    share = correct / total
-    centre = share + z**2 / (2 * total)
-    spread = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    scale = 1 + z**2 / total
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    found = stats.binomtest(correct, total).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 def mcnemar_p_value(n_regressed: int, n_improved: int) -> float:
@@ -31,7 +24,6 @@ def mcnemar_p_value(n_regressed: int, n_improved: int) -> float:
         n_regressed: rows that only the baseline has right.
         n_improved: rows that only the candidate has right.
     """
-    # Imported here and below: scipy.stats takes long, and config errors should not.
     from scipy import stats
 
     rows = n_regressed + n_improved
@@ -44,11 +36,11 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     Args:
         values: two or more, taken for independent.
     """
-    from scipy import stats
+    from scipy.special import stdtrit
 
     mean = statistics.fmean(values)
     spread = statistics.stdev(values) / math.sqrt(len(values))
-    reach = float(stats.t.ppf(0.975, len(values) - 1)) * spread
+    reach = float(stdtrit(len(values) - 1, 0.975)) * spread
     return mean - reach, mean + reach
 
 
@@ -58,10 +50,10 @@ def paired_t_p_value(differences: Sequence[float]) -> float:
     Args:
         differences: two or more, taken for independent.
     """
-    from scipy import stats
+    from scipy.special import stdtr
 
     spread = statistics.stdev(differences) / math.sqrt(len(differences))
     mean = statistics.fmean(differences)
     if spread == 0:
         return 1.0 if mean == 0 else 0.0
-    return float(2 * stats.t.sf(abs(mean) / spread, len(differences) - 1))
+    return float(2 * stdtr(len(differences) - 1, -abs(mean) / spread))

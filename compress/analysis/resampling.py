@@ -26,9 +26,7 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """95 % percentile interval over rows (Efron & Tibshirani, "An Introduction to the Bootstrap").
 
-    Args:
-        parts: what each row adds to the sums.
-        statistic: of the sums.
+    The parts are what each row adds to the sums.
     """
     generator = np.random.default_rng(SEED)
     rows = len(parts)
@@ -51,11 +49,6 @@ def permutation_p_value(
     Hypotheses", 1989; Yeh, "More accurate tests for the statistical significance of result
     differences", arXiv:cs/0008005. In each draw, every row's outputs change owner or not at the
     toss of a coin. The p-value is at least 1 / (draws + 1); 1 for models that say the same.
-
-    Args:
-        ours: what each row adds to the sums of one model.
-        theirs: to those of the other.
-        statistic: of the sums.
     """
     generator = np.random.default_rng(SEED)
     middle, half = (ours + theirs).sum(axis=0) / 2, (ours - theirs) / 2

@@ -19,9 +19,7 @@ log = logging.getLogger(__name__)
 class ReportAfterMultirun(Callback):
     """Writes the sweep's report, shows the short table, tracks both, exits with 1 on failures."""
 
-    def __init__(self) -> None:
-        """Waits for a sweep to begin."""
-        self._begun = False
+    _begun = False
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra, after the callback that may refuse the folder."""

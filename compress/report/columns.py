@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compress.records.metrics import METRICS
-from compress.records.schema import Environment, FinishedRun, Latency, RunRecord, Speedup
+from compress.records.schema import FinishedRun, Latency, RunRecord, Speedup
 from compress.records.words import target_sparsity
+from compress.report.points import latency_at, speedup_at
 
 Kind = Literal["text", "number", "integer", "boolean"]
 FRACTION, RATIO, BYTES, MS, COUNT, SECONDS = "fraction", "ratio", "bytes", "ms", "count", "s"
@@ -66,33 +67,15 @@ class ShapeColumn:
         """The column of one shape, empty for runs that were not timed at it."""
 
         def read(record: FinishedRun) -> object:
-            found = zip(record.metrics.latency, record.speedup, strict=True)
-            both = (pair for pair in found if (pair[1].batch, pair[1].length) == (batch, length))
-            return next((self.read(*pair) for pair in both), None)
+            latency = latency_at(record.metrics, (batch, length))
+            speedup = speedup_at(record, (batch, length))
+            return self.read(latency, speedup) if latency and speedup else None
 
         return Column(f"{self.name}_{batch}x{length}", self.kind, self.unit, self.meaning, read)
 
 
 # Whose standard deviation over the folds is a column; each run's record has that of all.
 SPREAD = ("accuracy", "f1_macro", "size_bytes", "speedup")
-
-
-def _metric_columns() -> tuple[Column, ...]:
-    return tuple(
-        Column(
-            name,
-            "integer" if metric.unit in (BYTES, COUNT) else "number",
-            metric.unit,
-            metric.meaning,
-            metric.read,
-        )
-        for name, metric in METRICS.items()
-    )
-
-
-def _environment(name: str) -> Callable[[FinishedRun], object]:
-    assert name in Environment.__dataclass_fields__
-    return lambda record: getattr(record.environment, name)
 
 
 def _spread_column(name: str) -> Column:
@@ -106,7 +89,11 @@ def _spread_column(name: str) -> Column:
 
 # Columns of finished runs. A lambda's `r` is the record.
 MEASURED = (
-    *_metric_columns(),
+    *(
+        Column(name, "integer" if metric.unit in (BYTES, COUNT) else "number", metric.unit,
+               metric.meaning, metric.read)
+        for name, metric in METRICS.items()
+    ),
     Column("runtime", "text", NO_UNIT, "what ran the model", lambda r: r.metrics.runtime),
     Column("precision", "text", NO_UNIT, "what it computed in", lambda r: r.metrics.precision),
     Column(
@@ -216,17 +203,17 @@ SHAPED = (
 # Further columns of finished runs.
 SURROUNDINGS = (
     Column("machine", "text", NO_UNIT, "processor, instruction sets, cores",
-           _environment("machine")),
-    Column("device", "text", NO_UNIT, "what ran, with its threads", _environment("device")),
+           lambda r: r.environment.machine),
+    Column("device", "text", NO_UNIT, "what ran, with its threads", lambda r: r.environment.device),
     Column("governor", "text", NO_UNIT,
            "the kernel's rule for the clock rate; empty where it cannot be read",
-           _environment("governor")),
+           lambda r: r.environment.governor),
     Column("load_average", "number", "processes",
            "of the last minute when the run began; above the core count means busy",
-           _environment("load_average")),
+           lambda r: r.environment.load_average),
     Column("busy", "text", NO_UNIT,
            "what else used the processors when the run began; empty if nothing did",
-           _environment("busy")),
+           lambda r: r.environment.busy),
     Column("data_digest", "text", NO_UNIT,
            "identifies the rows: figures of runs compare where it is equal",
            lambda r: r.data.digest),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from compress.config.legible import shortened, visible
 from compress.records.collect import Collection
@@ -26,16 +26,14 @@ MACHINE = ("machine", "device", "governor")
 Run = tuple[Path, RunRecord]
 
 
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """A run and what it is compared with."""
 
     left: Run
     right: Run
 
 
-@dataclass(frozen=True)
-class Matching:
+class Matching(NamedTuple):
     """Which runs of two sweeps belong together, and which have no partner."""
 
     pairs: tuple[Pair, ...]
@@ -43,8 +41,7 @@ class Matching:
     only_right: tuple[Run, ...]
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """A setting, a version or a fact that is not the same.
 
     Attributes:
@@ -58,8 +55,7 @@ class Difference:
     right: str
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """One figure of two runs, in words.
 
     Attributes:
@@ -87,7 +83,12 @@ def match(left: Collection, right: Collection) -> Matching:
         return Matching((Pair(left.runs[0], right.runs[0]),), (), ())
     ours, theirs = list(left.runs), list(right.runs)
     pairs = []
-    for key in (_overrides, _recipe_and_seed, _recipe):
+    keys: tuple[Callable[[RunRecord], Hashable], ...] = (
+        lambda record: (record.choices.get("task"), frozenset(record.overrides)),
+        lambda record: (record.choices.get("task"), recipe(record), record.seed),
+        lambda record: (record.choices.get("task"), recipe(record)),
+    )
+    for key in keys:
         for run in list(ours):
             partner = next((each for each in theirs if key(each[1]) == key(run[1])), None)
             if partner is not None:
@@ -99,27 +100,11 @@ def match(left: Collection, right: Collection) -> Matching:
     return Matching(tuple(pairs), tuple(ours), tuple(theirs))
 
 
-def _overrides(record: RunRecord) -> Hashable:
-    return record.choices.get("task"), frozenset(record.overrides)
-
-
-def _recipe_and_seed(record: RunRecord) -> Hashable:
-    return record.choices.get("task"), recipe(record), record.seed
-
-
-def _recipe(record: RunRecord) -> Hashable:
-    return record.choices.get("task"), recipe(record)
-
-
 def differences(pair: Pair) -> list[Difference]:
     """What is not the same in config, machine, versions and data."""
-    left, right = (dict(_facts(record)) for _, record in (pair.left, pair.right))
-    keys = sorted(left.keys() | right.keys())
-    return [
-        Difference(key, left.get(key, ABSENT), right.get(key, ABSENT))
-        for key in keys
-        if left.get(key) != right.get(key)
-    ]
+    left, right = (dict(_facts(record)) for _, record in pair)
+    both = ((key, left.get(key, ABSENT), right.get(key, ABSENT)) for key in left | right)
+    return sorted(Difference(*each) for each in both if each[1] != each[2])
 
 
 def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
@@ -136,16 +121,14 @@ def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield (
-                f"{prefix}{key}",
-                visible(shortened(json.dumps(value, ensure_ascii=False), LONGEST)),
-            )
+            text = json.dumps(value, ensure_ascii=False)
+            yield f"{prefix}{key}", visible(shortened(text, LONGEST))
 
 
 def cautions(pair: Pair) -> dict[str, str]:
     """Which kinds of figures of the two do not compare, and why not."""
     found: dict[str, str] = {}
-    left, right = pair.left[1], pair.right[1]
+    (_, left), (_, right) = pair
     if isinstance(left, FailedRun) or isinstance(right, FailedRun):
         return found
     ours, theirs = (record.metrics.score for record in (left, right))
@@ -166,7 +149,7 @@ def cautions(pair: Pair) -> dict[str, str]:
 
 def changes(pair: Pair) -> list[Change]:
     """The figures side by side; none if one of the runs bears none."""
-    left, right = pair.left[1], pair.right[1]
+    (_, left), (_, right) = pair
     if isinstance(left, FailedRun) or isinstance(right, FailedRun):
         return []
     ours, theirs = left.metrics, right.metrics
@@ -178,7 +161,7 @@ def changes(pair: Pair) -> list[Change]:
         _memory("peak memory, MB", ours.peak_memory_bytes, theirs.peak_memory_bytes),
     ]
     warned = cautions(pair)
-    return [replace(c, verdict=INCOMPARABLE) if c.kind in warned else c for c in found]
+    return [c._replace(verdict=INCOMPARABLE) if c.kind in warned else c for c in found]
 
 
 def quality_difference(left: Score, right: Score) -> tuple[float, float, float]:
@@ -209,13 +192,13 @@ def _quality_interval(score: Score) -> tuple[float, float, float]:
 
 
 def speedup_ratio(left: Speedup, right: Speedup) -> tuple[float, float, float, bool]:
-    """The right speed-up over the left one with an interval, and whether that tells of a change.
+    """The right speed-up over the left one with an interval.
 
     Its ends come from dividing the ends of two intervals of 95 %, so it covers more than 95 %. It
     tells of a change if it lies outside what a model's speed-up over itself may be in either run.
 
     Returns:
-        Ratio, lower and upper end, whether it is more than noise.
+        Ratio, lower and upper end, whether that tells of a change.
     """
     low, high = right.low / left.high, right.high / left.low
     floor = max(left.floor or 1.0, right.floor or 1.0)

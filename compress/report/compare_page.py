@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from compress.config.errors import UserError
-from compress.records.collect import Collection
+from compress.records.collect import collect
 from compress.records.markdown import plain_text
 from compress.records.recipe import recipe
 from compress.records.schema import FinishedRun
 from compress.records.scores import SCORES
 from compress.report.compare import (
-    Change,
     Difference,
     Matching,
     Pair,
@@ -27,6 +25,7 @@ from compress.report.compare import (
     differences,
     match,
 )
+from compress.report.tables import grouped, markdown_table, screen_table
 from compress.system.terminal import plain
 
 NEWCOMBE = "Newcombe's (1998, method 10) of the two Wilson intervals"
@@ -40,14 +39,7 @@ DIFFERENT, FIGURES = ("what differs", "A", "B"), ("figure", "A", "B", "change", 
 
 @dataclass(frozen=True)
 class Compared:
-    """Two folders of runs, side by side.
-
-    Attributes:
-        left: the first folder, A.
-        right: the second one, B.
-        broken: for each record that cannot be read, why.
-        shared: what differs alike in every pair.
-    """
+    """Two folders of runs, side by side, and what differs alike in every pair."""
 
     left: Path
     right: Path
@@ -60,12 +52,13 @@ class Compared:
         return [each for each in differences(pair) if each not in self.shared]
 
 
-def compare_folders(left: Path, right: Path, found: tuple[Collection, Collection]) -> Compared:
-    """Compares what was collected below two folders.
+def compare_folders(left: Path, right: Path) -> Compared:
+    """Compares the runs below two folders.
 
     Raises:
-        UserError: one of them has no run.
+        UserError: one of them has no run, or does not exist.
     """
+    found = collect([left]), collect([right])
     for folder, collection in zip((left, right), found, strict=True):
         if not collection.runs:
             reasons = "".join(f"; {reason}" for reason in collection.broken)
@@ -83,15 +76,15 @@ def show_comparison(compared: Compared, console: Console) -> None:
         console.print(f"[yellow]{plain(words)}[/]", soft_wrap=True)
     if compared.shared:
         title = "In every pair" if len(compared.matching.pairs) > 1 else None
-        console.print(_table(title, DIFFERENT, map(_cells, compared.shared)))
+        console.print(_table(title, DIFFERENT, compared.shared))
     for pair in compared.matching.pairs:
         console.print(f"[bold]{plain(_name(compared, pair))}[/]")
         for words in _warnings(pair):
             console.print(f"[yellow]{plain(words)}[/]", soft_wrap=True)
         if own := compared.own(pair):
-            console.print(_table(None, DIFFERENT, map(_cells, own)))
+            console.print(_table(None, DIFFERENT, own))
         if found := changes(pair):
-            console.print(_table(None, FIGURES, map(_figure_cells, found)))
+            console.print(_table(None, FIGURES, [change[1:] for change in found]))
     for words in _explained(compared):
         console.print(f"[dim]{plain(words)}[/]")
 
@@ -108,21 +101,23 @@ def comparison_markdown(compared: Compared) -> str:
     ]
     if compared.shared:
         title = "In every pair" if len(compared.matching.pairs) > 1 else "What differs"
-        parts += [[f"## {title}"], _rows(DIFFERENT, map(_cells, compared.shared))]
+        parts += [[f"## {title}"], markdown_table(DIFFERENT, compared.shared)]
     for pair in compared.matching.pairs:
         parts += [[f"## {plain_text(_name(compared, pair))}"]]
         parts += [[f"**{plain_text(words)}**"] for words in _warnings(pair)]
         own, found = compared.own(pair), changes(pair)
-        parts += [_rows(DIFFERENT, map(_cells, own))] if own else []
-        parts += [_rows(FIGURES, map(_figure_cells, found))] if found else []
+        parts += [markdown_table(DIFFERENT, own)] if own else []
+        parts += [markdown_table(FIGURES, [change[1:] for change in found])] if found else []
     parts += [[plain_text(words)] for words in _explained(compared)]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
 def _notes(compared: Compared) -> Iterator[str]:
     """What was left out."""
-    for side, runs in (("A", compared.matching.only_left), ("B", compared.matching.only_right)):
-        root = compared.left if side == "A" else compared.right
+    for side, root, runs in (
+        ("A", compared.left, compared.matching.only_left),
+        ("B", compared.right, compared.matching.only_right),
+    ):
         for run in runs:
             yield f"Only in {side}: {_place(run, root)}, {recipe(run[1])}"
     if not compared.matching.pairs:
@@ -132,22 +127,19 @@ def _notes(compared: Compared) -> Iterator[str]:
 
 
 def _warnings(pair: Pair) -> Iterator[str]:
-    for name, (_, record) in (("A", pair.left), ("B", pair.right)):
+    for name, (_, record) in zip("AB", pair, strict=True):
         if record.status != "ok":
             yield f"{name} {record.status}, so there are no figures: {record.error}"
-    reasons: dict[str, list[str]] = {}
-    for kind, reason in cautions(pair).items():
-        reasons.setdefault(reason, []).append(kind)
+    reasons = grouped((reason, kind) for kind, reason in cautions(pair).items())
     for reason, kinds in reasons.items():
         yield f"These do not compare: {', '.join(kinds)}; {reason}."
 
 
 def _explained(compared: Compared) -> Iterator[str]:
     """Explains which differences count as more than noise."""
-    both = (side for pair in compared.matching.pairs for _, side in (pair.left, pair.right))
-    for metric in dict.fromkeys(
-        each.metrics.score.metric for each in both if isinstance(each, FinishedRun)
-    ):
+    both = (record for pair in compared.matching.pairs for _, record in pair)
+    finished = (record for record in both if isinstance(record, FinishedRun))
+    for metric in dict.fromkeys(record.metrics.score.metric for record in finished):
         words, how = SCORES[metric].words, NEWCOMBE if metric == "accuracy" else ZOU_DONNER
         yield (
             f"{words[0].upper()}{words[1:]}: the interval of the difference is {how}, as if the "
@@ -168,26 +160,11 @@ def _place(run: Run, root: Path) -> str:
     return f"run {relative if relative.parts else run[0].name}"
 
 
-def _cells(difference: Difference) -> tuple[str, ...]:
-    return difference.key, difference.left, difference.right
-
-
-def _figure_cells(change: Change) -> tuple[str, ...]:
-    return change.figure, change.left, change.right, change.change, change.verdict
-
-
-def _table(title: str | None, columns: Sequence[str], rows: Iterator[tuple[str, ...]]) -> Table:
-    table = Table(
-        title=title, box=box.SIMPLE_HEAD, header_style="bold", collapse_padding=True,
-        pad_edge=False, title_justify="left",
-    )  # fmt: skip
+def _table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = screen_table(title)
+    table.title_justify = "left"
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(plain, row))
     return table
-
-
-def _rows(columns: Sequence[str], rows: Iterator[tuple[str, ...]]) -> list[str]:
-    lines = [tuple(columns), ("---",) * len(columns), *rows]
-    return [f"| {' | '.join(map(plain_text, line))} |" for line in lines]

@@ -19,7 +19,7 @@ from compress.analysis.budgets import (
 )
 from compress.records.schema import FinishedRun
 from compress.records.scores import SCORES, ScoreKind
-from compress.report.points import Shape, latency_figure, run_name, shapes_of, speedup_at
+from compress.report.points import Shape, known_speedup, latency_figure, run_name, shapes_of
 from compress.report.sections import Section
 
 # A gain below it is no reason to ship another model: a model timed against itself is up to 3 %
@@ -32,7 +32,6 @@ class Contest:
     """The runs of a section that can be compared at a shape.
 
     Attributes:
-        metric: primary metric of the runs.
         runs: by name, folder and record.
         candidates: in the same order.
     """
@@ -83,8 +82,8 @@ def chosen_of(contest: Contest) -> tuple[Candidate, Budget] | None:
     by_chance, *strict = winners(worth, budgets_of(contest.metric))
     # A budget of chance comes last: the fewer rows, the more it allows.
     for winner in (*strict, by_chance):
-        if winner.balanced is not None:
-            return winner.balanced, winner.budget
+        if winner.kinds:
+            return winner.kinds["balanced"], winner.budget
     return None
 
 
@@ -92,7 +91,6 @@ def _gains(contest: Contest, one: Candidate) -> bool:
     """Whether a run is clearly smaller or faster than its teacher, and not the contrary of one."""
     _, record = contest.runs[one.name]
     ours, theirs = record.metrics, record.baseline
-    speed = speedup_at(record, contest.shape)
-    assert speed is not None, "runs of a contest were timed at its shape"
+    faster = known_speedup(record, contest.shape).counted
     smaller = theirs.size_bytes / ours.size_bytes
-    return min(smaller, speed.counted) * WORTH > 1 and max(smaller, speed.counted) > WORTH
+    return min(smaller, faster) * WORTH > 1 and max(smaller, faster) > WORTH

@@ -22,6 +22,7 @@ from compress.experiment.definition import (
 from compress.records.collect import Collection
 from compress.records.metrics import settled
 from compress.records.schema import FILE, FinishedRun, RunRecord
+from compress.report.tables import grouped
 
 MISSING = "not run"
 OPTIONS = "experiment.options"
@@ -53,7 +54,6 @@ class Line:
 
     Attributes:
         name: of the row, and the point where there are several.
-        point: what the rows were crossed with.
         run: None if there is no record of it.
     """
 
@@ -70,8 +70,9 @@ class Line:
     @property
     def record(self) -> FinishedRun | None:
         """Record, if it has figures."""
-        record = None if self.run is None else self.run[1]
-        return record if isinstance(record, FinishedRun) else None
+        if self.run is None or not isinstance(self.run[1], FinishedRun):
+            return None
+        return self.run[1]
 
     @property
     def task(self) -> str | None:
@@ -130,18 +131,12 @@ class ExperimentTable:
 
     def row_changes(self) -> dict[str, list[str]]:
         """By what is changed in single rows, the lines that it is changed in."""
-        found: dict[str, list[str]] = {}
-        for line in self.lines:
-            for words in line.changed(_groups(self.experiment)):
-                found.setdefault(words, []).append(line.name)
-        return found
+        groups = _groups(self.experiment)
+        return grouped((words, line.name) for line in self.lines for words in line.changed(groups))
 
     def repeated(self) -> dict[str, list[Path]]:
         """By line, the folders of those that were run more than once."""
-        found: dict[str, list[Path]] = {}
-        for line in self.lines:
-            if line.run is not None:
-                found.setdefault(line.name, []).append(line.run[0])
+        found = grouped((line.name, line.run[0]) for line in self.lines if line.run is not None)
         return {name: folders for name, folders in found.items() if len(folders) > 1}
 
 
@@ -165,7 +160,7 @@ def experiment_tables(found: Collection) -> list[ExperimentTable]:
     Raises:
         UserError: none of the runs is of an experiment.
     """
-    groups: dict[tuple[object, ...], list[Run]] = {}
+    groups: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[Run]] = {}
     for folder, record in found.runs:
         if record.config.get("experiment") is not None:
             experiment = parse_experiment(record.config["experiment"])
@@ -176,10 +171,10 @@ def experiment_tables(found: Collection) -> list[ExperimentTable]:
             groups.setdefault(key, []).append((folder, record))
     if not groups:
         raise UserError("no run belongs to an experiment: python run.py -m +experiment=…")
-    return [_table(runs) for runs in groups.values()]
+    return [_table(runs, changed) for (_, _, changed), runs in groups.items()]
 
 
-def _table(runs: Sequence[Run]) -> ExperimentTable:
+def _table(runs: Sequence[Run], changed: tuple[str, ...]) -> ExperimentTable:
     experiment = parse_experiment(runs[0][1].config["experiment"])
     at: dict[tuple[str, Point], list[Run]] = {}
     expected: dict[Point, None] = {}
@@ -188,7 +183,8 @@ def _table(runs: Sequence[Run]) -> ExperimentTable:
     for folder, record in runs:
         settings = record.config["experiment"]
         theirs = parse_experiment(settings)
-        point = _point(record, theirs.cross)
+        swept = set(map(key_of, theirs.cross))
+        point = tuple(each for each in record.overrides if key_of(each) in swept)
         expected |= dict.fromkeys([*points(theirs.cross), point])
         rows |= {(name, point): row for name, row in theirs.rows.items()}
         at.setdefault((settings["row"], point), []).append((folder, record))
@@ -203,15 +199,7 @@ def _table(runs: Sequence[Run]) -> ExperimentTable:
         for name in experiment.rows
         for run in at.get((name, point), [None])
     ]
-    own = _groups(experiment)
-    changed = tuple(each for each in _given(runs[0][1]) if group_of(each) not in own)
     return ExperimentTable(experiment, changed, tuple(lines))
-
-
-def _point(record: RunRecord, cross: Sequence[str]) -> Point:
-    """Where a run stands among the points of its sweep."""
-    swept = set(map(key_of, cross))
-    return tuple(each for each in record.overrides if key_of(each) in swept)
 
 
 def _given(record: RunRecord) -> list[str]:

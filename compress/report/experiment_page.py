@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from compress.experiment.definition import SAVED, figure
 from compress.records.markdown import plain_text
@@ -15,6 +13,7 @@ from compress.records.metrics import METRICS
 from compress.records.schema import FinishedRun
 from compress.records.words import NO_DIFFERENCE, warnings
 from compress.report.experiment import ExperimentTable, Line
+from compress.report.tables import markdown_table, screen_table
 from compress.system.terminal import plain
 
 ABSENT = "–"
@@ -30,20 +29,16 @@ TAILS = (
 def show_tables(tables: Sequence[ExperimentTable], console: Console) -> None:
     """Prints each experiment, what must be known of it, and what its goals have come to."""
     for table in tables:
-        shown = Table(
-            title=plain(table.experiment.name),
-            caption=plain("(interval of 95 %), [published]"),
-            header_style="bold",
-            box=box.SIMPLE_HEAD,
-            collapse_padding=True,
-            pad_edge=False,
-        )
+        shown = screen_table(plain(table.experiment.name))
+        shown.caption = plain("(interval of 95 %), [published]")
         # On a narrow screen lines are broken between words, so that every figure stays whole.
         shown.add_column("row", overflow="fold")
-        for head in (*map(_head, _figures(table)), f"ms{_shape(table)}\nP50\nP95\nP99", "per s"):
+        names = _figures(table)
+        heads = [HEADS.get(name, name) for name in names]
+        for head in (*heads, f"ms{_shape(table)}\nP50\nP95\nP99", "per s"):
             shown.add_column(plain(head), justify="right", min_width=FIGURE)
         for line in table.lines:
-            cells = ["\n".join(filter(None, _parts(line, name))) for name in _figures(table)]
+            cells = ["\n".join(filter(None, _parts(line, name))) for name in names]
             times, per_second = _times(line)
             row = (line.name, *cells, "\n".join(times), per_second)
             shown.add_row(*map(plain, row), end_section=True)
@@ -59,9 +54,11 @@ def tables_markdown(tables: Sequence[ExperimentTable]) -> str:
     parts = []
     for table in tables:
         names = _figures(table)
-        heads = ["row", *(head for name in names for head in (_head(name), "published"))]
-        rows = [[*heads, f"ms{_shape(table)}: P50 / P95 / P99", "per s"]]
-        rows.append(["---"] * len(rows[0]))
+        heads = ["row"]
+        for name in names:
+            heads += [HEADS.get(name, name), "published"]
+        heads += [f"ms{_shape(table)}: P50 / P95 / P99", "per s"]
+        rows = []
         for line in table.lines:
             found = [line.name]
             for value, interval, published in (_parts(line, name) for name in names):
@@ -70,15 +67,11 @@ def tables_markdown(tables: Sequence[ExperimentTable]) -> str:
             rows.append([*found, " / ".join(times), per_second])
         parts += [
             [f"# {plain_text(table.experiment.name)}"],
-            ["| " + " | ".join(map(plain_text, row)) + " |" for row in rows],
+            markdown_table(heads, rows),
             [f"- {plain_text(words)}" for words in _notes(table)],
             [f"- **{plain_text(words)}**" for words in _goals(table)],
         ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
-
-
-def _head(name: str) -> str:
-    return HEADS.get(name, name)
 
 
 def _shape(table: ExperimentTable) -> str:
@@ -140,10 +133,8 @@ def _notes(table: ExperimentTable) -> Iterator[str]:
 def _goals(table: ExperimentTable) -> Iterator[str]:
     for line in table.lines:
         for goal in line.goals():
-            name, words = (
-                goal.bound.metric,
-                f"Goal of {line.name}, {goal.bound.metric} {goal.bound}",
-            )
+            name = goal.bound.metric
+            words = f"Goal of {line.name}, {name} {goal.bound}"
             if goal.met is None:
                 yield f"{words}: not known, for there is no figure."
             else:

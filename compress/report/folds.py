@@ -26,12 +26,7 @@ def fold_figures(section: Section) -> list[str]:
 
 
 def fold_rows(section: Section, root: Path) -> Iterator[tuple[str, ...]]:
-    """Two rows a run with folds: its name, how many folds, whose the figures are, the figures.
-
-    Args:
-        section: runs that compare.
-        root: runs are named by their folders below it.
-    """
+    """Two rows a run with folds: its name, how many folds, whose the figures are, the figures."""
     names = fold_figures(section)
     for folder, record in section.runs:
         if record.folds is not None:

@@ -10,8 +10,9 @@ from compress.records.collect import Collection
 from compress.records.schema import Comparison, FinishedRun
 from compress.records.score_words import kind_of, value_words
 from compress.records.words import NO_DIFFERENCE, shared_words, warnings
-from compress.report.points import Shape, run_name, shapes_of, speedup_at
+from compress.report.points import Shape, known_speedup, latency_at, run_name, shapes_of, speedup_at
 from compress.report.recommend import Advice
+from compress.report.tables import grouped
 
 ON_FOLDS = (
     "The figures of a run with folds are means over models each evaluated on other rows, "
@@ -24,12 +25,7 @@ LONGEST = 600  # characters of one reason; its record has the whole
 
 @dataclass(frozen=True)
 class Excluded:
-    """Runs of one kind that bear no figures.
-
-    Attributes:
-        title: such as "Failed".
-        reasons: each once, with the names of the runs that it is about.
-    """
+    """Runs of one kind, such as failed ones; each reason once, with the runs it is about."""
 
     title: str
     reasons: tuple[tuple[str, tuple[str, ...]], ...]
@@ -92,11 +88,8 @@ def _is_gone(record: FinishedRun) -> bool:
 
 
 def _by_reason(runs: Iterable[tuple[str, str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    grouped: dict[str, list[str]] = {}
-    for reason, name in runs:
-        short = reason if len(reason) <= LONGEST else f"{reason[:LONGEST]} …"
-        grouped.setdefault(short, []).append(name)
-    return tuple((reason, tuple(names)) for reason, names in grouped.items())
+    short = ((r if len(r) <= LONGEST else f"{r[:LONGEST]} …", name) for r, name in runs)
+    return tuple((reason, tuple(names)) for reason, names in grouped(short).items())
 
 
 def _versions(records: Sequence[FinishedRun]) -> str:
@@ -131,19 +124,14 @@ def _when(records: Sequence[FinishedRun]) -> str:
 def _times(records: Sequence[FinishedRun], shape: Shape) -> Iterator[str]:
     """How often, how steady, and what the machine's noise is."""
     timed = [record for record in records if speedup_at(record, shape) is not None]
-    pairs = [
-        latency
-        for record in timed
-        for latency in zip(record.metrics.latency, record.baseline.latency, strict=True)
-        if (latency[0].batch, latency[0].length) == shape
-    ]
-    samples = [ours.samples for ours, _ in pairs]
-    theirs = [latency.median_ms for _, latency in pairs]
+    samples = [found.samples for r in timed if (found := latency_at(r.metrics, shape))]
+    theirs = [found.median_ms for r in timed if (found := latency_at(r.baseline, shape))]
     yield (
         f"Each run in turns with its teacher, {_span(samples, ',')} passes; the teacher's median "
         f"was {_span(theirs, '.2f')} ms."
     )
-    floors = [s.floor for r in timed if (s := speedup_at(r, shape)) and s.floor is not None]
+    known = [known_speedup(record, shape).floor for record in timed]
+    floors = [floor for floor in known if floor is not None]
     if floors:
         yield (
             f"Against itself the teacher reaches up to {_span(floors, '.3f')} (A/A): a speed-up "

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from compress.records.recipe import recipe
-from compress.records.schema import FinishedRun, Speedup
+from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of, score_words, value_words
 from compress.records.words import change_words, megabytes, speedup_words
 from compress.report.points import (
+    FRONT,
     Shape,
+    latency_at,
     latency_figure,
     places,
     run_name,
@@ -50,8 +52,14 @@ def run_columns(advice: Advice, root: Path) -> Columns:
         "score_words": [f"{score_words(each)}, n = {each.samples}" for each in scores],
         "change": [change_words(record) for record in records],
         "mb": size.values,
-        "size_words": [_size(record) for record in records],
-        "computes": [_computes(record) for record in records],
+        "size_words": [
+            f"{megabytes(record.metrics.size_bytes)} MB of {megabytes(record.baseline.size_bytes)}"
+            for record in records
+        ],
+        "computes": [
+            f"{record.metrics.precision or 'not noted'} on {record.metrics.runtime}"
+            for record in records
+        ],
         "wins": [wins.get(name, "") for name in names],
         "place_size": places([score, size]),
     }
@@ -67,7 +75,7 @@ def shape_columns(records: Sequence[FinishedRun], shape: Shape) -> Columns:
         "latency_low": latency.low,
         "latency_high": latency.high,
         "speedup": np.array([np.nan if each is None else each.counted for each in speeds]),
-        "speedup_words": [_speed(each) for each in speeds],
+        "speedup_words": ["–" if each is None else speedup_words(each) for each in speeds],
         "measured": [_milliseconds(record, shape) for record in records],
         "place_latency": places([score, latency]),
         "place_cost": places([size, latency]),
@@ -77,26 +85,21 @@ def shape_columns(records: Sequence[FinishedRun], shape: Shape) -> Columns:
 def stairs_columns(columns: Columns, place: str) -> Columns:
     """The front of one plot as corners from left to right."""
     x, y = PLACES[place]
-    on = [i for i, where in enumerate(columns[place]) if where == "front"]
-    corners = sorted((float(columns[x][i]), float(columns[y][i])) for i in on)
-    return {"x": [corner[0] for corner in corners], "y": [corner[1] for corner in corners]}
+    points = zip(columns[x], columns[y], columns[place], strict=True)
+    corners = sorted((float(x), float(y)) for x, y, where in points if where == FRONT)
+    return {"x": [x for x, _ in corners], "y": [y for _, y in corners]}
 
 
 def teacher_columns(records: Sequence[FinishedRun], shape: Shape) -> Columns:
     """The teachers, each once: those of other seeds have other scores."""
-    found = {}
-    for record in records:
-        theirs = record.baseline
-        found[(theirs.score.value, theirs.size_bytes)] = record
-    rows = [(record, record.baseline) for record in found.values()]
+    found = {(each.baseline.score.value, each.baseline.size_bytes): each for each in records}
+    scores = [record.baseline.score for record in found.values()]
     return {
-        "run": [f"teacher {record.choices['teacher']}" for record, _ in rows],
-        "score": [theirs.score.value for _, theirs in rows],
-        "score_words": [
-            value_words(kind_of(theirs.score), theirs.score.value, 4) for _, theirs in rows
-        ],
-        "mb": [theirs.size_bytes / 1e6 for _, theirs in rows],
-        "latency": [teacher_ms(records, shape)] * len(rows),
+        "run": [f"teacher {record.choices['teacher']}" for record in found.values()],
+        "score": [score.value for score in scores],
+        "score_words": [value_words(kind_of(score), score.value, 4) for score in scores],
+        "mb": [size / 1e6 for _, size in found],
+        "latency": [teacher_ms(records, shape)] * len(found),
     }
 
 
@@ -107,24 +110,9 @@ def choice_of(record: FinishedRun, name: str) -> str:
     return record.choices.get(name, "–")
 
 
-def _size(record: FinishedRun) -> str:
-    ours, theirs = record.metrics, record.baseline
-    return f"{megabytes(ours.size_bytes)} MB of {megabytes(theirs.size_bytes)}"
-
-
-def _computes(record: FinishedRun) -> str:
-    ours = record.metrics
-    return f"{ours.precision or 'not noted'} on {ours.runtime}"
-
-
-def _speed(speed: Speedup | None) -> str:
-    return "–" if speed is None else speedup_words(speed)
-
-
 def _milliseconds(record: FinishedRun, shape: Shape) -> str:
     """Median time measured in the run itself."""
-    ours, theirs = (
-        next((e.median_ms for e in m.latency if (e.batch, e.length) == shape), None)
-        for m in (record.metrics, record.baseline)
-    )
-    return "–" if ours is None or theirs is None else f"{ours:.2f} ms, its teacher {theirs:.2f} ms"
+    ours, theirs = latency_at(record.metrics, shape), latency_at(record.baseline, shape)
+    if ours is None or theirs is None:
+        return "–"
+    return f"{ours.median_ms:.2f} ms, its teacher {theirs.median_ms:.2f} ms"

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 
 from compress.analysis.pareto import Direction, pareto_front
 from compress.config.legible import visible
-from compress.records.schema import FinishedRun, Speedup
+from compress.records.schema import FinishedRun, Latency, ModelMetrics, Speedup
 from compress.records.score_words import kind_of
 from compress.records.words import SAME_BYTES, shape_words
 
@@ -33,9 +33,7 @@ BEATEN: Place = "beaten"
 class Figure:
     """One figure of all points; NaN where a run does not have it.
 
-    Attributes:
-        low: lower ends of the ranges within which two values cannot be distinguished.
-        high: upper ends of them.
+    Two values whose ranges, from `low` to `high`, overlap cannot be distinguished.
     """
 
     better: Direction
@@ -56,25 +54,29 @@ def speedup_at(record: FinishedRun, shape: Shape) -> Speedup | None:
     return next(found, None)
 
 
+def known_speedup(record: FinishedRun, shape: Shape) -> Speedup:
+    """The run's speed-up at a shape that it was timed at."""
+    found = speedup_at(record, shape)
+    assert found is not None, "it was timed there"
+    return found
+
+
+def latency_at(metrics: ModelMetrics, shape: Shape) -> Latency | None:
+    """A model's times at a shape; None if it was not timed there."""
+    found = (each for each in metrics.latency if (each.batch, each.length) == shape)
+    return next(found, None)
+
+
 def shape_name(records: Iterable[FinishedRun], shape: Shape) -> str:
     """What was timed at a shape that one of the runs timed: "1 × 32 tokens"."""
-    return next(
-        shape_words(each)
-        for record in records
-        for each in record.metrics.latency
-        if (each.batch, each.length) == shape
-    )
+    timed = (latency_at(record.metrics, shape) for record in records)
+    return next(shape_words(each) for each in timed if each is not None)
 
 
 def teacher_ms(records: Iterable[FinishedRun], shape: Shape) -> float:
     """Median over the runs of the teacher's median time at a shape that one of them timed."""
-    times = [
-        each.median_ms
-        for record in records
-        for each in record.baseline.latency
-        if (each.batch, each.length) == shape
-    ]
-    return float(np.median(times))
+    timed = (latency_at(record.baseline, shape) for record in records)
+    return float(np.median([each.median_ms for each in timed if each is not None]))
 
 
 def score_figure(records: Sequence[FinishedRun]) -> Figure:
@@ -131,12 +133,7 @@ def places(figures: Sequence[Figure]) -> list[Place]:
 def alike(
     figures: Sequence[Figure], those: Bool[np.ndarray, " points"]
 ) -> Bool[np.ndarray, " points"]:
-    """True for each point whose ranges overlap, in every figure, with those of one of some points.
-
-    Args:
-        figures: of all points.
-        those: which points; each of them is like itself.
-    """
+    """True for each point whose ranges overlap, in every figure, with those of one of `those`."""
     overlap = [
         (figure.low[:, None] <= figure.high[None, those])
         & (figure.high[:, None] >= figure.low[None, those])

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from compress.analysis.budgets import Candidate, Winner, budgets_of, candidate, winners
 from compress.config.errors import ConfigError
 from compress.records.csv_text import csv_text
-from compress.records.schema import FinishedRun, Latency, RunRecord, Speedup
+from compress.records.schema import FinishedRun, RunRecord
 from compress.records.score_words import difference_words, is_share, kind_of, value_words
 from compress.records.scores import SCORES, ScoreKind
 from compress.records.words import megabytes, p_words, speedup_words
+from compress.report.points import Shape, known_speedup, latency_at, teacher_ms
+from compress.report.tables import grouped, markdown_table, screen_table
 from compress.system.files import write_atomically
 from compress.system.terminal import plain
-
-Shape = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Probe:
 
     Attributes:
         results: by the pair's name, "cpu/int8_dynamic"; failed ones included.
-        refused: why a pair was not tried.
+        refused: by the pair's name, why it was not tried.
         shape: [batch, length] that the fastest is the fastest at.
     """
 
@@ -81,19 +78,13 @@ def choose_shape(asked: str | None, shapes: Sequence[Shape]) -> Shape:
 
 
 def candidates(records: Mapping[str, FinishedRun], shape: Shape) -> list[Candidate]:
-    """Records as candidates, with latencies that compare.
-
-    Milliseconds of different runs differ with whatever else the machine did; the ratio to the
-    baseline timed in turns with the candidate does not. So a latency is the median of all runs'
-    baselines on the same device, divided by the run's own speed-up if that counts.
-    """
-    baselines: dict[str, list[float]] = defaultdict(list)
-    for record in records.values():
-        baselines[_device(record)].append(_baseline_ms(record, shape))
+    """Records as candidates, with latencies that compare: see `compress.report.points`."""
+    by_device = grouped((record.environment.device, record) for record in records.values())
+    baselines = {device: teacher_ms(alike, shape) for device, alike in by_device.items()}
     found = []
     for name, record in records.items():
-        baseline = float(np.median(baselines[_device(record)]))
-        latency_ms = baseline / speedup_at(record, shape).counted
+        ratio = known_speedup(record, shape).counted
+        latency_ms = baselines[record.environment.device] / ratio
         found.append(candidate(name, record, "evaluation", latency_ms))
     return found
 
@@ -107,11 +98,6 @@ def changed(kind: ScoreKind, change: float) -> str:
     """Change of quality in a sentence."""
     unit = " points" if is_share(kind) else ""
     return f"{change_cell(kind, change)}{unit}"
-
-
-def speedup_at(record: FinishedRun, shape: Shape) -> Speedup:
-    """The speed-up at a shape that was timed."""
-    return next(each for each in record.speedup if (each.batch, each.length) == shape)
 
 
 def write_probe(probe: Probe, out: Path) -> tuple[Path, Path]:
@@ -144,11 +130,11 @@ def winner_lines(probe: Probe) -> Iterator[str]:
     """One sentence a budget."""
     kind = SCORES[probe.metric]
     for winner in probe.winners():
-        fastest, smallest = winner.fastest, winner.smallest
-        if fastest is None or smallest is None:
+        if not winner.kinds:
             yield f"{winner.budget.name}: none"
             continue
-        speed = speedup_words(speedup_at(probe.ok[fastest.name], probe.shape))
+        fastest, smallest = winner.kinds["fastest"], winner.kinds["smallest"]
+        speed = speedup_words(known_speedup(probe.ok[fastest.name], probe.shape))
         yield (
             f"{winner.budget.name}: fastest {fastest.name} (speed-up {speed}, "
             f"{changed(kind, fastest.change)}), smallest {smallest.name} "
@@ -157,7 +143,7 @@ def winner_lines(probe: Probe) -> Iterator[str]:
 
 
 def _screen(probe: Probe) -> Table:
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    table = screen_table()
     # What gives way on a narrow screen: names, and the interval, which goes below the ratio.
     table.add_column("format", overflow="fold")
     for title in (*_titles(probe), "p", "MB", f"ms\n{_name(probe.shape, '×')}"):
@@ -179,14 +165,13 @@ def _markdown(probe: Probe) -> Iterator[str]:
         titles = ["format", "runtime", "precision", *_titles(probe), "p", "MB"]
         for shape in shapes:
             titles += [f"ms {_name(shape, '×')}", "speed-up"]
-        yield f"| {' | '.join(titles)} |"
-        yield f"| {' | '.join(['---'] * len(titles))} |"
+        rows = []
         for name, record in probe.ok.items():
             ours = record.metrics
-            cells = [name, ours.runtime, ours.precision or "–", *_quality(record)]
+            rows.append([name, ours.runtime, ours.precision or "–", *_quality(record)])
             for shape in shapes:
-                cells += _speed(record, shape)
-            yield f"| {' | '.join(cells)} |"
+                rows[-1] += _speed(record, shape)
+        yield from markdown_table(titles, rows, escape=str)
         yield ""
         yield from (f"- {line}" for line in winner_lines(probe))
     for title, reasons in (("Failed", probe.failed), ("Not tried", probe.refused)):
@@ -236,8 +221,7 @@ def _quality(record: FinishedRun) -> tuple[str, str, str, str]:
 
 
 def _speed(record: FinishedRun, shape: Shape) -> tuple[str, str]:
-    ours = record.metrics
-    return f"{_ms(ours.latency, shape):.2f}", speedup_words(speedup_at(record, shape))
+    return f"{_ms(record, shape):.2f}", speedup_words(known_speedup(record, shape))
 
 
 def _row(name: str, record: FinishedRun) -> dict[str, Any]:
@@ -256,7 +240,7 @@ def _row(name: str, record: FinishedRun) -> dict[str, Any]:
     }
     for speed in record.speedup:
         shape = (speed.batch, speed.length)
-        row[f"latency_ms_{_name(shape)}"] = _ms(ours.latency, shape)
+        row[f"latency_ms_{_name(shape)}"] = _ms(record, shape)
         row[f"speedup_{_name(shape)}"] = speed.ratio
         row[f"speedup_low_{_name(shape)}"] = speed.low
         row[f"speedup_high_{_name(shape)}"] = speed.high
@@ -265,22 +249,13 @@ def _row(name: str, record: FinishedRun) -> dict[str, Any]:
 
 
 def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
-    grouped: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        grouped.setdefault(reason, []).append(name)
-    return grouped
+    return grouped((reason, name) for name, reason in reasons.items())
 
 
-def _ms(latencies: Sequence[Latency], shape: Shape) -> float:
-    return next(e.median_ms for e in latencies if (e.batch, e.length) == shape)
-
-
-def _baseline_ms(record: FinishedRun, shape: Shape) -> float:
-    return _ms(record.baseline.latency, shape)
-
-
-def _device(record: FinishedRun) -> str:
-    return record.environment.device
+def _ms(record: FinishedRun, shape: Shape) -> float:
+    latency = latency_at(record.metrics, shape)
+    assert latency is not None, "every result is timed at every shape"
+    return latency.median_ms
 
 
 def _name(shape: Shape, sign: str = "x") -> str:

@@ -22,20 +22,15 @@ from compress.records.score_words import (
     score_words,
     value_words,
 )
-from compress.records.words import (
-    change_words,
-    fast_words,
-    megabytes,
-    named_runs,
-)
+from compress.records.words import change_words, fast_words, megabytes, named_runs
 from compress.report.contest import Contest, chosen_of, contest_of
 from compress.report.points import (
     Shape,
     alike,
+    known_speedup,
     latency_figure,
     score_figure,
     size_figure,
-    speedup_at,
 )
 from compress.report.sections import Section
 
@@ -48,7 +43,6 @@ class Pick:
 
     Attributes:
         change: of quality against the teacher on the rows that chose.
-        latency_ms: at the shape that counts, comparable between the runs of the section.
         wins: what it is the best at: "smallest, balanced: no measurable loss".
     """
 
@@ -65,7 +59,6 @@ class Advice:
     """What to do with the runs of a section.
 
     Attributes:
-        shape: batch and length that the fastest is the fastest at.
         split: whose rows chose.
         picks: the best within the budgets, each once; the one to ship first.
         words: sentences, the verdict first.
@@ -81,12 +74,7 @@ class Advice:
 
 
 def advise(section: Section, root: Path) -> Advice:
-    """The recommendation for a section.
-
-    Args:
-        section: the runs to choose from.
-        root: runs are named by their folders below it.
-    """
+    """The recommendation for a section; runs are named by their folders below the root."""
     contest = contest_of(section, root)
     chosen = chosen_of(contest)
     won = titles(contest.best)
@@ -94,18 +82,14 @@ def advise(section: Section, root: Path) -> Advice:
     if ship is not None:
         won.setdefault(ship, [f"balanced: {NO_WORSE}"])
     by_name = {each.name: each for each in contest.candidates}
-    picks = tuple(
-        Pick(
-            name,
-            *contest.runs[name],
-            by_name[name].change,
-            by_name[name].latency_ms,
-            tuple(won[name]),
+    picks = []
+    for name in sorted(won, key=lambda name: name != ship):
+        each = by_name[name]
+        picks.append(
+            Pick(name, *contest.runs[name], each.change, each.latency_ms, tuple(won[name]))
         )
-        for name in sorted(won, key=lambda name: name != ship)
-    )
     words = (*_verdict(contest, chosen), *_left_out(section, contest))
-    return Advice(section, contest.shape, contest.split, picks, words, ship)
+    return Advice(section, contest.shape, contest.split, tuple(picks), words, ship)
 
 
 def _verdict(contest: Contest, chosen: tuple[Candidate, Budget] | None) -> Iterator[str]:
@@ -114,15 +98,15 @@ def _verdict(contest: Contest, chosen: tuple[Candidate, Budget] | None) -> Itera
         _, record = contest.runs[best.name]
         yield f"Ship run {best.name}: {cost_words(record, contest.shape)}."
         yield from _reasons(contest, best, budget)
-    elif any(winner.kinds() for winner in contest.best):
+        return
+    if any(winner.kinds for winner in contest.best):
         yield (
             f"Keep the teacher as it is: no run that is near enough to its {contest.kind.words} "
             "saves bytes or time without costing the other."
         )
-        yield _evaluated_by(contest)
     else:
         yield _nothing(contest)
-        yield _evaluated_by(contest)
+    yield _evaluated_by(contest)
 
 
 def _nothing(contest: Contest) -> str:
@@ -220,11 +204,10 @@ def _left_out(section: Section, contest: Contest) -> Iterator[str]:
 def cost_words(record: FinishedRun, shape: Shape) -> str:
     """What a model is beside its teacher: bytes, time, score."""
     ours, theirs = record.metrics, record.baseline
-    speed = speedup_at(record, shape)
-    assert speed is not None, "runs of a contest were timed at its shape"
     kind = kind_of(ours.score)
     return (
         f"{megabytes(ours.size_bytes)} MB instead of {megabytes(theirs.size_bytes)}, "
-        f"{fast_words(speed)}, {kind.words} {score_words(ours.score, 3)} where the teacher has "
+        f"{fast_words(known_speedup(record, shape))}, {kind.words} "
+        f"{score_words(ours.score, 3)} where the teacher has "
         f"{value_words(kind, theirs.score.value, 3)}"
     )

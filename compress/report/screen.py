@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +23,7 @@ from compress.records.words import (
     speedup_words,
     warnings,
 )
+from compress.report.tables import screen_table
 from compress.report.write import Report
 from compress.system.terminal import plain
 
@@ -67,13 +67,13 @@ def _table(found: Sequence[tuple[Path, FinishedRun]]) -> Table:
     """Best of some runs with one primary metric."""
     runs = sorted(found, key=lambda run: -run[1].metrics.score.quality)
     kind = kind_of(runs[0][1].metrics.score)
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    table = screen_table()
     # These two are what gives way on a narrow screen: words can be broken, figures must stay whole.
     table.add_column("run", overflow="fold")
     table.add_column("recipe", overflow="fold")
     shape = runs[0][1].speedup[0]
     milliseconds = f"ms\n{shape.batch}×{shape.length}"
-    for column in (_title(kind.words), "change", "MB", milliseconds, "speed-up"):
+    for column in (kind.words.replace(" ", "\n"), "change", "MB", milliseconds, "speed-up"):
         table.add_column(column, justify="right", no_wrap=True)
     # Teachers of different tasks or machines are different rows.
     teachers: dict[tuple[str, str, int], ModelMetrics] = {}
@@ -104,11 +104,6 @@ def _captions(runs: Sequence[tuple[Path, FinishedRun]], kind: ScoreKind) -> Iter
         yield UNCERTAIN_TIMES
     if len(runs) > ROWS:
         yield f"the {ROWS} {most_words(kind)} of {len(runs)} runs"
-
-
-def _title(words: str) -> str:
-    """Wraps the text of a narrow column."""
-    return words.replace(" ", "\n")
 
 
 def _figures(metrics: ModelMetrics, change: str, median: str) -> tuple[str, str, str, str]:

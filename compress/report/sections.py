@@ -16,7 +16,6 @@ class Section:
     """Runs whose figures compare, all of them with figures; never empty.
 
     Attributes:
-        task: its name, such as rotten_tomatoes.
         machine: the processor.
         device: what ran, with its threads: "cpu, 2 threads".
         runs: folder and record of each, in the order in which they were found.
@@ -44,11 +43,7 @@ class Section:
 
 
 def sections(runs: Iterable[tuple[Path, FinishedRun]]) -> list[Section]:
-    """The runs by task, rows, score, teacher, machine and threads.
-
-    Args:
-        runs: folder and record of each, all with figures.
-    """
+    """The runs by task, rows, score, teacher, machine and threads."""
     groups = groupby(sorted(runs, key=_place), key=_place)
     return [
         Section(task, machine, device, tuple(group))
@@ -58,15 +53,12 @@ def sections(runs: Iterable[tuple[Path, FinishedRun]]) -> list[Section]:
 
 def _place(run: tuple[Path, FinishedRun]) -> tuple[str, ...]:
     record = run[1]
-    found = record.environment
-    baseline = str(record.baseline.size_bytes)
-    teacher = record.choices["teacher"]
     return (
         record.choices["task"],
         record.data.digest,
         record.metrics.score.metric,
-        teacher,
-        baseline,
-        found.machine,
-        found.device,
+        record.choices["teacher"],
+        str(record.baseline.size_bytes),
+        record.environment.machine,
+        record.environment.device,
     )

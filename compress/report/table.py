@@ -35,11 +35,8 @@ def results_table(runs: Sequence[tuple[Path, RunRecord]], root: Path) -> pd.Data
     """One row a run; figures of failed runs are missing. docs/columns.md says what each column is.
 
     Columns have the types of their kinds whatever is missing, so that tables of different sweeps
-    can be put together; only those of the timed shapes differ between sweeps.
-
-    Args:
-        runs: folder and record of each.
-        root: folders are given relative to it.
+    can be put together; only those of the timed shapes differ between sweeps. Folders are given
+    relative to the root.
     """
     places = [
         visible(str(folder.relative_to(root) if folder.is_relative_to(root) else folder))

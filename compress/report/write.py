@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from compress.report.paper.plot import plot_pareto
 from compress.report.recommend import Advice, advise
 from compress.report.sections import Section, sections
 from compress.report.table import results_table
+from compress.report.tables import markdown_table
 from compress.report.written import replaced_files
 from compress.system.files import write_atomically
 
@@ -41,14 +42,7 @@ CSV, PARQUET, LATEX, MARKDOWN = (f"results.{end}" for end in ("csv", "parquet", 
 
 @dataclass(frozen=True)
 class Report:
-    """What was found and what was written.
-
-    Attributes:
-        table: results.csv.
-        plots: the PNGs; an SVG lies beside each.
-        advice: what to ship, one a section.
-        page: report.html.
-    """
+    """What was found and what was written; an SVG lies beside each plot."""
 
     collection: Collection
     table: pd.DataFrame
@@ -61,12 +55,12 @@ class Report:
         """How many runs of each kind there are, in one line."""
         found = self.collection
         words = [f"{len(found.ok)} ok", f"{len(found.failed)} failed"]
-        if found.infeasible:
-            words.append(f"{len(found.infeasible)} infeasible")
-        if found.unfinished:
-            words.append(f"{len(found.unfinished)} unfinished")
-        if found.broken:
-            words.append(f"{len(found.broken)} unreadable")
+        others = (
+            ("infeasible", found.infeasible),
+            ("unfinished", found.unfinished),
+            ("unreadable", found.broken),
+        )
+        words += [f"{len(which)} {name}" for name, which in others if which]
         return ", ".join(words)
 
 
@@ -110,13 +104,12 @@ def _markdown(report: Report) -> str:
     found = report.collection
     parts = [[f"# Results: {report.summary()}"], [f"**{_cell(w)}**" for w in warnings(found.ok)]]
     for runs in by_score(found.ok):
-        parts += [_rows(columns_of(runs), [figures(*run) for run in runs])]
+        parts += [_rows([figures(*run) for run in runs])]
         if not all(record.speedup[0].counts for _, record in runs):
             parts += [[f"{UNCERTAIN_TIMES}."]]
-    words = [f"- {_cell(line)}" for line in shared_words(found.ok)]
-    parts += _section("In plain words", words)
+    parts += _section("In plain words", [f"- {_cell(line)}" for line in shared_words(found.ok)])
     if found.ok:
-        parts += _section("Bytes, in MB", _rows(BYTES, [sizes(*run) for run in found.ok]))
+        parts += _section("Bytes, in MB", _rows([sizes(*run) for run in found.ok]))
     parts += _section("Failed runs", [f"- {_cell(f)}: {_cell(r.error)}" for f, r in found.failed])
     parts += _section("Unfinished runs", [f"- {_cell(folder)}" for folder in found.unfinished])
     parts += _section("Unreadable records", [f"- {_cell(reason)}" for reason in found.broken])
@@ -128,63 +121,47 @@ def _section(title: str, lines: list[str]) -> list[list[str]]:
     return [[f"## {title}"], lines] if lines else []
 
 
-BYTES = (
-    "run", "recipe", "zeros asked", "zeros found", "files", "teacher's files", "zipped", "bitmask",
-    "resident memory", "peak memory",
-)  # fmt: skip
-
-
-def columns_of(runs: Sequence[tuple[Path, FinishedRun]]) -> tuple[str, ...]:
-    """Column titles of a table of runs with one primary metric."""
-    words = axis_words(kind_of(runs[0][1].metrics.score))
-    return (
-        "run", "task", "recipe", "computes in", words, "teacher", "change", "MB", "saved", "shape",
-        "ms", "teacher ms", "speed-up",
-    )  # fmt: skip
-
-
-def figures(folder: Path, record: FinishedRun) -> tuple[str, ...]:
-    """One run's figures as words, in the order of `columns_of`."""
+def figures(folder: Path, record: FinishedRun) -> dict[str, str]:
+    """One run's figures as words, by column."""
     ours, theirs = record.metrics, record.baseline
-    latency = ours.latency[0]
-    return (
-        folder.name,
-        record.choices["task"],
-        recipe(record),
-        ours.precision or "–",
-        score_words(ours.score),
-        value_words(kind_of(theirs.score), theirs.score.value, 4),
-        change_words(record),
-        megabytes(ours.size_bytes),
-        saved_words(record),
-        f"{latency.batch}×{latency.length}",
-        median_words(record.speedup[0], latency, theirs.latency[0], 2),
-        f"{theirs.latency[0].median_ms:.2f}",
-        speedup_words(record.speedup[0]),
-    )
+    latency, kind = ours.latency[0], kind_of(ours.score)
+    return {
+        "run": folder.name,
+        "task": record.choices["task"],
+        "recipe": recipe(record),
+        "computes in": ours.precision or "–",
+        axis_words(kind): score_words(ours.score),
+        "teacher": value_words(kind, theirs.score.value, 4),
+        "change": change_words(record),
+        "MB": megabytes(ours.size_bytes),
+        "saved": saved_words(record),
+        "shape": f"{latency.batch}×{latency.length}",
+        "ms": median_words(record.speedup[0], latency, theirs.latency[0], 2),
+        "teacher ms": f"{theirs.latency[0].median_ms:.2f}",
+        "speed-up": speedup_words(record.speedup[0]),
+    }
 
 
-def sizes(folder: Path, record: FinishedRun) -> tuple[str, ...]:
-    """One run's zeros and bytes as words, in the order of `BYTES`."""
+def sizes(folder: Path, record: FinishedRun) -> dict[str, str]:
+    """One run's zeros and bytes as words, by column."""
     ours, theirs = record.metrics, record.baseline
     asked = target_sparsity(record)
-    return (
-        folder.name,
-        recipe(record),
-        "–" if asked is None else f"{asked:.3f}",
-        f"{ours.sparsity:.3f}",
-        megabytes(ours.size_bytes),
-        megabytes(theirs.size_bytes),
-        megabytes(ours.zipped_bytes),
-        megabytes(ours.bitmask_bytes),
-        megabytes(ours.resident_bytes),
-        megabytes(ours.peak_memory_bytes),
-    )
+    return {
+        "run": folder.name,
+        "recipe": recipe(record),
+        "zeros asked": "–" if asked is None else f"{asked:.3f}",
+        "zeros found": f"{ours.sparsity:.3f}",
+        "files": megabytes(ours.size_bytes),
+        "teacher's files": megabytes(theirs.size_bytes),
+        "zipped": megabytes(ours.zipped_bytes),
+        "bitmask": megabytes(ours.bitmask_bytes),
+        "resident memory": megabytes(ours.resident_bytes),
+        "peak memory": megabytes(ours.peak_memory_bytes),
+    }
 
 
-def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [columns, ("---",) * len(columns), *rows]
-    return ["| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines]
+def _rows(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    return markdown_table(list(rows[0]), [list(row.values()) for row in rows], escape=_cell)
 
 
 def _cell(value: object) -> str:

@@ -23,11 +23,7 @@ NAMES = re.compile(
 
 @contextmanager
 def replaced_files(folder: Path, names: Collection[str]) -> Iterator[None]:
-    """Within it, a report is written; afterwards its files take the place of an earlier report's.
-
-    Args:
-        folder: to write to, which exists.
-        names: of all files that are about to be written.
+    """Within it, files of these names are written; then they take an earlier report's place.
 
     Raises:
         UserError: a file of such a name exists and was not written by a report.
@@ -62,12 +58,8 @@ def _write(folder: Path, names: Collection[str]) -> None:
 def check_page(path: Path, title: str) -> None:
     """Checks that a page can be written to a file, before what is to be in it is computed.
 
-    Args:
-        path: of the file.
-        title: the first line of such pages.
-
     Raises:
-        UserError: its folder does not exist, or the file exists and is not such a page.
+        UserError: its folder does not exist, or the file exists and does not begin with the title.
     """
     if not path.parent.is_dir():
         raise UserError(f"{path.parent} is not a directory")

@@ -113,16 +113,14 @@ class Front:
         """For each budget, by name, the smallest, the fastest and the balanced trial."""
         by_name = {str(each.number): each for each in found}
         return {
-            winner.budget.name: {
-                kind: by_name[chosen.name] for kind, chosen in winner.kinds().items()
-            }
+            winner.budget.name: {kind: by_name[each.name] for kind, each in winner.kinds.items()}
             for winner in self._winners(found)
         }
 
     def pick_lines(self, found: list[FeasibleTrial]) -> Iterator[str]:
         """Lines that describe each pick, with its folder and the command that reproduces it."""
         best = self._winners(found)
-        yield from (f"none: {winner.budget.name}" for winner in best if not winner.kinds())
+        yield from (f"none: {winner.budget.name}" for winner in best if not winner.kinds)
         by_name = {str(each.number): each for each in found}
         for name, words in titles(best).items():
             row = self._row(by_name[name])

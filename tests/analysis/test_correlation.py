@@ -9,12 +9,8 @@ import scipy.stats
 from compress.analysis.correlation import correlation, ranks, spearman_interval
 
 
-def values(*numbers: float) -> np.ndarray:
-    return np.array(numbers, dtype=float)
-
-
 def test_equal_values_share_their_ranks() -> None:
-    assert ranks(values(3, 1, 3, 2)).tolist() == [3.5, 1, 3.5, 2]
+    assert ranks(np.array([3.0, 1, 3, 2])).tolist() == [3.5, 1, 3.5, 2]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +30,7 @@ def test_equal_values_share_their_ranks() -> None:
 def test_correlation_by_hand(
     ours: tuple[float, ...], right: tuple[float, ...], found: float
 ) -> None:
-    assert correlation(values(*ours), values(*right)) == pytest.approx(found)
+    assert correlation(np.array(ours, float), np.array(right, float)) == pytest.approx(found)
 
 
 def test_correlations_are_scipys() -> None:

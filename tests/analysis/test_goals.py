@@ -31,8 +31,9 @@ def test_excess_is_a_share_of_the_bound(text: str, accuracy: float, excess: floa
     assert found == pytest.approx(excess)
 
 
-def test_a_figure_that_was_not_measured_breaks_its_bound() -> None:
-    goals = parse_goals(OBJECTIVES, {"resident_bytes": "<= 1e9"}, "validation")
+def test_a_figure_that_was_not_measured_is_nan_and_breaks_its_bound() -> None:
+    goals = parse_goals({"resident_bytes": "minimize"}, {"resident_bytes": "<= 1e9"}, "validation")
+    assert math.isnan(goals.values(record_of())[0])
     assert next(iter(goals.excesses(record_of()).values())) > 0
 
 
@@ -62,11 +63,6 @@ def test_volume_is_of_shares_saved() -> None:
     assert goals.volume([]) == 0
 
 
-def test_an_objective_that_was_not_measured_is_nan() -> None:
-    goals = parse_goals({"resident_bytes": "minimize"}, {}, "evaluation")
-    assert math.isnan(goals.values(record_of())[0])
-
-
 @pytest.mark.parametrize(
     ("objectives", "constraints", "split", "words"),
     [
@@ -78,6 +74,12 @@ def test_an_objective_that_was_not_measured_is_nan() -> None:
         (OBJECTIVES, {"accuracy": "> 0.9"}, "validation", "got '> 0.9'"),
         (OBJECTIVES, {"accuracy": ">= 0.9 * basline"}, "validation", "basline"),
         (OBJECTIVES, {}, "test", "validation, evaluation; got test"),
+        (
+            OBJECTIVES,
+            {"quality": ">= 0.95 * baseline"},
+            "validation",
+            r"there are no shares; got '>= 0.95 \* baseline'",
+        ),
     ],
 )
 def test_what_is_no_goal_is_refused(
@@ -106,11 +108,7 @@ def test_other_scores_have_their_directions(
 ) -> None:
     goals = parse_goals({objective: way}, {}, "validation")
     records = [record_of(validation=each, metric=metric) for each in (20.0, 40.0)]
-    values = [record.metrics and record.metrics.validation for record in records]
-    front = [
-        score and score.value for score, on in zip(values, goals.front(records), strict=True) if on
-    ]
-    assert front == [best]
+    assert goals.front(records) == [best == 20.0, best == 40.0]
 
 
 @pytest.mark.parametrize(
@@ -139,32 +137,23 @@ def test_a_baseline_without_any_correlation_leaves_a_volume(ours: float) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "ours", "meets"),
+    ("metric", "text", "ours", "meets"),
     [
-        (">= baseline - 0.05", 20.9, True),  # log(20.9 / 20) = 0.044
-        (">= baseline - 0.05", 21.1, False),
-        (">= -3", 20.0, True),  # log(20) = 2.996
-        (">= -3", 20.2, False),
+        # A quality is a logarithm, and its bound a difference.
+        ("quality", ">= baseline - 0.05", 20.9, True),  # log(20.9 / 20) = 0.044
+        ("quality", ">= baseline - 0.05", 21.1, False),
+        ("quality", ">= -3", 20.0, True),  # log(20) = 2.996
+        ("quality", ">= -3", 20.2, False),
+        # That of a perplexity is one from above.
+        ("perplexity", "<= 1.05 * baseline", 20.9, True),
+        ("perplexity", "<= 1.05 * baseline", 21.1, False),
     ],
 )
-def test_a_bound_of_quality_is_a_difference(text: str, ours: float, meets: bool) -> None:
-    goals = parse_goals({"quality": "maximize"}, {"quality": text}, "validation")
+def test_bounds_of_a_perplexity_of_20(metric: str, text: str, ours: float, meets: bool) -> None:
+    goals = parse_goals({"quality": "maximize"}, {metric: text}, "validation")
     record = record_of(validation=ours, metric="perplexity", baseline=20.0)
-    assert all(excess <= 0 for excess in goals.excesses(record).values()) == meets
-
-
-def test_a_bound_of_perplexity_is_one_from_above() -> None:
-    goals = parse_goals(
-        {"perplexity": "minimize"}, {"perplexity": "<= 1.05 * baseline"}, "validation"
-    )
-    for ours, meets in ((20.9, True), (21.1, False)):
-        record = record_of(validation=ours, metric="perplexity", baseline=20.0)
-        assert all(excess <= 0 for excess in goals.excesses(record).values()) == meets
-
-
-def test_a_share_of_a_quality_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"there are no shares; got '>= 0.95 \* baseline'"):
-        parse_goals({"quality": "maximize"}, {"quality": ">= 0.95 * baseline"}, "validation")
+    [excess] = goals.excesses(record).values()
+    assert (excess <= 0) == meets
 
 
 def test_predictions_are_compared_on_the_rows_that_are_evaluated() -> None:

@@ -33,6 +33,7 @@ DOWN_DOWN: tuple[Direction, ...] = ("lower", "lower")
         # Duplicates of a dominated point, and of one on the front.
         ([[2, 2], [1, 1], [2, 2], [1, 1]], DOWN_DOWN, [False, True, False, True]),
         ([[3.0]], ("lower",), [True]),
+        (np.empty((0, 2)), UP_DOWN, []),
         ([[3.0], [2.0], [2.0]], ("lower",), [False, True, True]),
     ],
 )
@@ -50,10 +51,6 @@ def test_the_front_is_what_the_definition_says(objectives: int) -> None:
         losses = points * [1 if way == "lower" else -1 for way in better]
         beaten = [any((o <= p).all() and (o < p).any() for o in losses) for p in losses]
         assert pareto_front(points, better).tolist() == [not each for each in beaten]
-
-
-def test_no_points_have_an_empty_front() -> None:
-    assert pareto_front(np.empty((0, 2)), UP_DOWN).tolist() == []
 
 
 def test_memory_grows_with_the_points_not_with_their_pairs() -> None:

@@ -60,13 +60,9 @@ def test_restarts_that_differ_widen_the_interval() -> None:
     rng = np.random.default_rng(1)
     noise = rng.normal(0, 0.01, (3, 50))
     same = speedup_interval(list(noise), seed=0)
+    assert same == speedup_interval(list(noise), seed=0)
     apart = speedup_interval(list(noise + np.array([[-0.03], [0.0], [0.03]])), seed=0)
     assert relative_width(apart) > 3 * relative_width(same)
-
-
-def test_it_repeats() -> None:
-    restarts = list(np.random.default_rng(1).normal(0, 0.1, (3, 9)))
-    assert speedup_interval(restarts, 0) == speedup_interval(restarts, 0)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +97,5 @@ def test_what_lies_outside_the_floor(
     assert outside(low, high, floor) is is_outside
 
 
-@pytest.mark.parametrize(
-    ("interval", "width"), [((2.0, 1.8, 2.3), 0.25), ((1.0, 1.0, 1.0), 0.0), ((4.0, 3.0, 5.0), 0.5)]
-)
-def test_the_relative_width(interval: tuple[float, float, float], width: float) -> None:
-    assert relative_width(interval) == pytest.approx(width)
+def test_the_relative_width() -> None:
+    assert relative_width((2.0, 1.8, 2.3)) == pytest.approx(0.25)

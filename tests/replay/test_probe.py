@@ -181,7 +181,7 @@ def test_latencies_compare_across_runs_and_devices() -> None:
     assert [each.latency_ms for each in candidates(records, (8, 64))] == [60.0, 40.0, 20.0]
     table = Probe(records, {}, (1, 32))
     assert list(table.ok) == ["c", "b", "a"]
-    assert [w.fastest.name for w in table.winners() if w.fastest] == ["b", "b", "b"]
+    assert [w.kinds["fastest"].name for w in table.winners()] == ["b", "b", "b"]
 
 
 def test_a_probe_that_found_nothing_is_shown(tmp_path: Path) -> None:

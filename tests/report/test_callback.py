@@ -12,11 +12,7 @@ from compress.store.run_folder import RUN, write_mark
 from tests.configs import compose_config
 from tests.records.test_schema import make_failed, make_record
 
-
-@pytest.fixture(autouse=True)
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compress.report.write.plot_pareto", lambda _, path: path.write_bytes(b""))
-
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 OK, FAILED = make_record(), make_failed()
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from compress.analysis.intervals import wilson_interval
-from compress.records.collect import Collection, collect
-from compress.records.schema import Environment, RunRecord, Score, Speedup
+from compress.records.collect import Collection
+from compress.records.schema import RunRecord, Score, Speedup
 from compress.records.scores import SCORES
 from compress.report.compare import (
     Change,
@@ -140,9 +140,7 @@ def test_a_shape_that_one_was_not_timed_at_is_said_so() -> None:
 
 
 BASE = make_record()
-
-
-HERE = Environment("cpu X", "cpu, 2 threads", 0.1, {"torch": "2"})
+HERE = BASE.environment
 
 
 @pytest.mark.parametrize(
@@ -252,6 +250,6 @@ def test_two_scores_do_not_compare_and_are_shown_all_the_same(tmp_path: Path) ->
         "0.9000 (n = 100)", "20.000 (n = 100)", "–", "does not compare",
     )  # fmt: skip
     a, b = put(tmp_path / "a", r0=accurate), put(tmp_path / "b", r0=perplexed)
-    page = comparison_markdown(compare_folders(a, b, (collect([a]), collect([b]))))
+    page = comparison_markdown(compare_folders(a, b))
     assert "Accuracy: the interval of the difference is Newcombe's" in page
     assert "Perplexity: the interval of the difference is Zou and Donner's" in page

@@ -23,6 +23,7 @@ from tests.configs import ROOT
 from tests.damage import Damage, damages, put_damaged, put_good, put_value, whole_record
 from tests.records.test_schema import as_failed, make_failed, make_record
 from tests.report.records import HOSTILE
+from tests.report.test_report import put
 from tests.slow import slow
 
 # Markup of a terminal's library, controls of the terminal, a line's direction turned, two lines.
@@ -40,11 +41,6 @@ def script(name: str, *arguments: object) -> tuple[int, str]:
             runpy.run_path(str(ROOT / "scripts" / name), run_name="__main__")
     code = ended.value.code
     return (code, out.getvalue()) if isinstance(code, int) else (1, f"{out.getvalue()}{code}")
-
-
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compress.report.write.plot_pareto", lambda _, path: path.write_bytes(b""))
 
 
 def test_there_is_nothing_wrong_with_what_is_damaged_here(tmp_path: Path) -> None:
@@ -118,19 +114,15 @@ def test_no_text_of_a_record_is_markup_or_steers_a_terminal(
     path.parent.mkdir()
     write_record(record, path.parent)
     for key in texts(json.loads(path.read_text())):
-        if key.rpartition(".")[2] not in FIXED and key not in ("choices.teacher", "choices.task"):
+        if key.rpartition(".")[2] not in FIXED:
             put_value(key, EVIL)(path)
-    for key in ("choices.teacher", "choices.task"):
-        put_value(key, EVIL)(path)
     assert read_record(path).choices["pruner"] != "wanda"
-    (tmp_path / "good").mkdir()
-    write_record(make_record(), tmp_path / "good")
+    put(tmp_path, good=make_record())
     out = io.StringIO()
     report = write_report([tmp_path], tmp_path)
     assert report.collection.broken == ()
     show(report, Console(file=out, width=200))
-    found = collect([tmp_path / "good"]), collect([tmp_path / "evil"])
-    compared = compare_folders(tmp_path / "good", tmp_path / "evil", found)
+    compared = compare_folders(tmp_path / "good", tmp_path / "evil")
     show_comparison(compared, Console(file=out, width=200))
     shown = out.getvalue()
     pages = [(tmp_path / name).read_text() for name in ("results.md", "results.tex")]
@@ -148,9 +140,7 @@ def test_no_text_of_a_record_is_markup_or_steers_a_terminal(
 
 def test_names_of_folders_are_no_markup_either(tmp_path: Path) -> None:
     root = tmp_path / "a\x1b[2J[bold]b"
-    for name in ("\x1b[31m[red]0", "1\udcff"):
-        (root / name).mkdir(parents=True)
-        write_record(make_record(), root / name)
+    put(root, **{"\x1b[31m[red]0": make_record(), "1\udcff": make_record()})
     (root / "\x1b[31m[red]0" / "metrics.json").write_text("{")
     out = io.StringIO()
     report = write_report([root], root)
@@ -210,9 +200,7 @@ def test_half_a_character_can_be_written_and_read(tmp_path: Path) -> None:
 )  # fmt: skip
 @pytest.mark.usefixtures("undrawn")
 def test_a_strange_config_costs_no_report(config: dict[str, Any], tmp_path: Path) -> None:
-    for name, record in (("0", make_record()), ("1", strange(config))):
-        (tmp_path / name).mkdir()
-        write_record(record, tmp_path / name)
+    put(tmp_path, r0=make_record(), r1=make_record(config=config))
     (tmp_path / "front.json").write_text("{}")
     assert write_report([tmp_path], tmp_path).summary() == "2 ok, 0 failed"
     code, said = script("compare.py", tmp_path / "0", tmp_path / "1")
@@ -221,8 +209,3 @@ def test_a_strange_config_costs_no_report(config: dict[str, Any], tmp_path: Path
     assert code == 1
     if config.get("experiment"):
         assert "1/metrics.json: experiment must have cross, goals, metric" in said
-
-
-def strange(config: dict[str, Any]) -> RunRecord:
-    record: RunRecord = make_record(config=config)
-    return record

@@ -41,8 +41,8 @@ def test_records_and_trackers_and_words_have_the_spread(tmp_path: Path) -> None:
     assert told == "2 folds: accuracy 0.900 ± 0.028 (teacher 0.91 ± 0)"
 
 
-def test_the_report_has_folds_as_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compress.report.write.plot_pareto", lambda _, path: path.write_bytes(b""))
+@pytest.mark.usefixtures("undrawn")
+def test_the_report_has_folds_as_one_run(tmp_path: Path) -> None:
     run = tmp_path / "<b>0"
     for name in ("fold-1", "fold-2"):
         (run / name).mkdir(parents=True)

@@ -9,24 +9,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from compress.records.schema import Comparison, FinishedRun, Speedup
 from compress.records.scores import SCORES
 from compress.records.words import NO_DIFFERENCE
-from compress.report.screen import show
-from compress.report.write import write_report
 from compress.system.terminal import PIPED, open_console
 from tests.records.test_schema import evaluated_by, make_record
 from tests.report.test_report import put, screen
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CHAIN = {"lowrank": {"sparsity": 0.25}, "heads": {"sparsity": 0.5}, "neurons": {"sparsity": 0.125}}
-
-
-@pytest.fixture(autouse=True)
-def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing is most of what a report takes, and nothing is asked of it here."""
-    monkeypatch.setattr("compress.report.write.plot_pareto", lambda runs, path: None)
 
 
 def long_record() -> FinishedRun:
@@ -95,13 +88,6 @@ def test_a_pipe_is_wider_than_a_small_terminal(monkeypatch: pytest.MonkeyPatch) 
     assert open_console().width == PIPED > 80
     monkeypatch.setenv("COLUMNS", "90")
     assert open_console().width == 90
-
-
-def test_text_that_is_piped_is_what_was_printed(tmp_path: Path) -> None:
-    put(tmp_path, r0=long_record())
-    out = io.StringIO()
-    show(write_report([tmp_path], tmp_path), Console(file=out, width=PIPED))
-    assert "\x1b" not in out.getvalue(), "no colors in a file"
 
 
 @pytest.mark.parametrize(

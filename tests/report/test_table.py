@@ -12,28 +12,16 @@ from compress.report.table import columns_page, results_table
 from compress.report.write import write_report
 from tests.configs import ROOT
 from tests.records.test_schema import make_failed, make_record
+from tests.report.test_points import at_shapes
 from tests.report.test_report import put
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 PAGE = ROOT / "docs" / "columns.md"
 
 
-@pytest.fixture(autouse=True)
-def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing is most of what a report takes, and nothing is asked of it here."""
-    monkeypatch.setattr("compress.report.write.plot_pareto", lambda runs, path: None)
-
-
-def two_shapes() -> RunRecord:
-    """Timed at 1 × 32 and at 8 × 128."""
-    record: RunRecord = make_record()
-    (latency,), (speed,) = record.metrics.latency, record.speedup
-    more = latency, replace(latency, batch=8, length=128, median_ms=50.0)
-    return replace(
-        record,
-        metrics=replace(record.metrics, latency=more),
-        baseline=replace(record.baseline, latency=more),
-        speedup=(speed, replace(speed, batch=8, length=128, ratio=3.0)),
-    )
+TIMED = at_shapes((1, 32), (8, 128))
+TWO_SHAPES = replace(TIMED, speedup=(TIMED.speedup[0], replace(TIMED.speedup[1], ratio=3.0)))
 
 
 def documented() -> list[str]:
@@ -46,7 +34,7 @@ def test_the_page_of_the_columns_is_up_to_date() -> None:
 
 def test_every_column_is_documented_and_every_documented_one_is_there() -> None:
     """In their order; those of shapes by their pattern."""
-    runs = [(Path("0"), two_shapes()), (Path("1"), make_failed())]
+    runs = [(Path("0"), TWO_SHAPES), (Path("1"), make_failed())]
     names = results_table(runs, Path())
     found = [re.sub(r"_\d+x\d+$", "_<batch>x<length>", name) for name in names]
     assert list(dict.fromkeys(found)) == documented()
@@ -56,10 +44,10 @@ def test_every_column_is_documented_and_every_documented_one_is_there() -> None:
 
 
 def test_a_run_is_empty_where_it_was_not_timed() -> None:
-    table = results_table([(Path("0"), make_record()), (Path("1"), two_shapes())], Path())
+    table = results_table([(Path("0"), make_record()), (Path("1"), TWO_SHAPES)], Path())
     assert table["speedup_8x128"].isna().tolist() == [True, False]
     assert table["speedup_8x128"][1] == 3.0
-    assert table["latency_ms_8x128"][1] == 50.0
+    assert table["latency_ms_8x128"][1] == 10.0, "twice as long as at the first shape"
 
 
 TYPES = {

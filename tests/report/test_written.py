@@ -1,4 +1,4 @@
-"""A report replaces and deletes what reports have written, and nothing else."""
+"""A report replaces and deletes what reports have written, and nothing else; so do scripts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from compress.config.errors import UserError
 from compress.report.write import write_report
-from compress.report.written import LIST, replaced_files
+from compress.report.written import LIST, check_page, replaced_files
 from tests.folders import contents
 
 REPORT = ("report.html", "results.csv", "results.md", "results.parquet", "results.tex")
@@ -77,3 +77,21 @@ def test_a_list_from_elsewhere_deletes_nothing(listed: str, tmp_path: Path) -> N
     with replaced_files(out, []):
         pass
     assert (tmp_path / "mine.txt").read_text() == (out / "mine.txt").read_text() == "mine"
+
+
+def test_a_page_may_be_new_or_written_again(tmp_path: Path) -> None:
+    check_page(tmp_path / "new.md", "# Title")
+    (tmp_path / "old.md").write_text("# Title\n\nold")
+    check_page(tmp_path / "old.md", "# Title")
+
+
+def test_what_is_no_such_page_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text("{}")
+    (tmp_path / "folder").mkdir()
+    for path, words in (
+        ("metrics.json", "exists and is not such a page"),
+        ("folder", "is a directory"),
+        ("nowhere/a.md", "is not a directory"),
+    ):
+        with pytest.raises(UserError, match=words):
+            check_page(tmp_path / path, "# Title")

@@ -11,7 +11,7 @@ from compress.records.recipe import recipe
 from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of, value_words
 from compress.records.words import megabytes, speedup_words, warnings
-from compress.report.points import Shape, speedup_at
+from compress.report.points import Shape, known_speedup
 
 CAPTION = 118  # characters of small type in the figure's width
 
@@ -28,16 +28,10 @@ def front_lines(
         words = (
             f"{number}  run {visible(folder.name)}, {recipe(record)}: {kind.words} "
             f"{value_words(kind, ours.score.value, 3)}, {megabytes(ours.size_bytes)} MB, "
-            f"{_speed(record, shape)}"
+            f"speed-up: {speedup_words(known_speedup(record, shape))}"
         )
         lines += textwrap.wrap(words, CAPTION, subsequent_indent="     ")
     return lines
-
-
-def _speed(record: FinishedRun, shape: Shape) -> str:
-    speed = speedup_at(record, shape)
-    assert speed is not None, "the others were left out"
-    return f"speed-up: {speedup_words(speed)}"
 
 
 def condition_lines(runs: Sequence[tuple[Path, FinishedRun]]) -> list[str]:

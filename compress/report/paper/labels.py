@@ -7,19 +7,18 @@ from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.transforms import Bbox
 
 DIRECTIONS = 16
 # Distances of a label's centre from its point, in heights of the label.
 REACHES = (0.55, 0.8, 1.2, 1.7, 2.3, 3.0)
-
-Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
 def place_labels(
     anchors: Float[np.ndarray, "labels 2"],
     sizes: Float[np.ndarray, "labels 2"],
     points: Float[np.ndarray, "points 2"],
-    frame: Box,
+    frame: Bbox,
 ) -> Float[np.ndarray, "labels 2"]:
     """Centres for labels, each beside its anchor and as near to it as is free.
 
@@ -32,10 +31,15 @@ def place_labels(
         points: what must not be covered, the anchors among them.
         frame: what the labels must stay inside of.
     """
-    placed: list[Box] = []
+    placed: list[Bbox] = []
     centres = []
     for anchor, size in zip(anchors, sizes, strict=True):
-        spots = [spot for spot in _spots(anchor, size) if _inside(_box(spot, size), frame)]
+        half = size / 2
+        spots = [
+            spot
+            for spot in _spots(anchor, size)
+            if frame.contains(*(spot - half)) and frame.contains(*(spot + half))
+        ]
         costs = [_covered(_box(spot, size), placed, points) for spot in spots]
         best = spots[int(np.argmin(costs))] if spots else anchor
         placed.append(_box(best, size))
@@ -56,22 +60,10 @@ def _spots(
             yield anchor + np.array([across, reach * height * math.sin(angle)])
 
 
-def _box(centre: Float[np.ndarray, 2], size: Float[np.ndarray, 2]) -> Box:
-    (x, y), (width, height) = centre, size
-    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+def _box(centre: Float[np.ndarray, 2], size: Float[np.ndarray, 2]) -> Bbox:
+    return Bbox([centre - size / 2, centre + size / 2])
 
 
-def _inside(box: Box, frame: Box) -> bool:
-    return box[0] >= frame[0] and box[1] >= frame[1] and box[2] <= frame[2] and box[3] <= frame[3]
-
-
-def _covered(box: Box, placed: list[Box], points: Float[np.ndarray, "points 2"]) -> int:
+def _covered(box: Bbox, placed: list[Bbox], points: Float[np.ndarray, "points 2"]) -> int:
     """How many labels and points lie under a box; a label counts as several points."""
-    left, bottom, right, top = box
-    labels = sum(
-        left < other[2] and other[0] < right and bottom < other[3] and other[1] < top
-        for other in placed
-    )
-    x, y = points[:, 0], points[:, 1]
-    under = (left < x) & (x < right) & (bottom < y) & (y < top)
-    return 5 * labels + int(under.sum())
+    return 5 * int(box.count_overlaps(placed)) + int(box.count_contains(points))

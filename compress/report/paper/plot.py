@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.transforms import Bbox
 
 from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of, most_words
@@ -241,11 +242,10 @@ def _label(ax: Axes, panel: Plane, named: dict[int, str]) -> None:
     places = np.stack([panel.x.values, panel.y.values], axis=1)
     places = np.vstack([places, [[panel.x.baseline, panel.y.baseline]]])
     points = ax.transData.transform(places) * scale
-    inside = ax.get_window_extent()
     # A point is a dot of some size, which a label must not touch either.
     margin = DOT["markersize"] - 1
     sizes = np.array([[0.7 * SMALL * len(named[row]), 0.8 * SMALL] for row in rows]) + margin
-    frame = (inside.x0 * scale, inside.y0 * scale, inside.x1 * scale, inside.y1 * scale)
+    frame = Bbox(ax.get_window_extent().get_points() * scale)
     centres = place_labels(points[rows], sizes.reshape(-1, 2), points, frame)
     for row, centre in zip(rows, centres, strict=True):
         ax.annotate(

@@ -4,21 +4,22 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.transforms import Bbox
 
-from compress.report.paper.labels import Box, place_labels
+from compress.report.paper.labels import place_labels
 
-FRAME = (0.0, 0.0, 200.0, 200.0)
+FRAME = Bbox([[0, 0], [200, 200]])
 SIZE = np.array([12.0, 8.0])
 
 
-def boxes(centres: np.ndarray, sizes: np.ndarray) -> list[Box]:
+def boxes(centres: np.ndarray, sizes: np.ndarray) -> list[tuple[float, ...]]:
     return [
         (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
         for (x, y), (w, h) in zip(centres, sizes, strict=True)
     ]
 
 
-def overlap(one: Box, other: Box) -> bool:
+def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
@@ -54,5 +55,5 @@ def test_a_label_stays_inside_the_frame(corner: tuple[float, float]) -> None:
 def test_where_there_is_no_room_labels_are_still_placed() -> None:
     point = np.array([[5.0, 5.0], [5.0, 5.0]])
     sizes = np.tile(SIZE, (2, 1))
-    assert place_labels(point, sizes, point, (0, 0, 10, 10)).tolist() == point.tolist()
+    assert place_labels(point, sizes, point, Bbox([[0, 0], [10, 10]])).tolist() == point.tolist()
     assert place_labels(np.empty((0, 2)), np.empty((0, 2)), point, FRAME).shape == (0, 2)

@@ -20,12 +20,6 @@ from tests.report.test_report import put
 EVIL = r"_&%$#{}~^\ <b> [x] *y --z `q` ×± 表 😀 é"
 
 
-@pytest.fixture(autouse=True)
-def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing is most of what a report takes, and nothing is asked of it here."""
-    monkeypatch.setattr("compress.report.write.plot_pareto", lambda runs, path: None)
-
-
 def tables_of(*records: RunRecord) -> str:
     return latex_tables(sections((Path(str(n)), record) for n, record in enumerate(records)))
 
@@ -102,6 +96,7 @@ def test_hostile_text_breaks_nothing() -> None:
     assert naked.count("_") == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_file_is_there_whatever_was_found(tmp_path: Path) -> None:
     put(tmp_path, r0=make_failed())
     write_report([tmp_path], tmp_path)
