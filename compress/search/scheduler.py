@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from compress.analysis.goals import Goals
 from compress.config.blame import Blame
 from compress.config.errors import UserError
 from compress.records.schema import FILE, RunRecord, read_record
@@ -21,7 +20,6 @@ from compress.search.front import Front
 from compress.search.job import OUTPUT
 from compress.search.limits import Limits
 from compress.search.reporter import Rejection
-from compress.search.trial_store import TrialStore
 from compress.search.trials import TakenTrial
 from compress.store.run_folder import RUN, is_marked
 
@@ -39,33 +37,36 @@ class Scheduler:
     """Takes and ends the trials of one driver.
 
     Attributes:
-        folder: of the search; each trial has a folder below it, named by its number.
-        print_result: prints one line for a trial that has ended.
         front: is updated after each trial.
+        print_result: prints one line for a trial that has ended.
         baseline: figures of the baseline by metric, once a run has measured them.
     """
 
-    trial_store: TrialStore
-    goals: Goals
-    limits: Limits
-    folder: Path
-    print_result: Callable[[TakenTrial, str], None]
     front: Front
+    limits: Limits
+    print_result: Callable[[TakenTrial, str], None]
     baseline: dict[str, float] = field(default_factory=dict)
     _last_recovery: float | None = None
+
+    def __post_init__(self) -> None:
+        """Keeps at hand what the front has."""
+        self.trial_store, self.goals = self.front.trial_store, self.front.goals
+        self.folder = self.front.folder
 
     def next(self) -> TakenTrial | None:
         """The next trial to run; None if none is free. Trials with a record are ended first."""
         while (taken := self.trial_store.take()) is not None:
-            folders = (self.folder / str(number) for number in taken.before)
-            found = ((_left(folder), folder) for folder in folders)
-            records = ((r, folder) for r, folder in found if not isinstance(r, str))
-            # A failure shared by all trials may have been fixed since.
-            made = next((each for each in records if not self._failed_for_all(each[0])), None)
-            if made is None:
+            for number in taken.before:
+                folder = self.folder / str(number)
+                left = _left(folder)
+                # A failure shared by all trials may have been fixed since.
+                if isinstance(left, str) or (left.status != "ok" and self._is_shared(left.blame)):
+                    continue
+                self._finish_trial(taken, left, folder)
+                break
+            else:
                 self._check_new(taken)
                 return taken
-            self._finish_trial(taken, *made)
         return None
 
     def end(
@@ -75,16 +76,13 @@ class Scheduler:
         rejection: Rejection | None = None,
         blame: Blame = (),
     ) -> bool:
-        """Ends a trial after its run.
+        """Ends a trial after its run; returns whether the run succeeded.
 
         Args:
             taken: the trial.
             error: message of the run, used if it has no record.
             rejection: why the run was stopped early, if it was.
             blame: config groups that caused the error.
-
-        Returns:
-            Whether the run succeeded.
 
         Raises:
             UserError: every trial would fail like this one; the trial is released.
@@ -108,7 +106,7 @@ class Scheduler:
 
     def release(self, taken: TakenTrial) -> None:
         """Releases a trial so that its point runs again, and deletes its folder."""
-        self.trial_store.release(taken)
+        self.trial_store.release(taken.number)
         folder = self.folder / str(taken.number)
         if is_marked(folder, RUN):
             shutil.rmtree(folder, ignore_errors=True)
@@ -145,7 +143,7 @@ class Scheduler:
         """
         folder = self.folder / str(taken.number)
         if folder.exists() or folder.is_symlink():
-            self.trial_store.release(taken)
+            self.trial_store.release(taken.number)
             raise UserError(
                 f"{folder} exists before trial {taken.number} has started: it belongs to another "
                 "study; choose another search.name or hydra.sweep.dir"
@@ -173,9 +171,6 @@ class Scheduler:
             self.release(taken)
             raise UserError(f"every trial would fail as trial {taken.number} did: {reason}")
         self.fail(taken, reason)
-
-    def _failed_for_all(self, record: RunRecord) -> bool:
-        return record.status != "ok" and self._is_shared(record.blame)
 
     def _is_shared(self, blame: Blame) -> bool:
         """Whether the failure comes only from settings that are the same in all trials."""

@@ -85,14 +85,16 @@ class TrialStore:
     def send_heartbeat(self) -> None:
         """Registers the driver, and renews its heartbeat once it is old."""
         if time.monotonic() - self._last_heartbeat > HEARTBEAT_SECONDS or not self._last_heartbeat:
-            self.driver = replace(self.driver, heartbeat=time.time())
-            self.study.set_user_attr(self.driver.key, self.driver.to_json())
+            self._sign()
             self._last_heartbeat = time.monotonic()
 
     def leave(self) -> None:
         """Marks the driver as gone, which abandons its running trials."""
-        self.driver = replace(self.driver, heartbeat=time.time(), gone=True)
-        self.study.set_user_attr(self.driver.key, self.driver.to_json())
+        self._sign(gone=True)
+
+    def _sign(self, gone: bool = False) -> None:
+        self.driver = replace(self.driver, heartbeat=time.time(), gone=gone)
+        self.study.set_user_attr(self.driver.key, asdict(self.driver))
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, void ones too, by number."""
@@ -113,7 +115,7 @@ class TrialStore:
     def hours(self) -> float:
         """Hours that all drivers have spent on the study, restarts included."""
         now = replace(self.driver, heartbeat=time.time())
-        found = {**drivers_of(self.study.user_attrs), self.driver.identity: now}
+        found = {**drivers_of(self.study), self.driver.identity: now}
         return sum(each.heartbeat - each.joined for each in found.values()) / 3600
 
     def take(self) -> TakenTrial | None:
@@ -165,22 +167,20 @@ class TrialStore:
             taken.trial.set_user_attr(REASON, shortened(reason, LONGEST_ERROR))
             self.study.tell(taken.trial, state=TrialState.FAIL)
 
-    def release(self, taken: TakenTrial) -> None:
-        """Abandons a trial; its point is run again."""
-        self._abandon(taken.number)
+    def release(self, number: int) -> None:
+        """Abandons a trial: it fails without a reason, and its point is run again."""
+        # Another driver may have abandoned it first.
+        with suppress(ValueError, UpdateFinishedTrialError):
+            self.study.tell(number, state=TrialState.FAIL)
 
     def recover(self) -> list[int]:
-        """Abandons the running trials of drivers that have died; their points are run again.
-
-        Returns:
-            The numbers of these trials.
-        """
+        """Abandons the running trials of drivers that have died; returns their numbers."""
         running = [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
         # Read after the trials: whoever runs one of them had joined by then.
-        drivers = drivers_of(self.study.user_attrs)
+        drivers = drivers_of(self.study)
         abandoned = [trial.number for trial in running if self._is_abandoned(trial, drivers)]
         for number in abandoned:
-            self._abandon(number)
+            self.release(number)
         return abandoned
 
     @cached_property
@@ -248,17 +248,11 @@ class TrialStore:
                 for trial in before
                 if trial.state == TrialState.RUNNING and POINT not in trial.user_attrs
             ]
-            drivers = drivers_of(self.study.user_attrs) if drawing else {}
+            drivers = drivers_of(self.study) if drawing else {}
             if all(self._is_abandoned(trial, drivers) for trial in drawing):
                 return before
             self.send_heartbeat()
             time.sleep(POLL_SECONDS)
-
-    def _abandon(self, number: int) -> None:
-        """Abandons a trial: it fails without a reason."""
-        # Another driver may have abandoned it first.
-        with suppress(ValueError, UpdateFinishedTrialError):
-            self.study.tell(number, state=TrialState.FAIL)
 
     def _is_abandoned(self, trial: FrozenTrial, drivers: Mapping[str, DriverProcess]) -> bool:
         """Whether no living driver runs a trial that is marked as running."""

@@ -5,26 +5,15 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import InMemoryStorage
 
 from compress.config.errors import UserError
-from compress.search.grammar import parse_space
-from compress.search.sampler import SamplerSettings
 from compress.search.space import point_key
-from compress.search.storage import open_storage, open_study
-from compress.search.trial_store import DRAWS, TrialStore
+from compress.search.storage import open_storage
+from compress.search.trial_store import DRAWS
 from compress.search.trials import POINT, REJECTED, VOID
 from tests.search.records import record_of
-from tests.search.trial_stores import (
-    GOALS,
-    NARROW,
-    WIDE,
-    TrialStores,
-    complete,
-    finish,
-    here,
-    take_trial,
-)
+from tests.search.trial_stores import NARROW, WIDE, TrialStores, complete, finish, take_trial
 
 
 def test_the_budget_is_shared_between_drivers(trial_store: TrialStores) -> None:
@@ -111,14 +100,13 @@ def test_seed_points_come_first_and_once(trial_store: TrialStores) -> None:
         trial_store(seeds=({"a.x": 0.25, "b": "three"},))
 
 
-def test_a_restart_draws_other_points_and_the_same_search_the_same(storage: BaseStorage) -> None:
+def test_a_restart_draws_other_points_and_the_same_search_the_same(
+    trial_store: TrialStores,
+) -> None:
     def points(budgets: tuple[int, ...]) -> list[str]:
         where = InMemoryStorage()
         for budget in budgets:
-            sampler = SamplerSettings(name="tpe", seed=3, options={}).make()
-            study = open_study(where, "test", GOALS, sampler, {})
-            driver = TrialStore(study, parse_space(WIDE), GOALS, budget, here(), sampler)
-            driver.send_heartbeat()
+            driver = trial_store(budget=budget, sampler="tpe", where=where)
             while (taken := driver.take()) is not None:
                 finish(driver, taken)
         return complete(driver)
