@@ -86,9 +86,6 @@ class TensorBoardTracker(Tracker):
             if record.error is not None:
                 writer.add_text("error", indent(record.error, "    "))
 
-    def log_report(self, shared: Path) -> None:
-        """Leaves it: TensorBoard has no place for files."""
-
 
 def _writer(folder: Path) -> SummaryWriter:
     # Imported here: it takes a second, and only runs with this tracker need it.
