@@ -39,8 +39,7 @@ class Setup:
     """What a worker needs to compose and run jobs.
 
     Attributes:
-        context: Hydra's context, with its config loader.
-        config: config of the sweep.
+        config: of the sweep.
         task: runs a composed config with a `monitor`; importable by its name.
         preload: modules that every trial needs, imported once by the server that forks workers.
     """

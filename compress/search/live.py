@@ -21,11 +21,7 @@ REFRESH_SECONDS = 0.5
 
 @dataclass
 class LiveScreen:
-    """Live progress lines; without a terminal, only results are printed.
-
-    Attributes:
-        front: its size and hypervolume are shown.
-    """
+    """Live progress lines; without a terminal, only results are printed."""
 
     console: Console
     front: Front

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import signal
@@ -46,7 +47,7 @@ class Scheduler:
     limits: Limits
     print_result: Callable[[TakenTrial, str], None]
     baseline: dict[str, float] = field(default_factory=dict)
-    _last_recovery: float | None = None
+    _last_recovery: float = -math.inf
 
     def __post_init__(self) -> None:
         """Keeps at hand what the front has."""
@@ -81,7 +82,7 @@ class Scheduler:
         Args:
             taken: the trial.
             error: message of the run, used if it has no record.
-            rejection: why the run was stopped early, if it was.
+            rejection: of a run that was stopped early.
             blame: config groups that caused the error.
 
         Raises:
@@ -115,11 +116,10 @@ class Scheduler:
         """Sends a heartbeat and periodically recovers abandoned trials."""
         self.trial_store.send_heartbeat()
         now = time.monotonic()
-        if self._last_recovery is not None and now - self._last_recovery < RECOVER_SECONDS:
-            return
-        self._last_recovery = now
-        for number in self.trial_store.recover():
-            log.info("trial %d: its driver died; its point is run again", number)
+        if now - self._last_recovery > RECOVER_SECONDS:
+            self._last_recovery = now
+            for number in self.trial_store.recover():
+                log.info("trial %d: its driver died; its point is run again", number)
 
     def limit(self) -> str:
         """Message naming the limit that was reached; "" if none was."""
@@ -136,11 +136,7 @@ class Scheduler:
         return counts.running + counts.abandoned > 0 and counts.finished < self.trial_store.budget
 
     def _check_new(self, taken: TakenTrial) -> None:
-        """Releases a trial whose folder already exists, and ends the search.
-
-        Raises:
-            UserError: the folder exists; its content is not the trial's.
-        """
+        """Releases a trial whose folder already exists, and ends the search with a UserError."""
         folder = self.folder / str(taken.number)
         if folder.exists() or folder.is_symlink():
             self.trial_store.release(taken.number)
@@ -150,12 +146,11 @@ class Scheduler:
             )
 
     def _finish_trial(self, taken: TakenTrial, record: RunRecord, folder: Path) -> None:
-        """Ends a trial with the record of its run."""
         if record.status != "ok":
             self._handle_failure(taken, record.error or record.status, record.blame)
             return
         values = dict(zip(self.goals.objectives, self.goals.values(record), strict=True))
-        unknown = [name for name, value in values.items() if value != value]
+        unknown = [name for name, value in values.items() if math.isnan(value)]
         if unknown:
             self.fail(taken, f"{', '.join(unknown)} could not be measured")
             return

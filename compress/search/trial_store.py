@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import random
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -80,11 +81,11 @@ class TrialStore:
     sampler: PerTrialSampler
     seeds: tuple[Point, ...] = ()
     grid: bool = False
-    _last_heartbeat: float = field(default=0.0, init=False)
+    _last_heartbeat: float = field(default=-math.inf, init=False)
 
     def send_heartbeat(self) -> None:
         """Registers the driver, and renews its heartbeat once it is old."""
-        if time.monotonic() - self._last_heartbeat > HEARTBEAT_SECONDS or not self._last_heartbeat:
+        if time.monotonic() - self._last_heartbeat > HEARTBEAT_SECONDS:
             self._sign()
             self._last_heartbeat = time.monotonic()
 
@@ -186,9 +187,10 @@ class TrialStore:
     @cached_property
     def _listed(self) -> list[Point] | None:
         """Every point of the space; None if there are too many."""
-        points = self.space.points()
-        found = None if points is None else list(itertools.islice(points, MOST_POINTS + 1))
-        return None if found is None or len(found) > MOST_POINTS else found
+        if (points := self.space.points()) is None:
+            return None
+        found = list(itertools.islice(points, MOST_POINTS + 1))
+        return found if len(found) <= MOST_POINTS else None
 
     def _predefined_point(
         self, draw: int, trials: Sequence[FrozenTrial], seen: Collection[str]
@@ -243,11 +245,8 @@ class TrialStore:
         """The counted trials of lower numbers, once all of them have drawn their points."""
         while True:
             before = [t for t in self.trials() if t.number < number and is_counted(t)]
-            drawing = [
-                trial
-                for trial in before
-                if trial.state == TrialState.RUNNING and POINT not in trial.user_attrs
-            ]
+            running = (trial for trial in before if trial.state == TrialState.RUNNING)
+            drawing = [trial for trial in running if POINT not in trial.user_attrs]
             drivers = drivers_of(self.study) if drawing else {}
             if all(self._is_abandoned(trial, drivers) for trial in drawing):
                 return before

@@ -28,8 +28,7 @@ TrialStores = Callable[..., TrialStore]
 def die(trial_store: TrialStore) -> None:
     """Has the driver of a trial store be a process that is gone."""
     trial_store.driver = replace(trial_store.driver, pid=NOBODY)
-    trial_store._last_heartbeat = 0.0
-    trial_store.send_heartbeat()
+    trial_store._sign()
 
 
 def finish(trial_store: TrialStore, taken: TakenTrial) -> None:
