@@ -11,10 +11,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from compress.config.compose import CONF
 from compress.config.ending import Parser, one_line_ending
 from compress.config.errors import UserError
-from compress.replay.probe import find_pairs, make_plan, run_attempts
+from compress.replay.probe import find_pairs, make_attempts, run_attempts
 from compress.report.probe import Probe, choose_shape, show_probe, write_probe
 from compress.store.run_folder import empty_folder
 from compress.system.terminal import open_console, plain
@@ -41,20 +40,19 @@ def probe(arguments: argparse.Namespace, console: Console) -> int:
     Raises:
         UserError: the model cannot be probed as asked.
     """
-    pairs = find_pairs(CONF, arguments.only)
-    plan = make_plan(arguments.folder, CONF, pairs, arguments.overrides)
-    refused = {str(pair): reason for pair, reason in plan.refused.items()}
-    if not plan.attempts:
+    pairs = find_pairs(arguments.only)
+    attempts, refused = make_attempts(arguments.folder, pairs, arguments.overrides)
+    if not attempts:
         show_probe(Probe({}, refused, (0, 0)), console)
         raise UserError("no pair of device and quantizer can be tried")
-    shape = choose_shape(arguments.shape, plan.attempts[0].run.device.benchmark.shapes)
+    shape = choose_shape(arguments.shape, attempts[0].run.device.benchmark.shapes)
     out = empty_folder(arguments.out, OUT)
     results = {}
-    for attempt, record in run_attempts(plan, out):
-        results[str(attempt.pair)] = record
+    for attempt, record in run_attempts(attempts, out):
+        results[attempt.pair] = record
         outcome = record.error or f"{record.seconds:.0f} s"
-        count = f"{len(results)}/{len(plan.attempts)}"
-        console.print(f"{count} {plain(str(attempt.pair))}: {plain(outcome)}", soft_wrap=True)
+        count = f"{len(results)}/{len(attempts)}"
+        console.print(f"{count} {plain(attempt.pair)}: {plain(outcome)}", soft_wrap=True)
     found = Probe(results, refused, shape)
     table, page = write_probe(found, out)
     show_probe(found, console)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from compress.config.compose import CONF
 from compress.config.ending import Parser, one_line_ending
 from compress.records.collect import REBENCH, collect
 from compress.replay.rebench import Bench, find_saved
@@ -35,20 +34,18 @@ def rebench(folder: Path, overrides: list[str], out: Path | None, console: Conso
         UserError: nothing can be measured as asked.
     """
     collection = collect([folder])
-    runs, broken = find_saved(collection, CONF, overrides)
+    runs, broken = find_saved(collection, overrides)
     out = empty_folder(out, folder / REBENCH)
     for left_out, record in collection.failed:
         name, reason = plain(str(left_out)), plain(record.error or "")
         console.print(f"[yellow]left out[/] {name}, which failed: {reason}", soft_wrap=True)
     for reason in broken:
         console.print(f"[red]left out[/] {plain(reason)}", soft_wrap=True)
-    bench = Bench(out, CONF)
+    bench = Bench(out)
     for run in runs:
         relative = run.folder.relative_to(folder)
         console.print(f"measuring {plain(str(run.folder))}", soft_wrap=True)
-        _, error = bench.measure_again(run, out / (relative if relative.name else folder.name))
-        if error is not None and not isinstance(error, Exception):
-            raise error
+        bench.measure_again(run, out / (relative if relative.name else folder.name))
     report = write_report([out], out)
     show(report, console)
     return 1 if report.collection.failed or broken else 0

@@ -113,9 +113,30 @@ def points(cross: Iterable[str]) -> list[Point]:
     return list(itertools.product(*map(_values, cross)))
 
 
+def parse_arguments(
+    arguments: Sequence[str],
+) -> tuple[list[str], list[str], list[str] | None]:
+    """A command line as overrides of every run, sweeps, and rows asked for; None for all rows."""
+    fixed, sweeps, rows = [], {}, None
+    for override in OverridesParser.create().parse_overrides(list(arguments)):
+        words = override.input_line or ""
+        if key_of(words) == ROW:
+            rows = [each.partition("=")[2] for each in _values(words)]
+        elif override.is_sweep_override():
+            sweeps[key_of(words)] = words
+        else:
+            fixed.append(words)
+    return fixed, list(sweeps.values()), rows
+
+
 def key_of(words: str) -> str:
     """What an override sets: a group, with its package if it has one, or a dotted key."""
     return words.partition("=")[0].lstrip("+~")
+
+
+def group_of(words: str) -> str:
+    """The group that an override is about: what its key begins with."""
+    return key_of(words).partition(".")[0]
 
 
 def joined(row: Iterable[str], given: Sequence[str]) -> list[str]:
@@ -129,11 +150,7 @@ def joined(row: Iterable[str], given: Sequence[str]) -> list[str]:
 
 
 def check_row(settings: Any, overrides: Sequence[str]) -> None:
-    """Checks that a run of an experiment is one of its rows.
-
-    Args:
-        settings: `experiment` of the run's config; null for runs of no experiment.
-        overrides: what made the run.
+    """Checks that a run made by some overrides is a row of its config's `experiment`, if any.
 
     Raises:
         ConfigError: no row is named, or one whose overrides are not there.
@@ -141,16 +158,14 @@ def check_row(settings: Any, overrides: Sequence[str]) -> None:
     if settings is None:
         return
     experiment, name = parse_experiment(settings), settings["row"]
+    wanted = ""
     if name is not None:
+        selected(experiment, [name])
         given = set(map(key_of, overrides))
-        lacks = [
-            each
-            for each in _row(experiment, name).overrides
-            if not {key_of(each), group_of(each)} & given
-        ]
-        if not lacks:
+        needed = experiment.rows[name].overrides
+        if all({key_of(each), group_of(each)} & given for each in needed):
             return
-    wanted = f" {ROW}={name}" if name is not None else ""
+        wanted = f" {ROW}={name}"
     raise ConfigError(
         f"experiment {experiment.name} is {len(experiment.rows)} runs ({', '.join(experiment.rows)}"
         f"), started by python run.py -m +experiment={experiment.name}{wanted}"
@@ -163,9 +178,12 @@ def selected(experiment: Experiment, names: Iterable[str] | None) -> list[str]:
     Raises:
         ConfigError: the row does not exist.
     """
-    wanted = list(experiment.rows if names is None else names)
+    if names is None:
+        return list(experiment.rows)
+    wanted = list(names)
     for name in wanted:
-        _row(experiment, name)
+        if name not in experiment.rows:
+            raise ConfigError(f"{ROW} must be among {', '.join(experiment.rows)}; got {name}")
     return [name for name in experiment.rows if name in wanted]
 
 
@@ -175,17 +193,6 @@ def figure(record: FinishedRun, name: str) -> float:
         return float(METRICS[name].read(record))
     size = METRICS["size_bytes"].read
     return 1 - size(record) / size(baseline_of(record))
-
-
-def _row(experiment: Experiment, name: object) -> Row:
-    if name not in experiment.rows:
-        raise ConfigError(f"{ROW} must be among {', '.join(experiment.rows)}; got {name}")
-    return experiment.rows[str(name)]
-
-
-def group_of(words: str) -> str:
-    """The group that an override is about: what its key begins with."""
-    return key_of(words).partition(".")[0]
 
 
 def _mapping(key: str, value: Any) -> dict[str, Any]:

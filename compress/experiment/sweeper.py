@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
@@ -16,6 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from compress.config.compose import literal
 from compress.config.ending import one_line
 from compress.config.errors import ConfigError, UserError
 
@@ -23,34 +22,6 @@ if TYPE_CHECKING:
     from compress.experiment.definition import Experiment
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run.
-
-    Attributes:
-        label: the row's name, and where there are several points, which one it is.
-        overrides: all that it is composed of.
-    """
-
-    label: str
-    overrides: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Given:
-    """A command line, sorted.
-
-    Attributes:
-        fixed: overrides of every run.
-        sweeps: by key, what the rows are crossed with.
-        rows: the rows that are asked for; None for all.
-    """
-
-    fixed: tuple[str, ...]
-    sweeps: dict[str, str]
-    rows: tuple[str, ...] | None
 
 
 class RowsSweeper(Sweeper):
@@ -82,32 +53,43 @@ class RowsSweeper(Sweeper):
         assert self.launcher is not None
         if OmegaConf.select(self.config, "experiment") is None:
             raise ConfigError("hydra/sweeper=rows needs an experiment: +experiment=…")
-        jobs = list(self._jobs(_sorted(arguments)))
+        jobs = list(self._jobs(arguments))
         self._check(jobs)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        log.info("%d runs: %s", len(jobs), ", ".join(job.label for job in jobs))
-        for result in self.launcher.launch([job.overrides for job in jobs], initial_job_idx=0):
+        log.info("%d runs: %s", len(jobs), ", ".join(label for label, _ in jobs))
+        for result in self.launcher.launch([words for _, words in jobs], initial_job_idx=0):
             _ = result.return_value  # raises what ended a run before it was one
 
-    def _jobs(self, given: Given) -> Iterator[Job]:
-        """Every run, in order: those at the first point before those at the next."""
+    def _jobs(self, arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+        """Label and overrides of every run: those at the first point before those at the next."""
         # Imported here: Hydra is told of its plugins in every command, and most run no experiment.
-        from compress.config.compose import literal
-        from compress.experiment.definition import CROSS, ROW, joined, points, selected
+        from compress.experiment.definition import (
+            CROSS,
+            ROW,
+            joined,
+            key_of,
+            parse_arguments,
+            points,
+            selected,
+        )
 
-        cross = _crossed(self._experiment(given.fixed).cross, given)
+        fixed, sweeps, rows = parse_arguments(arguments)
+        given = {*map(key_of, fixed), *map(key_of, sweeps)}
+        own = [each for each in self._experiment(fixed).cross if key_of(each) not in given]
+        cross = [*own, *sweeps]
         found = points(cross)
         for number, point in enumerate(found):
             # An option may be swept, too: then the rows differ from point to point.
-            experiment = self._experiment([*given.fixed, *point])
-            for name in selected(experiment, given.rows):
-                folder = name if len(found) == 1 else f"{name}-{number}"
-                own = (f"{ROW}={name}", f"{CROSS}={literal(cross)}", f"hydra.sweep.subdir={folder}")
-                overrides = joined(experiment.rows[name].overrides, [*given.fixed, *point])
-                label = name if len(found) == 1 else f"{name} ({', '.join(point)})"
-                yield Job(label, tuple(joined(overrides, own)))
+            experiment = self._experiment([*fixed, *point])
+            for name in selected(experiment, rows):
+                folder, label = name, name
+                if len(found) > 1:
+                    folder, label = f"{name}-{number}", f"{name} ({', '.join(point)})"
+                words = joined(experiment.rows[name].overrides, [*fixed, *point])
+                place = f"hydra.sweep.subdir={folder}"
+                yield label, joined(words, [f"{ROW}={name}", f"{CROSS}={literal(cross)}", place])
 
     def _experiment(self, overrides: Sequence[str]) -> Experiment:
         """As some overrides make it. Those of other things may go with no more than some rows."""
@@ -123,7 +105,7 @@ class RowsSweeper(Sweeper):
         loader = self.hydra_context.config_loader
         return loader.load_sweep_config(self.config, list(overrides))
 
-    def _check(self, jobs: Sequence[Job]) -> None:
+    def _check(self, jobs: Sequence[tuple[str, list[str]]]) -> None:
         """Builds every run, and loads nothing.
 
         Raises:
@@ -132,11 +114,11 @@ class RowsSweeper(Sweeper):
         from compress.build import build_run
 
         wrong: dict[str, list[str]] = {}
-        for job in jobs:
+        for label, overrides in jobs:
             try:
-                build_run(self._compose(job.overrides))
+                build_run(self._compose(overrides))
             except (HydraException, OmegaConfBaseException, UserError) as error:
-                wrong.setdefault(one_line(error), []).append(job.label)
+                wrong.setdefault(one_line(error), []).append(label)
         if wrong:
             words = "; ".join(f"{', '.join(labels)}: {why}" for why, labels in wrong.items())
             count = sum(map(len, wrong.values()))
@@ -144,27 +126,3 @@ class RowsSweeper(Sweeper):
                 f"{count} of {len(jobs)} runs are invalid, and none was started: {words} "
                 "(experiment.row=… names the rows to run)"
             )
-
-
-def _sorted(arguments: Sequence[str]) -> Given:
-    """Which part each override of the command line has."""
-    from compress.experiment.definition import ROW, key_of, points
-
-    fixed, sweeps, rows = [], {}, None
-    for override in OverridesParser.create().parse_overrides(list(arguments)):
-        words = override.input_line or ""
-        if key_of(words) == ROW:
-            rows = tuple(each.partition("=")[2] for (each,) in points([words]))
-        elif override.is_sweep_override():
-            sweeps[key_of(words)] = words
-        else:
-            fixed.append(words)
-    return Given(tuple(fixed), sweeps, rows)
-
-
-def _crossed(defined: Sequence[str], given: Given) -> list[str]:
-    """The experiment's own sweeps, but for what the command line sets or sweeps, and its own."""
-    from compress.experiment.definition import key_of
-
-    taken = {*map(key_of, given.fixed), *given.sweeps}
-    return [*(each for each in defined if key_of(each) not in taken), *given.sweeps.values()]

@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from compress.build import check_shapes
 from compress.config.compose import (
+    CONF,
     check_groups,
     chosen,
     group_config,
@@ -36,7 +38,7 @@ from compress.measure.run import measure
 from compress.measure.sparsity import check_history
 from compress.pipeline import data_record
 from compress.records.collect import Collection
-from compress.records.schema import FILE, FinishedRun, RunRecord, RunStart, read_record
+from compress.records.schema import FILE, FinishedRun, RunStart, read_record
 from compress.stage.stages import load_measured
 from compress.store.artifact import read_architecture, read_spec
 from compress.store.manifest import MANIFEST, read_manifest
@@ -61,16 +63,12 @@ class Saved:
     @property
     def model(self) -> Path:
         """The compressed model's folder."""
-        assert self.record.model is not None, "the run succeeded"
-        return self.folder / self.record.model
+        return self.folder / str(self.record.model)
 
     @property
     def baseline(self) -> Path:
         """The baseline's folder."""
-        assert self.record.baseline_model is not None, (
-            "a record of a run that succeeded, without folds, has one"
-        )
-        return self.folder / self.record.baseline_model
+        return self.folder / str(self.record.baseline_model)
 
 
 class MemoryStore:
@@ -96,24 +94,20 @@ class Bench:
 
     Attributes:
         out: a new folder for the records.
-        conf: the folder of config.yaml.
     """
 
     out: Path
-    conf: Path
     tasks: dict[str, TaskData] = field(default_factory=dict)
     stores: dict[str, MemoryStore] = field(default_factory=lambda: defaultdict(MemoryStore))
 
-    def measure_again(self, saved: Saved, folder: Path) -> tuple[RunRecord, BaseException | None]:
-        """Writes a new record of a saved model into a folder, which is made.
-
-        Returns:
-            The record, and what went wrong.
-        """
+    def measure_again(self, saved: Saved, folder: Path) -> None:
+        """Writes a new record of a saved model into a folder, which is made."""
         folder.mkdir(parents=True)
         known = {each.name: getattr(saved.record, each.name) for each in fields(RunStart)}
         start = RunStart(**{**known, "started": now()})
-        return recorded(start, folder, lambda start: self._measured(saved, folder, start))
+        _, error = recorded(start, folder, partial(self._measured, saved, folder))
+        if error is not None and not isinstance(error, Exception):
+            raise error
 
     def _measured(self, saved: Saved, folder: Path, start: RunStart) -> FinishedRun:
         device = saved.device
@@ -126,15 +120,8 @@ class Bench:
             baseline = load_measured(saved.baseline, device, digest)
             shape = read_architecture(saved.baseline)
             data = data.cut(CompressedModel(shape, baseline.model.tokenizer, ()))
-            measured = measure(
-                candidate,
-                baseline,
-                data,
-                device,
-                start.seed or 0,
-                self.stores[device.torch_device],
-                self.out,
-            )
+            store = self.stores[device.torch_device]
+            measured = measure(candidate, baseline, data, device, start.seed or 0, store, self.out)
             return FinishedRun(
                 **vars(start),
                 environment=surroundings,
@@ -149,22 +136,18 @@ class Bench:
         """The rows of the record's task, read once."""
         key = json.dumps(record.config["task"], sort_keys=True)
         if key not in self.tasks:
-            part = recorded_part(self.conf, "task", record.choices["task"], record.config["task"])
-            task = construct(OmegaConf.create({"task": part}), "task", Task)
-            assert isinstance(task, Task)
+            part = recorded_part(CONF, "task", record.choices["task"], record.config["task"])
+            task: Task = construct(OmegaConf.create({"task": part}), "task", Task)
             task.check()
             self.tasks[key] = task.load()
         return self.tasks[key]
 
 
-def find_saved(
-    collection: Collection, conf: Path, overrides: Sequence[str]
-) -> tuple[list[Saved], list[str]]:
+def find_saved(collection: Collection, overrides: Sequence[str]) -> tuple[list[Saved], list[str]]:
     """The runs that can be measured again; nothing is measured or loaded yet.
 
     Args:
         collection: what lies in the sweep's folder.
-        conf: the folder of config.yaml, for choices of a device.
         overrides: what is to differ from the device of the records: `device=…`, `device.…=…`.
 
     Returns:
@@ -185,9 +168,8 @@ def find_saved(
         reason = _unplaced(record)
         if not reason:
             try:
-                device, placed = _placed(record, conf, overrides)
-                saved = Saved(folder, placed, device)
-                _check_runtime(saved, conf)
+                saved = Saved(folder, *_placed(record, overrides))
+                _check_runtime(saved)
                 found.append(saved)
                 continue
             except (HydraException, OmegaConfBaseException) as error:
@@ -238,26 +220,26 @@ def _unplaced(record: FinishedRun) -> str:
     return ""
 
 
-def _placed(
-    record: FinishedRun, conf: Path, overrides: Sequence[str]
-) -> tuple[Device, FinishedRun]:
-    """The device to measure on, and the record with its settings."""
-    before = record.config[DEVICE]
+def _placed(record: FinishedRun, overrides: Sequence[str]) -> tuple[FinishedRun, Device]:
+    """The record with the settings of the device to measure on, and the device."""
+    before = dict(record.config[DEVICE])
+    runtime = before.pop("runtime")
     choice = chosen(overrides, DEVICE) or record.choices[DEVICE]
-    default = group_config(conf, DEVICE, choice)
+    default = group_config(CONF, DEVICE, choice)
     settings = merged(recalled(DEVICE, default, before), settings_in(overrides, DEVICE))
+    part = group_config(CONF, DEVICE, choice, settings)
     # The runtime's settings are in the artifact.
-    settings = [words for words in settings if not words.startswith(f"{DEVICE}.runtime.")]
-    part = group_config(conf, DEVICE, choice, settings)
-    for name, value in without_targets(before["runtime"]).items():
+    for name, value in without_targets(runtime).items():
         if name in part.runtime:
             part.runtime[name] = value
-    cfg = OmegaConf.create({DEVICE: part})
-    device = construct(cfg, DEVICE, Device)
-    assert isinstance(device, Device)
+    device: Device = construct(OmegaConf.create({DEVICE: part}), DEVICE, Device)
     device.check()
-    others = [words for words in record.overrides if not _is_of_device(words)]
-    return device, replace(
+    others = [
+        words
+        for words in record.overrides
+        if all(key.partition(".")[0] != DEVICE for key in override_keys([words]))
+    ]
+    placed = replace(
         record,
         choices={**record.choices, DEVICE: choice},
         overrides=(*others, f"{DEVICE}={choice}", *settings),
@@ -266,18 +248,11 @@ def _placed(
             DEVICE: without_targets(OmegaConf.to_container(part, resolve=True)),
         },
     )
+    return placed, device
 
 
-def _is_of_device(override: str) -> bool:
-    return all(key.partition(".")[0] == DEVICE for key in override_keys([override]))
-
-
-def _check_runtime(saved: Saved, conf: Path) -> None:
-    """Refuses a device with another runtime than the model's own.
-
-    Raises:
-        ConfigError: that is the case; names the devices that go with it.
-    """
+def _check_runtime(saved: Saved) -> None:
+    """Refuses a device with another runtime than the model's own, naming those that go with it."""
     try:
         own = read_spec(saved.model).runtime
     except UserError:
@@ -285,10 +260,11 @@ def _check_runtime(saved: Saved, conf: Path) -> None:
     got = saved.device.runtime.kind
     if got == own:
         return
-    names = [path.stem for path in sorted((conf / DEVICE).glob("*.yaml"))]
-    parts = {name: OmegaConf.create({DEVICE: group_config(conf, DEVICE, name)}) for name in names}
-    devices = {name: construct(part, DEVICE, Device) for name, part in parts.items()}
-    allowed = [name for name, device in devices.items() if device.runtime.kind == own]
+    allowed = []
+    for path in sorted((CONF / DEVICE).glob("*.yaml")):
+        part = OmegaConf.create({DEVICE: group_config(CONF, DEVICE, path.stem)})
+        if construct(part, DEVICE, Device).runtime.kind == own:
+            allowed.append(path.stem)
     raise ConfigError(
         f"device={saved.record.choices[DEVICE]} runs {got}, {saved.model} was exported for {own}; "
         f"allowed: {', '.join(allowed)}"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from compress.config.errors import UserError
 from compress.search.job import Outcome
 from compress.search.reporter import JobSpec
 from compress.search.scheduler import Interrupted, Interrupts, Scheduler
 from compress.search.space import overrides_of
-from compress.search.worker_pool import Worker, WorkerExit, WorkerPool
+from compress.search.worker_pool import Worker, WorkerPool
 
 POLL_SECONDS = 0.25
 FORCED = 2  # interrupts after which running trials are killed
@@ -30,7 +31,7 @@ class Driver:
     scheduler: Scheduler
     worker_pool: WorkerPool
     fixed: tuple[str, ...]
-    show: Callable[[Driver], None]
+    show: Callable[[Sequence[Worker]], None]
     over: str = ""
     interrupts: Interrupts = field(default_factory=lambda: Interrupts(FIRST_INTERRUPT))
 
@@ -52,13 +53,12 @@ class Driver:
             raise Interrupted(self.over)
 
     def _poll_workers(self) -> None:
-        """Receives and handles the messages of workers."""
         self.worker_pool.fill()
-        for worker, news in self.worker_pool.receive(POLL_SECONDS):
-            self._handle(worker, news)
+        for message in self.worker_pool.receive(POLL_SECONDS):
+            self._handle(*message)
         self._check_times()
         self.worker_pool.schedule_measurements()
-        self.show(self)
+        self.show(self.worker_pool.workers)
 
     def _advance(self) -> bool:
         """Assigns trials; returns whether anything is left to wait for."""
@@ -89,21 +89,24 @@ class Driver:
             )
             worker.begin(taken, spec)
 
-    def _handle(self, worker: Worker, news: str | Outcome | WorkerExit) -> None:
-        match news:
+    def _handle(self, worker: Worker, kind: str, content: Any) -> None:
+        match kind:
             case "ready":
                 worker.ready = True
+            case "stage":
+                worker.stage, worker.step = content, None
+            case "step":
+                worker.step = content
             case "quiet":
                 worker.waits_to_measure = True
             case "loud":
                 worker.measuring = False
-            case WorkerExit():
-                self._fail_worker(worker, str(news))
-            case Outcome():
-                self._finish(worker, news)
+            case "done":
+                self._finish(worker, content)
+            case "exit":
+                self._fail_worker(worker, content)
 
     def _finish(self, worker: Worker, outcome: Outcome) -> None:
-        """Writes down what came of a worker's trial, and has the worker ready for another."""
         taken = worker.taken
         assert taken is not None, "it had a trial"
         worker.end()

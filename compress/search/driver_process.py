@@ -10,11 +10,10 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import psutil
-from pydantic import TypeAdapter
+from optuna import Study
 
 DRIVER = "driver:"  # of the study: one attribute for each driver
 HEARTBEAT_SECONDS = 20.0
@@ -64,26 +63,13 @@ class DriverProcess:
         except psutil.NoSuchProcess:
             return False
 
-    def to_json(self) -> dict[str, object]:
-        """JSON value that the study stores."""
-        return asdict(self)
-
     @property
     def key(self) -> str:
         """Name of the study's attribute that stores this driver."""
         return DRIVER + self.identity
 
-    @staticmethod
-    def from_json(raw: object) -> DriverProcess:
-        """Driver from the value that `to_json` returned."""
-        return TypeAdapter(DriverProcess).validate_python(raw)
 
-
-def drivers_of(attributes: Mapping[str, object]) -> dict[str, DriverProcess]:
-    """The drivers of a study by their identities.
-
-    Args:
-        attributes: user attributes of the study.
-    """
-    found = (value for key, value in attributes.items() if key.startswith(DRIVER))
-    return {each.identity: each for each in map(DriverProcess.from_json, found)}
+def drivers_of(study: Study) -> dict[str, DriverProcess]:
+    """The drivers of a study by their identities."""
+    found = (value for key, value in study.user_attrs.items() if key.startswith(DRIVER))
+    return {each.identity: each for each in (DriverProcess(**value) for value in found)}

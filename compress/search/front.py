@@ -54,11 +54,14 @@ class Front:
     """
 
     trial_store: TrialStore
-    goals: Goals
     folder: Path
     keep: str
-    _loaded: dict[int, FeasibleTrial] = field(default_factory=dict)
-    _unreadable: set[int] = field(default_factory=set)
+    _loaded: dict[int, FeasibleTrial | None] = field(default_factory=dict)
+
+    @property
+    def goals(self) -> Goals:
+        """Those of the search."""
+        return self.trial_store.goals
 
     def update(self) -> None:
         """Rewrites front.csv and front.json."""
@@ -68,10 +71,9 @@ class Front:
         picked = [*best, *(each for pick in picks.values() for each in pick.values())]
         if self.keep == FRONT:
             numbers = {each.number for each in picked}
-            for each in found:
+            for each in [*found, *self._complete(feasible=False)]:
                 if each.number not in numbers:
                     self._discard(each)
-            self._discard_infeasible()
         rows = [self._row(each) for each in best]
         counts = self.trial_store.trial_counts()
         page = {
@@ -93,12 +95,7 @@ class Front:
 
     def feasible(self) -> list[FeasibleTrial]:
         """All trials that were finished and meet the constraints, by number."""
-        numbers = []
-        for trial in self.trial_store.trials():
-            if trial.state == TrialState.COMPLETE and not _broken(trial):
-                numbers.append(trial.number)
-                self._load(trial)
-        return [self._loaded[number] for number in numbers if number in self._loaded]
+        return self._complete(feasible=True)
 
     def best(self, found: list[FeasibleTrial]) -> list[FeasibleTrial]:
         """The trials that no other trial dominates."""
@@ -175,22 +172,18 @@ class Front:
             "command": remake_command(found.record),
         }
 
-    def _load(self, trial: FrozenTrial) -> None:
-        """Reads a trial's record once; an unreadable one is skipped with a warning."""
-        if trial.number in self._loaded or trial.number in self._unreadable:
-            return
-        try:
-            self._loaded[trial.number] = _found(trial)
-        except UserError as error:
-            self._unreadable.add(trial.number)
-            log.warning("skipped: %s", error)
-
-    def _discard_infeasible(self) -> None:
+    def _complete(self, feasible: bool) -> list[FeasibleTrial]:
+        """Complete trials that meet the constraints, or those that do not, read once each."""
+        found = []
         for trial in self.trial_store.trials():
-            if trial.state == TrialState.COMPLETE and _broken(trial):
-                self._load(trial)
-                if trial.number in self._loaded:
-                    self._discard(self._loaded[trial.number])
+            broken = any(excess > 0 for excess in trial.constraints.values())
+            if trial.state != TrialState.COMPLETE or broken == feasible:
+                continue
+            if trial.number not in self._loaded:
+                self._loaded[trial.number] = _found(trial)
+            if (each := self._loaded[trial.number]) is not None:
+                found.append(each)
+        return found
 
     def _discard(self, each: FeasibleTrial) -> None:
         # Not the folder in the study: the search may have been moved, or run on another machine.
@@ -238,12 +231,14 @@ def _rewrite_record(record: FinishedRun, folder: Path) -> None:
         write_record(record, folder)
 
 
-def _found(trial: FrozenTrial) -> FeasibleTrial:
-    record = parse_record(trial.user_attrs[RECORD], f"trial {trial.number} of the study")
-    if record.status != "ok":
-        raise UserError(f"trial {trial.number} of the study has a record without figures")
+def _found(trial: FrozenTrial) -> FeasibleTrial | None:
+    """A trial with its record; None, with a warning, if that cannot be read."""
+    where = f"trial {trial.number} of the study"
+    try:
+        record = parse_record(trial.user_attrs[RECORD], where)
+        if record.status != "ok":
+            raise UserError(f"{where} has a record without figures")
+    except UserError as error:
+        log.warning("skipped: %s", error)
+        return None
     return FeasibleTrial(trial.number, Path(trial.user_attrs[FOLDER]), record)
-
-
-def _broken(trial: FrozenTrial) -> bool:
-    return any(excess > 0 for excess in trial.constraints.values())

@@ -67,7 +67,6 @@ def parse_space(entries: Mapping[str, Any]) -> Space:
 
 
 def _dimension(key: str, entry: Any) -> Dimension:
-    """Dimension from one entry of the yaml."""
     mapping = dict(entry) if isinstance(entry, Mapping) else {"space": entry}
     unknown = sorted(mapping.keys() - {"space", "permutations", "when"})
     if unknown or ("space" in mapping) == ("permutations" in mapping):

@@ -7,7 +7,7 @@ import warnings
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import create_trial
 
 from compress.config.errors import UserError
 from compress.search.grammar import parse_space
@@ -32,36 +32,27 @@ def importances(search: PastSearch) -> dict[str, dict[str, float]]:
     """
     if len(search.trials) < LEAST_TRIALS:
         raise UserError(f"{len(search.trials)} trials are too few, {LEAST_TRIALS} are needed")
-    study = _study(search)
     evaluator = PedAnovaImportanceEvaluator(
         target_quantile=max(TOP_SHARE, TOP_TRIALS / len(search.trials))
     )
     found = {}
-    for place, (name, way) in enumerate(search.goals.objectives.items()):
-        sign = -1.0 if way == "maximize" else 1.0
-
-        def loss(trial: FrozenTrial, place: int = place, sign: float = sign) -> float:
-            return sign * float(trial.values[place])
-
+    for name, study in _studies(search).items():
         with warnings.catch_warnings():
-            # It warns that any custom target might have to be maximized, and of rare choices.
-            warnings.simplefilter("ignore")
-            raw = get_param_importances(study, evaluator=evaluator, target=loss, normalize=False)
+            warnings.simplefilter("ignore")  # of rare choices
+            raw = get_param_importances(study, evaluator=evaluator, normalize=False)
         total = sum(raw.values())
         if total > 0:
             found[name] = {key: raw.get(key, 0.0) / total for key in search.keys}
     return found
 
 
-def _study(search: PastSearch) -> optuna.Study:
-    """An in-memory study of the trials; the study on disk is not used."""
+def _studies(search: PastSearch) -> dict[str, optuna.Study]:
+    """An in-memory study of the trials for each objective; the study on disk is not used."""
     dimensions = {each.key: each for each in parse_space(search.space).dimensions}
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # hides the message about the new study
-    try:
-        study = optuna.create_study(directions=list(search.goals.objectives.values()))
-    finally:
-        optuna.logging.set_verbosity(level)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # hides the message about a new study
+    studies = {
+        name: optuna.create_study(direction=way) for name, way in search.goals.objectives.items()
+    }
     seen: dict[str, dict[str, None]] = {key: {} for key in search.keys}
     for trial in search.trials:
         for key, value in trial.point.items():
@@ -77,5 +68,6 @@ def _study(search: PastSearch) -> optuna.Study:
             for key, value in trial.point.items()
         }
         own = {key: distributions[key] for key in params}
-        study.add_trial(create_trial(params=params, distributions=own, values=list(trial.values)))
-    return study
+        for study, figure in zip(studies.values(), trial.values, strict=True):
+            study.add_trial(create_trial(params=params, distributions=own, value=figure))
+    return studies

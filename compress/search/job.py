@@ -39,8 +39,7 @@ class Setup:
     """What a worker needs to compose and run jobs.
 
     Attributes:
-        context: Hydra's context, with its config loader.
-        config: config of the sweep.
+        config: of the sweep.
         task: runs a composed config with a `monitor`; importable by its name.
         preload: modules that every trial needs, imported once by the server that forks workers.
     """
@@ -70,10 +69,7 @@ class Outcome:
 def serve(connection: Connection, setup: Setup, place: int) -> None:
     """Runs the trials that the driver sends, until it sends None or is gone.
 
-    Args:
-        connection: to the driver.
-        setup: how to compose and run them.
-        place: index of the worker from 0; selects its GPU.
+    The worker's `place`, its index from 0, selects its GPU.
     """
     # A separate process group: the driver can pause or kill it with all its children, and the
     # terminal's Ctrl-C reaches only the driver.
@@ -96,9 +92,7 @@ def serve(connection: Connection, setup: Setup, place: int) -> None:
 def gpu_environment(place: int, environment: Mapping[str, str]) -> dict[str, str]:
     """Environment that gives a worker one of several GPUs; empty for fewer than two.
 
-    Args:
-        place: index of the worker from 0; workers share GPUs if there are fewer GPUs.
-        environment: CUDA_VISIBLE_DEVICES in it limits the GPUs.
+    Workers share GPUs if there are fewer of those; CUDA_VISIBLE_DEVICES limits them.
     """
     named = environment.get("CUDA_VISIBLE_DEVICES")
     if named is None:

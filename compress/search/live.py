@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from compress.search.driver import Driver
 from compress.search.front import Front
 from compress.search.space import overrides_of
 from compress.search.trials import TakenTrial
@@ -21,11 +21,7 @@ REFRESH_SECONDS = 0.5
 
 @dataclass
 class LiveScreen:
-    """Live progress lines; without a terminal, only results are printed.
-
-    Attributes:
-        front: its size and hypervolume are shown.
-    """
+    """Live progress lines; without a terminal, only results are printed."""
 
     console: Console
     front: Front
@@ -47,14 +43,14 @@ class LiveScreen:
         if self._live is not None:
             self._live.stop()
 
-    def update(self, driver: Driver) -> None:
+    def update(self, workers: Sequence[Worker]) -> None:
         """Redraws the lines, at most once per `REFRESH_SECONDS`."""
         now = time.monotonic()
         if self._live is None or now - self._drawn < REFRESH_SECONDS:
             return
         self._drawn = now
-        lines = [Text(worker_line(worker)) for worker in driver.worker_pool.workers]
-        self._live.update(Group(*lines, Text(self._summary(driver))), refresh=True)
+        lines = [Text(worker_line(worker)) for worker in workers]
+        self._live.update(Group(*lines, Text(self._summary())), refresh=True)
 
     def print_result(self, taken: TakenTrial, words: str) -> None:
         """Prints a trial's result."""
@@ -64,11 +60,11 @@ class LiveScreen:
         line = f"[bold]{taken.number}[/] {plain(point)}: {plain(words)}"
         self.console.print(line, soft_wrap=True)
 
-    def _summary(self, driver: Driver) -> str:
+    def _summary(self) -> str:
         """Trial counts, front and time left; read from the study once after each result."""
         if not self._summary_text:
-            budget = driver.scheduler.trial_store.budget
-            counts = driver.scheduler.trial_store.trial_counts()
+            budget = self.front.trial_store.budget
+            counts = self.front.trial_store.trial_counts()
             best = self.front.best(self.front.feasible())
             self._summary_text = (
                 f"{counts.finished} of {budget} trials: {counts.complete} finished, "

@@ -133,10 +133,9 @@ def _search(parent: Path, runs: Sequence[tuple[Path, FinishedRun]]) -> PastSearc
             trials.append(PastTrial(int(folder.name), record, point, values, not broken))
     if not trials:
         return None
-    name = str(settings.get("name", parent.name))
-    space = settings.get("space")
-    known = space if isinstance(space, Mapping) else {}
-    return PastSearch(name, goals, known, tuple(trials), _merged(reasons))
+    name, space = str(settings.get("name", parent.name)), settings.get("space")
+    space = space if isinstance(space, Mapping) else {}
+    return PastSearch(name, goals, space, tuple(trials), _merged(reasons))
 
 
 def _points(records: Sequence[FinishedRun]) -> list[dict[str, str]]:

@@ -54,11 +54,7 @@ class SearchSettings(Settings):
     keep_artifacts: Annotated[str, OneOf((FRONT, ALL))]
 
     def __post_init__(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: a value is out of range.
-        """
+        """Raises a ConfigError if a value is out of range."""
         super().__post_init__()
         self.sampler.make()
 
@@ -79,11 +75,7 @@ class Plan:
 
 
 def read_settings(config: DictConfig) -> SearchSettings:
-    """Reads `SearchSettings` from the config.
-
-    Raises:
-        ConfigError: a setting is missing, unknown or wrong.
-    """
+    """Reads `SearchSettings`; a ConfigError if a setting is missing, unknown or wrong."""
     search = _search(config)
     names = {field.name for field in dataclasses.fields(SearchSettings)}
     unknown = sorted(map(str, search.keys() - names - WHAT))
@@ -108,11 +100,7 @@ def read_settings(config: DictConfig) -> SearchSettings:
 
 
 def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> Plan:
-    """Reads the space, the goals and the overrides of every job.
-
-    Raises:
-        ConfigError: one of them is invalid.
-    """
+    """Reads the space, the goals and the overrides of every job; a ConfigError if one is wrong."""
     search = _search(config)
     entries: dict[str, Any] = dict(search.get("space") or {})
     fixed = []
@@ -174,7 +162,6 @@ def _has_key(
     choice: str,
     key: str,
 ) -> bool:
-    """Whether a choice of a group has a setting."""
     others = [word for word in fixed if not word.lstrip("+~").startswith(f"{group}.")]
     made = context.config_loader.load_sweep_config(config, [*others, f"{group}={choice}"])
     parent, _, name = key.rpartition(".")

@@ -22,11 +22,9 @@ STEP_SECONDS = 0.2  # between two reports of steps
 
 @dataclass(frozen=True)
 class JobSpec:
-    """The job spec of a trial.
+    """What a worker needs to run a trial, whose number names its folder.
 
     Attributes:
-        number: of the trial; names its folder.
-        overrides: Hydra overrides of the job.
         constraints: checked before and during the run.
         baseline: known figures of the baseline by metric.
         look: early stopping during training; None for none.
@@ -84,7 +82,8 @@ class Reporter(Monitor):
         self._stage, self._seen = name, False
         self._send("stage", name)
         while self._connection.poll():
-            self._obey(self._receive())
+            if self._receive() == "stop":
+                raise Stopped
 
     def step(self, done: int, steps: int) -> None:
         """Reports the training step, at most once per `STEP_SECONDS`."""
@@ -104,11 +103,8 @@ class Reporter(Monitor):
         ):
             return
         self._seen = True
-        bounds = [
-            each
-            for each in self._spec.constraints
-            if _bounds_score(each) and self._is_bound_known(each)
-        ]
+        constraints = filter(self._is_bound_known, self._spec.constraints)
+        bounds = [each for each in constraints if _bounds_score(each)]
         if not bounds:
             return
         found = scores()
@@ -128,7 +124,8 @@ class Reporter(Monitor):
         """Waits until the driver has paused the other workers."""
         self._send("quiet")
         while (message := self._receive()) != "go":
-            self._obey(message)
+            if message == "stop":
+                raise Stopped
         try:
             yield
         finally:
@@ -155,10 +152,6 @@ class Reporter(Monitor):
         if broken:
             self.rejection = Rejection(reason, broken)
             raise Rejected(reason, broken)
-
-    def _obey(self, message: object) -> None:
-        if message == "stop":
-            raise Stopped
 
 
 def _bounds_score(bound: Constraint) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,13 +11,14 @@ from pathlib import Path
 import optuna
 from hydra.plugins.launcher import Launcher
 from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from compress.config.credentials import scrub
 from compress.config.errors import UserError
 from compress.records.schema import FILE
-from compress.search.batches import Batches
+from compress.search.batches import run_batches
 from compress.search.driver import Driver
 from compress.search.driver_process import DriverProcess
 from compress.search.front import Front
@@ -29,7 +30,7 @@ from compress.search.sampler import GRID
 from compress.search.scheduler import Interrupted, Scheduler
 from compress.search.storage import open_storage, open_study
 from compress.search.trial_store import TrialStore
-from compress.search.trials import reasons_of
+from compress.search.trials import REASON, is_counted
 from compress.search.worker_pool import open_worker_pool
 from compress.system.terminal import plain
 
@@ -44,8 +45,6 @@ class Search:
     Attributes:
         budget: trials in all.
         folder: where the trials' folders go.
-        setup: what a worker needs.
-        threads: overrides that split the threads between workers.
         launcher: Hydra's, if it runs the trials; None for the search's own workers.
     """
 
@@ -55,7 +54,6 @@ class Search:
     limits: Limits
     folder: Path
     setup: Setup
-    threads: tuple[str, ...] = ()
     launcher: Launcher | None = None
 
 
@@ -70,12 +68,10 @@ def run_search(search: Search) -> None:
     console = Console()
     try:
         search.folder.mkdir(parents=True, exist_ok=True)
-        with _open_trial_store(search) as trial_store:
-            front = Front(
-                trial_store, search.plan.goals, search.folder, search.settings.keep_artifacts
-            )
+        with open_trial_store(search) as trial_store:
+            front = Front(trial_store, search.folder, search.settings.keep_artifacts)
             front.update()
-            stopped = _drive(search, trial_store, front, console)
+            stopped = _drive(search, front, console)
             for line in summary_lines(front):
                 console.print(plain(line), soft_wrap=True)
     except BROKEN as error:
@@ -89,19 +85,12 @@ def run_search(search: Search) -> None:
 
 
 @contextmanager
-def _open_trial_store(search: Search) -> Iterator[TrialStore]:
-    """The study, with this process as one of its drivers inside the block."""
-    trial_store = open_trial_store(search)
-    try:
-        yield trial_store
-    finally:
-        # An unwritable study has been reported already.
-        with suppress(*BROKEN):
-            trial_store.leave()
+def open_trial_store(search: Search) -> Iterator[TrialStore]:
+    """The study, created or loaded, with this process as one of its drivers inside the block.
 
-
-def open_trial_store(search: Search) -> TrialStore:
-    """The study, created or loaded, with this process as one of its drivers."""
+    Raises:
+        UserError: the study is new, and the folder has trials of another one.
+    """
     plan, settings = search.plan, search.settings
     storage = open_storage(settings.storage, search.folder)
     sampler = settings.sampler.make()
@@ -117,38 +106,31 @@ def open_trial_store(search: Search) -> TrialStore:
         grid=settings.sampler.name == GRID,
     )
     trial_store.send_heartbeat()
-    if not study.trials:
-        _check_new(search.folder)
-    return trial_store
+    try:
+        others = search.folder.glob(f"*/{FILE}")
+        if not study.trials and any(path.parent.name.isdecimal() for path in others):
+            raise UserError(
+                f"{search.folder} holds trials of a study that was deleted or renamed; choose "
+                "another search.name or hydra.sweep.dir"
+            )
+        yield trial_store
+    finally:
+        # An unwritable study has been reported already.
+        with suppress(*BROKEN):
+            trial_store.leave()
 
 
-def _check_new(folder: Path) -> None:
-    """Checks that the folder of a new study has no trials of another one.
-
-    Raises:
-        UserError: it has.
-    """
-    if any(path.parent.name.isdecimal() for path in folder.glob(f"*/{FILE}")):
-        raise UserError(
-            f"{folder} holds trials of a study that was deleted or renamed; choose "
-            "another search.name or hydra.sweep.dir"
-        )
-
-
-def _drive(search: Search, trial_store: TrialStore, front: Front, console: Console) -> str:
+def _drive(search: Search, front: Front, console: Console) -> str:
     """Runs trials; returns why it ended early, "" if it did not."""
-    plan, workers = search.plan, search.settings.workers
+    workers, fixed = search.settings.workers, search.plan.fixed
     screen = LiveScreen(console, front)
-    scheduler = Scheduler(
-        trial_store, plan.goals, search.limits, search.folder, screen.print_result, front
-    )
+    scheduler = Scheduler(front, search.limits, screen.print_result)
     try:
         if search.launcher is not None:
-            Batches(scheduler, search.launcher, workers, plan.fixed).run()
-            return ""
-        fixed = (*plan.fixed, *search.threads)
-        with open_worker_pool(search.setup, workers) as worker_pool, screen:
-            Driver(scheduler, worker_pool, fixed, screen.update).run()
+            run_batches(scheduler, search.launcher, workers, fixed)
+        else:
+            with open_worker_pool(search.setup, workers) as worker_pool, screen:
+                Driver(scheduler, worker_pool, fixed, screen.update).run()
     except Interrupted as reason:
         return str(reason)
     return ""
@@ -163,8 +145,12 @@ def summary_lines(front: Front) -> Iterator[str]:
         f"{counts.finished} trials: {counts.complete} finished, {counts.infeasible} infeasible, "
         f"{counts.failed} failed; {len(best)} on the front, {front.folder / 'front.csv'}"
     )
-    reasons = reasons_of(front.trial_store.trials())
-    for reason, count in itertools.islice(reasons.items(), MAX_REASONS):
+    reasons = Counter(
+        str(trial.user_attrs[REASON])
+        for trial in front.trial_store.trials()
+        if trial.state == TrialState.FAIL and is_counted(trial)
+    )
+    for reason, count in reasons.most_common(MAX_REASONS):
         yield f"{count} failed: {reason}"
     if len(reasons) > MAX_REASONS:
         yield f"and {len(reasons) - MAX_REASONS} other reasons, in each trial's metrics.json"

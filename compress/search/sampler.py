@@ -47,20 +47,13 @@ SAMPLERS: Mapping[str, Callable[..., BaseSampler]] = {
     # The trial store enumerates the points of the space; the sampler is not asked for any.
     GRID: optuna.samplers.RandomSampler,
 }
-SHARED_SEED = ("qmc",)
 
 
 class PerTrialSampler(BaseSampler):
     """Wraps a sampler that is created for each trial with the trial's own seed."""
 
     def __init__(self, make: Callable[[int], BaseSampler], seed: int, shared_seed: bool) -> None:
-        """Creates the wrapper.
-
-        Args:
-            make: creates a sampler from a seed.
-            seed: seed of the search.
-            shared_seed: whether every trial's sampler must have the search's seed.
-        """
+        """Wraps what `make` creates of a seed: the trial's own or, if shared, the search's."""
         self._make, self._seed, self._shared_seed = make, seed, shared_seed
         self._inner = make(seed)
         self._fixed: Point | None = None
@@ -76,10 +69,11 @@ class PerTrialSampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Creates the trial's sampler."""
-        text = f"{self._seed}/{trial.number}"
-        digest = hashlib.sha256(text.encode()).digest()
-        own = int.from_bytes(digest[:8], "big") % SEEDS
-        self._inner = self._make(self._seed if self._shared_seed else own)
+        seed = self._seed
+        if not self._shared_seed:
+            digest = hashlib.sha256(f"{seed}/{trial.number}".encode()).digest()
+            seed = int.from_bytes(digest[:8], "big") % SEEDS
+        self._inner = self._make(seed)
         self._inner.before_trial(study, trial)
 
     def infer_relative_search_space(
@@ -161,6 +155,6 @@ class SamplerSettings(Settings):
                 return kind(seed=own_seed, **settings)
 
         try:
-            return PerTrialSampler(make, self.seed, self.name in SHARED_SEED)
+            return PerTrialSampler(make, self.seed, shared_seed=self.name == "qmc")
         except (TypeError, ValueError) as error:
             raise ConfigError(f"search.sampler.options of {self.name}: {error}") from error

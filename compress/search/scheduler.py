@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import signal
@@ -13,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from compress.analysis.goals import Goals
 from compress.config.blame import Blame
 from compress.config.errors import UserError
 from compress.records.schema import FILE, RunRecord, read_record
@@ -21,7 +21,6 @@ from compress.search.front import Front
 from compress.search.job import OUTPUT
 from compress.search.limits import Limits
 from compress.search.reporter import Rejection
-from compress.search.trial_store import TrialStore
 from compress.search.trials import TakenTrial
 from compress.store.run_folder import RUN, is_marked
 
@@ -39,33 +38,36 @@ class Scheduler:
     """Takes and ends the trials of one driver.
 
     Attributes:
-        folder: of the search; each trial has a folder below it, named by its number.
-        print_result: prints one line for a trial that has ended.
         front: is updated after each trial.
+        print_result: prints one line for a trial that has ended.
         baseline: figures of the baseline by metric, once a run has measured them.
     """
 
-    trial_store: TrialStore
-    goals: Goals
-    limits: Limits
-    folder: Path
-    print_result: Callable[[TakenTrial, str], None]
     front: Front
+    limits: Limits
+    print_result: Callable[[TakenTrial, str], None]
     baseline: dict[str, float] = field(default_factory=dict)
-    _last_recovery: float | None = None
+    _last_recovery: float = -math.inf
+
+    def __post_init__(self) -> None:
+        """Keeps at hand what the front has."""
+        self.trial_store, self.goals = self.front.trial_store, self.front.goals
+        self.folder = self.front.folder
 
     def next(self) -> TakenTrial | None:
         """The next trial to run; None if none is free. Trials with a record are ended first."""
         while (taken := self.trial_store.take()) is not None:
-            folders = (self.folder / str(number) for number in taken.before)
-            found = ((_left(folder), folder) for folder in folders)
-            records = ((r, folder) for r, folder in found if not isinstance(r, str))
-            # A failure shared by all trials may have been fixed since.
-            made = next((each for each in records if not self._failed_for_all(each[0])), None)
-            if made is None:
+            for number in taken.before:
+                folder = self.folder / str(number)
+                left = _left(folder)
+                # A failure shared by all trials may have been fixed since.
+                if isinstance(left, str) or (left.status != "ok" and self._is_shared(left.blame)):
+                    continue
+                self._finish_trial(taken, left, folder)
+                break
+            else:
                 self._check_new(taken)
                 return taken
-            self._finish_trial(taken, *made)
         return None
 
     def end(
@@ -75,16 +77,13 @@ class Scheduler:
         rejection: Rejection | None = None,
         blame: Blame = (),
     ) -> bool:
-        """Ends a trial after its run.
+        """Ends a trial after its run; returns whether the run succeeded.
 
         Args:
             taken: the trial.
             error: message of the run, used if it has no record.
-            rejection: why the run was stopped early, if it was.
+            rejection: of a run that was stopped early.
             blame: config groups that caused the error.
-
-        Returns:
-            Whether the run succeeded.
 
         Raises:
             UserError: every trial would fail like this one; the trial is released.
@@ -108,7 +107,7 @@ class Scheduler:
 
     def release(self, taken: TakenTrial) -> None:
         """Releases a trial so that its point runs again, and deletes its folder."""
-        self.trial_store.release(taken)
+        self.trial_store.release(taken.number)
         folder = self.folder / str(taken.number)
         if is_marked(folder, RUN):
             shutil.rmtree(folder, ignore_errors=True)
@@ -117,11 +116,10 @@ class Scheduler:
         """Sends a heartbeat and periodically recovers abandoned trials."""
         self.trial_store.send_heartbeat()
         now = time.monotonic()
-        if self._last_recovery is not None and now - self._last_recovery < RECOVER_SECONDS:
-            return
-        self._last_recovery = now
-        for number in self.trial_store.recover():
-            log.info("trial %d: its driver died; its point is run again", number)
+        if now - self._last_recovery > RECOVER_SECONDS:
+            self._last_recovery = now
+            for number in self.trial_store.recover():
+                log.info("trial %d: its driver died; its point is run again", number)
 
     def limit(self) -> str:
         """Message naming the limit that was reached; "" if none was."""
@@ -138,26 +136,21 @@ class Scheduler:
         return counts.running + counts.abandoned > 0 and counts.finished < self.trial_store.budget
 
     def _check_new(self, taken: TakenTrial) -> None:
-        """Releases a trial whose folder already exists, and ends the search.
-
-        Raises:
-            UserError: the folder exists; its content is not the trial's.
-        """
+        """Releases a trial whose folder already exists, and ends the search with a UserError."""
         folder = self.folder / str(taken.number)
         if folder.exists() or folder.is_symlink():
-            self.trial_store.release(taken)
+            self.trial_store.release(taken.number)
             raise UserError(
                 f"{folder} exists before trial {taken.number} has started: it belongs to another "
                 "study; choose another search.name or hydra.sweep.dir"
             )
 
     def _finish_trial(self, taken: TakenTrial, record: RunRecord, folder: Path) -> None:
-        """Ends a trial with the record of its run."""
         if record.status != "ok":
             self._handle_failure(taken, record.error or record.status, record.blame)
             return
         values = dict(zip(self.goals.objectives, self.goals.values(record), strict=True))
-        unknown = [name for name, value in values.items() if value != value]
+        unknown = [name for name, value in values.items() if math.isnan(value)]
         if unknown:
             self.fail(taken, f"{', '.join(unknown)} could not be measured")
             return
@@ -173,9 +166,6 @@ class Scheduler:
             self.release(taken)
             raise UserError(f"every trial would fail as trial {taken.number} did: {reason}")
         self.fail(taken, reason)
-
-    def _failed_for_all(self, record: RunRecord) -> bool:
-        return record.status != "ok" and self._is_shared(record.blame)
 
     def _is_shared(self, blame: Blame) -> bool:
         """Whether the failure comes only from settings that are the same in all trials."""

@@ -61,7 +61,16 @@ class Dimension:
                     value = str(written).lower() if isinstance(written, bool) else str(written)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{self.key}={written} is not a number") from error
-        self._check(value)
+        match self.values:
+            case CategoricalDistribution(choices=choices):
+                held = value in choices
+            case IntDistribution(low=low, high=high) | FloatDistribution(low=low, high=high):
+                every = self.every_value()
+                held = low <= float(value) <= high and (
+                    every is None or any(math.isclose(float(value), float(v)) for v in every)
+                )
+        if not held:
+            raise ConfigError(f"{self.key}={value} must be in {describe_values(self.values)}")
         return value
 
     def suggest(self, trial: Trial) -> Value:
@@ -86,18 +95,6 @@ class Dimension:
                 count = round((high - low) / step) + 1
                 return [low + number * step for number in range(count)]
         return None
-
-    def _check(self, value: Value) -> None:
-        match self.values:
-            case CategoricalDistribution(choices=choices):
-                held = value in choices
-            case IntDistribution(low=low, high=high) | FloatDistribution(low=low, high=high):
-                every = self.every_value()
-                held = low <= float(value) <= high and (
-                    every is None or any(math.isclose(float(value), float(v)) for v in every)
-                )
-        if not held:
-            raise ConfigError(f"{self.key}={value} must be in {describe_values(self.values)}")
 
 
 @dataclass(frozen=True)

@@ -93,12 +93,7 @@ def open_study(
 ) -> optuna.Study:
     """Loads the study, creating it if it does not exist.
 
-    Args:
-        storage: from `open_storage`.
-        name: name of the search.
-        goals: give the directions of the objectives.
-        sampler: draws the points.
-        definition: texts by key that must be equal when a search is resumed.
+    Its `definition` has texts by key that must be equal when a search is resumed.
 
     Raises:
         UserError: a study of that name has another definition; names the differences.
@@ -116,24 +111,25 @@ def open_study(
             study.set_metric_names(list(goals.objectives))
             study.set_user_attr(DEFINITION, dict(definition))
     before = study.user_attrs[DEFINITION]
-    if (
-        before != dict(definition)
-        and _has_same_space(before, definition)
-        and _has_no_counted_trial(study)
-    ):
+    changed = [
+        key
+        for key in dict.fromkeys((*before, *definition))
+        if before.get(key) != definition.get(key)
+    ]
+    only_fixed_settings = not any(key.startswith(SEARCH_PREFIX) for key in changed)
+    if changed and only_fixed_settings and _has_no_counted_trial(study):
         # A wrong setting shared by all of its trials has been fixed.
         study.set_user_attr(DEFINITION, dict(definition))
-    check_definition(name, study.user_attrs[DEFINITION], definition)
+    elif changed:
+        differences = [
+            f"{key}: {before.get(key, 'absent')} before, {definition.get(key, 'absent')} now"
+            for key in changed
+        ]
+        raise UserError(
+            f"the search {name} was started with other settings: {'; '.join(differences)}. "
+            "Choose another search.name for the new one"
+        )
     return study
-
-
-def _has_same_space(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
-    """Whether two definitions have equal space and goals, and differ only in fixed settings."""
-    searched = [
-        {key: words for key, words in each.items() if key.startswith(SEARCH_PREFIX)}
-        for each in (before, now)
-    ]
-    return searched[0] == searched[1]
 
 
 def _has_no_counted_trial(study: optuna.Study) -> bool:
@@ -141,22 +137,4 @@ def _has_no_counted_trial(study: optuna.Study) -> bool:
     trials = study.get_trials(deepcopy=False)
     if not trials or any(is_counted(trial) and trial.state.is_finished() for trial in trials):
         return False
-    return not any(each.alive() for each in drivers_of(study.user_attrs).values())
-
-
-def check_definition(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Checks that a study is resumed with the definition that it was started with.
-
-    Raises:
-        UserError: it is not; names every difference.
-    """
-    differences = [
-        f"{key}: {before.get(key, 'absent')} before, {now.get(key, 'absent')} now"
-        for key in dict.fromkeys((*before, *now))
-        if before.get(key) != now.get(key)
-    ]
-    if differences:
-        raise UserError(
-            f"the search {name} was started with other settings: {'; '.join(differences)}. "
-            "Choose another search.name for the new one"
-        )
+    return not any(each.alive() for each in drivers_of(study).values())

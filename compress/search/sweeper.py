@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.plugins import Plugins
@@ -79,7 +80,10 @@ class ParetoSweeper(Sweeper):
         settings = read_settings(self.config)
         plan = make_plan(self.config, self.hydra_context, arguments)
         launcher = None
-        if self.config.hydra.launcher._target_ != BASIC:
+        if self.config.hydra.launcher._target_ == BASIC:
+            share = thread_share(self.config, settings.workers)
+            plan = replace(plan, fixed=(*plan.fixed, *share))
+        else:
             if settings.trial_timeout is not None or settings.early_stopping is not None:
                 raise ConfigError(
                     "search.trial_timeout and search.early_stopping need the search's own workers; "
@@ -97,7 +101,6 @@ class ParetoSweeper(Sweeper):
             ),
             folder=Path(self.config.hydra.sweep.dir),
             setup=Setup(self.hydra_context, self.config, run_job),
-            threads=thread_share(self.config, settings.workers),
             launcher=launcher,
         )
         run_search(search)

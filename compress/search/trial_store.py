@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import random
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -80,19 +81,21 @@ class TrialStore:
     sampler: PerTrialSampler
     seeds: tuple[Point, ...] = ()
     grid: bool = False
-    _last_heartbeat: float = field(default=0.0, init=False)
+    _last_heartbeat: float = field(default=-math.inf, init=False)
 
     def send_heartbeat(self) -> None:
         """Registers the driver, and renews its heartbeat once it is old."""
-        if time.monotonic() - self._last_heartbeat > HEARTBEAT_SECONDS or not self._last_heartbeat:
-            self.driver = replace(self.driver, heartbeat=time.time())
-            self.study.set_user_attr(self.driver.key, self.driver.to_json())
+        if time.monotonic() - self._last_heartbeat > HEARTBEAT_SECONDS:
+            self._sign()
             self._last_heartbeat = time.monotonic()
 
     def leave(self) -> None:
         """Marks the driver as gone, which abandons its running trials."""
-        self.driver = replace(self.driver, heartbeat=time.time(), gone=True)
-        self.study.set_user_attr(self.driver.key, self.driver.to_json())
+        self._sign(gone=True)
+
+    def _sign(self, gone: bool = False) -> None:
+        self.driver = replace(self.driver, heartbeat=time.time(), gone=gone)
+        self.study.set_user_attr(self.driver.key, asdict(self.driver))
 
     def trials(self) -> list[FrozenTrial]:
         """All trials, void ones too, by number."""
@@ -113,7 +116,7 @@ class TrialStore:
     def hours(self) -> float:
         """Hours that all drivers have spent on the study, restarts included."""
         now = replace(self.driver, heartbeat=time.time())
-        found = {**drivers_of(self.study.user_attrs), self.driver.identity: now}
+        found = {**drivers_of(self.study), self.driver.identity: now}
         return sum(each.heartbeat - each.joined for each in found.values()) / 3600
 
     def take(self) -> TakenTrial | None:
@@ -165,30 +168,29 @@ class TrialStore:
             taken.trial.set_user_attr(REASON, shortened(reason, LONGEST_ERROR))
             self.study.tell(taken.trial, state=TrialState.FAIL)
 
-    def release(self, taken: TakenTrial) -> None:
-        """Abandons a trial; its point is run again."""
-        self._abandon(taken.number)
+    def release(self, number: int) -> None:
+        """Abandons a trial: it fails without a reason, and its point is run again."""
+        # Another driver may have abandoned it first.
+        with suppress(ValueError, UpdateFinishedTrialError):
+            self.study.tell(number, state=TrialState.FAIL)
 
     def recover(self) -> list[int]:
-        """Abandons the running trials of drivers that have died; their points are run again.
-
-        Returns:
-            The numbers of these trials.
-        """
+        """Abandons the running trials of drivers that have died; returns their numbers."""
         running = [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
         # Read after the trials: whoever runs one of them had joined by then.
-        drivers = drivers_of(self.study.user_attrs)
+        drivers = drivers_of(self.study)
         abandoned = [trial.number for trial in running if self._is_abandoned(trial, drivers)]
         for number in abandoned:
-            self._abandon(number)
+            self.release(number)
         return abandoned
 
     @cached_property
     def _listed(self) -> list[Point] | None:
         """Every point of the space; None if there are too many."""
-        points = self.space.points()
-        found = None if points is None else list(itertools.islice(points, MOST_POINTS + 1))
-        return None if found is None or len(found) > MOST_POINTS else found
+        if (points := self.space.points()) is None:
+            return None
+        found = list(itertools.islice(points, MOST_POINTS + 1))
+        return found if len(found) <= MOST_POINTS else None
 
     def _predefined_point(
         self, draw: int, trials: Sequence[FrozenTrial], seen: Collection[str]
@@ -243,22 +245,13 @@ class TrialStore:
         """The counted trials of lower numbers, once all of them have drawn their points."""
         while True:
             before = [t for t in self.trials() if t.number < number and is_counted(t)]
-            drawing = [
-                trial
-                for trial in before
-                if trial.state == TrialState.RUNNING and POINT not in trial.user_attrs
-            ]
-            drivers = drivers_of(self.study.user_attrs) if drawing else {}
+            running = (trial for trial in before if trial.state == TrialState.RUNNING)
+            drawing = [trial for trial in running if POINT not in trial.user_attrs]
+            drivers = drivers_of(self.study) if drawing else {}
             if all(self._is_abandoned(trial, drivers) for trial in drawing):
                 return before
             self.send_heartbeat()
             time.sleep(POLL_SECONDS)
-
-    def _abandon(self, number: int) -> None:
-        """Abandons a trial: it fails without a reason."""
-        # Another driver may have abandoned it first.
-        with suppress(ValueError, UpdateFinishedTrialError):
-            self.study.tell(number, state=TrialState.FAIL)
 
     def _is_abandoned(self, trial: FrozenTrial, drivers: Mapping[str, DriverProcess]) -> bool:
         """Whether no living driver runs a trial that is marked as running."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from optuna import Trial
@@ -64,12 +62,6 @@ def is_abandoned(trial: FrozenTrial) -> bool:
     """Whether a trial was given up while its run was unfinished, through no fault of its own."""
     drawn = POINT in trial.user_attrs and VOID not in trial.user_attrs
     return drawn and not is_counted(trial)
-
-
-def reasons_of(trials: Iterable[FrozenTrial]) -> dict[str, int]:
-    """Number of failed trials by reason, the most frequent reason first."""
-    failed = (trial for trial in trials if trial.state == TrialState.FAIL and is_counted(trial))
-    return dict(Counter(str(trial.user_attrs[REASON]) for trial in failed).most_common())
 
 
 def key_of(trial: FrozenTrial) -> str:

@@ -11,45 +11,37 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
-from compress.search.job import Outcome, Setup, serve
+from compress.search.job import Setup, serve
 from compress.search.reporter import JobSpec
 from compress.search.trials import TakenTrial
 from compress.system.processes import process_context
 
 JOIN_SECONDS = 5.0
+CRASHED = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE")
+HINTS = {
+    "SIGKILL": "; out of memory?",
+    **dict.fromkeys(CRASHED, "; a library that it calls crashed"),
+}
 
 
-@dataclass(frozen=True)
-class WorkerExit:
-    """A worker's end in the middle of a trial."""
-
-    exit_code: int | None
-
-    def __str__(self) -> str:
-        """Message with the exit code, or the name of the signal."""
-        if self.exit_code is None:
-            return "its process closed its connection and did not end"
-        if self.exit_code >= 0:
-            return f"its process ended with exit code {self.exit_code}"
-        number = -self.exit_code
-        known = {each.value: each.name for each in signal.Signals}
-        return f"its process was killed by {known.get(number, f'signal {number}')}{hint(number)}"
-
-
-def hint(number: int) -> str:
-    """The usual cause of a signal that killed a process; "" where it is not known."""
-    match number:
-        case signal.SIGKILL:
-            return "; out of memory?"
-        case signal.SIGSEGV | signal.SIGBUS | signal.SIGABRT | signal.SIGILL | signal.SIGFPE:
-            return "; a library that it calls crashed"
-    return ""
+def exit_words(exit_code: int | None) -> str:
+    """How a process ended in the middle of a trial, with the usual cause of a signal."""
+    if exit_code is None:
+        return "its process closed its connection and did not end"
+    if exit_code >= 0:
+        return f"its process ended with exit code {exit_code}"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = f"signal {-exit_code}"
+    return f"its process was killed by {name}{HINTS.get(name, '')}"
 
 
 @dataclass
@@ -151,18 +143,15 @@ class WorkerPool:
         """Starts the missing workers."""
         taken = {worker.place for worker in self.workers}
         for place in sorted(set(range(self.size)) - taken):
-            self._start(place, serve)
-
-    def _start(self, place: int, target: Callable[[Connection, Setup, int], None]) -> None:
-        ours, theirs = multiprocessing.Pipe()
-        process = process_context(self.setup.preload).Process(  # type: ignore[attr-defined]
-            target=target, args=(theirs, self.setup, place)
-        )
-        process.start()
-        # Only the worker keeps this end open, so that reading ends when the worker does.
-        theirs.close()
-        self.workers.append(Worker(place, process, ours))
-        self._update_guard()
+            ours, theirs = multiprocessing.Pipe()
+            process = process_context(self.setup.preload).Process(  # type: ignore[attr-defined]
+                target=serve, args=(theirs, self.setup, place)
+            )
+            process.start()
+            # Only the worker keeps this end open, so that reading ends when the worker does.
+            theirs.close()
+            self.workers.append(Worker(place, process, ours))
+            self._update_guard()
 
     def idle(self) -> list[Worker]:
         """Workers that can take a trial."""
@@ -176,8 +165,8 @@ class WorkerPool:
         """Workers that run a trial."""
         return [worker for worker in self.workers if worker.taken is not None]
 
-    def receive(self, seconds: float) -> Iterator[tuple[Worker, str | Outcome | WorkerExit]]:
-        """Messages of workers that the driver must handle, received within some seconds."""
+    def receive(self, seconds: float) -> Iterator[tuple[Worker, str, Any]]:
+        """Messages of workers by kind within some seconds; "exit" with how a process ended."""
         # Its sentinel too: a process that the worker started may hold its connection open.
         watched = [end for w in self.workers for end in (w.connection, w.process.sentinel)]
         signaled = wait(watched, seconds)
@@ -190,17 +179,8 @@ class WorkerPool:
                 kind, content = worker.connection.recv()
             except (EOFError, OSError):
                 worker.process.join(JOIN_SECONDS)
-                yield worker, WorkerExit(worker.process.exitcode)
-                continue
-            match kind:
-                case "stage":
-                    worker.stage, worker.step = content, None
-                case "step":
-                    worker.step = content
-                case "done":
-                    yield worker, content
-                case _:
-                    yield worker, kind
+                kind, content = "exit", exit_words(worker.process.exitcode)
+            yield worker, kind, content
 
     def schedule_measurements(self) -> None:
         """Lets one waiting worker measure, with all others paused."""
@@ -234,13 +214,11 @@ class WorkerPool:
         for worker in list(self.workers):
             worker.resume()
             if worker.taken is None and worker.ready:
-                worker.close()
-                self.workers.remove(worker)
+                self.replace(worker)
             else:
                 self.kill(worker)
 
     def _update_guard(self) -> None:
-        """Sends the current process groups to the guard."""
         with suppress(OSError):
             self.guard.send([worker.pid for worker in self.workers])
 

@@ -10,28 +10,27 @@ from __future__ import annotations
 import datetime
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from typing import TYPE_CHECKING, Any, final
 from urllib.parse import urlsplit
 
 from filelock import FileLock
 from pydantic.dataclasses import dataclass
 
+from compress.config.compose import dotted
 from compress.config.errors import ConfigError
 from compress.records.curve import curves
 from compress.records.recipe import recipe
 from compress.records.schema import FILE, FinishedRun, RunRecord
 from compress.system.files import new_sqlite_url, write_atomically
 from compress.system.packages import require
-from compress.tracker.components.figures import figures, settings
+from compress.tracker.components.figures import figures
 from compress.tracker.components.tracking import Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-T = TypeVar("T")
 
 STATUS = {"ok": "FINISHED", "failed": "FAILED", "infeasible": "KILLED"}
 # Of a sweep's folder: the run in MLflow that its runs are children of. And what is in its report.
@@ -81,44 +80,49 @@ class MlflowTracker(Tracker):
             raise ConfigError("tracker.experiment must be a name, got nothing")
 
     def check(self) -> None:
-        """Checks that the package is there.
-
-        Raises:
-            UserError: it is not.
-        """
+        """Raises a UserError if the package is not there."""
         require("tracker=mlflow", "mlflow", "mlflow")
 
     def log(self, record: RunRecord, folder: Path, shared: Path) -> None:
         """Makes a run of it, with metrics.json as an artifact."""
         began = int(datetime.datetime.fromisoformat(record.started).timestamp() * 1000)
         ended = began + int(record.seconds * 1000)
-        with self._alone():
-            client = self._client()
-            experiment = self._experiment(client)
-            tags = {"recipe": recipe(record), "status": record.status}
-            if record.error is not None:
-                tags["error"] = record.error
-            tags = {key: shortened(value) for key, value in tags.items()}
+        tags = {"recipe": recipe(record), "status": record.status}
+        if record.error is not None:
+            tags["error"] = record.error
+        tags = {key: shortened(value) for key, value in tags.items()}
+        with self._session() as (client, experiment):
             if shared != folder:
                 tags["mlflow.parentRunId"] = self._parent(client, experiment, shared)
             made = client.create_run(experiment, began, tags, f"{folder.name}: {tags['recipe']}")
             run = made.info.run_id
-            for params in _parts(list(clean_params(settings(record)).items()), PARAMS):
-                client.log_batch(run, params=_params(params))
-            for metrics in _parts(list(_metrics(record, ended)), METRICS):
-                client.log_batch(run, metrics=metrics)
+            params, metrics = _params(record), list(_metrics(record, ended))
+            for start in range(0, len(params), PARAMS):
+                client.log_batch(run, params=params[start : start + PARAMS])
+            for start in range(0, len(metrics), METRICS):
+                client.log_batch(run, metrics=metrics[start : start + METRICS])
             client.log_artifact(run, str(folder / FILE))
             client.set_terminated(run, STATUS[record.status], ended)
 
     def log_report(self, shared: Path) -> None:
         """Hands the tables, plots and pages in a sweep's folder to the sweep's run."""
-        with self._alone():
-            client = self._client()
-            parent = self._parent(client, self._experiment(client), shared)
+        with self._session() as (client, experiment):
+            parent = self._parent(client, experiment, shared)
             for path in sorted(shared.iterdir()):
                 if path.suffix in REPORT and path.is_file():
                     client.log_artifact(parent, str(path))
             client.set_terminated(parent)
+
+    @contextmanager
+    def _session(self) -> Iterator[tuple[MlflowClient, str]]:
+        """A client and the experiment's id; meanwhile no other process writes to the folder."""
+        alone: AbstractContextManager[Any] = nullcontext()
+        if self.uri is None:
+            self._folder().mkdir(parents=True, exist_ok=True)
+            alone = FileLock(self._folder() / LOCK)  # SQLite takes one writer at a time
+        with alone:
+            client = self._client()
+            yield client, self._experiment(client)
 
     def _client(self) -> MlflowClient:
         # MLflow reads these when it is imported: it would send how it is used.
@@ -132,15 +136,7 @@ class MlflowTracker(Tracker):
     def _folder(self) -> Path:
         return Path(self.dir).absolute()
 
-    def _alone(self) -> AbstractContextManager[Any]:
-        """Within it, no other process writes to the folder: SQLite takes one writer at a time."""
-        if self.uri is not None:
-            return nullcontext()
-        self._folder().mkdir(parents=True, exist_ok=True)
-        return FileLock(self._folder() / LOCK)
-
     def _experiment(self, client: MlflowClient) -> str:
-        """The experiment's id."""
         from mlflow.exceptions import MlflowException
 
         found = client.get_experiment_by_name(self.experiment)
@@ -186,10 +182,12 @@ def clean_params(params: Mapping[str, str]) -> dict[str, str]:
     return clean
 
 
-def _params(pairs: Sequence[tuple[str, str]]) -> list[Any]:
+def _params(record: RunRecord) -> list[Any]:
+    """Every setting of the config by its dotted name."""
     from mlflow.entities import Param
 
-    return [Param(key, value) for key, value in pairs]
+    params = clean_params(dict(dotted(record.config)))
+    return [Param(key, value) for key, value in params.items()]
 
 
 def _metrics(record: RunRecord, milliseconds: int) -> Iterator[Any]:
@@ -205,9 +203,3 @@ def _metrics(record: RunRecord, milliseconds: int) -> Iterator[Any]:
             for name, loss in losses.items():
                 if loss is not None:
                     yield Metric(f"{name}/{training}", loss, milliseconds, point.step)
-
-
-def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The items in order, so many at a time."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

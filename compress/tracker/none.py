@@ -18,11 +18,5 @@ if TYPE_CHECKING:
 class NoTracker(Tracker):
     """Takes nothing."""
 
-    def check(self) -> None:
-        """Needs nothing."""
-
     def log(self, record: RunRecord, folder: Path, shared: Path) -> None:
         """Leaves the run as it is."""
-
-    def log_report(self, shared: Path) -> None:
-        """Leaves the report as it is."""

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, final
 
 from pydantic.dataclasses import dataclass
@@ -41,11 +42,7 @@ class TensorBoardTracker(Tracker):
     """
 
     def check(self) -> None:
-        """Checks that the package is there.
-
-        Raises:
-            UserError: it is not.
-        """
+        """Raises a UserError if the package is not there."""
         require("tracker=tensorboard", "tensorboard", "tensorboard")
 
     @contextmanager
@@ -63,11 +60,19 @@ class TensorBoardTracker(Tracker):
         try:
             yield LiveCurves(outer, tell)
         finally:
-            _close(writer)
+            # The run goes on to its record, which has the curves too.
+            try:
+                writer.close()
+            except OSError as error:
+                log.error("the curves in %s are not whole: %s", writer.log_dir, error)
 
     def log(self, record: RunRecord, folder: Path, shared: Path) -> None:
         """Adds the figures, what was done, and the curves that were not seen live."""
-        live = _tags(folder)
+        from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+        files = sorted((folder / FOLDER).glob(EVENTS))
+        events = (event for file in files for event in EventFileLoader(str(file)).Load())
+        live = {value.tag for event in events for value in event.summary.value}
         with closing(_writer(folder)) as writer:
             history = record.history if isinstance(record, FinishedRun) else ()
             for training, points in curves(history):
@@ -76,12 +81,10 @@ class TensorBoardTracker(Tracker):
                         _add(writer, training, point)
             for name, value in figures(record).items():
                 writer.add_scalar(f"figures/{name}", value, 0)
-            writer.add_text("recipe", _verbatim(recipe(record)))
+            # Indented, because TensorBoard reads Markdown.
+            writer.add_text("recipe", indent(recipe(record), "    "))
             if record.error is not None:
-                writer.add_text("error", _verbatim(record.error))
-
-    def log_report(self, shared: Path) -> None:
-        """Leaves it: TensorBoard has no place for files."""
+                writer.add_text("error", indent(record.error, "    "))
 
 
 def _writer(folder: Path) -> SummaryWriter:
@@ -91,29 +94,7 @@ def _writer(folder: Path) -> SummaryWriter:
     return SummaryWriter(str(folder / FOLDER))
 
 
-def _close(writer: SummaryWriter) -> None:
-    """Closes what was written live; the run goes on to its record, which has the curves too."""
-    try:
-        writer.close()
-    except OSError as error:
-        log.error("the curves in %s are not whole: %s", writer.log_dir, error)
-
-
 def _add(writer: SummaryWriter, training: str, point: CurvePoint) -> None:
     for name, loss in ((LOSS, point.loss), (VALIDATION, point.validation_loss)):
         if loss is not None:
             writer.add_scalar(f"{name}/{training}", loss, point.step)
-
-
-def _tags(folder: Path) -> set[str]:
-    """Points and figures that a run's event files hold so far."""
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
-    files = sorted((folder / FOLDER).glob(EVENTS))
-    events = (event for file in files for event in EventFileLoader(str(file)).Load())
-    return {value.tag for event in events for value in event.summary.value}
-
-
-def _verbatim(words: str) -> str:
-    """Text that TensorBoard, which reads Markdown, shows as it is."""
-    return "\n".join(f"    {line}" for line in words.splitlines())

@@ -110,10 +110,6 @@ def test_a_run_is_one_of_the_rows(
     assert refused in str(caught.value)
 
 
-def test_a_run_of_no_experiment_is_none_of_its_business() -> None:
-    check_row(None, ())
-
-
 def test_figures_by_name() -> None:
     record = make_record(0.9, 500)  # of a baseline of 2000 bytes
     assert figure(record, "saved") == 0.75

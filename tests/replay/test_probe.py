@@ -23,11 +23,11 @@ from compress.records.schema import (
     Speedup,
     read_record,
 )
-from compress.replay.probe import Pair, find_pairs, make_plan
+from compress.replay.probe import find_pairs, make_attempts
 from compress.report.probe import Probe, candidates, choose_shape, show_probe, write_probe
 from compress.store.manifest import read_manifest
-from scripts.probe import CONF, probe
-from tests.configs import TINY
+from scripts.probe import probe
+from tests.configs import TINY, yaml_names
 from tests.records.test_schema import evaluated_by, make_metrics, make_record
 from tests.replay.test_rebench import Sweep, quick, sweep
 from tests.tiny import torch_export
@@ -49,17 +49,12 @@ def try_pairs(
 
 
 def test_every_pair_that_there_is_is_found() -> None:
-    pairs = find_pairs(CONF, [])
-    quantizers = {path.stem for path in (CONF / "quantizer").glob("*.yaml")}
-    assert {pair.quantizer for pair in pairs if pair.device == "cuda"} == quantizers
-    assert find_pairs(CONF, ["cpu/none", "*/bf16"])[:2] == [
-        Pair("cpu", "bf16"),
-        Pair("cpu", "none"),
-    ]
-    with pytest.raises(
-        ConfigError, match="--only cpu matches no device/quantizer; devices are cpu"
-    ):
-        find_pairs(CONF, ["cpu/none", "cpu"])
+    quantizers = yaml_names("quantizer")
+    assert find_pairs(["cuda/*"]) == [f"cuda/{name}" for name in quantizers]
+    assert find_pairs([]) == [f"{d}/{q}" for d in yaml_names("device") for q in quantizers]
+    assert find_pairs(["cpu/none", "*/bf16"])[:2] == ["cpu/bf16", "cpu/none"]
+    with pytest.raises(ConfigError, match="--only cpu matches no device/quantizer; devices are"):
+        find_pairs(["cpu/none", "cpu"])
 
 
 def test_a_pruned_model_is_tried_with_the_settings_of_its_run(
@@ -117,11 +112,10 @@ def test_without_a_record_the_task_must_be_named(
     teacher: CompressedModel, quick: None, tmp_path: Path
 ) -> None:
     torch_export(teacher, NoQuantizer(), tmp_path / "model")
-    pair = [Pair("cpu", "none")]
     with pytest.raises(UserError, match=r"metrics\.json does not exist, so no task is known; name"):
-        make_plan(tmp_path / "model", CONF, pair, [])
+        make_attempts(tmp_path / "model", ["cpu/none"], [])
     words = ["task=imdb", *TINY[1:]]
-    (attempt,) = make_plan(tmp_path / "model", CONF, pair, words).attempts
+    [attempt], _ = make_attempts(tmp_path / "model", ["cpu/none"], words)
     assert attempt.run.task.describe()["corpus"] == "imdb"
     assert attempt.start.overrides[-len(words) :] == tuple(words)
 

@@ -216,7 +216,7 @@ def test_a_device_with_another_runtime_is_refused(
         "compress.runtime.torch.TorchRuntime", "compress.runtime.other.OtherRuntime"
     )  # fmt: skip
     (conf / "device" / "other.yaml").write_text(other)
-    monkeypatch.setattr("scripts.rebench.CONF", conf)
+    monkeypatch.setattr("compress.replay.rebench.CONF", conf)
     monkeypatch.setitem(sys.modules, "compress.runtime.other", sys.modules[__name__])
     folder = sweep(())
     with pytest.raises(UserError) as caught:

@@ -11,12 +11,7 @@ from compress.search.grammar import parse_space
 from compress.search.sampler import SamplerSettings
 from compress.search.storage import open_study
 from compress.search.trial_store import TrialStore
-from tests.search.trial_stores import (
-    GOALS,
-    WIDE,
-    TrialStores,
-    here,
-)
+from tests.search.trial_stores import GOALS, WIDE, TrialStores
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +45,7 @@ def trial_store(storage: BaseStorage) -> TrialStores:
             points,
             GOALS,
             budget,
-            driver or here(),
+            driver or DriverProcess.current(),
             made,
             seeds=tuple(points.parse_point(values) for values in seeds),
             grid=sampler == "grid",

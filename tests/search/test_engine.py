@@ -15,11 +15,11 @@ from compress.records.schema import read_record
 from compress.search.limits import EarlyStopping, Limits
 from compress.search.run import run_search
 from compress.search.storage import open_storage
-from compress.search.worker_pool import WorkerPool
 from tests.folders import contents
 from tests.search.engine import search_of
 from tests.search.outcomes import check_finished, is_gone, reasons, trials
 
+ENDS = (TrialState.COMPLETE, TrialState.FAIL)
 FAULTS = {"fault": "choice(none, {})", "x": "choice(0.4, 0.6)"}
 
 
@@ -42,8 +42,10 @@ def test_a_search_uses_its_budget_and_leaves_its_front(tmp_path: Path) -> None:
     ("fault", "words"),
     [
         ("exception", "ValueError: broken on purpose"),
+        ("own", "no rows for this x"),
+        ("silent", "its run wrote no record; see {}/trials/{}/output.log"),
         ("exit", "SystemExit"),
-        ("kill", "killed by SIGKILL"),
+        ("kill", "its process was killed by SIGKILL; out of memory? (while: student)"),
         ("memory", "out of memory"),
         ("child", "killed by SIGKILL"),
     ],
@@ -51,9 +53,10 @@ def test_a_search_uses_its_budget_and_leaves_its_front(tmp_path: Path) -> None:
 def test_a_trial_that_breaks_costs_no_other(tmp_path: Path, fault: str, words: str) -> None:
     space = {name: text.format(fault) for name, text in FAULTS.items()}
     run_search(search_of(tmp_path, space=space, budget=4, sampler="grid"))
-    assert [trial.state for trial in trials(tmp_path)].count(TrialState.COMPLETE) == 2
-    assert len(reasons(tmp_path)) == 2
-    assert all(words in reason for reason in reasons(tmp_path))
+    complete, failed = ([t for t in trials(tmp_path) if t.state == state] for state in ENDS)
+    assert (len(complete), len(failed)) == (2, 2)
+    for trial in failed:
+        assert words.format(tmp_path, trial.number) in trial.user_attrs["reason"]
     if fault == "child":
         assert is_gone(int((tmp_path / "trials" / "child").read_text()))
 
@@ -148,15 +151,9 @@ def children() -> set[int]:
 def test_a_worker_that_cannot_start_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(WorkerPool, "fill", _broken_fill)
+    monkeypatch.setattr("compress.search.worker_pool.serve", _exit)
     with pytest.raises(UserError, match="a worker did not start: its process ended"):
         run_search(search_of(tmp_path))
-
-
-def _broken_fill(self: WorkerPool) -> None:
-    whole = WorkerPool.__dict__["_start"]
-    if not self.workers:
-        whole(self, 0, _exit)
 
 
 def _exit(*_: object) -> None:

@@ -32,6 +32,13 @@ def start(folder: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
+def ended(process: subprocess.Popen[str], code: int = 0, timeout: float = 60) -> str:
+    """What a process has printed at its end, which has this exit code."""
+    output, _ = process.communicate(timeout=timeout)
+    assert process.returncode == code, output
+    return output
+
+
 def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
     try:
         return psutil.Process(process.pid).children(recursive=True)
@@ -66,9 +73,7 @@ def test_a_driver_that_is_killed_is_carried_on(
         process.communicate()
         assert gone(family)
     assert sum(trial.state == TrialState.COMPLETE for trial in trials(tmp_path)) < budget
-    process = start(tmp_path, *options)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
+    ended(start(tmp_path, *options))
     check_finished(tmp_path, budget)
 
 
@@ -77,8 +82,7 @@ def test_ctrl_c_stops_before_the_next_stage(tmp_path: Path) -> None:
     wait_for(tmp_path, 2)
     family = below(process)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=20)
-    assert process.returncode == 1
+    output = ended(process, code=1, timeout=20)
     assert "stopped: it was interrupted. The same command resumes" in output
     assert gone(family)
     # What was running left nothing behind, and is run again.
@@ -100,8 +104,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=20)
-    assert "The same command resumes" in output
+    assert "The same command resumes" in ended(process, code=1, timeout=20)
     assert gone(family)
     assert trials(tmp_path) == []
 
@@ -124,15 +127,12 @@ def test_a_full_disk_stops_the_search_and_it_can_be_carried_on(tmp_path: Path) -
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("only root may mount a small disk")
     try:
-        process = start(place, "budget=40", "space={x: 'interval(0.1, 0.9)'}")
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 1
+        options = ("budget=40", "space={x: 'interval(0.1, 0.9)'}")
+        output = ended(start(place, *options), code=1)
         assert "command resumes" in output or "No space left" in output
         before = sum(trial.state == TrialState.COMPLETE for trial in trials(place))
         subprocess.run(["mount", "-o", "remount,size=32m", str(place)], check=True)
-        process = start(place, "budget=40", "space={x: 'interval(0.1, 0.9)'}")
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 0, output
+        ended(start(place, *options))
         assert 0 < before < 40
         assert len(trials(place)) == 40
     finally:
@@ -143,8 +143,7 @@ def test_a_full_disk_stops_the_search_and_it_can_be_carried_on(tmp_path: Path) -
 def test_two_drivers_share_one_search(tmp_path: Path) -> None:
     processes = [start(tmp_path, "budget=8", "fixed=[seconds=0.1]") for _ in range(2)]
     for process in processes:
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 0, output
+        ended(process)
     check_finished(tmp_path, 8)
     drivers = {trial.user_attrs["driver"] for trial in trials(tmp_path)}
     assert len(drivers) == 2
@@ -163,8 +162,7 @@ def test_workers_that_are_killed_are_replaced(tmp_path: Path) -> None:
             os.killpg(place, signal.SIGKILL)
             killed += 1
         time.sleep(0.7)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
+    ended(process)
     assert len(trials(tmp_path)) == 6
     assert all("SIGKILL" in reason for reason in reasons(tmp_path))
     assert 1 <= len(reasons(tmp_path)) <= 3

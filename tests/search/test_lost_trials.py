@@ -3,23 +3,15 @@ from __future__ import annotations
 import random
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from compress.search.driver_process import PATIENCE_SECONDS
+from compress.search.driver_process import PATIENCE_SECONDS, DriverProcess
 from compress.search.storage import open_storage
 from compress.search.trials import DRIVER, VOID, is_abandoned
-from tests.search.trial_stores import (
-    NOBODY,
-    TrialStores,
-    complete,
-    die,
-    finish,
-    here,
-    take_trial,
-)
+from tests.search.trial_stores import NOBODY, TrialStores, complete, die, finish, take_trial
 
 
 def test_trials_of_a_driver_that_died_are_run_again(trial_store: TrialStores) -> None:
@@ -48,12 +40,12 @@ def test_trials_of_a_driver_that_lives_are_left_alone(trial_store: TrialStores) 
 
 
 def test_a_driver_elsewhere_lives_as_long_as_its_heartbeat(trial_store: TrialStores) -> None:
-    far = replace(here(), host="far away", pid=NOBODY)
+    far = replace(DriverProcess.current(), host="far away", pid=NOBODY)
     busy, other = trial_store(driver=far), trial_store()
     take_trial(busy)
     assert other.recover() == []
     busy.driver = replace(busy.driver, heartbeat=time.time() - PATIENCE_SECONDS - 1)
-    busy.study.set_user_attr(f"driver:{busy.driver.identity}", busy.driver.to_json())
+    busy.study.set_user_attr(busy.driver.key, asdict(busy.driver))
     assert other.recover() == [0]
 
 
@@ -118,9 +110,7 @@ def test_a_trial_that_was_taken_for_lost_is_left_to_others(
 ) -> None:
     slow, other = trial_store(budget=1), trial_store(budget=1)
     taken = take_trial(slow)
-    slow.study.set_user_attr(
-        f"driver:{slow.driver.identity}", replace(slow.driver, pid=NOBODY).to_json()
-    )
+    slow.study.set_user_attr(slow.driver.key, asdict(replace(slow.driver, pid=NOBODY)))
     other.recover()
     with caplog.at_level("WARNING"):
         finish(slow, taken)
@@ -132,7 +122,7 @@ def test_a_trial_that_was_taken_for_lost_is_left_to_others(
 def test_a_released_trial_is_run_again(trial_store: TrialStores) -> None:
     driver = trial_store(budget=1)
     first = take_trial(driver)
-    driver.release(first)
+    driver.release(first.number)
     again = take_trial(driver)
     assert again.point == first.point
     assert again.number != first.number

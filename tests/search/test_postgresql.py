@@ -16,7 +16,7 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from tests.search.test_interruptions import start
+from tests.search.test_interruptions import ended, start
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 BUDGET = 20
@@ -57,8 +57,7 @@ def test_two_drivers_share_a_budget(url: str, tmp_path: Path) -> None:
     options = (f"budget={BUDGET}", f"storage={url}", "fixed=[seconds=0.05]", "sampler=tpe")
     processes = [start(tmp_path / name, *options) for name in ("one", "two")]
     for process in processes:
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, output
+        ended(process, timeout=120)
     storage = RDBStorage(url)
     trials = optuna.load_study(study_name="test", storage=storage).trials
     storage.engine.dispose()

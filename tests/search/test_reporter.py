@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,28 +12,13 @@ from compress.core.monitor import Forecast, Rejected
 from compress.search.limits import EarlyStopping
 from compress.search.reporter import JobSpec, Reporter
 
-GOALS = {"accuracy": "maximize"}
-
-
-class Line:
-    """A connection that nobody speaks on."""
-
-    def __init__(self) -> None:
-        self.sent: list[object] = []
-
-    def send(self, message: object) -> None:
-        self.sent.append(message)
-
-    def poll(self) -> bool:
-        return False
-
 
 def reporter(
     baseline: dict[str, float], look: EarlyStopping | None = None, **constraints: str
 ) -> Reporter:
-    goals = parse_goals(GOALS, constraints, "validation")
-    spec = JobSpec(0, (), goals.constraints, baseline, look)
-    return Reporter(Line(), spec)  # type: ignore[arg-type]
+    goals = parse_goals({"accuracy": "maximize"}, constraints, "validation")
+    silent = Mock(poll=lambda: False)
+    return Reporter(silent, JobSpec(0, (), goals.constraints, baseline, look))
 
 
 @pytest.mark.parametrize(
@@ -159,15 +145,10 @@ class Ended(Exception):
     """Stands in for the end of the process."""
 
 
-def ask_for_quiet(made: Reporter) -> None:
-    with made.quiet():
-        pass
-
-
-DOES: list[Callable[[Reporter], None]] = [
+DOES: list[Callable[[Reporter], object]] = [
     lambda made: made.stage("student"),
     lambda made: made.step(1, 1),
-    ask_for_quiet,
+    lambda made: made.quiet().__enter__(),
 ]
 
 
@@ -183,7 +164,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("unread", [False, True], ids=["closed", "reset"])
 @pytest.mark.parametrize("does", DOES, ids=["stage", "step", "quiet"])
 def test_a_worker_without_a_driver_ends_at_once(
-    does: Callable[[Reporter], None], unread: bool
+    does: Callable[[Reporter], object], unread: bool
 ) -> None:
     """An error would be recorded as the trial's, and be believed by the next driver."""
     ours, theirs = multiprocessing.Pipe()
@@ -199,4 +180,4 @@ def test_a_driver_that_goes_while_it_is_asked_for_quiet_ends_its_worker() -> Non
     ours, theirs = multiprocessing.Pipe()
     threading.Timer(0.05, ours.close).start()
     with theirs, pytest.raises(Ended):
-        ask_for_quiet(Reporter(theirs, JobSpec(0, (), (), {})))
+        DOES[-1](Reporter(theirs, JobSpec(0, (), (), {})))

@@ -15,13 +15,12 @@ from optuna.trial import TrialState
 
 from compress.config.blame import Blame, blame, blamed
 from compress.config.errors import UserError
-from compress.search.batches import Batches
+from compress.search.batches import launch
 from compress.search.run import run_search, summary_lines
 from compress.search.scheduler import Scheduler
 from compress.search.storage import open_study
-from compress.search.trial_store import TrialStore
 from compress.search.trials import TrialCounts
-from compress.search.worker_pool import WorkerExit
+from compress.search.worker_pool import exit_words
 from tests.commands import refusal
 from tests.search.engine import search_of
 from tests.search.outcomes import check_finished, reasons, trials
@@ -45,17 +44,6 @@ def test_a_fault_of_all_trials_ends_the_search_and_does_not_count(
     check_finished(tmp_path, 4)
 
 
-def test_a_fault_of_what_is_searched_costs_that_trial_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    space = {"fault": "choice(none, own)", "x": "choice(0.4, 0.6)"}
-    run_search(search_of(tmp_path, space=space, sampler="grid"))
-    states = [trial.state for trial in trials(tmp_path)]
-    assert (states.count(TrialState.COMPLETE), states.count(TrialState.FAIL)) == (2, 2)
-    assert reasons(tmp_path) == ["no rows for this x"] * 2
-    assert "2 failed: no rows for this x" in capsys.readouterr().out
-
-
 def test_a_search_in_which_nothing_finishes_says_why_and_that_it_counts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,27 +56,18 @@ def test_a_search_in_which_nothing_finishes_says_why_and_that_it_counts(
     assert len(reasons(tmp_path)) == 2
 
 
-def test_a_run_without_a_record_says_where_to_look(tmp_path: Path) -> None:
-    run_search(search_of(tmp_path, budget=1, fixed=("fault=silent",)))
-    [reason] = reasons(tmp_path)
-    assert reason == f"its run wrote no record; see {tmp_path / 'trials' / '0' / 'output.log'}"
-
-
-def mock_trial_store(*keys: str) -> Mock:
-    """A trial store of a search over some settings."""
-    trial_store = Mock(spec=TrialStore)
-    trial_store.space = Mock(dimensions=[Mock(key=key) for key in keys])
-    return trial_store
+def scheduler_of(folder: Path) -> Scheduler:
+    """Of a search over x in a folder, with a mock trial store."""
+    trial_store = Mock(space=Mock(dimensions=[Mock(key="x")]))
+    return Scheduler(Mock(folder=folder, goals=GOALS, trial_store=trial_store), Mock(), Mock())
 
 
 def test_a_record_that_cannot_be_read_is_the_cause(tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / "metrics.json").write_text("{")
-    trial_store = mock_trial_store("x")
-    scheduler = Scheduler(trial_store, GOALS, Mock(), tmp_path, Mock(), Mock())
-    taken = Mock(number=0)
-    assert not scheduler.end(taken, None)
-    [call] = trial_store.fail.call_args_list
+    scheduler = scheduler_of(tmp_path)
+    assert not scheduler.end(Mock(number=0), None)
+    [call] = scheduler.trial_store.fail.call_args_list
     assert "0/metrics.json is not valid JSON" in call.args[1]
 
 
@@ -107,14 +86,7 @@ def test_a_record_that_cannot_be_read_is_the_cause(tmp_path: Path) -> None:
     ],
 )
 def test_every_end_of_a_worker_has_a_cause(exit_code: int | None, words: str) -> None:
-    assert str(WorkerExit(exit_code)) == words
-
-
-def test_the_stage_in_which_a_worker_died_is_told(tmp_path: Path) -> None:
-    run_search(search_of(tmp_path, budget=1, fixed=("fault=kill",)))
-    assert reasons(tmp_path) == [
-        "its process was killed by SIGKILL; out of memory? (while: student)"
-    ]
+    assert exit_words(exit_code) == words
 
 
 @pytest.mark.parametrize(
@@ -144,14 +116,14 @@ def test_a_job_of_a_launcher_that_leaves_no_record_has_its_error_as_the_cause() 
     launcher, scheduler = Mock(), Mock(spec=Scheduler)
     launcher.launch.return_value = [job(None), job(OSError("no space"))]
     taken_trials = [Mock(number=number, point={}) for number in range(2)]
-    Batches(scheduler, launcher, 2, ())._launch(taken_trials)
+    launch(scheduler, launcher, taken_trials, ())
     assert [call.args for call in scheduler.end.call_args_list] == [
         (taken_trials[0], None),
         (taken_trials[1], "OSError: no space"),
     ]
     launcher.launch.side_effect = RuntimeError("no cluster")
     scheduler.end.reset_mock()
-    Batches(scheduler, launcher, 2, ())._launch(taken_trials)
+    launch(scheduler, launcher, taken_trials, ())
     assert {call.args[1] for call in scheduler.end.call_args_list} == {
         "the launcher failed: RuntimeError: no cluster"
     }
@@ -163,7 +135,7 @@ def test_a_batch_is_written_down_before_a_fault_of_all_ends_the_search() -> None
     scheduler.end.side_effect = [UserError("no rows"), True, UserError("no rows either")]
     taken_trials = [Mock(number=number, point={}) for number in range(3)]
     with pytest.raises(UserError, match=r"no rows$"):
-        Batches(scheduler, launcher, 3, ())._launch(taken_trials)
+        launch(scheduler, launcher, taken_trials, ())
     assert scheduler.end.call_count == 3
 
 
@@ -179,8 +151,7 @@ def test_a_study_that_came_to_nothing_can_be_begun_with_other_settings(
 
     with pytest.raises(UserError, match="started with other settings"):
         reopened()  # it was begun a moment ago
-    taken = take_trial(first)
-    first.release(taken)
+    first.release(take_trial(first).number)
     with pytest.raises(UserError, match="started with other settings"):
         reopened()  # whose driver is at work
     first.leave()
@@ -209,9 +180,8 @@ def test_what_failed_before_it_was_mended_is_run_again(tmp_path: Path) -> None:
     kept = {key: raw[key] for key in ("schema", "started", "seconds", "seed", "choices")}
     failed = {"status": "failed", "error": "no rows", "overrides": [], "config": {}}
     record.write_text(json.dumps({**kept, **failed, "blame": [["task"]]}))
-    trial_store = mock_trial_store("x")
-    trial_store.take.return_value = taken
-    scheduler = Scheduler(trial_store, GOALS, Mock(), tmp_path / "trials", Mock(), Mock())
+    scheduler = scheduler_of(tmp_path / "trials")
+    scheduler.trial_store.take.return_value = taken
     assert scheduler.next() is taken
 
 

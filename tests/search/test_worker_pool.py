@@ -1,19 +1,8 @@
 from __future__ import annotations
 
-import signal
-
 import pytest
 
 from compress.search.job import gpu_environment
-from compress.search.worker_pool import WorkerExit
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [(-signal.SIGKILL, "SIGKILL; out of memory?"), (-signal.SIGSEGV, "SIGSEGV"), (7, "code 7")],
-)
-def test_the_end_of_a_worker_is_put_into_words(code: int, words: str) -> None:
-    assert words in str(WorkerExit(code))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from compress.analysis.goals import parse_goals
-from compress.search.driver_process import DriverProcess
 from compress.search.space import point_key
 from compress.search.trial_store import TrialStore
 from compress.search.trials import POINT, TakenTrial
@@ -20,29 +19,16 @@ GOALS = parse_goals(
     {"accuracy": ">= 0.5 * baseline"},
     "validation",
 )
-
-
 WIDE = {"a.x": "interval(0.0, 1.0)", "b": "choice(one, two)"}
-
-
 NARROW = {"b": "choice(one, two)", "c": "choice(1, 2, 3)"}
-
-
 NOBODY = 2**22 + 1  # above the largest process number of any system
-
-
 TrialStores = Callable[..., TrialStore]
-
-
-def here() -> DriverProcess:
-    return DriverProcess.current()
 
 
 def die(trial_store: TrialStore) -> None:
     """Has the driver of a trial store be a process that is gone."""
     trial_store.driver = replace(trial_store.driver, pid=NOBODY)
-    trial_store._last_heartbeat = 0.0
-    trial_store.send_heartbeat()
+    trial_store._sign()
 
 
 def finish(trial_store: TrialStore, taken: TakenTrial) -> None:

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from compress.records.metrics import METRICS
-from compress.tracker.components.figures import figures, settings
+from compress.tracker.components.figures import figures
 from tests.records.test_schema import WRITING, absent_scores, evaluated_by, make_failed, make_record
 
 
@@ -30,13 +30,3 @@ def test_a_score_has_its_own_name_and_a_quality_beside_it() -> None:
     assert found["perplexity"] == 20.0
     assert found["quality"] == -math.log(20.0)
     assert "accuracy" not in found
-
-
-def test_settings_have_dotted_names() -> None:
-    config = {"seed": 0, "pruner": {"sparsity": 0.5, "steps": {}, "order": ["a", "b"]}}
-    assert settings(make_record(config=config)) == {
-        "seed": "0",
-        "pruner.sparsity": "0.5",
-        "pruner.steps": "{}",
-        "pruner.order": "['a', 'b']",
-    }

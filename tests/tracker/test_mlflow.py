@@ -13,7 +13,7 @@ from compress.config.errors import ConfigError, UserError
 from compress.records.curve import CurvePoint, curve_notes
 from compress.records.schema import RunRecord, write_record
 from compress.tracker.components.figures import figures
-from compress.tracker.mlflow import MlflowTracker, clean_params, shortened
+from compress.tracker.mlflow import MlflowTracker, clean_params
 from tests.configs import ROOT
 from tests.records.test_schema import make_failed, make_record
 
@@ -121,10 +121,12 @@ def test_a_sweep_that_goes_on_elsewhere_gets_another_parent(
 
 def test_many_and_strange_settings_are_all_logged(tracker: MlflowTracker, tmp_path: Path) -> None:
     steps = {f"step/{number},": {"on": True} for number in range(250)}
-    record = make_record(config={"pruner": {"steps": steps, "sparsity": 0.5}})
+    record = make_record(config={"pruner": {"steps": steps, "none": {}, "order": ["a", "b"]}})
     log(tracker, record, tmp_path / "run", tmp_path / "run")
     (run,) = runs(tracker)
-    assert len(run.data.params) == 251
+    assert len(run.data.params) == 252
+    assert run.data.params["pruner.none"] == "{}"
+    assert run.data.params["pruner.order"] == "['a', 'b']"
     assert run.data.params["pruner.steps.step_249_.on"] == "True"
 
 
@@ -134,17 +136,13 @@ def test_many_and_strange_settings_are_all_logged(tracker: MlflowTracker, tmp_pa
         ({"a.b-c d": "1"}, {"a.b-c d": "1"}),
         ({"a/b": "1", "a:b": "2", "a_b": "3"}, {"a_b": "1", "a_b_2": "2", "a_b_3": "3"}),
         ({"k" * 300: "v" * 500}, {"k" * 246: "v" * 500}),
+        ({"k": "v" * 501}, {"k": "v" * 499 + "…"}),
     ],
 )
 def test_names_are_made_ones_that_mlflow_takes(
     params: dict[str, str], clean: dict[str, str]
 ) -> None:
     assert clean_params(params) == clean
-
-
-def test_a_value_that_is_cut_shows_it() -> None:
-    assert shortened("v" * 500) == "v" * 500
-    assert shortened("v" * 501) == "v" * 499 + "…"
 
 
 @pytest.mark.parametrize(

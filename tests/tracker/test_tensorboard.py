@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -40,17 +40,6 @@ def texts(folder: Path) -> dict[str, str]:
     return {tag: found.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in tags}
 
 
-def history_of(model: CompressedModel) -> tuple[dict[str, Any], ...]:
-    return tuple(asdict(step) for step in model.history)
-
-
-def expected(history: Sequence[dict[str, Any]]) -> dict[str, list[tuple[int, Any]]]:
-    return {
-        f"loss/{name}": [(point.step, pytest.approx(point.loss)) for point in points]
-        for name, points in curves(history)
-    }
-
-
 def test_curves_are_live_and_those_of_cached_stages_there_in_the_end(
     teacher: CompressedModel, context: Callable[[CompressedModel], StageContext], tmp_path: Path
 ) -> None:
@@ -65,10 +54,14 @@ def test_curves_are_live_and_those_of_cached_stages_there_in_the_end(
             followed = replace(ctx, monitor=monitor)
             made = store.model("pruner", pruner, {}, partial(pruner.prune, teacher, followed))
         assert store.records[-1].outcome == outcome
-        wanted = expected(history_of(made))
+        history = tuple(asdict(step) for step in made.history)
+        wanted = {
+            f"loss/{name}": [(point.step, pytest.approx(point.loss)) for point in points]
+            for name, points in curves(history)
+        }
         assert [len(points) for points in wanted.values()] == [6, 1], "24 rows twice, 24 once"
         assert scalars(folder) == (wanted if live else {})
-        tracker.log(make_record(history=history_of(made)), folder, folder)
+        tracker.log(make_record(history=history), folder, folder)
         assert {tag: scalars(folder)[tag] for tag in wanted} == wanted
 
 

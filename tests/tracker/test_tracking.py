@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from unittest.mock import MagicMock, call
 
 import pytest
 
@@ -20,29 +19,9 @@ from tests.records.test_schema import make_record
 POINT = CurvePoint(1, 1.0, 0.5, None)
 
 
-class Outer(Monitor):
-    """Writes down what it hears."""
-
-    def __init__(self) -> None:
-        self.heard: list[object] = []
-
-    def stage(self, name: str) -> None:
-        self.heard.append(name)
-
-    def step(self, done: int, steps: int) -> None:
-        self.heard.append((done, steps))
-
-    def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
-        self.heard.append(scores()["accuracy"])
-
-    def quiet(self) -> AbstractContextManager[None]:
-        self.heard.append("quiet")
-        return nullcontext()
-
-
 def test_trainings_are_told_apart_by_stage_and_number() -> None:
     told: list[tuple[str, CurvePoint]] = []
-    outer = Outer()
+    outer = MagicMock(spec=Unwatched)
     live = LiveCurves(outer, lambda name, point: told.append((name, point)))
     for stage in ("teacher", "pruner"):
         live.stage(stage)
@@ -52,11 +31,12 @@ def test_trainings_are_told_apart_by_stage_and_number() -> None:
     live.training()(POINT)  # of a model between the stages
     names = ["teacher", "teacher_2", "pruner", "pruner_2"]
     assert told == [(name, POINT) for name in names]
-    live.step(1, 2)
-    live.look(1, 2, lambda: {"accuracy": 0.75})
-    with live.quiet():
-        pass
-    assert outer.heard == ["teacher", "pruner", "pruner", (1, 2), 0.75, "quiet"]
+    assert outer.training.return_value.call_args_list == [call(POINT)] * 5
+    outer.reset_mock()
+    for asked in (call.stage("x"), call.step(1, 2), call.look(1, 2, print), call.forecast(print)):
+        getattr(live, asked[0])(*asked.args)
+        assert outer.mock_calls.pop() == asked
+    assert live.quiet() is outer.quiet.return_value
 
 
 def test_a_tracker_that_breaks_ends_no_training(caplog: pytest.LogCaptureFixture) -> None:

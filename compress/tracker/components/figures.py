@@ -1,10 +1,9 @@
-"""A record as flat names: what every tracker is given of it."""
+"""Figures of a record by flat names: what every tracker is given of it."""
 
 from __future__ import annotations
 
 import math
 
-from compress.config.compose import dotted
 from compress.records.metrics import METRICS
 from compress.records.schema import FinishedRun, RunRecord
 
@@ -28,8 +27,3 @@ def figures(record: RunRecord) -> dict[str, float]:
         if record.folds is not None:
             found |= {f"{name}_sd": each.sd for name, each in record.folds.figures.items()}
     return {name: value for name, value in found.items() if math.isfinite(value)}
-
-
-def settings(record: RunRecord) -> dict[str, str]:
-    """Every setting of the config by its dotted name, in words."""
-    return dict(dotted(record.config))

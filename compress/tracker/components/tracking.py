@@ -18,24 +18,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What hears of a point of a curve, by the name of its training.
-TellPoint = Callable[[str, CurvePoint], None]
-
 
 class Tracker(Settings, ABC):
     """A tool that runs are handed to. It changes nothing in them: metrics.json is there first."""
 
-    @abstractmethod
     def check(self) -> None:
         """Raises a UserError if what it needs is not installed; asks no server."""
 
     def watching(self, folder: Path, outer: Monitor) -> AbstractContextManager[Monitor]:
-        """What watches the run of this folder within the context; most trackers wait for its end.
-
-        Args:
-            folder: the run's own.
-            outer: what watches the run already.
-        """
+        """What watches the run of this folder, beside `outer`; most trackers wait for its end."""
         return nullcontext(outer)
 
     @abstractmethod
@@ -51,9 +42,8 @@ class Tracker(Settings, ABC):
             Exception: of any kind, where the tool does not take it.
         """
 
-    @abstractmethod
     def log_report(self, shared: Path) -> None:
-        """Takes what was written about a whole sweep into its folder; raises as `log` does."""
+        """Takes what was written about a whole sweep into its folder, if the tool has a place."""
 
 
 class LiveCurves(Monitor):
@@ -63,21 +53,16 @@ class LiveCurves(Monitor):
     trains is told of no further.
     """
 
-    def __init__(self, outer: Monitor, tell: TellPoint) -> None:
-        """Starts to pass on points.
-
-        Args:
-            outer: whoever watched the run before.
-            tell: receives each point; after an error it receives none, and training goes on.
-        """
+    def __init__(self, outer: Monitor, tell: Callable[[str, CurvePoint], None]) -> None:
+        """Starts to pass points to `tell`; after an error it gets none, and training goes on."""
         self._outer = outer
-        self._tell: TellPoint | None = tell
+        self._tell: Callable[[str, CurvePoint], None] | None = tell
         self._stage, self._trainings = "", 0
         self._stages: set[str] = set()
         self._again = False
 
     def forecast(self, forecast: Callable[[], Forecast]) -> None:
-        """Ignored."""
+        """Passed on."""
         self._outer.forecast(forecast)
 
     def stage(self, name: str) -> None:
@@ -88,11 +73,11 @@ class LiveCurves(Monitor):
         self._outer.stage(name)
 
     def step(self, done: int, steps: int) -> None:
-        """Ignored."""
+        """Passed on."""
         self._outer.step(done, steps)
 
     def look(self, done: int, steps: int, scores: Callable[[], Mapping[str, float]]) -> None:
-        """Ignored."""
+        """Passed on."""
         self._outer.look(done, steps, scores)
 
     def training(self) -> Callable[[CurvePoint], None]:
@@ -104,20 +89,16 @@ class LiveCurves(Monitor):
         name = training_name(self._stage, self._trainings)
 
         def point(each: CurvePoint) -> None:
-            self._point(name, each)
+            if self._tell is not None:
+                try:
+                    self._tell(name, each)
+                except Exception as error:
+                    log.error("the training goes on, its curve is not followed: %s", error)
+                    self._tell = None
             theirs(each)
 
         return point
 
     def quiet(self) -> AbstractContextManager[None]:
-        """Ignored."""
+        """Passed on."""
         return self._outer.quiet()
-
-    def _point(self, name: str, point: CurvePoint) -> None:
-        if self._tell is None:
-            return
-        try:
-            self._tell(name, point)
-        except Exception as error:
-            log.error("the training goes on, its curve is not followed: %s", error)
-            self._tell = None
