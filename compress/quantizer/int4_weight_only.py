@@ -18,7 +18,6 @@ import torch
 from jaxtyping import Float, Int8, UInt8
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torch.nn import functional
 
 from compress.config.fields import PositiveInt
 from compress.quantizer.components.linears import LinearFormat, QuantizedLinear
@@ -111,11 +110,6 @@ class Int4WeightOnlyLinear(QuantizedLinear):
     def error_bound(self, weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:
         """Half a step of each group, and what rounding its scale adds."""
         return group_bound(weight, self.group_size, symmetric=self.zero is None)
-
-    def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
-        """X · Wᵀ + b with W dequantized."""
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return functional.linear(x, self.matrix().to(x.dtype), bias)
 
     def _zero_points(self) -> UInt8[Tensor, "out groups"] | int:
         if self.zero is None:

@@ -21,7 +21,6 @@ import torch
 from jaxtyping import Float, Int8, UInt8
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torch.nn import functional
 
 from compress.quantizer.components.linears import LinearFormat, QuantizedLinear
 from compress.transformer.blocks import Linear, shape_of, weight_matrix
@@ -145,11 +144,6 @@ class Nf4Linear(QuantizedLinear):
             bound += _spread(widest * share, len(absmax), NESTED_BLOCK_SIZE)
             bound += mean * FLOAT32_SLACK
         return _spread(bound + SMALLEST_SCALE, weight.numel(), BLOCK_SIZE).view(weight.shape)
-
-    def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
-        """X · Wᵀ + b with W dequantized."""
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return functional.linear(x, self.matrix().to(x.dtype), bias)
 
     def _largest(self) -> Float[Tensor, " blocks"]:
         """The largest absolute value of each block."""

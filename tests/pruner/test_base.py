@@ -12,7 +12,7 @@ from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, Pruner, StageContext
 from compress.measure.sparsity import check_history, live_zeros
 from compress.pruner.components.base import PEAK_MEMORY, BasePruner, PruningState
-from compress.training.masks import held_masks
+from compress.training.distillation import held_masks
 from compress.transformer.blocks import block_linears, weight_matrix
 from tests.configs import settings_of
 
@@ -99,7 +99,7 @@ def test_recovery_holds_the_zeros_of_earlier_pruners(
 ) -> None:
     sparse = pruner("wanda").prune(teacher, context(teacher))
     recovered = halve(epochs=1).prune(sparse, context(teacher))
-    held = held_masks(recovered)
+    held = held_masks(recovered.module, recovered.history)
     assert len(held) == len(block_linears(teacher.module))
     moved = 0
     for name, linear in block_linears(halve().prune(sparse, context(teacher)).module).items():

@@ -63,7 +63,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         recorded = dataclasses.replace(objective, loss=loss)
         return train.train_(module, tokenizer, data, training, recorded, **rest)
 
-    monkeypatch.setattr("compress.pruner.movement.train_", spy)
+    monkeypatch.setattr("compress.pruner.components.trained.train_", spy)
     return seen
 
 

@@ -110,7 +110,7 @@ def test_teacher_logits_are_in_row_order_and_computed_once(
     def forbidden(*_: object) -> None:
         raise AssertionError("computed a second time")
 
-    monkeypatch.setattr("compress.training.distillation.logits_of", forbidden)
+    monkeypatch.setattr("compress.training.distillation.predict_all", forbidden)
     assert torch.equal(teacher_logits(ctx), first)
 
 
@@ -120,7 +120,7 @@ def test_labels_alone_need_no_teacher(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ctx = context(teacher)
-    monkeypatch.setattr("compress.training.distillation.logits_of", None)
+    monkeypatch.setattr("compress.training.distillation.predict_all", None)
     student = settings_of("student", "layers", "student.distillation.alpha=0")
     assert isinstance(student, LayersStudent)
     student.distill(ctx)
@@ -150,4 +150,4 @@ def test_zero_epochs_train_nothing(
     student = settings_of("student", "layers", "student.distillation.epochs=0")
     assert isinstance(student, LayersStudent)
     ctx = replace(context(teacher), data=None)  # type: ignore[arg-type]
-    distill_(teacher.module, teacher.tokenizer, student.distillation, ctx)
+    distill_(teacher, student.distillation, ctx)

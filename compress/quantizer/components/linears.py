@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int8
 from pydantic.dataclasses import dataclass
 from torch import Tensor
+from torch.nn import functional
 
 from compress.config.fields import OneOf
 from compress.interfaces import Quantizer
@@ -92,6 +93,11 @@ class QuantizedLinear(QuantizedModule, ABC):
         yield from super().weights()
         if self.bias is not None:
             yield "bias", self.bias
+
+    def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
+        """X · Wᵀ + b with W dequantized."""
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return functional.linear(x, self.matrix().to(x.dtype), bias)
 
     def fill_(self, linear: Linear, state: dict[str, Tensor]) -> None:
         """Loads the format's tensors and the bias of the Linear."""
