@@ -76,7 +76,7 @@ def test_taylor_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
             return SimpleNamespace(logits=self.reader(tokens).sum())
 
     model = OneUnit()
-    monkeypatch.setattr("compress.pruner.components.importance.calibration_rows", lambda *_: rows)
+    monkeypatch.setattr("compress.pruner.components.gradients.calibration_rows", lambda *_: rows)
 
     class Rows(list[Any]):
         labels = torch.zeros(2)
