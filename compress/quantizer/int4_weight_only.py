@@ -21,7 +21,7 @@ from torch import Tensor
 
 from compress.config.fields import PositiveInt
 from compress.quantizer.components.linears import LinearFormat, QuantizedLinear
-from compress.transformer.blocks import Linear, shape_of, weight_matrix
+from compress.transformer.blocks import Linear
 from compress.transformer.packing import (
     SYMMETRIC_ZERO,
     center_groups,
@@ -78,18 +78,12 @@ class Int4WeightOnlyLinear(QuantizedLinear):
         self.register_buffer("scale", torch.ones(out_features, groups, dtype=torch.bfloat16))
         self.register_buffer("zero", None if symmetric else zero)
 
-    @classmethod
-    def of(cls, linear: Linear, group_size: int, symmetric: bool) -> Int4WeightOnlyLinear:
-        """The int4 version of a float Linear."""
-        out_features, in_features = shape_of(linear)
-        layer = cls(in_features, out_features, linear.bias is not None, group_size, symmetric)
-        weight = weight_matrix(linear).detach().float()
-        codes, scale, zero = quantize_groups(weight, group_size, symmetric=symmetric)
-        state = {"qweight": pack_codes(codes), "scale": scale}
-        if not symmetric:
-            state["zero"] = pack_codes(zero)
-        layer.fill_(linear, state)
-        return layer
+    def encoded(self, weight: Float[Tensor, "out in"]) -> dict[str, Tensor]:
+        """Packed codes, scales and, if asymmetric, zero points."""
+        symmetric = self.zero is None
+        codes, scale, zero = quantize_groups(weight, self.group_size, symmetric=symmetric)
+        zeros = {} if symmetric else {"zero": pack_codes(zero)}
+        return {"qweight": pack_codes(codes), "scale": scale, **zeros}
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments."""

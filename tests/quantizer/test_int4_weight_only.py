@@ -29,7 +29,7 @@ def test_by_hand() -> None:
     with torch.no_grad():
         linear.weight.copy_(torch.tensor([[-1.0, 0.0, 6.5, 1.4]]))
         linear.bias.fill_(0.25)
-    made = Int4WeightOnlyLinear.of(linear, 4, symmetric=False)
+    made = Int4WeightOnlyLinear.of(linear, 4, False)
     assert made.qweight.tolist() == [[0x02, 0xF5]]
     assert made.codes().tolist() == [[-2, 0, 13, 3]]
     # Steps of 0.5: −1, 0, 6.5, 1.5.

@@ -116,7 +116,7 @@ def test_double_quantization_costs_little_and_saves_what_the_paper_says(tmp_path
 
 def test_it_beats_even_steps_of_the_same_blocks_on_gaussian_weights() -> None:
     linear = gaussian_linear(256, 64, bias=False)
-    even = Int4WeightOnlyLinear.of(linear, 64, symmetric=True)(torch.eye(256)).T
+    even = Int4WeightOnlyLinear.of(linear, 64, True)(torch.eye(256)).T
     normal = Nf4Linear.of(linear, False).matrix()
     errors = [float((found - linear.weight).square().mean()) for found in (normal, even)]
     assert errors[0] < 0.8 * errors[1]

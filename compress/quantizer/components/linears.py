@@ -79,6 +79,21 @@ class QuantizedLinear(QuantizedModule, ABC):
         self.bias: Tensor | None
         self.register_buffer("bias", torch.zeros(out_features) if bias else None)
 
+    @classmethod
+    def of(cls, linear: Linear, *settings: Any) -> Self:
+        """The quantized version of a float Linear; `settings` are of the format."""
+        out_features, in_features = shape_of(linear)
+        layer = cls(in_features, out_features, linear.bias is not None, *settings)
+        state = layer.encoded(weight_matrix(linear).detach().float().contiguous())
+        if linear.bias is not None:
+            state["bias"] = linear.bias.detach().float()
+        layer.load_state_dict(state)
+        return layer
+
+    @abstractmethod
+    def encoded(self, weight: Float[Tensor, "out in"]) -> dict[str, Tensor]:
+        """The state dict for a weight, without the bias."""
+
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments that all formats share."""
         sizes = {"in_features": self.in_features, "out_features": self.out_features}
@@ -99,12 +114,6 @@ class QuantizedLinear(QuantizedModule, ABC):
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return functional.linear(x, self.matrix().to(x.dtype), bias)
 
-    def fill_(self, linear: Linear, state: dict[str, Tensor]) -> None:
-        """Loads the format's tensors and the bias of the Linear."""
-        if linear.bias is not None:
-            state = {**state, "bias": linear.bias.detach().float()}
-        self.load_state_dict(state)
-
 
 class Int8Linear(QuantizedLinear, ABC):
     """A Linear with int8 weights and one scale per output channel; formats differ in `forward`."""
@@ -119,14 +128,10 @@ class Int8Linear(QuantizedLinear, ABC):
         self.register_buffer("qweight", torch.zeros(out_features, in_features, dtype=torch.int8))
         self.register_buffer("scale", torch.ones(out_features))
 
-    @classmethod
-    def of(cls, linear: Linear) -> Self:
-        """The int8 version of a float Linear."""
-        out_features, in_features = shape_of(linear)
-        layer = cls(in_features, out_features, linear.bias is not None)
-        codes, scale = quantize_per_channel(weight_matrix(linear).detach().float().contiguous())
-        layer.fill_(linear, {"qweight": codes, "scale": scale})
-        return layer
+    def encoded(self, weight: Float[Tensor, "out in"]) -> dict[str, Tensor]:
+        """Codes and scales."""
+        codes, scale = quantize_per_channel(weight)
+        return {"qweight": codes, "scale": scale}
 
     def codes(self) -> Int8[Tensor, "out in"]:
         """The int8 codes."""
