@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import nn
 
 from compress import load
 from compress.config.errors import ConfigError, ConfigTypeError, UserError
-from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext
+from compress.interfaces import CompressedModel, Pruner, Quantizer
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history, live_zeros
 from compress.pruner.chain import Chain
@@ -21,9 +20,8 @@ from compress.store.manifest import read_manifest
 from compress.transformer.blocks import block_linears, known_blocks
 from compress.transformer.stored_modules import LowRankLinear
 from tests.configs import changed, settings_of
+from tests.pruner.made import Contexts
 from tests.tiny import torch_export
-
-Contexts = Callable[[CompressedModel], StageContext]
 
 
 @cache

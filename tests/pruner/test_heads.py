@@ -8,7 +8,8 @@ import torch
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel
 from compress.transformer.blocks import known_blocks, weight_matrix
-from tests.pruner.test_structured import Contexts, Teachers, unit_pruner
+from tests.pruner.made import Contexts, Teachers
+from tests.pruner.test_structured import unit_pruner
 
 
 def test_the_kept_heads_are_those_that_the_notes_name(

@@ -25,10 +25,9 @@ from compress.pruner.components.importance import (
 )
 from compress.transformer.blocks import Units, known_blocks, weight_matrix
 from compress.transformer.stored_modules import LowRankLinear
+from tests.pruner.made import Contexts, Teachers
 from tests.pruner.test_structured import (
     KINDS,
-    Contexts,
-    Teachers,
     factorized,
     loud,
     scores_of,

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,9 +18,7 @@ from compress.transformer.stacks import find_stack
 from compress.transformer.surgery import keep_blocks_
 from compress.transformer.torch_model import TorchModel
 from tests.configs import settings_of
-
-Teachers = Callable[[str], CompressedModel]
-Contexts = Callable[[CompressedModel], StageContext]
+from tests.pruner.made import Contexts, Teachers
 
 
 def layers(drop: int | list[int], by: str = "top", *overrides: str) -> Layers:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from compress import load
 from compress.config.errors import ConfigError, UserError
-from compress.interfaces import CompressedModel, Quantizer, StageContext
+from compress.interfaces import CompressedModel, Quantizer
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history
 from compress.pruner.components.rank import break_even, energy_rank, ratio_rank, saves
@@ -23,10 +22,8 @@ from compress.transformer.blocks import block_linears, scoped_linears, shape_of,
 from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.torch_model import TorchModel
 from tests.configs import changed, settings_of
+from tests.pruner.made import Contexts, Teachers
 from tests.tiny import torch_export
-
-Contexts = Callable[[CompressedModel], StageContext]
-Teachers = Callable[[str], CompressedModel]
 
 
 @cache

@@ -7,7 +7,8 @@ import torch
 
 from compress.interfaces import CompressedModel
 from compress.transformer.blocks import known_blocks, weight_matrix
-from tests.pruner.test_structured import Contexts, Teachers, unit_pruner
+from tests.pruner.made import Contexts, Teachers
+from tests.pruner.test_structured import unit_pruner
 
 
 def test_the_lightest_neurons_go(teacher: CompressedModel, context: Contexts) -> None:

@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from pydantic.dataclasses import dataclass
 
-from compress.interfaces import CompressedModel, Pruner, StageContext, Student
+from compress.interfaces import CompressedModel, StageContext, Student
 from compress.measure.sparsity import broken_groups, check_history, live_patterns
 from compress.pruner.components.base import PruningState
 from compress.pruner.components.mask_pruner import SparsePruner
@@ -18,21 +18,13 @@ from compress.pruner.components.masks import keep_highest
 from compress.transformer.blocks import block_linears, scoped_linears, weight_matrix
 from compress.transformer.stored_modules import named_weights
 from tests.configs import ROOT, settings_of, yaml_names
-
-Contexts = Callable[[CompressedModel], StageContext]
-Teachers = Callable[[str], CompressedModel]
+from tests.pruner.made import Contexts, Teachers, pruner
 
 PRUNERS = [
     name
     for name in yaml_names("pruner")
     if "pattern" in OmegaConf.load(ROOT / "conf" / "pruner" / f"{name}.yaml")
 ]
-
-
-def pruner(name: str, *overrides: str) -> Pruner:
-    made = settings_of("pruner", name, *(f"pruner.{each}" for each in overrides))
-    assert isinstance(made, Pruner)
-    return made
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -27,9 +26,8 @@ from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.surgery import keep_units_, replace_linear_
 from compress.transformer.torch_model import TorchModel
 from tests.configs import settings_of
+from tests.pruner.made import Contexts, Teachers
 
-Teachers = Callable[[str], CompressedModel]
-Contexts = Callable[[CompressedModel], StageContext]
 KINDS = ("heads", "neurons")
 
 
