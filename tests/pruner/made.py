@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from compress.interfaces import CompressedModel, StageContext
@@ -27,7 +27,6 @@ def logits(model: CompressedModel, ctx: StageContext) -> Tensor:
     return predict_all(TorchModel(model.module, model.tokenizer, "cpu"), ctx.data.validation, 4)
 
 
-def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
-    """Whether two modules have the same tensors under the same names."""
-    left, right = one.state_dict(), other.state_dict()
-    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+def skeleton(model: CompressedModel) -> Any:
+    """The model's modules without weights."""
+    return copy.deepcopy(model.module).to("meta")

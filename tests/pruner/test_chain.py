@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from compress import load
 from compress.config.errors import ConfigError, ConfigTypeError, UserError
@@ -20,29 +17,18 @@ from compress.store.manifest import read_manifest
 from compress.transformer.blocks import block_linears, known_blocks
 from compress.transformer.stored_modules import LowRankLinear
 from tests.configs import changed, settings_of
-from tests.pruner.made import Contexts
+from tests.pruner.made import Contexts, pruner, skeleton
 from tests.tiny import torch_export
 
 
-@cache
-def default(name: str) -> Pruner:
-    made = settings_of("pruner", name)
-    assert isinstance(made, Pruner)
-    return made
-
-
 def step(name: str, **settings: Any) -> Pruner:
-    return changed(default(name), **settings)
+    made: Pruner = changed(pruner(name), **settings)
+    return made
 
 
 def chain(order: list[str] | None = None, **steps: Any) -> Chain:
-    made = replace(default("chain"), steps=steps, order=order)  # type: ignore[call-arg]
-    assert isinstance(made, Chain)
+    made: Chain = replace(pruner("chain"), steps=steps, order=order)
     return made
-
-
-def skeleton(model: CompressedModel) -> nn.Module:
-    return copy.deepcopy(model.module).to("meta")
 
 
 def steps_of(model: CompressedModel) -> list[str]:
