@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from compress.quantizer.int4_weight_only import Int4WeightOnlyLinear
 from compress.quantizer.nf4 import LEVELS, Nf4Linear, dynamic_levels
@@ -150,15 +149,6 @@ def test_zeros_stay_zeros_in_mixed_and_in_empty_blocks(double: bool) -> None:
         assert (found[:, ::2] == 0).all()
         assert (found[2:4] == 0).all()
         assert found[0].count_nonzero() > 50
-
-
-def test_conv1d_and_another_type() -> None:
-    torch.manual_seed(0)
-    conv, x = Conv1D(6, 4), torch.randn(3, 4)
-    made = Nf4Linear.of(conv, False)
-    assert made.codes().shape == (6, 4)
-    assert (made(x) - conv(x)).abs().max() < 0.2 * conv(x).abs().max()
-    assert made(x.bfloat16()).dtype == torch.bfloat16
 
 
 def test_the_numbers_of_double_quantization_are_the_authors() -> None:
