@@ -9,19 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from compress import load
 from compress.config.errors import ConfigError, UserError
-from compress.interfaces import CompressedModel, Quantizer
-from compress.measure.score import predict_all
+from compress.interfaces import CompressedModel
 from compress.measure.sparsity import check_history
 from compress.pruner.components.rank import break_even, energy_rank, ratio_rank, saves
 from compress.pruner.lowrank import LowRank, balanced
-from compress.store.manifest import read_manifest
 from compress.transformer.blocks import block_linears, scoped_linears, shape_of, weight_matrix
 from compress.transformer.stored_modules import LowRankLinear
-from tests.configs import changed, settings_of
-from tests.pruner.made import Contexts, Teachers, logits, pruner, skeleton
-from tests.tiny import torch_export
+from tests.configs import changed
+from tests.pruner.made import Contexts, Teachers, logits, pruner, round_trip, skeleton
 
 
 def lowrank(**settings: Any) -> LowRank:
@@ -79,17 +75,9 @@ def test_what_was_written_is_what_is_read_and_int8_goes_on_top(
     teacher = teachers("gpt2")
     ctx = context(teacher)
     pruned = lowrank(weighting=dict(method=weighting)).prune(teacher, ctx)
-    found = {}
-    for name in ("none", "int8_dynamic"):
-        quantizer = settings_of("quantizer", name)
-        assert isinstance(quantizer, Quantizer)
-        written = torch_export(pruned, quantizer, tmp_path / name)
-        read = load(tmp_path / name)
-        pair = [predict_all(model, ctx.data.validation, 4) for model in (written, read)]
-        assert torch.equal(*pair)
-        assert pair[0].isfinite().all()
-        check_history(read_manifest(tmp_path / name).history, read.weights())
-        found[name] = pair[0]
+    found = {
+        name: round_trip(pruned, ctx, name, tmp_path / name) for name in ("none", "int8_dynamic")
+    }
     assert not torch.equal(found["none"], found["int8_dynamic"])
     plain = lowrank(weighting=dict(method="none")).prune(teacher, ctx)
     assert torch.equal(logits(plain, ctx), found["none"]) == (weighting == "none")

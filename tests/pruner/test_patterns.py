@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from pydantic.dataclasses import dataclass
 
-from compress.interfaces import CompressedModel, StageContext, Student
+from compress.interfaces import CompressedModel, StageContext
 from compress.measure.sparsity import broken_groups, check_history, live_patterns
 from compress.pruner.components.base import PruningState
 from compress.pruner.components.mask_pruner import SparsePruner
@@ -46,9 +46,8 @@ def test_a_method_that_forgets_the_pattern_is_caught(
     architecture: str, teachers: Teachers, context: Contexts
 ) -> None:
     teacher = teachers(architecture)
-    settings: Any = pruner("wanda", "pattern='2:4'")
     forgetful = Forgetful(
-        sparsity=0.5, scope="all", pattern="2:4", recovery=settings.recovery
+        sparsity=0.5, scope="all", pattern="2:4", recovery=pruner("wanda").recovery
     ).prune(teacher, context(teacher))
     with pytest.raises(AssertionError, match=r"weight has \d+ groups with more, the pattern 2:4"):
         check_history(forgetful.history, named_weights(forgetful.module))
@@ -129,14 +128,8 @@ def test_a_student_of_a_sparse_teacher_owes_nothing(
     teacher: CompressedModel, context: Contexts
 ) -> None:
     sparse = pruner("magnitude", "pattern='2:4'").prune(teacher, context(teacher))
-    student = settings_of(
-        "student",
-        "layers",
-        "student.keep=[0,2]",
-        "student.distillation.epochs=1",
-        "student.distillation.batch_size=8",
-    )
-    assert isinstance(student, Student)
+    few = ("student.distillation.epochs=1", "student.distillation.batch_size=8")
+    student: Any = settings_of("student", "layers", "student.keep=[0,2]", *few)
     made = student.distill(context(sparse))
     check_history(made.history, named_weights(made.module))
     assert live_patterns(made.history) == {}

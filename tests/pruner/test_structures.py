@@ -101,14 +101,8 @@ def test_every_linear_layer_is_masked_or_the_method_refuses(
 @pytest.mark.parametrize("weighting", ["none", "input", "activation", "fisher"])
 @pytest.mark.parametrize("name", each(("albert", "t5_uneven")))
 def test_factors_are_what_their_product_is(name: str, weighting: str, tmp_path: Path) -> None:
-    settings = (
-        "rank.by=fixed",
-        "rank.fixed=3",
-        "rank.min=1",
-        "weighting.damping=0.1",
-        f"weighting.method={weighting}",
-    )
-    lowrank = pruner("lowrank", *settings)
+    settings = "rank.by=fixed rank.fixed=3 rank.min=1 weighting.damping=0.1 weighting.method="
+    lowrank = pruner("lowrank", *f"{settings}{weighting}".split())
     if name in LEFT or name in WITHOUT_LINEARS:
         with pytest.raises(ConfigError, match=r"none inside its layers|would leave \d+%"):
             lowrank.check(structure(name, "meta"))
