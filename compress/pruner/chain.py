@@ -60,11 +60,7 @@ class Chain(Pruner):
             )
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
-        """The skeleton after the last step.
-
-        Raises:
-            UserError: a step's settings do not fit the shapes; names the step.
-        """
+        """The skeleton after the last step; user errors name their step."""
         for name, step in self._in_order():
             with _named(name):
                 skeleton = step.check(skeleton)
@@ -86,11 +82,7 @@ class Chain(Pruner):
         return parts if bare == self else [*parts, ("pruner: recovery", self)]
 
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
-        """The pruned model.
-
-        Raises:
-            UserError: a step's settings do not fit the shapes; names the step.
-        """
+        """The pruned model; user errors name their step."""
         for name, step in self._in_order():
             with _named(name):
                 step.check(copy.deepcopy(model.module).to("meta"))

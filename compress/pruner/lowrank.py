@@ -158,11 +158,7 @@ class LowRank(BasePruner):
         return rank
 
     def _linears(self, module: PreTrainedModel) -> dict[str, Linear]:
-        """The layers in scope.
-
-        Raises:
-            ConfigError: no layer matches, a block does not exist, or a layer is factorized already.
-        """
+        """The layers in scope."""
         linears = scoped_linears(module, self.scope)
         if self.layers is not None:
             stack, listed = find_stack(module), list(self.layers)

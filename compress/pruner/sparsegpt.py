@@ -58,11 +58,7 @@ class SparseGpt(SparsePruner):
             )
 
     def prune_(self, work: PruningState, ctx: StageContext) -> None:
-        """Masks and moves the weights in scope, layer by layer.
-
-        Raises:
-            UserError: a layer's Hessian is singular.
-        """
+        """Masks and moves the weights in scope; a UserError where a Hessian is singular."""
         linears = scoped_linears(work.module, self.scope)
         _, together = self.groups() or (1, self.block_size)
 

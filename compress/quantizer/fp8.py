@@ -50,11 +50,7 @@ class Fp8(Quantizer, TorchFormat):
     weight_bits = 8
 
     def check(self, skeleton: PreTrainedModel) -> None:
-        """Checks that the layers have only Linear layers, and that the kernels take some.
-
-        Raises:
-            ConfigError: otherwise.
-        """
+        """Raises a ConfigError unless all layers are Linear and the kernels take some."""
         check_all_linear(skeleton, "quantizer Fp8")
         if not any(True for _ in _fitting(skeleton)):
             raise ConfigError(
@@ -76,11 +72,7 @@ class Fp8(Quantizer, TorchFormat):
         return 16
 
     def quantize_torch_(self, module: PreTrainedModel) -> None:
-        """Replaces each Linear, casts the rest; checks what each weight became.
-
-        Raises:
-            UserError: a weight lies outside bfloat16's range.
-        """
+        """Replaces each Linear and casts the rest; a UserError where bfloat16's range ends."""
         replaced = []
         for name, linear in list(_fitting(module)):
             weight = weight_matrix(linear).detach().float()

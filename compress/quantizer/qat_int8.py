@@ -143,12 +143,7 @@ def straight_through(exact: Float[Tensor, ...], rounded: Float[Tensor, ...]) -> 
 
 @contextmanager
 def fake_quantized(module: PreTrainedModel, embeddings: str) -> Iterator[None]:
-    """Makes a model compute with the rounding of its int8 format.
-
-    Args:
-        module: the model, whose Linear layers come back afterwards.
-        embeddings: "none", or the format that its tables will have.
-    """
+    """Makes a model compute with the rounding of its int8 format, also of its embeddings."""
     linears = dict(every_linear(module))
     tables = embedding_tables(module).values() if embeddings != "none" else ()
     hooks = [t.register_forward_hook(partial(_round_rows, embeddings)) for t in tables]

@@ -9,11 +9,7 @@ from compress.config.errors import Diverged
 
 
 def check_weights(module: nn.Module) -> None:
-    """Checks that all weights are finite.
-
-    Raises:
-        Diverged: some are not.
-    """
+    """Raises Diverged if a weight is not finite."""
     odd = [
         name
         for name, weight in module.named_parameters()

@@ -90,11 +90,7 @@ class Matching(Settings):
         return bool(METHODS[self.method])
 
     def check(self, teacher: PreTrainedModel, student: PreTrainedModel) -> None:
-        """Checks that the features can be matched, on skeletons or on models.
-
-        Raises:
-            ConfigError: the features of the two models cannot be compared.
-        """
+        """Raises a ConfigError if features of the models or skeletons cannot be compared."""
         if not self.matches_features:
             return
         for name in SAME_TOKENS[teacher.main_input_name]:
@@ -194,11 +190,7 @@ LAYER_MAPS: Mapping[str, Callable[[int, int], tuple[int, ...]]] = {
 def check_same_tokens(
     method: str, teacher: CompressedModel, tokenizer: Processor, rows: Split
 ) -> None:
-    """Checks that a student's tokenizer makes the same tokens as the teacher's.
-
-    Raises:
-        ConfigError: it does not.
-    """
+    """Raises a ConfigError if a student's tokenizer makes other tokens than the teacher's."""
     if tokenizer is teacher.tokenizer:
         return
     name = teacher.module.main_input_name

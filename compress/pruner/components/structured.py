@@ -61,11 +61,7 @@ class UnitPruner(BasePruner, ABC):
 
     @abstractmethod
     def units(self, block: Block) -> Units:
-        """The units of a block.
-
-        Raises:
-            ConfigError: this architecture's units cannot be taken out.
-        """
+        """The units of a block; raises a ConfigError if they cannot be taken out."""
 
     def foresees_shapes(self) -> bool:
         """Whether the number of units per layer does not depend on scores."""
