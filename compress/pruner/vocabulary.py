@@ -203,11 +203,8 @@ def keep_tokens_(module: PreTrainedModel, new_ids: Mapping[int, int]) -> None:
         )
     rows = torch.tensor(list(new_ids), device=embeddings.weight.device)
     # Encoder-decoders have the table three times: for both halves, and for itself.
-    tables = [
-        part
-        for part in module.modules()
-        if isinstance(part, nn.Embedding) and part.weight is embeddings.weight
-    ]
+    found = (part for part in module.modules() if isinstance(part, nn.Embedding))
+    tables = [part for part in found if part.weight is embeddings.weight]
     resize_(embeddings, "weight", embeddings.weight.index_select(0, rows))
     for table in tables:
         table.weight, table.num_embeddings = embeddings.weight, len(rows)

@@ -23,10 +23,8 @@ def trainer_class() -> type[Any]:
     class OwnLossTrainer(transformers.Trainer):  # type: ignore[misc]
         seen: dict[str, Tensor]  # the inputs of the last batch that was learned
 
-        def __init__(
-            self, loss: Loss, data: TrainingData, curve: CurveRecorder, **settings: Any
-        ) -> None:
-            super().__init__(**settings)
+        def __init__(self, loss: Loss, data: TrainingData, curve: CurveRecorder, **more: Any):
+            super().__init__(**more)
             # Trainer divides the loss by the accumulation steps only if the model does not.
             self.model_accepts_loss_kwargs = False
             self.own_loss, self.rows, self.curve = loss, data, curve
