@@ -22,35 +22,24 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Starts at zero: existing storages are not counted."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._alive: set[int] = set()
-        self._given: set[int] = set()
         self._now = 0
         self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Runs the operator and counts what it returns."""
-        for storage in _storages((args, kwargs)):
-            self._note_given(storage)
+        """Runs the operator and counts the storages that it returns, inputs apart."""
+        given = {storage._cdata for storage in _storages((args, kwargs))}
         result = func(*args, **(kwargs or {}))
         for storage in _storages(result):
-            self.add(storage)
+            if storage._cdata not in given and storage._cdata not in self._alive:
+                self.add(storage)
         return result
 
     def add(self, storage: torch.UntypedStorage) -> None:
         """Counts a storage until it is freed."""
-        key = storage._cdata
-        if key in self._alive or key in self._given:
-            return
-        self._alive.add(key)
+        self._alive.add(storage._cdata)
         self._now += storage.nbytes()
         self.peak = max(self.peak, self._now)
-        weakref.finalize(storage, self._remove, key, storage.nbytes())
-
-    def _note_given(self, storage: torch.UntypedStorage) -> None:
-        """Marks an existing input, so that a view of it is not counted as new memory."""
-        key = storage._cdata
-        if key not in self._alive and key not in self._given:
-            self._given.add(key)
-            weakref.finalize(storage, self._given.discard, key)
+        weakref.finalize(storage, self._remove, storage._cdata, storage.nbytes())
 
     def _remove(self, key: int, nbytes: int) -> None:
         self._alive.discard(key)

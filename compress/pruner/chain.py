@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, final
 from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError, UserError
-from compress.interfaces import CompressedModel, Pruner, StageContext, Step
+from compress.interfaces import CompressedModel, Pruner, StageContext
 from compress.measure.sparsity import check_history
+from compress.pruner.components.base import recovered
 from compress.pruner.none import NoPruner
-from compress.records.curve import curve_notes
-from compress.training.distillation import Distillation, distill_
-from compress.training.masks import held_masks
+from compress.training.distillation import Distillation
 from compress.transformer.stored_modules import named_weights
 
 if TYPE_CHECKING:
@@ -61,11 +60,7 @@ class Chain(Pruner):
             )
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
-        """The skeleton after the last step.
-
-        Raises:
-            UserError: a step's settings do not fit the shapes; names the step.
-        """
+        """The skeleton after the last step; user errors name their step."""
         for name, step in self._in_order():
             with _named(name):
                 skeleton = step.check(skeleton)
@@ -79,29 +74,21 @@ class Chain(Pruner):
         """The first step, the first two, …, and itself."""
         names = [name for name, _ in self._in_order()]
         bare = replace(self, recovery=replace(self.recovery, epochs=0.0))
-        cuts = [replace(bare, order=tuple(names[:count])) for count in range(1, len(names))]
-        named: list[tuple[str, Pruner]] = [
-            (f"pruner {count}: {name}", part)
-            for count, (name, part) in enumerate(zip(names, [*cuts, bare], strict=True), start=1)
+        parts: list[tuple[str, Pruner]] = [
+            (f"pruner {count}: {name}", replace(bare, order=tuple(names[:count])))
+            for count, name in enumerate(names, start=1)
         ]
-        return named if bare == self else [*named, ("pruner: recovery", self)]
+        parts[-1] = (parts[-1][0], bare)
+        return parts if bare == self else [*parts, ("pruner: recovery", self)]
 
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
-        """The pruned model.
-
-        Raises:
-            UserError: a step's settings do not fit the shapes; names the step.
-        """
+        """The pruned model; user errors name their step."""
         for name, step in self._in_order():
             with _named(name):
                 step.check(copy.deepcopy(model.module).to("meta"))
                 model = step.prune(model, ctx)
                 check_history(model.history, named_weights(model.module))
-        if self.recovery.epochs == 0:
-            return model
-        curve = distill_(model.module, model.tokenizer, self.recovery, ctx, held_masks(model))
-        recovered = Step("pruner", self.describe(), notes=curve_notes(curve))
-        return model.then(model.module, recovered)
+        return recovered(model, self.recovery, self.describe(), ctx)
 
     def content_digest(self) -> str:
         """Digests of the files that the steps point to."""
@@ -109,7 +96,7 @@ class Chain(Pruner):
         return "-".join(digests) if any(digests) else ""
 
     def _in_order(self) -> Iterator[tuple[str, Pruner]]:
-        for name in self.steps if self.order is None else self.order:
+        for name in self.order or self.steps:
             yield name, self.steps[name]
 
 

@@ -11,7 +11,7 @@ pruners are kept, in scope and outside.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool
@@ -19,118 +19,76 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.config.errors import ConfigError
-from compress.config.fields import Fraction
-from compress.interfaces import CompressedModel, StageContext
-from compress.pruner.components.base import BasePruner, PruningState
+from compress.pruner.components.base import PruningState
 from compress.pruner.components.masks import keep_highest, masks_together
-from compress.pruner.components.schedule import (
-    SparsitySchedule,
-    check_trains,
-    progress_of,
-    scheduled,
-)
-from compress.records.curve import curve_notes
-from compress.training.distillation import Distillation, distillation_row_loss, on_logits
-from compress.training.masks import held_masks
-from compress.training.train import Objective, train_
-from compress.transformer.blocks import scoped_linears, weight_matrix
+from compress.pruner.components.schedule import SparsitySchedule, progress_of, scheduled
+from compress.pruner.components.trained import TrainedPruner
+from compress.training.train import Objective
+from compress.training.trainer import Loss
+from compress.transformer.blocks import weight_matrix
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from compress.transformer.blocks import Linear
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gradual(BasePruner):
+class Gradual(TrainedPruner):
     """Zeroes the weights whose magnitude is smallest, a few more at every update in training.
 
     Attributes:
-        sparsity: fraction of the weights in scope that is zero in the end.
-        scope: which Linear layers: "all" (of the blocks), "attention", "ffn", or a pattern of
-            names such as "*.0.*".
-        threshold: "layer" takes the same fraction of every layer, "global" of all layers in scope
-            together.
         schedule: when masks are updated, and how sparsity grows to `sparsity`.
-        training: the training in which it prunes; runs all its epochs, `patience` must be null.
     """
 
-    trains = True
-
-    knobs = ("sparsity",)
-
-    sparsity: Fraction
-    scope: str
-    threshold: Literal["layer", "global"]
     schedule: SparsitySchedule
-    training: Distillation
 
     def __post_init__(self) -> None:
         """Checks the values."""
         super().__post_init__()
-        check_trains(self, self.training)
         if self.schedule.start_sparsity > self.sparsity:
             raise ConfigError(
                 f"Gradual.schedule.start_sparsity must be at most sparsity={self.sparsity}, "
                 f"got {self.schedule.start_sparsity}"
             )
 
-    def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
-        """The unchanged skeleton; raises a ConfigError if the scope matches no layer."""
-        scoped_linears(skeleton, self.scope)
-        return skeleton
-
-    def prune_(self, work: PruningState, ctx: StageContext) -> None:
-        """Trains, and prunes at the scheduled steps; notes each update as [step, sparsity]."""
-        masks = _GrowingMasks(scoped_linears(work.module, self.scope), self)
-        model = CompressedModel(work.module, work.tokenizer, work.history)
-        curve = train_(
-            work.module,
-            work.tokenizer,
-            ctx.data,
-            self.training,
-            Objective(
-                on_logits(distillation_row_loss(self.training, ctx)),
-                before_step=masks.before_step,
-                after_step=masks.after_step,
-            ),
-            device=ctx.device,
-            seed=ctx.seed,
-            monitor=ctx.monitor,
-            masks=held_masks(model),
-        )
-        for name, linear in masks.linears.items():
-            work.mask_(name, linear, masks.masks[name].to(linear.weight.device))
-        work.notes["updates"] = [list(update) for update in masks.updates]
-        work.notes |= curve_notes(curve)
+    def masks(self, linears: dict[str, Linear]) -> GrowingMasks:
+        """None until the first update."""
+        return GrowingMasks(linears, self)
 
 
-class _GrowingMasks:
-    """The masks of the layers in scope, and their place in the training.
+class GrowingMasks:
+    """Masks that grow by weight magnitude, each within the one before.
 
     Attributes:
-        linears: the layers in scope by name.
-        masks: by the same names, True where a weight is kept; empty before the first update.
+        masks: by layer name, True where a weight is kept; empty before the first update.
         updates: the number of steps before each update so far, and its sparsity.
     """
 
     def __init__(self, linears: dict[str, Linear], settings: Gradual) -> None:
-        self.linears = linears
+        """No masks."""
+        self._linears, self._settings = linears, settings
         self.masks: dict[str, Bool[Tensor, "out in"]] = {}
-        self.updates: list[tuple[int, float]] = []
-        self._settings = settings
+        self.updates: list[list[float]] = []
 
-    def before_step(self, step: int, steps: int) -> None:
-        """Updates the masks before the first step, if scheduled."""
+    def objective(self, loss: Loss) -> Objective:
+        """The loss as it is; masks are updated between steps."""
+        return Objective(loss, before_step=self._before_step, after_step=self._after_step)
+
+    def finish_(self, work: PruningState) -> None:
+        """Expects the zeros of the last masks; notes each update as [step, sparsity]."""
+        for name, linear in self._linears.items():
+            work.mask_(name, linear, self.masks[name].to(linear.weight.device))
+        work.notes["updates"] = self.updates
+
+    def _before_step(self, step: int, steps: int) -> None:
         if step == 0:
-            self._reach(0, steps)
+            self._update(0, steps)
 
-    def after_step(self, step: int, steps: int) -> None:
-        """Applies the masks after the optimizer's step, and updates them if scheduled."""
+    def _after_step(self, step: int, steps: int) -> None:
         self._zero()
-        self._reach(step + 1, steps)
+        self._update(step + 1, steps)
 
-    def _reach(self, done: int, steps: int) -> None:
+    def _update(self, done: int, steps: int) -> None:
+        """Updates the masks, if that is due after so many steps."""
         how = self._settings.schedule
         due = how.update_steps(steps)
         if done not in due:
@@ -138,14 +96,14 @@ class _GrowingMasks:
         first, last = due[0], due[-1]
         progress = progress_of(done, first, last) if first < last else 1.0
         sparsity = scheduled(how.curve, progress, how.start_sparsity, self._settings.sparsity)
-        with torch.no_grad():
-            scores = {n: weight_matrix(part).abs() for n, part in self.linears.items()}
-        keep = masks_together(scores, self._settings.threshold, lambda s: keep_highest(s, sparsity))
-        self.masks.update(keep)
-        self.updates.append((done, sparsity))
+        scores = {n: weight_matrix(part).detach().abs() for n, part in self._linears.items()}
+        self.masks = masks_together(
+            scores, self._settings.threshold, lambda score: keep_highest(score, sparsity)
+        )
+        self.updates.append([done, sparsity])
         self._zero()
 
     @torch.no_grad()
     def _zero(self) -> None:
         for name, mask in self.masks.items():
-            weight_matrix(self.linears[name]).mul_(mask)
+            weight_matrix(self._linears[name]).mul_(mask)

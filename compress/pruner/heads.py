@@ -25,11 +25,7 @@ class Heads(UnitPruner):
     few: ClassVar[bool] = True
 
     def units(self, block: Block) -> Units:
-        """The heads of a block.
-
-        Raises:
-            ConfigError: all blocks share one position bias per head.
-        """
+        """The heads of a block; a ConfigError if all blocks share one position bias per head."""
         if block.layout.shared_positions:
             raise ConfigError(
                 f"Heads cannot prune {block.layout.families}: its blocks share one position bias "

@@ -57,12 +57,7 @@ class Hidden(BasePruner):
     importance: Annotated[str, OneOf(IMPORTANCES)]
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
-        """The narrowed skeleton.
-
-        Raises:
-            ConfigError: another dimension has the width of the residual stream, or the kept width
-                is not possible.
-        """
+        """The narrowed skeleton; a ConfigError if channels cannot be told or so many not kept."""
         keep_channels_(skeleton, torch.arange(self._kept_width(residual_width(skeleton))))
         return skeleton
 
@@ -108,9 +103,8 @@ def _activation(work: PruningState, ctx: StageContext) -> Float[Tensor, " width"
         total.add_(activation_sum(outputs.float()))
         tokens += outputs.numel() // outputs.shape[-1]
 
-    norms = residual_norms(work.module).values()
     with ExitStack() as hooks:
-        for norm in norms:
+        for norm in residual_norms(work.module).values():
             hooks.enter_context(norm.register_forward_hook(add))
         for row in calibration_rows(work.module, work.tokenizer, ctx.data.calibration):
             work.module(**row)

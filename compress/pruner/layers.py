@@ -129,24 +129,22 @@ class Layers(BasePruner):
     def _kept(self, influences: Sequence[float]) -> tuple[int, ...]:
         """The layers that stay, given the influence of every one."""
         depth = len(influences)
-        listed = self.drop if isinstance(self.drop, tuple) else None
-        count = self._count(depth) if listed is None else len(listed)
-        if count >= depth or (listed is not None and listed[-1] >= depth):
-            asked = f"sparsity={self.sparsity:g}" if self.drop is None else f"drop={self.drop}"
-            asked = asked if listed is None else f"drop={list(listed)}"
+        drop = self.drop
+        if drop is None:
+            asked = f"sparsity={self.sparsity:g}"
+            count = max(1, math.floor(self.sparsity * depth + 0.5))
+        elif isinstance(drop, int):
+            asked, count = f"drop={drop}", drop
+        else:
+            asked, count = f"drop={list(drop)}", len(drop)
+        if count >= depth or (isinstance(drop, tuple) and drop[-1] >= depth):
             raise ConfigError(
                 f"Layers.{asked}: the model has {depth} layers, 0 to {depth - 1}, and one at "
                 "least must stay"
             )
-        if listed is None:
-            return CHOICES[self.by](depth - count, influences)
-        return tuple(index for index in range(depth) if index not in listed)
-
-    def _count(self, depth: int) -> int:
-        """The number of layers to drop."""
-        if isinstance(self.drop, int):
-            return self.drop
-        return max(1, math.floor(self.sparsity * depth + 0.5))
+        if isinstance(drop, tuple):
+            return tuple(index for index in range(depth) if index not in drop)
+        return CHOICES[self.by](depth - count, influences)
 
 
 def token_influence(

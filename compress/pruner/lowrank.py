@@ -12,7 +12,7 @@ would cost one more rank to add back, and trained weights have next to none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, final
 
 import torch
@@ -34,7 +34,7 @@ from compress.pruner.components.weighting import (
     standardizing_norm,
 )
 from compress.transformer.blocks import scoped_linears, shape_of, weight_matrix
-from compress.transformer.stacks import Linear, Stack, find_stack
+from compress.transformer.stacks import Linear, find_stack
 from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.surgery import replace_linear_
 
@@ -74,7 +74,23 @@ class LowRank(BasePruner):
     def __post_init__(self) -> None:
         """Checks the values."""
         super().__post_init__()
-        self._check_pairs()
+        if self.layers is not None:
+            listed = list(self.layers)
+            if not listed or listed != sorted(set(listed)) or listed[0] < 0:
+                raise ConfigError(
+                    f"LowRank.layers must list blocks in ascending order, got {listed}"
+                )
+        weighting, denoise = self.weighting.method, self.denoise.method
+        if weighting != "none" and denoise != "none":
+            raise ConfigError(
+                "LowRank.denoise.method must be none with a weighting, for weighted noise does not "
+                f"follow the law that it rests on; got {denoise} with weighting.method={weighting}"
+            )
+        if weighting != "none" and self.standardize:
+            raise ConfigError(
+                "LowRank.standardize must be false with a weighting: both say which columns count; "
+                f"got weighting.method={weighting}"
+            )
 
     def foresees_shapes(self) -> bool:
         """Whether ranks do not depend on singular values."""
@@ -142,14 +158,19 @@ class LowRank(BasePruner):
         return rank
 
     def _linears(self, module: PreTrainedModel) -> dict[str, Linear]:
-        """The layers in scope.
-
-        Raises:
-            ConfigError: no layer matches, a block does not exist, or a layer is factorized already.
-        """
+        """The layers in scope."""
         linears = scoped_linears(module, self.scope)
         if self.layers is not None:
-            linears = self._within(find_stack(module), linears, self.layers)
+            stack, listed = find_stack(module), list(self.layers)
+            last = len(stack.blocks) - 1
+            if listed[-1] > last:
+                raise ConfigError(f"LowRank.layers must be indices from 0 to {last}, got {listed}")
+            starts = tuple(f"{stack.name}.{index}." for index in listed)
+            linears = {name: part for name, part in linears.items() if name.startswith(starts)}
+            if not linears:
+                raise ConfigError(
+                    f"LowRank.scope={self.scope} matches no Linear layer in layers {listed}"
+                )
         for name in linears:
             whole = name.rpartition(".")[0]
             if isinstance(module.get_submodule(whole), LowRankLinear):
@@ -159,53 +180,21 @@ class LowRank(BasePruner):
                 )
         return linears
 
-    def _within(
-        self, stack: Stack, linears: Mapping[str, Linear], layers: Sequence[int]
-    ) -> dict[str, Linear]:
-        """The Linear layers inside these layers of a stack."""
-        count = len(stack.blocks)
-        if layers[-1] >= count:
-            raise ConfigError(
-                f"LowRank.layers must be indices from 0 to {count - 1}, got {list(layers)}"
-            )
-        starts = tuple(f"{stack.name}.{index}." for index in layers)
-        found = {name: part for name, part in linears.items() if name.startswith(starts)}
-        if not found:
-            raise ConfigError(
-                f"LowRank.scope={self.scope} matches no Linear layer in layers {list(layers)}"
-            )
-        return found
-
     def _nothing_saved(self, ranks: dict[str, int], shapes: Mapping[str, tuple[int, int]]) -> str:
         name, shape = next(iter(shapes.items()))
-        rank, most = ranks[name], break_even(shape)
         by = self.rank.by
-        change = "raise pruner.sparsity" if by == "sparsity" else f"lower pruner.rank.{by}"
-        wanted = f"expected at most {most}: {change}, or lower pruner.rank.min={self.rank.min}"
+        if ranks[name] == 0:
+            change = f"set pruner.denoise.method=none, got {self.denoise.method}"
+        else:
+            knob = "raise pruner.sparsity" if by == "sparsity" else f"lower pruner.rank.{by}"
+            change = (
+                f"expected at most {break_even(shape)}: {knob}, or lower "
+                f"pruner.rank.min={self.rank.min}"
+            )
         return (
             f"LowRank with rank.by={by} would leave all {len(shapes)} layers in scope whole; "
-            f"{name}: {reason(rank, shape)}; "
-            + (wanted if rank else f"set pruner.denoise.method=none, got {self.denoise.method}")
+            f"{name}: {reason(ranks[name], shape)}; {change}"
         )
-
-    def _check_pairs(self) -> None:
-        if self.layers is not None:
-            listed = list(self.layers)
-            if not listed or listed != sorted(set(listed)) or listed[0] < 0:
-                raise ConfigError(
-                    f"LowRank.layers must list blocks in ascending order, got {listed}"
-                )
-        weighting, denoise = self.weighting.method, self.denoise.method
-        if weighting != "none" and denoise != "none":
-            raise ConfigError(
-                "LowRank.denoise.method must be none with a weighting, for weighted noise does not "
-                f"follow the law that it rests on; got {denoise} with weighting.method={weighting}"
-            )
-        if weighting != "none" and self.standardize:
-            raise ConfigError(
-                "LowRank.standardize must be false with a weighting: both say which columns count; "
-                f"got weighting.method={weighting}"
-            )
 
 
 def balanced(

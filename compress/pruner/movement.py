@@ -35,22 +35,16 @@ from torch.nn.utils import parametrize
 from transformers.pytorch_utils import Conv1D
 
 from compress.config.errors import ConfigError, UserError
-from compress.config.fields import Fraction, NotNegative, Positive
+from compress.config.fields import NotNegative, Positive
 from compress.config.settings import Settings
-from compress.interfaces import CompressedModel, StageContext
-from compress.pruner.components.base import BasePruner, PruningState
+from compress.pruner.components.base import PruningState
 from compress.pruner.components.masks import keep_highest, masks_together
-from compress.pruner.components.schedule import Span, check_trains, progress_of, scheduled
-from compress.records.curve import curve_notes
-from compress.training.distillation import Distillation, distillation_row_loss, on_logits
-from compress.training.masks import held_masks
-from compress.training.train import Objective, train_
+from compress.pruner.components.schedule import Span, progress_of, scheduled
+from compress.pruner.components.trained import TrainedPruner
+from compress.training.train import Objective
 from compress.training.trainer import Loss
-from compress.transformer.blocks import scoped_linears
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from compress.transformer.blocks import Linear
 
 ORIGINAL = "parametrizations.weight.original"  # what torch calls the weight under a mask
@@ -76,71 +70,30 @@ class Selection(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Movement(BasePruner):
+class Movement(TrainedPruner):
     """Zeroes the weights whose learned score is lowest: those that training moves towards zero.
 
+    Threshold "layer" is the paper's top-v.
+
     Attributes:
-        sparsity: fraction of the weights in scope that is zero in the end.
-        scope: which Linear layers: "all" (of the blocks), "attention", "ffn", or a pattern of
-            names such as "*.0.*".
-        threshold: "layer" takes the same fraction of every layer (the paper's top-v), "global" of
-            all layers in scope together.
         selection: what is masked in training, and how the scores learn.
         schedule: when pruning begins; and when sparsity, or λ and τ, reach their full value.
-        training: the training in which it prunes; runs all its epochs, `patience` must be null.
     """
 
-    trains = True
-
-    knobs = ("sparsity",)
-
-    sparsity: Fraction
-    scope: str
-    threshold: Literal["layer", "global"]
     selection: Selection
     schedule: Span
-    training: Distillation
 
     def __post_init__(self) -> None:
         """Checks the values."""
         super().__post_init__()
-        check_trains(self, self.training)
         if self.selection.method == "soft" and self.threshold != "global":
             raise ConfigError(
                 "Movement.selection.method=soft requires threshold=global, got threshold=layer"
             )
 
-    def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
-        """The unchanged skeleton; raises a ConfigError if the scope matches no layer."""
-        scoped_linears(skeleton, self.scope)
-        return skeleton
-
-    def prune_(self, work: PruningState, ctx: StageContext) -> None:
-        """Trains weights and scores together, then masks by the scores.
-
-        Raises:
-            UserError: the training was too short for scores to move.
-        """
-        held = held_masks(CompressedModel(work.module, work.tokenizer, work.history))
-        learned = LearnedMasks(scoped_linears(work.module, self.scope), self)
-        curve = train_(
-            work.module,
-            work.tokenizer,
-            ctx.data,
-            self.training,
-            learned.objective(on_logits(distillation_row_loss(self.training, ctx))),
-            device=ctx.device,
-            seed=ctx.seed,
-            monitor=ctx.monitor,
-            masks={learned.renamed(name): mask for name, mask in held.items()},
-        )
-        learned.finish_(work)
-        work.notes |= curve_notes(curve)
-
-
-def score_gradient(gradient: Float[Tensor, ...], weight: Float[Tensor, ...]) -> Float[Tensor, ...]:
-    """∂L/∂S = ∂L/∂W' ⊙ W (section 4), of masked weights too."""
-    return gradient * weight
+    def masks(self, linears: dict[str, Linear]) -> LearnedMasks:
+        """Scores of 0, nothing masked."""
+        return LearnedMasks(linears, self)
 
 
 def keep_with_ties(rank: Float[Tensor, ...], sparsity: float) -> Bool[Tensor, ...]:
@@ -150,7 +103,7 @@ def keep_with_ties(rank: Float[Tensor, ...], sparsity: float) -> Bool[Tensor, ..
 
 
 class _StraightThrough(torch.autograd.Function):
-    """W ⊙ M, with the gradient of S passed through M."""
+    """W ⊙ M, with the gradient of S passed through M: ∂L/∂S = ∂L/∂W' ⊙ W."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
@@ -160,7 +113,7 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         weight, mask = ctx.saved_tensors
-        return gradient * mask, score_gradient(gradient, weight), None
+        return gradient * mask, gradient * weight, None
 
 
 class LearnedMask(nn.Module):
@@ -185,11 +138,7 @@ class LearnedMask(nn.Module):
 
 
 class LearnedMasks:
-    """The learned masks of the layers in scope, and their place in the training.
-
-    Attributes:
-        masks: by the layer's name.
-    """
+    """The learned masks of the layers in scope, by name, and their place in the training."""
 
     def __init__(self, linears: dict[str, Linear], settings: Movement) -> None:
         """Puts a mask with scores of 0 on each layer."""
@@ -200,11 +149,6 @@ class LearnedMasks:
         for name, linear in linears.items():
             parametrize.register_parametrization(linear, "weight", self.masks[name])
 
-    def renamed(self, name: str) -> str:
-        """The name of a parameter of the model while masks are learned."""
-        layer, _, leaf = name.rpartition(".")
-        return f"{layer}.{ORIGINAL}" if layer in self._linears and leaf == "weight" else name
-
     def objective(self, loss: Loss) -> Objective:
         """The loss and, for "soft", the penalty; the scores learn at a rate of their own."""
 
@@ -213,15 +157,15 @@ class LearnedMasks:
             weight = self._settings.selection.penalty * self._share
             return loss(model, inputs, rows) + weight * torch.stack(means).mean()
 
-        rate = self._settings.selection.learning_rate
+        how = self._settings.selection
         scores = [part.scores for part in self.masks.values()]
         return Objective(
-            {"topk": loss, "soft": penalized}[self._settings.selection.method],
-            parameters=[{"params": scores, "lr": rate, "weight_decay": 0.0}],
-            before_step=self.before_step,
+            penalized if how.method == "soft" else loss,
+            parameters=[{"params": scores, "lr": how.learning_rate, "weight_decay": 0.0}],
+            before_step=self._before_step,
         )
 
-    def before_step(self, step: int, steps: int) -> None:
+    def _before_step(self, step: int, steps: int) -> None:
         """Chooses the masks of a step by the scores so far."""
         span = self._settings.schedule
         self._share = scheduled("cubic", progress_of(step / steps, span.start, span.end), 0.0, 1.0)
@@ -231,7 +175,11 @@ class LearnedMasks:
             part.scores.grad = None  # Trainer only clears those of the model's parameters
 
     def finish_(self, work: PruningState) -> None:
-        """Makes the layers plain again and masks them at the asked sparsity."""
+        """Makes the layers plain again and masks them at the asked sparsity.
+
+        Raises:
+            UserError: the training was too short for scores to move.
+        """
         unmoved = [name for name, part in self.masks.items() if not part.scores.any()]
         if len(unmoved) == len(self.masks):
             raise UserError(
@@ -253,12 +201,10 @@ class LearnedMasks:
     def _masks(self, share: float) -> dict[str, Bool[Tensor, ...]]:
         """The masks that the selection's own rule makes of the scores so far."""
         how = self._settings.selection
+        if how.method == "soft":
+            return self._choose(lambda rank: rank.sigmoid() > share * how.cutoff)
         sparsity = share * self._settings.sparsity
-        rules: dict[str, Callable[[Tensor], Tensor]] = {
-            "topk": lambda rank: keep_with_ties(rank, sparsity),
-            "soft": lambda rank: rank.sigmoid() > share * how.cutoff,
-        }
-        return self._choose(rules[how.method])
+        return self._choose(lambda rank: keep_with_ties(rank, sparsity))
 
     @torch.no_grad()
     def _choose(self, keep: Callable[[Tensor], Tensor]) -> dict[str, Bool[Tensor, ...]]:

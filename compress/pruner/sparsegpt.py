@@ -23,11 +23,9 @@ from torch import Tensor
 
 from compress.config.errors import ConfigError, UserError
 from compress.config.fields import NotNegative, PositiveInt
-from compress.config.settings import parse_pattern
 from compress.interfaces import StageContext
 from compress.pruner.components.base import PruningState
 from compress.pruner.components.mask_pruner import SparsePruner
-from compress.pruner.components.masks import keep_highest, keep_pattern
 from compress.transformer.blocks import scoped_linears, weight_matrix
 from compress.transformer.calibration import calibrate_linears, input_moments
 
@@ -52,54 +50,33 @@ class SparseGpt(SparsePruner):
     def __post_init__(self) -> None:
         """Checks the values."""
         super().__post_init__()
-        if self.pattern:
-            _, group = parse_pattern("SparseGpt.pattern", self.pattern)
-            if self.block_size % group:
-                raise ConfigError(
-                    f"SparseGpt.block_size must be a multiple of {group} for "
-                    f"pattern={self.pattern}, got {self.block_size}"
-                )
+        _, group = self.groups() or (1, 1)
+        if self.block_size % group:
+            raise ConfigError(
+                f"SparseGpt.block_size must be a multiple of {group} for "
+                f"pattern={self.pattern}, got {self.block_size}"
+            )
 
     def prune_(self, work: PruningState, ctx: StageContext) -> None:
-        """Masks and moves the weights in scope, layer by layer.
-
-        Raises:
-            UserError: a layer's Hessian is singular.
-        """
+        """Masks and moves the weights in scope; a UserError where a Hessian is singular."""
         linears = scoped_linears(work.module, self.scope)
+        _, together = self.groups() or (1, self.block_size)
 
         def mask_(name: str, moment: Float[Tensor, "in in"]) -> None:
             weight = weight_matrix(linears[name])
-            inverse = self._inverse_factor(name, moment)
-            updated, mask = prune_columns(
-                weight, inverse, self.block_size, self._chosen_columns, self._mask
-            )
+            try:
+                inverse = inverse_factor_(moment, self.damping)
+            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+                raise UserError(
+                    f"the Hessian of {name} is singular with pruner.damping={self.damping:g}; "
+                    "raise it, say to 0.1, or raise task.calibration_samples"
+                ) from error
+            updated, mask = prune_columns(weight, inverse, self.block_size, together, self.kept)
             weight.copy_(updated)
             work.mask_(name, linears[name], mask)
 
         rows = ctx.data.calibration
         calibrate_linears(work.module, work.tokenizer, rows, linears, input_moments, mask_)
-
-    def _inverse_factor(self, name: str, moment: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
-        try:
-            return inverse_factor_(moment, self.damping)
-        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-            raise UserError(
-                f"the Hessian of {name} is singular with pruner.damping={self.damping:g}; raise "
-                "it, say to 0.1, or raise task.calibration_samples"
-            ) from error
-
-    @property
-    def _chosen_columns(self) -> int:
-        """Number of columns whose mask is chosen together."""
-        if self.pattern is None:
-            return self.block_size
-        return parse_pattern("SparseGpt.pattern", self.pattern)[1]
-
-    def _mask(self, score: Float[Tensor, "out columns"]) -> Bool[Tensor, "out columns"]:
-        if self.pattern is None:
-            return keep_highest(score, self.sparsity)
-        return keep_pattern(score, *parse_pattern("SparseGpt.pattern", self.pattern))
 
 
 def inverse_factor_(moment: Float[Tensor, "n n"], damping: float) -> Float[Tensor, "n n"]:

@@ -129,18 +129,19 @@ class Vocabulary(BasePruner):
         rows = ctx.data.train.encode(tokenizer)["input_ids"]
         kept = self._used(tokenizer, rows) | essential_ids(state) | set(tokenizer.all_special_ids)
         kept |= {number for number in token_ids(state).values() if number < self.general}
-        kept |= named_ids(module)
-        kept = with_parts(state, kept)
+        kept = with_parts(state, kept | named_ids(module))
         new_ids = {old: new for new, old in enumerate(sorted(kept))}
-        work.notes["tokens_before"] = module.get_input_embeddings().num_embeddings
+        embeddings = module.get_input_embeddings()
+        work.notes["tokens_before"] = embeddings.num_embeddings
         work.notes["tokens_after"] = len(new_ids)
         keep_tokens_(module, new_ids)
+        work.expect_shapes([next(n for n, part in module.named_modules() if part is embeddings)])
         work.tokenizer = shrunken(tokenizer, state, new_ids)
         again = ctx.data.train.encode(work.tokenizer)["input_ids"]
-        pairs = zip(rows, again, strict=True)
-        other = sum([new_ids.get(old) for old in before] != after for before, after in pairs)
-        work.notes["rows_with_other_pieces"] = other
-        work.expect_shapes([_embeddings_name(module)])
+        work.notes["rows_with_other_pieces"] = sum(
+            [new_ids.get(old) for old in before] != after
+            for before, after in zip(rows, again, strict=True)
+        )
 
     def _used(self, tokenizer: Processor, rows: Sequence[Sequence[int]]) -> set[int]:
         """Tokens with at least `min_count` occurrences, and the tokens of the listed words."""
@@ -173,8 +174,8 @@ def named_ids(module: PreTrainedModel) -> set[int]:
     change: all tokens below it are needed too.
     """
     embeddings = module.get_input_embeddings()
-    named = [_token_ids(config).values() for config in _configs(module)]
-    found = set(chain.from_iterable(chain.from_iterable(named)))
+    listed = (_token_ids(config).values() for config in _configs(module))
+    found = {number for config in listed for numbers in config for number in numbers}
     for part in module.modules():
         if isinstance(part, nn.Embedding) and part.padding_idx is not None:
             counted = range(part.padding_idx) if part.weight is not embeddings.weight else ()
@@ -202,11 +203,8 @@ def keep_tokens_(module: PreTrainedModel, new_ids: Mapping[int, int]) -> None:
         )
     rows = torch.tensor(list(new_ids), device=embeddings.weight.device)
     # Encoder-decoders have the table three times: for both halves, and for itself.
-    tables = [
-        part
-        for part in module.modules()
-        if isinstance(part, nn.Embedding) and part.weight is embeddings.weight
-    ]
+    found = (part for part in module.modules() if isinstance(part, nn.Embedding))
+    tables = [part for part in found if part.weight is embeddings.weight]
     resize_(embeddings, "weight", embeddings.weight.index_select(0, rows))
     for table in tables:
         table.weight, table.num_embeddings = embeddings.weight, len(rows)
@@ -241,12 +239,6 @@ def shrunken(tokenizer: Processor, state: State, new_ids: Mapping[int, int]) -> 
     if json.loads(smaller_tokenizer.backend_tokenizer.to_str()) != smaller:
         raise UserError(f"{type(tokenizer).__name__} does not take a smaller vocabulary as it is")
     return smaller_tokenizer
-
-
-def _embeddings_name(module: PreTrainedModel) -> str:
-    embeddings = module.get_input_embeddings()
-    name: str = next(name for name, part in module.named_modules() if part is embeddings)
-    return name
 
 
 def _configs(module: PreTrainedModel) -> list[Any]:

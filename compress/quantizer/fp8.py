@@ -50,11 +50,7 @@ class Fp8(Quantizer, TorchFormat):
     weight_bits = 8
 
     def check(self, skeleton: PreTrainedModel) -> None:
-        """Checks that the layers have only Linear layers, and that the kernels take some.
-
-        Raises:
-            ConfigError: otherwise.
-        """
+        """Raises a ConfigError unless all layers are Linear and the kernels take some."""
         check_all_linear(skeleton, "quantizer Fp8")
         if not any(True for _ in _fitting(skeleton)):
             raise ConfigError(
@@ -76,11 +72,7 @@ class Fp8(Quantizer, TorchFormat):
         return 16
 
     def quantize_torch_(self, module: PreTrainedModel) -> None:
-        """Replaces each Linear, casts the rest; checks what each weight became.
-
-        Raises:
-            UserError: a weight lies outside bfloat16's range.
-        """
+        """Replaces each Linear and casts the rest; a UserError where bfloat16's range ends."""
         replaced = []
         for name, linear in list(_fitting(module)):
             weight = weight_matrix(linear).detach().float()
@@ -107,16 +99,12 @@ class Fp8Linear(QuantizedLinear):
         self.register_buffer("qweight", torch.zeros(out_features, in_features, dtype=E4M3))
         self.register_buffer("scale", torch.ones(1, out_features))
 
-    @classmethod
-    def of(cls, linear: Linear) -> Fp8Linear:
-        """The fp8 version of a float Linear."""
-        out_features, in_features = shape_of(linear)
-        layer = cls(in_features, out_features, linear.bias is not None)
-        codes, scale = quantize_rows(weight_matrix(linear).detach().float().contiguous())
+    def encoded(self, weight: Float[Tensor, "out in"]) -> dict[str, Tensor]:
+        """Codes without negative zeros, and scales."""
+        codes, scale = quantize_rows(weight)
         bits = codes.view(torch.int8)
         codes = bits.masked_fill(bits == NEGATIVE_ZERO, 0).view(E4M3)
-        layer.fill_(linear, {"qweight": codes, "scale": scale.T})
-        return layer
+        return {"qweight": codes, "scale": scale.T}
 
     def codes(self) -> Int8[Tensor, "out in"]:
         """The bytes of the weights; all bits are zero where a weight is."""
@@ -134,12 +122,8 @@ class Fp8Linear(QuantizedLinear):
     @property
     def weight(self) -> LazyWeight:
         """The weight as `matrix` has it, in the type of the model's other weights."""
-        return LazyWeight(
-            self.plain_shape(),
-            torch.bfloat16,
-            self.qweight.device,
-            lambda: self.matrix().bfloat16(),
-        )
+        shape, device = self.plain_shape(), self.qweight.device
+        return LazyWeight(shape, torch.bfloat16, device, lambda: self.matrix().bfloat16())
 
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         """X · Wᵀ + b of 8-bit floats."""

@@ -18,11 +18,10 @@ import torch
 from jaxtyping import Float, Int8, UInt8
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torch.nn import functional
 
 from compress.config.fields import PositiveInt
 from compress.quantizer.components.linears import LinearFormat, QuantizedLinear
-from compress.transformer.blocks import Linear, shape_of, weight_matrix
+from compress.transformer.blocks import Linear
 from compress.transformer.packing import (
     SYMMETRIC_ZERO,
     center_groups,
@@ -79,18 +78,12 @@ class Int4WeightOnlyLinear(QuantizedLinear):
         self.register_buffer("scale", torch.ones(out_features, groups, dtype=torch.bfloat16))
         self.register_buffer("zero", None if symmetric else zero)
 
-    @classmethod
-    def of(cls, linear: Linear, group_size: int, symmetric: bool) -> Int4WeightOnlyLinear:
-        """The int4 version of a float Linear."""
-        out_features, in_features = shape_of(linear)
-        layer = cls(in_features, out_features, linear.bias is not None, group_size, symmetric)
-        weight = weight_matrix(linear).detach().float()
-        codes, scale, zero = quantize_groups(weight, group_size, symmetric=symmetric)
-        state = {"qweight": pack_codes(codes), "scale": scale}
-        if not symmetric:
-            state["zero"] = pack_codes(zero)
-        layer.fill_(linear, state)
-        return layer
+    def encoded(self, weight: Float[Tensor, "out in"]) -> dict[str, Tensor]:
+        """Packed codes, scales and, if asymmetric, zero points."""
+        symmetric = self.zero is None
+        codes, scale, zero = quantize_groups(weight, self.group_size, symmetric=symmetric)
+        zeros = {} if symmetric else {"zero": pack_codes(zero)}
+        return {"qweight": pack_codes(codes), "scale": scale, **zeros}
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -111,11 +104,6 @@ class Int4WeightOnlyLinear(QuantizedLinear):
     def error_bound(self, weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:
         """Half a step of each group, and what rounding its scale adds."""
         return group_bound(weight, self.group_size, symmetric=self.zero is None)
-
-    def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
-        """X · Wᵀ + b with W dequantized."""
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return functional.linear(x, self.matrix().to(x.dtype), bias)
 
     def _zero_points(self) -> UInt8[Tensor, "out groups"] | int:
         if self.zero is None:

@@ -68,11 +68,7 @@ class Int8Static(Quantizer):
         return TABLE_BITS[self.embeddings]
 
     def check(self, skeleton: PreTrainedModel) -> None:
-        """Checks that the layers have only Linear layers and the embeddings can be quantized.
-
-        Raises:
-            ConfigError: otherwise.
-        """
+        """Raises a ConfigError unless all layers are Linear and embeddings can be quantized."""
         check_all_linear(skeleton, f"quantizer {type(self).__name__}")
         check_embeddings(skeleton, self.embeddings)
 

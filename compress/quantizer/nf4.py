@@ -21,10 +21,9 @@ import torch
 from jaxtyping import Float, Int8, UInt8
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torch.nn import functional
 
 from compress.quantizer.components.linears import LinearFormat, QuantizedLinear
-from compress.transformer.blocks import Linear, shape_of, weight_matrix
+from compress.transformer.blocks import Linear
 from compress.transformer.packing import (
     FLOAT32_SLACK,
     SMALLEST_SCALE,
@@ -98,20 +97,14 @@ class Nf4Linear(QuantizedLinear):
         self.register_buffer("_levels", torch.tensor(LEVELS), persistent=False)
         self.register_buffer("_absmax_levels", dynamic_levels(), persistent=False)
 
-    @classmethod
-    def of(cls, linear: Linear, double_quantization: bool) -> Nf4Linear:
-        """The NF4 version of a float Linear."""
-        out_features, in_features = shape_of(linear)
-        layer = cls(in_features, out_features, linear.bias is not None, double_quantization)
-        blocks = in_groups(weight_matrix(linear).detach().float().cpu().flatten(), BLOCK_SIZE)
+    def encoded(self, weight: Float[Tensor, "out in"]) -> dict[str, Tensor]:
+        """Packed codes, and the blocks' largest values, plain or as codes of their own."""
+        blocks = in_groups(weight.cpu().flatten(), BLOCK_SIZE)
         absmax = blocks.abs().amax(dim=1)
         codes = _nearest(_in_units_of(absmax, blocks), torch.tensor(LEVELS))
-        codes = codes.flatten()[: out_features * in_features].to(torch.uint8)
-        state = {"qweight": pack_codes(codes), "absmax": absmax}
-        if double_quantization:
-            state |= _quantize_absmax(absmax)
-        layer.fill_(linear, state)
-        return layer
+        state = {"qweight": pack_codes(codes.flatten()[: weight.numel()].to(torch.uint8))}
+        nested = {"absmax": absmax} if self.absmax_scale is None else _quantize_absmax(absmax)
+        return {**state, **nested}
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -145,11 +138,6 @@ class Nf4Linear(QuantizedLinear):
             bound += _spread(widest * share, len(absmax), NESTED_BLOCK_SIZE)
             bound += mean * FLOAT32_SLACK
         return _spread(bound + SMALLEST_SCALE, weight.numel(), BLOCK_SIZE).view(weight.shape)
-
-    def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
-        """X · Wᵀ + b with W dequantized."""
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        return functional.linear(x, self.matrix().to(x.dtype), bias)
 
     def _largest(self) -> Float[Tensor, " blocks"]:
         """The largest absolute value of each block."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,11 +35,9 @@ from transformers.pytorch_utils import Conv1D
 
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext, Step
-from compress.quantizer.components.linears import LinearFormat
-from compress.quantizer.int8_dynamic import Int8DynamicLinear, activation_max, check_kernels
+from compress.quantizer.int8_dynamic import Int8Dynamic, activation_max
 from compress.records.curve import curve_notes
 from compress.training.distillation import Distillation, distill_
-from compress.training.masks import held_masks
 from compress.transformer.blocks import Linear, every_linear
 from compress.transformer.packing import SMALLEST_SCALE, quantize_per_channel
 from compress.transformer.quantized_embedding import MAKERS, embedding_tables
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QatInt8(LinearFormat):
+class QatInt8(Int8Dynamic):
     """Trains every Linear to be int8, then makes it so.
 
     Attributes:
@@ -56,9 +55,6 @@ class QatInt8(LinearFormat):
     """
 
     version = 3
-    weight_bits = 8
-    torch_devices = ("cpu",)
-    compiles = False
 
     training: Distillation
 
@@ -71,21 +67,13 @@ class QatInt8(LinearFormat):
                 "quantizer=int8_dynamic"
             )
 
-    def check_torch(self, torch_device: str) -> None:
-        """Raises a UserError if torch has no int8 kernels for this processor."""
-        check_kernels()
-
     def prepare(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The model with float weights that were trained to be rounded."""
-        module = copy.deepcopy(model.module)
-        with fake_quantized(module, self.embeddings):
-            curve = distill_(module, model.tokenizer, self.training, ctx, held_masks(model))
-        notes = {"trained_linears": len(list(every_linear(module))), **curve_notes(curve)}
-        return model.then(module, Step("quantizer", self.describe(), notes=notes))
-
-    def quantized(self, linear: Linear) -> Int8DynamicLinear:
-        """The dynamic int8 version of a Linear."""
-        return Int8DynamicLinear.of(linear)
+        copied = replace(model, module=copy.deepcopy(model.module))
+        with fake_quantized(copied.module, self.embeddings):
+            curve = distill_(copied, self.training, ctx)
+        notes = {"trained_linears": len(list(every_linear(copied.module))), **curve_notes(curve)}
+        return model.then(copied.module, Step("quantizer", self.describe(), notes=notes))
 
 
 class FakeQuantLinear(nn.Module):
@@ -155,12 +143,7 @@ def straight_through(exact: Float[Tensor, ...], rounded: Float[Tensor, ...]) -> 
 
 @contextmanager
 def fake_quantized(module: PreTrainedModel, embeddings: str) -> Iterator[None]:
-    """Makes a model compute with the rounding of its int8 format.
-
-    Args:
-        module: the model, whose Linear layers come back afterwards.
-        embeddings: "none", or the format that its tables will have.
-    """
+    """Makes a model compute with the rounding of its int8 format, also of its embeddings."""
     linears = dict(every_linear(module))
     tables = embedding_tables(module).values() if embeddings != "none" else ()
     hooks = [t.register_forward_hook(partial(_round_rows, embeddings)) for t in tables]

@@ -7,28 +7,28 @@ The losses on logits and labels depend on the task: see `compress/problem`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from compress.config.fields import Fraction, Positive, UnitInterval
+from compress.measure.score import predict_all
+from compress.measure.sparsity import live_patterns, live_zeros
 from compress.records.curve import CurvePoint
 from compress.training.train import Objective, Training, train_
 from compress.training.trainer import Loss
+from compress.transformer.torch_model import TorchModel
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from compress.interfaces import (
         CompressedModel,
         Problem,
-        Processor,
-        Split,
         StageContext,
+        Step,
         TrainingData,
     )
 
@@ -55,38 +55,39 @@ class Distillation(Training):
 
 
 def distill_(
-    module: PreTrainedModel,
-    tokenizer: Processor,
-    settings: Distillation,
-    ctx: StageContext,
-    masks: Mapping[str, Tensor] | None = None,
+    model: CompressedModel, settings: Distillation, ctx: StageContext
 ) -> tuple[CurvePoint, ...]:
-    """Trains a model in place on the task's train split, with `masks` held; see `train_`."""
+    """Trains a model in place on the task's train split, with its zeros held; see `train_`."""
     if settings.epochs == 0:
         return ()
-    row_loss = distillation_row_loss(settings, ctx)
     return train_(
-        module,
-        tokenizer,
+        model.module,
+        model.tokenizer,
         ctx.data,
         settings,
-        Objective(on_logits(row_loss)),
+        Objective(on_logits(distillation_row_loss(settings, ctx))),
         device=ctx.device,
         seed=ctx.seed,
-        masks=masks,
+        masks=held_masks(model.module, model.history),
         monitor=ctx.monitor,
     )
 
 
+def held_masks(module: nn.Module, history: Sequence[Step]) -> dict[nn.Parameter, Bool[Tensor, ...]]:
+    """For every weight that a pruner left zeros in: True where it is not zero."""
+    zeros = {name for name, count in live_zeros(history).items() if count}
+    weights = {*zeros, *live_patterns(history)}
+    return {w: w.detach() != 0 for name, w in module.named_parameters() if name in weights}
+
+
 def distillation_row_loss(settings: Distillation, ctx: StageContext) -> RowLoss:
     """The distillation loss as a function of a batch's logits, inputs and row numbers."""
-    problem, labels = ctx.data.problem, ctx.data.train.labels
-    teacher = teacher_outputs(ctx) if settings.alpha > 0 else None
+    if settings.alpha == 0:
+        return label_loss(ctx.data, settings.label_smoothing)
+    problem, labels, teacher = ctx.data.problem, ctx.data.train.labels, teacher_outputs(ctx)
 
     def loss(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         targets = problem.targets(labels[rows.cpu()].to(logits.device), inputs)
-        if teacher is None:
-            return problem.loss(logits, targets, settings.label_smoothing)
         theirs = teacher(inputs, rows).to(logits.device)
         return distillation_loss(problem, logits, theirs, targets, settings)
 
@@ -106,12 +107,13 @@ def distillation_loss(
     return settings.alpha * distilled + (1 - settings.alpha) * labelled
 
 
-def label_loss(data: TrainingData) -> RowLoss:
+def label_loss(data: TrainingData, smoothing: float = 0.0) -> RowLoss:
     """The label loss on the train split."""
     problem, labels = data.problem, data.train.labels
 
     def loss(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-        return problem.loss(logits, problem.targets(labels[rows.cpu()].to(logits.device), inputs))
+        targets = problem.targets(labels[rows.cpu()].to(logits.device), inputs)
+        return problem.loss(logits, targets, smoothing)
 
     return loss
 
@@ -159,17 +161,9 @@ def teacher_logits(ctx: StageContext) -> Float[Tensor, "rows ..."]:
     inputs = {"teacher": ctx.teacher.digest, "rows": split.digest}
 
     def make() -> dict[str, Tensor]:
-        return {"logits": logits_of(ctx.teacher, split, ctx.device.torch_device)}
+        # A copy, because TorchModel moves the modules it is given to the device.
+        module = copy.deepcopy(ctx.teacher.module)
+        model = TorchModel(module, ctx.teacher.tokenizer, ctx.device.torch_device)
+        return {"logits": predict_all(model, split, LOGITS_BATCH)}
 
     return ctx.store.tensors("teacher_logits", inputs, make)["logits"]
-
-
-def logits_of(model: CompressedModel, split: Split, torch_device: str) -> Float[Tensor, "rows ..."]:
-    """Logits of every row of a split, in its order."""
-    # Imported here: measure holds the one loop that scores a split, and it imports this package.
-    from compress.measure.score import predict_all
-    from compress.transformer.torch_model import TorchModel
-
-    # A copy, because TorchModel moves the modules it is given to the device.
-    module = copy.deepcopy(model.module)
-    return predict_all(TorchModel(module, model.tokenizer, torch_device), split, LOGITS_BATCH)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor, nn
 
 from compress.config.errors import Diverged
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
 
 def check_weights(module: nn.Module) -> None:
-    """Checks that all weights are finite.
-
-    Raises:
-        Diverged: some are not.
-    """
+    """Raises Diverged if a weight is not finite."""
     odd = [
         name
         for name, weight in module.named_parameters()
@@ -27,9 +21,6 @@ def check_weights(module: nn.Module) -> None:
 
 def check_logits(module: nn.Module, inputs: dict[str, Tensor]) -> None:
     """Raises Diverged if the logits of a batch are not finite: large weights overflow only here."""
-    # Imported here: reports read curves, which know of divergence and need no torch.
-    import torch
-
     with torch.no_grad():
         if not module(**inputs).logits.isfinite().all():
             raise Diverged("the logits are not finite")

@@ -218,11 +218,9 @@ def attention_vectors(block: Block, seen: Seen, relation_heads: int | None) -> d
     if relation_heads is not None:
         return {name: split_heads(part, relation_heads) for name, part in named.items()}
     counts = {"query": block.heads, "key": block.key_value_heads, "value": block.key_value_heads}
-    each = {name: split_heads(part, counts[name]) for name, part in named.items()}
-    # Keys and values that several queries share are repeated for each.
-    return {
-        name: part.repeat_interleave(block.heads // counts[name], dim=1)
-        for name, part in each.items()
+    return {  # keys and values that several queries share are repeated for each
+        name: split_heads(part, counts[name]).repeat_interleave(block.heads // counts[name], dim=1)
+        for name, part in named.items()
     }
 
 
@@ -236,8 +234,7 @@ def _thirds(fused: Float[Tensor, "B L 3*width"], block: Block) -> list[Float[Ten
 
 def _projections(block: Block) -> list[nn.Module]:
     layout = block.layout
-    paths = dict.fromkeys((layout.query, layout.key, layout.value))
-    return [block.projection(path) for path in paths]
+    return [block.projection(p) for p in dict.fromkeys((layout.query, layout.key, layout.value))]
 
 
 def _tensor(output: Any) -> Tensor:

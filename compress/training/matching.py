@@ -77,12 +77,11 @@ class Matching(Settings):
     def __post_init__(self) -> None:
         """Checks the values."""
         super().__post_init__()
-        if isinstance(self.layer_map, str):
-            return
-        if list(self.layer_map) != sorted({abs(layer) for layer in self.layer_map}):
+        listed = () if isinstance(self.layer_map, str) else self.layer_map
+        if list(listed) != sorted({abs(layer) for layer in listed}):
             raise ConfigError(
                 "Matching.layer_map must be even, last, or list teacher layers in ascending "
-                f"order, got {list(self.layer_map)}"
+                f"order, got {list(listed)}"
             )
 
     @property
@@ -91,14 +90,17 @@ class Matching(Settings):
         return bool(METHODS[self.method])
 
     def check(self, teacher: PreTrainedModel, student: PreTrainedModel) -> None:
-        """Checks that the features can be matched, on skeletons or on models.
-
-        Raises:
-            ConfigError: the features of the two models cannot be compared.
-        """
-        if self.matches_features:
-            self._check_inputs(teacher, student)
-            self._try(weightless(teacher), weightless(student))
+        """Raises a ConfigError if features of the models or skeletons cannot be compared."""
+        if not self.matches_features:
+            return
+        for name in SAME_TOKENS[teacher.main_input_name]:
+            theirs, ours = (getattr(model.config, name, None) for model in (teacher, student))
+            if ours != theirs:
+                raise ConfigError(
+                    f"matching.method={self.method} needs a student that sees the teacher's "
+                    f"tokens, got {name}={ours} over {theirs}; take matching.method=logit"
+                )
+        self._try(weightless(teacher), weightless(student))
 
     def layers(self, teacher: PreTrainedModel, student: PreTrainedModel) -> tuple[int, ...]:
         """For each student layer the teacher layer that it learns from.
@@ -125,20 +127,18 @@ class Matching(Settings):
         self, teacher: PreTrainedModel, student: PreTrainedModel, *, seed: int, torch_device: str
     ) -> tuple[tuple[float, Feature], ...]:
         """The features to match, each with its weight."""
-        layers = self.layers(teacher, student) if self.matches_features else ()
-        attention: dict[str, Callable[[], Feature]] = {
-            "maps": lambda: AttentionMaps(teacher, student, layers),
-            "relation": lambda: Relations(teacher, student, layers, self.relation_heads),
-        }
-        makers: dict[str, tuple[float, Callable[[], Feature]]] = {
-            "hidden": (
-                self.hidden_weight,
-                lambda: HiddenStates(teacher, student, layers, seed, torch_device),
-            ),
-            "attention": (self.attention_weight, attention[self.attention]),
-        }
-        chosen = [makers[name] for name in METHODS[self.method]]
-        return tuple((weight, make()) for weight, make in chosen)
+        methods = METHODS[self.method]
+        layers = self.layers(teacher, student) if methods else ()
+        features: list[tuple[float, Feature]] = []
+        if "hidden" in methods:
+            hidden = HiddenStates(teacher, student, layers, seed, torch_device)
+            features.append((self.hidden_weight, hidden))
+        if "attention" in methods and self.attention == "maps":
+            features.append((self.attention_weight, AttentionMaps(teacher, student, layers)))
+        if "attention" in methods and self.attention == "relation":
+            relations = Relations(teacher, student, layers, self.relation_heads)
+            features.append((self.attention_weight, relations))
+        return tuple(features)
 
     def _depth(self, module: PreTrainedModel) -> int:
         """Layers that can be matched one by one."""
@@ -170,16 +170,6 @@ class Matching(Settings):
                 "take matching.method=logit"
             ) from error
 
-    def _check_inputs(self, teacher: PreTrainedModel, student: PreTrainedModel) -> None:
-        for name in SAME_TOKENS[teacher.main_input_name]:
-            theirs = getattr(teacher.config, name, None)
-            ours = getattr(student.config, name, None)
-            if ours != theirs:
-                raise ConfigError(
-                    f"matching.method={self.method} needs a student that sees the teacher's "
-                    f"tokens, got {name}={ours} over {theirs}; take matching.method=logit"
-                )
-
 
 def even_layers(depth: int, limit: int) -> tuple[int, ...]:
     """Evenly spread, the last to the last: TinyBERT's uniform map, rounded to the nearest layer."""
@@ -200,11 +190,7 @@ LAYER_MAPS: Mapping[str, Callable[[int, int], tuple[int, ...]]] = {
 def check_same_tokens(
     method: str, teacher: CompressedModel, tokenizer: Processor, rows: Split
 ) -> None:
-    """Checks that a student's tokenizer makes the same tokens as the teacher's.
-
-    Raises:
-        ConfigError: it does not.
-    """
+    """Raises a ConfigError if a student's tokenizer makes other tokens than the teacher's."""
     if tokenizer is teacher.tokenizer:
         return
     name = teacher.module.main_input_name
@@ -285,6 +271,5 @@ def _eager(module: PreTrainedModel) -> Iterator[None]:
 
 def _arithmetic(device: Device) -> torch.autocast:
     """The precision that Trainer runs the student in, for the teacher too."""
-    dtype = device.training_dtype()
-    mixed = dtype is torch.bfloat16
+    mixed = device.training_dtype() is torch.bfloat16
     return torch.autocast(device.torch_device, dtype=torch.bfloat16, enabled=mixed)

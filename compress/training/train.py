@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers  # its classes load on first use, which keeps config errors fast
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Tensor, nn
 
 from compress.config.errors import Diverged
 from compress.config.fields import Fraction, NotNegative, Positive, PositiveInt
@@ -81,24 +83,10 @@ def train_(
     *,
     device: Device,
     seed: int,
-    masks: Mapping[str, Tensor] | None = None,
+    masks: Mapping[nn.Parameter, Tensor] | None = None,  # False where a weight stays zero
     monitor: Monitor = UNWATCHED,
 ) -> tuple[CurvePoint, ...]:
     """Trains a model in place and leaves it in eval mode on the CPU.
-
-    Args:
-        module: any model whose output has `logits`.
-        tokenizer: encodes the rows.
-        data: trains on the train split; early stopping uses the validation split.
-        training: rate, epochs, batch size, patience.
-        objective: the loss and callbacks.
-        device: where to train, and in which precision.
-        seed: of data order and dropout.
-        masks: by weight name, False where a weight is set to zero after every step.
-        monitor: receives every step, and may end the run.
-
-    Returns:
-        The training curve; empty if nothing was trained.
 
     Raises:
         Diverged: a loss, a weight or a final logit is not finite.
@@ -106,42 +94,45 @@ def train_(
     if training.epochs == 0:
         return ()
     transformers.set_seed(seed)
-    rows = {"train": _rows(data.train.training_view(seed), tokenizer)}
-    if training.patience:
-        rows["validation"] = _rows(data.validation, tokenizer)
     curve = CurveRecorder(monitor.training())
+    scores = partial(_scores, module, tokenizer, data, training, device)
     with scratch_folder() as scratch:
         trainer = trainer_class()(
+            objective.loss,
+            data,
+            curve,
             model=module,
-            args=_arguments(str(scratch), training, data.train, device, seed),
-            train_dataset=rows["train"],
-            eval_dataset=rows.get("validation"),
-            data_collator=_collator(data.train, tokenizer),
-            callbacks=_callbacks(
-                training,
-                objective,
-                curve,
-                monitor,
-                lambda: _scores(module, tokenizer, data, training, device),
-            ),
+            args=_arguments(scratch, training, data.train, device, seed),
+            train_dataset=_rows(data.train.training_view(seed), tokenizer),
+            eval_dataset=_rows(data.validation, tokenizer) if training.patience else None,
+            data_collator=partial(_collate, data.train, tokenizer),
+            callbacks=_callbacks(training, objective, curve, monitor, scores),
         )
-        trainer.objective, trainer.curve = objective.loss, curve
-        # Trainer divides the loss by the accumulation steps only if the model does not.
-        trainer.model_accepts_loss_kwargs = False
-        trainer.problem, trainer.validation_labels = data.problem, data.validation.labels
-        optimizer = trainer.create_optimizer()
-        for group in objective.parameters:
-            optimizer.add_param_group(group)
-        if masks:
-            _hold(masks, module, optimizer)
+        _extend_(trainer.create_optimizer(), objective.parameters, masks or {})
         _run(trainer, module, training.learning_rate)
-    module.to("cpu")
-    module.zero_grad(set_to_none=True)
     return tuple(curve.points)
 
 
+def _extend_(
+    optimizer: torch.optim.Optimizer,
+    groups: Sequence[dict[str, Any]],
+    masks: Mapping[nn.Parameter, Tensor],
+) -> None:
+    """Adds parameter groups, and sets masked weights back to zero after every step."""
+    for group in groups:
+        optimizer.add_param_group(group)
+    masks = {weight: mask.to(weight.device) for weight, mask in masks.items()}
+
+    @torch.no_grad()
+    def zero(*_: Any) -> None:
+        for weight, mask in masks.items():
+            weight.mul_(mask)
+
+    optimizer.register_step_post_hook(zero)
+
+
 def _run(trainer: Any, module: PreTrainedModel, learning_rate: float) -> None:
-    """Trains, leaves the model in eval mode, and checks that it is finite."""
+    """Trains, leaves the model in eval mode on the CPU, and checks that it is finite."""
     try:
         trainer.train()
         # Otherwise the model keeps computing in bfloat16 until it is saved and loaded.
@@ -154,6 +145,8 @@ def _run(trainer: Any, module: PreTrainedModel, learning_rate: float) -> None:
             f"training diverged at step {trainer.state.global_step} of {trainer.state.max_steps} "
             f"with learning_rate={learning_rate:g}: {error}"
         ) from error
+    module.to("cpu")
+    module.zero_grad(set_to_none=True)
 
 
 def _rows(split: Split, tokenizer: Processor) -> Any:
@@ -162,7 +155,7 @@ def _rows(split: Split, tokenizer: Processor) -> Any:
 
 
 def _arguments(
-    scratch: str, training: Training, rows: Split, device: Device, seed: int
+    scratch: Path, training: Training, rows: Split, device: Device, seed: int
 ) -> TrainingArguments:
     # Gradient accumulation, if the logits of a batch do not fit in memory.
     parts = math.ceil(training.batch_size / rows.fitting_batch(training.batch_size))
@@ -179,7 +172,7 @@ def _arguments(
             "prediction_loss_only": True,
         }
     return transformers.TrainingArguments(
-        output_dir=scratch,
+        output_dir=str(scratch),
         num_train_epochs=training.epochs,
         learning_rate=training.learning_rate,
         per_device_train_batch_size=math.ceil(training.batch_size / parts),
@@ -238,35 +231,15 @@ def _scores(
 ) -> Mapping[str, float]:
     """Scores on the validation rows during training."""
     module.eval()
-    model = TorchModel(module, tokenizer, device.torch_device)
-    rows = data.validation
+    rows, model = data.validation, TorchModel(module, tokenizer, device.torch_device)
     batch_size = rows.fitting_batch(training.batch_size)
     kept = predict_all(model, rows, batch_size, data.problem.kept)
-    found = score(kept, rows, batch_size, data.problem)
     module.train()
-    return found.by_name()
+    return score(kept, rows, batch_size, data.problem).by_name()
 
 
-def _collator(split: Split, tokenizer: Processor) -> Callable[[list[dict[str, Any]]], Any]:
+def _collate(split: Split, tokenizer: Processor, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
     """One batch of any split's rows; the column "length" is only for grouping."""
-
-    def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-        inputs = [{k: v for k, v in row.items() if k not in {"length", "labels"}} for row in rows]
-        numbers = torch.tensor([row["labels"] for row in rows])
-        return {**split.collate(tokenizer, inputs), "labels": numbers}
-
-    return collate
-
-
-def _hold(
-    masks: Mapping[str, Tensor], module: PreTrainedModel, optimizer: torch.optim.Optimizer
-) -> None:
-    """Sets pruned weights back to zero after every step of the optimizer."""
-    pairs = [(module.get_parameter(name), mask.to(module.device)) for name, mask in masks.items()]
-
-    @torch.no_grad()
-    def zero(*_: Any) -> None:
-        for weight, mask in pairs:
-            weight.mul_(mask)
-
-    optimizer.register_step_post_hook(zero)
+    inputs = [{k: v for k, v in row.items() if k not in {"length", "labels"}} for row in rows]
+    numbers = torch.tensor([row["labels"] for row in rows])
+    return {**split.collate(tokenizer, inputs), "labels": numbers}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from compress.records.curve import CurveRecorder
 
 if TYPE_CHECKING:
-    from compress.interfaces import Problem
+    from compress.interfaces import TrainingData
 
 # model, inputs of a batch, row numbers [B] → mean loss
 Loss = Callable[[nn.Module, dict[str, Tensor], Tensor], Tensor]
@@ -21,11 +21,13 @@ def trainer_class() -> type[Any]:
     """A Trainer with a custom loss; defined here because importing Trainer takes seconds."""
 
     class OwnLossTrainer(transformers.Trainer):  # type: ignore[misc]
-        objective: Loss
         seen: dict[str, Tensor]  # the inputs of the last batch that was learned
-        curve: CurveRecorder
-        problem: Problem
-        validation_labels: Tensor
+
+        def __init__(self, loss: Loss, data: TrainingData, curve: CurveRecorder, **more: Any):
+            super().__init__(**more)
+            # Trainer divides the loss by the accumulation steps only if the model does not.
+            self.model_accepts_loss_kwargs = False
+            self.own_loss, self.rows, self.curve = loss, data, curve
 
         def compute_loss(
             self,
@@ -37,14 +39,14 @@ def trainer_class() -> type[Any]:
             """The objective in training, the label loss in evaluation."""
             rows = inputs.pop("labels")
             if model.training:
-                loss = self.objective(model, inputs, rows)
+                loss = self.own_loss(model, inputs, rows)
                 self.curve.add(loss)
                 self.seen = inputs
                 return loss
             outputs = model(**inputs)
-            labels = self.validation_labels[rows.cpu()].to(rows.device)
-            targets = self.problem.targets(labels, inputs)
-            loss = self.problem.loss(outputs.logits.float(), targets)
+            labels = self.rows.validation.labels[rows.cpu()].to(rows.device)
+            problem = self.rows.problem
+            loss = problem.loss(outputs.logits.float(), problem.targets(labels, inputs))
             return (loss, outputs) if return_outputs else loss
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:

@@ -1,50 +1,30 @@
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from compress import load
 from compress.config.errors import ConfigError, ConfigTypeError, UserError
-from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext
-from compress.measure.score import predict_all
+from compress.interfaces import CompressedModel, Pruner
 from compress.measure.sparsity import check_history, live_zeros
 from compress.pruner.chain import Chain
-from compress.store.manifest import read_manifest
 from compress.transformer.blocks import block_linears, known_blocks
 from compress.transformer.stored_modules import LowRankLinear
 from tests.configs import changed, settings_of
-from tests.tiny import torch_export
-
-Contexts = Callable[[CompressedModel], StageContext]
-
-
-@cache
-def default(name: str) -> Pruner:
-    made = settings_of("pruner", name)
-    assert isinstance(made, Pruner)
-    return made
+from tests.pruner.made import Contexts, assert_trained_with_zeros_held, pruner, round_trip, skeleton
 
 
 def step(name: str, **settings: Any) -> Pruner:
-    return changed(default(name), **settings)
-
-
-def chain(order: list[str] | None = None, **steps: Any) -> Chain:
-    made = replace(default("chain"), steps=steps, order=order)  # type: ignore[call-arg]
-    assert isinstance(made, Chain)
+    made: Pruner = changed(pruner(name), **settings)
     return made
 
 
-def skeleton(model: CompressedModel) -> nn.Module:
-    return copy.deepcopy(model.module).to("meta")
+def chain(order: list[str] | None = None, **steps: Any) -> Chain:
+    made: Chain = replace(pruner("chain"), steps=steps, order=order)
+    return made
 
 
 def steps_of(model: CompressedModel) -> list[str]:
@@ -107,13 +87,7 @@ def test_thin_layers_heads_neurons_and_int8_survive_the_disk(
     for block in known_blocks(made.module):
         assert (block.heads, block.neurons) == (1, 28)
         assert isinstance(block.projection(block.layout.down), LowRankLinear)
-    quantizer = settings_of("quantizer", "int8_dynamic")
-    assert isinstance(quantizer, Quantizer)
-    written = torch_export(made, quantizer, tmp_path / "model")
-    read = load(tmp_path / "model")
-    pair = [predict_all(model, ctx.data.validation, 4) for model in (written, read)]
-    assert torch.equal(*pair)
-    check_history(read_manifest(tmp_path / "model").history, read.weights())
+    round_trip(made, ctx, "int8_dynamic", tmp_path / "model")
 
 
 def test_a_layer_that_was_cut_can_be_factorized(
@@ -167,12 +141,7 @@ def test_recovery_comes_last_and_holds_every_mask(
     assert steps_of(bare) == ["LowRank", "Magnitude"]
     assert steps_of(trained) == ["LowRank", "Magnitude", "Chain"]
     assert trained.history[-1].settings["recovery"]["epochs"] == 1.0
-    moved = 0
-    for name, linear in block_linears(bare.module).items():
-        weight = trained.module.get_parameter(f"{name}.weight")
-        assert torch.equal(weight == 0, linear.weight == 0)
-        moved += int((weight != linear.weight).sum())
-    assert moved > 0
+    assert_trained_with_zeros_held(bare.module, trained.module)
     assert trained.digest == ""
     check_history(trained.history, trained.module.named_parameters())
 

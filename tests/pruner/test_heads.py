@@ -8,7 +8,8 @@ import torch
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel
 from compress.transformer.blocks import known_blocks, weight_matrix
-from tests.pruner.test_structured import Contexts, Teachers, unit_pruner
+from tests.pruner.made import Contexts, Teachers, skeleton
+from tests.pruner.test_structured import unit_pruner
 
 
 def test_the_kept_heads_are_those_that_the_notes_name(
@@ -47,15 +48,13 @@ def test_queries_that_share_a_key_are_one_unit(teachers: Teachers, context: Cont
     assert pruned.history[-1].notes["heads_kept"] == [1, 1, 1, 1], "of two groups, not four heads"
     block = known_blocks(pruned.module)[0]
     assert (block.heads, block.key_value_heads) == (2, 1)
-    skeleton = copy.deepcopy(teacher.module).to("meta")
     with pytest.raises(ConfigError, match=r"sparsity=0\.25 removes nothing: .* 1 of 2 heads"):
-        unit_pruner("heads", sparsity=0.25).check(skeleton)
+        unit_pruner("heads", sparsity=0.25).check(skeleton(teacher))
 
 
 def test_blocks_that_share_position_biases_are_refused(teachers: Teachers) -> None:
-    skeleton = copy.deepcopy(teachers("mpnet").module).to("meta")
     with pytest.raises(ConfigError, match="MPNet: its blocks share one position bias per head"):
-        unit_pruner("heads").check(skeleton)
+        unit_pruner("heads").check(skeleton(teachers("mpnet")))
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "opt", "gpt_neox"])

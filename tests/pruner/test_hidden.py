@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -8,23 +7,14 @@ import torch
 from torch import nn
 
 from compress.config.errors import ConfigError
-from compress.interfaces import CompressedModel, StageContext
+from compress.interfaces import CompressedModel
 from compress.measure.sparsity import check_history, live_shapes, live_zeros
-from compress.pruner.hidden import Hidden, activation_sum, l1_sum
-from compress.training.masks import held_masks
+from compress.pruner.hidden import activation_sum, l1_sum
+from compress.training.distillation import held_masks
 from compress.transformer.blocks import block_linears, known_blocks
 from compress.transformer.calibration import calibration_rows
 from compress.transformer.residual import residual_axes, residual_norms
-from tests.configs import settings_of
-
-Teachers = Callable[[str], CompressedModel]
-Contexts = Callable[[CompressedModel], StageContext]
-
-
-def hidden(*overrides: str) -> Hidden:
-    made = settings_of("pruner", "hidden", *(f"pruner.{word}" for word in overrides))
-    assert isinstance(made, Hidden)
-    return made
+from tests.pruner.made import Contexts, Teachers, pruner
 
 
 def expect_channels(teacher: CompressedModel, pruned: CompressedModel, kept: list[int]) -> None:
@@ -59,7 +49,7 @@ def test_activation_and_l1_rank_by_what_they_say(
             weight.movedim(axis, 0)[small] *= 0.01
     ctx = context(teacher)
     for importance, gone in (("activation", quiet), ("l1", small)):
-        pruned = hidden(f"importance={importance}").prune(teacher, ctx)
+        pruned = pruner("hidden", f"importance={importance}").prune(teacher, ctx)
         expect_channels(teacher, pruned, [i for i in range(16) if i not in gone])
         assert pruned.history[-1].notes["hidden_width"] == {"before": 16, "kept": 12}
 
@@ -84,15 +74,15 @@ def test_activation_is_the_mean_over_all_norms_and_tokens(
             total += (attended[0].abs() + written[0].abs()).sum(dim=0)
     kept = sorted(total.argsort(descending=True)[:12].tolist())
     hooks = sum(len(part._forward_hooks) for part in teacher.module.modules())
-    pruned = hidden().prune(teacher, ctx)
+    pruned = pruner("hidden").prune(teacher, ctx)
     expect_channels(teacher, pruned, kept)
     assert sum(len(part._forward_hooks) for part in pruned.module.modules()) == hooks
 
 
 def test_random_channels_are_the_seeds(teacher: CompressedModel, context: Contexts) -> None:
     ctx = context(teacher)
-    one, same = (hidden("importance=random").prune(teacher, ctx).module for _ in range(2))
-    other = hidden("importance=random").prune(teacher, replace(ctx, seed=1)).module
+    one, same = (pruner("hidden", "importance=random").prune(teacher, ctx).module for _ in range(2))
+    other = pruner("hidden", "importance=random").prune(teacher, replace(ctx, seed=1)).module
     name = "bert.embeddings.word_embeddings.weight"
     assert torch.equal(one.get_parameter(name), same.get_parameter(name))
     assert not torch.equal(one.get_parameter(name), other.get_parameter(name))
@@ -113,14 +103,14 @@ def test_random_channels_are_the_seeds(teacher: CompressedModel, context: Contex
 def test_kept_width_is_the_nearest_multiple(
     sparsity: float, round_to: int, kept: int, teacher: CompressedModel
 ) -> None:
-    pruner = hidden(f"sparsity={sparsity}", f"round_to={round_to}")
+    made = pruner("hidden", f"sparsity={sparsity}", f"round_to={round_to}")
     if kept == 16 and sparsity:
         with pytest.raises(
             ConfigError, match=r"round_to=16 would keep 16 of 16 channels; expected"
         ):
-            pruner.check(teacher.module)
+            made.check(teacher.module)
         return
-    skeleton = pruner.check(teacher.module.to("meta"))
+    skeleton = made.check(teacher.module.to("meta"))
     assert {block.width for block in known_blocks(skeleton)} == {kept}
 
 
@@ -128,11 +118,11 @@ def test_kept_width_is_the_nearest_multiple(
 def test_a_width_that_cannot_be_is_refused(
     sparsity: float, round_to: int, teacher: CompressedModel, context: Contexts
 ) -> None:
-    pruner = hidden(f"sparsity={sparsity}", f"round_to={round_to}")
+    made = pruner("hidden", f"sparsity={sparsity}", f"round_to={round_to}")
     with pytest.raises(ConfigError, match=rf"round_to={round_to} would keep (0|20) of 16 channels"):
-        pruner.check(teacher.module)
+        made.check(teacher.module)
     with pytest.raises(ConfigError, match="of 16 channels"):
-        pruner.prune(teacher, context(teacher))
+        made.prune(teacher, context(teacher))
 
 
 @pytest.mark.parametrize(
@@ -146,21 +136,22 @@ def test_a_width_that_cannot_be_is_refused(
 )
 def test_bad_settings_are_refused(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        hidden(override)
+        pruner("hidden", override)
 
 
 def test_masks_of_an_earlier_pruner_stay_expected_and_held(
     teacher: CompressedModel, context: Contexts
 ) -> None:
     ctx = context(teacher)
-    wanda = settings_of("pruner", "wanda")
-    masked = wanda.prune(teacher, ctx)  # type: ignore[attr-defined]
-    pruned = hidden().prune(masked, ctx)
+    wanda = pruner("wanda")
+    masked = wanda.prune(teacher, ctx)
+    pruned = pruner("hidden").prune(masked, ctx)
     check_history(pruned.history, pruned.module.named_parameters())
     up = "bert.encoder.layer.0.intermediate.dense.weight"
-    zeros = int((pruned.module.get_parameter(up) == 0).sum())
+    weight = pruned.module.get_parameter(up)
+    zeros = int((weight == 0).sum())
     assert 0 < live_zeros(pruned.history)[up] == zeros < live_zeros(masked.history)[up]
-    assert int((~held_masks(pruned)[up]).sum()) == zeros
+    assert int((~held_masks(pruned.module, pruned.history)[weight]).sum()) == zeros
     assert live_shapes(pruned.history)["bert.embeddings.word_embeddings.weight"] == (1000, 12)
     assert live_shapes(pruned.history)["bert.pooler.dense.weight"] == (12, 12)
     with pytest.raises(AssertionError, match="was expected"):
@@ -177,9 +168,9 @@ def test_a_narrowed_model_can_be_narrowed_and_trained(
     teacher: CompressedModel, context: Contexts
 ) -> None:
     ctx = context(teacher)
-    once = hidden().prune(teacher, ctx)
+    once = pruner("hidden").prune(teacher, ctx)
     recovery = ("recovery.epochs=1", "recovery.learning_rate=0.01", "recovery.batch_size=8")
-    bare, trained = (hidden(*words).prune(once, ctx).module for words in ((), recovery))
+    bare, trained = (pruner("hidden", *words).prune(once, ctx).module for words in ((), recovery))
     name = "classifier.weight"
     assert bare.get_parameter(name).shape == trained.get_parameter(name).shape == (2, 8)
     assert not torch.equal(bare.get_parameter(name), trained.get_parameter(name))

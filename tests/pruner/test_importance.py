@@ -25,10 +25,9 @@ from compress.pruner.components.importance import (
 )
 from compress.transformer.blocks import Units, known_blocks, weight_matrix
 from compress.transformer.stored_modules import LowRankLinear
+from tests.pruner.made import Contexts, Teachers
 from tests.pruner.test_structured import (
     KINDS,
-    Contexts,
-    Teachers,
     factorized,
     loud,
     scores_of,
@@ -76,7 +75,7 @@ def test_taylor_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
             return SimpleNamespace(logits=self.reader(tokens).sum())
 
     model = OneUnit()
-    monkeypatch.setattr("compress.pruner.components.importance.calibration_rows", lambda *_: rows)
+    monkeypatch.setattr("compress.pruner.components.gradients.calibration_rows", lambda *_: rows)
 
     class Rows(list[Any]):
         labels = torch.zeros(2)

@@ -1,48 +1,30 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
 
 from compress.config.errors import ConfigError, ConfigTypeError
-from compress.interfaces import CompressedModel, StageContext
-from compress.measure.score import predict_all
+from compress.interfaces import CompressedModel
 from compress.measure.sparsity import check_history, live_shapes, live_zeros
-from compress.pruner.layers import Layers, block_influences, token_influence
-from compress.pruner.wanda import Wanda
+from compress.pruner.layers import block_influences, token_influence
 from compress.transformer.blocks import known_blocks
 from compress.transformer.calibration import calibration_rows
 from compress.transformer.stacks import find_stack
 from compress.transformer.surgery import keep_blocks_
-from compress.transformer.torch_model import TorchModel
-from tests.configs import settings_of
-
-Teachers = Callable[[str], CompressedModel]
-Contexts = Callable[[CompressedModel], StageContext]
+from tests.pruner.made import Contexts, Teachers, logits, pruner
 
 
-def layers(drop: int | list[int], by: str = "top", *overrides: str) -> Layers:
-    made = settings_of("pruner", "layers", f"pruner.drop={drop}", f"pruner.by={by}", *overrides)
-    assert isinstance(made, Layers)
-    return made
-
-
-def wanda(scope: str) -> Wanda:
-    made = settings_of("pruner", "wanda", f"pruner.scope='{scope}'")
-    assert isinstance(made, Wanda)
-    return made
+def layers(drop: int | list[int], by: str = "top", *overrides: str) -> Any:
+    return pruner("layers", f"drop={drop}", f"by={by}", *overrides)
 
 
 def kept(model: CompressedModel) -> list[int]:
     found: list[int] = model.history[-1].notes["kept_layers"]
     return found
-
-
-def logits(model: CompressedModel, ctx: StageContext) -> torch.Tensor:
-    return predict_all(TorchModel(model.module, model.tokenizer, "cpu"), ctx.data.validation, 4)
 
 
 def test_influence_by_hand() -> None:
@@ -129,15 +111,13 @@ def test_kept_layers_and_their_weights(
 def test_the_nearest_number_of_layers_goes_and_one_at_least(
     sparsity: float, depth: int, count: int
 ) -> None:
-    made = settings_of("pruner", "layers", f"pruner.sparsity={sparsity}")
-    assert isinstance(made, Layers)
+    made = pruner("layers", f"sparsity={sparsity}")
     assert made._kept([0.0] * depth) == tuple(range(depth - count))
 
 
 @pytest.mark.parametrize(("sparsity", "depth"), [(0.9, 4), (0.3, 1)])
 def test_one_layer_must_stay(sparsity: float, depth: int) -> None:
-    made = settings_of("pruner", "layers", f"pruner.sparsity={sparsity}")
-    assert isinstance(made, Layers)
+    made = pruner("layers", f"sparsity={sparsity}")
     with pytest.raises(ConfigError, match=rf"sparsity={sparsity}: the model has {depth} layers"):
         made._kept([0.0] * depth)
 
@@ -151,7 +131,7 @@ def test_expectations_follow_the_layers_to_their_new_names(
     scope: str, teacher: CompressedModel, context: Contexts
 ) -> None:
     ctx = context(teacher)
-    masked = wanda(scope).prune(teacher, ctx)
+    masked = pruner("wanda", f"scope='{scope}'").prune(teacher, ctx)
     pruned = layers([0, 2]).prune(masked, ctx)
     check_history(pruned.history, pruned.module.named_parameters())
     # Layer 3 is now layer 1, with its expected zeros; layer 2 is gone, with its own.
@@ -184,10 +164,10 @@ def test_recovery_holds_the_masks_of_layers_that_moved(
     teacher: CompressedModel, context: Contexts
 ) -> None:
     ctx = context(teacher)
-    masked = wanda("*.3.*").prune(teacher, ctx)
+    masked = pruner("wanda", "scope='*.3.*'").prune(teacher, ctx)
     recovery = ("epochs=1", "learning_rate=0.01", "batch_size=8")
-    trained = layers([0], "top", *(f"pruner.recovery.{word}" for word in recovery))
-    bare, other = (pruner.prune(masked, ctx).module for pruner in (layers([0]), trained))
+    trained = layers([0], "top", *(f"recovery.{word}" for word in recovery))
+    bare, other = (each.prune(masked, ctx).module for each in (layers([0]), trained))
     before, after = (known_blocks(m)[2].projection("output.dense").weight for m in (bare, other))
     assert int((before == 0).sum()) == 256
     assert torch.equal(before == 0, after == 0)
@@ -229,7 +209,7 @@ def test_bad_words_are_refused() -> None:
     ):
         layers(1, "last")
     with pytest.raises(ConfigTypeError, match=r"pruner\.drop must be an integer or a list"):
-        settings_of("pruner", "layers", "pruner.drop=half")
+        pruner("layers", "drop=half")
 
 
 def test_each_kept_layer_keeps_its_kind_of_attention(tmp_path: Path) -> None:

@@ -1,52 +1,33 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from compress import load
 from compress.config.errors import ConfigError, UserError
-from compress.interfaces import CompressedModel, Quantizer, StageContext
-from compress.measure.score import predict_all
+from compress.interfaces import CompressedModel
 from compress.measure.sparsity import check_history
 from compress.pruner.components.rank import break_even, energy_rank, ratio_rank, saves
 from compress.pruner.lowrank import LowRank, balanced
-from compress.store.manifest import read_manifest
 from compress.transformer.blocks import block_linears, scoped_linears, shape_of, weight_matrix
 from compress.transformer.stored_modules import LowRankLinear
-from compress.transformer.torch_model import TorchModel
-from tests.configs import changed, settings_of
-from tests.tiny import torch_export
-
-Contexts = Callable[[CompressedModel], StageContext]
-Teachers = Callable[[str], CompressedModel]
-
-
-@cache
-def default() -> LowRank:
-    made = settings_of("pruner", "lowrank")
-    assert isinstance(made, LowRank)
-    return made
+from tests.configs import changed
+from tests.pruner.made import Contexts, Teachers, logits, pruner, round_trip, skeleton
 
 
 def lowrank(**settings: Any) -> LowRank:
-    return changed(default(), **settings)
+    made: LowRank = changed(pruner("lowrank"), **settings)
+    return made
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
-def skeleton(model: CompressedModel) -> nn.Module:
-    return copy.deepcopy(model.module).to("meta")
 
 
 def test_ranks_by_hand() -> None:
@@ -94,31 +75,18 @@ def test_what_was_written_is_what_is_read_and_int8_goes_on_top(
     teacher = teachers("gpt2")
     ctx = context(teacher)
     pruned = lowrank(weighting=dict(method=weighting)).prune(teacher, ctx)
-    logits = {}
-    for name in ("none", "int8_dynamic"):
-        quantizer = settings_of("quantizer", name)
-        assert isinstance(quantizer, Quantizer)
-        written = torch_export(pruned, quantizer, tmp_path / name)
-        read = load(tmp_path / name)
-        pair = [predict_all(model, ctx.data.validation, 4) for model in (written, read)]
-        assert torch.equal(*pair)
-        assert pair[0].isfinite().all()
-        check_history(read_manifest(tmp_path / name).history, read.weights())
-        logits[name] = pair[0]
-    assert not torch.equal(logits["none"], logits["int8_dynamic"])
+    found = {
+        name: round_trip(pruned, ctx, name, tmp_path / name) for name in ("none", "int8_dynamic")
+    }
+    assert not torch.equal(found["none"], found["int8_dynamic"])
     plain = lowrank(weighting=dict(method="none")).prune(teacher, ctx)
-    same = predict_all(TorchModel(plain.module, plain.tokenizer, "cpu"), ctx.data.validation, 4)
-    assert torch.equal(same, logits["none"]) == (weighting == "none")
+    assert torch.equal(logits(plain, ctx), found["none"]) == (weighting == "none")
 
 
 def test_scope_and_layers_say_what_is_factorized(
     teacher: CompressedModel, context: Contexts
 ) -> None:
-    pruner = lowrank(
-        scope="ffn",
-        layers=(1, 3),
-    )
-    pruned = pruner.prune(teacher, context(teacher))
+    pruned = lowrank(scope="ffn", layers=(1, 3)).prune(teacher, context(teacher))
     thin = {n for n, part in pruned.module.named_modules() if isinstance(part, LowRankLinear)}
     wanted = {n for n in scoped_linears(teacher.module, "ffn") if ".1." in n or ".3." in n}
     assert thin == wanted == set(pruned.history[-1].notes["ranks"])
@@ -127,9 +95,9 @@ def test_scope_and_layers_say_what_is_factorized(
 
 def test_layers_that_would_save_nothing_stay_whole(teachers: Teachers, context: Contexts) -> None:
     teacher = teachers("llama")  # keys and values are 8 × 16: break-even is 5, elsewhere 7
-    pruner = lowrank(scope="attention", rank=dict(by="fixed", fixed=6))
-    predicted = pruner.check(skeleton(teacher))
-    pruned = pruner.prune(teacher, context(teacher))
+    made = lowrank(scope="attention", rank=dict(by="fixed", fixed=6))
+    predicted = made.check(skeleton(teacher))
+    pruned = made.prune(teacher, context(teacher))
     notes = pruned.history[-1].notes
     for name, rank in notes["ranks"].items():
         narrow = name.endswith(("k_proj", "v_proj"))
@@ -153,10 +121,10 @@ def test_denoising_leaves_the_planted_rank(teacher: CompressedModel, context: Co
         weight[0, 0], weight[1, 1] = 3.0, 2.0
     model = replace(teacher, module=module)
     for denoise in ("hard", "shrink"):
-        pruner = lowrank(
+        made = lowrank(
             scope="attention", denoise=dict(method=denoise), rank=dict(by="energy", energy=1.0)
         )
-        pruned = pruner.prune(model, context(teacher))
+        pruned = made.prune(model, context(teacher))
         notes = pruned.history[-1].notes
         assert notes["ranks"].pop(planted) == 2
         assert set(notes["ranks"].values()) == {None}
@@ -178,8 +146,8 @@ def test_denoising_leaves_the_planted_rank(teacher: CompressedModel, context: Co
 
 def test_ranks_are_clamped(teacher: CompressedModel, context: Contexts) -> None:
     for limits, expected in (({"min": 5}, 5), ({"max": 2}, 2)):
-        pruner = lowrank(scope="attention", sparsity=0.6, rank=limits)  # 0.4 · 8 = 3.2
-        ranks = pruner.prune(teacher, context(teacher)).history[-1].notes["ranks"]
+        made = lowrank(scope="attention", sparsity=0.6, rank=limits)  # 0.4 · 8 = 3.2
+        ranks = made.prune(teacher, context(teacher)).history[-1].notes["ranks"]
         assert set(ranks.values()) == {expected}
 
 
@@ -192,10 +160,7 @@ def test_ranks_are_clamped(teacher: CompressedModel, context: Contexts) -> None:
         ),
         (dict(rank=dict(by="fixed", fixed=11)), r"expected at most 7: lower pruner\.rank\.fixed"),
         (dict(rank=dict(by="energy", min=16)), r"expected at most 7: .*rank\.min=16"),
-        (
-            dict(layers=(0, 4)),
-            r"LowRank\.layers must be indices from 0 to 3, got \[0, 4\]",
-        ),
+        (dict(layers=(0, 4)), r"LowRank\.layers must be indices from 0 to 3, got \[0, 4\]"),
         (dict(scope="nothing"), "scope=nothing matches no Linear layer"),
         (dict(scope="*.0.*", layers=(1,)), r"matches no Linear layer in layers \[1\]"),
     ],
@@ -208,10 +173,10 @@ def test_shapes_that_cannot_work_are_refused_before_weights_are_read(
 
 
 def test_weights_that_save_nothing_are_refused(teacher: CompressedModel, context: Contexts) -> None:
-    pruner = lowrank(rank=dict(by="energy", energy=1.0))
-    pruner.check(skeleton(teacher))
+    made = lowrank(rank=dict(by="energy", energy=1.0))
+    made.check(skeleton(teacher))
     with pytest.raises(UserError, match="would leave all 24 layers in scope whole"):
-        pruner.prune(teacher, context(teacher))
+        made.prune(teacher, context(teacher))
 
 
 def test_a_factorized_layer_is_not_factorized_again(
@@ -256,10 +221,7 @@ def test_a_factorized_layer_is_not_factorized_again(
             "standardize must be false with a weighting",
         ),
         (dict(layers=()), r"LowRank\.layers must list blocks in ascending order, got \[\]"),
-        (
-            dict(layers=(1, 1)),
-            "ascending order",
-        ),
+        (dict(layers=(1, 1)), "ascending order"),
         (dict(layers=(-1,)), "ascending order"),
     ],
 )

@@ -11,29 +11,20 @@ from torch.nn.utils import parametrize
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers.pytorch_utils import Conv1D
 
-from compress.config.errors import ConfigError, UserError
-from compress.interfaces import CompressedModel, StageContext
-from compress.measure.sparsity import check_history
+from compress.config.errors import UserError
+from compress.interfaces import CompressedModel
 from compress.pruner.components.masks import keep_highest
-from compress.pruner.magnitude import Magnitude
-from compress.pruner.movement import LearnedMask, Movement, keep_with_ties
+from compress.pruner.movement import LearnedMask, keep_with_ties
 from compress.training import train
-from compress.transformer.blocks import block_linears, scoped_linears
-from tests.configs import settings_of
+from compress.transformer.blocks import block_linears
+from tests.pruner.made import Contexts, pruner
 
-Contexts = Callable[[CompressedModel], StageContext]
 # 24 rows in batches of 8: 3 steps; the rate is 0 in the first.
 FAST = (
-    "pruner.training.epochs=1",
-    "pruner.training.batch_size=8",
-    "pruner.training.learning_rate=0.01",
+    "training.epochs=1",
+    "training.batch_size=8",
+    "training.learning_rate=0.01",
 )
-
-
-def movement(*overrides: str) -> Movement:
-    made = settings_of("pruner", "movement", *FAST, *overrides)
-    assert isinstance(made, Movement)
-    return made
 
 
 def masks_in(module: nn.Module) -> list[LearnedMask]:
@@ -63,7 +54,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         recorded = dataclasses.replace(objective, loss=loss)
         return train.train_(module, tokenizer, data, training, recorded, **rest)
 
-    monkeypatch.setattr("compress.pruner.movement.train_", spy)
+    monkeypatch.setattr("compress.pruner.components.trained.train_", spy)
     return seen
 
 
@@ -127,10 +118,10 @@ def test_topk_follows_the_cubic_schedule_once_scores_have_moved(
     teacher: CompressedModel, context: Contexts, watched: list[dict[str, Any]]
 ) -> None:
     """6 steps, and the end after 4 of them."""
-    pruner = movement(
-        "pruner.schedule.start=0.0", "pruner.schedule.end=0.667", "pruner.training.batch_size=4"
+    made = pruner(
+        "movement", *FAST, "schedule.start=0.0", "schedule.end=0.667", "training.batch_size=4"
     )
-    pruner.prune(teacher, context(teacher))
+    made.prune(teacher, context(teacher))
     assert [step["unmoved"] for step in watched] == [True] * 2 + [False] * 4
     assert [step["sparsity"] for step in watched[:2]] == [0.0, 0.0], "scheduled, but no score moved"
     expected = [0.5 * 7 / 8, 0.5 * 63 / 64, 0.5, 0.5]  # 1/2, 3/4 and all of the way are gone
@@ -145,48 +136,14 @@ def test_soft_penalty_by_hand(
     losses = {}
     for penalty in (0, 8):
         watched.clear()
-        movement(
-            "pruner.selection.method=soft", f"pruner.selection.penalty={penalty}",
-            "pruner.threshold=global",
-            "pruner.schedule.start=0.0", "pruner.schedule.end=0.6666666666666666",
+        pruner("movement", *FAST,
+            "selection.method=soft", f"selection.penalty={penalty}",
+            "threshold=global",
+            "schedule.start=0.0", "schedule.end=0.6666666666666666",
         ).prune(teacher, context(teacher))  # fmt: skip
         losses[penalty] = [float(step["loss"].detach()) for step in watched[:2]]
     assert losses[8][0] == losses[0][0]
     assert losses[8][1] - losses[0][1] == pytest.approx(3.5, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("architecture", "overrides"),
-    [
-        ("bert", ()),
-        ("bert", ("pruner.threshold=global",)),
-        ("gpt2", ("pruner.threshold=global",)),
-        ("bert", ("pruner.selection.method=soft", "pruner.threshold=global")),
-        ("gpt2", ("pruner.schedule.end=1.0", "pruner.training.epochs=0.9")),
-        ("bert", ("pruner.training.epochs=0.6",)),
-    ],
-)
-def test_it_ends_exactly_on_the_target_sparsity_and_plain(
-    architecture: str,
-    overrides: tuple[str, ...],
-    teachers: Callable[[str], CompressedModel],
-    context: Contexts,
-) -> None:
-    teacher = teachers(architecture)
-    pruned = movement("pruner.sparsity=0.3", *overrides).prune(teacher, context(teacher))
-    weights = [linear.weight for linear in block_linears(pruned.module).values()]
-    zeros = [int((weight == 0).sum()) for weight in weights]
-    if "pruner.threshold=global" in overrides:
-        assert sum(zeros) == round(0.3 * sum(weight.numel() for weight in weights))
-        assert len({round(z / w.numel(), 2) for z, w in zip(zeros, weights, strict=True)}) > 1
-    else:
-        assert zeros == [round(0.3 * weight.numel()) for weight in weights]
-    assert list(pruned.history[-1].expected_zeros.values()) == zeros
-    assert not masks_in(pruned.module)
-    assert [type(part) for part in pruned.module.modules()] == [
-        type(part) for part in teacher.module.modules()
-    ]
-    assert pruned.module.state_dict().keys() == teacher.module.state_dict().keys()
 
 
 def test_notes_say_what_the_threshold_alone_would_drop(
@@ -195,9 +152,9 @@ def test_notes_say_what_the_threshold_alone_would_drop(
     """Scores pushed down at a rate of 2 fall below logit(0.1) = −2.2; at 0.01 none can."""
     found = {}
     for penalty, rate in ((400, 2.0), (0, 0.01)):
-        soft = movement(
-            "pruner.selection.method=soft", "pruner.threshold=global", "pruner.sparsity=0.5",
-            f"pruner.selection.penalty={penalty}", f"pruner.selection.learning_rate={rate}",
+        soft = pruner("movement", *FAST,
+            "selection.method=soft", "threshold=global", "sparsity=0.5",
+            f"selection.penalty={penalty}", f"selection.learning_rate={rate}",
         )  # fmt: skip
         step = soft.prune(teacher, context(teacher)).history[-1]
         found[penalty] = step.notes["threshold_sparsity"]
@@ -215,7 +172,7 @@ def test_the_optimizer_has_weights_and_scores_once_each(
 
     handle = register_optimizer_step_pre_hook(record)
     try:
-        movement("pruner.selection.learning_rate=0.07").prune(teacher, context(teacher))
+        pruner("movement", *FAST, "selection.learning_rate=0.07").prune(teacher, context(teacher))
     finally:
         handle.remove()
     decayed, plain, scores = groups[1]
@@ -230,58 +187,7 @@ def test_the_optimizer_has_weights_and_scores_once_each(
     assert scores["lr"] == pytest.approx(7 * decayed["lr"])
 
 
-def test_it_drops_other_weights_than_magnitude(teacher: CompressedModel, context: Contexts) -> None:
-    pruned = movement().prune(teacher, context(teacher))
-    agree = total = 0
-    for name, linear in block_linears(pruned.module).items():
-        before = teacher.module.get_parameter(f"{name}.weight").detach()
-        small = ~keep_highest(before.abs(), 0.5)
-        agree += int(((linear.weight == 0) == small).sum())
-        total += before.numel()
-    assert agree < 0.7 * total
-
-
-def test_zeros_of_an_earlier_pruner_are_held(teacher: CompressedModel, context: Contexts) -> None:
-    ctx = context(teacher)
-    first = settings_of("pruner", "magnitude", "pruner.sparsity=0.4")
-    assert isinstance(first, Magnitude)
-    before = first.prune(teacher, ctx)
-    after = movement("pruner.scope=ffn", "pruner.sparsity=0.6").prune(before, ctx)
-    check_history(after.history, after.module.named_parameters())
-    inside = scoped_linears(after.module, "ffn")
-    for name, linear in block_linears(before.module).items():
-        weight = after.module.get_parameter(f"{name}.weight")
-        assert (weight[linear.weight == 0] == 0).all()
-        share = 0.6 if name in inside else 0.4
-        assert int((weight == 0).sum()) == round(share * weight.numel())
-
-
 def test_scores_that_never_move_are_refused(teacher: CompressedModel, context: Contexts) -> None:
     """One step in all, and its rate is 0: a warm-up starts there."""
     with pytest.raises(UserError, match=r"no score of bert\.encoder\.layer\.0.* moved .* got 0\.1"):
-        movement("pruner.training.epochs=0.1").prune(teacher, context(teacher))
-
-
-@pytest.mark.parametrize(
-    ("overrides", "reason"),
-    [
-        (["pruner.sparsity=1.0"], r"sparsity must be in \[0, 1\), got 1"),
-        (["pruner.threshold=row"], "threshold must be one of layer, global; got row"),
-        (["pruner.selection.method=hard"], "method must be one of topk, soft; got hard"),
-        (["pruner.selection.method=soft"], "soft requires threshold=global, got threshold=layer"),
-        (["pruner.selection.penalty=-1"], "penalty must be >= 0, got -1"),
-        (["pruner.selection.cutoff=0.5"], r"cutoff must be in \[0, 0\.5\), got 0\.5"),
-        (["pruner.selection.learning_rate=0"], "learning_rate must be > 0, got 0"),
-        (["pruner.schedule.start=0.9"], r"start must be below .*end=0\.8, got 0\.9"),
-        (["pruner.training.epochs=0"], r"pruner\.training\.epochs must be > 0"),
-        (["pruner.training.patience=3"], "patience must be null: .*; got 3"),
-    ],
-)
-def test_bad_settings_are_refused(overrides: list[str], reason: str) -> None:
-    with pytest.raises(ConfigError, match=reason):
-        movement(*overrides)
-
-
-def test_a_scope_that_names_nothing_is_refused(teacher: CompressedModel) -> None:
-    with pytest.raises(ConfigError, match="scope=decoder matches no Linear layer"):
-        movement("pruner.scope=decoder").check(teacher.module)
+        pruner("movement", *FAST, "training.epochs=0.1").prune(teacher, context(teacher))

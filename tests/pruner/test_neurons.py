@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 
 from compress.interfaces import CompressedModel
 from compress.transformer.blocks import known_blocks, weight_matrix
-from tests.pruner.test_structured import Contexts, Teachers, unit_pruner
+from tests.pruner.made import Contexts, Teachers, skeleton
+from tests.pruner.test_structured import unit_pruner
 
 
 def test_the_lightest_neurons_go(teacher: CompressedModel, context: Contexts) -> None:
@@ -66,12 +65,12 @@ def test_attention_stays(teacher: CompressedModel, context: Contexts) -> None:
 
 def test_an_even_stand_in_predicts_a_global_allocation(teacher: CompressedModel) -> None:
     pruner = unit_pruner("neurons", allocation="global")
-    skeleton = pruner.check(copy.deepcopy(teacher.module).to("meta"))
-    assert [block.neurons for block in known_blocks(skeleton)] == [24] * 4
-    assert {parameter.device.type for parameter in skeleton.parameters()} == {"meta"}
+    predicted = pruner.check(skeleton(teacher))
+    assert [block.neurons for block in known_blocks(predicted)] == [24] * 4
+    assert {parameter.device.type for parameter in predicted.parameters()} == {"meta"}
 
 
 def test_the_named_step_is_one_that_works(teacher: CompressedModel) -> None:
     for allocation, step in (("uniform", 0.03125), ("global", 1 / 128)):
         pruner = unit_pruner("neurons", sparsity=step, round_to=1, allocation=allocation)
-        pruner.check(copy.deepcopy(teacher.module).to("meta"))
+        pruner.check(skeleton(teacher))

@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from pydantic.dataclasses import dataclass
 
-from compress.interfaces import CompressedModel, Pruner, StageContext, Student
+from compress.interfaces import CompressedModel, StageContext
 from compress.measure.sparsity import broken_groups, check_history, live_patterns
 from compress.pruner.components.base import PruningState
 from compress.pruner.components.mask_pruner import SparsePruner
@@ -18,21 +18,13 @@ from compress.pruner.components.masks import keep_highest
 from compress.transformer.blocks import block_linears, scoped_linears, weight_matrix
 from compress.transformer.stored_modules import named_weights
 from tests.configs import ROOT, settings_of, yaml_names
-
-Contexts = Callable[[CompressedModel], StageContext]
-Teachers = Callable[[str], CompressedModel]
+from tests.pruner.made import Contexts, Teachers, pruner
 
 PRUNERS = [
     name
     for name in yaml_names("pruner")
     if "pattern" in OmegaConf.load(ROOT / "conf" / "pruner" / f"{name}.yaml")
 ]
-
-
-def pruner(name: str, *overrides: str) -> Pruner:
-    made = settings_of("pruner", name, *(f"pruner.{each}" for each in overrides))
-    assert isinstance(made, Pruner)
-    return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +46,8 @@ def test_a_method_that_forgets_the_pattern_is_caught(
     architecture: str, teachers: Teachers, context: Contexts
 ) -> None:
     teacher = teachers(architecture)
-    settings: Any = pruner("wanda", "pattern='2:4'")
     forgetful = Forgetful(
-        sparsity=0.5, scope="all", pattern="2:4", recovery=settings.recovery
+        sparsity=0.5, scope="all", pattern="2:4", recovery=pruner("wanda").recovery
     ).prune(teacher, context(teacher))
     with pytest.raises(AssertionError, match=r"weight has \d+ groups with more, the pattern 2:4"):
         check_history(forgetful.history, named_weights(forgetful.module))
@@ -137,14 +128,8 @@ def test_a_student_of_a_sparse_teacher_owes_nothing(
     teacher: CompressedModel, context: Contexts
 ) -> None:
     sparse = pruner("magnitude", "pattern='2:4'").prune(teacher, context(teacher))
-    student = settings_of(
-        "student",
-        "layers",
-        "student.keep=[0,2]",
-        "student.distillation.epochs=1",
-        "student.distillation.batch_size=8",
-    )
-    assert isinstance(student, Student)
+    few = ("student.distillation.epochs=1", "student.distillation.batch_size=8")
+    student: Any = settings_of("student", "layers", "student.keep=[0,2]", *few)
     made = student.distill(context(sparse))
     check_history(made.history, named_weights(made.module))
     assert live_patterns(made.history) == {}

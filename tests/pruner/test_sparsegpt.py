@@ -10,18 +10,12 @@ import torch
 from torch import Tensor
 
 from compress.config.errors import ConfigError, UserError
-from compress.interfaces import CompressedModel, StageContext
+from compress.interfaces import CompressedModel
 from compress.pruner.components.masks import keep_highest, keep_pattern
-from compress.pruner.sparsegpt import SparseGpt, inverse_factor_, prune_columns
+from compress.pruner.sparsegpt import inverse_factor_, prune_columns
 from compress.transformer.blocks import block_linears
-from tests.configs import settings_of
+from tests.pruner.made import Contexts, pruner
 from tests.tiny import make_split
-
-
-def sparsegpt(*overrides: str) -> SparseGpt:
-    made = settings_of("pruner", "sparsegpt", *overrides)
-    assert isinstance(made, SparseGpt)
-    return made
 
 
 def fixed(mask: list[list[int]]) -> Callable[[Tensor], Tensor]:
@@ -176,45 +170,30 @@ def test_a_pattern_is_chosen_group_by_group_on_updated_weights(
 
 
 def test_each_block_of_columns_loses_the_asked_fraction(
-    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
+    teacher: CompressedModel, context: Contexts
 ) -> None:
-    pruned = sparsegpt("pruner.sparsity=0.25", "pruner.block_size=8").prune(
-        teacher, context(teacher)
-    )
+    pruned = pruner("sparsegpt", "sparsity=0.25", "block_size=8").prune(teacher, context(teacher))
     for linear in block_linears(pruned.module).values():
         for part in linear.weight.split(8, dim=1):
             assert int((part == 0).sum()) == part.numel() // 4
 
 
-def test_pattern_holds_in_every_group(
-    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
-) -> None:
-    pruned = sparsegpt("pruner.pattern='2:4'").prune(teacher, context(teacher))
-    for linear in block_linears(pruned.module).values():
-        groups = linear.weight.reshape(-1, 4)
-        assert (groups == 0).sum(dim=1).tolist() == [2] * len(groups)
-
-
-def test_a_singular_hessian_says_what_to_raise(
-    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
-) -> None:
-    with pytest.raises(UserError, match=r"Hessian of bert\.encoder\.layer\.0.* pruner\.damping=0"):
-        sparsegpt("pruner.damping=0").prune(teacher, small(context(teacher)))
-
-
-def small(ctx: StageContext) -> StageContext:
+def test_a_singular_hessian_says_what_to_raise(teacher: CompressedModel, context: Contexts) -> None:
     """One calibration row: fewer tokens than features, so XᵀX has no inverse."""
-    return replace(ctx, data=replace(ctx.data, calibration=make_split(1, "calibration")))
+    ctx = context(teacher)
+    ctx = replace(ctx, data=replace(ctx.data, calibration=make_split(1, "calibration")))
+    with pytest.raises(UserError, match=r"Hessian of bert\.encoder\.layer\.0.* pruner\.damping=0"):
+        pruner("sparsegpt", "damping=0").prune(teacher, ctx)
 
 
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (["pruner.block_size=0"], "block_size must be > 0"),
-        (["pruner.damping=-1"], "damping must be >= 0"),
-        (["pruner.pattern='2:4'", "pruner.block_size=6"], "must be a multiple of 4"),
+        (["block_size=0"], "block_size must be > 0"),
+        (["damping=-1"], "damping must be >= 0"),
+        (["pattern='2:4'", "block_size=6"], "must be a multiple of 4"),
     ],
 )
 def test_bad_settings_are_refused(overrides: list[str], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
-        sparsegpt(*overrides)
+        pruner("sparsegpt", *overrides)

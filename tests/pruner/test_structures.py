@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Pruner, Step, Student
 from compress.measure.sparsity import check_history
-from compress.pruner.vocabulary import Vocabulary, keep_tokens_, named_ids
+from compress.pruner.vocabulary import keep_tokens_, named_ids
 from compress.store.artifact import read_model, write_model
 from compress.transformer.blocks import known_blocks, weight_matrix
 from compress.transformer.dry_run import check_runs
@@ -26,6 +26,7 @@ from compress.transformer.rebuilding import check_rebuilds
 from compress.transformer.stacks import block_linears, find_stack
 from compress.transformer.stored_modules import LowRankLinear
 from tests.configs import settings_of
+from tests.pruner.made import pruner
 from tests.slow import slow_but
 from tests.structures import EVERY, TEXTS, VOCABULARY, context_of, model_of, rows_of, structure
 from tests.transformer.test_stacks import LEFT, SEVERAL, WITHOUT_LINEARS
@@ -67,21 +68,15 @@ def from_disk(module: transformers.PreTrainedModel, folder: Path) -> transformer
     return read_model(folder)
 
 
-def pruned(name: str, pruner: Pruner) -> tuple[CompressedModel, CompressedModel]:
+def pruned(name: str, made: Pruner) -> tuple[CompressedModel, CompressedModel]:
     """The teacher, and what a pruner that accepts its skeleton makes of it."""
-    skeleton = pruner.check(structure(name, "meta"))
+    skeleton = made.check(structure(name, "meta"))
     check_runs(skeleton, name)
     check_rebuilds(skeleton, name)
     teacher = model_of(structure(name))
-    made = pruner.prune(teacher, context_of(teacher))
-    check_history(made.history, made.module.named_parameters())
-    return teacher, made
-
-
-def pruner(name: str, *overrides: str) -> Pruner:
-    made = settings_of("pruner", name, *(f"pruner.{setting}" for setting in overrides))
-    assert isinstance(made, Pruner)
-    return made
+    result = made.prune(teacher, context_of(teacher))
+    check_history(result.history, result.module.named_parameters())
+    return teacher, result
 
 
 @pytest.mark.parametrize("method", ["magnitude", "wanda", "sparsegpt"])
@@ -106,14 +101,8 @@ def test_every_linear_layer_is_masked_or_the_method_refuses(
 @pytest.mark.parametrize("weighting", ["none", "input", "activation", "fisher"])
 @pytest.mark.parametrize("name", each(("albert", "t5_uneven")))
 def test_factors_are_what_their_product_is(name: str, weighting: str, tmp_path: Path) -> None:
-    settings = (
-        "rank.by=fixed",
-        "rank.fixed=3",
-        "rank.min=1",
-        "weighting.damping=0.1",
-        f"weighting.method={weighting}",
-    )
-    lowrank = pruner("lowrank", *settings)
+    settings = "rank.by=fixed rank.fixed=3 rank.min=1 weighting.damping=0.1 weighting.method="
+    lowrank = pruner("lowrank", *f"{settings}{weighting}".split())
     if name in LEFT or name in WITHOUT_LINEARS:
         with pytest.raises(ConfigError, match=r"none inside its layers|would leave \d+%"):
             lowrank.check(structure(name, "meta"))
@@ -211,9 +200,7 @@ def test_what_is_cut_is_what_was_silenced(
 @pytest.mark.parametrize("name", each(("albert", "t5_uneven", "bart", "xlnet"), TEXTS))
 @torch.no_grad()
 def test_tokens_are_numbered_anew_in_every_table(name: str, tmp_path: Path) -> None:
-    vocabulary = pruner("vocabulary")
-    assert isinstance(vocabulary, Vocabulary)
-    vocabulary.check(structure(name, "meta"))
+    pruner("vocabulary").check(structure(name, "meta"))
     teacher, smaller = structure(name), structure(name)
     kept = sorted({*named_ids(smaller), *range(3), *range(5, VOCABULARY, 2)})
     new_ids = {old: new for new, old in enumerate(kept)}

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from compress.task.components.text import TextSplit
 from compress.transformer.checkpoint_files import find_model
 from compress.transformer.torch_model import TorchModel
 from tests.configs import settings_of
+from tests.pruner.made import Contexts, Teachers, pruner
 from tests.tiny import torch_export
 
 # Without the glad words of the teacher's vocabulary, which lie between these words' numbers.
@@ -31,16 +31,9 @@ TEXTS = ["a sad dull film number 10", "sad number 23", "film", "a film a film 10
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
 
 
-Teachers = Callable[[str], CompressedModel]
-
-
-Contexts = Callable[[CompressedModel], StageContext]
-
-
-def pruner(**changes: Any) -> Vocabulary:
-    made = settings_of("pruner", "vocabulary")
-    assert isinstance(made, Vocabulary)
-    return replace(made, **changes)
+def vocabulary(**changes: Any) -> Vocabulary:
+    made: Vocabulary = replace(pruner("vocabulary"), **changes)
+    return made
 
 
 def split(texts: list[str]) -> TextSplit:
@@ -89,7 +82,7 @@ def test_train_rows_keep_their_pieces_and_their_logits(
     teacher = teachers(architecture)
     before = dict(teacher.tokenizer.get_vocab())
     ctx = context_with(context(teacher), TEXTS)
-    pruned = pruner().prune(teacher, ctx)
+    pruned = vocabulary().prune(teacher, ctx)
     assert teacher.tokenizer.get_vocab() == before
     after = pruned.tokenizer.get_vocab()
     assert {"glad", "bright"} <= before.keys() - after.keys()
@@ -118,7 +111,7 @@ def test_words_of_both_texts_of_a_pair_are_kept(
     rows = pd.DataFrame({"text": ["a sad"] * 2, "second": ["good end", "dull"], "label": [0, 1]})
     ctx = context(teacher)
     ctx = replace(ctx, data=replace(ctx.data, train=TextSplit("train", rows, max_length=32)))
-    kept = pruner().prune(teacher, ctx).tokenizer.get_vocab()
+    kept = vocabulary().prune(teacher, ctx).tokenizer.get_vocab()
     assert {"sad", "good", "end", "dull"} <= kept.keys()
     assert "glad" not in kept
 
@@ -127,7 +120,7 @@ def test_the_small_model_and_tokenizer_are_read_back(
     teacher: CompressedModel, context: Contexts, device: Cpu, tmp_path: Path
 ) -> None:
     ctx = context_with(context(teacher), TEXTS)
-    settings = pruner()
+    settings = vocabulary()
     store = StageStore(tmp_path / "store", device, seed=0)
     stored = store.model("pruner", settings, {}, lambda: settings.prune(teacher, ctx))
     assert torch.equal(logits(stored), logits(teacher))
@@ -144,7 +137,7 @@ def test_the_small_model_and_tokenizer_are_read_back(
 def test_special_tokens_that_move_are_known_by_their_new_numbers(context: Contexts) -> None:
     model = moved_specials("bert", bos_token_id=12, eos_token_id=50256)
     rows = ["sad film", "a", "sad b sad b"]
-    pruned = pruner().prune(model, context_with(context(model), rows))
+    pruned = vocabulary().prune(model, context_with(context(model), rows))
     expected = [
         "[PAD]",
         "b",
@@ -159,8 +152,7 @@ def test_special_tokens_that_move_are_known_by_their_new_numbers(context: Contex
         "film",
         "sad",
     ]
-    vocabulary = pruned.tokenizer.get_vocab()
-    assert vocabulary == {name: number for number, name in enumerate(expected)}
+    assert pruned.tokenizer.get_vocab() == {name: i for i, name in enumerate(expected)}
     assert pruned.tokenizer("sad film")["input_ids"] == [9, 11, 10, 7]
     assert pruned.tokenizer.pad_token_id == 0
     module = pruned.module
@@ -176,9 +168,9 @@ def test_positions_that_count_from_the_padding_token_do_not_move(context: Contex
     model = moved_specials("roberta", bos_token_id=None, eos_token_id=None)
     assert model.tokenizer.convert_tokens_to_ids(["never", "[PAD]", "used", "b"]) == [0, 1, 2, 3]
     rows = ["sad film", "a", "sad b sad b"]
-    pruned = pruner().prune(model, context_with(context(model), rows))
-    vocabulary = pruned.tokenizer.get_vocab()
-    assert (vocabulary["never"], vocabulary["[PAD]"], vocabulary["b"]) == (0, 1, 2)
+    pruned = vocabulary().prune(model, context_with(context(model), rows))
+    ids = pruned.tokenizer.get_vocab()
+    assert (ids["never"], ids["[PAD]"], ids["b"]) == (0, 1, 2)
     assert pruned.module.config.pad_token_id == 1
     assert torch.equal(logits(pruned, rows), logits(model, rows))
 
@@ -191,16 +183,10 @@ def test_named_ids_by_hand() -> None:
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_output_embeddings_keep_the_same_rows(tied: bool) -> None:
-    config = transformers.AutoConfig.for_model(
-        "llama",
-        hidden_size=16,
-        num_attention_heads=2,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        vocab_size=20,
-        eos_token_id=[4, 7],
-        tie_word_embeddings=tied,
-    )
+    config = transformers.LlamaConfig(
+        hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=1,
+        vocab_size=20, eos_token_id=[4, 7], tie_word_embeddings=tied,
+    )  # fmt: skip
     module = transformers.LlamaForCausalLM(config)
     before = module.get_output_embeddings().weight.detach().clone()
     kept = [0, 1, 3, 4, 7, 19]
@@ -223,26 +209,28 @@ def test_what_each_setting_keeps(context: Contexts, tmp_path: Path) -> None:
     model = moved_specials("bert")
     rows = ["sad film", "sad a", "ever a"]
     ctx = context_with(context(model), rows)
-    assert kept_words(model, ctx, pruner()) == {"sad", "film", "ever"}
-    assert kept_words(model, ctx, pruner(min_count=2)) == {"sad"}
-    assert kept_words(model, ctx, pruner(min_count=3)) == set()
-    assert kept_words(model, ctx, pruner(min_count=3, general=2)) == {"never"}
-    assert kept_words(model, ctx, pruner(min_count=3, general=3)) == {"never", "used"}
+    assert kept_words(model, ctx, vocabulary()) == {"sad", "film", "ever"}
+    assert kept_words(model, ctx, vocabulary(min_count=2)) == {"sad"}
+    assert kept_words(model, ctx, vocabulary(min_count=3)) == set()
+    assert kept_words(model, ctx, vocabulary(min_count=3, general=2)) == {"never"}
+    assert kept_words(model, ctx, vocabulary(min_count=3, general=3)) == {"never", "used"}
     words = tmp_path / "words.txt"
     words.write_text("odd\n\n film \n")
-    assert kept_words(model, ctx, pruner(min_count=3, words=str(words))) == {"odd", "film"}
+    assert kept_words(model, ctx, vocabulary(min_count=3, words=str(words))) == {"odd", "film"}
     # "sad", "film" and "ever" are spelled: in rows 0 and 2 a word is rarer than asked.
-    assert pruner(min_count=2).prune(model, ctx).history[-1].notes["rows_with_other_pieces"] == 2
+    assert (
+        vocabulary(min_count=2).prune(model, ctx).history[-1].notes["rows_with_other_pieces"] == 2
+    )
 
 
 def test_the_content_of_the_word_list_is_part_of_the_digest(tmp_path: Path) -> None:
     words = tmp_path / "words.txt"
-    settings = pruner(words=str(words))
+    settings = vocabulary(words=str(words))
     words.write_text("one")
     digest = settings.content_digest()
     words.write_text("two")
     assert settings.content_digest() != digest
-    assert pruner().content_digest() == ""
+    assert vocabulary().content_digest() == ""
 
 
 def test_the_tokenizer_of_minilm(context: Contexts) -> None:
@@ -254,7 +242,7 @@ def test_the_tokenizer_of_minilm(context: Contexts) -> None:
     module = transformers.BertForSequenceClassification(config).eval()
     model = CompressedModel(module, tokenizer, (Step("teacher", {}),))
     rows = ["An unforgettably naïve film, qzx!", "cool☃ 漢字 [MASK] isn't", "rewardingly odd"]
-    pruned = pruner().prune(model, context_with(context(model), rows))
+    pruned = vocabulary().prune(model, context_with(context(model), rows))
     assert names(pruned, rows) == names(model, rows)
     assert torch.equal(logits(pruned, rows), logits(model, rows))
     # Of its 30,522 tokens 997 are a character, and 997 one inside a word.

@@ -12,36 +12,37 @@ from tokenizers import Tokenizer, models, normalizers
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel
 from compress.pruner.vocabulary import keep_tokens_
-from tests.pruner.test_vocabulary import SPECIAL, Contexts, Teachers, moved_specials, pruner
+from tests.pruner.made import Contexts, Teachers
+from tests.pruner.test_vocabulary import SPECIAL, moved_specials, vocabulary
 
 
 @pytest.mark.parametrize("architecture", ["vit", "deit"])
 def test_a_model_of_images_is_refused(architecture: str, teachers: Teachers) -> None:
     with pytest.raises(ConfigError, match="pruner=vocabulary needs a model that reads tokens, got"):
-        pruner().check(teachers(architecture).module)
+        vocabulary().check(teachers(architecture).module)
 
 
 def test_what_check_refuses(teacher: CompressedModel, tmp_path: Path) -> None:
-    assert pruner(general=1000).check(teacher.module) is teacher.module
+    assert vocabulary(general=1000).check(teacher.module) is teacher.module
     with pytest.raises(ConfigError, match="at most the 1000 tokens that there are, got 1001"):
-        pruner(general=1001).check(teacher.module)
+        vocabulary(general=1001).check(teacher.module)
     (tmp_path / "empty").write_text(" \n")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\xfa")
     reasons = {"absent": "No such file", "empty": "it has none", "bytes": "invalid start byte"}
     for name, reason in reasons.items():
         with pytest.raises(ConfigError, match=rf"Vocabulary\.words must be .*{name}.*{reason}"):
-            pruner(words=str(tmp_path / name)).check(teacher.module)
+            vocabulary(words=str(tmp_path / name)).check(teacher.module)
 
 
 def test_other_tokenizers_are_refused(teacher: CompressedModel, context: Contexts) -> None:
     ctx = context(teacher)
     images = transformers.ViTImageProcessorPil()
     with pytest.raises(UserError, match="needs a fast tokenizer, got ViTImageProcessorPil"):
-        pruner().prune(replace(teacher, tokenizer=images), ctx)
+        vocabulary().prune(replace(teacher, tokenizer=images), ctx)
     backend = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
     words = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
     with pytest.raises(UserError, match="WordLevel tokenizer cannot be shrunk"):
-        pruner().prune(replace(teacher, tokenizer=words), ctx)
+        vocabulary().prune(replace(teacher, tokenizer=words), ctx)
 
 
 def test_a_tokenizer_that_is_not_read_back_as_it_is_is_refused(
@@ -53,7 +54,7 @@ def test_a_tokenizer_that_is_not_read_back_as_it_is_is_refused(
     )
     tokenizer.backend_tokenizer.normalizer = normalizers.NFKC()
     with pytest.raises(UserError, match="BertTokenizer does not take a smaller vocabulary"):
-        pruner().prune(replace(teacher, tokenizer=tokenizer), context(teacher))
+        vocabulary().prune(replace(teacher, tokenizer=tokenizer), context(teacher))
 
 
 def test_a_token_without_a_row_is_refused() -> None:
@@ -64,4 +65,4 @@ def test_a_token_without_a_row_is_refused() -> None:
 @pytest.mark.parametrize("change", [{"min_count": 0}, {"general": -1}, {"min_count": 1.5}])
 def test_wrong_settings_are_refused(change: Mapping[str, Any]) -> None:
     with pytest.raises(UserError, match=rf"Vocabulary\.{next(iter(change))} must be"):
-        pruner(**change)
+        vocabulary(**change)

@@ -1,19 +1,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
 from compress.config.errors import ConfigError
-from compress.interfaces import CompressedModel, StageContext
+from compress.interfaces import CompressedModel
 from compress.pruner.components.masks import keep_highest_per_row, keep_pattern
 from compress.pruner.wanda import Wanda
 from compress.transformer.blocks import block_linears
 from compress.transformer.calibration import input_norms
-from tests.configs import settings_of
+from tests.pruner.made import Contexts, pruner
 
 # Worked by hand: W, ‖X‖, the scores, and the mask at 50 % per row.
 WEIGHT = torch.tensor([[4.0, 0.0, 1.0, -1.0], [3.0, -2.0, -1.0, -3.0], [-3.0, 1.0, 0.0, 2.0]])
@@ -23,14 +22,10 @@ MASK = torch.tensor([[1, 0, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]], dtype=torch.bool
 
 
 def test_score_and_mask_by_hand() -> None:
-    wanda = settings_of("pruner", "wanda")
-    assert isinstance(wanda, Wanda)
+    wanda = pruner("wanda")
     assert torch.equal(wanda.score(WEIGHT, NORM), SCORE)
     assert torch.equal(keep_highest_per_row(SCORE, 0.5), MASK)
-
-
-def test_magnitude_would_choose_another_mask() -> None:
-    assert not torch.equal(keep_highest_per_row(WEIGHT.abs(), 0.5), MASK)
+    assert not torch.equal(keep_highest_per_row(WEIGHT.abs(), 0.5), MASK), "magnitude's is another"
 
 
 @pytest.mark.parametrize(
@@ -64,11 +59,10 @@ def test_input_norms_add_up_over_calls_and_positions() -> None:
 
 
 def test_first_layer_is_pruned_as_the_formula_says(
-    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
+    teacher: CompressedModel, context: Contexts
 ) -> None:
     ctx = context(teacher)
-    wanda = settings_of("pruner", "wanda", "pruner.sparsity=0.25")
-    assert isinstance(wanda, Wanda)
+    wanda = pruner("wanda", "sparsity=0.25")
     name = next(iter(block_linears(teacher.module)))
     caught: list[torch.Tensor] = []
     layer = teacher.module.get_submodule(name)
@@ -87,14 +81,13 @@ def test_first_layer_is_pruned_as_the_formula_says(
 
 
 def test_later_layers_see_the_pruned_ones_before_them(
-    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
+    teacher: CompressedModel, context: Contexts
 ) -> None:
     """Norms of the second layer are taken behind the pruned first one."""
     ctx = context(teacher)
     seen: dict[float, torch.Tensor] = {}
     for sparsity in (0.0, 0.9):
-        wanda = settings_of("pruner", "wanda", f"pruner.sparsity={sparsity}")
-        assert isinstance(wanda, Wanda)
+        wanda = pruner("wanda", f"sparsity={sparsity}")
         calls: list[torch.Tensor] = []
 
         def spy(
@@ -113,10 +106,9 @@ def test_later_layers_see_the_pruned_ones_before_them(
 
 
 def test_layer_threshold_takes_the_fraction_of_the_layer_and_global_is_refused(
-    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
+    teacher: CompressedModel, context: Contexts
 ) -> None:
-    wanda = settings_of("pruner", "wanda", "pruner.sparsity=0.25", "pruner.threshold=layer")
-    assert isinstance(wanda, Wanda)
+    wanda = pruner("wanda", "sparsity=0.25", "threshold=layer")
     uneven = 0
     for linear in block_linears(wanda.prune(teacher, context(teacher)).module).values():
         zeros = (linear.weight == 0).sum(dim=1)
@@ -124,46 +116,14 @@ def test_layer_threshold_takes_the_fraction_of_the_layer_and_global_is_refused(
         uneven += len(set(zeros.tolist())) > 1
     assert uneven
     with pytest.raises(ConfigError, match=r"threshold must be one of row, layer; got global"):
-        settings_of("pruner", "wanda", "pruner.threshold=global")
+        pruner("wanda", "threshold=global")
 
 
 def test_pattern_must_agree_with_sparsity_and_fit(teacher: CompressedModel) -> None:
     with pytest.raises(ConfigError, match=r"means sparsity 0\.75, got sparsity=0\.5"):
-        settings_of("pruner", "wanda", "pruner.pattern='1:4'")
-    wanda = settings_of("pruner", "wanda", "pruner.pattern='4:8'")
-    assert isinstance(wanda, Wanda)
+        pruner("wanda", "pattern='1:4'")
+    wanda = pruner("wanda", "pattern='4:8'")
     wanda.check(teacher.module)
-    wide = settings_of("pruner", "wanda", "pruner.pattern='3:6'")
-    assert isinstance(wide, Wanda)
+    wide = pruner("wanda", "pattern='3:6'")
     with pytest.raises(ConfigError, match="rows of 16 weights, expected a multiple of 6"):
         wide.check(teacher.module)
-
-
-def test_pattern_holds_in_every_group(
-    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
-) -> None:
-    wanda = settings_of("pruner", "wanda", "pruner.pattern='2:4'")
-    assert isinstance(wanda, Wanda)
-    pruned = wanda.prune(teacher, context(teacher))
-    for linear in block_linears(pruned.module).values():
-        groups = linear.weight.reshape(-1, 4)
-        assert (groups == 0).sum(dim=1).tolist() == [2] * len(groups)
-
-
-def test_recovery_trains_and_holds_the_mask(
-    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
-) -> None:
-    bare = settings_of("pruner", "wanda", "pruner.sparsity=0.5")
-    trained = settings_of(
-        "pruner", "wanda", "pruner.sparsity=0.5", "pruner.recovery.epochs=1",
-        "pruner.recovery.learning_rate=0.01", "pruner.recovery.batch_size=8",
-    )  # fmt: skip
-    assert isinstance(bare, Wanda)
-    assert isinstance(trained, Wanda)
-    one, other = (w.prune(teacher, context(teacher)) for w in (bare, trained))
-    moved = 0
-    for name, linear in block_linears(one.module).items():
-        weight = other.module.get_parameter(f"{name}.weight")
-        assert torch.equal(weight == 0, linear.weight == 0)
-        moved += int((weight != linear.weight).sum())
-    assert moved > 0

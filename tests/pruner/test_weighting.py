@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from compress.config.errors import UserError
-from compress.interfaces import CompressedModel, StageContext
+from compress.interfaces import CompressedModel
 from compress.pruner.components.base import PruningState
 from compress.pruner.components.weighting import (
     Norm,
@@ -24,10 +23,8 @@ from compress.pruner.lowrank import balanced
 from compress.transformer.blocks import block_linears, scoped_linears, shape_of, weight_matrix
 from compress.transformer.calibration import calibration_rows
 from compress.transformer.stored_modules import LowRankLinear
+from tests.pruner.made import Contexts, Teachers
 from tests.pruner.test_lowrank import lowrank, normal
-
-Contexts = Callable[[CompressedModel], StageContext]
-Teachers = Callable[[str], CompressedModel]
 
 
 def nearest(weight: Tensor, norm: Norm, rank: int) -> Tensor:

@@ -1,18 +1,11 @@
 from __future__ import annotations
 
-import copy
-from pathlib import Path
-
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
-from compress.interfaces import CompressedModel
 from compress.quantizer.int8_dynamic import Int8DynamicLinear
-from compress.quantizer.int8_weight_only import Int8WeightOnly, Int8WeightOnlyLinear
-from tests.tiny import torch_export
+from compress.quantizer.int8_weight_only import Int8WeightOnlyLinear
 
 
 def test_by_hand() -> None:
@@ -45,23 +38,8 @@ def test_it_computes_in_the_type_of_its_input() -> None:
     assert (got - linear(x)).abs().max() < 0.02 * linear(x).abs().max()  # bfloat16 has 8 bits
 
 
-def test_conv1d_a_copy_and_no_bias() -> None:
-    torch.manual_seed(0)
-    conv, x = Conv1D(6, 4), torch.randn(3, 4)
-    made = Int8WeightOnlyLinear.of(conv)
-    assert made.codes().shape == (6, 4)
-    assert (made(x) - conv(x)).abs().max() < 0.01 * conv(x).abs().max()
-    assert torch.equal(copy.deepcopy(made)(x), made(x))
+def test_a_layer_without_bias() -> None:
     bare = Int8WeightOnlyLinear.of(nn.Linear(4, 6, bias=False))
     assert bare.arguments() == {"in_features": 4, "out_features": 6, "bias": False}
     assert [name for name, _ in bare.weights()] == ["weight"]
-    assert bare(x).shape == (3, 6)
-
-
-def test_artifact_is_int8_on_disk(teacher: CompressedModel, tmp_path: Path) -> None:
-    torch_export(teacher, Int8WeightOnly(embeddings="none"), tmp_path)
-    stored = load_file(tmp_path / "weights.safetensors")
-    linears = [n for n, part in teacher.module.named_modules() if isinstance(part, nn.Linear)]
-    assert len(linears) > 10
-    assert all(stored[f"{name}.qweight"].dtype == torch.int8 for name in linears)
-    assert Int8WeightOnly.torch_devices == ("cpu", "cuda")
+    assert bare(torch.randn(3, 4)).shape == (3, 6)

@@ -1,42 +1,35 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from compress import load
-from compress.build import build_run
-from compress.config.errors import ConfigError, UserError
-from compress.interfaces import CompressedModel, StageContext
+from compress.config.errors import ConfigError
+from compress.interfaces import CompressedModel
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history
-from compress.quantizer.qat_int8 import FakeQuantLinear, QatInt8, fake_quantized
+from compress.quantizer.qat_int8 import FakeQuantLinear, fake_quantized
 from compress.store.cache import StageStore
 from compress.store.manifest import read_manifest
 from compress.transformer.blocks import every_linear, weight_matrix
 from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.surgery import plain_config
 from compress.transformer.torch_model import TorchModel
-from tests.configs import compose_config, settings_of
+from tests.configs import settings_of
+from tests.pruner.made import Contexts, Teachers, pruner
 from tests.quantizer.test_fake_quantization import relative_error
 from tests.tiny import torch_export
 
-Teachers = Callable[[str], CompressedModel]
 
-
-Contexts = Callable[[CompressedModel], StageContext]
-
-
-def qat(*overrides: str) -> QatInt8:
+def qat(*overrides: str) -> Any:
     """The yaml's settings with a rate that moves a tiny model."""
     fast = ("quantizer.training.learning_rate=0.01", "quantizer.training.batch_size=8")
-    made = settings_of("quantizer", "qat_int8", *fast, *overrides)
-    assert isinstance(made, QatInt8)
-    return made
+    return settings_of("quantizer", "qat_int8", *fast, *overrides)
 
 
 def test_inside_every_linear_rounds_and_outside_the_module_is_plain(teachers: Teachers) -> None:
@@ -112,8 +105,7 @@ def test_pruned_weights_stay_zero(
     teacher: CompressedModel, context: Contexts, tmp_path: Path
 ) -> None:
     ctx = context(teacher)
-    pruner = settings_of("pruner", "magnitude", "pruner.sparsity=0.5")
-    pruned = pruner.prune(teacher, ctx)  # type: ignore[attr-defined]
+    pruned = pruner("magnitude", "sparsity=0.5").prune(teacher, ctx)
     made = qat().prepare(pruned, ctx)
     check_history(made.history, made.module.named_parameters())
     expected = pruned.history[-1].expected_zeros
@@ -154,10 +146,3 @@ def test_no_training_is_refused() -> None:
 def test_embeddings_that_are_not_there_are_refused(teachers: Teachers) -> None:
     with pytest.raises(ConfigError, match="needs a table of token embeddings"):
         qat("quantizer.embeddings=int8").check(teachers("vit").module)
-
-
-def test_it_is_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    cfg = compose_config("teacher=tiny_random", "device=cuda", "quantizer=qat_int8")
-    with pytest.raises(UserError, match="QatInt8 runs on cpu in the torch runtime"):
-        build_run(cfg)

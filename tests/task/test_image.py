@@ -144,7 +144,8 @@ def test_a_student_sees_what_its_teacher_is_asked_about(
         temperature=1, alpha=1, epochs=2, learning_rate=1e-12, batch_size=5, warmup_fraction=0,
         patience=None, label_smoothing=0,
     )  # fmt: skip
-    curve = distill_(copy.deepcopy(ctx.teacher.module), processor, settings, ctx)
+    student = replace(ctx.teacher, module=copy.deepcopy(ctx.teacher.module))
+    curve = distill_(student, settings, ctx)
     losses = [point.loss for point in curve]
     assert len(losses) == 10
     assert losses == pytest.approx([0] * 10, abs=1e-7)

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
-from compress.interfaces import CompressedModel, StageContext
+from compress.interfaces import CompressedModel
 from compress.measure.score import predict_all
 from compress.problem.classification import Classification
-from compress.student.layers import LayersStudent
 from compress.training.distillation import (
     Distillation,
     distill_,
@@ -20,6 +19,7 @@ from compress.training.distillation import (
 )
 from compress.transformer.torch_model import TorchModel
 from tests.configs import settings_of
+from tests.pruner.made import Contexts
 
 LN2 = math.log(2)
 TWO = Classification(("a", "b"))
@@ -67,20 +67,16 @@ def test_label_smoothing_by_hand() -> None:
 def test_label_smoothing_reaches_the_loss_of_a_row(
     alpha: float,
     teacher: CompressedModel,
-    context: Callable[[CompressedModel], StageContext],
+    context: Contexts,
 ) -> None:
     logits, rows = torch.tensor([[4.0, -4.0]]), torch.tensor([0])
-    settings = f"student.distillation.alpha={alpha}"
     off, on = (
-        distillation_row_loss(made.distillation, context(teacher))(logits, {}, rows).item()
-        for made in (
-            settings_of("student", "layers", settings),
-            settings_of("student", "layers", settings, "student.distillation.label_smoothing=0.2"),
-        )
-        if isinstance(made, LayersStudent)
+        distillation_row_loss(replace(how(2.0, alpha), label_smoothing=share), context(teacher))
+        for share in (0.0, 0.2)
     )
+    difference = on(logits, {}, rows) - off(logits, {}, rows)
     # A tenth of the label, class 0, goes to the other class, whose logit is 8 below.
-    assert on - off == pytest.approx((1 - alpha) * 0.1 * 8, rel=1e-4)
+    assert difference.item() == pytest.approx((1 - alpha) * 0.1 * 8, rel=1e-4)
 
 
 def test_bad_label_smoothing_is_refused() -> None:
@@ -97,7 +93,7 @@ def test_a_perfect_student_has_no_distillation_loss() -> None:
 
 def test_teacher_logits_are_in_row_order_and_computed_once(
     teacher: CompressedModel,
-    context: Callable[[CompressedModel], StageContext],
+    context: Contexts,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ctx = context(teacher)
@@ -110,33 +106,31 @@ def test_teacher_logits_are_in_row_order_and_computed_once(
     def forbidden(*_: object) -> None:
         raise AssertionError("computed a second time")
 
-    monkeypatch.setattr("compress.training.distillation.logits_of", forbidden)
+    monkeypatch.setattr("compress.training.distillation.predict_all", forbidden)
     assert torch.equal(teacher_logits(ctx), first)
 
 
 def test_labels_alone_need_no_teacher(
     teacher: CompressedModel,
-    context: Callable[[CompressedModel], StageContext],
+    context: Contexts,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ctx = context(teacher)
-    monkeypatch.setattr("compress.training.distillation.logits_of", None)
-    student = settings_of("student", "layers", "student.distillation.alpha=0")
-    assert isinstance(student, LayersStudent)
+    monkeypatch.setattr("compress.training.distillation.predict_all", None)
+    student: Any = settings_of("student", "layers", "student.distillation.alpha=0")
     student.distill(ctx)
 
 
 def test_distillation_brings_the_student_to_the_teacher(
-    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
+    teacher: CompressedModel, context: Contexts
 ) -> None:
     """Against a teacher that always says class 1, whatever the labels, the student says it too."""
     ctx = context(teacher)
     sure = torch.tensor([[-3.0, 3.0]]).repeat(len(ctx.data.train), 1)
-    student = settings_of(
+    student: Any = settings_of(
         "student", "layers", "student.distillation.alpha=1", "student.distillation.epochs=8",
         "student.distillation.learning_rate=0.01", "student.distillation.batch_size=8",
     )  # fmt: skip
-    assert isinstance(student, LayersStudent)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("compress.training.distillation.teacher_logits", lambda _: sure)
         made = student.distill(ctx)
@@ -144,10 +138,7 @@ def test_distillation_brings_the_student_to_the_teacher(
     assert (logits.argmax(dim=1) == 1).all()
 
 
-def test_zero_epochs_train_nothing(
-    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext]
-) -> None:
-    student = settings_of("student", "layers", "student.distillation.epochs=0")
-    assert isinstance(student, LayersStudent)
+def test_zero_epochs_train_nothing(teacher: CompressedModel, context: Contexts) -> None:
+    student: Any = settings_of("student", "layers", "student.distillation.epochs=0")
     ctx = replace(context(teacher), data=None)  # type: ignore[arg-type]
-    distill_(teacher.module, teacher.tokenizer, student.distillation, ctx)
+    distill_(teacher, student.distillation, ctx)

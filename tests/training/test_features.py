@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -23,6 +22,7 @@ from compress.training.features import (
 )
 from compress.training.matching import watching
 from compress.transformer.blocks import known_blocks
+from tests.pruner.made import Teachers
 from tests.tiny import tiny_teacher
 
 # One row of three tokens, the last of them padding.
@@ -118,9 +118,7 @@ def run(*modules: torch.nn.Module) -> Tensor:
 
 
 @pytest.mark.parametrize("architecture", TOLD_APART)
-def test_a_student_equal_to_the_teacher_has_no_loss(
-    architecture: str, teachers: Callable[[str], CompressedModel]
-) -> None:
+def test_a_student_equal_to_the_teacher_has_no_loss(architecture: str, teachers: Teachers) -> None:
     pair = [copy.deepcopy(teachers(architecture).module) for _ in range(2)]
     for module in pair:
         module.set_attn_implementation("eager")
@@ -145,7 +143,7 @@ def test_a_student_equal_to_the_teacher_has_no_loss(
 
 
 def test_shared_keys_are_repeated_for_their_queries(
-    teachers: Callable[[str], CompressedModel],
+    teachers: Teachers,
 ) -> None:
     """A llama of 4 query heads over 2 keys."""
     module = teachers("llama").module
@@ -158,7 +156,7 @@ def test_shared_keys_are_repeated_for_their_queries(
     assert torch.equal(vectors["key"], split_heads(key, 2)[:, [0, 0, 1, 1]])
 
 
-def test_fused_projections_are_taken_apart(teachers: Callable[[str], CompressedModel]) -> None:
+def test_fused_projections_are_taken_apart(teachers: Teachers) -> None:
     module = teachers("gpt2").module
     with watching(Relations(module, module, [3], None).watched) as seen:
         run(module)

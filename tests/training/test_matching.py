@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor, nn
 
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext
-from compress.student.layers import LayersStudent
 from compress.training.matching import (
     METHODS,
     Matching,
@@ -22,22 +22,19 @@ from compress.training.matching import (
 from compress.training.train import Training, train_
 from compress.transformer.blocks import known_blocks
 from tests.configs import settings_of
+from tests.pruner.made import Contexts, Teachers
 from tests.tiny import make_split, tiny_teacher
 
-Contexts = Callable[[CompressedModel], StageContext]
-Teachers = Callable[[str], CompressedModel]
 
-
-def student(*overrides: str) -> LayersStudent:
+def student(*overrides: str) -> Any:
     given = [f"student.{override}" for override in overrides]
     few = ["student.distillation.epochs=1", "student.distillation.batch_size=8"]
-    made = settings_of("student", "layers", *few, *given)
-    assert isinstance(made, LayersStudent)
-    return made
+    return settings_of("student", "layers", *few, *given)
 
 
 def matching(*overrides: str) -> Matching:
-    return student(*(f"matching.{override}" for override in overrides)).matching
+    made: Matching = student(*(f"matching.{override}" for override in overrides)).matching
+    return made
 
 
 def same_for_all(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from compress.core.monitor import UNWATCHED, Monitor
+from compress.core.monitor import Unwatched
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
 from compress.measure.score import predict_all
-from compress.records.curve import CurveRecorder, curve_notes
+from compress.records.curve import CurvePoint, CurveRecorder, curve_notes
 from compress.training.distillation import label_loss, on_logits
 from compress.training.train import Objective, Training, train_
 from compress.transformer.torch_model import TorchModel
@@ -26,27 +26,32 @@ def on_labels(data: TrainingData) -> Objective:
     return Objective(on_logits(label_loss(data)))
 
 
-def trained(
+def train(
     teacher: CompressedModel,
     data: TrainingData,
     device: Cpu,
-    seed: int,
-    monitor: Monitor = UNWATCHED,
-) -> dict[str, torch.Tensor]:
-    module = copy.deepcopy(teacher.module)
-    objective = on_labels(data)
-    train_(
-        module, teacher.tokenizer, data, TRAINING, objective,
-        device=device, seed=seed, monitor=monitor,
-    )  # fmt: skip
+    objective: Objective | None = None,
+    training: Training = TRAINING,
+    **rest: Any,
+) -> tuple[nn.Module, tuple[CurvePoint, ...]]:
+    """A trained copy of a model, and the curve."""
+    module, rest = copy.deepcopy(teacher.module), {"seed": 0, **rest}
+    objective = objective or on_labels(data)
+    curve = train_(module, teacher.tokenizer, data, training, objective, device=device, **rest)
     assert not module.training
-    return module.state_dict()
+    return module, curve
+
+
+def trained(
+    teacher: CompressedModel, data: TrainingData, device: Cpu, **rest: Any
+) -> dict[str, Tensor]:
+    return train(teacher, data, device, **rest)[0].state_dict()
 
 
 def test_training_learns_and_repeats_exactly(
     teacher: CompressedModel, data: TrainingData, device: Cpu
 ) -> None:
-    first, second, other = (trained(teacher, data, device, seed) for seed in (0, 0, 1))
+    first, second, other = (trained(teacher, data, device, seed=seed) for seed in (0, 0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
     module = copy.deepcopy(teacher.module)
@@ -65,15 +70,12 @@ def test_a_batch_that_does_not_fit_is_learned_in_parts(
     teacher = teachers("llama")
     objective, batches = on_labels(data), []
 
-    def loss(model: nn.Module, inputs: dict[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+    def loss(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
         batches.append(len(rows))
         return objective.loss(model, inputs, rows)
 
     def curve() -> list[float]:
-        module = copy.deepcopy(teacher.module)
-        points = train_(
-            module, teacher.tokenizer, data, TRAINING, Objective(loss), device=device, seed=0
-        )
+        points = train(teacher, data, device, Objective(loss))[1]
         return [point.loss for point in points]
 
     whole = curve()
@@ -96,8 +98,8 @@ def test_being_looked_at_changes_nothing(
     teacher: CompressedModel, data: TrainingData, device: Cpu
 ) -> None:
     looking = Looking()
-    seen = trained(teacher, data, device, 0, looking)
-    unseen = trained(teacher, data, device, 0)
+    seen = trained(teacher, data, device, monitor=looking)
+    unseen = trained(teacher, data, device)
     assert all(torch.equal(seen[name], unseen[name]) for name in seen)
     assert len(looking.seen) > 10
     assert looking.seen[0] < looking.seen[-1] == 1.0
@@ -108,7 +110,7 @@ def test_bfloat16_training_works(
 ) -> None:
     """On a processor without bfloat16 arithmetic it is slow and still right."""
     monkeypatch.setattr(Cpu, "training_dtype", lambda _: torch.bfloat16)
-    state = trained(teacher, data, device, 0)
+    state = trained(teacher, data, device)
     assert all(tensor.isfinite().all() for tensor in state.values())
     assert {t.dtype for t in state.values() if t.is_floating_point()} == {torch.float32}
 
@@ -116,12 +118,12 @@ def test_bfloat16_training_works(
 def test_steps_are_told_of_and_other_parameters_learn(
     teacher: CompressedModel, data: TrainingData, device: Cpu
 ) -> None:
-    beside = torch.nn.Parameter(torch.zeros(()))
+    beside = nn.Parameter(torch.zeros(()))
     before: list[tuple[int, int]] = []
     after: list[tuple[int, int]] = []
     row_loss = label_loss(data)
 
-    def loss(model: torch.nn.Module, inputs: dict[str, torch.Tensor], rows: torch.Tensor) -> Any:
+    def loss(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Any:
         return row_loss(model(**inputs).logits, inputs, rows) + (beside - 1) ** 2
 
     objective = Objective(
@@ -130,8 +132,7 @@ def test_steps_are_told_of_and_other_parameters_learn(
         before_step=lambda step, steps: before.append((step, steps)),
         after_step=lambda step, steps: after.append((step, steps)),
     )
-    module = copy.deepcopy(teacher.module)
-    train_(module, teacher.tokenizer, data, TRAINING, objective, device=device, seed=0)
+    train(teacher, data, device, objective)
     assert before == after == [(step, 18) for step in range(18)]  # 24 rows in batches of 8, 6 times
     assert float(beside.detach()) > 0.3
 
@@ -155,7 +156,7 @@ def test_patience_keeps_the_best_epoch_and_stops(
             split = data.validation
             model = TorchModel(copy.deepcopy(self.module).eval(), teacher.tokenizer, "cpu")
             logits = predict_all(model, split, 8)
-            losses.append(float(torch.nn.functional.cross_entropy(logits, labels)))
+            losses.append(float(nn.functional.cross_entropy(logits, labels)))
 
     spoiler = Spoiler()
     objective = Objective(on_labels(data).loss, after_step=spoiler)
@@ -167,7 +168,7 @@ def test_patience_keeps_the_best_epoch_and_stops(
     assert validated == pytest.approx(losses, rel=1e-3)
     assert [point.epoch for point in curve if point.validation_loss] == [*range(1, len(losses) + 1)]
     logits = predict_all(TorchModel(spoiler.module, teacher.tokenizer, "cpu"), data.validation, 8)
-    kept = float(torch.nn.functional.cross_entropy(logits, labels))
+    kept = float(nn.functional.cross_entropy(logits, labels))
     # During training the model may compute in bfloat16. The next best epoch is 2.6e-4 away.
     assert kept == pytest.approx(min(losses), abs=1e-4)
     assert losses.index(min(losses)) < len(losses) - 1, "the last epoch was not the best"
@@ -180,15 +181,12 @@ def test_the_curve_is_the_loss_of_each_step(
     losses: list[float] = []
     row_loss = label_loss(data)
 
-    def loss(model: torch.nn.Module, inputs: dict[str, torch.Tensor], rows: torch.Tensor) -> Any:
+    def loss(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Any:
         value = row_loss(model(**inputs).logits.float(), inputs, rows)
         losses.append(float(f"{value.item():.6g}"))
         return value
 
-    module = copy.deepcopy(teacher.module)
-    curve = train_(
-        module, teacher.tokenizer, data, TRAINING, Objective(loss), device=device, seed=0
-    )
+    curve = train(teacher, data, device, Objective(loss))[1]
     assert [point.loss for point in curve] == losses
     assert [point.step for point in curve] == list(range(1, 19))
     assert [point.epoch for point in curve[2::3]] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
@@ -199,17 +197,15 @@ def test_the_curve_is_the_loss_of_each_step(
 def test_no_training_has_no_curve(
     teacher: CompressedModel, data: TrainingData, device: Cpu
 ) -> None:
-    none = replace(TRAINING, epochs=0.0)
-    module = copy.deepcopy(teacher.module)
-    assert not train_(module, teacher.tokenizer, data, none, on_labels(data), device=device, seed=0)
+    assert not train(teacher, data, device, training=replace(TRAINING, epochs=0.0))[1]
     assert curve_notes(()) == {}
 
 
 def test_recording_a_curve_changes_no_weight(
     teacher: CompressedModel, data: TrainingData, device: Cpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded = trained(teacher, data, device, 0)
+    recorded = trained(teacher, data, device)
     for deaf in ("add", "end_step", "validate"):
         monkeypatch.setattr(CurveRecorder, deaf, lambda *_: None)
-    plain = trained(teacher, data, device, 0)
+    plain = trained(teacher, data, device)
     assert all(torch.equal(recorded[name], plain[name]) for name in recorded)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
@@ -19,7 +19,6 @@ from compress.measure.memory import LiveTensors
 from compress.measure.sparsity import broken_groups, live_patterns, live_zeros
 from compress.records.curve import curve_notes
 from compress.training.distillation import Distillation, distill_
-from compress.training.masks import held_masks
 from compress.transformer.blocks import weight_matrix
 from compress.transformer.coverage import coverage
 from compress.transformer.stored_modules import named_weights
@@ -57,13 +56,7 @@ class PruningState:
 
     @torch.no_grad()
     def mask_(self, name: str, linear: Linear, mask: Bool[Tensor, "out in"]) -> None:
-        """Zeroes the weights of a Linear where the mask is False, and expects these zeros.
-
-        Args:
-            name: of the Linear in the model.
-            linear: the Linear.
-            mask: True where a weight stays.
-        """
+        """Zeroes the weights of a Linear where the mask is False, and expects these zeros."""
         weight_matrix(linear).mul_(mask)
         self.zeros[f"{name}.weight"] = int((~mask).sum())
 
@@ -111,9 +104,8 @@ class BasePruner(Pruner, ABC):
         was changed.
         """
         with nullcontext() if self.trains else LiveTensors() as live:
-            module = copy.deepcopy(
-                model.module, {} if self.trains else _embeddings_of(model.module)
-            ).to(ctx.device.torch_device)
+            shared = {} if self.trains else _embeddings_of(model.module)
+            module = copy.deepcopy(model.module, shared).to(ctx.device.torch_device)
             work = PruningState(module, model.tokenizer, model.history)
             sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
             self.prune_(work, ctx)
@@ -127,11 +119,17 @@ class BasePruner(Pruner, ABC):
         pruned = dataclasses.replace(
             model.then(work.module.to("cpu"), step), tokenizer=work.tokenizer
         )
-        if self.recovery.epochs == 0:
-            return pruned
-        curve = distill_(pruned.module, pruned.tokenizer, self.recovery, ctx, held_masks(pruned))
-        recovered = Step("pruner", self.recovery.describe(), notes=curve_notes(curve))
-        return pruned.then(pruned.module, recovered)
+        return recovered(pruned, self.recovery, self.recovery.describe(), ctx)
+
+
+def recovered(
+    model: CompressedModel, recovery: Distillation, settings: Mapping[str, Any], ctx: StageContext
+) -> CompressedModel:
+    """The model trained in place, with a step of these settings; as it is with `epochs=0`."""
+    if recovery.epochs == 0:
+        return model
+    notes = curve_notes(distill_(model, recovery, ctx))
+    return model.then(model.module, Step("pruner", settings, notes=notes))
 
 
 def _embeddings_of(module: PreTrainedModel) -> dict[int, Any]:
@@ -156,7 +154,7 @@ def _expect_again(work: PruningState) -> None:
     """Updates what earlier stages expect of weights that this one pruned, resized or moved."""
     present = {name: weight.detach() for name, weight in named_weights(work.module)}
     zeros, patterns = live_zeros(work.history), live_patterns(work.history)
-    for name in {**zeros, **patterns} if work.shapes else ():
+    for name in {*zeros, *patterns} if work.shapes else ():
         if name not in present:
             work.shapes[name] = None
         elif name in zeros and name not in work.zeros:
@@ -168,5 +166,4 @@ def _expect_again(work: PruningState) -> None:
         if anew and broken_groups(present[name], *patterns[name]) == 0:
             work.patterns[name] = patterns[name]
     if patterns or work.patterns:
-        kept = {*(name for name in patterns if name not in changed), *work.patterns}
-        work.notes["weights_in_pattern"] = len(kept)
+        work.notes["weights_in_pattern"] = len({*patterns} - changed | {*work.patterns})

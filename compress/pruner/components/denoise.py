@@ -63,18 +63,8 @@ def noise_level(singular: Float[Tensor, " n"], beta: float) -> float:
     return float(singular.quantile(0.5)) / math.sqrt(marchenko_pastur_median(beta))
 
 
-def keep_all(singular: Float[Tensor, " n"], beta: float) -> Float[Tensor, " n"]:
-    """All singular values as they are."""
-    return singular
-
-
 def hard_threshold(singular: Float[Tensor, " n"], beta: float) -> Float[Tensor, " kept"]:
-    """The singular values from ω(β) · median on, as they are.
-
-    Args:
-        singular: all of a matrix, in descending order.
-        beta: its short side over its long side.
-    """
+    """The singular values from ω(β) · median on, as they are."""
     return singular[singular >= unknown_noise_threshold(beta) * singular.quantile(0.5)]
 
 
@@ -82,10 +72,6 @@ def shrink(singular: Float[Tensor, " n"], beta: float) -> Float[Tensor, " kept"]
     """The singular values above the noise's edge, each brought down to what its signal was.
 
     η(y) = √((y² - β - 1)² - 4β) / y for y > 1 + √β, in units of the noise level.
-
-    Args:
-        singular: all of a matrix, in descending order.
-        beta: its short side over its long side.
     """
     noise = noise_level(singular, beta)
     kept = singular[singular > (1 + math.sqrt(beta)) * noise]
@@ -94,8 +80,9 @@ def shrink(singular: Float[Tensor, " n"], beta: float) -> Float[Tensor, " kept"]
     return inner.clamp(min=0).sqrt() / kept
 
 
+# All singular values of a matrix, descending, and its short side over its long → those that stay.
 DENOISERS: dict[str, Callable[[Float[Tensor, " n"], float], Float[Tensor, " kept"]]] = {
-    "none": keep_all,
+    "none": lambda singular, beta: singular,
     "hard": hard_threshold,
     "shrink": shrink,
 }
@@ -124,11 +111,6 @@ class Denoise(Settings):
             )
 
     def left(self, singular: Float[Tensor, " n"], beta: float) -> Float[Tensor, " kept"]:
-        """The singular values that are not noise.
-
-        Args:
-            singular: all of a matrix, in descending order.
-            beta: its short side over its long side.
-        """
+        """The singular values that are not noise; see `DENOISERS`."""
         kept = DENOISERS[self.method](singular, beta)
         return kept if len(kept) >= self.min else singular[: self.min]

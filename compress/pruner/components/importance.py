@@ -35,8 +35,9 @@ from torch import Tensor, nn
 
 from compress.interfaces import StageContext
 from compress.pruner.components.base import PruningState
+from compress.pruner.components.gradients import label_losses, learning_only
 from compress.transformer.blocks import Block, Units, shape_of, weight_matrix
-from compress.transformer.calibration import Run, Unit, calibrate_layerwise, calibration_rows
+from compress.transformer.calibration import Run, Unit, calibrate_layerwise
 
 # One per layer, first to last.
 Sites = Sequence[tuple[Block, Units]]
@@ -65,8 +66,6 @@ def random_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Sc
 def taylor_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Scores:
     """Mean over rows of |∂L/∂ξ|, with L the label loss of the row.
 
-    Not what the authors' code computes, which takes absolute values per token; see the module.
-
     Only the gates have gradients, so no gradient of a weight is in memory.
     """
     device = work.module.device
@@ -74,17 +73,13 @@ def taylor_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Sc
         torch.ones(shape_of(block.projection(units.reader))[1], device=device, requires_grad=True)
         for block, units in sites
     ]
-    rows, problem = ctx.data.calibration, ctx.data.problem
     totals = [torch.zeros(units.count, device=device) for _, units in sites]
-    with _frozen(work.module), _gated(sites, gates):
-        inputs = calibration_rows(work.module, work.tokenizer, rows)
-        for row, label in zip(inputs, rows.labels.to(device), strict=True):
-            logits = work.module(**row).logits.float()
-            loss = problem.loss(logits, problem.targets(label[None], row))
+    with learning_only(work.module), _gated(sites, gates):
+        for loss in label_losses(work, ctx):
             slopes = torch.autograd.grad(loss, gates)
             for total, slope, (_, units) in zip(totals, slopes, sites, strict=True):
                 total += gate_saliency(slope, units.columns)
-    return [total / len(rows) for total in totals]
+    return [total / len(ctx.data.calibration) for total in totals]
 
 
 def activation_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Scores:
@@ -140,29 +135,17 @@ def unit_moments(
     reader: nn.Module, columns: Int[Tensor, "units n"], run: Run
 ) -> Float[Tensor, "units n n"]:
     """X_uᵀ X_u of what a projection reads of each unit: no products between units."""
-    totals: list[Tensor] = []
+    totals = torch.zeros(len(columns), columns.shape[1], columns.shape[1])
 
     def add(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal totals
         parts = inputs[0].reshape(-1, inputs[0].shape[-1]).float()[:, columns]
-        moments = torch.einsum("tui,tuj->uij", parts, parts)
-        totals[:] = [totals[0] + moments if totals else moments]
+        totals = totals.to(parts.device) + torch.einsum("tui,tuj->uij", parts, parts)
 
     with reader.register_forward_pre_hook(add):
         for _ in run():
             pass
-    return totals[0]
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """Disables the gradients of all weights."""
-    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)
+    return totals
 
 
 @contextmanager

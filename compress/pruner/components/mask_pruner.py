@@ -16,14 +16,12 @@ from compress.config.settings import parse_pattern
 from compress.interfaces import StageContext
 from compress.pruner.components.base import BasePruner, PruningState
 from compress.pruner.components.masks import (
-    check_pattern,
-    check_pattern_fits,
     keep_highest,
     keep_highest_per_row,
     keep_pattern,
     masks_together,
 )
-from compress.transformer.blocks import scoped_linears, weight_matrix
+from compress.transformer.blocks import scoped_linears, shape_of, weight_matrix
 from compress.transformer.calibration import calibrate_linears, input_norms
 
 if TYPE_CHECKING:
@@ -53,20 +51,45 @@ class SparsePruner(BasePruner, ABC):
     def __post_init__(self) -> None:
         """Checks the values."""
         super().__post_init__()
-        check_pattern(self, self.pattern, self.sparsity)
+        if (groups := self.groups()) is None:
+            return
+        kept, group = groups
+        implied = 1 - kept / group
+        if abs(implied - self.sparsity) > 1e-9:
+            raise ConfigError(
+                f"{type(self).__name__}.pattern={self.pattern} means sparsity {implied:g}, got "
+                f"sparsity={self.sparsity:g}; set pruner.sparsity={implied:g}"
+            )
+
+    def groups(self) -> tuple[int, int] | None:
+        """N and M of the pattern."""
+        if self.pattern is None:
+            return None
+        return parse_pattern(f"{type(self).__name__}.pattern", self.pattern)
+
+    def kept(self, score: Float[Tensor, ...]) -> Bool[Tensor, ...]:
+        """True where a weight with such scores stays."""
+        groups = self.groups()
+        return keep_pattern(score, *groups) if groups else keep_highest(score, self.sparsity)
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
         """The unchanged skeleton; raises a ConfigError if scope or pattern do not fit it."""
-        check_pattern_fits(self.pattern, scoped_linears(skeleton, self.scope))
+        _, group = self.groups() or (1, 1)
+        for name, linear in scoped_linears(skeleton, self.scope).items():
+            _, columns = shape_of(linear)
+            if columns % group:
+                raise ConfigError(
+                    f"pruner.pattern={self.pattern}: {name} has rows of {columns} weights, "
+                    f"expected a multiple of {group}"
+                )
         return skeleton
 
     @final
     def promised_patterns(self, module: PreTrainedModel) -> dict[str, tuple[int, int]]:
         """The pattern for every layer in scope."""
-        if self.pattern is None:
+        if (groups := self.groups()) is None:
             return {}
-        pattern = parse_pattern(f"{type(self).__name__}.pattern", self.pattern)
-        return {f"{name}.weight": pattern for name in scoped_linears(module, self.scope)}
+        return {f"{name}.weight": groups for name in scoped_linears(module, self.scope)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +109,10 @@ class MaskPruner(SparsePruner, ABC):
     def __post_init__(self) -> None:
         """Checks the values."""
         super().__post_init__()
-        if self.calibrated and self.threshold == GLOBAL:
-            name = type(self).__name__
+        name = type(self).__name__
+        if self.threshold == GLOBAL and self.calibrated:
             raise ConfigError(f"{name}.threshold must be one of {ROW}, {LAYER}; got {GLOBAL}")
-        if self.pattern and self.threshold == GLOBAL:
-            name = type(self).__name__
+        if self.threshold == GLOBAL and self.pattern:
             raise ConfigError(f"{name}.pattern requires threshold=layer, got threshold=global")
 
     @abstractmethod
@@ -104,31 +126,32 @@ class MaskPruner(SparsePruner, ABC):
             input_norm: ‖X_j‖₂ of each input over the calibration tokens; ones unless `calibrated`.
         """
 
+    def kept(self, score: Float[Tensor, ...]) -> Bool[Tensor, ...]:
+        """True where a weight with such scores stays."""
+        if self.threshold == ROW and self.pattern is None:
+            return keep_highest_per_row(score, self.sparsity)
+        return super().kept(score)
+
     @final
     @torch.no_grad()
     def prune_(self, work: PruningState, ctx: StageContext) -> None:
         """Masks every layer in scope."""
         linears = scoped_linears(work.module, self.scope)
 
-        def mask_(name: str, norm: Float[Tensor, " in"]) -> None:
-            score = self.score(weight_matrix(linears[name]), norm)
-            work.mask_(name, linears[name], self._kept(score))
+        def score(name: str, norm: Float[Tensor, " in"] | None = None) -> Float[Tensor, "out in"]:
+            weight = weight_matrix(linears[name])
+            return self.score(weight, torch.ones_like(weight[0]) if norm is None else norm)
+
+        def mask_(name: str, norm: Float[Tensor, " in"] | None = None) -> None:
+            work.mask_(name, linears[name], self.kept(score(name, norm)))
 
         if self.calibrated:
             rows = ctx.data.calibration
             calibrate_linears(work.module, work.tokenizer, rows, linears, input_norms, mask_)
-            return
-        ones = {name: torch.ones_like(weight_matrix(part)[0]) for name, part in linears.items()}
-        if self.threshold == GLOBAL:
-            scores = {n: self.score(weight_matrix(part), ones[n]) for n, part in linears.items()}
-            for name, mask in masks_together(scores, GLOBAL, self._kept).items():
+        elif self.threshold == GLOBAL:
+            masks = masks_together({name: score(name) for name in linears}, GLOBAL, self.kept)
+            for name, mask in masks.items():
                 work.mask_(name, linears[name], mask)
-            return
-        for name, norm in ones.items():
-            mask_(name, norm)
-
-    def _kept(self, score: Float[Tensor, ...]) -> Bool[Tensor, ...]:
-        if self.pattern is not None:
-            return keep_pattern(score, *parse_pattern("pattern", self.pattern))
-        keep = keep_highest_per_row if self.threshold == ROW else keep_highest
-        return keep(score, self.sparsity)
+        else:
+            for name in linears:
+                mask_(name)

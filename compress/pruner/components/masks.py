@@ -11,11 +11,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from compress.config.errors import ConfigError
-from compress.config.settings import parse_pattern
-from compress.interfaces import Pruner
-from compress.transformer.blocks import Linear, shape_of
-
 
 def keep_highest_per_row(score: Float[Tensor, "out in"], sparsity: float) -> Bool[Tensor, "out in"]:
     """Drops the lowest `sparsity` of each row, to the nearest whole weight; ties by place."""
@@ -44,42 +39,6 @@ def masks_together(
     flat = [score.flatten() for score in scores.values()]
     masks = torch.split(keep(torch.cat(flat)), [len(part) for part in flat])
     return {n: m.view_as(s) for (n, s), m in zip(scores.items(), masks, strict=True)}
-
-
-def check_pattern(pruner: Pruner, pattern: str | None, sparsity: float) -> None:
-    """Checks that an N:M pattern is valid and has the sparsity of the settings.
-
-    Raises:
-        ConfigError: it is not a pattern, or has another sparsity.
-    """
-    if pattern is None:
-        return
-    name = type(pruner).__name__
-    kept, group = parse_pattern(f"{name}.pattern", pattern)
-    implied = 1 - kept / group
-    if abs(implied - sparsity) > 1e-9:
-        raise ConfigError(
-            f"{name}.pattern={pattern} means sparsity {implied:g}, got sparsity={sparsity:g}; "
-            f"set pruner.sparsity={implied:g}"
-        )
-
-
-def check_pattern_fits(pattern: str | None, linears: Mapping[str, Linear]) -> None:
-    """Checks that the rows of every layer divide into the pattern's groups.
-
-    Raises:
-        ConfigError: those of one layer do not.
-    """
-    if pattern is None:
-        return
-    _, group = parse_pattern("pattern", pattern)
-    for name, linear in linears.items():
-        _, columns = shape_of(linear)
-        if columns % group:
-            raise ConfigError(
-                f"pruner.pattern={pattern}: {name} has rows of {columns} weights, "
-                f"expected a multiple of {group}"
-            )
 
 
 def _drop_lowest(rows: Float[Tensor, "rows n"], count: int) -> Bool[Tensor, "rows n"]:

@@ -44,7 +44,7 @@ class RankRule(Settings):
     def rank(
         self, shape: tuple[int, int], sparsity: float, singular: Float[Tensor, " n"] | None
     ) -> int:
-        """The rank of a layer; without singular values, the largest that it can have.
+        """The rank of a layer [out, in]; without singular values, the largest that it can have.
 
         Args:
             shape: outputs and inputs of the layer.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic.dataclasses import dataclass
@@ -11,7 +10,6 @@ from pydantic.dataclasses import dataclass
 from compress.config.errors import ConfigError
 from compress.config.fields import Fraction, OneOf, PositiveInt, UnitInterval
 from compress.config.settings import Settings
-from compress.training.distillation import Distillation
 
 
 def linear(progress: float, first: float, last: float) -> float:
@@ -30,9 +28,11 @@ def exponential(progress: float, first: float, last: float) -> float:
     return 1 - kept
 
 
-CURVES: Mapping[str, Callable[[float, float, float], float]] = MappingProxyType(
-    {"linear": linear, "cubic": cubic, "exponential": exponential}
-)
+CURVES: dict[str, Callable[[float, float, float], float]] = {
+    "linear": linear,
+    "cubic": cubic,
+    "exponential": exponential,
+}
 
 
 def scheduled(curve: str, progress: float, first: float, last: float) -> float:
@@ -86,19 +86,3 @@ class SparsitySchedule(Span):
         """
         first, last = round(self.start * steps), round(self.end * steps)
         return (*range(first, last, self.frequency), last)
-
-
-def check_trains(settings: Settings, training: Distillation) -> None:
-    """Checks a training that masks change in.
-
-    Raises:
-        ConfigError: it trains nothing, or may stop early or return to weights of another mask.
-    """
-    name = type(settings).__name__
-    if training.epochs == 0:
-        raise ConfigError(f"{name}.training.epochs must be > 0: it prunes in training; got 0")
-    if training.patience is not None:
-        raise ConfigError(
-            f"{name}.training.patience must be null: an earlier epoch's weights go with an earlier "
-            f"mask; got {training.patience}"
-        )

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from pydantic.dataclasses import dataclass
 from torch import Tensor
+from torch.nn import functional
 
 from compress.config.errors import ConfigError
 from compress.config.fields import Fraction, OneOf, PositiveInt
@@ -60,11 +61,7 @@ class UnitPruner(BasePruner, ABC):
 
     @abstractmethod
     def units(self, block: Block) -> Units:
-        """The units of a block.
-
-        Raises:
-            ConfigError: this architecture's units cannot be taken out.
-        """
+        """The units of a block; raises a ConfigError if they cannot be taken out."""
 
     def foresees_shapes(self) -> bool:
         """Whether the number of units per layer does not depend on scores."""
@@ -84,11 +81,7 @@ class UnitPruner(BasePruner, ABC):
         return skeleton
 
     def prune_(self, work: PruningState, ctx: StageContext) -> None:
-        """Scores the units of all layers, then cuts.
-
-        Raises:
-            ConfigError: as `check`, where an earlier pruner left other counts than it could know.
-        """
+        """Scores the units of all layers, then cuts."""
         sites = self._sites(work.module)
         scores = [score.cpu() for score in IMPORTANCES[self.importance](work, sites, ctx)]
         counts = ALLOCATIONS[self.allocation](scores, self.sparsity, self.round_to)
@@ -112,26 +105,24 @@ class UnitPruner(BasePruner, ABC):
                     f"{type(self).__name__}.round_to must be at most {units.count}, as many "
                     f"{self.noun} as {block.name} has, got {self.round_to}"
                 )
-        self._check_step([units.count for _, units in sites])
-        return sites
-
-    def _check_step(self, counts: Sequence[int]) -> None:
-        """Raises a ConfigError if the asked sparsity is too small to remove anything."""
+        counts = [units.count for _, units in sites]
         alike = [torch.ones(count) for count in counts]
         kept = ALLOCATIONS[self.allocation](alike, self.sparsity, self.round_to)
-        if self.sparsity == 0 or sum(kept) < sum(counts):
-            return
+        if self.sparsity > 0 and sum(kept) == sum(counts):
+            raise ConfigError(self._nothing_removed(counts))
+        return sites
+
+    def _nothing_removed(self, counts: Sequence[int]) -> str:
         name = type(self).__name__
         if max(counts) == self.round_to:
-            raise ConfigError(
+            return (
                 f"{name}.sparsity must be 0 where round_to={self.round_to} keeps all {self.noun} "
                 f"of a layer, got {self.sparsity:g}; lower round_to"
             )
         among = sum(counts) if self.allocation == "global" else max(counts)
-        step = self.round_to / among
-        raise ConfigError(
+        return (
             f"{name}.sparsity={self.sparsity:g} removes nothing: the smallest step is "
-            f"{self.round_to} of {among} {self.noun}, sparsity={step:g}"
+            f"{self.round_to} of {among} {self.noun}, sparsity={self.round_to / among:g}"
         )
 
 
@@ -160,8 +151,10 @@ def global_kept(scores: Scores, sparsity: float, round_to: int) -> list[int]:
     counts = [len(score) for score in scores]
     if sparsity == 0:
         return counts
+    tiny = torch.finfo(torch.float32).tiny  # a layer of zeros keeps them
+    alike = [functional.normalize(score, dim=0, eps=tiny) for score in scores]
     # Past each layer's first group, which does not compete.
-    worths = [_group_means(normalized(score), round_to)[1:] for score in scores]
+    worths = [_group_means(score, round_to)[1:] for score in alike]
     wanted = round((1 - sparsity) * sum(counts) / round_to)
     more = max(wanted - len(counts), 0)
     owners = torch.cat([torch.full((len(w),), layer) for layer, w in enumerate(worths)])
@@ -172,17 +165,9 @@ def global_kept(scores: Scores, sparsity: float, round_to: int) -> list[int]:
 
 
 ALLOCATIONS: dict[str, Callable[[Scores, float, int], list[int]]] = {
-    "uniform": lambda scores, sparsity, round_to: uniform_kept(
-        [len(score) for score in scores], sparsity, round_to
-    ),
+    "uniform": lambda scores, *rest: uniform_kept([len(score) for score in scores], *rest),
     "global": global_kept,
 }
-
-
-def normalized(score: Float[Tensor, " units"]) -> Float[Tensor, " units"]:
-    """A layer's scores over their ℓ2 norm; zeros stay zeros."""
-    norm = score.norm()
-    return score / norm if norm > 0 else score
 
 
 def highest(score: Float[Tensor, " units"], count: int) -> Int[Tensor, " kept"]:
@@ -191,6 +176,6 @@ def highest(score: Float[Tensor, " units"], count: int) -> Int[Tensor, " kept"]:
 
 
 def _group_means(score: Float[Tensor, " units"], size: int) -> Float[Tensor, " groups"]:
-    """The mean score of the best `size` units, of the next best, and so on; whole groups only."""
+    """The mean score of the best `size` units, of the next best, and so on."""
     ranked = score.sort(descending=True).values
     return ranked[: len(ranked) // size * size].view(-1, size).mean(dim=1)

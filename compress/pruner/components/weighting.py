@@ -22,8 +22,9 @@ in memory at a time; gradients are those of the intact model, with one weight's 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -37,13 +38,9 @@ from compress.config.fields import NotNegative, OneOf
 from compress.config.settings import Settings
 from compress.interfaces import StageContext
 from compress.pruner.components.base import PruningState
+from compress.pruner.components.gradients import label_losses, learning_only
 from compress.transformer.blocks import weight_matrix
-from compress.transformer.calibration import (
-    calibrate_linears,
-    calibration_rows,
-    input_moments,
-    input_sizes,
-)
+from compress.transformer.calibration import calibrate_linears, input_moments, input_sizes
 from compress.transformer.stacks import LINEARS, Linear
 
 ALPHA = 0.5  # ASVD, section 4.1
@@ -212,50 +209,22 @@ def fisher_rows(
 
     L is the label loss of one row. A gradient is freed as soon as it is counted.
     """
-    rows, problem, device = ctx.data.calibration, ctx.data.problem, work.module.device
     linears = {name: linear_named(work.module, name) for name in shapes}
+    device = work.module.device
     totals = {name: torch.zeros(shape[0], device=device) for name, shape in shapes.items()}
-    with _learning_only(work.module, linears), _counted(linears, totals):
-        inputs = calibration_rows(work.module, work.tokenizer, rows)
-        for row, label in zip(inputs, rows.labels.to(device), strict=True):
-            logits = work.module(**row).logits.float()
-            loss = problem.loss(logits, problem.targets(label[None], row))
+
+    def count(name: str, weight: Tensor) -> None:
+        assert weight.grad is not None, "torch calls this once the gradient is there"
+        squares = weight.grad.float().square()
+        totals[name] += squares.sum(dim=0 if isinstance(linears[name], Conv1D) else 1)
+        weight.grad = None
+
+    with ExitStack() as stack:
+        weights = [linear.weight for linear in linears.values()]
+        stack.enter_context(learning_only(work.module, weights))
+        for name, weight in zip(linears, weights, strict=True):
+            hook = weight.register_post_accumulate_grad_hook(partial(count, name))
+            stack.enter_context(hook)
+        for loss in label_losses(work, ctx):
             loss.backward()  # type: ignore[no-untyped-call]
     return totals
-
-
-@contextmanager
-def _learning_only(module: nn.Module, linears: Mapping[str, Linear]) -> Iterator[None]:
-    """Enables the gradients of these layers' weights only."""
-    before = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
-    module.requires_grad_(False)
-    for linear in linears.values():
-        linear.weight.requires_grad_(True)
-    try:
-        yield
-    finally:
-        for parameter, learns in before:
-            parameter.requires_grad_(learns)
-
-
-@contextmanager
-def _counted(
-    linears: Mapping[str, Linear], totals: dict[str, Float[Tensor, " out"]]
-) -> Iterator[None]:
-    """Squares, sums and frees the gradient of each layer's weight."""
-
-    def counter(name: str, linear: Linear) -> Callable[[Tensor], None]:
-        inputs = 0 if isinstance(linear, Conv1D) else 1
-
-        def count(weight: Tensor) -> None:
-            assert weight.grad is not None, "torch calls this once the gradient is there"
-            totals[name] += weight.grad.float().square().sum(dim=inputs)
-            weight.grad = None
-
-        return count
-
-    with ExitStack() as hooks:
-        for name, linear in linears.items():
-            hook = linear.weight.register_post_accumulate_grad_hook(counter(name, linear))
-            hooks.enter_context(hook)
-        yield

@@ -40,9 +40,5 @@ class HalfPrecision(Quantizer, TorchFormat):
         return self.weight_bits
 
     def quantize_torch_(self, module: PreTrainedModel) -> None:
-        """Casts the module.
-
-        Raises:
-            UserError: a weight lies outside the type's range.
-        """
+        """Casts the module; raises a UserError if a weight lies outside the type's range."""
         cast_(module, self.choice, self.dtype, self.wider)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int8
 from pydantic.dataclasses import dataclass
 from torch import Tensor
+from torch.nn import functional
 
 from compress.config.fields import OneOf
 from compress.interfaces import Quantizer
@@ -43,11 +44,7 @@ class LinearFormat(Quantizer, TorchFormat):
     embeddings: Annotated[str, OneOf(CHOICES)]
 
     def check(self, skeleton: PreTrainedModel) -> None:
-        """Checks that the layers have only Linear layers and the embeddings can be quantized.
-
-        Raises:
-            ConfigError: otherwise.
-        """
+        """Raises a ConfigError unless all layers are Linear and embeddings can be quantized."""
         check_all_linear(skeleton, f"quantizer {type(self).__name__}")
         check_embeddings(skeleton, self.embeddings)
 
@@ -78,6 +75,21 @@ class QuantizedLinear(QuantizedModule, ABC):
         self.bias: Tensor | None
         self.register_buffer("bias", torch.zeros(out_features) if bias else None)
 
+    @classmethod
+    def of(cls, linear: Linear, *settings: Any) -> Self:
+        """The quantized version of a float Linear; `settings` are of the format."""
+        out_features, in_features = shape_of(linear)
+        layer = cls(in_features, out_features, linear.bias is not None, *settings)
+        state = layer.encoded(weight_matrix(linear).detach().float().contiguous())
+        if linear.bias is not None:
+            state["bias"] = linear.bias.detach().float()
+        layer.load_state_dict(state)
+        return layer
+
+    @abstractmethod
+    def encoded(self, weight: Float[Tensor, "out in"]) -> dict[str, Tensor]:
+        """The state dict for a weight, without the bias."""
+
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments that all formats share."""
         sizes = {"in_features": self.in_features, "out_features": self.out_features}
@@ -93,11 +105,10 @@ class QuantizedLinear(QuantizedModule, ABC):
         if self.bias is not None:
             yield "bias", self.bias
 
-    def fill_(self, linear: Linear, state: dict[str, Tensor]) -> None:
-        """Loads the format's tensors and the bias of the Linear."""
-        if linear.bias is not None:
-            state = {**state, "bias": linear.bias.detach().float()}
-        self.load_state_dict(state)
+    def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
+        """X · Wᵀ + b with W dequantized."""
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return functional.linear(x, self.matrix().to(x.dtype), bias)
 
 
 class Int8Linear(QuantizedLinear, ABC):
@@ -113,14 +124,10 @@ class Int8Linear(QuantizedLinear, ABC):
         self.register_buffer("qweight", torch.zeros(out_features, in_features, dtype=torch.int8))
         self.register_buffer("scale", torch.ones(out_features))
 
-    @classmethod
-    def of(cls, linear: Linear) -> Self:
-        """The int8 version of a float Linear."""
-        out_features, in_features = shape_of(linear)
-        layer = cls(in_features, out_features, linear.bias is not None)
-        codes, scale = quantize_per_channel(weight_matrix(linear).detach().float().contiguous())
-        layer.fill_(linear, {"qweight": codes, "scale": scale})
-        return layer
+    def encoded(self, weight: Float[Tensor, "out in"]) -> dict[str, Tensor]:
+        """Codes and scales."""
+        codes, scale = quantize_per_channel(weight)
+        return {"qweight": codes, "scale": scale}
 
     def codes(self) -> Int8[Tensor, "out in"]:
         """The int8 codes."""
