@@ -21,7 +21,7 @@ POINT = CurvePoint(1, 1.0, 0.5, None)
 
 def test_trainings_are_told_apart_by_stage_and_number() -> None:
     told: list[tuple[str, CurvePoint]] = []
-    outer = MagicMock(spec=Unwatched)
+    outer = MagicMock(spec=Monitor)
     live = LiveCurves(outer, lambda name, point: told.append((name, point)))
     for stage in ("teacher", "pruner"):
         live.stage(stage)

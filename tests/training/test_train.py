@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compress.core.monitor import Unwatched
+from compress.core.monitor import Monitor
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
 from compress.measure.score import predict_all
