@@ -12,18 +12,17 @@ from compress.config.errors import ConfigError
 from compress.interfaces import Quantizer
 from compress.quantizer.bf16 import Bf16
 from compress.quantizer.int4_weight_only import Int4WeightOnly
-from compress.quantizer.int8_static import AUTO, NONE, Int8Static
+from compress.quantizer.int8_static import Int8Static
 from compress.quantizer.int8_weight_only import Int8WeightOnly
 from compress.quantizer.none import NoQuantizer
 from compress.runtime.components.openvino_compression import (
-    StaticInt8,
     compress_weights,
     group_sizes,
     quantize_static,
 )
 from compress.runtime.components.openvino_graph import OpenVinoSource, import_openvino
-from compress.runtime.components.openvino_rounding import check_halves, store_bfloat16_
-from compress.transformer.rounding import check_range
+from compress.runtime.components.openvino_rounding import check_weights, matrices, store_bfloat16_
+from compress.transformer.rounding import check_range, half_ulp
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -106,9 +105,10 @@ class Bf16Format(OpenVinoFormat[Bf16]):
         Raises:
             UserError: a weight lies outside bfloat16's range; says which.
         """
-        check_range(source.model.module, "bf16", torch.bfloat16, "none")
+        module, bf16 = source.model.module, torch.bfloat16
+        check_range(module, "bf16", bf16, "none")
         store_bfloat16_(source.graph, set(source.initializers.values()))
-        check_halves(source, source.graph, torch.bfloat16)
+        check_weights(source, source.graph, matrices(module), lambda _, w: half_ulp(w, bf16))
         return source.graph
 
 
@@ -182,19 +182,7 @@ class Int8StaticFormat(OpenVinoFormat[Int8Static]):
         Raises:
             UserError: there are no calibration rows.
         """
-        how = self.quantizer
-        alphas = {AUTO: None if how.accuracy_drop is None else -1.0, NONE: -1.0}
-        strength = how.smooth_quant
-        return quantize_static(
-            source,
-            StaticInt8(
-                embeddings=how.embeddings == "int8",
-                clipped=(100 - how.percentile) / 200 if how.calibration == "percentile" else 0.0,
-                smooth_quant=alphas[strength] if isinstance(strength, str) else strength,
-                bias_correction=how.bias_correction is not False,
-                accuracy_drop=how.accuracy_drop,
-            ),
-        )
+        return quantize_static(source, self.quantizer)
 
 
 FORMATS: Mapping[type[Quantizer], type[OpenVinoFormat[Any]]] = {

@@ -189,10 +189,7 @@ def name_weights_(graph: Any, readers: Mapping[str, tuple[str, int]]) -> dict[st
     named: dict[str, str] = {}
     owners: dict[str, str] = {}
     for parameter, (reader, index) in readers.items():
-        source = nodes[reader].input_value(index).get_node()
-        while source.get_type_name() in DEQUANTIZATION:
-            source = source.input_value(0).get_node()
-        assert source.get_type_name() == "Constant", f"{parameter} ended up in a {source}"
+        source = _constant_behind(nodes[reader].input_value(index).get_node())
         owner = owners.setdefault(source.get_name(), parameter)
         source.set_friendly_name(owner)
         named[parameter] = owner
@@ -205,10 +202,8 @@ def transposed_constants(graph: Any) -> set[str]:
     for node in graph.get_ops():
         if node.get_type_name() != "MatMul":
             continue
-        source, transposed = (
-            node.input_value(1).get_node(),
-            not node.get_attributes()["transpose_b"],
-        )
+        source = node.input_value(1).get_node()
+        transposed = not node.get_attributes()["transpose_b"]
         while source.get_type_name() in (*DEQUANTIZATION, "Transpose"):
             transposed ^= source.get_type_name() == "Transpose"
             source = source.input_value(0).get_node()
@@ -289,6 +284,7 @@ def _integers(constant: Any) -> Tensor:
 
 
 def _constant_behind(node: Any) -> Any:
-    while node.get_type_name() != "Constant":
+    while node.get_type_name() in DEQUANTIZATION:
         node = node.input_value(0).get_node()
+    assert node.get_type_name() == "Constant", f"the weight is computed by a {node}"
     return node
