@@ -31,7 +31,7 @@ from compress.interfaces import (
 )
 from compress.runtime.components.exportable import check_exportable
 from compress.runtime.components.onnx_export import export_graph, initializer_names
-from compress.runtime.components.openvino_formats import FORMATS, OpenVinoFormat
+from compress.runtime.components.openvino_formats import FORMATS
 from compress.runtime.components.openvino_graph import (
     OpenVinoSource,
     all_readers,
@@ -133,7 +133,9 @@ class OpenVino(Runtime):
             module = with_weights(module, dict(zip(readers, weights_now, strict=True)))
         weights = name_weights_(graph, readers)
         kinds = _linear_kinds(graph, model.module, weights)
-        _check_kinds(format_, kinds)
+        allowed = format_.linears or kinds.values()
+        others = {name: kind for name, kind in kinds.items() if kind not in allowed}
+        assert not others, f"{type(format_).__name__} left {others}"
         new_folder(folder)
         # By default save_model makes float32 weights float16.
         openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
@@ -187,7 +189,8 @@ class OpenVinoModel(InferenceModel):
         self._settings = settings
         self._compiled = self._compile(None)
         self._inputs = [each.get_any_name() for each in self._compiled.inputs]
-        self.precision = executed_precision(self._compiled)
+        [(kind, _)] = linear_types(self._compiled).most_common(1)
+        self.precision = PRECISIONS[kind]
         # The shape that came last, how often in a row, and the graph that is for it alone.
         self._shape: tuple[int, ...] = ()
         self._streak = 0
@@ -240,11 +243,6 @@ class OpenVinoModel(InferenceModel):
         """Does nothing: `predict` is synchronous."""
 
 
-def executed_precision(compiled: Any) -> str:
-    """The precision that most Linear layers of a compiled model compute in."""
-    return PRECISIONS[linear_types(compiled).most_common(1)[0][0]]
-
-
 def linear_types(compiled: Any) -> Counter[str]:
     """Input types of the Linear layers in the executed graph of a compiled model."""
     kinds: Counter[str] = Counter()
@@ -262,10 +260,3 @@ def _linear_kinds(graph: Any, module: PreTrainedModel, names: Mapping[str, str])
         for name, _ in every_linear(module)
         if f"{name}.weight" in names
     }
-
-
-def _check_kinds(format_: OpenVinoFormat[Any], kinds: Mapping[str, str]) -> None:
-    """Checks that the weights are stored as the format promises."""
-    allowed = format_.linears
-    others = {name: kind for name, kind in kinds.items() if allowed and kind not in allowed}
-    assert not others, f"{type(format_).__name__} left {others}"
