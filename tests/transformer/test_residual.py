@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,6 @@ import transformers
 from transformers.pytorch_utils import Conv1D
 
 from compress.config.errors import ConfigError
-from compress.interfaces import CompressedModel, StageContext
-from compress.measure.score import predict_all
 from compress.store.artifact import read_model, write_model
 from compress.store.manifest import PLAIN_WEIGHTS
 from compress.transformer.blocks import block_linears, known_blocks
@@ -27,11 +24,8 @@ from compress.transformer.residual import (
 )
 from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.surgery import keep_units_, plain_config
-from compress.transformer.torch_model import TorchModel
 from tests.test_contract import ARCHITECTURES
-
-Teachers = Callable[[str], CompressedModel]
-Contexts = Callable[[CompressedModel], StageContext]
+from tests.transformer.test_surgery import Contexts, Teachers, logits
 
 KEPT = torch.tensor([1, 2, 4, 7, 8, 9, 14, 15])
 COPIES = torch.tensor([0, 3, 5, 6, 10, 11, 12, 13])
@@ -97,10 +91,6 @@ AXES = {
 }
 
 
-def logits(model: CompressedModel, ctx: StageContext) -> torch.Tensor:
-    return predict_all(TorchModel(model.module, model.tokenizer, "cpu"), ctx.data.validation, 4)
-
-
 def first_block_and_rest(module: transformers.PreTrainedModel) -> dict[str, tuple[int, ...]]:
     later = [f"{block.name}." for block in known_blocks(module)[1:]]
     axes = residual_axes(module)
@@ -159,12 +149,15 @@ def test_modules_know_their_new_width_and_heads_keep_theirs(
     architecture: str, teachers: Teachers
 ) -> None:
     module = copy.deepcopy(teachers(architecture).module)
-    before = [(b.heads, b.key_value_heads, b.head_size, b.neurons) for b in known_blocks(module)]
+
+    def sizes() -> list[tuple[int, ...]]:
+        blocks = known_blocks(module)
+        return [(b.heads, b.key_value_heads, b.head_size, b.neurons) for b in blocks]
+
+    before = sizes()
     keep_channels_(module, torch.arange(12))
     keep_channels_(module, torch.arange(1, 10))  # now no width is equal to another by accident
-    assert [
-        (b.heads, b.key_value_heads, b.head_size, b.neurons) for b in known_blocks(module)
-    ] == before
+    assert sizes() == before
     assert {block.width for block in known_blocks(module)} == {9}
     for part in module.modules():
         if isinstance(part, torch.nn.LayerNorm) and architecture != "electra":
