@@ -88,11 +88,7 @@ class OpenVino(Runtime):
         return quantizer in FORMATS
 
     def check(self, quantizer: Quantizer, device: Device) -> None:
-        """Rejects unsupported settings, other devices, and a missing package.
-
-        Raises:
-            UserError: that is the case.
-        """
+        """Raises a UserError for unsupported settings, other devices, or a missing package."""
         if device.torch_device != "cpu":
             raise ConfigError(f"the openvino runtime runs on cpu, got device={device.torch_device}")
         with blame("device"):  # whatever the format is
@@ -100,11 +96,7 @@ class OpenVino(Runtime):
         FORMATS[type(quantizer)](quantizer).check()
 
     def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
-        """Rejects an architecture that cannot be exported, or shapes that the format excludes.
-
-        Raises:
-            UserError: they do not.
-        """
+        """Raises a UserError for an architecture, or shapes, that cannot be exported."""
         reason = UNSUPPORTED.get(model.config.model_type)
         if reason is not None:
             raise ConfigError(
@@ -169,13 +161,7 @@ class OpenVinoModel(InferenceModel):
     """A compiled graph."""
 
     def __init__(self, folder: Path, threads: int | None) -> None:
-        """Compiles the graph for this processor.
-
-        Args:
-            folder: verified; `weights` reads it again when it is asked for, so that
-                the model is not held twice.
-            threads: to compute with; null for OpenVINO's own choice.
-        """
+        """Compiles the graph of a verified folder; null threads are OpenVINO's own choice."""
         self.tokenizer = read_written_processor(folder)
         self._folder, self._spec = folder, read_spec(folder)
         settings: dict[str, Any] = {
@@ -197,11 +183,7 @@ class OpenVinoModel(InferenceModel):
         self._special: Any = None
 
     def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
-        """Logits of one padded batch.
-
-        Raises:
-            UserError: it is longer than the model's table of positions.
-        """
+        """Logits of one padded batch; see `check_length`."""
         # OpenVINO does not check what a lookup asks for: it would give numbers all the same.
         check_length(batch, self._spec.options["positions"])
         inputs = {name: batch[name].cpu().numpy() for name in self._inputs}
@@ -227,7 +209,8 @@ class OpenVinoModel(InferenceModel):
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter by its torch name: float, or codes minus their zero points."""
-        graph = read_graph(self._folder / GRAPH)  # its nodes know their readers while it lives
+        # Again, so that the model is not held twice. Nodes know their readers while it lives.
+        graph = read_graph(self._folder / GRAPH)
         held, transposed = constants(graph), transposed_constants(graph)
         for parameter, name in self._spec.weights.items():
             weight = weight_tensor(held[name])

@@ -15,7 +15,7 @@ from compress.config.errors import UserError
 from compress.interfaces import InferenceModel
 from compress.transformer.positions import check_length, position_count
 from compress.transformer.pretrained import head_of
-from compress.transformer.stored_modules import StoredModule, code_bits, named_weights
+from compress.transformer.stored_modules import StoredModule, named_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -84,7 +84,13 @@ class TorchModel(InferenceModel):
 
     def packed_bits(self) -> Mapping[str, int]:
         """Those of the codes that share a byte."""
-        return code_bits(self.module)
+        return {
+            f"{prefix}.{name}": part.bits
+            for prefix, part in self.module.named_modules()
+            if isinstance(part, StoredModule) and part.bits is not None
+            for name, tensor in part.weights()
+            if not tensor.is_floating_point()
+        }
 
     def synchronize(self) -> None:
         """Waits for the GPU, if there is one."""

@@ -13,13 +13,14 @@ import torch
 
 from compress import load
 from compress.config.errors import UserError
-from compress.interfaces import CompressedModel, ExportResult, Quantizer, StageContext
+from compress.interfaces import CompressedModel, ExportResult, Quantizer
 from compress.measure.run import check_reload
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history, count_weights
 from compress.runtime.onnxruntime import PACKAGES, OnnxRuntime
 from compress.store.manifest import read_manifest
 from tests.configs import ROOT, settings_of
+from tests.runtime.openvino_models import Contexts, Teachers
 from tests.runtime.test_onnx_export import cut_
 from tests.slow import slow_but
 
@@ -27,7 +28,7 @@ Exports = Callable[..., ExportResult]
 
 
 @pytest.fixture
-def export(export_once: None, context: Callable[[CompressedModel], StageContext]) -> Exports:
+def export(export_once: None, context: Contexts) -> Exports:
     """Writes a model folder for ONNX Runtime."""
 
     def write(model: CompressedModel, folder: Path, name: str, *overrides: str) -> ExportResult:
@@ -58,7 +59,7 @@ def test_a_pruned_model_comes_back_with_its_logits_and_its_zeros(
     tolerance: float,
     teacher: CompressedModel,
     export: Exports,
-    context: Callable[[CompressedModel], StageContext],
+    context: Contexts,
     tmp_path: Path,
 ) -> None:
     data = context(teacher).data
@@ -86,10 +87,7 @@ def test_a_pruned_model_comes_back_with_its_logits_and_its_zeros(
 
 @pytest.mark.slow
 def test_a_model_cut_everywhere_runs_in_int8(
-    teachers: Callable[[str], CompressedModel],
-    export: Exports,
-    context: Callable[[CompressedModel], StageContext],
-    tmp_path: Path,
+    teachers: Teachers, export: Exports, context: Contexts, tmp_path: Path
 ) -> None:
     teacher = teachers("bert")
     data = context(teacher).data

@@ -47,14 +47,7 @@ def matrices(module: PreTrainedModel) -> dict[str, Float[Tensor, "rows columns"]
 
 
 def check_sizes(weights: Mapping[str, Tensor]) -> None:
-    """Rejects weights whose scale would overflow float16.
-
-    Args:
-        weights: by the name of the layer.
-
-    Raises:
-        UserError: one is too large.
-    """
+    """Raises a UserError if the float16 scale of a layer's weights would overflow."""
     for name, weight in weights.items():
         found = float(weight.abs().max())
         if found > LARGEST_WEIGHT:
@@ -131,12 +124,7 @@ def static_bound(weight: Float[Tensor, "out in"]) -> Float[Tensor, "out 1"]:
 
 
 def store_bfloat16_(graph: Any, names: set[str]) -> None:
-    """Replaces float32 constants by bfloat16 constants followed by a conversion to float32.
-
-    Args:
-        graph: changed.
-        names: of the constants.
-    """
+    """Replaces float32 constants by bfloat16 constants followed by a conversion to float32."""
     openvino = import_openvino()
     for name, constant in constants(graph).items():
         if name not in names:
@@ -152,12 +140,7 @@ def store_bfloat16_(graph: Any, names: set[str]) -> None:
 
 
 def _smoothing(reader: Any, index: int) -> Float[Tensor, " in"] | None:
-    """SmoothQuant's factors of a weight's columns; None without SmoothQuant.
-
-    Args:
-        reader: the operator that reads the weight, in the format's graph.
-        index: as which of its two inputs.
-    """
+    """SmoothQuant's factors for the columns of an operator's input weight; None without it."""
     node = reader.input_value(1 - index).get_node()
     while node.get_type_name() in ("FakeQuantize", "Multiply"):
         if SMOOTHING in node.get_friendly_name() and node.get_type_name() == "Multiply":
