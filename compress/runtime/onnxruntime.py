@@ -64,11 +64,7 @@ class OnnxRuntime(Runtime):
         return quantizer in FORMATS
 
     def check(self, quantizer: Quantizer, device: Device) -> None:
-        """Rejects unsupported settings, other devices, and a missing package.
-
-        Raises:
-            UserError: that is the case.
-        """
+        """Raises a UserError for unsupported settings, other devices, or a missing package."""
         if device.torch_device != "cpu":
             raise ConfigError(
                 f"the onnxruntime runtime runs on cpu, got device={device.torch_device}"
@@ -78,11 +74,7 @@ class OnnxRuntime(Runtime):
         FORMATS[type(quantizer)](quantizer).check()
 
     def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
-        """Rejects an architecture that cannot be exported.
-
-        Raises:
-            UserError: it cannot.
-        """
+        """Raises a UserError for an architecture that cannot be exported."""
         check_exportable(model, "onnxruntime")
 
     def export(
@@ -102,10 +94,7 @@ class OnnxRuntime(Runtime):
         spec = RunSpec(
             self.kind,
             type(model.module).__name__,
-            options={
-                "precision": format_.precision,
-                "positions": position_count(model.module),
-            },
+            options={"precision": format_.precision, "positions": position_count(model.module)},
             weights=weights,
         )
         finalize(model.then(model.module, Step("quantizer", quantizer.describe())), folder, spec)
@@ -129,13 +118,7 @@ class OnnxModel(InferenceModel):
     """An inference session."""
 
     def __init__(self, folder: Path, threads: int | None) -> None:
-        """Loads the graph.
-
-        Args:
-            folder: verified; `weights` reads it again when it is asked for, so that
-                the model is not held twice.
-            threads: to compute with; null for ONNX Runtime's own choice.
-        """
+        """Loads the graph of a verified folder; null threads are ONNX Runtime's own choice."""
         self.tokenizer = read_written_processor(folder)
         self._path, self._spec = folder / GRAPH, read_spec(folder)
         self.precision = self._spec.options["precision"]
@@ -143,11 +126,7 @@ class OnnxModel(InferenceModel):
         self._inputs = [each.name for each in self._session.get_inputs()]
 
     def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
-        """Logits of one padded batch.
-
-        Raises:
-            UserError: it is longer than the model's table of positions.
-        """
+        """Logits of one padded batch; see `check_length`."""
         check_length(batch, self._spec.options["positions"])
         inputs = {name: batch[name].cpu().numpy() for name in self._inputs}
         return torch.from_numpy(self._session.run(["logits"], inputs)[0])
@@ -156,7 +135,7 @@ class OnnxModel(InferenceModel):
         """Every parameter by its torch name: float, or symmetric codes."""
         import onnx
 
-        graph = onnx.load(str(self._path))
+        graph = onnx.load(str(self._path))  # again, so that the model is not held twice
         held, transposed = dict(initializers(graph)), transposed_initializers(graph)
         for parameter, name in self._spec.weights.items():
             # Copied: torch wants memory that it may write to.

@@ -31,7 +31,7 @@ from compress.interfaces import (
 )
 from compress.runtime.components.exportable import check_exportable
 from compress.runtime.components.onnx_export import export_graph, initializer_names
-from compress.runtime.components.openvino_formats import FORMATS, OpenVinoFormat
+from compress.runtime.components.openvino_formats import FORMATS
 from compress.runtime.components.openvino_graph import (
     OpenVinoSource,
     all_readers,
@@ -88,11 +88,7 @@ class OpenVino(Runtime):
         return quantizer in FORMATS
 
     def check(self, quantizer: Quantizer, device: Device) -> None:
-        """Rejects unsupported settings, other devices, and a missing package.
-
-        Raises:
-            UserError: that is the case.
-        """
+        """Raises a UserError for unsupported settings, other devices, or a missing package."""
         if device.torch_device != "cpu":
             raise ConfigError(f"the openvino runtime runs on cpu, got device={device.torch_device}")
         with blame("device"):  # whatever the format is
@@ -100,11 +96,7 @@ class OpenVino(Runtime):
         FORMATS[type(quantizer)](quantizer).check()
 
     def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
-        """Rejects an architecture that cannot be exported, or shapes that the format excludes.
-
-        Raises:
-            UserError: they do not.
-        """
+        """Raises a UserError for an architecture, or shapes, that cannot be exported."""
         reason = UNSUPPORTED.get(model.config.model_type)
         if reason is not None:
             raise ConfigError(
@@ -133,7 +125,9 @@ class OpenVino(Runtime):
             module = with_weights(module, dict(zip(readers, weights_now, strict=True)))
         weights = name_weights_(graph, readers)
         kinds = _linear_kinds(graph, model.module, weights)
-        _check_kinds(format_, kinds)
+        allowed = format_.linears or kinds.values()
+        others = {name: kind for name, kind in kinds.items() if kind not in allowed}
+        assert not others, f"{type(format_).__name__} left {others}"
         new_folder(folder)
         # By default save_model makes float32 weights float16.
         openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
@@ -167,13 +161,7 @@ class OpenVinoModel(InferenceModel):
     """A compiled graph."""
 
     def __init__(self, folder: Path, threads: int | None) -> None:
-        """Compiles the graph for this processor.
-
-        Args:
-            folder: verified; `weights` reads it again when it is asked for, so that
-                the model is not held twice.
-            threads: to compute with; null for OpenVINO's own choice.
-        """
+        """Compiles the graph of a verified folder; null threads are OpenVINO's own choice."""
         self.tokenizer = read_written_processor(folder)
         self._folder, self._spec = folder, read_spec(folder)
         settings: dict[str, Any] = {
@@ -187,18 +175,15 @@ class OpenVinoModel(InferenceModel):
         self._settings = settings
         self._compiled = self._compile(None)
         self._inputs = [each.get_any_name() for each in self._compiled.inputs]
-        self.precision = executed_precision(self._compiled)
+        [(kind, _)] = linear_types(self._compiled).most_common(1)
+        self.precision = PRECISIONS[kind]
         # The shape that came last, how often in a row, and the graph that is for it alone.
         self._shape: tuple[int, ...] = ()
         self._streak = 0
         self._special: Any = None
 
     def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
-        """Logits of one padded batch.
-
-        Raises:
-            UserError: it is longer than the model's table of positions.
-        """
+        """Logits of one padded batch; see `check_length`."""
         # OpenVINO does not check what a lookup asks for: it would give numbers all the same.
         check_length(batch, self._spec.options["positions"])
         inputs = {name: batch[name].cpu().numpy() for name in self._inputs}
@@ -224,7 +209,8 @@ class OpenVinoModel(InferenceModel):
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter by its torch name: float, or codes minus their zero points."""
-        graph = read_graph(self._folder / GRAPH)  # its nodes know their readers while it lives
+        # Again, so that the model is not held twice. Nodes know their readers while it lives.
+        graph = read_graph(self._folder / GRAPH)
         held, transposed = constants(graph), transposed_constants(graph)
         for parameter, name in self._spec.weights.items():
             weight = weight_tensor(held[name])
@@ -238,11 +224,6 @@ class OpenVinoModel(InferenceModel):
 
     def synchronize(self) -> None:
         """Does nothing: `predict` is synchronous."""
-
-
-def executed_precision(compiled: Any) -> str:
-    """The precision that most Linear layers of a compiled model compute in."""
-    return PRECISIONS[linear_types(compiled).most_common(1)[0][0]]
 
 
 def linear_types(compiled: Any) -> Counter[str]:
@@ -262,10 +243,3 @@ def _linear_kinds(graph: Any, module: PreTrainedModel, names: Mapping[str, str])
         for name, _ in every_linear(module)
         if f"{name}.weight" in names
     }
-
-
-def _check_kinds(format_: OpenVinoFormat[Any], kinds: Mapping[str, str]) -> None:
-    """Checks that the weights are stored as the format promises."""
-    allowed = format_.linears
-    others = {name: kind for name, kind in kinds.items() if allowed and kind not in allowed}
-    assert not others, f"{type(format_).__name__} left {others}"

@@ -57,12 +57,8 @@ class TorchRuntime(Runtime):
         return issubclass(quantizer, TorchFormat)
 
     def check(self, quantizer: Quantizer, device: Device) -> None:
-        """Rejects a format that torch does not support on the device, or cannot compile.
-
-        Raises:
-            UserError: it is not supported, or there is nothing to compile with.
-        """
-        assert isinstance(quantizer, TorchFormat), "that is what was checked"
+        """Raises a UserError for a format that torch does not support here, or cannot compile."""
+        assert isinstance(quantizer, TorchFormat), "supports() refused other formats"
         name = type(quantizer).__name__
         if device.torch_device not in quantizer.torch_devices:
             allowed = ", ".join(quantizer.torch_devices)
@@ -81,11 +77,7 @@ class TorchRuntime(Runtime):
             require_compiler()
 
     def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
-        """Rejects a model whose code does not run in the format.
-
-        Raises:
-            UserError: that is the case.
-        """
+        """Raises a UserError for a model whose code does not run in the format."""
         assert isinstance(quantizer, TorchFormat), "check() refused other formats"
         quantizer.check_torch_model(model)
 

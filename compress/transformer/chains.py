@@ -88,10 +88,7 @@ def find_chains(
 ) -> list[Chain]:
     """The layers that run on a row, in order of execution, in the longest possible chains.
 
-    Args:
-        module: runs on the row; its KV cache is disabled.
-        layers: disjoint parts of it, by name.
-        row: a batch.
+    The layers are disjoint parts of the model, whose KV cache is disabled.
     """
     seen = _trace(module, layers, row, ())
     runs = Counter(event.name for event in seen)

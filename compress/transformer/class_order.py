@@ -26,12 +26,7 @@ def class_order(
     """The output of a checkpoint for each class of the task.
 
     Names match regardless of case and surrounding space, unless that makes two classes equal. A
-    single output, as in regression, needs no name.
-
-    Args:
-        where: name of the checkpoint in error messages.
-        config: the checkpoint's original config.
-        expected: `Problem.config()` of a problem with a head.
+    single output, as in regression, needs no name. `expected` is from `Problem.config()`.
 
     Returns:
         The index of the output of each class; and whether it is known by name, which the default
@@ -69,11 +64,8 @@ def reorder_outputs_(
 ) -> None:
     """Reorders the outputs of a classifier by permuting the rows of its last projection.
 
-    Args:
-        where: name of the checkpoint in error messages.
-        module: modified in place; in eval mode.
-        order: for each new output the index of the old one.
-        batch: rows to compare the logits on, before and after.
+    `order` has the index of the old output for each new one; the logits of `batch` before and
+    after are compared.
 
     Raises:
         UserError: the logits are not the output of one projection.

@@ -12,12 +12,7 @@ from compress.interfaces import CompressedModel, Quantizer, Step
 
 
 def coverage(sizes: Mapping[str, int], reached: Collection[str]) -> dict[str, Any]:
-    """Notes for the history of a model.
-
-    Args:
-        sizes: entries of each parameter before the method, by name; shared ones once.
-        reached: names of the parameters that it zeroed, resized, replaced or quantized.
-    """
+    """Notes for the history: the parameters, with their entries, and those that were changed."""
     total = sum(sizes.values())
     covered = sum(size for name, size in sizes.items() if name in reached)
     return {"covered_parameters": covered, "covered_fraction": covered / total if total else 0.0}
@@ -28,10 +23,7 @@ def with_quantizer(
 ) -> tuple[Step, ...]:
     """The history of a model with the coverage of its quantizer; unchanged if nothing is quantized.
 
-    Args:
-        model: before quantization.
-        quantizer: the numeric format.
-        weights: the weights on disk, by name; quantized ones have another type than before.
+    Quantized weights have another type on disk than in the model.
     """
     parameters = dict(model.module.named_parameters())
     reached = {

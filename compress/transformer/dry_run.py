@@ -50,12 +50,7 @@ def weightless(module: PreTrainedModel, dtype: torch.dtype | None = None) -> Pre
 
 
 def any_batch(module: PreTrainedModel, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """A batch of one image of zeros, or of one text that ends with the model's end token.
-
-    Args:
-        module: a model or skeleton.
-        dtype: of an image; None for float32.
-    """
+    """A batch of one image of zeros, or of one text that ends with the model's end token."""
     config = module.config
     if module.main_input_name == "pixel_values":
         config = getattr(config, "vision_config", config)
@@ -78,16 +73,13 @@ def check_runs(
     dtype: torch.dtype | None = None,
     autocast: torch.dtype = torch.float32,
 ) -> None:
-    """Checks that a skeleton runs on a batch of texts or an image.
+    """Raises a UserError unless a skeleton runs on a batch of texts or an image.
 
     Args:
         module: not modified.
         what: name of the model or setting in the message.
         dtype: of the weights; None for their own.
         autocast: type of mixed-precision training; float32 for none.
-
-    Raises:
-        UserError: the forward pass fails; with its error message.
     """
     try:
         mixed = autocast is not torch.float32

@@ -42,11 +42,7 @@ def fit_padding_(
 ) -> dict[str, Any]:
     """Chooses token and side of the padding so that a row's logits do not depend on its batch.
 
-    Args:
-        where: name of the model in error messages.
-        module: in eval mode; its config gets the padding token.
-        tokenizer: modified in place.
-        rows: some of the task's rows.
+    The tokenizer and the model's config are modified in place.
 
     Returns:
         What was changed, for the record; usually nothing.

@@ -47,20 +47,21 @@ def load_pretrained(
     config = read_config(folder)
     for name, value in problem.config().items():
         setattr(config, name, value)
-    options: dict[str, Any] = {
-        "config": config,
-        "dtype": torch.float32,
-        "use_safetensors": True,
-        "ignore_mismatched_sizes": True,
-        "output_loading_info": True,
-    }
     if (folder / ADAPTER).is_file():
         raise UserError(f"{folder} has an adapter ({ADAPTER}): merge it into its model first")
     place, file = _place(folder)
     kind = auto_class(config, problem.head)
     try:
         with quiet_reading():
-            module, info = kind.from_pretrained(place, **options, **file)
+            module, info = kind.from_pretrained(
+                place,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **file,
+            )
     except Exception as error:
         # Damaged weights, or any error that a wrong value in the config causes.
         raise UserError(f"{folder} cannot be read: {error_text(error)}") from error
@@ -238,13 +239,8 @@ def _check_loaded(
 def _adds(parts: Set[str], prefix: str, key: str, fresh_head: bool) -> bool:
     """Whether an unused weight belongs to a module inside the body or the head.
 
-    Heads of other tasks, and buffers that older versions saved, may be unused.
-
-    Args:
-        parts: the names of the model's modules.
-        prefix: of the names of its body.
-        key: of the weight; with or without the prefix of the body.
-        fresh_head: whether the head may be for another task.
+    Heads of other tasks, and buffers that older versions saved, may be unused. A key can lack the
+    prefix of the body.
     """
     owner, _, leaf = key.rpartition(".")
     if leaf == "inv_freq":
@@ -257,12 +253,7 @@ def _adds(parts: Set[str], prefix: str, key: str, fresh_head: bool) -> bool:
 
 
 def _is_of_a_lacking_block(module: PreTrainedModel, key: str) -> bool:
-    """Whether an unused weight is of a block beyond the model's last one.
-
-    Args:
-        module: the model.
-        key: of the weight; with or without the prefix of the body.
-    """
+    """Whether an unused weight, with or without the body's prefix, is beyond the last block."""
     for name in (key, f"{module.base_model_prefix}.{key}"):
         found = NUMBERED.match(name)
         if found is None:

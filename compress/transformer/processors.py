@@ -33,11 +33,7 @@ OF_THE_PROCESS = {
 
 
 def read_processor(path: Path, module: PreTrainedModel) -> Processor:
-    """The image processor or tokenizer of a model.
-
-    Args:
-        path: of the model's folder, or GGUF file.
-        module: the model, or its skeleton.
+    """The image processor or tokenizer of a model, in its folder or GGUF file.
 
     Raises:
         UserError: it is missing or damaged, or has token ids without an embedding.
@@ -79,11 +75,7 @@ def read_image_processor(folder: Path) -> BaseImageProcessor:
 
 
 def read_tokenizer(path: Path, **changes: Any) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder, or of a GGUF file.
-
-    Args:
-        path: of either.
-        changes: settings that replace those of the folder.
+    """The tokenizer of a folder or GGUF file, with some settings changed.
 
     Raises:
         UserError: it is missing or damaged.

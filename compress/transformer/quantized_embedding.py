@@ -12,8 +12,9 @@ Tables of other modules, such as MPNet's bias per head and distance, stay float3
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from jaxtyping import Float, Int, Int8
@@ -26,9 +27,7 @@ from compress.transformer.packing import (
     channel_bound,
     dequantize_groups,
     group_bound,
-    group_count,
     pack_codes,
-    packed_size,
     quantize_groups,
     quantize_per_channel,
     unpack_codes,
@@ -48,11 +47,25 @@ TABLE_BITS = {"none": 32, "int8": 8, "int4": 4}
 class QuantizedEmbedding(QuantizedModule):
     """An embedding table of integers. `padding_idx` is only stored: the table is not trained."""
 
+    qweight: Tensor
+    scale: Tensor
+
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None) -> None:
         """An empty table; its rows come from an Embedding or from a state dict."""
         super().__init__()
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = padding_idx
+        codes, scale = self._encoded(torch.zeros(1, embedding_dim))  # for their shapes and types
+        self.register_buffer("qweight", codes.new_zeros(num_embeddings, *codes.shape[1:]))
+        self.register_buffer("scale", scale.new_ones(num_embeddings, *scale.shape[1:]))
+
+    @classmethod
+    def of(cls, table: nn.Embedding) -> Self:
+        """The quantized version of a float table."""
+        embedding = cls(table.num_embeddings, table.embedding_dim, table.padding_idx)
+        codes, scale = embedding._encoded(table.weight.detach().float())
+        embedding.load_state_dict({"qweight": codes, "scale": scale})
+        return embedding
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -63,44 +76,41 @@ class QuantizedEmbedding(QuantizedModule):
         """The shape of the table."""
         return self.num_embeddings, self.embedding_dim
 
+    def matrix(self) -> Float[Tensor, "rows dim"]:
+        """The dequantized table."""
+        return self._decoded(self.qweight, self.scale)
+
+    def forward(self, ids: Int[Tensor, ...]) -> Float[Tensor, "... dim"]:
+        """The rows of the ids, in float32."""
+        return self._decoded(_rows(self.qweight, ids), _rows(self.scale, ids))
+
+    @abstractmethod
+    def _encoded(self, weight: Float[Tensor, "rows dim"]) -> tuple[Tensor, Tensor]:
+        """Codes and scales of a float table."""
+
+    @abstractmethod
+    def _decoded(self, codes: Tensor, scale: Tensor) -> Float[Tensor, "... dim"]:
+        """The float rows of codes and scales."""
+
 
 class Int8Embedding(QuantizedEmbedding):
     """One byte per entry, one scale per row."""
 
     kind = "int8_embedding"
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None) -> None:
-        """An empty table."""
-        super().__init__(num_embeddings, embedding_dim, padding_idx)
-        self.qweight: Tensor
-        self.scale: Tensor
-        codes = torch.zeros(num_embeddings, embedding_dim, dtype=torch.int8)
-        self.register_buffer("qweight", codes)
-        self.register_buffer("scale", torch.ones(num_embeddings))
-
-    @classmethod
-    def of(cls, table: nn.Embedding) -> Int8Embedding:
-        """The int8 version of a float table."""
-        embedding = cls(table.num_embeddings, table.embedding_dim, table.padding_idx)
-        codes, scale = quantize_per_channel(table.weight.detach().float())
-        embedding.load_state_dict({"qweight": codes, "scale": scale})
-        return embedding
-
     def codes(self) -> Int8[Tensor, "rows dim"]:
         """The int8 codes."""
         return self.qweight
-
-    def matrix(self) -> Float[Tensor, "rows dim"]:
-        """Q · s."""
-        return self.qweight * self.scale[:, None]
 
     def error_bound(self, weight: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows 1"]:
         """Half a step of each row."""
         return channel_bound(weight)
 
-    def forward(self, ids: Int[Tensor, ...]) -> Float[Tensor, "... dim"]:
-        """The rows of the ids, in float32."""
-        return _rows(self.qweight, ids) * _rows(self.scale, ids)[..., None]
+    def _encoded(self, weight: Float[Tensor, "rows dim"]) -> tuple[Tensor, Tensor]:
+        return quantize_per_channel(weight)
+
+    def _decoded(self, codes: Tensor, scale: Tensor) -> Float[Tensor, "... dim"]:
+        return codes * scale[..., None]
 
 
 class Int4Embedding(QuantizedEmbedding):
@@ -109,44 +119,21 @@ class Int4Embedding(QuantizedEmbedding):
     kind = "int4_embedding"
     bits = 4
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None) -> None:
-        """An empty table."""
-        super().__init__(num_embeddings, embedding_dim, padding_idx)
-        self.qweight: Tensor
-        self.scale: Tensor
-        packed = torch.zeros(num_embeddings, packed_size(embedding_dim), dtype=torch.uint8)
-        groups = group_count(embedding_dim, INT4_GROUP_SIZE)
-        self.register_buffer("qweight", packed)
-        self.register_buffer("scale", torch.ones(num_embeddings, groups, dtype=torch.bfloat16))
-
-    @classmethod
-    def of(cls, table: nn.Embedding) -> Int4Embedding:
-        """The int4 version of a float table."""
-        embedding = cls(table.num_embeddings, table.embedding_dim, table.padding_idx)
-        weight = table.weight.detach().float()
-        codes, scale, _ = quantize_groups(weight, INT4_GROUP_SIZE, symmetric=True)
-        embedding.load_state_dict({"qweight": pack_codes(codes), "scale": scale})
-        return embedding
-
     def codes(self) -> Int8[Tensor, "rows dim"]:
         """The codes relative to zero."""
         codes = unpack_codes(self.qweight, self.embedding_dim)
         return center_groups(codes, SYMMETRIC_ZERO, INT4_GROUP_SIZE)
 
-    def matrix(self) -> Float[Tensor, "rows dim"]:
-        """(q − 8) · s."""
-        return self._floats(self.qweight, self.scale)
-
     def error_bound(self, weight: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
         """Half a step of each group, and what rounding its scale adds."""
         return group_bound(weight, INT4_GROUP_SIZE, symmetric=True)
 
-    def forward(self, ids: Int[Tensor, ...]) -> Float[Tensor, "... dim"]:
-        """The rows of the ids, in float32."""
-        return self._floats(_rows(self.qweight, ids), _rows(self.scale, ids))
+    def _encoded(self, weight: Float[Tensor, "rows dim"]) -> tuple[Tensor, Tensor]:
+        codes, scale, _ = quantize_groups(weight, INT4_GROUP_SIZE, symmetric=True)
+        return pack_codes(codes), scale
 
-    def _floats(self, packed: Tensor, scale: Tensor) -> Tensor:
-        return dequantize_groups(packed, scale, SYMMETRIC_ZERO, INT4_GROUP_SIZE, self.embedding_dim)
+    def _decoded(self, codes: Tensor, scale: Tensor) -> Float[Tensor, "... dim"]:
+        return dequantize_groups(codes, scale, SYMMETRIC_ZERO, INT4_GROUP_SIZE, self.embedding_dim)
 
 
 MAKERS: dict[str, Callable[[nn.Embedding], QuantizedEmbedding]] = {

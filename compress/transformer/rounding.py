@@ -29,12 +29,6 @@ def check_rounding(
 ) -> None:
     """Checks that no weight changed by more than its format's error bound.
 
-    Args:
-        name: of the layer or the table.
-        weight: before quantization.
-        restored: after quantization and dequantization.
-        bound: the largest allowed difference, for each weight or for each group.
-
     Raises:
         AssertionError: a difference is larger or not finite: a bug of this program or a library.
     """
@@ -86,16 +80,9 @@ def cast_(module: PreTrainedModel, choice: str, dtype: torch.dtype, other: str) 
 
 
 def check_range(module: PreTrainedModel, choice: str, dtype: torch.dtype, other: str) -> None:
-    """Checks that every weight is in the range of a float type.
+    """Raises a UserError if a weight is outside the range of a float type of 16 bits.
 
-    Args:
-        module: a transformer in float32.
-        choice: the quantizer's name, for the message.
-        dtype: the type, of 16 bits.
-        other: the name of a quantizer that takes larger weights.
-
-    Raises:
-        UserError: a weight lies outside the type's range.
+    The message names the quantizer, `choice`, and another one that takes larger weights.
     """
     largest = torch.finfo(dtype).max
     for name, parameter in module.named_parameters():

@@ -113,15 +113,7 @@ def other_matrices(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def check_all_linear(module: PreTrainedModel, what: str) -> None:
-    """Checks that the layers have Linear layers and no other matrices.
-
-    Args:
-        module: a model, or its skeleton.
-        what: the setting, for the message.
-
-    Raises:
-        ConfigError: there is no Linear layer, or there are other matrices.
-    """
+    """Raises a ConfigError unless the layers have Linear layers and no other matrices."""
     linears, others = block_linears(module), other_matrices(module)
     name = type(module).__name__
     if not linears and not others:

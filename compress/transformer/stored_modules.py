@@ -158,14 +158,3 @@ def named_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
                 seen.add(id(tensor))
                 matrix = tensor.T if isinstance(part, Conv1D) and name == "weight" else tensor
                 yield f"{prefix}.{name}" if prefix else name, matrix
-
-
-def code_bits(module: nn.Module) -> dict[str, int]:
-    """Bits of a code on disk, by the name of the weight, for modules that define them."""
-    return {
-        f"{prefix}.{name}": part.bits
-        for prefix, part in module.named_modules()
-        if isinstance(part, StoredModule) and part.bits is not None
-        for name, tensor in part.weights()
-        if not tensor.is_floating_point()
-    }

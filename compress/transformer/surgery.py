@@ -78,13 +78,7 @@ def _numberings(blocks: nn.ModuleList) -> list[tuple[str, str]]:
 
 
 def keep_units_(block: Block, units: Units, kept: Int[Tensor, " kept"]) -> None:
-    """Removes every unit but the kept ones from a block: smaller shapes, no zeros.
-
-    Args:
-        block: loses rows and columns of its projections.
-        units: `block.head_units()` or `block.neuron_units()`.
-        kept: indices of the units that stay.
-    """
+    """Removes every unit but the kept ones from a block: smaller shapes, no zeros."""
     for path, rows in units.rows.items():
         keep_rows_(block.projection(path), rows[kept].flatten().sort().values)
     columns = units.columns[kept].flatten().sort().values
@@ -146,12 +140,7 @@ def place_stored_(
     """Replaces plain modules by stored ones and sets all shapes; see `fit_shapes_`.
 
     Quantized modules come last: the shape attributes of attention are updated from plain
-    projections.
-
-    Args:
-        module: as its config builds it.
-        parts: by name, an outer one before those inside it.
-        shapes: by parameter name, as in a file.
+    projections. Among `parts`, an outer one comes before those inside it.
     """
     formats = {}
     shapes = dict(shapes)
@@ -169,12 +158,7 @@ def place_stored_(
 
 
 def fit_shapes_(module: PreTrainedModel, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Gives each parameter its shape in a file, before its values are loaded.
-
-    Args:
-        module: as its config builds it.
-        shapes: by parameter name.
-    """
+    """Gives each parameter its shape in a file, before its values are loaded."""
     changed = False
     for name, parameter in list(module.named_parameters()):
         if name in shapes and list(parameter.shape) != list(shapes[name]):

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -28,35 +27,30 @@ from compress.config.errors import UserError
 State = dict[str, Any]
 
 BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """Functions of one kind of tokenizer; each takes its "model" section."""
-
-    tokens: Callable[[State], dict[str, int]]
-    essential: Callable[[State], set[str]]
-    parts: Callable[[State, set[str]], set[str]]
-    cut: Callable[[State, Mapping[int, int]], State]
+KINDS = ("WordPiece", "BPE", "Unigram")
+ENDS = ("RobertaProcessing", "BertProcessing")  # post-processors with a first and a last token
+POST_PROCESSORS = ("TemplateProcessing", *ENDS, "Sequence", "ByteLevel")
 
 
 def check_known(state: State) -> None:
     """Raises a UserError if the tokenizer is of a kind that cannot be shrunk."""
-    _kind(state)
+    kind = state["model"]["type"]
+    if kind not in KINDS:
+        raise UserError(f"a {kind} tokenizer cannot be shrunk; allowed: {', '.join(KINDS)}")
     _with_new_ids(state["post_processor"], lambda number: number)
 
 
 def token_ids(state: State) -> dict[str, int]:
     """The id of every token, including added ones."""
     added = {token["content"]: token["id"] for token in state["added_tokens"]}
-    return {**_kind(state).tokens(state["model"]), **added}
+    return {**_tokens(state["model"]), **added}
 
 
 def essential_ids(state: State) -> set[int]:
     """Tokens that every smaller vocabulary needs: characters, special and added tokens."""
     ids = token_ids(state)
     found = {token["id"] for token in state["added_tokens"]}
-    found |= {ids[token] for token in _kind(state).essential(state["model"])}
+    found |= {ids[token] for token in _spelling(state["model"])}
 
     def note(number: int) -> int:
         found.add(number)
@@ -68,9 +62,11 @@ def essential_ids(state: State) -> set[int]:
 
 def with_parts(state: State, kept: set[int]) -> set[int]:
     """These tokens and all tokens that BPE merges them from."""
+    if state["model"]["type"] != "BPE":
+        return kept
     ids = token_ids(state)
     tokens = {token for token, number in ids.items() if number in kept}
-    return kept | {ids[token] for token in _kind(state).parts(state["model"], tokens)}
+    return kept | {ids[token] for token in _parts(state["model"], tokens)}
 
 
 def shrink(state: State, new_ids: Mapping[int, int]) -> State:
@@ -87,7 +83,7 @@ def shrink(state: State, new_ids: Mapping[int, int]) -> State:
         "padding": None,
         "added_tokens": sorted(added, key=lambda token: int(token["id"])),
         "post_processor": _with_new_ids(state["post_processor"], new_ids.__getitem__),
-        "model": _kind(state).cut(state["model"], new_ids),
+        "model": _cut(state["model"], new_ids),
     }
 
 
@@ -113,65 +109,38 @@ def merge_path(
     return built if len(symbols) == 1 else []
 
 
-def _kind(state: State) -> _Kind:
-    found = _KINDS.get(state["model"]["type"])
-    if found is None:
-        raise UserError(
-            f"a {state['model']['type']} tokenizer cannot be shrunk; allowed: {', '.join(_KINDS)}"
-        )
-    return found
-
-
 def _affixes(model: State) -> tuple[str, str]:
     """The prefix of tokens inside a word, such as "##", and the suffix at its end, as "</w>"."""
     return model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or ""
 
 
-def _characters(model: State, tokens: Mapping[str, int]) -> set[str]:
-    """The tokens of one character, alone and inside a word."""
+def _tokens(model: State) -> dict[str, int]:
+    if model["type"] == "Unigram":
+        return {token: number for number, (token, _) in enumerate(model["vocab"])}
+    return dict(model["vocab"])
+
+
+def _spelling(model: State) -> set[str]:
+    """The tokens of one character or one byte, the unknown token, and Unigram's lowest score."""
+    tokens = _tokens(model)
     prefix, suffix = _affixes(model)
-    return {
+    found = {
         token
         for token in tokens
         if len(token) == 1 or len(token.removeprefix(prefix).removesuffix(suffix)) == 1
     }
-
-
-def _spelling(model: State, tokens: Mapping[str, int]) -> set[str]:
-    """The tokens of one character or one byte, and the unknown token."""
-    found = _characters(model, tokens)
     if model.get("byte_fallback"):
         found |= {token for token in tokens if BYTE_TOKEN.fullmatch(token)}
     if model.get("unk_token") in tokens:
         found.add(model["unk_token"])
+    if model["type"] == "Unigram":
+        found.add(min(model["vocab"], key=lambda entry: float(entry[1]))[0])
+        if model["unk_id"] is not None:
+            found.add(model["vocab"][model["unk_id"]][0])
     return found
 
 
-def _essential_of_listed(model: State) -> set[str]:
-    return _spelling(model, model["vocab"])
-
-
-def _essential_of_unigram(model: State) -> set[str]:
-    found = _spelling(model, _tokens_of_unigram(model))
-    found.add(min(model["vocab"], key=lambda entry: float(entry[1]))[0])
-    if model["unk_id"] is not None:
-        found.add(model["vocab"][model["unk_id"]][0])
-    return found
-
-
-def _tokens_of_listed(model: State) -> dict[str, int]:
-    return dict(model["vocab"])
-
-
-def _tokens_of_unigram(model: State) -> dict[str, int]:
-    return {token: number for number, (token, _) in enumerate(model["vocab"])}
-
-
-def _no_parts(model: State, tokens: set[str]) -> set[str]:
-    return set()
-
-
-def _parts_of_bpe(model: State, tokens: set[str]) -> set[str]:
+def _parts(model: State, tokens: set[str]) -> set[str]:
     prefix, suffix = _affixes(model)
     ranks = {(left, right): rank for rank, (left, right) in enumerate(model["merges"])}
     parts: set[str] = set()
@@ -185,74 +154,43 @@ def _parts_of_bpe(model: State, tokens: set[str]) -> set[str]:
     return parts
 
 
-def _cut_listed(model: State, new_ids: Mapping[int, int]) -> State:
-    vocabulary = model["vocab"].items()
-    return {**model, "vocab": {t: new_ids[i] for t, i in vocabulary if i in new_ids}}
-
-
-def _cut_bpe(model: State, new_ids: Mapping[int, int]) -> State:
-    cut = _cut_listed(model, new_ids)
-    prefix, _ = _affixes(model)
-    known = cut["vocab"]
-    cut["merges"] = [
-        [left, right]
-        for left, right in model["merges"]
-        if left in known and right in known and left + right.removeprefix(prefix) in known
-    ]
+def _cut(model: State, new_ids: Mapping[int, int]) -> State:
+    """The "model" section with the kept tokens alone."""
+    if model["type"] == "Unigram":
+        entries = [entry for number, entry in enumerate(model["vocab"]) if number in new_ids]
+        unknown = model["unk_id"]
+        unk_id = None if unknown is None else new_ids[unknown]
+        return {**model, "vocab": entries, "unk_id": unk_id}
+    known = {token: new_ids[old] for token, old in model["vocab"].items() if old in new_ids}
+    cut = {**model, "vocab": known}
+    if model["type"] == "BPE":
+        prefix, _ = _affixes(model)
+        cut["merges"] = [
+            [left, right]
+            for left, right in model["merges"]
+            if left in known and right in known and left + right.removeprefix(prefix) in known
+        ]
     return cut
-
-
-def _cut_unigram(model: State, new_ids: Mapping[int, int]) -> State:
-    vocabulary = [entry for number, entry in enumerate(model["vocab"]) if number in new_ids]
-    unknown = model["unk_id"]
-    return {**model, "vocab": vocabulary, "unk_id": None if unknown is None else new_ids[unknown]}
 
 
 def _with_new_ids(processor: State | None, new_id: Callable[[int], int]) -> State | None:
     """A post-processor with new token ids."""
     if processor is None:
         return None
-    change = _POST_PROCESSORS.get(processor["type"])
-    if change is None:
-        allowed = ", ".join(_POST_PROCESSORS)
+    kind = processor["type"]
+    if kind not in POST_PROCESSORS:
         raise UserError(
-            f"a tokenizer with a {processor['type']} post-processor cannot be shrunk; "
-            f"allowed: {allowed}"
+            f"a tokenizer with a {kind} post-processor cannot be shrunk; "
+            f"allowed: {', '.join(POST_PROCESSORS)}"
         )
-    return {**processor, **change(processor, new_id)}
-
-
-def _template(processor: State, new_id: Callable[[int], int]) -> State:
-    tokens = processor["special_tokens"].items()
-    return {
-        "special_tokens": {
+    changed: State = {}
+    if kind == "TemplateProcessing":
+        changed["special_tokens"] = {
             name: {**token, "ids": [new_id(number) for number in token["ids"]]}
-            for name, token in tokens
+            for name, token in processor["special_tokens"].items()
         }
-    }
-
-
-def _ends(processor: State, new_id: Callable[[int], int]) -> State:
-    return {end: [processor[end][0], new_id(processor[end][1])] for end in ("cls", "sep")}
-
-
-def _sequence(processor: State, new_id: Callable[[int], int]) -> State:
-    return {"processors": [_with_new_ids(each, new_id) for each in processor["processors"]]}
-
-
-def _no_ids(processor: State, new_id: Callable[[int], int]) -> State:
-    return {}
-
-
-_KINDS = {
-    "WordPiece": _Kind(_tokens_of_listed, _essential_of_listed, _no_parts, _cut_listed),
-    "BPE": _Kind(_tokens_of_listed, _essential_of_listed, _parts_of_bpe, _cut_bpe),
-    "Unigram": _Kind(_tokens_of_unigram, _essential_of_unigram, _no_parts, _cut_unigram),
-}
-_POST_PROCESSORS: dict[str, Callable[[State, Callable[[int], int]], State]] = {
-    "TemplateProcessing": _template,
-    "RobertaProcessing": _ends,
-    "BertProcessing": _ends,
-    "Sequence": _sequence,
-    "ByteLevel": _no_ids,
-}
+    elif kind in ENDS:
+        changed = {end: [processor[end][0], new_id(processor[end][1])] for end in ("cls", "sep")}
+    elif kind == "Sequence":
+        changed["processors"] = [_with_new_ids(each, new_id) for each in processor["processors"]]
+    return {**processor, **changed}

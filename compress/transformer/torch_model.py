@@ -15,7 +15,7 @@ from compress.config.errors import UserError
 from compress.interfaces import InferenceModel
 from compress.transformer.positions import check_length, position_count
 from compress.transformer.pretrained import head_of
-from compress.transformer.stored_modules import StoredModule, code_bits, named_weights
+from compress.transformer.stored_modules import StoredModule, named_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,7 +44,10 @@ class TorchModel(InferenceModel):
         self.precision = _precision(module)
         self._device = torch_device
         self._positions = position_count(module)
-        self._forward = _compiled(self.module) if compiled else self.module
+        self._forward: Callable[..., Any] = self.module
+        if compiled:
+            require_compiler()
+            self._forward = torch.compile(self.module, dynamic=True)  # for any batch and length
         # With compiled kernels, every length of the KV cache would be compiled again.
         self.decodes = head_of(module) == "language_model" and not compiled
 
@@ -56,14 +59,13 @@ class TorchModel(InferenceModel):
             UserError: the batch is longer than the model's table of positions.
         """
         check_length(batch, self._positions)
-        moved = {name: self._moved(tensor) for name, tensor in batch.items()}
+        moved = {}
+        for name, tensor in batch.items():
+            # Pixels in the type of the weights.
+            dtype = self.module.dtype if tensor.is_floating_point() else tensor.dtype
+            moved[name] = tensor.to(self._device, dtype)
         logits: Tensor = self._forward(**moved).logits
         return logits
-
-    def _moved(self, tensor: Tensor) -> Tensor:
-        """An input on the model's device, pixels in the type of its weights."""
-        dtype = self.module.dtype if tensor.is_floating_point() else tensor.dtype
-        return tensor.to(self._device, dtype)
 
     @torch.inference_mode()
     def decode(self, tokens: Int[Tensor, "1 L"], count: int) -> Iterator[Int[Tensor, "1 1"]]:
@@ -82,7 +84,13 @@ class TorchModel(InferenceModel):
 
     def packed_bits(self) -> Mapping[str, int]:
         """Those of the codes that share a byte."""
-        return code_bits(self.module)
+        return {
+            f"{prefix}.{name}": part.bits
+            for prefix, part in self.module.named_modules()
+            if isinstance(part, StoredModule) and part.bits is not None
+            for name, tensor in part.weights()
+            if not tensor.is_floating_point()
+        }
 
     def synchronize(self) -> None:
         """Waits for the GPU, if there is one."""
@@ -107,16 +115,10 @@ def require_compiler() -> None:
         ) from error
 
 
-def _compiled(module: PreTrainedModel) -> Callable[..., Any]:
-    """The modules as kernels for any batch and length."""
-    require_compiler()
-    compiled: Callable[..., Any] = torch.compile(module, dynamic=True)
-    return compiled
-
-
 def _precision(module: PreTrainedModel) -> str:
     """The type of most of the arithmetic."""
-    formats = [part.arithmetic for part in module.modules() if isinstance(part, StoredModule)]
-    named = [name for name in formats if name is not None]
+    for part in module.modules():
+        if isinstance(part, StoredModule) and part.arithmetic is not None:
+            return part.arithmetic
     floats = (p.dtype for p in module.parameters() if p.is_floating_point())
-    return named[0] if named else str(next(floats, torch.float32)).removeprefix("torch.")
+    return str(next(floats, torch.float32)).removeprefix("torch.")

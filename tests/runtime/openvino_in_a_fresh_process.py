@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory():
-        main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]))
     sys.stdout.write("ok\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import onnxruntime
@@ -12,13 +11,14 @@ import torch
 from torch import nn
 
 from compress.device.cpu import Cpu
-from compress.interfaces import CompressedModel, StageContext, TrainingData
+from compress.interfaces import CompressedModel, TrainingData
 from compress.runtime.components.onnx_export import export_graph, initializer_names, initializers
 from compress.transformer.blocks import every_linear, known_blocks
 from compress.transformer.stacks import find_stack
 from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.surgery import keep_units_, replace_linear_
 from tests.configs import settings_of
+from tests.runtime.openvino_models import Contexts, Teachers
 from tests.slow import slow
 from tests.tiny import IMAGE_ARCHITECTURES, tiny_image_model, tiny_teacher
 
@@ -49,9 +49,7 @@ def test_it_computes_what_torch_does_at_every_shape(
     assert_linears_are_named(graph, model.module)
 
 
-def test_heads_neurons_ranks_and_words_may_be_gone(
-    teachers: Callable[[str], CompressedModel], context: Callable[[CompressedModel], StageContext]
-) -> None:
+def test_heads_neurons_ranks_and_words_may_be_gone(teachers: Teachers, context: Contexts) -> None:
     teacher = teachers("bert")
     pruner = settings_of("pruner", "vocabulary")
     model = pruner.prune(teacher, context(teacher))  # type: ignore[attr-defined]
@@ -66,12 +64,7 @@ def test_heads_neurons_ranks_and_words_may_be_gone(
     assert_linears_are_named(graph, module)
 
 
-def test_equal_weights_share_an_initializer_and_nobody_tells_of_it(
-    data: TrainingData,
-    device: Cpu,
-    caplog: pytest.LogCaptureFixture,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_equal_weights_share_an_initializer(data: TrainingData, device: Cpu) -> None:
     model = tiny_teacher("bert", 1).load(data, device, 0)
     attention = model.module.bert.encoder.layer[0].attention.self
     for part in (attention.query, attention.key):

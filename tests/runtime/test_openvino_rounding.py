@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from compress.runtime.components.openvino_rounding import (
     compressed_bound,
     static_bound,
 )
-from tests.runtime.openvino_models import Contexts, quantizer_of, with_noise, write
+from tests.runtime.openvino_models import Contexts, Teachers, quantizer_of, with_noise, write
 from tests.slow import slow
 
 pytest.importorskip("openvino")
@@ -36,7 +35,6 @@ OTHERS = [
     ("int4_weight_only", "group_size=8", "symmetric=true"),
     ("bf16",),
 ]
-Teachers = Callable[[str], CompressedModel]
 
 
 def uneven(model: CompressedModel) -> CompressedModel:

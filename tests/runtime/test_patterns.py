@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from compress import load
-from compress.interfaces import CompressedModel, Quantizer, Runtime, StageContext
+from compress.interfaces import Quantizer, Runtime
 from compress.measure.sparsity import broken_groups, check_history, live_patterns
 from compress.runtime.onnxruntime import OnnxRuntime
 from compress.runtime.openvino import OpenVino
 from compress.runtime.torch import TorchRuntime
 from compress.store.artifact import read_manifest
 from tests.configs import settings_of, yaml_names
+from tests.runtime.openvino_models import Contexts, Teachers
 from tests.slow import slow
 from tests.test_contract import TORCH_FORMATS
 
@@ -42,12 +42,7 @@ def test_every_format_is_here() -> None:
 @pytest.mark.parametrize("architecture", ["gpt2", *slow(["bert", "llama"])])
 @pytest.mark.parametrize(("runtime", "name"), PAIRS)
 def test_it_is_kept_on_disk(
-    runtime: str,
-    name: str,
-    architecture: str,
-    shallow: Callable[[str], CompressedModel],
-    context: Callable[[CompressedModel], StageContext],
-    tmp_path: Path,
+    runtime: str, name: str, architecture: str, shallow: Teachers, context: Contexts, tmp_path: Path
 ) -> None:
     teacher = shallow(architecture)
     ctx = context(teacher)

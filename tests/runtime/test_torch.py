@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,14 @@ from torch._inductor.exc import InvalidCxxCompiler
 from compress import load
 from compress.build import build_run
 from compress.config.errors import ConfigError, UserError
-from compress.interfaces import CompressedModel, StageContext, TrainingData
+from compress.interfaces import CompressedModel, TrainingData
 from compress.quantizer.none import NoQuantizer
 from compress.runtime.torch import TorchRuntime
 from compress.store.artifact import read_spec
 from tests.configs import compose_config
+from tests.runtime.openvino_models import Contexts
 from tests.tiny import tiny_teacher
 
-Contexts = Callable[[CompressedModel], StageContext]
 COMPILED = ("teacher=tiny_random", "device.runtime.compile=true")
 
 

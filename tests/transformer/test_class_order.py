@@ -15,6 +15,7 @@ from compress.transformer.class_order import class_order, reorder_outputs_
 from tests.checkpoints import CONFIGS, save_checkpoint, small_tokenizer
 from tests.tiny import tiny_image_model
 
+SINGLE, MULTI = "single_label_classification", "multi_label_classification"
 MANY = tuple(f"kind {index}" for index in range(20))
 
 
@@ -64,24 +65,9 @@ def test_names_that_transformers_gives_are_known_for_what_they_are() -> None:
         (("a", "b", "c"), None, Classification(("a", "b")), "no head for 2 classes"),
         (MANY, None, Classification(("a", "b")), "kind 7, … 20 in all"),
         (("a", "b"), None, Regression("stars"), r"no head for 1 classes \(stars\)"),
-        (
-            ("a", "b"),
-            "regression",
-            Classification(("a", "b")),
-            "problem_type regression, the",
-        ),
-        (
-            ("a", "b"),
-            "single_label_classification",
-            MultiLabel(("a", "b")),
-            "problem_type single",
-        ),
-        (
-            ("a", "b"),
-            "multi_label_classification",
-            Classification(("a", "b")),
-            "problem_type multi",
-        ),
+        (("a", "b"), "regression", Classification(("a", "b")), "problem_type regression, the"),
+        (("a", "b"), SINGLE, MultiLabel(("a", "b")), "problem_type single"),
+        (("a", "b"), MULTI, Classification(("a", "b")), "problem_type multi"),
     ],
 )
 def test_other_outputs_are_refused(
@@ -98,10 +84,19 @@ def test_one_number_needs_no_name(kind: str | None) -> None:
     assert class_order("it", config, Regression("stars").config()) == ((0,), True)
 
 
-def test_names_with_a_gap_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"id2label": {0: "a", 2: "b"}}, r"id2label of config\.json must number its names from 0"),
+        ({"label2id": {"b": 0, "a": 1}}, "id2label and label2id of config"),
+    ],
+)
+def test_names_with_a_gap_or_other_numbers_are_refused(
+    change: dict[str, object], reason: str
+) -> None:
     config = config_of(("a", "b"))
-    config.id2label = {0: "a", 2: "b"}
-    with pytest.raises(UserError, match=r"id2label of config\.json must number its names from 0"):
+    vars(config).update(change)
+    with pytest.raises(UserError, match=reason):
         class_order("it", config, Classification(("a", "b")).config())
 
 
@@ -144,10 +139,3 @@ def test_logits_of_two_projections_are_refused(tmp_path: Path) -> None:
     batch = dict(small_tokenizer()(["a sad film"], return_tensors="pt"))
     with pytest.raises(UserError, match="computes its logits with more than one projection"):
         reorder_outputs_("it", module, (1, 0), batch)
-
-
-def test_names_that_contradict_their_numbers_are_refused() -> None:
-    config = config_of(("neg", "pos"))
-    config.label2id = {"pos": 0, "neg": 1}
-    with pytest.raises(UserError, match="id2label and label2id of config"):
-        class_order("it", config, Classification(("neg", "pos")).config())

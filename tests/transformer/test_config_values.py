@@ -45,6 +45,7 @@ WRONG = [
       for bad in (-1, "x", [1])),
     ("bert", "num_attention_heads", 5),
     ("bert", "num_hidden_layers", 10**9),
+    ("bert", "num_hidden_layers", None),
     ("bert", "hidden_act", "no_such"),
     ("bert", "hidden_act", 3),
     ("bert", "pad_token_id", "x"),

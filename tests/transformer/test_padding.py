@@ -10,7 +10,7 @@ import transformers
 from transformers import PreTrainedTokenizerFast
 
 from compress.config.errors import UserError
-from compress.interfaces import TrainingData
+from compress.interfaces import Split, TrainingData
 from compress.measure.score import predict_all
 from compress.task.components.text import TextSplit
 from compress.transformer.padding import fit_padding_
@@ -40,14 +40,17 @@ def rows() -> TextSplit:
     return rows_of(*(" ".join(words[:count]) for count in range(1, 11)))
 
 
-def fitted(folder: Path, rows: TextSplit) -> tuple[Any, PreTrainedTokenizerFast, dict[str, Any]]:
+def fitted(folder: Path, rows: Split) -> tuple[Any, PreTrainedTokenizerFast, dict[str, Any]]:
     module = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     return module, tokenizer, fit_padding_("it", module, tokenizer, rows)
 
 
-def check_rows(module: Any, tokenizer: Any, rows: TextSplit, alone: torch.Tensor) -> None:
+def check_rows(
+    module: Any, tokenizer: Any, rows: TextSplit, plain: tuple[Any, PreTrainedTokenizerFast]
+) -> None:
     """Logits in batches of eight equal plain transformers' logits of each row alone."""
+    alone = logits_alone(*plain, list(zip(*rows.columns, strict=True)))
     found = predict_all(TorchModel(module, tokenizer, "cpu"), rows, 8)
     torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-4)
     assert float(alone.std()) > 0.05
@@ -60,31 +63,28 @@ def test_a_row_says_in_any_batch_what_it_says_alone(
 ) -> None:
     tokenizer = small_tokenizer(frame=architecture not in DECODERS, padding_side=side)
     plain = save_checkpoint(tmp_path, architecture, tokenizer=tokenizer)
-    alone = logits_alone(plain, tokenizer, list(zip(*rows.columns, strict=True)))
-    module, tokenizer, notes = fitted(tmp_path, rows)
-    check_rows(module, tokenizer, rows, alone)
+    module, found, notes = fitted(tmp_path, rows)
+    check_rows(module, found, rows, (plain, tokenizer))
     # What was chosen is written with the tokenizer.
-    tokenizer.save_pretrained(tmp_path)
+    found.save_pretrained(tmp_path)
     again = transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert again.padding_side == notes.get("padding_side", side)
     fixed = {"xlnet": {"left"}, "llama": {side}, "gpt_neox": {side}}
     assert again.padding_side in fixed.get(architecture, {"right"})
 
 
-@pytest.mark.parametrize("architecture", MIXES)
-def test_a_model_that_mixes_padding_in_is_refused(
-    architecture: str, rows: TextSplit, tmp_path: Path
+@pytest.mark.parametrize(
+    ("architecture", "reason"),
+    [
+        *((name, "depend on the padding of a row; they change by ") for name in MIXES),
+        ("nystromformer", "it cannot read the task's rows: RuntimeError: "),
+    ],
+)
+def test_a_model_that_mixes_padding_in_or_takes_no_such_length_is_refused(
+    architecture: str, reason: str, rows: TextSplit, tmp_path: Path
 ) -> None:
     save_checkpoint(tmp_path, architecture)
-    with pytest.raises(UserError, match=r"depend on the padding of a row; they change by "):
-        fitted(tmp_path, rows)
-
-
-def test_a_model_that_takes_no_such_length_is_refused(rows: TextSplit, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, "nystromformer")
-    with pytest.raises(
-        UserError, match=r"it cannot read the task's rows: RuntimeError: "
-    ) as caught:
+    with pytest.raises(UserError, match=reason) as caught:
         fitted(tmp_path, rows)
     assert "\n" not in str(caught.value)
 
@@ -99,11 +99,10 @@ def test_a_tokenizer_without_padding_gets_a_token_that_ends_no_row(
         with pytest.raises(UserError, match="has no padding token, and a row ends with each sp"):
             fitted(tmp_path, rows)
         return
-    alone = logits_alone(plain, tokenizer, list(zip(*rows.columns, strict=True)))
-    module, tokenizer, notes = fitted(tmp_path, rows)
-    assert notes["pad_token"] == tokenizer.pad_token == token
-    assert module.config.pad_token_id == tokenizer.pad_token_id
-    check_rows(module, tokenizer, rows, alone)
+    module, found, notes = fitted(tmp_path, rows)
+    assert notes["pad_token"] == found.pad_token == token
+    assert module.config.pad_token_id == found.pad_token_id
+    check_rows(module, found, rows, (plain, tokenizer))
 
 
 @pytest.mark.parametrize(
@@ -129,9 +128,8 @@ def test_a_config_with_another_padding_token_than_the_tokenizer(
         with pytest.raises(UserError, match=r"json has pad_token_id 7, the tokenizer pads with 0"):
             fitted(tmp_path, rows)
         return
-    alone = logits_alone(plain, tokenizer, list(zip(*rows.columns, strict=True)))
-    module, tokenizer, notes = fitted(tmp_path, rows)
-    check_rows(module, tokenizer, rows, alone)
+    module, found, notes = fitted(tmp_path, rows)
+    check_rows(module, found, rows, (plain, tokenizer))
     assert notes == changes
 
 
@@ -188,7 +186,4 @@ def test_weights_that_are_not_numbers_are_refused(rows: TextSplit, tmp_path: Pat
 def test_the_rows_of_the_task_are_those_that_are_tried(data: TrainingData, tmp_path: Path) -> None:
     """Two lengths are enough to see what padding does."""
     save_checkpoint(tmp_path, "gpt2", tokenizer=small_tokenizer(frame=False, padding_side="left"))
-    module = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    notes = fit_padding_("it", module, tokenizer, data.calibration)
-    assert notes == {"padding_side": "right"}
+    assert fitted(tmp_path, data.calibration)[2] == {"padding_side": "right"}

@@ -37,35 +37,26 @@ def test_every_model_runs_on_zeros_and_is_built_again_as_it_is(name: str) -> Non
     assert [weight.device for weight in module.parameters()] == devices
 
 
+@pytest.mark.parametrize("dropped", ["first", "last"])
 @pytest.mark.parametrize("name", [name for name in EVERY if name not in SEVERAL])
-def test_the_first_layer_goes_or_has_a_reason_to_stay(name: str) -> None:
+def test_the_first_or_last_layer_goes_or_has_a_reason_to_stay(name: str, dropped: str) -> None:
     module = structure(name, "meta")
     depth = module.config.num_hidden_layers
-    kept = range(1, depth)
+    kept = range(1, depth) if dropped == "first" else range(depth - 1)
 
-    def drop_first() -> None:
+    def drop() -> None:
         check_layers_drop(module, kept, "student.keep")
         keep_blocks_(module, kept)
         check_runs(module, "the student")
         check_rebuilds(module, "the student")
 
-    if name in FIRST_STAYS:
+    if dropped == "first" and name in FIRST_STAYS:
         with pytest.raises(ConfigError, match=FIRST_STAYS[name]):
-            drop_first()
+            drop()
         return
-    drop_first()
+    drop()
     assert module.config.num_hidden_layers == depth - 1
     assert reread(module.config).num_hidden_layers == depth - 1
-
-
-@pytest.mark.parametrize("name", [name for name in EVERY if name not in SEVERAL])
-def test_the_last_layer_goes(name: str) -> None:
-    module = structure(name, "meta")
-    kept = range(module.config.num_hidden_layers - 1)
-    check_layers_drop(module, kept, "student.keep")
-    keep_blocks_(module, kept)
-    check_runs(module, "the student")
-    check_rebuilds(module, "the student")
 
 
 @pytest.mark.parametrize("name", SEVERAL)

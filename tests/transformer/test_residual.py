@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,6 @@ import transformers
 from transformers.pytorch_utils import Conv1D
 
 from compress.config.errors import ConfigError
-from compress.interfaces import CompressedModel, StageContext
-from compress.measure.score import predict_all
 from compress.store.artifact import read_model, write_model
 from compress.store.manifest import PLAIN_WEIGHTS
 from compress.transformer.blocks import block_linears, known_blocks
@@ -27,12 +24,13 @@ from compress.transformer.residual import (
 )
 from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.surgery import keep_units_, plain_config
-from compress.transformer.torch_model import TorchModel
 from tests.test_contract import ARCHITECTURES
+from tests.transformer.test_surgery import Contexts, Teachers, logits
 
-Teachers = Callable[[str], CompressedModel]
-Contexts = Callable[[CompressedModel], StageContext]
-
+SMALL = {
+    "vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_labels": 2, "pad_token_id": 0,
+}  # fmt: skip
 KEPT = torch.tensor([1, 2, 4, 7, 8, 9, 14, 15])
 COPIES = torch.tensor([0, 3, 5, 6, 10, 11, 12, 13])
 LEAVES = ("weight", "bias")
@@ -97,10 +95,6 @@ AXES = {
 }
 
 
-def logits(model: CompressedModel, ctx: StageContext) -> torch.Tensor:
-    return predict_all(TorchModel(model.module, model.tokenizer, "cpu"), ctx.data.validation, 4)
-
-
 def first_block_and_rest(module: transformers.PreTrainedModel) -> dict[str, tuple[int, ...]]:
     later = [f"{block.name}." for block in known_blocks(module)[1:]]
     axes = residual_axes(module)
@@ -159,12 +153,15 @@ def test_modules_know_their_new_width_and_heads_keep_theirs(
     architecture: str, teachers: Teachers
 ) -> None:
     module = copy.deepcopy(teachers(architecture).module)
-    before = [(b.heads, b.key_value_heads, b.head_size, b.neurons) for b in known_blocks(module)]
+
+    def sizes() -> list[tuple[int, ...]]:
+        blocks = known_blocks(module)
+        return [(b.heads, b.key_value_heads, b.head_size, b.neurons) for b in blocks]
+
+    before = sizes()
     keep_channels_(module, torch.arange(12))
     keep_channels_(module, torch.arange(1, 10))  # now no width is equal to another by accident
-    assert [
-        (b.heads, b.key_value_heads, b.head_size, b.neurons) for b in known_blocks(module)
-    ] == before
+    assert sizes() == before
     assert {block.width for block in known_blocks(module)} == {9}
     for part in module.modules():
         if isinstance(part, torch.nn.LayerNorm) and architecture != "electra":
@@ -248,10 +245,7 @@ def test_matrices_and_norms_are_those_of_the_blocks(teachers: Teachers) -> None:
 
 def test_norms_of_queries_and_keys_are_not_the_streams() -> None:
     """Though they are as long as the stream is wide here."""
-    config = transformers.Qwen3Config(
-        vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, head_dim=16, num_labels=2, pad_token_id=0,
-    )  # fmt: skip
+    config = transformers.Qwen3Config(**SMALL, num_key_value_heads=1, head_dim=16)
     module = transformers.Qwen3ForSequenceClassification(config).eval()
     assert not any("q_norm" in name or "k_norm" in name for name in residual_axes(module))
     keep_channels_(module, torch.arange(12))
@@ -265,35 +259,30 @@ def test_as_many_words_and_positions_as_channels_are_no_channels(teachers: Teach
     assert first_block_and_rest(module) == AXES["bert"]
 
 
-def test_a_width_that_something_else_has_too_is_refused(teachers: Teachers) -> None:
-    config = copy.deepcopy(teachers("bert").module.config)
-    config.num_labels = 16
-    with pytest.raises(ConfigError, match="16 channels, as many as there are classes"):
-        residual_axes(transformers.BertForSequenceClassification(config))
-    config = copy.deepcopy(teachers("mpnet").module.config)
-    config.num_attention_heads = 16
-    with pytest.raises(ConfigError, match="16 channels, as many as there are attention heads"):
-        residual_axes(transformers.MPNetForSequenceClassification(config))
-    config = copy.deepcopy(teachers("vit").module.config)
-    config.num_channels = 16
-    with pytest.raises(ConfigError, match="as many as there are input channels"):
-        residual_axes(transformers.ViTForImageClassification(config))
+@pytest.mark.parametrize(
+    ("architecture", "setting", "what"),
+    [
+        ("bert", "num_labels", "classes"),
+        ("mpnet", "num_attention_heads", "attention heads"),
+        ("vit", "num_channels", "input channels of a convolution"),
+    ],
+)
+def test_a_width_that_something_else_has_too_is_refused(
+    architecture: str, setting: str, what: str, teachers: Teachers
+) -> None:
+    module = teachers(architecture).module
+    setattr(module.config, setting, 16)
+    with pytest.raises(ConfigError, match=f"16 channels, as many as there are {what};"):
+        residual_axes(type(module)(module.config))
 
 
 def test_a_model_that_computes_with_its_width_is_refused() -> None:
-    config = transformers.GemmaConfig(
-        vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, head_dim=8, num_labels=2, pad_token_id=0,
-    )  # fmt: skip
+    config = transformers.GemmaConfig(**SMALL, num_key_value_heads=1, head_dim=8)
     module = transformers.GemmaForSequenceClassification(config)
     with pytest.raises(ConfigError, match=r"multiplies model\.embed_tokens by the root .* 16;"):
         residual_width(module)
 
 
 def test_norms_without_weights_are_refused() -> None:
-    config = transformers.OlmoConfig(
-        vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-        num_attention_heads=2, num_labels=2, pad_token_id=0,
-    )  # fmt: skip
     with pytest.raises(ConfigError, match="the norms of OlmoModel have no weights"):
-        residual_width(transformers.OlmoModel(config))
+        residual_width(transformers.OlmoModel(transformers.OlmoConfig(**SMALL)))

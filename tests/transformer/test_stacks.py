@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from compress.config.errors import ConfigError
 from compress.transformer.blocks import known_blocks, scoped_linears
@@ -128,3 +129,15 @@ def test_a_layer_with_weights_of_its_own_kind_has_no_known_layout() -> None:
         known_blocks(module)
     with pytest.raises(ConfigError, match=r"conv.*compress/transformer/layouts\.py"):
         known_blocks(structure("nystromformer", "meta"))
+
+
+def test_an_unknown_layout_is_refused_only_where_its_parts_matter() -> None:
+    config = AutoConfig.for_model(
+        "phi", num_hidden_layers=2, hidden_size=16, num_attention_heads=2, vocab_size=50
+    )
+    module = AutoModelForSequenceClassification.from_config(config)
+    with pytest.raises(ConfigError, match=r"self_attn\.dense.*compress/transformer/layouts\.py"):
+        known_blocks(module)
+    with pytest.raises(ConfigError, match=r"compress/transformer/layouts\.py"):
+        scoped_linears(module, "attention")
+    assert len(scoped_linears(module, "all")) == 12

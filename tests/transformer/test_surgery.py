@@ -20,7 +20,6 @@ from compress.transformer.surgery import keep_blocks_, keep_units_, plain_config
 from compress.transformer.torch_model import TorchModel
 from tests.test_contract import ARCHITECTURES
 
-RUNTIME = "torch"
 Teachers = Callable[[str], CompressedModel]
 Contexts = Callable[[CompressedModel], StageContext]
 KINDS: dict[str, Callable[[Block], Units]] = {
@@ -31,6 +30,11 @@ KINDS: dict[str, Callable[[Block], Units]] = {
 
 def logits(model: CompressedModel, ctx: StageContext) -> torch.Tensor:
     return predict_all(TorchModel(model.module, model.tokenizer, "cpu"), ctx.data.validation, 4)
+
+
+@torch.no_grad()
+def zero_unit_(block: Block, units: Units, gone: int) -> None:
+    weight_matrix(block.projection(units.reader))[:, units.columns[gone]] = 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -46,18 +50,16 @@ def test_cutting_units_equals_zeroing_what_reads_them(
         units = KINDS[kind](left)
         gone = 0 if index == 0 else units.count // 2
         kept = torch.tensor([i for i in range(units.count) if i != gone])
-        with torch.no_grad():
-            weight_matrix(left.projection(units.reader))[:, units.columns[gone]] = 0
+        zero_unit_(left, units, gone)
         if index < 2:
             keep_units_(right, units, kept)
             assert KINDS[kind](right).count == units.count - 1
         else:
-            with torch.no_grad():
-                weight_matrix(right.projection(units.reader))[:, units.columns[gone]] = 0
+            zero_unit_(right, units, gone)
     ctx = context(teacher)
     expected, found = (logits(replace(teacher, module=m), ctx) for m in (zeroed, cut))
     assert torch.allclose(expected, found, atol=1e-6)
-    write_model(replace(teacher, module=cut), tmp_path / "cut", RUNTIME)
+    write_model(replace(teacher, module=cut), tmp_path / "cut", "torch")
     assert (tmp_path / "cut" / PACKED_WEIGHTS).is_file(), "uneven shapes have no plain config"
     reloaded = replace(teacher, module=read_model(tmp_path / "cut"))
     assert torch.equal(found, logits(reloaded, ctx))
@@ -72,7 +74,7 @@ def test_even_neurons_load_with_plain_transformers(
     for block in known_blocks(module):
         keep_units_(block, block.neuron_units(), torch.arange(block.neurons - 8))
     cut = replace(teacher, module=module)
-    write_model(cut, tmp_path / "cut", RUNTIME)
+    write_model(cut, tmp_path / "cut", "torch")
     assert (tmp_path / "cut" / PLAIN_WEIGHTS).is_file()
     plain = type(module).from_pretrained(tmp_path / "cut")
     ctx = context(teacher)
@@ -89,6 +91,14 @@ def test_heads_are_plain_where_the_config_has_their_width(teachers: Teachers) ->
     assert found["bert"] is None, "BERT derives the width of a head from the hidden size"
     assert found["llama"].num_key_value_heads == 1
     assert found["llama"].num_attention_heads == 2
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama", "opt", "gpt_neox", "vit"])
+def test_blocks_know_their_sizes(architecture: str, teachers: Teachers) -> None:
+    block = known_blocks(teachers(architecture).module)[0]
+    heads = 4 if architecture == "llama" else 2
+    assert (block.heads, block.key_value_heads, block.neurons) == (heads, 2, 32)
+    assert block.width == 16
 
 
 def test_queries_that_share_a_key_go_together(teachers: Teachers) -> None:

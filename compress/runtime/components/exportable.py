@@ -38,16 +38,9 @@ NOT_EXPORTABLE = {
 
 
 def check_exportable(model: PreTrainedModel, runtime: str) -> None:
-    """Checks that a model can be exported to ONNX.
+    """Raises a UserError if a skeleton cannot be exported to ONNX, or is too large for a file.
 
     An unknown architecture is exported once with weights of zero, which takes seconds.
-
-    Args:
-        model: its skeleton.
-        runtime: for which the graph is, for the message.
-
-    Raises:
-        UserError: the graph would be larger than ONNX files can be, or cannot be made.
     """
     size = sum(4 * parameter.numel() for parameter in model.parameters())
     if size >= LARGEST_GRAPH:

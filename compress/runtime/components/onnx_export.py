@@ -203,12 +203,10 @@ def _example(tokenizer: Processor, rows: Split) -> dict[str, Tensor]:
     """An example batch of one row: tokens repeated or truncated, padding in the first copy."""
     encoded = rows.encode(tokenizer).remove_columns("length")
     batch = rows.collate(tokenizer, [encoded[0]] * EXAMPLE_SHAPE[0])
-    example = {}
+    example = dict(batch)
     for name, value in batch.items():
-        tokens = value.dim() == len(EXAMPLE_SHAPE)
-        example[name] = (
-            torch.from_numpy(np.resize(value.numpy(), EXAMPLE_SHAPE)) if tokens else value
-        )
+        if value.dim() == len(EXAMPLE_SHAPE):  # tokens, not pixels
+            example[name] = torch.from_numpy(np.resize(value.numpy(), EXAMPLE_SHAPE))
     if "attention_mask" in example:
         example["attention_mask"][0, -EXAMPLE_PADDING:] = 0
     return example

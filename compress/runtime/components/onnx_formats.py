@@ -48,15 +48,10 @@ class OnnxFormat(ABC, Generic[Q]):
     def convert(
         self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
     ) -> onnx.ModelProto:
-        """The converted graph; may be the given one, modified in place.
-
-        Args:
-            graph: of the float model, from `export_graph`.
-            model: what it was made of.
-            ctx: has the rows to calibrate on.
+        """The converted graph of a float model; may be the given one, modified in place.
 
         Raises:
-            UserError: this model, or these rows, do not go with the format.
+            UserError: this model, or its calibration rows, do not go with the format.
         """
 
 
@@ -83,11 +78,7 @@ class Int8DynamicFormat(OnnxFormat[Int8Dynamic]):
     precision = "int8"
 
     def check(self) -> None:
-        """Rejects int4 tables, for which ONNX Runtime has no lookup on packed data.
-
-        Raises:
-            ConfigError: they are asked for.
-        """
+        """Raises a ConfigError for int4 tables: ONNX Runtime has no lookup on packed data."""
         if self.quantizer.embeddings == "int4":
             raise ConfigError(
                 "quantizer.embeddings=int4 is not supported by the onnxruntime runtime; supported: "
@@ -115,31 +106,24 @@ class Int8StaticFormat(OnnxFormat[Int8Static]):
     precision = "int8"
 
     def check(self) -> None:
-        """Rejects settings that ONNX Runtime's quantizer does not support.
-
-        Raises:
-            ConfigError: a setting asks for it.
-        """
+        """Raises a ConfigError for settings that ONNX Runtime's quantizer does not support."""
         wanted = self.quantizer
         asked = {
             "smooth_quant": wanted.smooth_quant not in (AUTO, NONE),
             "bias_correction": wanted.bias_correction is True,
             "accuracy_drop": wanted.accuracy_drop is not None,
         }
-        for name in (name for name, is_asked in asked.items() if is_asked):
-            raise ConfigError(
-                f"quantizer.{name}={getattr(wanted, name)} is not supported by the "
-                "onnxruntime runtime; supported: openvino"
-            )
+        for name, is_asked in asked.items():
+            if is_asked:
+                raise ConfigError(
+                    f"quantizer.{name}={getattr(wanted, name)} is not supported by the "
+                    "onnxruntime runtime; supported: openvino"
+                )
 
     def convert(
         self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
     ) -> onnx.ModelProto:
-        """The graph with int8 Linear layers.
-
-        Raises:
-            UserError: there are no calibration rows.
-        """
+        """The graph with int8 Linear layers; raises a UserError without calibration rows."""
         how = self.quantizer
         ranges = calibrate(graph, model, ctx.data.calibration, how.calibration, how.percentile)
         if how.embeddings == "int8":

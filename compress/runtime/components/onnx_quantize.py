@@ -12,7 +12,6 @@ on such a processor, see `compress.runtime.onnxruntime`.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,6 +79,7 @@ def quantize_tables(graph: onnx.ModelProto, model: CompressedModel) -> onnx.Mode
 
 def quantize_dynamically(graph: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with int8 Linear layers whose inputs are quantized dynamically."""
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     weights = _linear_weights(graph)
@@ -92,7 +92,7 @@ def quantize_dynamically(graph: onnx.ModelProto) -> onnx.ModelProto:
             per_channel=True,
             weight_type=QuantType.QInt8,
         )
-        made = _read(path)
+        made: onnx.ModelProto = onnx.load(str(path))
     _check_linears(weights, made)
     return made
 
@@ -107,18 +107,17 @@ def quantize_statically(graph: onnx.ModelProto, ranges: TensorsData) -> onnx.Mod
         graph: with float weights.
         ranges: from `calibrate`.
     """
+    import onnx
     from onnxruntime.quantization import QDQQuantizer, QuantType
 
     weights = _linear_weights(graph)
     linears = [node.name for node in graph.graph.node if _is_linear(node, weights)]
-    options = {
-        "OpTypesToExcludeOutputQuantization": OPERATORS,
-        "QuantizeBias": False,
-    }
+    options = {"OpTypesToExcludeOutputQuantization": OPERATORS, "QuantizeBias": False}
     types = QuantType.QInt8, QuantType.QUInt8
     with quiet():
+        typed = onnx.shape_inference.infer_shapes(graph)
         quantizer = QDQQuantizer(
-            _inferred(graph), True, False, *types, ranges, linears, [], OPERATORS, options
+            typed, True, False, *types, ranges, linears, [], OPERATORS, options
         )
         quantizer.quantize_model()
     made: onnx.ModelProto = quantizer.model.model
@@ -234,16 +233,3 @@ def _coded(table: onnx.TensorProto) -> list[onnx.TensorProto]:
         numpy_helper.from_array(value.numpy(), f"{table.name}{suffix}")
         for suffix, value in pair.items()
     ]
-
-
-def _inferred(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of the graph with inferred tensor types, which quantizers require."""
-    import onnx
-
-    return onnx.shape_inference.infer_shapes(graph)
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    import onnx
-
-    return onnx.load(str(path))

@@ -13,19 +13,20 @@ import copy
 import io
 import logging
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compress.config.errors import UserError
 from compress.problem.classification import Classification
+from compress.quantizer.int8_static import AUTO, NONE, Int8Static
 from compress.runtime.components.openvino_graph import OpenVinoSource, without_telemetry
 from compress.runtime.components.openvino_rounding import (
-    check_compressed,
     check_sizes,
-    check_static,
+    check_weights,
+    compressed_bound,
     matrices,
+    static_bound,
 )
 from compress.system.packages import require
 from compress.transformer.blocks import every_linear, shape_of
@@ -42,27 +43,6 @@ WHOLE_ROWS = -1
 # A row that the group size does not divide is cut into smaller groups, down to this share of it:
 # more scales than asked, but not many times more.
 SMALLEST_GROUP = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class StaticInt8:
-    """Settings of static int8 quantization.
-
-    Attributes:
-        embeddings: whether the embedding tables are int8 too.
-        clipped: share of an activation's values cut off at either end of its range; 0 for none.
-        smooth_quant: SmoothQuant's alpha in [0, 1]; None for NNCF's own, negative for no smoothing.
-        bias_correction: whether biases take up the mean error.
-        accuracy_drop: largest loss of accuracy on the validation rows; layers go back to float32
-            until it is met, with weights that do not have SmoothQuant's factors though their input
-            has: that must be off. None to take what comes.
-    """
-
-    embeddings: bool
-    clipped: float
-    smooth_quant: float | None
-    bias_correction: bool
-    accuracy_drop: float | None
 
 
 def import_nncf() -> Any:
@@ -113,12 +93,12 @@ def compress_weights(
                 graph,
                 mode=nncf.CompressWeightsMode[mode],
                 group_size=group,
-                ignored_scope=_all_but(graph, _readers(source, names), nncf),
+                ignored_scope=_ignored(graph, _readers(source, names), READERS, nncf),
                 all_layers=None if mode.startswith("INT8") else True,
                 backup_mode=None if mode.startswith("INT8") else nncf.BackupMode.NONE,
             )
     formats = {name: how for how, names in passes.items() for name in names}
-    check_compressed(source, graph, formats)
+    check_weights(source, graph, formats, lambda name, w: compressed_bound(w, *formats[name]))
     return graph
 
 
@@ -158,7 +138,7 @@ def fitting_group(name: str, columns: int, asked: int | None) -> int:
     return group
 
 
-def quantize_static(source: OpenVinoSource, how: StaticInt8) -> Any:
+def quantize_static(source: OpenVinoSource, how: Int8Static) -> Any:
     """The graph with int8 weights and activations, calibrated row by row.
 
     Raises:
@@ -168,14 +148,15 @@ def quantize_static(source: OpenVinoSource, how: StaticInt8) -> Any:
         raise UserError("quantizer=int8_static needs calibration rows, the task has none")
     with _quiet():
         made = _static(source, how)
-    check_static(source, made)
+    names = matrices(source.model.module)
+    check_weights(source, made, names, lambda _, weight: static_bound(weight))
     return made
 
 
-def _static(source: OpenVinoSource, how: StaticInt8) -> Any:
+def _static(source: OpenVinoSource, how: Int8Static) -> Any:
     nncf = import_nncf()
     rows = list(_rows(source, source.data.calibration))
-    tables = embedding_tables(source.model.module) if how.embeddings else {}
+    tables = embedding_tables(source.model.module) if how.embeddings == "int8" else {}
     products = [name for name, _ in every_linear(source.model.module)]
     kept = _readers(source, [*tables, *products])
     settings: dict[str, Any] = {
@@ -184,7 +165,7 @@ def _static(source: OpenVinoSource, how: StaticInt8) -> Any:
         "subset_size": len(rows),
         "model_type": nncf.ModelType.TRANSFORMER,
         "target_device": nncf.TargetDevice.CPU,
-        "ignored_scope": _lookups_but(source.graph, kept, nncf),
+        "ignored_scope": _ignored(source.graph, kept, ("Gather",), nncf),
     }
     advanced = _advanced(nncf, how)
     if how.accuracy_drop is None:
@@ -204,19 +185,24 @@ def _static(source: OpenVinoSource, how: StaticInt8) -> Any:
     )
 
 
-def _advanced(nncf: Any, how: StaticInt8) -> Any:
+def _advanced(nncf: Any, how: Int8Static) -> Any:
     """NNCF's advanced parameters for the settings."""
     parameters = nncf.quantization.advanced_parameters
     estimators = nncf.quantization.range_estimator
     ranges = copy.deepcopy(estimators.RangeEstimatorParametersSet.MINMAX)
-    if how.clipped:
+    if how.calibration == "percentile":
         ranges = copy.deepcopy(estimators.RangeEstimatorParametersSet.MEAN_QUANTILE)
-        ranges.min.quantile_outlier_prob = ranges.max.quantile_outlier_prob = how.clipped
+        at_either_end = (100 - how.percentile) / 200
+        ranges.min.quantile_outlier_prob = ranges.max.quantile_outlier_prob = at_either_end
     smooth = parameters.AdvancedSmoothQuantParameters()
-    if how.smooth_quant is not None:
+    # Layers that go back to float32 for accuracy_drop have weights without SmoothQuant's factors,
+    # though their input has them.
+    if how.smooth_quant == NONE or (how.smooth_quant == AUTO and how.accuracy_drop is not None):
+        smooth.matmul = -1.0  # off
+    elif how.smooth_quant != AUTO:
         smooth.matmul = how.smooth_quant
     return parameters.AdvancedQuantizationParameters(
-        disable_bias_correction=not how.bias_correction,
+        disable_bias_correction=how.bias_correction is False,
         activations_range_estimator_params=ranges,
         smooth_quant_alphas=smooth,
     )
@@ -248,14 +234,6 @@ def _readers(source: OpenVinoSource, names: Iterable[str]) -> set[str]:
     """Names of the operators that read the weights of some modules."""
     every = (source.readers[f"{name}.weight"] for name in names if source.reads(name))
     return {operator for readers in every for operator, _ in readers}
-
-
-def _all_but(graph: Any, kept: Collection[str], nncf: Any) -> Any:
-    return _ignored(graph, kept, READERS, nncf)
-
-
-def _lookups_but(graph: Any, kept: Collection[str], nncf: Any) -> Any:
-    return _ignored(graph, kept, ("Gather",), nncf)
 
 
 def _ignored(graph: Any, kept: Collection[str], kinds: Collection[str], nncf: Any) -> Any:

@@ -12,18 +12,17 @@ from compress.config.errors import ConfigError
 from compress.interfaces import Quantizer
 from compress.quantizer.bf16 import Bf16
 from compress.quantizer.int4_weight_only import Int4WeightOnly
-from compress.quantizer.int8_static import AUTO, NONE, Int8Static
+from compress.quantizer.int8_static import Int8Static
 from compress.quantizer.int8_weight_only import Int8WeightOnly
 from compress.quantizer.none import NoQuantizer
 from compress.runtime.components.openvino_compression import (
-    StaticInt8,
     compress_weights,
     group_sizes,
     quantize_static,
 )
 from compress.runtime.components.openvino_graph import OpenVinoSource, import_openvino
-from compress.runtime.components.openvino_rounding import check_halves, store_bfloat16_
-from compress.transformer.rounding import check_range
+from compress.runtime.components.openvino_rounding import check_weights, matrices, store_bfloat16_
+from compress.transformer.rounding import check_range, half_ulp
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -88,11 +87,7 @@ class Bf16Format(OpenVinoFormat[Bf16]):
     linears = ("bf16",)
 
     def check(self) -> None:
-        """Rejects a CPU without bfloat16 arithmetic: OpenVINO would emulate it, or fail.
-
-        Raises:
-            ConfigError: that is the case.
-        """
+        """Raises a ConfigError on a CPU without bfloat16, which OpenVINO would emulate, or fail."""
         cpu = import_openvino().Core()
         if "BF16" not in cpu.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ConfigError(
@@ -101,14 +96,11 @@ class Bf16Format(OpenVinoFormat[Bf16]):
             )
 
     def convert(self, source: OpenVinoSource) -> Any:
-        """The graph with bfloat16 parameters.
-
-        Raises:
-            UserError: a weight lies outside bfloat16's range; says which.
-        """
-        check_range(source.model.module, "bf16", torch.bfloat16, "none")
+        """The graph with bfloat16 parameters; raises a UserError for weights out of range."""
+        module, bf16 = source.model.module, torch.bfloat16
+        check_range(module, "bf16", bf16, "none")
         store_bfloat16_(source.graph, set(source.initializers.values()))
-        check_halves(source, source.graph, torch.bfloat16)
+        check_weights(source, source.graph, matrices(module), lambda _, w: half_ulp(w, bf16))
         return source.graph
 
 
@@ -120,11 +112,7 @@ class Int8WeightOnlyFormat(OpenVinoFormat[Int8WeightOnly]):
     linears = ("i8",)
 
     def check_shapes(self, model: PreTrainedModel) -> None:
-        """Rejects int4 tables whose rows are not divisible by a group of about the default size.
-
-        Raises:
-            UserError: that is the case.
-        """
+        """Raises a UserError if no group of about the default size divides an int4 table's rows."""
         group_sizes(model, None, self.quantizer.embeddings)
 
     def convert(self, source: OpenVinoSource) -> Any:
@@ -140,11 +128,7 @@ class Int4WeightOnlyFormat(OpenVinoFormat[Int4WeightOnly]):
     linears = ("i4", "u4")
 
     def check_shapes(self, model: PreTrainedModel) -> None:
-        """Rejects rows that are not divisible by a group of about the requested size.
-
-        Raises:
-            UserError: that is the case.
-        """
+        """Raises a UserError if no group of about the requested size divides a row."""
         group_sizes(model, self.quantizer.group_size, self.quantizer.embeddings)
 
     def convert(self, source: OpenVinoSource) -> Any:
@@ -165,11 +149,7 @@ class Int8StaticFormat(OpenVinoFormat[Int8Static]):
     tolerance = 0.75
 
     def check(self) -> None:
-        """Rejects settings that NNCF does not support.
-
-        Raises:
-            ConfigError: a setting asks for it.
-        """
+        """Raises a ConfigError for a calibration that NNCF does not support."""
         if self.quantizer.calibration == "entropy":
             raise ConfigError(
                 "quantizer.calibration=entropy is not supported by the openvino runtime; "
@@ -177,24 +157,8 @@ class Int8StaticFormat(OpenVinoFormat[Int8Static]):
             )
 
     def convert(self, source: OpenVinoSource) -> Any:
-        """The graph with int8 weights and activations.
-
-        Raises:
-            UserError: there are no calibration rows.
-        """
-        how = self.quantizer
-        alphas = {AUTO: None if how.accuracy_drop is None else -1.0, NONE: -1.0}
-        strength = how.smooth_quant
-        return quantize_static(
-            source,
-            StaticInt8(
-                embeddings=how.embeddings == "int8",
-                clipped=(100 - how.percentile) / 200 if how.calibration == "percentile" else 0.0,
-                smooth_quant=alphas[strength] if isinstance(strength, str) else strength,
-                bias_correction=how.bias_correction is not False,
-                accuracy_drop=how.accuracy_drop,
-            ),
-        )
+        """The graph with int8 weights and activations; see `quantize_static`."""
+        return quantize_static(source, self.quantizer)
 
 
 FORMATS: Mapping[type[Quantizer], type[OpenVinoFormat[Any]]] = {

@@ -116,12 +116,7 @@ def constants(graph: Any) -> dict[str, Any]:
 
 
 def weight_readers(graph: Any, initializers: Mapping[str, str]) -> dict[str, tuple[str, int]]:
-    """Operator and input index that read each parameter.
-
-    Args:
-        graph: of a float model.
-        initializers: by parameter, the name of its constant.
-    """
+    """Operator and input index that read each parameter of a float model's graph."""
     held, readers = constants(graph), {}
     for parameter, name in initializers.items():
         # Equal weights are one constant; the reader of this one bears its module's name.
@@ -138,11 +133,6 @@ def all_readers(
     """All operators that read each matrix: a layer may run several times.
 
     Not all of them read one constant: ALBERT's graph holds some weights as they are and transposed.
-
-    Args:
-        graph: of a float model.
-        initializers: by parameter, the name of its constant.
-        readers: from `weight_readers`.
 
     Returns:
         By parameter, its readers of the kind of the one in `readers`, which comes first.
@@ -189,10 +179,7 @@ def name_weights_(graph: Any, readers: Mapping[str, tuple[str, int]]) -> dict[st
     named: dict[str, str] = {}
     owners: dict[str, str] = {}
     for parameter, (reader, index) in readers.items():
-        source = nodes[reader].input_value(index).get_node()
-        while source.get_type_name() in DEQUANTIZATION:
-            source = source.input_value(0).get_node()
-        assert source.get_type_name() == "Constant", f"{parameter} ended up in a {source}"
+        source = _constant_behind(nodes[reader].input_value(index).get_node())
         owner = owners.setdefault(source.get_name(), parameter)
         source.set_friendly_name(owner)
         named[parameter] = owner
@@ -205,10 +192,8 @@ def transposed_constants(graph: Any) -> set[str]:
     for node in graph.get_ops():
         if node.get_type_name() != "MatMul":
             continue
-        source, transposed = (
-            node.input_value(1).get_node(),
-            not node.get_attributes()["transpose_b"],
-        )
+        source = node.input_value(1).get_node()
+        transposed = not node.get_attributes()["transpose_b"]
         while source.get_type_name() in (*DEQUANTIZATION, "Transpose"):
             transposed ^= source.get_type_name() == "Transpose"
             source = source.input_value(0).get_node()
@@ -218,12 +203,7 @@ def transposed_constants(graph: Any) -> set[str]:
 
 
 def float_weights(graph: Any, readers: Sequence[tuple[str, int]]) -> list[Tensor]:
-    """The dequantized weight that each operator computes with; some are transposed.
-
-    Args:
-        graph: in its format; left as it is.
-        readers: names of operators, and as which input each reads its weight.
-    """
+    """The dequantized weight that each operator computes with; some are transposed."""
     openvino = import_openvino()
     graph = graph.clone()
     nodes = operators(graph)
@@ -272,8 +252,7 @@ def weight_tensor(constant: Any) -> Tensor:
 
 def weight_bits(constant: Any) -> int:
     """Bits per entry on disk."""
-    bits: int = constant.get_element_type().bitwidth
-    return bits
+    return int(constant.get_element_type().bitwidth)
 
 
 def _integers(constant: Any) -> Tensor:
@@ -289,6 +268,7 @@ def _integers(constant: Any) -> Tensor:
 
 
 def _constant_behind(node: Any) -> Any:
-    while node.get_type_name() != "Constant":
+    while node.get_type_name() in DEQUANTIZATION:
         node = node.input_value(0).get_node()
+    assert node.get_type_name() == "Constant", f"the weight is computed by a {node}"
     return node

@@ -8,7 +8,7 @@ out again. Biases, which a correction changes, are not checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,14 +47,7 @@ def matrices(module: PreTrainedModel) -> dict[str, Float[Tensor, "rows columns"]
 
 
 def check_sizes(weights: Mapping[str, Tensor]) -> None:
-    """Rejects weights whose scale would overflow float16.
-
-    Args:
-        weights: by the name of the layer.
-
-    Raises:
-        UserError: one is too large.
-    """
+    """Raises a UserError if the float16 scale of a layer's weights would overflow."""
     for name, weight in weights.items():
         found = float(weight.abs().max())
         if found > LARGEST_WEIGHT:
@@ -64,21 +57,35 @@ def check_sizes(weights: Mapping[str, Tensor]) -> None:
             )
 
 
-def check_compressed(
-    source: OpenVinoSource, graph: Any, formats: Mapping[str, tuple[str, int]]
+def check_weights(
+    source: OpenVinoSource,
+    graph: Any,
+    names: Iterable[str],
+    bound: Callable[[str, Float[Tensor, "rows columns"]], Tensor],
 ) -> None:
-    """Checks weights compressed to integers by NNCF; see `check_rounding`.
+    """Checks weights as OpenVINO itself dequantizes them; see `check_rounding`.
 
     Args:
         source: the float model.
-        graph: after `nncf.compress_weights`.
-        formats: by the name of a layer, NNCF's mode and the size of a group, or -1 for whole rows.
+        graph: in its format.
+        names: of the layers and tables in that format.
+        bound: the largest error of a weight, by its name and its float value.
     """
     weights = matrices(source.model.module)
-    for name, _, _, restored in _read(source, graph, formats):
-        mode, group_size = formats[name]
-        bound = compressed_bound(weights[name], mode, group_size)
-        check_rounding(name, weights[name], restored, bound)
+    # A layer whose result nothing reads is not in the graph.
+    places = [
+        (name, reader) for name in names if source.reads(name)
+        for reader in source.readers[f"{name}.weight"]
+    ]  # fmt: skip
+    nodes = operators(graph)
+    found = float_weights(graph, [reader for _, reader in places])
+    for (name, (reader, index)), restored in zip(places, found, strict=True):
+        node, weight = nodes[reader], weights[name]
+        if node.get_type_name() == "MatMul" and not node.get_attributes()["transpose_b"]:
+            restored = restored.T
+        factors = _smoothing(node, index)
+        weight = weight if factors is None else weight * factors
+        check_rounding(name, weight, restored, bound(name, weight))
 
 
 def compressed_bound(
@@ -104,15 +111,6 @@ def compressed_bound(
     return (torch.maximum(step / 2, cut) * (1 + FLOAT32_SLACK) + scale).flatten(-2)
 
 
-def check_static(source: OpenVinoSource, graph: Any) -> None:
-    """Checks weights of a graph quantized to int8 by NNCF; see `check_rounding`."""
-    weights = matrices(source.model.module)
-    for name, reader, index, restored in _read(source, graph, weights):
-        factors = _smoothing(reader, index)
-        weight = weights[name] if factors is None else weights[name] * factors
-        check_rounding(name, weight, restored, static_bound(weight))
-
-
 def static_bound(weight: Float[Tensor, "out in"]) -> Float[Tensor, "out 1"]:
     """The largest rounding error of `nncf.quantize` for each int8 weight.
 
@@ -125,20 +123,8 @@ def static_bound(weight: Float[Tensor, "out in"]) -> Float[Tensor, "out 1"]:
     return 1.01 * channel_bound(largest.maximum(smallest))
 
 
-def check_halves(source: OpenVinoSource, graph: Any, dtype: torch.dtype) -> None:
-    """Checks weights converted to 16-bit floats; see `check_rounding`."""
-    weights = matrices(source.model.module)
-    for name, _, _, restored in _read(source, graph, weights):
-        check_rounding(name, weights[name], restored, half_ulp(weights[name], dtype))
-
-
 def store_bfloat16_(graph: Any, names: set[str]) -> None:
-    """Replaces float32 constants by bfloat16 constants followed by a conversion to float32.
-
-    Args:
-        graph: changed.
-        names: of the constants.
-    """
+    """Replaces float32 constants by bfloat16 constants followed by a conversion to float32."""
     openvino = import_openvino()
     for name, constant in constants(graph).items():
         if name not in names:
@@ -153,39 +139,8 @@ def store_bfloat16_(graph: Any, names: set[str]) -> None:
         stored.set_friendly_name(name)
 
 
-def _read(
-    source: OpenVinoSource, graph: Any, names: Iterable[str]
-) -> Iterator[tuple[str, Any, int, Float[Tensor, "rows columns"]]]:
-    """Weights of some layers as dequantized by OpenVINO itself.
-
-    Yields:
-        The layer's name, the operator that reads the weight, as which input, and the weight.
-    """
-    # A layer whose result nothing reads is not in the graph.
-    places = [
-        (name, reader) for name in names if source.reads(name)
-        for reader in source.readers[f"{name}.weight"]
-    ]  # fmt: skip
-    nodes = operators(graph)
-    weights = float_weights(graph, [reader for _, reader in places])
-    for (name, reader), weight in zip(places, weights, strict=True):
-        node = nodes[reader[0]]
-        yield name, node, reader[1], weight.T if _reads_columns(node) else weight
-
-
-def _reads_columns(node: Any) -> bool:
-    """Whether an operator reads a weight as [in, out]."""
-    product = node.get_type_name() == "MatMul"
-    return product and not node.get_attributes()["transpose_b"]
-
-
 def _smoothing(reader: Any, index: int) -> Float[Tensor, " in"] | None:
-    """SmoothQuant's factors of a weight's columns; None without SmoothQuant.
-
-    Args:
-        reader: the operator that reads the weight, in the format's graph.
-        index: as which of its two inputs.
-    """
+    """SmoothQuant's factors for the columns of an operator's input weight; None without it."""
     node = reader.input_value(1 - index).get_node()
     while node.get_type_name() in ("FakeQuantize", "Multiply"):
         if SMOOTHING in node.get_friendly_name() and node.get_type_name() == "Multiply":
