@@ -84,6 +84,8 @@ def _run_in(folder: Path, cfg: DictConfig, monitor: Monitor) -> float | list[flo
         return execute(run, folder, shared_folder(folder), known, monitor)
 
     hydra = HydraConfig.get()
+    if "search" in cfg and hydra.mode == RunMode.RUN:
+        log.warning("one run with the overrides of +search; add -m to search")
     # As they were given: what an override refers to is not within Hydra's own config.
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     assert isinstance(overrides, list)

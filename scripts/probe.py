@@ -1,6 +1,6 @@
-"""Which format and runtime is fastest and still right on this machine?
+"""Which format and runtime is fastest on this machine and still accurate?
 
-Tries those that there are on one saved model: `python scripts/probe.py outputs/runs/…/model`.
+Tries every supported combination on one saved model: `python scripts/probe.py outputs/runs/…/model`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="a model folder of a run: float torch weights")
     parser.add_argument("overrides", nargs="*", help="of task, device, cache and seed")
     parser.add_argument("--only", nargs="+", default=[], help="device/quantizer, such as 'cpu/*'")
-    parser.add_argument("--shape", help="BATCHxLENGTH to be fastest at; default: the first one")
+    parser.add_argument("--shape", help="BATCHxLENGTH to rank by; default: the first one")
     parser.add_argument("--out", type=Path, help=f"default: a new folder in {OUT}")
     arguments = parser.parse_intermixed_args()
     return probe(arguments, open_console())

@@ -42,7 +42,7 @@ def test_one_failing_run_of_a_sweep_loses_no_other(
     outcomes = [
         s["outcome"] for r in records for s in r.get("stages", ()) if s["name"] == "teacher"
     ]
-    assert outcomes == ["made", "cached"]
+    assert outcomes == ["computed", "cached"]
     # The sweep ends with its report.
     assert done.stdout.rstrip().endswith(str(folder / "report.html"))
     table = pd.read_csv(folder / "results.csv")

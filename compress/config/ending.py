@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import itertools
 import os
@@ -32,6 +33,9 @@ EXHAUSTED = {
 }  # fmt: skip
 # Libraries written in Rust raise their own errors, with the system's error number in the text.
 NUMBER = re.compile(r"\(os error (\d+)\)")
+# What Hydra says of a choice and of a key that there is not.
+NO_CHOICE = re.compile(r"Could not find '([^']*/[^']*)'")
+NO_KEY = re.compile(r"Could not override '([^']+)'")
 # Message of torch on a CPU, which raises a RuntimeError for it.
 NO_MEMORY = "can't allocate memory"
 
@@ -109,15 +113,30 @@ def _user_error(error: BaseException | None) -> UserError | None:
 
 def _hydra_words(error: HydraException) -> str:
     """Hydra's message without search path and internal keys."""
-    lines = [str(error).partition("Config search path:")[0]]
+    words = str(error).partition("Config search path:")[0]
+    if choice := NO_CHOICE.search(words):
+        return _choice_words(choice[1], words[choice.end() :].partition(":")[2].split())
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException):
-        lines.append(str(cause).partition("full_key:")[0])
-    words = " ".join(lines)
-    if "is not in struct" in words:
-        words = words.replace("To append to your config use", "To add a key use")
-        words += "; `python run.py --cfg job` shows every key"
+        words += " " + str(cause).partition("full_key:")[0]
+    if (key := NO_KEY.search(words)) and "is not in struct" in words:
+        parent, dot, _ = key[1].rpartition(".")
+        meant = re.search(r"Did you mean: '(\w+)'", words)
+        hint = f" did you mean {parent}{dot}{meant[1]}?" if meant else ""
+        return (
+            f"{key[1]} is not a setting of the selected choices;{hint} `python run.py --cfg job` "
+            "prints all settings"
+        )
     return words
+
+
+def _choice_words(path: str, available: list[str]) -> str:
+    """What to say of a choice, such as "pruner/wnda", that there is not."""
+    group, name = path.rpartition("/")[::2]
+    longer = [each for each in available if name and each.startswith(name)]
+    meant = longer or difflib.get_close_matches(name, available, n=1)
+    hint = f"did you mean {group}={meant[0]}? Choices" if meant else "choices"
+    return f"{group}={name} is not available; {hint}: {', '.join(available)}"
 
 
 def _omegaconf_words(error: OmegaConfBaseException) -> str:

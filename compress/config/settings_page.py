@@ -97,7 +97,7 @@ class _Blocks:
         usual = self._found.setdefault(cls, values)
         own = [f"{k}: {_shown(v)}" for k, v in values.items() if usual.get(k) != v]
         link = f"[{cls.__name__}](#{cls.__name__.lower()})"
-        return Row(f"{key}.*", link, ", ".join(own) or "as there", "")
+        return Row(f"{key}.*", link, ", ".join(own) or "defaults of the block", "")
 
     def sections(self) -> Iterator[str]:
         """Sections with the tables of all blocks."""

@@ -73,7 +73,7 @@ def busy() -> str | None:
     others = share - (time.process_time() - own) / (time.perf_counter() - started)
     if others < BUSY_PROCESSORS:
         return None
-    return f"something else took {others:.1f} of {count} processors when the run began"
+    return f"other processes used {others:.1f} of {count} CPU cores when the run began"
 
 
 @functools.cache

@@ -55,8 +55,8 @@ METRICS = {
         "depends",
         "higher",
         (
-            "primary metric of the task, turned so that higher is better: accuracy, or the mean "
-            "log-likelihood of a token where that is perplexity"
+            "primary metric of the task, oriented so that higher is better: accuracy, or the mean "
+            "log-likelihood per token for perplexity"
         ),
         _model(lambda m: m.score.quality),
     ),
@@ -91,41 +91,41 @@ METRICS = {
         foreseen="parameters",
     ),
     "nonzero_parameters": Metric(
-        "count", "lower", "those that are not zero", _model(lambda m: m.nonzero_parameters)
+        "count", "lower", "entries that are not zero", _model(lambda m: m.nonzero_parameters)
     ),
     "sparsity": Metric(
         "fraction",
         "higher",
-        "zeroed share of the compressible weights (the Linear layers of the blocks)",
+        "fraction of zeros in the compressible weights (the Linear layers of the blocks)",
         _model(lambda m: m.sparsity),
     ),
     "model_sparsity": Metric(
-        "fraction", "higher", "zeroed share of all weights", _model(lambda m: m.model_sparsity)
+        "fraction", "higher", "fraction of zeros in all weights", _model(lambda m: m.model_sparsity)
     ),
     "peak_memory_bytes": Metric(
         "bytes",
         "lower",
-        "memory that a fresh process takes at most, while it runs the largest timed shape",
+        "peak memory of a fresh process that runs the largest timed shape",
         _model(lambda m: _known(m.peak_memory_bytes)),
     ),
     "resident_bytes": Metric(
         "bytes",
         "lower",
-        "memory that a fresh process takes once it has run the first timed shape",
+        "memory of a fresh process after running the first timed shape",
         _model(lambda m: _known(m.resident_bytes)),
     ),
     "zipped_bytes": Metric(
         "bytes",
         "lower",
-        "what a zip file of the model's files would take",
+        "size of a zip file of the model's files",
         _model(lambda m: _known(m.zipped_bytes)),
     ),
     "bitmask_bytes": Metric(
         "bytes",
         "lower",
         (
-            "what the files would take with one bit a weight and only the weights that are not "
-            "zero, wherever that is less"
+            "size of the files with a one-bit mask and the nonzero weights only, for tensors that "
+            "this makes smaller"
         ),
         _model(lambda m: _known(m.bitmask_bytes)),
     ),
@@ -139,23 +139,23 @@ METRICS = {
         "per second",
         "higher",
         (
-            "tokens that a language model writes behind the first, one text at a time; empty for "
-            "others"
+            "tokens that a language model generates after the first, at batch size 1; empty for "
+            "other models"
         ),
         _generation(lambda g: g.tokens_per_second),
     ),
     "time_to_first_token_ms": Metric(
         "ms",
         "lower",
-        "median time that it takes to read the prompt and write one token",
+        "median time to process the prompt and generate one token",
         _generation(lambda g: g.time_to_first_token_ms),
     ),
     "agreement": Metric(
         "fraction",
         "higher",
         (
-            "share of the evaluation rows, or of their tokens, of which model and baseline say "
-            "the same; empty where they say quantities"
+            "fraction of the evaluation rows, or of their tokens, with equal predictions of model "
+            "and baseline; empty for regression"
         ),
         lambda record: _known(record.comparison.agreement),
     ),

@@ -38,12 +38,12 @@ FIGURES = ("metrics", "baseline", "speedup")  # which only runs that succeeded h
 LONGEST_VALUE = 80  # characters of what does not fit, in an error message
 HALVES = re.compile("[\ud800-\udfff]")
 
-Outcome = Literal["made", "cached", "passed through"]
+Outcome = Literal["computed", "cached", "skipped"]
 
 
 @dataclass(frozen=True)
 class StageRecord:
-    """One stage of a run: `made`, found `cached`, or `passed through` by a stage that is none."""
+    """One stage of a run: `computed`, `cached`, or `skipped` where the choice is none."""
 
     name: Name
     seconds: Seconds

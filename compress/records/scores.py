@@ -57,7 +57,7 @@ class ScoreKind:
 
 SCORES: Mapping[str, ScoreKind] = {
     "accuracy": ScoreKind(
-        "accuracy", "fraction", "higher", "share of the evaluation rows that the model has right"
+        "accuracy", "fraction", "higher", "fraction of the evaluation rows predicted correctly"
     ),
     "f1_macro": ScoreKind(
         "macro F1", "fraction", "higher", "F1 averaged over the classes or labels with equal weight"
@@ -71,52 +71,52 @@ SCORES: Mapping[str, ScoreKind] = {
     ),
     "top5": ScoreKind(
         "top-5 accuracy", "fraction", "higher",
-        "share of images whose class is among the five likeliest",
+        "fraction of images whose class is among the five most likely",
     ),
     "spearman": ScoreKind(
         "Spearman correlation", "correlation", "higher",
-        "correlation of the ranks of predicted numbers and of right ones",
+        "rank correlation of predictions and labels",
     ),
     "pearson": ScoreKind(
         "Pearson correlation", "correlation", "higher",
-        "correlation of predicted numbers and of right ones",
+        "linear correlation of predictions and labels",
     ),
     "rmse": ScoreKind(
         "root mean squared error", "as labels", "lower",
-        "root of the mean squared difference of predicted numbers and right ones", operator.neg,
+        "root mean squared error of the predictions", operator.neg,
     ),
     "f1_micro": ScoreKind(
         "micro F1", "fraction", "higher", "F1 over all labels of all rows at once"
     ),
     "f1_weighted": ScoreKind(
         "weighted F1", "fraction", "higher",
-        "F1 averaged over the labels with the rows that have each as its weight",
+        "F1 averaged over the labels, weighted by their numbers of rows",
     ),
     "f1_class_weighted": ScoreKind(
         "F1 by label weight", "fraction", "higher",
-        "F1 averaged over the labels with their weights in the loss",
+        "F1 averaged over the labels, weighted as in the loss",
     ),
     "hamming_loss": ScoreKind(
         "Hamming loss", "fraction", "lower",
-        "share of all answers, one for each row and label, that are wrong", operator.neg,
+        "fraction of wrong predictions, one for each row and label", operator.neg,
     ),
     "exact_match": ScoreKind(
-        "exact match", "fraction", "higher", "share of rows of which every label is right"
+        "exact match", "fraction", "higher", "fraction of rows with all labels predicted correctly"
     ),
     "perplexity": ScoreKind(
         "perplexity", "per token", "lower",
-        "exp of the mean negative log-likelihood of a token; only of models with one tokenizer",
+        "exp of the mean negative log-likelihood per token; comparable with one tokenizer only",
         _log_likelihood,
     ),
     "bits_per_byte": ScoreKind(
         "bits per byte", "bits", "lower",
-        "negative log-likelihood of the text over its UTF-8 bytes; of any tokenizer", operator.neg,
+        "negative log-likelihood per UTF-8 byte; comparable between tokenizers", operator.neg,
     ),
     "token_accuracy": ScoreKind(
-        "token accuracy", "fraction", "higher", "share of the tokens that the model likes best"
+        "token accuracy", "fraction", "higher", "fraction of tokens that are the model's most likely prediction"
     ),
     "cloze_accuracy": ScoreKind(
         "cloze accuracy", "fraction", "higher",
-        "share of the tokens that the model likes better than three others of the same window",
+        "fraction of tokens predicted as more likely than three others of the window",
     ),
 }  # fmt: skip

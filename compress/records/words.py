@@ -11,7 +11,7 @@ from compress.records.score_words import difference_words, kind_of, value_words
 SIGNIFICANT = 0.05
 NO_DIFFERENCE = "no measurable difference"
 UNCERTAIN = "≈"  # before a time that the interval of the speed-up denies
-UNCERTAIN_TIMES = f"{UNCERTAIN} before a time: go by the speed-up, whose interval denies it"
+UNCERTAIN_TIMES = f"{UNCERTAIN} before a time: not measurably different from the baseline's"
 TOLD_ZEROS = 0.01
 LISTED = 12  # runs named in one sentence
 SAME_BYTES = 0.01  # config and names of modules differ by less
@@ -31,7 +31,7 @@ def speedup_words(speed: Speedup, to: str = " to ") -> str:
 def fast_words(speed: Speedup) -> str:
     """Such as "4.6 times as fast (4.4 to 4.8)"; a slow-down keeps a digit more."""
     if not speed.counts:
-        return f"in time {speedup_words(speed)}"
+        return f"{NO_DIFFERENCE} in time (interval {speed.low:.2f} to {speed.high:.2f})"
     digits = 1 if speed.ratio > 2 else 2
     ratio, low, high = (f"{each:.{digits}f}" for each in (speed.ratio, speed.low, speed.high))
     return f"{ratio} times as fast ({low} to {high})"

@@ -94,8 +94,8 @@ MEASURED = (
                metric.meaning, metric.read)
         for name, metric in METRICS.items()
     ),
-    Column("runtime", "text", NO_UNIT, "what ran the model", lambda r: r.metrics.runtime),
-    Column("precision", "text", NO_UNIT, "what it computed in", lambda r: r.metrics.precision),
+    Column("runtime", "text", NO_UNIT, "what executed the model", lambda r: r.metrics.runtime),
+    Column("precision", "text", NO_UNIT, "data type of its arithmetic", lambda r: r.metrics.precision),
     Column(
         "metric", "text", NO_UNIT, "primary metric of the task: the name of that column",
         lambda r: r.metrics.score.metric,
@@ -105,38 +105,38 @@ MEASURED = (
         lambda r: r.metrics.score.low,
     ),
     Column(
-        "score_high", "number", DEPENDS, "upper end of it",
+        "score_high", "number", DEPENDS, "upper end of the interval",
         lambda r: r.metrics.score.high,
     ),
     Column(
-        "baseline_score", "number", DEPENDS, "that of the model that it was made from",
+        "baseline_score", "number", DEPENDS, "score of the baseline",
         lambda r: r.baseline.score.value,
     ),
     Column(
         "n_regressed", "integer", COUNT,
-        "rows that the baseline has right and the model wrong; empty where rows are not simply "
-        "right or wrong",
+        "rows that only the baseline predicts correctly; empty where predictions are neither "
+        "right nor wrong",
         lambda r: r.comparison.n_regressed,
     ),
     Column(
-        "n_improved", "integer", COUNT, "rows that the model has right and the baseline wrong",
+        "n_improved", "integer", COUNT, "rows that only the model predicts correctly",
         lambda r: r.comparison.n_improved,
     ),
     Column(
         "p_value", "number", "probability",
-        "how likely a difference at least as large is if neither model is better: below 0.05 the "
-        "difference in score is statistically significant",
+        "probability of a difference at least as large if neither model is better: below 0.05 "
+        "the difference in score is statistically significant",
         lambda r: r.comparison.p_value,
     ),
     Column(
-        "test", "text", NO_UNIT, "what gives it", lambda r: r.comparison.test
+        "test", "text", NO_UNIT, "statistical test of the p-value", lambda r: r.comparison.test
     ),
     Column(
         "samples", "integer", COUNT, "evaluation rows", lambda r: r.metrics.score.samples
     ),
     Column(
         "target_sparsity", "number", FRACTION,
-        "the pruner's `sparsity` setting, of whatever the pruner takes it to be a share of",
+        "the pruner's `sparsity` setting, a fraction of what the pruner removes",
         target_sparsity,
     ),
     Column(
@@ -144,11 +144,11 @@ MEASURED = (
         lambda r: r.baseline.size_bytes,
     ),
     Column(
-        "saved_bytes", "integer", BYTES, "the baseline's files less the model's",
+        "saved_bytes", "integer", BYTES, "size of the baseline's files minus that of the model's",
         lambda r: r.baseline.size_bytes - r.metrics.size_bytes,
     ),
     Column(
-        "folds", "integer", COUNT, "models that the figures are means of; empty without folds",
+        "folds", "integer", COUNT, "number of models over which figures are averaged; empty without folds",
         lambda r: r.folds and len(r.folds.folders),
     ),
     *map(_spread_column, SPREAD),
@@ -160,7 +160,7 @@ SHAPED = (
         lambda latency, _: latency.median_ms,
     ),
     ShapeColumn(
-        "p95_ms", "number", MS, "95th percentile of them; empty below 200 passes",
+        "p95_ms", "number", MS, "95th percentile of these times; empty below 200 passes",
         lambda latency, _: latency.p95_ms,
     ),
     ShapeColumn(
@@ -172,7 +172,7 @@ SHAPED = (
         lambda latency, _: latency.samples_per_second,
     ),
     ShapeColumn(
-        "tokens_per_second", "number", "per second", "that times the length; empty for images",
+        "tokens_per_second", "number", "per second", "samples per second times the length; empty for images",
         lambda latency, _: latency.tokens_per_second,
     ),
     ShapeColumn(
@@ -184,17 +184,17 @@ SHAPED = (
         lambda _, speedup: speedup.low,
     ),
     ShapeColumn(
-        "speedup_high", "number", RATIO, "upper end of it",
+        "speedup_high", "number", RATIO, "upper end of the interval",
         lambda _, speedup: speedup.high,
     ),
     ShapeColumn(
         "speedup_floor", "number", RATIO,
-        "what the baseline reaches against itself in this sweep; empty if that was not measured",
+        "speed-up of the baseline over itself in this sweep; empty if not measured",
         lambda _, speedup: speedup.floor,
     ),
     ShapeColumn(
         "difference", "boolean", NO_UNIT,
-        "whether the speed-up counts: its interval lies outside [1/floor, floor], or excludes 1 "
+        "whether the speed-up is significant: its interval lies outside [1/floor, floor], or excludes 1 "
         "where there is no floor",
         lambda _, speedup: speedup.counts,
     ),
@@ -204,17 +204,17 @@ SHAPED = (
 SURROUNDINGS = (
     Column("machine", "text", NO_UNIT, "processor, instruction sets, cores",
            lambda r: r.environment.machine),
-    Column("device", "text", NO_UNIT, "what ran, with its threads", lambda r: r.environment.device),
+    Column("device", "text", NO_UNIT, "device, with its threads", lambda r: r.environment.device),
     Column("governor", "text", NO_UNIT,
-           "the kernel's rule for the clock rate; empty where it cannot be read",
+           "CPU frequency governor; empty if unknown",
            lambda r: r.environment.governor),
     Column("load_average", "number", "processes",
-           "of the last minute when the run began; above the core count means busy",
+           "load average of the minute before the run; above the core count means busy",
            lambda r: r.environment.load_average),
     Column("busy", "text", NO_UNIT,
-           "what else used the processors when the run began; empty if nothing did",
+           "use of the processors by other processes at the start of the run; empty if none",
            lambda r: r.environment.busy),
     Column("data_digest", "text", NO_UNIT,
-           "identifies the rows: figures of runs compare where it is equal",
+           "identifies the rows: figures are comparable between runs with equal digests",
            lambda r: r.data.digest),
 )  # fmt: skip

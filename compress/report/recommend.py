@@ -1,7 +1,7 @@
 """Which model to ship, in plain sentences, and the best within each budget. Pure.
 
 Where every run of a section was scored on validation rows, these choose and the figures shown are
-of the evaluation rows, which chose nothing.
+of the evaluation rows, which were not used for selection.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def _verdict(contest: Contest, chosen: tuple[Candidate, Budget] | None) -> Itera
         return
     if any(winner.kinds for winner in contest.best):
         yield (
-            f"Keep the teacher as it is: no run that is near enough to its {contest.kind.words} "
-            "saves bytes or time without costing the other."
+            f"Keep the teacher: no run within the budgets of {contest.kind.words} is smaller or "
+            "faster without being worse in the other."
         )
     else:
         yield _nothing(contest)
@@ -130,8 +130,8 @@ def _reasons(contest: Contest, best: Candidate, budget: Budget) -> Iterator[str]
             f"{difference_words(contest.kind, best.change)}. {on_rows}"
         )
     yield (
-        f"With {budget.name} it is the balanced one, of the least product of size and time, of the "
-        f"runs that are {NO_WORSE}. {on_rows}"
+        f"With {budget.name} it is the balanced one, with the smallest product of size and time, "
+        f"of the runs that are {NO_WORSE}. {on_rows}"
     )
     yield _evaluated_by(contest)
     yield from _rivals(contest, best)
@@ -186,7 +186,8 @@ def _evaluated_by(contest: Contest) -> str:
         )
         return (
             f"Chosen on {ours.validation.samples} validation rows; the figures are of "
-            f"{ours.score.samples} test rows, which chose nothing.{strict if chance else ''}"
+            f"{ours.score.samples} test rows, which were not used for selection."
+            f"{strict if chance else ''}"
         )
     return (
         f"Chosen on the same {ours.score.samples} test rows that the figures are of, as not every "

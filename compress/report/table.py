@@ -76,22 +76,22 @@ def _choice(group: str) -> Callable[[RunRecord], object]:
     return lambda record: record.choices.get(group)
 
 
-RUN = RunColumn("run", "text", NO_UNIT, "its folder, relative to the report's", lambda _: None)
+RUN = RunColumn("run", "text", NO_UNIT, "folder, relative to the report's", lambda _: None)
 # Of every run, whatever became of it: these stand before the figures,
 IDENTITY = (
     RunColumn("status", "text", NO_UNIT, "ok, failed or infeasible", lambda r: r.status),
-    RunColumn("recipe", "text", NO_UNIT, "what was done to the teacher, in a few words", recipe),
+    RunColumn("recipe", "text", NO_UNIT, "short description of the stages", recipe),
     *(
         RunColumn(group, "text", NO_UNIT, f"the choice of {group}", _choice(group))
         for group in ("teacher", *STAGES, "task")
     ),
-    RunColumn("seed", "integer", NO_UNIT, "of everything that is drawn", lambda r: r.seed),
+    RunColumn("seed", "integer", NO_UNIT, "seed of all random numbers", lambda r: r.seed),
 )
 # and these after them.
 OUTCOME = (
-    RunColumn("seconds", "number", SECONDS, "that the run took", lambda r: r.seconds),
+    RunColumn("seconds", "number", SECONDS, "duration of the run", lambda r: r.seconds),
     Column(
-        "measuring_seconds", "number", SECONDS, "what of them went into measuring",
+        "measuring_seconds", "number", SECONDS, "part of the duration spent measuring",
         lambda r: r.measuring_seconds,
     ),
     RunColumn("error", "text", NO_UNIT, "why there are no figures", lambda r: r.error),

@@ -129,11 +129,11 @@ class StageStore:
             made = make()
             if made.digest:
                 # The stage returned its own input, which is stored already.
-                self._note(stage, started, "passed through")
+                self._note(stage, started, "skipped")
                 return made
             with whole_folder(folder, equal=True) as temporary:
                 write_model(made, temporary, TORCH)
-            self._note(stage, started, "made")
+            self._note(stage, started, "computed")
             # Read back, so that the next stage gets the same model as from the cache.
             stored = _read(folder, key)
             assert stored is not None, "it was just written"
@@ -154,7 +154,7 @@ class StageStore:
             with whole_folder(folder, equal=True) as temporary:
                 save_file(made, temporary / TENSORS)
                 (temporary / CHECKSUM).write_text(file_digest(temporary / TENSORS))
-            self._note(name, started, "made")
+            self._note(name, started, "computed")
             return made
 
     def _key(self, name: str, inputs: Mapping[str, Any]) -> str:

@@ -166,7 +166,7 @@ def _sentences(record: FinishedRun) -> list[str]:
         words.append(_against_teacher(found, kind_of(record.metrics.score).words))
     if not all(speed.counts for speed in record.speedup):
         words.append(
-            f"{NO_DIFFERENCE.capitalize()}: the interval holds 1, or is no further from 1 than "
+            f"{NO_DIFFERENCE.capitalize()}: the interval contains 1, or lies within the range of "
             "that of the teacher timed against itself. "
             f"{UNCERTAIN_TIMES}."
         )

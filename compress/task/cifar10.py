@@ -97,7 +97,7 @@ class Cifar10(ImageTask):
     def _hub(self) -> dict[str, pd.DataFrame]:
         columns = {"img": IMAGES, "label": Column("number", 0, len(CLASSES) - 1)}
         needed = dict.fromkeys(("train", "test"), columns)
-        published = load_hub_dataset(HUB_ID, None, "take task.path=<an npz file>", needed)
+        published = load_hub_dataset(HUB_ID, None, "set task.path=<an npz file>", needed)
         return {
             split: held_images(
                 np.stack([np.asarray(image.convert("RGB")) for image in published[split]["img"]]),

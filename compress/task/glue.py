@@ -140,7 +140,7 @@ class Glue(TextTask):
     def _hub(self) -> tuple[pd.DataFrame, pd.DataFrame, str]:
         splits = ("train", self._corpus.hub_dev)
         columns = {**dict.fromkeys(self._corpus.texts, TEXTS), LABEL: self._corpus.labels.column()}
-        advice = "take task.path=<folder in the GLUE layout>"
+        advice = "set task.path=<folder in the GLUE layout>"
         published = load_hub_dataset(HUB_ID, self.corpus, advice, dict.fromkeys(splits, columns))
         names = dict(zip(self._corpus.texts, (TEXT, SECOND), strict=False))
         train, dev = (published[split].to_pandas().rename(columns=names) for split in splits)

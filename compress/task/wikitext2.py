@@ -44,7 +44,7 @@ class WikiText2(LanguageTask):
             published = load_hub_dataset(
                 HUB_ID,
                 HUB_VERSION,
-                f"take task.path=<folder with {', '.join(FILES.values())}>",
+                f"set task.path=<folder with {', '.join(FILES.values())}>",
                 {split: {"text": TEXTS} for split in SPLITS.values()},
             )
             texts = {role: JOIN.join(published[split]["text"]) for role, split in SPLITS.items()}

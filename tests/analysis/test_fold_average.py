@@ -196,7 +196,7 @@ def test_a_run_has_a_model_for_each_fold(
     record = run_config(*chosen, folder=folder)
     assert sorted(path.name for path in folder.glob("fold-*")) == ["fold-1", "fold-2"]
     assert record.stages
-    assert not [stage for stage in record.stages if stage.outcome == "made"], "all are kept"
+    assert not [stage for stage in record.stages if stage.outcome == "computed"], "all are kept"
     folds = [read_record(folder / name / "metrics.json") for name in ("fold-1", "fold-2")]
     assert record.folds is not None
     for name in ("accuracy", "size_bytes", "speedup", "f1_macro", "agreement"):

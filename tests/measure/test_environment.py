@@ -45,8 +45,8 @@ def put(monkeypatch: pytest.MonkeyPatch, processors: Processors) -> None:
         (0.0, 0.0, None),
         (0.2, 0.0, None),
         (0.1, 1.0, None),
-        (1.0, 0.0, "something else took 1.0 of 4 processors when the run began"),
-        (2.6, 1.2, "something else took 2.6 of 4 processors when the run began"),
+        (1.0, 0.0, "other processes used 1.0 of 4 CPU cores when the run began"),
+        (2.6, 1.2, "other processes used 2.6 of 4 CPU cores when the run began"),
     ],
 )
 def test_busy_is_what_others_take(
@@ -64,7 +64,7 @@ def test_a_busy_machine_is_recorded_and_warned_of_once(
     with caplog.at_level(logging.WARNING):
         found = environment(device)
     told = [
-        "the machine is busy, timings will be unreliable: something else took 2.0 of 4 processors"
+        "the machine is busy, timings will be unreliable: other processes used 2.0 of 4 CPU cores"
     ]
     assert [m.partition(" when")[0] for m in caplog.messages] == (told if others else [])
     assert (found.busy is not None) == bool(others)

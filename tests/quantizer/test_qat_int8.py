@@ -123,7 +123,7 @@ def test_the_history_says_it_once(
 ) -> None:
     ctx, format_ = context(teacher), qat()
     store = StageStore(tmp_path / "stages", ctx.device, 0)
-    for folder, outcome in (("first", "made"), ("second", "cached")):
+    for folder, outcome in (("first", "computed"), ("second", "cached")):
         made = store.model("quantizer", format_, {}, lambda: format_.prepare(teacher, ctx))
         assert store.records[-1].outcome == outcome
         torch_export(made, format_, tmp_path / folder)

@@ -63,7 +63,7 @@ def make_record(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0, **chan
         speedup=(Speedup(1, 32, 10.0 / ms, 0.9 * 10 / ms, 1.1 * 10 / ms, 1.02),),
         comparison=Comparison(agreement=0.95, n_regressed=3, n_improved=2, p_value=1.0),
         baseline_model="../baseline",
-        stages=(StageRecord("teacher", 1.0, "made"),),
+        stages=(StageRecord("teacher", 1.0, "computed"),),
         history=({"stage": "teacher"}, {"stage": "pruner", "expected_zeros": {"weight": 25}}),
     )  # fmt: skip
     return replace(record, **changes)  # type: ignore[arg-type]

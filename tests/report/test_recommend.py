@@ -102,7 +102,7 @@ def test_runs_that_win_several_times_are_one_pick_and_the_one_to_ship_is_first()
 def test_the_teacher_is_kept_where_nothing_is_gained(size: int, speed: Speedup) -> None:
     found = advice_on(a=run(0.91, size, speedup=(speed,)))
     assert found.ship is None
-    assert found.words[0].startswith("Keep the teacher as it is: no run that is near enough")
+    assert found.words[0].startswith("Keep the teacher: no run within the budgets of")
     assert [pick.name for pick in found.picks] == ["a"], "it is still the best there is"
 
 

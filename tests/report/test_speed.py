@@ -139,7 +139,9 @@ def test_one_rule_says_whether_a_speedup_counts(
     denial = f"{NO_DIFFERENCE} (interval {interval})"
     assert speedup_words(speed) == (f"{ends[0]:.2f} ({interval})" if counts else denial)
     assert fast_words(speed) == (
-        f"{ends[0]:.2f} times as fast ({interval})" if counts else f"in time {denial}"
+        f"{ends[0]:.2f} times as fast ({interval})"
+        if counts
+        else f"{NO_DIFFERENCE} in time (interval {interval})"
     )
 
 

@@ -74,7 +74,7 @@ def test_a_search_from_the_command_line(tmp_path: Path) -> None:
         for stage in json.loads(record.read_text())["stages"]
         if stage["name"] == "teacher"
     ]
-    assert sorted(teachers) == ["cached"] * 2 + ["made"]
+    assert sorted(teachers) == ["cached"] * 2 + ["computed"]
     # What remakes a trial is the command that it names.
     command = front["front"][0]["command"].split()
     assert command[:3] == ["python", "run.py", "+search=pareto"]

@@ -36,16 +36,16 @@ def test_a_second_run_fine_tunes_and_distils_nothing(run_config: Runs, tmp_path:
     student = ("student=layers", "student.distillation.epochs=0.2")
     first = run_config(*student, "pruner=magnitude", cache=cache)
     second = run_config(*student, "pruner=wanda", cache=cache)
-    made = dict.fromkeys(("teacher", "teacher_logits", "student", "pruner", "zipped_bytes"), "made")
-    unchanged = {"quantizer": "passed through"}
-    assert outcomes(first) == {**made, **unchanged, "baseline_logits": "made"}
+    made = dict.fromkeys(("teacher", "teacher_logits", "student", "pruner", "zipped_bytes"), "computed")
+    unchanged = {"quantizer": "skipped"}
+    assert outcomes(first) == {**made, **unchanged, "baseline_logits": "computed"}
     assert outcomes(second) == {
-        "teacher": "cached", "student": "cached", "pruner": "made", "baseline_logits": "cached",
+        "teacher": "cached", "student": "cached", "pruner": "computed", "baseline_logits": "cached",
         "zipped_bytes": "cached", **unchanged,
     }  # fmt: skip
     third = run_config(*student, "pruner=wanda", "quantizer=int8_dynamic", cache=cache)
-    assert outcomes(third).pop("quantizer") == "passed through"
-    assert set(outcomes(third).values()) == {"cached", "passed through"}
+    assert outcomes(third).pop("quantizer") == "skipped"
+    assert set(outcomes(third).values()) == {"cached", "skipped"}
 
 
 def test_what_is_kept_of_a_baseline_otherwise_is_made_anew(
@@ -56,7 +56,7 @@ def test_what_is_kept_of_a_baseline_otherwise_is_made_anew(
     run_config(cache=cache)
     assert outcomes(run_config(cache=cache))["baseline_logits"] == "cached"
     monkeypatch.setattr("compress.problem.classification.Classification.kept_version", 7)
-    assert outcomes(run_config(cache=cache))["baseline_logits"] == "made"
+    assert outcomes(run_config(cache=cache))["baseline_logits"] == "computed"
 
 
 def test_teacher_logits_are_shared_by_students(run_config: Runs, tmp_path: Path) -> None:
@@ -66,16 +66,16 @@ def test_teacher_logits_are_shared_by_students(run_config: Runs, tmp_path: Path)
         run_config("student=layers", f"student.distillation.temperature={t}", cache=cache)
         for t in (1, 2)
     ]
-    assert outcomes(runs[0])["teacher_logits"] == "made"
+    assert outcomes(runs[0])["teacher_logits"] == "computed"
     assert outcomes(runs[1])["teacher_logits"] == "cached"
-    assert outcomes(runs[1])["student"] == "made"
+    assert outcomes(runs[1])["student"] == "computed"
 
 
 def test_cache_off_makes_all_anew_and_leaves_nothing(run_config: Runs, tmp_path: Path) -> None:
     run_config("pruner=wanda")
     folder = tmp_path / "off"
     record = run_config("pruner=wanda", "cache=off", folder=folder)
-    assert outcomes(record)["teacher"] == "made"
+    assert outcomes(record)["teacher"] == "computed"
     assert sorted(path.name for path in folder.iterdir()) == [record.baseline_model, "model"]
 
 
@@ -124,7 +124,7 @@ def test_a_damaged_entry_is_made_again(
     with caplog.at_level(logging.WARNING, logger="compress.store.cache"):
         again = make(store, tiny_teacher(), data, device)
     assert "is damaged" in caplog.text
-    assert store.records[-1].outcome == "made"
+    assert store.records[-1].outcome == "computed"
     pairs = zip(before, again.module.parameters(), strict=True)
     assert all(torch.equal(*pair) for pair in pairs)
 

@@ -47,7 +47,7 @@ def test_curves_are_live_and_those_of_cached_stages_there_in_the_end(
     pruner, ctx = settings_of("pruner", "gradual", *training), context(teacher)
     assert isinstance(pruner, Pruner)
     tracker = TensorBoardTracker()
-    for outcome, live in (("made", True), ("cached", False)):
+    for outcome, live in (("computed", True), ("cached", False)):
         folder = tmp_path / outcome
         with tracker.watching(folder, UNWATCHED) as monitor:
             store = StageStore(tmp_path / "stages", ctx.device, 0, monitor)

@@ -262,10 +262,10 @@ def _legend(teacher: str, panel: Plane, score: str) -> list[Line2D]:
         Line2D([], [], **DOT, markeredgecolor="white", markerfacecolor=FRONT,
                label="on the front: no run beats it"),
         Line2D([], [], **DOT, markeredgecolor=GREY, markerfacecolor="white",
-               label="beaten, but not distinguished from\na point of the front: all its\n"
+               label="dominated, but not distinguished from\na point of the front: all its\n"
                      "intervals overlap"),
         Line2D([], [], **DOT, markeredgecolor="white", markerfacecolor=GREY,
-               label="beaten by another run"),
+               label="dominated by another run"),
         Line2D([], [], **STAR, label=teacher),
         Line2D([], [], color=GREY, linewidth=0.7, label=bars),
         Line2D([], [], **DOT, markeredgecolor="black", markerfacecolor="none",

@@ -41,7 +41,7 @@ def curves(section: Section) -> Panel | None:
     for (stage, points), runs in list(found.items())[:MOST]:
         stages.setdefault(stage, []).append((_label(list(runs)), points))
     figures = [_figure(stage, shown) for stage, shown in stages.items()]
-    return Panel("How the trainings went", words, side_by_side(figures))
+    return Panel("Training curves", words, side_by_side(figures))
 
 
 def trainings(runs: Iterable[Run]) -> Mapping[tuple[str, Curve], Iterable[str]]:

@@ -71,7 +71,7 @@ def layers(section: Section) -> Panel | None:
         "What is left of the weights inside the transformer's layers, as shares of the teacher's "
         "weight of the same name: zeros, output rows, input columns, and rank where a weight is "
         "stored as two. A chart is left out where nothing shows. Layers of a student that has "
-        "fewer are counted anew."
+        "fewer are renumbered from 0."
     )
     drawn = spread(told, MOST)
     if len(drawn) < len(told):

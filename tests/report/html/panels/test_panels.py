@@ -33,7 +33,7 @@ from tests.search.test_past import SEARCH
 KEY = "<script>alert(3)</script>$$x$$"  # no dot, no equals sign: they end a key
 TITLES = [
     "What each stage did", "What each choice does", "How the search … went", "All trials",
-    "Which settings decide", "Trials that failed or may not be chosen", "How the trainings went",
+    "Which settings decide", "Trials that failed or may not be chosen", "Training curves",
     "How latency spreads", "What is left of each layer",
 ]  # fmt: skip
 
