@@ -74,10 +74,11 @@ def _execute_folds(
 
 def _fold_start(start: RunStart, number: int) -> RunStart:
     """What is known of one fold before it starts: its settings are those of that fold alone."""
-    task = {**start.settings("task"), "fold": number}
+    task = start.settings("task")
+    task = {**task, "split": {**task.get("split", {}), "fold": number}}
     return replace(
         start,
-        overrides=(*start.overrides, f"task.fold={number}"),
+        overrides=(*start.overrides, f"task.split.fold={number}"),
         config={**start.config, "task": task},
     )
 

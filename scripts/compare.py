@@ -27,7 +27,7 @@ def main() -> int:
     parser = Parser(description=__doc__)
     parser.add_argument("left", type=Path, metavar="A", help="a run or a sweep")
     parser.add_argument("right", type=Path, metavar="B", help="what to compare it with")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write it to FILE")
     arguments = parser.parse_args()
     if arguments.markdown is not None:
         check_page(arguments.markdown, COMPARISON)

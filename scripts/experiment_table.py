@@ -19,7 +19,7 @@ def main() -> int:
     """Shows a table for each experiment; 1 if a row is missing, failed or cannot be read."""
     parser = Parser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, help="sweeps of experiments, at any depth")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write it to FILE")
     arguments = parser.parse_args()
     if arguments.markdown is not None:
         check_page(arguments.markdown, "# ")

@@ -1,6 +1,6 @@
 """Which format and runtime is fastest on this machine and still accurate?
 
-Tries every supported combination on one saved model: `python scripts/probe.py outputs/runs/…/model`.
+Tries every supported combination on a saved model: `python scripts/probe.py outputs/runs/…/model`.
 """
 
 from __future__ import annotations

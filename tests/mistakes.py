@@ -15,9 +15,15 @@ LLAMA = "teacher.architecture=llama"
 # Arguments → what the line must say. {tmp} is a folder with the files of `write_files`.
 TABLE = [
     ("pruner=wandaa", "pruner=wandaa is not available; did you mean pruner=wanda? Choices: chain,"),
-    ("quantizer=int4", "quantizer=int4 is not available; did you mean quantizer=int4_weight_only? Choices:"),
-    ("prunner=wanda", "Did you mean: 'pruner'"),
-    ("pruner=wanda pruner.sparsty=0.5", "pruner.sparsty is not a setting of the selected choices; did you mean pruner.sparsity?"),
+    (
+        "quantizer=int4",
+        "quantizer=int4 is not available; did you mean quantizer=int4_weight_only? Choices:",
+    ),
+    ("prunner=wanda", "prunner is not a setting of the selected choices; did you mean pruner?"),
+    (
+        "pruner=wanda pruner.sparsty=0.5",
+        "pruner.sparsty is not a setting of the selected choices; did you mean pruner.sparsity?",
+    ),
     ("pruner=wanda pruner.sparsity=half", "pruner.sparsity must be a number, got 'half'"),
     ("pruner=wanda pruner.sparsity=null", "pruner.sparsity must be a number, got None"),
     ("pruner=wanda pruner.sparsity=[0.5]", "pruner.sparsity must be a number, got [0.5]"),
@@ -105,15 +111,22 @@ TABLE = [
     ("task=csv", "task: Missing mandatory value: task.path"),
     ("task=csv task.path={tmp}/none.csv", "none.csv does not exist or is not a file"),
     ("task=csv task.path={tmp}/mine.csv task.label=x", "column 'x' is not among its columns: text"),
-    ("task=csv task.path={tmp}/mine.csv task.folds=1", "task.folds must be >= 2 or null, got 1"),
     (
-        "task=csv task.path={tmp}/mine.csv task.fold=2",
-        "task.fold must be null without folds, got 2",
+        "task=csv task.path={tmp}/mine.csv task.split.folds=1",
+        "task.split.folds must be >= 2 or null, got 1",
     ),
-    ("task=digits task.folds=3 task.fold=4", "task.fold must be from 1 to the 3 folds, got 4"),
     (
-        "task=csv task.path={tmp}/mine.csv task.folds=5 task.evaluation_path={tmp}/mine.csv",
-        "task.folds and evaluation_path exclude each other, got 5 and ",
+        "task=csv task.path={tmp}/mine.csv task.split.fold=2",
+        "task.split.fold must be null without folds, got 2",
+    ),
+    (
+        "task=digits task.split.folds=3 task.split.fold=4",
+        "task.split.fold must be from 1 to the 3 folds, got 4",
+    ),
+    (
+        "task=csv task.path={tmp}/mine.csv task.split.folds=5 "
+        "task.split.evaluation_path={tmp}/mine.csv",
+        "task.split.folds and evaluation_path exclude each other, got 5 and ",
     ),
     ("task=csv task.path={tmp}/mine.csv task.drop=[all]", "one of empty, unlabeled, duplicates"),
     ("task=csv task.path={tmp}/mine.csv task.problem=ranking", "must be classification, "),
@@ -147,7 +160,10 @@ TABLE = [
     ("task=textfile {llama}", "task: Missing mandatory value: task.path"),
     ("task=textfile {llama} task.path={tmp}/none.txt", "none.txt does not exist or is not a file"),
     ("task=textfile {llama} task.path=[]", "task.path must be a file or several, got none"),
-    ("task=textfile {llama} task.path=a task.evaluation_fraction=0.95", "must leave text to train"),
+    (
+        "task=textfile {llama} task.path=a task.split.evaluation_fraction=0.95",
+        "must leave rows to train",
+    ),
     ("task=wikitext2 {llama} task.path={tmp}/wiki pruner=vocabulary", "predicts other tokens than"),
     (
         "task=wikitext2 {llama} task.path={tmp}/wiki student=pretrained student.path={tmp}/lm",

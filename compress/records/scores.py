@@ -113,7 +113,8 @@ SCORES: Mapping[str, ScoreKind] = {
         "negative log-likelihood per UTF-8 byte; comparable between tokenizers", operator.neg,
     ),
     "token_accuracy": ScoreKind(
-        "token accuracy", "fraction", "higher", "fraction of tokens that are the model's most likely prediction"
+        "token accuracy", "fraction", "higher",
+        "fraction of tokens that are the model's most likely prediction",
     ),
     "cloze_accuracy": ScoreKind(
         "cloze accuracy", "fraction", "higher",

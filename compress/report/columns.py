@@ -95,7 +95,7 @@ MEASURED = (
         for name, metric in METRICS.items()
     ),
     Column("runtime", "text", NO_UNIT, "what executed the model", lambda r: r.metrics.runtime),
-    Column("precision", "text", NO_UNIT, "data type of its arithmetic", lambda r: r.metrics.precision),
+    Column("precision", "text", NO_UNIT, "type of its arithmetic", lambda r: r.metrics.precision),
     Column(
         "metric", "text", NO_UNIT, "primary metric of the task: the name of that column",
         lambda r: r.metrics.score.metric,
@@ -148,7 +148,8 @@ MEASURED = (
         lambda r: r.baseline.size_bytes - r.metrics.size_bytes,
     ),
     Column(
-        "folds", "integer", COUNT, "number of models over which figures are averaged; empty without folds",
+        "folds", "integer", COUNT,
+        "number of models over which figures are averaged; empty without folds",
         lambda r: r.folds and len(r.folds.folders),
     ),
     *map(_spread_column, SPREAD),
@@ -172,7 +173,8 @@ SHAPED = (
         lambda latency, _: latency.samples_per_second,
     ),
     ShapeColumn(
-        "tokens_per_second", "number", "per second", "samples per second times the length; empty for images",
+        "tokens_per_second", "number", "per second",
+        "samples per second times the length; empty for images",
         lambda latency, _: latency.tokens_per_second,
     ),
     ShapeColumn(
@@ -194,8 +196,8 @@ SHAPED = (
     ),
     ShapeColumn(
         "difference", "boolean", NO_UNIT,
-        "whether the speed-up is significant: its interval lies outside [1/floor, floor], or excludes 1 "
-        "where there is no floor",
+        "whether the speed-up is significant: its interval lies outside [1/floor, floor], or "
+        "excludes 1 where there is no floor",
         lambda _, speedup: speedup.counts,
     ),
 )  # fmt: skip

@@ -167,7 +167,7 @@ def changes(pair: Pair) -> list[Change]:
 def quality_difference(left: Score, right: Score) -> tuple[float, float, float]:
     """The right quality less the left one, with its 95 % interval; both of one metric.
 
-    Of the two models' own intervals, treating the two samples as independent: of accuracies Newcombe's
+    Of the two models' own intervals, treating the samples as independent: of accuracies Newcombe's
     ("Interval estimation for the difference between independent proportions", Statistics in
     Medicine 17:873, 1998, method 10), of other scores the same construction (Zou & Donner,
     "Construction of confidence intervals about effect measures", Statistics in Medicine 27:1693,

@@ -97,7 +97,7 @@ def _table(found: Sequence[tuple[Path, FinishedRun]]) -> Table:
 
 def _captions(runs: Sequence[tuple[Path, FinishedRun]], kind: ScoreKind) -> Iterator[str]:
     """Notes below a table."""
-    yield f"change: of {kind.words} against the teacher; p of {SIGNIFICANT} or more is not significant"
+    yield f"change: of {kind.words} against the teacher; significant if p is below {SIGNIFICANT}"
     if kind.better == "lower":
         yield f"{kind.words}: lower is better"
     if not all(record.speedup[0].counts for _, record in runs):

@@ -12,18 +12,54 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError, UserError
-from compress.config.fields import OneOf, OpenFraction
+from compress.config.fields import OneOf
+from compress.config.settings import Settings
 from compress.interfaces import TaskData
 from compress.task.components.cleaning import DROPPABLE, cleaned, without_shared
 from compress.task.components.folds import FoldedTask
 from compress.task.components.labels import Answers, Classes, Labels, Numbers
 from compress.task.components.rows import AUTO, Request, check_columns, read_rows
-from compress.task.components.sampling import LABEL, check_held_out, stratified_sample
+from compress.task.components.sampling import LABEL, stratified_sample
+from compress.task.components.splits import FileSplit
 from compress.task.components.text import SECOND, TEXT, TextTask, text_columns
 from compress.task.components.weights import Weights, check_weights
 
 PROBLEMS = CLASSIFICATION, REGRESSION, MULTI_LABEL = "classification", "regression", "multi_label"
 HELD_OUT = ("evaluation", "validation")  # of texts in both, the first keeps them
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFormat(Settings):
+    """How a CSV or JSON lines file is read.
+
+    Attributes:
+        delimiter: one character or "tab"; "auto" selects one that gives a header with the columns.
+        encoding: Python's name of it; "auto" follows the byte order mark, or else is UTF-8.
+    """
+
+    delimiter: str
+    encoding: str
+
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        super().__post_init__()
+        if self.delimiter != AUTO and (len(self.character) != 1 or self.character in '"\r\n'):
+            raise ConfigError(
+                f"TextFormat.delimiter must be auto, tab or one character, got {self.delimiter!r}"
+            )
+        try:
+            # Unlike bytes.decode, it also looks at the name where there is nothing to decode.
+            io.TextIOWrapper(io.BytesIO(), "utf-8" if self.encoding == AUTO else self.encoding)
+        except LookupError as error:
+            raise ConfigError(
+                "TextFormat.encoding must be auto or a text encoding such as utf-8 or latin-1, got "
+                f"{self.encoding!r}"
+            ) from error
+
+    @property
+    def character(self) -> str:
+        """The delimiter itself, or "auto"."""
+        return "\t" if self.delimiter == "tab" else self.delimiter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +80,9 @@ class Csv(FoldedTask, TextTask):
         class_weights: what classes count in the loss against labels: "balanced" so that all count
             the same on the train rows, a number for each in their order, or numbers by class. Of
             several labels, what a row that has the label counts against one that has not.
-        validation_path: a file of the same columns; null cuts the validation split from `path`.
-        evaluation_path: a file of the same columns; null cuts the evaluation split from `path`.
-            Must be null with folds.
-        validation_fraction: of the rows of `path`, where the validation split is cut from it.
-        evaluation_fraction: of the rows of `path`, where the evaluation split is cut from it; not
-            used with folds.
-        delimiter: one character or "tab"; "auto" takes what gives a header with the columns.
-        encoding: by Python's name for it; "auto" goes by the byte order mark, else it is UTF-8.
         drop: which rows are left out and counted: "empty" texts, "unlabeled" ones, "duplicates".
+        split: the rows for validation and evaluation.
+        format: of the files.
     """
 
     path: str
@@ -60,23 +90,13 @@ class Csv(FoldedTask, TextTask):
     label: str | tuple[str, ...]
     problem: Annotated[str, OneOf(PROBLEMS)] | None
     class_weights: Weights
-    validation_path: str | None
-    evaluation_path: str | None
-    validation_fraction: OpenFraction
-    evaluation_fraction: OpenFraction
-    delimiter: str
-    encoding: str
     drop: tuple[Annotated[str, OneOf(DROPPABLE)], ...]
+    split: FileSplit
+    format: TextFormat
 
     def __post_init__(self) -> None:
         """Checks the values."""
         super().__post_init__()
-        check_held_out(self, "rows")
-        if self.folds is not None and self.evaluation_path is not None:
-            raise ConfigError(
-                f"Csv.folds and evaluation_path exclude each other, got {self.folds} and "
-                f"{self.evaluation_path}: each fold of path is evaluation rows once"
-            )
         columns = (*self._texts, *self._answers)
         if not 1 <= len(self._texts) <= 2 or len(set(columns)) < len(columns):
             raise ConfigError(
@@ -84,11 +104,6 @@ class Csv(FoldedTask, TextTask):
                 f"{', '.join(self._texts) or 'none'} beside {', '.join(self._answers) or 'none'}"
             )
         self._check_problem()
-        if self._delimiter != AUTO and (len(self._delimiter) != 1 or self._delimiter in '"\r\n'):
-            raise ConfigError(
-                f"Csv.delimiter must be auto, tab or one character, got {self.delimiter!r}"
-            )
-        self._check_encoding()
 
     def _check_problem(self) -> None:
         several = not isinstance(self.label, str)
@@ -110,16 +125,6 @@ class Csv(FoldedTask, TextTask):
                 f"got {self.class_weights}"
             )
 
-    def _check_encoding(self) -> None:
-        try:
-            # Unlike bytes.decode, it also looks at the name where there is nothing to decode.
-            io.TextIOWrapper(io.BytesIO(), "utf-8" if self.encoding == AUTO else self.encoding)
-        except LookupError as error:
-            raise ConfigError(
-                f"Csv.encoding must be auto or a text encoding such as utf-8 or latin-1, got "
-                f"{self.encoding!r}"
-            ) from error
-
     @property
     def _texts(self) -> tuple[str, ...]:
         return (self.text,) if isinstance(self.text, str) else self.text
@@ -136,16 +141,6 @@ class Csv(FoldedTask, TextTask):
             return Numbers(self.label)
         return Classes(self.class_weights)
 
-    @property
-    def _delimiter(self) -> str:
-        return "\t" if self.delimiter == "tab" else self.delimiter
-
-    @property
-    def _given(self) -> dict[str, str]:
-        """The files of splits that have their own."""
-        paths = {"evaluation": self.evaluation_path, "validation": self.validation_path}
-        return {role: path for role, path in paths.items() if path is not None}
-
     def scores(self) -> tuple[str, ...]:
         """Metrics of the problem."""
         return self._labels.scores()
@@ -156,7 +151,7 @@ class Csv(FoldedTask, TextTask):
 
     def check(self) -> None:
         """Raises a UserError if a file is absent or lacks a column."""
-        for path in (self.path, *self._given.values()):
+        for path in (self.path, *self.split.paths.values()):
             check_columns(self._request(path))
 
     def load(self) -> TaskData:
@@ -166,12 +161,11 @@ class Csv(FoldedTask, TextTask):
         names = labels.names(self.path, rows)
         sources = [words]
         given = {}
-        for role, path in self._given.items():
+        for role, path in self.split.paths.items():
             table, words = self._read(path)
             given[role] = (Path(path).name, labels.encoded(path, table, names))
             sources.append(words)
-        shares = {"evaluation": self.evaluation_fraction, "validation": self.validation_fraction}
-        shares = {role: share for role, share in shares.items() if role not in given}
+        shares = {role: at for role, at in self.split.shares.items() if role not in given}
         rows = labels.encoded(self.path, rows, names)
         classes = names if isinstance(labels, Classes) else ()
         texts = rows.groupby(text_columns(rows), sort=False).ngroup().to_numpy()
@@ -186,7 +180,7 @@ class Csv(FoldedTask, TextTask):
 
     def _request(self, path: str) -> Request:
         columns = (*self._texts, *self._answers)
-        return Request(Path(path), columns, self._delimiter, self.encoding)
+        return Request(Path(path), columns, self.format.character, self.format.encoding)
 
     def _read(self, path: str) -> tuple[pd.DataFrame, str]:
         """The clean rows of a file, and a description of them."""
@@ -205,10 +199,10 @@ class Csv(FoldedTask, TextTask):
         for role, rows in splits.items():
             if rows.empty:
                 raise UserError(
-                    f"{self._given.get(role, self.path)}: no row is left of the {role} split, all "
-                    "of its texts are in other splits"
+                    f"{self.split.paths.get(role, self.path)}: no row is left of the {role} split, "
+                    "all of its texts are in other splits"
                 )
-            if not classes or role in self._given:
+            if not classes or role in self.split.paths:
                 continue
             counts = np.bincount(rows[LABEL], minlength=len(classes))
             if counts.min() == 0:

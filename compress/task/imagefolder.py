@@ -10,13 +10,13 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from compress.config.errors import UserError
-from compress.config.fields import OpenFraction
 from compress.interfaces import TaskData
 from compress.task.components.delimited import is_unicode, listed
 from compress.task.components.folds import FoldedTask
 from compress.task.components.image import IMAGE, ImageTask
 from compress.task.components.picture import ImageFile
-from compress.task.components.sampling import LABEL, check_held_out
+from compress.task.components.sampling import LABEL
+from compress.task.components.splits import FoldedSplit
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 FOLDERS = {"train": "train", "test": "evaluation", "validation": "validation"}
@@ -33,18 +33,11 @@ class ImageFolder(FoldedTask, ImageTask):
     Attributes:
         path: a folder of class folders, or one that has such a folder in each of `train` and
             `test`, and in `validation` if there is one; not that where there are folds.
-        validation_fraction: of the train images, where there is no `validation` folder.
-        evaluation_fraction: of the train images, where there is no `test` folder.
+        split: fractions of the train images, where there is no `validation` or `test` folder.
     """
 
     path: str
-    validation_fraction: OpenFraction
-    evaluation_fraction: OpenFraction
-
-    def __post_init__(self) -> None:
-        """Checks the values."""
-        super().__post_init__()
-        check_held_out(self, "images")
+    split: FoldedSplit
 
     def check(self) -> None:
         """Raises a UserError if there are fewer than two classes, or a file is not an image."""
@@ -85,8 +78,7 @@ class ImageFolder(FoldedTask, ImageTask):
         splits = {role: (folder.name, _rows(folder, names)) for role, folder in folders.items()}
         if any(rows.empty for _, rows in splits.values()):
             raise UserError(f"{self.path}: test and validation folders must not be without images")
-        shares = {"evaluation": self.evaluation_fraction, "validation": self.validation_fraction}
-        missing = {role: share for role, share in shares.items() if role not in folders}
+        missing = {role: at for role, at in self.split.shares.items() if role not in folders}
         splits |= self.cut(self.path, *splits["train"], missing, names)
         return self.assemble(splits, self.problem(), f"the image folder {Path(self.path).name}")
 
@@ -102,10 +94,10 @@ class ImageFolder(FoldedTask, ImageTask):
                 f"{whole} has the folders {listed(sorted(found))}; expected train and "
                 "test, and validation if there is one, or folders of classes alone"
             )
-        if self.folds is not None:
+        if self.split.folds is not None:
             raise UserError(
-                f"task.folds={self.folds}: {whole} has a test folder, and there can be no folds; "
-                "expected folders of classes alone"
+                f"task.split.folds={self.split.folds}: {whole} has a test folder, and there can be "
+                "no folds; expected folders of classes alone"
             )
         return {role: whole / name for name, role in FOLDERS.items() if name in found}
 

@@ -9,10 +9,9 @@ from typing import final
 from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
-from compress.config.fields import OpenFraction
 from compress.task.components.delimited import read_text
 from compress.task.components.language import ENCODING, JOIN, LanguageTask, Passage, check_file
-from compress.task.components.sampling import check_held_out
+from compress.task.components.splits import HeldOut
 
 
 @final
@@ -22,18 +21,16 @@ class TextFile(LanguageTask):
 
     Attributes:
         path: the file, or several, which make one text in this order.
-        validation_fraction: of the text's characters, cut behind those to train on.
-        evaluation_fraction: of the text's characters; the evaluation text is the end.
+        split: fractions of the text's characters: the evaluation text is the end, the validation
+            text what is before it.
     """
 
     path: str | tuple[str, ...]
-    validation_fraction: OpenFraction
-    evaluation_fraction: OpenFraction
+    split: HeldOut
 
     def __post_init__(self) -> None:
         """Checks the values."""
         super().__post_init__()
-        check_held_out(self, "text")
         if not self._paths:
             raise ConfigError("TextFile.path must be a file or several, got none")
         if len(set(self._paths)) < len(self._paths):
@@ -55,9 +52,9 @@ class TextFile(LanguageTask):
     def passages(self) -> tuple[Mapping[str, Passage], str]:
         """Three consecutive parts of the text, split at line ends."""
         text = JOIN.join(read_text(path, ENCODING) for path in self._paths)
-        shares = {"validation": self.validation_fraction, "evaluation": self.evaluation_fraction}
+        shares = self.split.shares
         first = line_end(text, 1 - sum(shares.values()))
-        second = line_end(text, 1 - self.evaluation_fraction)
+        second = line_end(text, 1 - shares["evaluation"])
         names = ", ".join(path.name for path in self._paths)
         whole = f"{names} ({len(text):,} characters)"
         return {

@@ -185,7 +185,7 @@ def test_a_run_has_a_model_for_each_fold(
 ) -> None:
     monkeypatch.setattr("compress.pipeline.measure", quick_measure)
     path = write(tmp_path / "mine.csv", ROWS)
-    chosen = ["task=csv", f"task.path={path}", "task.folds=2", "pruner=wanda"]
+    chosen = ["task=csv", f"task.path={path}", "task.split.folds=2", "pruner=wanda"]
     folder = tmp_path / "run"
     folder.mkdir()
     make_fold(folder, 7)
@@ -206,11 +206,11 @@ def test_a_run_has_a_model_for_each_fold(
     assert len({each.data.digest for each in folds if each.data is not None}) == 2
     for number, each in enumerate(folds, start=1):
         home = folder / f"fold-{number}"
-        assert each.overrides[-1] == f"task.fold={number}"
+        assert each.overrides[-1] == f"task.split.fold={number}"
         assert each.model is not None
         assert each.baseline_model is not None
         assert (home / each.baseline_model / "manifest.json").is_file()
-        assert f"task.fold={number}" in (home / each.model / "README.md").read_text()
+        assert f"task.split.fold={number}" in (home / each.model / "README.md").read_text()
         assert each.seconds > 0
 
 
@@ -221,7 +221,7 @@ def test_a_real_file_in_five_folds(run_config: Callable[..., FinishedRun], tmp_p
         pytest.skip("needs ../shared/data/bengali_hate")
     folder = tmp_path / "run"
     record = run_config(
-        "task=csv", f"task.path={path}", "task.folds=5", "pruner=wanda",
+        "task=csv", f"task.path={path}", "task.split.folds=5", "pruner=wanda",
         "quantizer=int8_dynamic", "measure_stages=true",
         folder=folder,
     )  # fmt: skip

@@ -248,7 +248,7 @@ def test_the_folds_of_a_run_are_measured_one_by_one(
     sweep: Sweep, quick: None, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "mine.csv")
-    folder = sweep(("task=csv", f"task.path={path}", "task.folds=2"))
+    folder = sweep(("task=csv", f"task.path={path}", "task.split.folds=2"))
     code, shown, out = again(folder)
     assert code == 0
     assert "2 ok, 0 failed" in shown

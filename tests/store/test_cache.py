@@ -36,7 +36,9 @@ def test_a_second_run_fine_tunes_and_distils_nothing(run_config: Runs, tmp_path:
     student = ("student=layers", "student.distillation.epochs=0.2")
     first = run_config(*student, "pruner=magnitude", cache=cache)
     second = run_config(*student, "pruner=wanda", cache=cache)
-    made = dict.fromkeys(("teacher", "teacher_logits", "student", "pruner", "zipped_bytes"), "computed")
+    made = dict.fromkeys(
+        ("teacher", "teacher_logits", "student", "pruner", "zipped_bytes"), "computed"
+    )
     unchanged = {"quantizer": "skipped"}
     assert outcomes(first) == {**made, **unchanged, "baseline_logits": "computed"}
     assert outcomes(second) == {

@@ -132,7 +132,7 @@ def test_a_failed_run_is_followed_by_another_of_its_folder(tmp_path: Path) -> No
         ("teacher=local", "teacher.path={}/model/model.safetensors"),
         ("student=pretrained", "student.path={}/model"),
         ("task=csv", "task.path={}/metrics.json"),
-        ("task=csv", "task.path=x.csv", "task.evaluation_path={}/fold-1/metrics.json"),
+        ("task=csv", "task.path=x.csv", "task.split.evaluation_path={}/fold-1/metrics.json"),
         ("pruner=vocabulary", "pruner.words={}/metrics.json"),
         ("task=csv", "task.path={}"),
     ],

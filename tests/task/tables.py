@@ -13,7 +13,7 @@ from compress.config.errors import UserError
 from compress.interfaces import Task, TaskData
 from compress.task.components.text import TextSplit
 from compress.task.csv import Csv
-from tests.configs import settings_of
+from tests.configs import changed, settings_of
 
 BASE = settings_of("task", "csv", "task.path=x")
 TABLE = [(f"text {i}", ("cold", "warm")[i % 2]) for i in range(40)]
@@ -28,7 +28,17 @@ class Published(dict[str, pd.DataFrame]):
 
 
 def task(path: Path, **changes: object) -> Csv:
-    return replace(BASE, path=str(path), **changes)
+    """The task of a file; settings of its split and format by their own names."""
+    made = replace(BASE, path=str(path))
+    for name, value in changes.items():
+        block = next(
+            (each for each in ("split", "format") if hasattr(getattr(made, each), name)), None
+        )
+        if block is None:
+            made = replace(made, **{name: value})
+        else:
+            made = changed(made, **{block: {name: value}})
+    return made
 
 
 def checked(made: Task) -> TaskData:

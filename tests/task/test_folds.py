@@ -82,7 +82,7 @@ def test_one_fold_is_the_same_alone_and_among_all(tmp_path: Path) -> None:
     among = each_fold(task(path, folds=4))[1]
     assert among.evaluation.digest == alone.load().evaluation.digest
     assert among.evaluation.digest != task(path, folds=4, fold=2, seed=1).load().evaluation.digest
-    with pytest.raises(ConfigError, match=r"only run\.py runs all folds of task\.folds=4"):
+    with pytest.raises(ConfigError, match=r"only run\.py runs all folds of task\.split\.folds=4"):
         task(path, folds=4).load()
 
 
@@ -132,7 +132,7 @@ def test_images_are_dealt_too(tmp_path: Path) -> None:
     for name, shade in (("dark", 0), ("bright", 100)):
         for i in range(12):
             draw(tmp_path / name / str(i), 1, shade + i)
-    overrides = ("task.folds=3", "task.validation_fraction=0.25")
+    overrides = ("task.split.folds=3", "task.split.validation_fraction=0.25")
     made = settings_of("task", "imagefolder", f"task.path={tmp_path}", *overrides)
     evaluated = []
     for data in each_fold(made):
@@ -143,13 +143,13 @@ def test_images_are_dealt_too(tmp_path: Path) -> None:
     (tmp_path / "dark").rename(tmp_path / "train" / "a")
     (tmp_path / "bright").rename(tmp_path / "train" / "b")
     (tmp_path / "test").mkdir()
-    with pytest.raises(UserError, match=r"task\.folds=3: .* has a test folder"):
+    with pytest.raises(UserError, match=r"task\.split\.folds=3: .* has a test folder"):
         each_fold(made)
 
 
 def test_digits_have_folds() -> None:
-    first = settings_of("task", "digits", "task.folds=2", "task.fold=1")
-    second = settings_of("task", "digits", "task.folds=2", "task.fold=2")
+    first = settings_of("task", "digits", "task.split.folds=2", "task.split.fold=1")
+    second = settings_of("task", "digits", "task.split.folds=2", "task.split.fold=2")
     assert [len(each_fold(made)[0].evaluation) for made in (first, second)] == [899, 898]
 
 

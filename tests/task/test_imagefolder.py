@@ -62,15 +62,15 @@ def test_train_and_test_folders_stay_apart(tmp_path: Path, validation: int) -> N
 def test_six_classes_are_evaluated_by_the_five_likeliest_too(tmp_path: Path) -> None:
     for name in "abcdef":
         draw(tmp_path / name, 12, 1)
-    assert load(tmp_path, "task.evaluation_fraction=0.3").training.problem.others == (
+    assert load(tmp_path, "task.split.evaluation_fraction=0.3").training.problem.others == (
         "f1_macro",
         "top5",
     )
 
 
 def test_fractions_that_leave_nothing_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"must leave images to train on, got 0\.1 and 0\.9"):
-        load(tmp_path, "task.evaluation_fraction=0.9")
+    with pytest.raises(ConfigError, match=r"must leave rows to train on, got 0\.1 and 0\.9"):
+        load(tmp_path, "task.split.evaluation_fraction=0.9")
 
 
 # Folder of files → how many images, or text; what the line must say.

@@ -26,7 +26,7 @@ def run(
     return run_config(
         "task=textfile", f"task.path={text}", "task.context=16", "task.calibration_samples=4",
         f"teacher.architecture={architecture}", "teacher.layers=2", "teacher.hidden=16",
-        "task.limit=16", "task.evaluation_fraction=0.3", *overrides,
+        "task.limit=16", "task.split.evaluation_fraction=0.3", *overrides,
     )  # fmt: skip
 
 

@@ -158,7 +158,7 @@ CSV = [
     ("a.csv", csv("x,a\ny,b\nz,a\nw,b\n"), {}, "4 rows are too few to cut"),
     ("a.csv", csv('"x, y",a\n' + GOOD + '"x"y,a\n'), {}, "line 43: ',' expected after '\"'"),
     ("a.csv", csv("caf") + b"\xe9,a\n" + GOOD.encode(), {}, "byte 0xe9 at offset 14 (line 2) is"),
-    ("a.csv", csv("caf") + b"\xe9,a\n", {}, "utf-8; name the right one with task.encoding="),
+    ("a.csv", csv("caf") + b"\xe9,a\n", {}, "utf-8; name the right one with task.format.encoding="),
     ("a.csv", csv(GOOD + "€,a\n"), {"encoding": "ascii"}, "(line 42) is not valid ascii"),
     ("a.csv", csv(GOOD).decode().encode("utf-16-le"), {}, "not among its columns"),
     ("a.csv", csv(GOOD), {"encoding": "utf-16"}, "is not valid utf-16: UTF-16 stream"),

@@ -9,17 +9,16 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError, UserError
-from compress.config.fields import PositiveInt
 from compress.task.components.sampling import LABEL, SampledTask, hold_out
+from compress.task.components.splits import Folds
 from compress.task.components.strata import strata
 
 Numbers = Int[np.ndarray, " rows"]
@@ -30,27 +29,18 @@ class FoldedTask(SampledTask, ABC):
     """A task that splits evaluation rows off its own rows, once or fold by fold.
 
     Attributes:
-        folds: how many there are, at least 2; null for none. Each is 1/folds of the rows, whatever
-            share of them would be evaluation rows without folds.
-        fold: which of them are the evaluation rows, from 1; null for each of them in turn.
+        split: the folds, and which rows are held out.
     """
 
-    folds: Annotated[int, Field(ge=2)] | None
-    fold: PositiveInt | None
-
-    def __post_init__(self) -> None:
-        """Checks the values."""
-        super().__post_init__()
-        name = type(self).__name__
-        if self.fold is not None and self.fold > (self.folds or 0):
-            allowed = f"from 1 to the {self.folds} folds" if self.folds else "null without folds"
-            raise ConfigError(f"{name}.fold must be {allowed}, got {self.fold}")
+    split: Folds
 
     def each_fold(self) -> tuple[Self, ...]:
         """The task with each fold; the task itself if it has no folds or a selected one."""
-        if self.folds is None or self.fold is not None:
+        split = self.split
+        if split.folds is None or split.fold is not None:
             return (self,)
-        return tuple(replace(self, fold=number) for number in range(1, self.folds + 1))
+        numbers = range(1, split.folds + 1)
+        return tuple(replace(self, split=replace(split, fold=number)) for number in numbers)
 
     def cut(
         self,
@@ -75,7 +65,7 @@ class FoldedTask(SampledTask, ABC):
         Raises:
             UserError: a class has too few rows to be in every split.
         """
-        if self.folds is None:
+        if self.split.folds is None:
             splits = hold_out(where, rows, shares, class_names, self.seed)
         else:
             splits = self._cut_fold(where, rows, shares, class_names, units)
@@ -91,47 +81,50 @@ class FoldedTask(SampledTask, ABC):
         class_names: Sequence[str],
         units: Numbers | None,
     ) -> dict[str, pd.DataFrame]:
-        assert self.folds is not None
-        if self.fold is None:
+        folds, fold = self.split.folds, self.split.fold
+        assert folds is not None
+        if fold is None:
             raise ConfigError(
-                f"only run.py runs all folds of task.folds={self.folds}; select one, such as "
-                "task.fold=1"
+                f"only run.py runs all folds of task.split.folds={folds}; select one, such as "
+                "task.split.fold=1"
             )
-        labels = strata(rows[LABEL], self.folds)
+        labels = strata(rows[LABEL], folds)
         units = np.arange(len(rows)) if units is None else units
-        numbers = deal(labels, units, self.folds, self.seed)
-        self._check(where, labels, units, numbers, class_names)
-        inside = numbers == self.fold
+        numbers = deal(labels, units, folds, self.seed)
+        _check(where, labels, units, numbers, class_names, folds)
+        inside = numbers == fold
         others = {role: share for role, share in shares.items() if role != "evaluation"}
-        outside = f"{where} without fold {self.fold}"
+        outside = f"{where} without fold {fold}"
         rest = hold_out(outside, rows[~inside], others, class_names, self.seed)
         return {"evaluation": rows[inside], **rest}
 
     def _words(self, role: str, share: float, whole: str) -> str:
-        if self.fold is None:
+        if self.split.fold is None:
             return f"{share:.0%} of {whole}, seed {self.seed}"
         if role == "evaluation":
-            return f"fold {self.fold} of {self.folds} of {whole}, seed {self.seed}"
+            numbers = f"{self.split.fold} of {self.split.folds}"
+            return f"fold {numbers} of {whole}, seed {self.seed}"
         return f"{share:.0%} of the other folds of {whole}, seed {self.seed}"
 
-    def _check(
-        self,
-        where: str,
-        labels: Numbers,
-        units: Numbers,
-        numbers: Numbers,
-        class_names: Sequence[str],
-    ) -> None:
-        """Raises a UserError if a fold is without rows or without a class."""
-        for label, name in enumerate(class_names):
-            of_class = labels == label
-            if len(np.unique(numbers[of_class])) != self.folds:
-                raise UserError(
-                    f"{where}: {len(np.unique(units[of_class]))} different rows of class {name!r} "
-                    f"are too few to have some in each of {self.folds} folds"
-                )
-        if (found := len(np.unique(units))) < (self.folds or 0):
-            raise UserError(f"{where}: {found} different rows are too few for {self.folds} folds")
+
+def _check(
+    where: str,
+    labels: Numbers,
+    units: Numbers,
+    numbers: Numbers,
+    class_names: Sequence[str],
+    folds: int,
+) -> None:
+    """Raises a UserError if a fold is without rows or without a class."""
+    for label, name in enumerate(class_names):
+        of_class = labels == label
+        if len(np.unique(numbers[of_class])) != folds:
+            raise UserError(
+                f"{where}: {len(np.unique(units[of_class]))} different rows of class {name!r} "
+                f"are too few to have some in each of {folds} folds"
+            )
+    if (found := len(np.unique(units))) < folds:
+        raise UserError(f"{where}: {found} different rows are too few for {folds} folds")
 
 
 def deal(labels: Numbers, units: Numbers, folds: int, seed: int) -> Numbers:

@@ -121,12 +121,14 @@ def _text(request: Request) -> tuple[str, str]:
     try:
         text = decoded(request.path, content, encoding)
     except UserError as error:
-        hint = "; name the right one with task.encoding=…" if request.encoding == AUTO else ""
+        hint = (
+            "; name the right one with task.format.encoding=…" if request.encoding == AUTO else ""
+        )
         raise UserError(f"{error}{hint}") from error
     if "\0" in text:
         raise UserError(
             f"{request.path} holds NUL characters as {encoding}; name the right encoding with "
-            "task.encoding=…, such as utf-16-le"
+            "task.format.encoding=…, such as utf-16-le"
         )
     return text, encoding
 

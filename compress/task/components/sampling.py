@@ -68,16 +68,6 @@ class SampledTask(Task, ABC):
         return TaskData(training, evaluation, source)
 
 
-def check_held_out(task: Task, rows: str) -> None:
-    """Raises a ConfigError if the held-out fractions leave no `rows` (a plural) to train on."""
-    fractions = [getattr(task, f"{split}_fraction") for split in ("validation", "evaluation")]
-    if sum(fractions) >= 1:
-        raise ConfigError(
-            f"{type(task).__name__}.validation_fraction and evaluation_fraction must leave {rows} "
-            f"to train on, got {fractions[0]} and {fractions[1]}"
-        )
-
-
 def check_reads(task: Task, model: PreTrainedModel, wanted: str) -> None:
     """Raises a ConfigError if a model's main input is not `wanted`: input_ids or pixel_values."""
     got = model.main_input_name
