@@ -79,13 +79,13 @@ def _run_in(folder: Path, cfg: DictConfig, monitor: Monitor) -> float | list[flo
         with blame("cache"):
             check_cache(cfg, folder)
         run = build_run(cfg)
+        if "search" in cfg and HydraConfig.get().mode == RunMode.RUN:
+            log.warning("this is one run with the overrides of +search; add -m to search")
         start_server(PRELOADED)
         known = replace(start, knobs=run.knobs())
         return execute(run, folder, shared_folder(folder), known, monitor)
 
     hydra = HydraConfig.get()
-    if "search" in cfg and hydra.mode == RunMode.RUN:
-        log.warning("one run with the overrides of +search; add -m to search")
     # As they were given: what an override refers to is not within Hydra's own config.
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     assert isinstance(overrides, list)

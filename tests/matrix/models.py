@@ -77,7 +77,7 @@ class Model:
     def _task(self) -> tuple[str, ...]:
         if self.sees:
             return "task=digits", "task.limit=30", "task.calibration_samples=10"
-        paths = {"path" if r == "train" else f"{r}_path": p for r, p in self.tables.items()}
+        paths = {"path" if r == "train" else f"split.{r}_path": p for r, p in self.tables.items()}
         files = (f"task.{name}={path}" for name, path in paths.items())
         return "task=csv", f"task.max_length={LENGTH}", "task.calibration_samples=8", *files
 
