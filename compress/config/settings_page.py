@@ -29,7 +29,7 @@ GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "tracke
 SHARED = ("Benchmark", "Distillation", "Matching", "Training")
 # Keys without a settings class: type and meaning.
 PLAIN = {
-    "seed": ("an integer in [0, 4294967295]", "of training, initialization and sampling in a run"),
+    "seed": ("an integer in [0, 4294967295]", "seed of training, initialization and sampling"),
     "objectives": (
         "a list (text each)",
         "metrics that a run returns to a sweeper, in this order; any metric of metrics.json",

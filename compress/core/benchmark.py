@@ -19,8 +19,8 @@ class GenerationLength(Settings):
     """Prompt and generation length for timing a language model.
 
     Attributes:
-        prompt: tokens that it is given; at least 3, as in any shape.
-        new_tokens: that it writes; at least 2, for the first one is timed apart.
+        prompt: tokens of the prompt, at least 3.
+        new_tokens: generated tokens, at least 2: the first one is timed separately.
     """
 
     prompt: Annotated[int, Field(ge=3)]
@@ -35,11 +35,11 @@ class Benchmark(Settings):
         shapes: (batch size, sequence length in tokens) pairs. The first is the one that a single
             latency figure, such as an objective or an axis of a plot, refers to. Images have the
             length that their size gives them, whatever stands here.
-        seconds: spent timing each shape at most, baseline and candidate together; warming up, and
-            the few rounds that there always are, not counted.
-        target_ci_width: a restart ends early once its speed-up's interval is at most this wide,
-            both sides together, as a share of the speed-up.
-        process_restarts: how often the two processes are replaced by fresh ones.
+        seconds: maximum time per shape, baseline and candidate together, without warm-up and the
+            minimum number of rounds.
+        target_ci_width: a restart ends early if the interval of its speed-up is at most this wide,
+            relative to the speed-up.
+        process_restarts: number of fresh pairs of processes.
         noise_floor: whether the baseline is timed against itself as well, once per sweep.
         scoring_batch: batch size at which accuracy is computed; a dynamically quantized model's
             accuracy depends on it.

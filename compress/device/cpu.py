@@ -84,9 +84,9 @@ class Cpu(Device):
     """The CPU, with pinned threads.
 
     Attributes:
-        threads: for training and measuring; null for one per physical core.
-        training_threads: for all but timing, where several runs share the processor; null for as
-            many as for timing.
+        threads: threads for training and measuring; null for one per physical core.
+        training_threads: threads for everything but timing, for runs in parallel; null for as many
+            as `threads`.
         runtime: what exports and executes the compressed model.
         benchmark: what to time.
     """

@@ -35,7 +35,7 @@ class CudaMeter(Meter):
 
 @dataclass(frozen=True, kw_only=True)
 class Cuda(Device):
-    """The first CUDA device that is visible; choose another by CUDA_VISIBLE_DEVICES.
+    """The first visible CUDA device; select another with CUDA_VISIBLE_DEVICES.
 
     Attributes:
         runtime: what exports and executes the compressed model.

@@ -32,7 +32,7 @@ class Chain(Pruner):
     """Runs several pruners. The model's history has a step for each, and one for the training.
 
     Attributes:
-        steps: the pruners by name; the names are free.
+        steps: the pruners by any name.
         order: the names of the steps to run, in order; null runs all as written.
         recovery: training after the last step, with all masks and shapes held; `epochs=0` for
             none. It comes on top of each step's own.

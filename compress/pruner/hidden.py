@@ -45,7 +45,7 @@ class Hidden(BasePruner):
 
     Attributes:
         sparsity: fraction of the channels to remove.
-        round_to: the kept width is the multiple of it nearest to the asked one.
+        round_to: the kept width is rounded to a multiple of it.
         importance: what ranks the channels: "activation" (mean |output| of the layers' norms over
             the calibration tokens), "l1" (Σ|W| of the blocks' projections), or "random".
     """

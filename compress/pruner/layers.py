@@ -46,8 +46,7 @@ class Layers(BasePruner):
     Attributes:
         sparsity: fraction of the layers to drop, in (0, 1), to the nearest whole number of them and
             one at least.
-        drop: how many layers instead; or which, as a list of indices in ascending order; null to go
-            by `sparsity`.
+        drop: number of layers, or a list of indices in ascending order; null to use `sparsity`.
         by: which layers a number drops: "top" (the last ones), "even" (so that the kept ones are
             evenly spaced from the first to the last), or "importance" (those with the least Block
             Influence; of equal ones the later). Not consulted when `drop` is a list.

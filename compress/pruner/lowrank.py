@@ -51,13 +51,14 @@ class LowRank(BasePruner):
     whole: `notes` has the rank of every layer in scope, null for whole ones, and why.
 
     Attributes:
-        sparsity: the share of a layer's weights that goes, where `rank.by` is "sparsity".
+        sparsity: fraction of a layer's weights to remove if `rank.by` is "sparsity".
         scope: which Linear layers: "all" (of the blocks), "attention", "ffn", or a pattern of
             names such as "*.0.*".
         layers: indices of the blocks, in ascending order; null for all.
         rank: the rule that chooses each layer's rank.
         denoise: which singular values go as noise, before the rank is chosen.
-        standardize: whether columns are brought to one scale for the SVD, and back after.
+        standardize: whether columns are divided by their root mean square for the SVD, and
+            multiplied by it afterwards.
         weighting: whose errors count.
     """
 

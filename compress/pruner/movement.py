@@ -58,9 +58,11 @@ class Selection(Settings):
         method: "topk" masks the scheduled fraction of lowest scores, "soft" every score whose
             sigmoid is not above `cutoff`, under `penalty`. Soft compares the scores of all layers:
             it requires threshold=global.
-        penalty: λ, weight of the mean of σ(S) in the loss; only "soft" uses it.
-        cutoff: τ: scores start at 0, whose sigmoid is 0.5; only "soft" uses it.
-        learning_rate: the scores' own peak rate; it warms up and decays like the other.
+        penalty: λ, weight of the mean of σ(S) in the loss of "soft".
+        cutoff: τ, the threshold of "soft" for the sigmoid of a score; scores start at 0, whose
+            sigmoid is 0.5.
+        learning_rate: peak learning rate of the scores, with the same schedule as that of the
+            weights.
     """
 
     method: Literal["topk", "soft"]

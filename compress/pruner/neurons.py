@@ -17,7 +17,7 @@ from compress.transformer.blocks import Block, Units
 @final
 @dataclass(frozen=True, kw_only=True)
 class Neurons(UnitPruner):
-    """Takes neurons out: rows of what makes them (gate included), columns of what reads them."""
+    """Removes neurons: rows of the up (and gate) projection, columns of the down projection."""
 
     noun: ClassVar[str] = "neurons"
     few: ClassVar[bool] = False

@@ -35,9 +35,9 @@ class SparseGpt(SparsePruner):
     """Zeroes the weights with the least loss, and updates the others to compensate.
 
     Attributes:
-        block_size: columns whose updates reach the columns to the right of them in one product
-            (128 in the paper). Without a pattern their mask is chosen together, so that the asked
-            sparsity holds in each such block; with one it is a multiple of M and changes no mask.
+        block_size: columns per block, whose updates are applied to the columns to the right in one
+            product (128 in the paper). Without a pattern, each block has the requested sparsity;
+            with one, it must be a multiple of M and changes no mask.
         damping: added to the Hessian's diagonal, as a share of its mean (0.01 in the paper).
     """
 

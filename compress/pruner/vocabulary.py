@@ -63,11 +63,12 @@ class Vocabulary(BasePruner):
     """Keeps the tokens that the train rows use, and shrinks tokenizer and embeddings to them.
 
     Attributes:
-        min_count: a token stays if the train rows have it at least so often; >= 1.
-        general: the first so many entries of the vocabulary stay too. BPE writes its tokens in the
-            order in which it learned them, WordPiece and Unigram by frequency, after special and
-            (in BERT: 994) unused ones. 0 for none.
-        words: path of a text file with one word per line, whose pieces stay too; null for none.
+        min_count: tokens with at least this many occurrences in the train rows are kept.
+        general: number of the first entries of the vocabulary to keep as well. BPE lists its tokens
+            in the order in which it learned them, WordPiece and Unigram by frequency, after special
+            and (in BERT: 994) unused ones.
+        words: path of a text file with one word per line, whose tokens are kept as well; null for
+            none.
     """
 
     min_count: PositiveInt

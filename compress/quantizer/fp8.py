@@ -45,7 +45,7 @@ NEGATIVE_ZERO = -128  # its byte
 
 @dataclass(frozen=True, kw_only=True)
 class Fp8(Quantizer, TorchFormat):
-    """Makes every Linear E4M3, the activations that it reads too, and the rest bfloat16."""
+    """Rounds Linear weights and their inputs to FP8 (E4M3), and everything else to bfloat16."""
 
     weight_bits = 8
 

@@ -40,10 +40,9 @@ class Int4WeightOnly(LinearFormat):
     """Stores the weight of every Linear as int4.
 
     Attributes:
-        group_size: how many consecutive weights of a row share a scale. The last group of a row
-            is shorter where this does not divide the row; in OpenVINO all groups of that layer are.
-        symmetric: whether codes are -7..7 around zero, else each group has a zero point of its
-            own and uses all 16 codes.
+        group_size: number of consecutive weights of a row that share a scale. The last group of a
+            row may be shorter; in OpenVINO all groups of such a layer are.
+        symmetric: whether codes are -7..7; else each group has a zero point and uses all 16 codes.
     """
 
     weight_bits = 4

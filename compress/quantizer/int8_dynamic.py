@@ -33,7 +33,7 @@ from compress.transformer.packing import INT8_MAX
 
 @dataclass(frozen=True, kw_only=True)
 class Int8Dynamic(LinearFormat):
-    """Makes every Linear int8, and the activations that it reads.
+    """Rounds Linear weights and their inputs to int8.
 
     In torch, activations have 8 bits on processors with VNNI and 7 on others.
     """

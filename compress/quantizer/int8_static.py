@@ -29,13 +29,13 @@ CALIBRATIONS = ("minmax", "entropy", "percentile")
 
 @dataclass(frozen=True, kw_only=True)
 class Int8Static(Quantizer):
-    """Makes every Linear int8, and what it reads, in ranges fixed on calibration rows.
+    """Rounds Linear weights and their inputs to int8, with ranges fixed on calibration rows.
 
     Attributes:
-        embeddings: format of the tables beside the token embeddings: none (float32) or int8.
-        calibration: minmax (all that was seen), entropy (the cut with the least Kullback-Leibler
-            divergence) or percentile.
-        percentile: the middle share that percentile keeps, in (50, 100].
+        embeddings: format of the token, position and type embeddings: none (float32) or int8.
+        calibration: range of activations: minmax, entropy (least Kullback-Leibler divergence) or
+            percentile.
+        percentile: central percentage of values in the range of "percentile", in (50, 100].
         smooth_quant: moves outliers of activations into weights (Xiao et al., "SmoothQuant",
             arXiv:2211.10438), with this strength in (0, 1); auto for the runtime's default.
         bias_correction: adds the mean error to the biases (Nagel et al., arXiv:1906.04721, section

@@ -53,8 +53,8 @@ class Nf4(LinearFormat):
     """Stores the weight of every Linear as NF4.
 
     Attributes:
-        double_quantization: whether the blocks' largest values are quantized too: 4.13 bits per
-            weight instead of 4.5.
+        double_quantization: whether the blocks' scales are quantized, too: 4.13 bits per weight
+            instead of 4.5.
     """
 
     version = 2

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class QatInt8(Int8Dynamic):
-    """Trains every Linear to be int8, then makes it so.
+    """Trains with int8 rounding of every Linear, then quantizes it.
 
     Attributes:
         training: on the teacher's logits or the labels, with pruned weights held at zero.

@@ -73,8 +73,8 @@ class OpenVino(Runtime):
     """OpenVINO on the CPU.
 
     Attributes:
-        specialize: whether a shape that keeps coming gets a graph compiled for it alone, which is a
-            tenth faster at batch 1 and takes the memory of a second compiled model.
+        specialize: whether a shape that occurs repeatedly gets its own compiled graph, which is a
+            tenth faster at batch 1 and needs the memory of a second compiled model.
     """
 
     kind = "openvino"

@@ -43,8 +43,8 @@ class TorchRuntime(Runtime):
     """PyTorch, eager or compiled.
 
     Attributes:
-        compile: whether torch.compile turns the modules into kernels when they are loaded. That
-            takes up to a minute for each kind of shape, and a C++ compiler.
+        compile: whether to use torch.compile, which takes up to a minute for each kind of shape and
+            needs a C++ compiler.
     """
 
     kind = "torch"

@@ -35,11 +35,11 @@ class SearchSettings(Settings):
 
     Attributes:
         name: name of the study and of the search's folder.
-        workers: trials that run side by side.
-        storage: sqlite or journal for a file in the folder, or a database's URL.
+        workers: number of trials in parallel.
+        storage: "sqlite" or "journal" for a file in the folder, or the URL of a database.
         sampler: Optuna sampler, by name, with a seed and options.
         seed_points: points to run first, each a mapping of dimensions to values.
-        trial_timeout: seconds that a trial may take; null for no limit.
+        trial_timeout: time limit of a trial in seconds; null for no limit.
         early_stopping: check of models during training; null for none.
         keep_artifacts: "front" keeps only the models of the best trials, "all" keeps every model.
     """

@@ -120,7 +120,7 @@ class SamplerSettings(Settings):
     """An Optuna sampler.
 
     Attributes:
-        name: key of `SAMPLERS`.
+        name: tpe, nsgaii, nsgaiii, gp, random, qmc or grid.
         seed: seed of the search.
         options: further arguments of Optuna's class.
     """

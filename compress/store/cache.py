@@ -51,9 +51,9 @@ class Cache(Settings):
     """Stage cache settings.
 
     Attributes:
-        dir: folder of the entries.
-        reuse: whether a run may use results of earlier runs. If not, its stages are stored in the
-            run's own folder and deleted when it ends.
+        dir: folder of the stage cache.
+        reuse: whether to use results of earlier runs. If not, stages are stored in the run's folder
+            and deleted at its end.
     """
 
     dir: str

@@ -30,8 +30,8 @@ class LayersStudent(BaseStudent):
     """Keeps some of the teacher's layers.
 
     Attributes:
-        keep: how many layers, evenly spaced from the first to the last; or which, as a list of
-            indices in ascending order.
+        keep: number of layers, evenly spaced from the first to the last, or a list of indices in
+            ascending order.
     """
 
     knobs = ("keep",)

@@ -33,9 +33,8 @@ class ScratchStudent(BaseStudent):
     Attributes:
         layers: transformer layers.
         hidden: width of the residual stream.
-        heads: attention heads; must divide `hidden`. Where the teacher's queries share keys, as
-            many share one here.
-        neurons: width of the feed-forward; null for as many per width as in the teacher.
+        heads: attention heads; must divide `hidden`. As many share a key as in the teacher.
+        neurons: width of the feed-forward; null for the teacher's ratio to `hidden`.
     """
 
     layers: PositiveInt

@@ -72,15 +72,15 @@ class Csv(FoldedTask, TextTask):
     Attributes:
         path: the file, with a header.
         text: the column of the texts, or the two columns of pairs.
-        label: the column of the labels; or two or more columns that say of each label whether a
-            row has it: 0 or 1, false or true, no or yes.
+        label: the column of the labels; or two or more columns, one for each label, with 0 or 1,
+            false or true, no or yes.
         problem: the kind of labels: "classification", "regression" of one column of numbers,
-            or "multi_label" of several columns; null for the last of these where there are several
-            columns, else the first.
-        class_weights: what classes count in the loss against labels: "balanced" so that all count
-            the same on the train rows, a number for each in their order, or numbers by class. Of
-            several labels, what a row that has the label counts against one that has not.
-        drop: which rows are left out and counted: "empty" texts, "unlabeled" ones, "duplicates".
+            or "multi_label" of several columns; null for "multi_label" with several columns, else
+            "classification".
+        class_weights: weights of the classes in the loss on labels: "balanced" for equal total
+            weights on the train rows, a list in the order of the classes, or a mapping by class.
+            With several labels, the weight of rows with the label relative to the others.
+        drop: rows to drop and count: "empty", "unlabeled", "duplicates".
         split: the rows for validation and evaluation.
         format: of the files.
     """

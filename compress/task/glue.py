@@ -37,7 +37,7 @@ class Glue(TextTask):
     """One task of GLUE.
 
     Attributes:
-        corpus: one of `CORPORA`.
+        corpus: the GLUE task.
         path: a folder in the GLUE layout (train.tsv, dev.tsv); null for the hub.
     """
 

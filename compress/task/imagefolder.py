@@ -31,8 +31,8 @@ class ImageFolder(FoldedTask, ImageTask):
     anything is trained. Names that begin with a dot are passed over.
 
     Attributes:
-        path: a folder of class folders, or one that has such a folder in each of `train` and
-            `test`, and in `validation` if there is one; not that where there are folds.
+        path: a folder of class folders; or, without folds, a folder with `train`, `test` and
+            optionally `validation`, each a folder of class folders.
         split: fractions of the train images, where there is no `validation` or `test` folder.
     """
 

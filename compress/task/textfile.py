@@ -20,7 +20,7 @@ class TextFile(LanguageTask):
     """A custom text in UTF-8 files.
 
     Attributes:
-        path: the file, or several, which make one text in this order.
+        path: the file, or several that are concatenated in this order.
         split: fractions of the text's characters: the evaluation text is the end, the validation
             text what is before it.
     """

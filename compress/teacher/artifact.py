@@ -32,10 +32,10 @@ FLOATS = ("F64", "F32", "F16", "BF16")  # by their names in safetensors
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactTeacher(Teacher):
-    """A model folder with float torch weights, taken as it is; its history goes on.
+    """A model folder with float torch weights, unchanged; its history is continued.
 
     Attributes:
-        folder: such as a run's `model`.
+        folder: the model folder, such as a run's `model`.
     """
 
     version: ClassVar[int] = 2

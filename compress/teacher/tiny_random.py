@@ -44,10 +44,10 @@ class TinyRandomTeacher(Teacher):
     """A transformer that trains in seconds.
 
     Attributes:
-        architecture: the transformers model type, one of `ARCHITECTURES`.
+        architecture: the transformers model type.
         layers: transformer layers.
-        hidden: width of the residual stream; the feed-forward is twice as wide.
-        heads: attention heads; a llama shares each key among two of them.
+        hidden: width of the residual stream, half of the feed-forward's.
+        heads: attention heads; two of them share a key in a llama.
         finetune: training on the task; `epochs=0` leaves the weights random.
     """
 

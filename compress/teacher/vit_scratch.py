@@ -31,10 +31,10 @@ class ScratchVitTeacher(Teacher):
 
     Attributes:
         image_size: height and width that images are resized to, in pixels.
-        patch_size: height and width of what becomes one token; divides the image's.
+        patch_size: height and width of a patch, in pixels; must divide those of the image.
         layers: transformer layers.
         hidden: width of the residual stream.
-        heads: attention heads; divide the width.
+        heads: attention heads; must divide the width.
         training: on the task; `epochs=0` leaves the weights random.
     """
 

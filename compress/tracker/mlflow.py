@@ -45,13 +45,13 @@ RETRIES = "2"
 @final
 @dataclass(frozen=True, kw_only=True)
 class MlflowTracker(Tracker):
-    """Hands runs to MLflow when they have ended.
+    """Logs runs to MLflow when they have ended.
 
     Attributes:
-        dir: where the database and the artifacts are if there is no `uri`.
-        uri: of a server or a database of MLflow's; null for `dir`. Name and password of a server
-            go into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: a config is recorded.
-        experiment: MLflow's name for what the runs belong to; made if it is not there.
+        dir: folder of the database and the artifacts without a `uri`.
+        uri: URI of an MLflow server or database; null for `dir`. User name and password are read
+            from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+        experiment: name of the MLflow experiment, created if absent.
     """
 
     dir: str

@@ -45,8 +45,8 @@ class Distillation(Training):
     Attributes:
         temperature: T, softens both distributions. Not used in regression.
         alpha: weight of the distillation loss: 0 is plain fine-tuning on the labels.
-        label_smoothing: share of each label spread over all classes, or over yes and no; 0 for
-            none, as regression needs. Does not apply to the teacher's distribution.
+        label_smoothing: fraction of each label spread over all classes; must be 0 in regression.
+            Does not apply to the teacher's distribution.
     """
 
     temperature: Positive

@@ -52,19 +52,19 @@ SAME_TOKENS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Matching(Settings):
-    """What of the teacher a student matches, and which of its layers.
+    """Which outputs and layers of the teacher a student matches.
 
     Attributes:
-        method: "logit"; "hidden" adds the layers' outputs, "attention" what the layers attend to,
-            "multi_level" both.
-        layer_map: which teacher layer each student layer learns from: "even" spreads them up to
-            the last, "last" takes the uppermost; or one index per student layer, ascending.
-        hidden_weight: of the loss on hidden states.
+        method: "logit"; "hidden" adds the hidden states, "attention" the attention, "multi_level"
+            both.
+        layer_map: teacher layer of each student layer: "even" (evenly spaced up to the last),
+            "last" (the last ones), or one index per student layer, ascending.
+        hidden_weight: weight of the loss on hidden states.
         attention: "maps" matches attention probabilities in every layer, "relation" the
             relations between queries, keys and values in the last layer alone.
-        attention_weight: of the loss on attention.
-        relation_heads: null compares each model's own heads, which must be equally many; a number
-            regroups both into that many (MiniLMv2).
+        attention_weight: weight of the loss on attention.
+        relation_heads: number of heads that both models are regrouped into (MiniLMv2); null for
+            their own, which must be equally many.
     """
 
     method: Annotated[str, OneOf(METHODS)]

@@ -42,12 +42,12 @@ class Training(Settings):
 
     Attributes:
         epochs: passes over the train split; 0 trains nothing.
-        learning_rate: the peak.
+        learning_rate: peak learning rate.
         batch_size: rows per step, grouped by length and padded to the longest. Gradients are
             accumulated over smaller batches if the logits do not fit in memory.
-        warmup_fraction: share of the steps with a rising learning rate.
-        patience: null trains all epochs and keeps the last weights. A number stops after that many
-            epochs without a better loss on the validation split, and keeps the best epoch's.
+        warmup_fraction: fraction of the steps with a rising learning rate.
+        patience: number of epochs without a better validation loss after which training stops and
+            the best epoch's weights are kept; null trains all epochs and keeps the last weights.
     """
 
     epochs: NotNegative

@@ -93,9 +93,9 @@ class Denoise(Settings):
     """Which singular values are dropped as noise before the rank is chosen.
 
     Attributes:
-        method: "none"; "hard" drops the singular values that noise could produce; "shrink" also
-            takes the noise's share off the others.
-        min: so many singular values, the largest, stay whatever "hard" takes for noise.
+        method: "none"; "hard" drops singular values within the noise; "shrink" also reduces the
+            others by the noise.
+        min: number of the largest singular values that "hard" always keeps.
     """
 
     method: Annotated[str, OneOf(DENOISERS)]

@@ -38,8 +38,8 @@ class SparsePruner(BasePruner, ABC):
         sparsity: fraction of the weights in scope set to zero.
         scope: which Linear layers: "all" (of the blocks), "attention", "ffn", or a pattern of
             names such as "*.0.*".
-        pattern: N:M, such as "2:4": the N best of every M consecutive weights of a row stay. Null
-            for none; with one, `sparsity` must be 1 - N/M.
+        pattern: N:M, such as "2:4": keeps the N best of every M consecutive weights of a row;
+            `sparsity` must be 1 - N/M. Null for none.
     """
 
     knobs = ("sparsity", "pattern")
@@ -97,8 +97,8 @@ class MaskPruner(SparsePruner, ABC):
     """A method that is one formula: the weights with the lowest scores go.
 
     Attributes:
-        threshold: what the asked fraction is taken of: every "row" of a weight, every "layer", or
-            all layers in scope together ("global", with all their scores in memory).
+        threshold: whether the fraction applies to each "row" of a weight, each "layer", or all
+            layers in scope together ("global", with all scores in memory).
         calibrated: whether `score` reads the norms of a layer's inputs. Layers are then pruned in
             order, each on the outputs of the pruned ones before it: there is no global threshold.
     """

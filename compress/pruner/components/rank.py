@@ -18,13 +18,13 @@ class RankRule(Settings):
     """What chooses each layer's rank.
 
     Attributes:
-        by: "sparsity" of the pruner, "energy" or "fixed"; the other two are not consulted. By
-            sparsity, the rank is (1 - sparsity) · out · in / (out + in), rounded down.
-        energy: the share of Σσ² to keep, in (0, 1], with the fewest singular values; of those that
-            the norm and the denoising leave.
+        by: "sparsity" of the pruner, "energy" or "fixed"; the other two are ignored. By sparsity,
+            the rank is (1 - sparsity) · out · in / (out + in), rounded down.
+        energy: fraction of Σσ² to keep, in (0, 1], of the singular values after weighting and
+            denoising.
         fixed: the rank itself.
-        min: at least this rank, whatever the rule. Denoising can result in less.
-        max: at most this rank; null for no limit.
+        min: minimum rank; denoising can result in less.
+        max: maximum rank; null for no limit.
     """
 
     by: Literal["sparsity", "energy", "fixed"]

@@ -50,8 +50,8 @@ class Span(Settings):
     """The part of a training in which a model is pruned, in fractions of all its steps.
 
     Attributes:
-        start: when pruning begins; 0 is before the first step.
-        end: when sparsity is reached in full; 1 is after the last step.
+        start: start of pruning as a fraction of the training, in [0, 1].
+        end: when the full sparsity is reached, as a fraction of the training.
     """
 
     start: UnitInterval
@@ -71,7 +71,7 @@ class SparsitySchedule(Span):
 
     Attributes:
         curve: "linear", "cubic" (Zhu & Gupta's) or "exponential".
-        start_sparsity: of the first update.
+        start_sparsity: sparsity of the first update.
         frequency: steps from one update to the next.
     """
 

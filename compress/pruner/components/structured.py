@@ -38,12 +38,12 @@ class UnitPruner(BasePruner, ABC):
     """Removes the units with the lowest importance.
 
     Attributes:
-        sparsity: fraction of all units to remove; 0 leaves the model as it is. It is
-            met to the nearest number of units that `round_to` allows; `notes` has the real one.
+        sparsity: fraction of all units to remove, rounded to a number of units that `round_to`
+            allows; `notes` has the actual value.
         importance: "l1", "random", "taylor" or "activation": see `importance.py`.
-        allocation: "uniform" takes the asked fraction of every layer; under "global" the units of
-            all layers compete, and layers become uneven.
-        round_to: units kept in a layer are a multiple of it, and at least as many; 1 for none.
+        allocation: "uniform" removes the same fraction from every layer, "global" the lowest of all
+            layers together, which makes layers uneven.
+        round_to: the number of units kept in a layer is a positive multiple of it.
         noun: what a unit is called, in the plural.
         few: whether a layer's units are few enough to note which of them stay.
     """

@@ -43,7 +43,7 @@ class TrainedPruner(BasePruner, ABC):
     """Zeroes more and more weights while it trains.
 
     Attributes:
-        sparsity: fraction of the weights in scope that is zero in the end.
+        sparsity: fraction of zeros among the weights in scope at the end.
         scope: which Linear layers: "all" (of the blocks), "attention", "ffn", or a pattern of
             names such as "*.0.*".
         threshold: "layer" takes the same fraction of every layer, "global" of all layers in scope

@@ -37,8 +37,7 @@ class LinearFormat(Quantizer, TorchFormat):
     """Puts every Linear of the model, the classifier included, into one format.
 
     Attributes:
-        embeddings: format of the tables beside the token embeddings: none (float32), int8 or
-            int4; see `compress.transformer.quantized_embedding`.
+        embeddings: format of the token, position and type embeddings: none (float32), int8 or int4.
     """
 
     embeddings: Annotated[str, OneOf(CHOICES)]

@@ -140,9 +140,9 @@ class ImageTask(SampledTask, ABC):
     """A task whose rows are images.
 
     Attributes:
-        crop: in training, an image is framed in black by this share of its sides, and a part of
-            its own size is cut out at random; 0 for none.
-        flip: in training, every other image is mirrored; false where a mirrored image is of
+        crop: in training, images are padded in black by this fraction of their sides and cropped at
+            random; 0 for none.
+        flip: in training, images are mirrored with probability 0.5; false if a mirrored image has
             another class.
     """
 

@@ -38,16 +38,15 @@ class LanguageTask(Task, ABC):
     """A language modeling task: rows are token windows of a text.
 
     Attributes:
-        context: tokens of a window; null for as many as the teacher has positions, at most 2,048.
+        context: tokens per window; null for the teacher's number of positions, at most 2,048.
         stride: tokens between the starts of two windows of the validation and evaluation text;
             null for `context`. With less, the last `stride` tokens of each window count, so that
             each token counts once and all have at least `context - stride` before them; the first
             so many of the text never count.
-        limit: the most windows of each split, a seeded sample; null for all.
-        seed: of the samples; separate from the run's seed, so that runs with different seeds are
+        limit: maximum number of windows of each split, a seeded sample; null for all.
+        seed: seed of the samples; separate from the run's, so that runs with different seeds are
             evaluated on the same rows.
-        calibration_samples: windows that pruners and quantizers may look at, which begin at seeded
-            places of the train text.
+        calibration_samples: number of windows for calibration, at random places of the train text.
     """
 
     head: ClassVar[Head] = "language_model"

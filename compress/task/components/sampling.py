@@ -28,10 +28,10 @@ class SampledTask(Task, ABC):
     """A task that can be limited to a sample of its rows.
 
     Attributes:
-        limit: the most rows of each split, a seeded stratified sample; null for all.
-        seed: of the splits and samples; separate from the run's seed, so that runs with
-            different seeds are evaluated on the same rows.
-        calibration_samples: train rows that pruners and quantizers may look at.
+        limit: maximum number of rows of each split, a seeded stratified sample; null for all.
+        seed: seed of the splits and samples; separate from the run's, so that runs with different
+            seeds are evaluated on the same rows.
+        calibration_samples: number of train rows for calibration.
     """
 
     limit: PositiveInt | None

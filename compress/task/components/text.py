@@ -86,7 +86,7 @@ class TextTask(SampledTask, ABC):
     """A task whose rows are texts.
 
     Attributes:
-        max_length: rows are cut to this many tokens.
+        max_length: rows are truncated to this many tokens.
     """
 
     max_length: PositiveInt
