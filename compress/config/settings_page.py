@@ -78,31 +78,55 @@ class Row:
 def settings_page(conf: Path) -> str:
     """The Markdown text of docs/settings.md."""
     search = compose_config(conf, ["+search=pareto"], hydra=True)
-    blocks = _Blocks()
+    blocks = _Blocks(conf)
     sections = [HEAD, "## run\n\n" + _table(_plain_rows(compose_config(conf, [])))]
     for group, choices in _configs(conf).items():
         sections += [f"## {group}", *_choices(group, choices, blocks)]
-    sections += ["## search", _search_table(search), "## Blocks", *blocks.sections()]
+    sections += ["## search", _search_table(search, blocks), "## Blocks", *blocks.sections()]
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
 
 class _Blocks:
-    """Settings classes nested in several choices; each has one table at the end of the page."""
+    """Nested settings that several choices share, or that are optional: each has a table."""
 
-    def __init__(self) -> None:
+    def __init__(self, conf: Path) -> None:
+        self._conf = conf
         self._found: dict[type[Settings], Mapping[str, Any]] = {}
 
     def row(self, key: str, cls: type[Settings], values: Mapping[str, Any]) -> Row:
         """Row that links to a block, with the defaults that differ here."""
         usual = self._found.setdefault(cls, values)
         own = [f"{k}: {_shown(v)}" for k, v in values.items() if usual.get(k) != v]
-        link = f"[{cls.__name__}](#{cls.__name__.lower()})"
-        return Row(f"{key}.*", link, ", ".join(own) or "defaults of the block", "")
+        return Row(f"{key}.*", _link(cls), ", ".join(own) or "defaults of the block", "")
+
+    def linked(self, allowed: str, hint: object) -> str:
+        """The type of a setting that is null, with a link to the settings that it may have."""
+        for cls in filter(_is_settings, typing.get_args(hint)):
+            values = dict.fromkeys((field.name for field in dataclasses.fields(cls)), "???")
+            for path in self._conf.glob("*/*/*.yaml"):
+                chosen = OmegaConf.load(path)
+                if isinstance(chosen, DictConfig) and chosen.get(TARGET, "") == _target(cls):
+                    values = {str(key): value for key, value in chosen.items() if key != TARGET}
+            self._found.setdefault(cls, values)
+            allowed = re.sub(rf"an? {cls.__name__}", _link(cls), allowed)
+        return allowed
 
     def sections(self) -> Iterator[str]:
         """Sections with the tables of all blocks."""
         for cls, values in sorted(self._found.items(), key=lambda found: found[0].__name__):
             yield f"### {cls.__name__}\n\n{summary(cls)}\n\n{_table(rows_of(cls, values))}"
+
+
+def _is_settings(hint: object) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Settings)
+
+
+def _target(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _link(cls: type) -> str:
+    return f"[{cls.__name__}](#{cls.__name__.lower()})"
 
 
 def summary(cls: type) -> str:
@@ -132,6 +156,8 @@ def rows_of(
     inside = {k: v for k, v in values.items() if isinstance(v, dict) and TARGET in v}
     for name in (name for name in values if name in hints and name not in inside):
         allowed = kind_of(hints[name], ranges=True)
+        if blocks is not None and values[name] is None:
+            allowed = blocks.linked(allowed, hints[name])
         yield Row(f"{prefix}{name}", allowed, _shown(values[name]), said.get(name, ""))
     for name, value in inside.items():
         key, kind = f"{prefix}{name}", settings_class(name, value[TARGET])
@@ -168,15 +194,16 @@ def _merged(tables: list[list[Row]], choices: tuple[str, ...]) -> Iterator[Row]:
         yield row if same else dataclasses.replace(row, default=words)
 
 
-def _search_table(cfg: DictConfig) -> str:
+def _search_table(cfg: DictConfig, blocks: _Blocks) -> str:
     """Table of the keys of `+search=pareto`."""
     plan = settings_class("search", "compress.search.plan.SearchSettings")
     sampler = settings_class("search", "compress.search.sampler.SamplerSettings")
     found = OmegaConf.to_container(cfg.search)
     assert isinstance(found, dict)
     values = {str(key): value for key, value in found.items()}
-    rows = [row for row in rows_of(plan, values, "search.") if row.key != "search.sampler"]
-    rows += rows_of(sampler, values["sampler"], "search.sampler.")
+    sampled = values.pop("sampler")
+    rows = list(rows_of(plan, values, "search.", blocks))
+    rows += rows_of(sampler, sampled, "search.sampler.")
     return _table([*_plain_rows(cfg, "search."), *rows, *_plain_rows(cfg, "hydra.")])
 
 

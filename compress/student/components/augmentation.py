@@ -31,7 +31,7 @@ class WordNoise(Settings):
     In pairs of texts both are changed, each in itself.
 
     Attributes:
-        copies: number per text.
+        copies: number of copies per text.
         swap: number of swaps as a share of a text's words, rounded down but at least one; in
             [0, 1), 0 for none.
         deletion: probability that a word is left out.
