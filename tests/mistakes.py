@@ -251,7 +251,7 @@ TABLE = [
     ("-m hydra/sweeper=pareto", "hydra/sweeper=pareto needs a search"),
     ("-m +search=pareto hydra.sweeper.n_trials=nan", "n_trials must be an integer >= 1, got nan"),
     ("-m +search=pareto hydra.sweeper.max_hours=inf", "max_hours must be a number >= 0, got inf"),
-    ("-m +search=pareto search.sampler.seed=-1", "search.sampler.seed must be an integer in [0, "),
+    ("-m +search=pareto search.sampler.seed=-1", "search.sampler.seed must be in [0, 4294967295], got -1"),
     ("-m +search=pareto search.workers=2 device.threads=a", "device.threads must be an integer"),
 ]
 

@@ -12,7 +12,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -23,7 +23,8 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
-from compress.config.settings import Settings, check_seed
+from compress.config.fields import OneOf, Seed
+from compress.config.settings import Settings
 from compress.search.space import Point
 
 GRID = "grid"
@@ -120,26 +121,21 @@ class SamplerSettings(Settings):
     """An Optuna sampler.
 
     Attributes:
-        name: tpe, nsgaii, nsgaiii, gp, random, qmc or grid.
+        name: the sampler.
         seed: seed of the search.
         options: further arguments of Optuna's class.
     """
 
-    name: str
-    seed: int
+    name: Annotated[str, OneOf(SAMPLERS)]
+    seed: Seed
     options: dict[str, str | int | float | bool | None]
 
     def make(self) -> PerTrialSampler:
         """Creates the sampler.
 
         Raises:
-            ConfigError: the sampler or an option does not exist, or an option is invalid.
+            ConfigError: an option does not exist or is invalid.
         """
-        check_seed("search.sampler.seed", self.seed)
-        if self.name not in SAMPLERS:
-            raise ConfigError(
-                f"search.sampler.name must be one of {', '.join(SAMPLERS)}; got {self.name}"
-            )
         kind = SAMPLERS[self.name]
         allowed = inspect.signature(kind).parameters.keys() - {"seed"}
         if unknown := sorted(self.options.keys() - allowed):
