@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from compress.config.blame import blame, lay
-from compress.config.construct import construct
+from compress.config.construct import construct, keyed
 from compress.config.errors import ConfigError, UserError
 from compress.config.settings import Settings, check_seed, within
 from compress.records.metrics import check_objectives, check_scores
@@ -107,18 +107,20 @@ def check_skeletons(run: Run) -> None:
     Raises:
         UserError: a stage cannot do what it was asked on them, or its model does not run.
     """
-    with blame("teacher", "task"):
+    with blame("teacher", "task"), keyed("teacher", type(run.teacher)):
         skeleton = run.teacher.skeleton(run.task.head)
         run.task.check_model(skeleton)
     with blame("device", "teacher", "task"):
         check_shapes(run.device, skeleton)
         check_skeleton(skeleton, run.teacher, run.device)
     with blame("student", "teacher", "task", "device"):
-        student = run.student.check(skeleton)
+        with keyed("student", type(run.student)):
+            student = run.student.check(skeleton)
         run.task.check_model(student)
         check_skeleton(student, run.student, run.device)
     with blame("pruner", "student", "teacher", "task", "device"):
-        pruned = run.pruner.check(student)
+        with keyed("pruner", type(run.pruner)):
+            pruned = run.pruner.check(student)
         check_skeleton(pruned, run.pruner, run.device)
     # The quantizer comes last: it sees the shapes that the pruner leaves.
     with blame("quantizer", "pruner", "student", "teacher", "task", "device"):

@@ -41,8 +41,8 @@ TABLE = [
     ("student=layers student.distillation.alpha=-0.5", "alpha must be in [0, 1], got -0.5"),
     ("student=layers student.distillation.batch_size=0", "batch_size must be > 0, got 0"),
     ("student=layers student.distillation.batch_size=1.5", "batch_size must be an integer"),
-    ("student=layers student.keep=5", "student.keep=5: the teacher has 4 layers"),
-    ("student=layers student.keep=[0,4]", "student.keep=[0, 4]: the teacher has 4 layers"),
+    ("student=layers student.keep=5", "student.keep=5: the teacher has only 4 layers"),
+    ("student=layers student.keep=[0,4]", "student.keep=[0, 4]: the teacher has only 4 layers"),
     ("student=layers student.keep=0", "student.keep must be at least 1 layer, got 0"),
     ("student=pretrained", "student: Missing mandatory value: student.path"),
     ("student=pretrained student.path={tmp}/nothing", "nothing is not a directory"),
@@ -251,7 +251,10 @@ TABLE = [
     ("-m hydra/sweeper=pareto", "hydra/sweeper=pareto needs a search"),
     ("-m +search=pareto hydra.sweeper.n_trials=nan", "n_trials must be an integer >= 1, got nan"),
     ("-m +search=pareto hydra.sweeper.max_hours=inf", "max_hours must be a number >= 0, got inf"),
-    ("-m +search=pareto search.sampler.seed=-1", "search.sampler.seed must be in [0, 4294967295], got -1"),
+    (
+        "-m +search=pareto search.sampler.seed=-1",
+        "search.sampler.seed must be in [0, 4294967295], got -1",
+    ),
     ("-m +search=pareto search.workers=2 device.threads=a", "device.threads must be an integer"),
 ]
 

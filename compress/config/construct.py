@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,19 +67,29 @@ def build(key: str, cls: type[S], values: Mapping[str, Any]) -> S:
     """Constructs settings from their part of the config.
 
     Raises:
-        ConfigError: a value is wrong. Settings know their class but not their key in the config,
-            so a message that begins with the class begins with the key instead.
+        ConfigError: a value is wrong.
         ConfigTypeError: a value is missing, unknown or of another type.
     """
     try:
-        return cls(**values)
+        with keyed(key, cls):
+            return cls(**values)
     except (ConfigError, ConfigTypeError) as error:
         name, words = cls.__name__, str(error)
-        if words.startswith(f"{name}."):
-            words = f"{key}{words.removeprefix(name)}"
-        elif words.startswith(f"{name} "):
-            words = f"{key} ({name}){words.removeprefix(name)}"
-        raise type(error)(words) from error
+        if words.startswith(f"{name} "):
+            raise type(error)(f"{key} ({name}){words.removeprefix(name)}") from error
+        raise
+
+
+@contextmanager
+def keyed(key: str, cls: type[Settings]) -> Iterator[None]:
+    """Makes errors of settings, which know their class alone, name their key in the config."""
+    try:
+        yield
+    except (ConfigError, ConfigTypeError) as error:
+        name, words = f"{cls.__name__}.", str(error)
+        if words.startswith(name):
+            raise type(error)(f"{key}.{words.removeprefix(name)}") from error
+        raise
 
 
 def settings_class(key: str, target: Any) -> type[Settings]:

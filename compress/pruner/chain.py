@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, final
 
 from pydantic.dataclasses import dataclass
 
+from compress.config.construct import keyed
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Pruner, StageContext
 from compress.measure.sparsity import check_history
@@ -62,7 +63,7 @@ class Chain(Pruner):
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
         """The skeleton after the last step; user errors name their step."""
         for name, step in self._in_order():
-            with _named(name):
+            with _named(name, step):
                 skeleton = step.check(skeleton)
         return skeleton
 
@@ -84,7 +85,7 @@ class Chain(Pruner):
     def prune(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The pruned model; user errors name their step."""
         for name, step in self._in_order():
-            with _named(name):
+            with _named(name, step):
                 step.check(copy.deepcopy(model.module).to("meta"))
                 model = step.prune(model, ctx)
                 check_history(model.history, named_weights(model.module))
@@ -101,9 +102,12 @@ class Chain(Pruner):
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
+def _named(name: str, step: Pruner) -> Iterator[None]:
     """Adds the name of a step to its user errors."""
+    key = f"Chain.steps.{name}"
     try:
-        yield
+        with keyed(key, type(step)):
+            yield
     except UserError as error:
-        raise type(error)(f"Chain.steps.{name}: {error}") from error
+        words = str(error)
+        raise type(error)(words if words.startswith(key) else f"{key}: {words}") from error

@@ -58,7 +58,7 @@ class LayersStudent(BaseStudent):
         wanted = self.keep if isinstance(self.keep, int) else self.keep[-1] + 1
         if wanted > depth:
             asked = self.keep if isinstance(self.keep, int) else list(self.keep)
-            raise ConfigError(f"student.keep={asked}: the teacher has {depth} layers")
+            raise ConfigError(f"student.keep={asked}: the teacher has only {depth} layers")
         kept = self._kept(depth)
         check_layers_drop(teacher, kept, "student.keep")
         student = copy.deepcopy(teacher)

@@ -66,7 +66,7 @@ def test_every_run_that_cannot_be_is_named_before_the_first(tmp_path: Path) -> N
         sweep(tmp_path / "out", *TINY, "teacher.layers=1", "seed=0,1")
     line = str(caught.value)
     assert line.startswith("6 of 8 runs are invalid, and none was started: student (seed=0), ")
-    assert "student_int8 (seed=1): student.keep=2: the teacher has 1 layers" in line
+    assert "student_int8 (seed=1): student.keep=2: the teacher has only 1 layers" in line
     assert "teacher (seed" not in line
     assert not (tmp_path / "out").exists()
 
