@@ -142,8 +142,8 @@ def _explained(compared: Compared) -> Iterator[str]:
     for metric in dict.fromkeys(record.metrics.score.metric for record in finished):
         words, how = SCORES[metric].words, NEWCOMBE if metric == "accuracy" else ZOU_DONNER
         yield (
-            f"{words[0].upper()}{words[1:]}: the interval of the difference is {how}, as if the "
-            "rows had been drawn twice; records hold no predictions to compare row by row."
+            f"{words[0].upper()}{words[1:]}: the interval of the difference is {how}, treating "
+            "the rows as independent samples; records have no predictions to compare row by row."
         )
     yield EXPLAINED
 

@@ -113,7 +113,7 @@ def _notes(table: ExperimentTable) -> Iterator[str]:
     changed = [", ".join(table.changed)] if table.changed else []
     changed += [f"{', '.join(rows)}: {words}" for words, rows in table.row_changes().items()]
     yield (
-        f"The set-up is not that of the yaml: {'; '.join(changed)}."
+        f"The set-up differs from the yaml: {'; '.join(changed)}."
         if changed
         else "The set-up is that of the yaml."
     )
@@ -136,7 +136,7 @@ def _goals(table: ExperimentTable) -> Iterator[str]:
             name = goal.bound.metric
             words = f"Goal of {line.name}, {name} {goal.bound}"
             if goal.met is None:
-                yield f"{words}: not known, for there is no figure."
+                yield f"{words}: unknown, without a figure."
             else:
                 limit = _words(name, goal.bound.bound(goal.baseline))
                 verdict = "met" if goal.met else "missed"

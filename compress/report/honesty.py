@@ -15,10 +15,9 @@ from compress.report.recommend import Advice
 from compress.report.tables import grouped
 
 ON_FOLDS = (
-    "The figures of a run with folds are means over models each evaluated on other rows, "
-    "none of them among those that it was made from. Their intervals tell how sure the means are "
-    "of these models, the standard deviations how much such models differ from fold to fold. They "
-    "are not standard errors, as folds share train rows."
+    "The figures of a run with folds are means over its models, each evaluated on rows that it was "
+    "not made from. The intervals are of these means, the standard deviations of the variation "
+    "between folds; the latter are not standard errors, since folds share train rows."
 )
 LONGEST = 600  # characters of one reason; its record has the whole
 
@@ -56,14 +55,14 @@ def facts(advice: Advice) -> Iterator[tuple[str, str]]:
         yield f"times at {shape[0]} × {shape[1]}", " ".join(_times(records, shape))
     if len({record.seed for record in records}) > 1:
         seeds = ", ".join(sorted({str(record.seed) for record in records}))
-        yield "seeds", f"{seeds}. Runs that differ in their seed alone are points of their own."
+        yield "seeds", f"{seeds}. Runs that differ only in the seed are separate points."
     gone = sum(_is_gone(record) for record in records)
     if gone:
         yield "models", f"{gone} of {len(records)} were deleted after they were measured."
     if any(record.folds is not None for record in records):
         yield "folds", ON_FOLDS
     busy = warnings(section.runs)
-    yield "busy", " ".join(busy) or "Nothing else used the processors when the runs began."
+    yield "busy", " ".join(busy) or "No other process used the CPU when the runs began."
     for words in shared_words(section.runs):
         yield "in plain words", words
 
@@ -134,14 +133,14 @@ def _times(records: Sequence[FinishedRun], shape: Shape) -> Iterator[str]:
     floors = [floor for floor in known if floor is not None]
     if floors:
         yield (
-            f"Against itself the teacher reaches up to {_span(floors, '.3f')} (A/A): a speed-up "
-            f"whose interval is not beyond that is {NO_DIFFERENCE}."
+            f"Noise floor (the teacher timed against itself): {_span(floors, '.3f')}. A speed-up "
+            f"whose interval is not outside it is {NO_DIFFERENCE}."
         )
     if len(floors) < len(timed):
         missing = len(timed) - len(floors)
         yield (
-            f"The noise of the machine was not measured for {missing} of {len(timed)} runs: a "
-            "speed-up of theirs counts if its interval excludes 1."
+            f"The noise floor was not measured for {missing} of {len(timed)} runs: their speed-ups "
+            "are significant if the interval excludes 1."
         )
 
 

@@ -137,7 +137,7 @@ def _reasons(contest: Contest, best: Candidate, budget: Budget) -> Iterator[str]
     yield from _rivals(contest, best)
     yield from _knee(contest, best)
     if record.environment.busy is not None:
-        yield "The machine was busy with something else when this run began: time it again."
+        yield "Other processes used the CPU when this run began: time it again."
 
 
 def _rivals(contest: Contest, best: Candidate) -> Iterator[str]:
@@ -190,8 +190,8 @@ def _evaluated_by(contest: Contest) -> str:
             f"{strict if chance else ''}"
         )
     return (
-        f"Chosen on the same {ours.score.samples} test rows that the figures are of, as not every "
-        "run was scored on validation rows: what was chosen looks better than it is."
+        f"Chosen on the same {ours.score.samples} test rows as the figures, as not every run was "
+        "scored on validation rows: the figures of the chosen run are optimistic."
     )
 
 

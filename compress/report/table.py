@@ -59,9 +59,9 @@ def columns_page() -> str:
         "with their types.",
         "Failed and infeasible runs have no figures. `<batch>x<length>` stands for each timed "
         "shape, such as 1x32. The baseline is the",
-        "teacher that the model was made from, measured beside it; the evaluation rows chose "
-        "nothing. Text that a spreadsheet would take for a formula has an apostrophe before it in "
-        "results.csv.",
+        "teacher that the model was made from, measured beside it; the evaluation rows were "
+        "not used for selection. Text that a spreadsheet would take for a formula has an "
+        "apostrophe before it in results.csv.",
         "",
         "| column | type | unit | meaning |",
         "| --- | --- | --- | --- |",

@@ -94,9 +94,7 @@ def test_goals_are_checked_against_the_baseline() -> None:
     words = shown(record("small"))
     assert "Goal of small, size_bytes <= 0.5 * baseline: met, 0.0 against 0.0." in words
     assert "accuracy >= 0.99 * baseline: missed, 0.9000 against 0.9009." in words
-    assert "accuracy >= 0.99 * baseline: not known, for there is no figure." in shown(
-        record("plain")
-    )
+    assert "accuracy >= 0.99 * baseline: unknown, without a figure." in shown(record("plain"))
 
 
 def test_nothing_is_hidden() -> None:
@@ -150,7 +148,7 @@ def test_what_differs_from_the_yaml_is_said() -> None:
         "no quantizer=int8_dynamic": ["int8"],
     }
     assert (
-        "The set-up is not that of the yaml: teacher=tiny, experiment.options.a=1; plain, int8: "
+        "The set-up differs from the yaml: teacher=tiny, experiment.options.a=1; plain, int8: "
         "quantizer=bf16; int8: no quantizer=int8_dynamic." in shown(record("plain", *given), int8)
     )
 

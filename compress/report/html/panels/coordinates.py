@@ -59,15 +59,15 @@ def coordinates(search: PastSearch, remark: str) -> Panel | None:
     kind = kind_of(_score(search, trials[0]))
     axes = _axes(search, trials)
     words = (
-        "Each line is a trial, from what it was set to on the left to what came of it on the "
-        f"right; dark is {wanted_words(kind)}, on the {search.goals.split} rows. Faint lines "
-        "break a constraint. A click on a line shows it alone."
+        "Each line is a trial, with its settings on the left and its objectives on the right; dark "
+        f"is {wanted_words(kind)}, on the {search.goals.split} rows. Faint lines violate a "
+        "constraint. Click a line to show it alone."
     )
     if len(trials) < len(search.trials):
-        words += f" Drawn are the {MOST} {most_words(kind)} of {len(search.trials)} trials."
+        words += f" The {MOST} {most_words(kind)} of {len(search.trials)} trials are shown."
     hidden = len(search.keys) + len(search.goals.objectives) - len(axes)
     if hidden:
-        words += f" {hidden} settings have no axis: there is room for {MOST_AXES} in all."
+        words += f" {hidden} settings are not shown: there are at most {MOST_AXES} axes."
     return Panel("All trials", f"{words} {remark}".strip(), _chart(search, trials, axes))
 
 

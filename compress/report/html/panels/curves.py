@@ -30,13 +30,13 @@ def curves(section: Section) -> Panel | None:
     if not found:
         return None
     words = (
-        "Training loss (lines) and, where it was taken, the loss on the validation rows (dashes "
-        "and dots): where it rises while the other falls, the training was too long. Stages add "
-        "up different losses, so compare curves within a figure only. A training that several "
-        "runs share is drawn once. A click in the legend hides a curve."
+        "Training loss (lines) and validation loss, if computed (dashes, dots): where the second "
+        "rises and the first falls, training was too long. Stages sum different losses, so "
+        "compare curves within a figure only. A training shared by several runs is shown once. "
+        "Click the legend to hide a curve."
     )
     if len(found) > MOST:
-        words += f" Drawn are {MOST} of {len(found)} trainings, the Pareto front's first."
+        words += f" {MOST} of {len(found)} trainings are shown, those of the Pareto front first."
     stages: dict[str, list[tuple[str, Curve]]] = {}
     for (stage, points), runs in list(found.items())[:MOST]:
         stages.setdefault(stage, []).append((_label(list(runs)), points))

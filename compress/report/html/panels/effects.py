@@ -54,17 +54,17 @@ def effects_panel(section: Section) -> Panel | None:
     drawn = [found[i] for i in sorted(kept)]
     pairs = sum(effect.pairs for effect in found)
     words = (
-        "Each row holds one setting against another in pairs of runs that are equal in everything "
-        "else; the dot is the mean over the n pairs, the line its 95 % interval (none for a single "
-        "pair), which may go on beyond the edge. A line that does not cross the grey one is a "
-        "change that the pairs agree on. "
+        "Each row compares two settings over pairs of runs that are equal in everything else; the "
+        "dot is the mean over the n pairs, the line its 95 % interval (none for a single pair), "
+        "which may extend beyond the edge. An interval that does not cross the gray line is a "
+        "significant change. "
         f"Among {len(records)} runs there are {pairs} such pair{'s' if pairs > 1 else ''}. "
         f"Speed is that of {shape_words(records[0].metrics.latency[0])}."
     )
     if section.kind.better == "lower":
         words += f" Of {section.kind.words} less is better."
     if len(drawn) < len(found):
-        words += f" Drawn are the {len(drawn)} of {len(found)} rows with the most pairs."
+        words += f" The {len(drawn)} of {len(found)} rows with the most pairs are shown."
     charts = [_chart(outcome, drawn, first=outcome is outcomes[0]) for outcome in outcomes]
     return Panel("What each choice does", words, Row(children=charts))
 

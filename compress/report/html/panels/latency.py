@@ -47,12 +47,12 @@ def latency(section: Section) -> Panel | None:
     figures = [_figure(shape, timed) for shape, timed in shapes.items()]
     words = (
         "Times of single forward passes of the models on the Pareto front, each measured in its "
-        "own run: the line is the median, the box holds the middle half, and nine of ten passes "
-        "lie between the ends of the whiskers. A long right whisker is what a user waits for now "
-        "and then. Compare speed by the speed-ups, which are taken in turns with the teacher."
+        "own run: median (line), quartiles (box) and the 5th to 95th percentile (whiskers). A long "
+        "right whisker means occasional slow passes. Compare models by their speed-ups, which are "
+        "measured in turns with the teacher."
     )
     if len(drawn) < len(told):
-        words += f" Drawn are {len(drawn)} of {len(told)} models of the front."
+        words += f" {len(drawn)} of {len(told)} models of the front are shown."
     return Panel("How latency spreads", words, side_by_side(figures))
 
 

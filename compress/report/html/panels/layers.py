@@ -1,4 +1,4 @@
-"""What is left of each layer: zeros, width and rank of every compressible weight."""
+"""What remains of each layer: zeros, width and rank of every compressible weight."""
 
 from __future__ import annotations
 
@@ -68,16 +68,16 @@ def layers(section: Section) -> Panel | None:
     if not told:
         return None
     words = (
-        "What is left of the weights inside the transformer's layers, as shares of the teacher's "
-        "weight of the same name: zeros, output rows, input columns, and rank where a weight is "
-        "stored as two. A chart is left out where nothing shows. Layers of a student that has "
-        "fewer are renumbered from 0."
+        "The remaining weights of the transformer's layers, as fractions of the teacher's weight "
+        "of the same name: zeros, output rows, input columns, and the rank of factorized weights. "
+        "A chart without changes is omitted. Layers of a student with fewer layers are renumbered "
+        "from 0."
     )
     drawn = spread(told, MOST)
     if len(drawn) < len(told):
-        words += f" Drawn are {len(drawn)} of {len(told)} models of the Pareto front."
+        words += f" {len(drawn)} of {len(told)} models of the Pareto front are shown."
     models = [_model(*model) for model in drawn]
-    return Panel("What is left of each layer", words, side_by_side(models))
+    return Panel("What remains of each layer", words, side_by_side(models))
 
 
 def what_is_left(ours: Sequence[LayerWeights], theirs: Sequence[LayerWeights]) -> list[Left]:

@@ -38,7 +38,7 @@ def search_panels(section: Section) -> Iterator[Panel]:
         try:
             shares = importances(search)
         except UserError as error:
-            remark = f"Which settings decide is not drawn: {error}."
+            remark = f"The importance of the settings is not shown: {error}."
         drawings = (
             _progress(search),
             coordinates(search, remark),
@@ -74,13 +74,15 @@ def _progress(search: PastSearch) -> Panel | None:
     chart.add_tools(HoverTool(renderers=[dots], tooltips=tips))
     count, last = len(search.trials), gains[-1] + 1
     words = (
-        "The hypervolume is how much of the best that can be thought of was found, all objectives "
-        f"({', '.join(search.goals.objectives)}) together: 0 is no better than the teacher in size "
-        "and time, 1 is out of reach. A dot is a trial that added to it. The last one was trial "
-        f"{search.trials[gains[-1]].number}, after {last} of the {count} trials that were finished"
+        "The hypervolume of the Pareto front in all objectives "
+        f"({', '.join(search.goals.objectives)}): 0 is no better than the teacher in size or time, "
+        "1 is the unreachable ideal. A dot is a trial that increased it. The last one was trial "
+        f"{search.trials[gains[-1]].number}, after {last} of the {count} finished trials"
     )
     if count - last >= FLAT * count:
-        words += f"; the {count - last} after it found nothing better, and more may not either."
+        words += (
+            f"; the {count - last} trials after it found nothing better, and more may not either."
+        )
     else:
         words += ": more trials may find more."
     return Panel(f"How the search {short(search.name, 40)} went", words, chart)
@@ -113,16 +115,16 @@ def _importance(search: PastSearch, found: Mapping[str, Mapping[str, float]]) ->
     chart.xaxis.formatter = NumeralTickFormatter(format="0%")
     named_ticks(chart.yaxis[0], [short(key, 34) for key in keys])
     words = (
-        "How differently each setting is distributed among the best tenth of the trials (at least "
-        f"five) and among all {len(search.trials)}, for each objective by itself; the bars of one "
-        "objective add up to 100 %. From few trials it is a hint, not a proof "
-        "(conditional PED-ANOVA, arXiv:2601.20800)."
+        "How much the distribution of each setting among the best tenth of the trials (at least "
+        f"five) differs from that among all {len(search.trials)}, for each objective; the bars of "
+        "an objective sum to 100 %. With few trials this is only an indication (conditional "
+        "PED-ANOVA, arXiv:2601.20800)."
     )
     if len(keys) < len(search.keys):
-        words += f" Drawn are the {len(keys)} heaviest of {len(search.keys)} settings."
+        words += f" The {len(keys)} most important of {len(search.keys)} settings are shown."
     if even := [name for name in search.goals.objectives if name not in found]:
-        words += f" In {', '.join(even)} the best trials are set like all others."
-    return Panel("Which settings decide", words, chart)
+        words += f" For {', '.join(even)} the best trials have the same settings as the others."
+    return Panel("Importance of the settings", words, chart)
 
 
 def _losses(search: PastSearch) -> Panel | None:
@@ -153,10 +155,10 @@ def _losses(search: PastSearch) -> Panel | None:
     tips = [("trials", "@count"), ("reason", "@reason")]
     chart.add_tools(HoverTool(renderers=[bars], tooltips=tips))
     words = (
-        "Trials that failed or that break a constraint, by reason; figures in a reason are left "
-        "out where they differ. A trial can break several constraints and then counts for each. "
-        "Trials that were stopped and run again are not among them."
+        "Trials that failed or violate a constraint, by reason; numbers in a reason are omitted if "
+        "they differ. A trial that violates several constraints counts for each. Trials that were "
+        "stopped and run again are not included."
     )
     if len(shown) < len(search.reasons):
-        words += f" Drawn are the {len(shown)} most frequent of {len(search.reasons)} reasons."
-    return Panel("Trials that failed or may not be chosen", words, chart)
+        words += f" The {len(shown)} most frequent of {len(search.reasons)} reasons are shown."
+    return Panel("Failed and infeasible trials", words, chart)

@@ -57,14 +57,14 @@ def waterfall(section: Section) -> Panel | None:
     drawn = front_first(told, MOST)
     timed = section.baseline.latency[0]
     words = (
-        "The model after each stage, from the teacher on the left to what was saved on the right; "
-        "numbers are changes over the stage before. Vertical lines are 95 % intervals: where two "
+        "The model after each stage, from the teacher on the left to the saved model on the right; "
+        "numbers are changes from the previous stage. Vertical lines are 95 % intervals: if two "
         "overlap, the stage may have changed nothing. Latency is the teacher's median divided by "
-        f"the speed-up where that counts, for {shape_words(timed)}; {UNCERTAIN} marks a change "
-        "within the intervals. Before the last stage models are stored without a numeric format."
+        f"the speed-up if significant, for {shape_words(timed)}; {UNCERTAIN} marks a change within "
+        "the intervals. Models are quantized in the last stage only."
     )
     if len(drawn) < len(told):
-        words += f" Drawn are {len(drawn)} of {len(told)} runs, those of the Pareto front first."
+        words += f" {len(drawn)} of {len(told)} runs are shown, those of the Pareto front first."
     baseline = teacher_ms((record for _, record in section.runs), (timed.batch, timed.length))
     charts = [
         _run(run_label(*run, most=40), section.kind, levels(run[1], baseline)) for run in drawn

@@ -60,6 +60,6 @@ def test_a_curve_that_cannot_be_read_is_said(caplog: pytest.LogCaptureFixture) -
 def test_of_many_trainings_some_are_drawn_and_of_their_runs_named_and_it_is_said() -> None:
     panel = drawn(*((trained("student", curve(start=1 + i)),) for i in range(MOST + 2)))
     assert len(legend(plots(panel)[0])) == MOST
-    assert f"Drawn are {MOST} of {MOST + 2} trainings" in panel.words
+    assert f"{MOST} of {MOST + 2} trainings are shown" in panel.words
     [shared] = plots(drawn(*[(trained("student", curve()),)] * (NAMED + 3)))
     assert legend(shared) == ["#0, #1, #2, #3, 3 more"]

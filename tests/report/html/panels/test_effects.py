@@ -74,7 +74,7 @@ def test_of_many_rows_those_with_the_most_pairs_are_drawn() -> None:
     rows = ticks(plots(panel)[0].yaxis)
     assert len(rows) == MOST
     assert "pruner: wanda vs none (n = 2)" in rows
-    assert f"Drawn are the {MOST} of {MOST + 7} rows with the most pairs." in panel.words
+    assert f"The {MOST} of {MOST + 7} rows with the most pairs are shown." in panel.words
 
 
 @pytest.mark.parametrize(

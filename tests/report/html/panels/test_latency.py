@@ -47,4 +47,4 @@ def test_of_a_long_front_some_models_are_drawn_and_it_is_said() -> None:
     front = [with_quantiles(plain(0.6 + i / 100, 100 + i, 2.0), 5.0) for i in range(2 * MOST)]
     panel = latency(section_of(*front, with_quantiles(plain(0.5, 999, 1.0), 5.0)))
     assert len(ticks(plots(panel)[0].yaxis)) == MOST
-    assert f"Drawn are {MOST - 1} of {2 * MOST} models of the front." in panel.words
+    assert f"{MOST - 1} of {2 * MOST} models of the front are shown." in panel.words

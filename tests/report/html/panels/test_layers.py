@@ -82,4 +82,4 @@ def test_of_a_long_front_four_models_are_drawn_and_it_is_said() -> None:
     front = [with_layers(plain(0.6 + i / 100, 100 + i), bert_layers(zeros=0.5)) for i in range(6)]
     panel = layers(section_of(*front))
     assert len(plots(panel)) == 4
-    assert "Drawn are 4 of 6 models" in panel.words
+    assert "4 of 6 models" in panel.words

@@ -33,8 +33,8 @@ from tests.search.test_past import SEARCH
 KEY = "<script>alert(3)</script>$$x$$"  # no dot, no equals sign: they end a key
 TITLES = [
     "What each stage did", "What each choice does", "How the search … went", "All trials",
-    "Which settings decide", "Trials that failed or may not be chosen", "Training curves",
-    "How latency spreads", "What is left of each layer",
+    "Importance of the settings", "Failed and infeasible trials", "Training curves",
+    "How latency spreads", "What remains of each layer",
 ]  # fmt: skip
 
 

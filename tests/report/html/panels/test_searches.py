@@ -36,17 +36,17 @@ def test_a_search_has_a_panel_for_each_question(tmp_path: Path) -> None:
     failed = as_failed(trial(0.1, 1), "no memory")
     found = drawn(tmp_path, **finished(12), t12=failed)
     assert list(found) == [
-        "How the search mine went", "All trials", "Which settings decide",
-        "Trials that failed or may not be chosen",
+        "How the search mine went", "All trials", "Importance of the settings",
+        "Failed and infeasible trials",
     ]  # fmt: skip
     counts, volumes = columns(plots(found["How the search mine went"])[0], "count", "volume")
     assert counts == list(range(1, 13))
     assert volumes == sorted(volumes)
     assert volumes[0] == pytest.approx(0.5 * 0.1)  # half the accuracy, a tenth of the bytes saved
-    decide = plots(found["Which settings decide"])[0]
+    decide = plots(found["Importance of the settings"])[0]
     assert legend(decide) == ["accuracy", "size_bytes"]
     assert set(ticks(decide.yaxis)) == {"pruner", "a"}
-    [words] = columns(plots(found["Trials that failed or may not be chosen"])[0], "words")
+    [words] = columns(plots(found["Failed and infeasible trials"])[0], "words")
     assert words == ["1 × failed: no memory"]
 
 
@@ -64,9 +64,9 @@ def test_lines_cross_every_axis_and_the_best_are_on_top(tmp_path: Path) -> None:
 
 def test_what_is_not_drawn_is_said(tmp_path: Path) -> None:
     found = drawn(tmp_path, **finished(9))
-    assert "Which settings decide" not in found
-    assert "is not drawn: 9 trials are too few, 10 are needed." in found["All trials"].words
-    assert "Trials that failed or may not be chosen" not in found
+    assert "Importance of the settings" not in found
+    assert "is not shown: 9 trials are too few, 10 are needed." in found["All trials"].words
+    assert "Failed and infeasible trials" not in found
 
 
 def test_of_many_trials_the_most_accurate_are_drawn(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_of_many_trials_the_most_accurate_are_drawn(tmp_path: Path) -> None:
     (tmp_path / "front.json").write_text("{}")
     [panel] = [p for p in search_panels(Section("rt", "x", "cpu", runs)) if p.title == "All trials"]
     assert columns(plots(panel)[0], "trial") == [list(range(1, MOST + 1))]
-    assert f"Drawn are the {MOST} most accurate of {MOST + 1} trials." in panel.words
+    assert f"The {MOST} most accurate of {MOST + 1} trials are shown." in panel.words
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_of_many_runs_the_front_is_drawn_and_it_is_said() -> None:
     found = plots(panel)
     assert len(found) == 3 * MOST
     assert found[0].title.text.startswith(f"#{MOST + 3} "), "the front's comes first"
-    assert f"Drawn are {MOST} of {MOST + 4} runs" in panel.words
+    assert f"{MOST} of {MOST + 4} runs are shown" in panel.words
 
 
 def test_changes_of_perplexity_are_shares() -> None:
