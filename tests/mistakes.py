@@ -19,6 +19,25 @@ TABLE = [
         "quantizer=int4",
         "quantizer=int4 is not available; did you mean quantizer=int4_weight_only? Choices:",
     ),
+    ("task.split.folds=2", "task.split.folds is not a setting of the selected choices; `python"),
+    (
+        "device.benchmark.shapes=[[1,8],[1,8]]",
+        "device.benchmark.shapes must differ, got [1, 8] twice",
+    ),
+    ("teacher=tiny_random teacher.heads=3", "teacher.heads must divide hidden=32, got 3"),
+    (
+        "teacher.finetune.batch_size=9223372036854775807",
+        "teacher.finetune.batch_size must be in [1, 2147483647], got 9223372036854775807",
+    ),
+    (
+        "teacher=tiny_random pruner=chain pruner.steps.neurons.round_to=999",
+        "pruner.steps.neurons.round_to must be at most 64",
+    ),
+    ("pruner=gradual pruner.schedule.end=0", "pruner.schedule.start must be below end=0.0, got"),
+    (
+        "task=csv task.path={tmp}/mine.csv task.label=[label,label]",
+        "task.label must name each column once, got label, label",
+    ),
     ("prunner=wanda", "prunner is not a setting of the selected choices; did you mean pruner?"),
     (
         "pruner=wanda pruner.sparsty=0.5",
@@ -113,7 +132,7 @@ TABLE = [
     ("task=csv task.path={tmp}/mine.csv task.label=x", "column 'x' is not among its columns: text"),
     (
         "task=csv task.path={tmp}/mine.csv task.split.folds=1",
-        "task.split.folds must be >= 2 or null, got 1",
+        "task.split.folds must be in [2, 10000] or null, got 1",
     ),
     (
         "task=csv task.path={tmp}/mine.csv task.split.fold=2",

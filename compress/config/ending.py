@@ -120,8 +120,9 @@ def _hydra_words(error: HydraException) -> str:
     if isinstance(cause, OmegaConfBaseException):
         words += " " + str(cause).partition("full_key:")[0]
     if (key := NO_KEY.search(words)) and "is not in struct" in words:
-        parent, dot, _ = key[1].rpartition(".")
-        meant = re.search(r"Did you mean: '(\w+)'", words)
+        parent, dot, last = key[1].rpartition(".")
+        # What Hydra suggests is for the first name in the key that there is not.
+        meant = re.search(rf"Key '{last}' is .*Did you mean: '(\w+)'", words, re.DOTALL)
         hint = f" did you mean {parent}{dot}{meant[1]}?" if meant else ""
         return (
             f"{key[1]} is not a setting of the selected choices;{hint} `python run.py --cfg job` "

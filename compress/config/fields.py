@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema, core_schema
 
 # numpy's legacy random generator has the narrowest seed, 32 bits.
 LARGEST_SEED = 2**32 - 1
+LARGEST_BATCH = 2**31 - 1  # torch multiplies a batch's size with others
 
 
 class OneOf:
@@ -34,5 +35,6 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 PositiveInt = Annotated[int, Field(gt=0)]
+BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
 NotNegativeInt = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]

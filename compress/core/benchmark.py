@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from compress.config.fields import Positive, PositiveInt
+from compress.config.errors import ConfigError
+from compress.config.fields import BatchSize, Positive, PositiveInt
 from compress.config.settings import Settings
 
 # Rows of a batch, and tokens of each: the first, the last and one between them.
@@ -52,5 +53,11 @@ class Benchmark(Settings):
     target_ci_width: Positive
     process_restarts: PositiveInt
     noise_floor: bool
-    scoring_batch: PositiveInt
+    scoring_batch: BatchSize
     generation: GenerationLength | None = None
+
+    def __post_init__(self) -> None:
+        """Checks that shapes differ."""
+        super().__post_init__()
+        if twice := sorted({shape for shape in self.shapes if self.shapes.count(shape) > 1}):
+            raise ConfigError(f"Benchmark.shapes must differ, got {list(twice[0])} twice")

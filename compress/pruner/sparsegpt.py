@@ -69,7 +69,7 @@ class SparseGpt(SparsePruner):
             except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
                 raise UserError(
                     f"the Hessian of {name} is singular with pruner.damping={self.damping:g}; "
-                    "raise it, say to 0.1, or raise task.calibration_samples"
+                    "set it to about 0.1, or raise task.calibration_samples"
                 ) from error
             updated, mask = prune_columns(weight, inverse, self.block_size, together, self.kept)
             weight.copy_(updated)

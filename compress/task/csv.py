@@ -98,6 +98,10 @@ class Csv(FoldedTask, TextTask):
         """Checks the values."""
         super().__post_init__()
         columns = (*self._texts, *self._answers)
+        if len(set(self._answers)) < len(self._answers):
+            raise ConfigError(
+                f"Csv.label must name each column once, got {', '.join(self._answers)}"
+            )
         if not 1 <= len(self._texts) <= 2 or len(set(columns)) < len(columns):
             raise ConfigError(
                 "Csv.text must be one or two columns other than those of the labels, got "

@@ -62,6 +62,10 @@ class TinyRandomTeacher(Teacher):
     def __post_init__(self) -> None:
         """Checks the values."""
         super().__post_init__()
+        if self.hidden % self.heads:
+            raise ConfigError(
+                f"TinyRandomTeacher.heads must divide hidden={self.hidden}, got {self.heads}"
+            )
         if self.architecture == "llama" and self.heads % 2:
             raise ConfigError(f"TinyRandomTeacher.heads must be even for llama, got {self.heads}")
 

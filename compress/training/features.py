@@ -146,7 +146,7 @@ class Relations(Feature):
         """
         self._teacher, self._student = known_blocks(teacher)[layers[-1]], known_blocks(student)[-1]
         if relation_heads is None:
-            _check_heads(self._teacher, self._student, "matching.relation_heads=null")
+            _check_heads(self._teacher, self._student, "student.matching.relation_heads=null")
         else:
             for block in (self._teacher, self._student):
                 _check_divides(block, relation_heads)
@@ -257,7 +257,7 @@ def _check_heads(teacher: Block, student: Block, what: str) -> None:
         raise ConfigError(
             f"{what} needs equal numbers of heads, got {student.heads} in the student and "
             f"{teacher.heads} in the teacher; take matching.attention=relation with "
-            "matching.relation_heads=… that divides both widths"
+            "student.matching.relation_heads=… that divides both widths"
         )
 
 
@@ -266,6 +266,6 @@ def _check_divides(block: Block, relation_heads: int) -> None:
         width = count * block.head_size
         if width % relation_heads:
             raise ConfigError(
-                f"matching.relation_heads must divide the width of queries, keys and values, got "
-                f"{relation_heads} for a width of {width} in {block.name}"
+                "student.matching.relation_heads must divide the width of queries, keys and "
+                f"values, got {relation_heads} for a width of {width} in {block.name}"
             )

@@ -118,8 +118,8 @@ class Matching(Settings):
             return LAYER_MAPS[self.layer_map](depth, limit)
         if len(self.layer_map) != depth or self.layer_map[-1] >= limit:
             raise ConfigError(
-                f"matching.layer_map must list one teacher layer from 0 to {limit - 1} for each of "
-                f"the student's {depth} layers, got {list(self.layer_map)}"
+                "student.matching.layer_map must list one teacher layer from 0 to "
+                f"{limit - 1} for each of the student's {depth} layers, got {list(self.layer_map)}"
             )
         return self.layer_map
 

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from compress.config.errors import Diverged
-from compress.config.fields import Fraction, NotNegative, Positive, PositiveInt
+from compress.config.fields import BatchSize, Fraction, NotNegative, Positive, PositiveInt
 from compress.config.settings import Settings
 from compress.core.monitor import UNWATCHED, Monitor
 from compress.measure.score import predict_all, score
@@ -52,7 +52,7 @@ class Training(Settings):
 
     epochs: NotNegative
     learning_rate: Positive
-    batch_size: PositiveInt
+    batch_size: BatchSize
     warmup_fraction: Fraction
     patience: PositiveInt | None
 
@@ -171,6 +171,7 @@ def _arguments(
             "greater_is_better": False,
             "prediction_loss_only": True,
         }
+    steps = training.epochs * math.ceil(len(rows) / training.batch_size)
     return transformers.TrainingArguments(
         output_dir=str(scratch),
         num_train_epochs=training.epochs,
@@ -179,7 +180,8 @@ def _arguments(
         per_device_eval_batch_size=rows.fitting_batch(EVALUATION_BATCH),
         gradient_accumulation_steps=parts,
         train_sampling_strategy="group_by_length",
-        warmup_steps=training.warmup_fraction,  # below 1 Trainer takes it as a share
+        # Below 1 Trainer takes it as a share and rounds up: of a single step, to all of it.
+        warmup_steps=training.warmup_fraction if steps > 1 else 0,
         weight_decay=WEIGHT_DECAY,
         max_grad_norm=MAX_GRADIENT_NORM,
         bf16=device.training_dtype() is torch.bfloat16,

@@ -140,7 +140,7 @@ def test_no_text_stands_in_two_splits(tmp_path: Path) -> None:
         ({"encoding": "utf-9"}, "must be auto or a text encoding .*, got 'utf-9'"),
         ({"encoding": "base64"}, "must be auto or a text encoding"),
         ({"label": ("a", "text")}, "got text beside a, text"),
-        ({"label": ("a", "a")}, "got text beside a, a"),
+        ({"label": ("a", "a")}, "label must name each column once, got a, a"),
         ({"label": ()}, "by its name, or a list of two or more, got a list of 0"),
         ({"problem": "multi_label"}, "two or more columns for problem=multi_label, got label"),
         ({"problem": "regression", "label": ("a", "b")}, "one column for .* got a, b"),

@@ -84,6 +84,14 @@ def test_a_batch_that_does_not_fit_is_learned_in_parts(
     assert batches == [8] * 18 + [4] * 36
 
 
+def test_a_single_step_learns_in_spite_of_the_warm_up(
+    teacher: CompressedModel, data: TrainingData, device: Cpu
+) -> None:
+    once = replace(TRAINING, epochs=0.1, warmup_fraction=0.1)
+    before, after = teacher.module.state_dict(), trained(teacher, data, device, training=once)
+    assert any(not torch.equal(before[name], after[name]) for name in after)
+
+
 class Looking(Monitor):
     """Looks at the accuracy after every step."""
 

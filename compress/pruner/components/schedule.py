@@ -62,7 +62,7 @@ class Span(Settings):
         super().__post_init__()
         if self.start >= self.end:
             name = type(self).__name__
-            raise ConfigError(f"{name}.start must be below {name}.end={self.end}, got {self.start}")
+            raise ConfigError(f"{name}.start must be below end={self.end}, got {self.start}")
 
 
 @dataclass(frozen=True, kw_only=True)

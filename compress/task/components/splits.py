@@ -11,6 +11,8 @@ from compress.config.errors import ConfigError
 from compress.config.fields import OpenFraction, PositiveInt
 from compress.config.settings import Settings
 
+MOST_FOLDS = 10_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Folds(Settings):
@@ -21,7 +23,7 @@ class Folds(Settings):
         fold: the one fold to run, from 1; null runs all of them.
     """
 
-    folds: Annotated[int, Field(ge=2)] | None
+    folds: Annotated[int, Field(ge=2, le=MOST_FOLDS)] | None
     fold: PositiveInt | None
 
     def __post_init__(self) -> None:

@@ -172,8 +172,7 @@ def test_long_lists_are_folded_and_name_every_run() -> None:
         ({}, "Its model: sweep/a/model"),
         (
             {"model": None},
-            "Its model was deleted after measuring; the command recreates it. "
-            "Its record: sweep/a",
+            "Its model was deleted after measuring; the command recreates it. Its record: sweep/a",
         ),
         (
             {
