@@ -199,7 +199,7 @@ def test_images_are_taken_as_they_are(images: TrainingData, teachers: Any) -> No
         ({"shapes": ((0, 8),)}, r"shapes\[0\]\[0\] must be > 0, got 0"),
         ({"shapes": ((1, 2),)}, r"shapes\[0\]\[1\] must be >= 3, got 2"),
         ({"seconds": 0.0}, "seconds must be > 0"),
-        ({"scoring_batch": 0}, "scoring_batch must be in \[1, 2147483647\]"),
+        ({"scoring_batch": 0}, r"scoring_batch must be in \[1, 2147483647\]"),
         ({"target_ci_width": 0.0}, "target_ci_width must be > 0"),
         ({"process_restarts": 0}, "restarts must be > 0"),
     ],
