@@ -98,7 +98,7 @@ def _execute_one(
         surroundings = environment(run.device)
         measuring_seconds = time.perf_counter() - began
         model, ctx = compress(run, data.training, store, monitor)
-        data = data.cut(ctx.teacher, store)
+        data = data.tokenized(ctx.teacher, store)
         exported = write(model, run.quantizer, ctx, folder / MODEL_FOLDER)
         kept = keep_baseline(ctx.teacher, shared)
         began = time.perf_counter()

@@ -29,7 +29,7 @@ def speedup_interval(restarts: Sequence[LogRatios], seed: int) -> tuple[float, f
         Ratio, lower and upper end.
     """
     rng = np.random.default_rng(seed)
-    centre = np.mean([np.median(rounds) for rounds in restarts])
+    center = np.mean([np.median(rounds) for rounds in restarts])
     medians = np.stack([_resampled_medians(rounds, len(restarts), rng) for rounds in restarts])
     drawn = rng.integers(0, len(restarts), size=(len(restarts), RESAMPLES))
     # A restart that is drawn twice has its rounds drawn anew.
@@ -37,11 +37,11 @@ def speedup_interval(restarts: Sequence[LogRatios], seed: int) -> tuple[float, f
     means = medians[drawn, copies, np.arange(RESAMPLES)].mean(axis=0)
     # The spread of n restarts drawn from n is too small by √((n − 1) / n).
     count = len(restarts)
-    means = centre + (means - centre) * np.sqrt(count / max(1, count - 1))
+    means = center + (means - center) * np.sqrt(count / max(1, count - 1))
     low, high = np.percentile(means, [2.5, 97.5])
     # With few rounds the median can lie outside its own bootstrap's percentiles.
-    low, high = min(low, centre), max(high, centre)
-    return float(np.exp(centre)), float(np.exp(low)), float(np.exp(high))
+    low, high = min(low, center), max(high, center)
+    return float(np.exp(center)), float(np.exp(low)), float(np.exp(high))
 
 
 def relative_width(interval: tuple[float, float, float]) -> float:

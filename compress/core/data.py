@@ -63,8 +63,8 @@ class Split(ABC):
         """The share of rows that are truncated; None if rows never are, as images."""
         return None
 
-    def cut(self, model: CompressedModel, store: TensorStore | None = None) -> Split:
-        """The rows as the teacher's tokenizer and positions make them; mostly they do not.
+    def tokenized(self, model: CompressedModel, store: TensorStore | None = None) -> Split:
+        """The rows tokenized for a model, if their number depends on it; else the split itself.
 
         `store` keeps tokens for other runs.
         """
@@ -88,10 +88,12 @@ class TrainingData:
     calibration: Split
     problem: Problem
 
-    def cut(self, model: CompressedModel, store: TensorStore | None = None) -> TrainingData:
-        """The rows as the teacher makes them; see `Split.cut`."""
+    def tokenized(self, model: CompressedModel, store: TensorStore | None = None) -> TrainingData:
+        """The rows tokenized for the teacher; see `Split.tokenized`."""
         names = ("train", "validation", "calibration")
-        return replace(self, **{name: getattr(self, name).cut(model, store) for name in names})
+        return replace(
+            self, **{name: getattr(self, name).tokenized(model, store) for name in names}
+        )
 
     @property
     def digest(self) -> str:
@@ -112,7 +114,10 @@ class TaskData:
     evaluation: Split
     source: str
 
-    def cut(self, model: CompressedModel, store: TensorStore | None = None) -> TaskData:
-        """The rows as the teacher makes them; see `Split.cut`."""
-        training, evaluation = self.training.cut(model, store), self.evaluation.cut(model, store)
+    def tokenized(self, model: CompressedModel, store: TensorStore | None = None) -> TaskData:
+        """The rows tokenized for the teacher; see `Split.tokenized`."""
+        training, evaluation = (
+            self.training.tokenized(model, store),
+            self.evaluation.tokenized(model, store),
+        )
         return replace(self, training=training, evaluation=evaluation)

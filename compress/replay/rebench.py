@@ -119,7 +119,7 @@ class Bench:
             digest = file_digest(saved.baseline / MANIFEST)
             baseline = load_measured(saved.baseline, device, digest)
             shape = read_architecture(saved.baseline)
-            data = data.cut(CompressedModel(shape, baseline.model.tokenizer, ()))
+            data = data.tokenized(CompressedModel(shape, baseline.model.tokenizer, ()))
             store = self.stores[device.torch_device]
             measured = measure(candidate, baseline, data, device, start.seed or 0, store, self.out)
             return FinishedRun(

@@ -43,7 +43,7 @@ def begin(run: Run, training: TrainingData, store: StageStore, monitor: Monitor)
     checked = _finite("teacher", make)
     with blame("teacher", "task", "device", "cache", "seed"):
         teacher = store.model("teacher", run.teacher, {"rows": training.digest}, checked)
-    rows = training.cut(teacher, store)
+    rows = training.tokenized(teacher, store)
     return StageContext(teacher, rows, run.device, run.seed, store, monitor)
 
 

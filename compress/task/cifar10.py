@@ -1,7 +1,7 @@
 """CIFAR-10: photographs of 32 × 32 pixels in ten classes.
 
 Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images". The published test split
-is the evaluation split; a validation part is cut from train.
+is the evaluation split; a validation part is split off train.
 """
 
 from __future__ import annotations

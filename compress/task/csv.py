@@ -174,7 +174,7 @@ class Csv(FoldedTask, TextTask):
         classes = names if isinstance(labels, Classes) else ()
         texts = rows.groupby(text_columns(rows), sort=False).ngroup().to_numpy()
         whole = Path(self.path).name
-        named = {**given, **self.cut(self.path, whole, rows, shares, classes, texts)}
+        named = {**given, **self.split_off(self.path, whole, rows, shares, classes, texts)}
         splits, words = without_shared({role: named[role][1] for role in (*HELD_OUT, "train")})
         self._check_rows(splits, classes)
         train = stratified_sample(splits["train"], self.limit, self.seed)

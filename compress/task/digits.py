@@ -38,5 +38,5 @@ class Digits(FoldedTask, ImageTask):
         found = load_digits()
         shades = (found.images * 255 / DARKEST).round().astype(np.uint8)
         rows = held_images(np.repeat(shades[..., None], 3, axis=-1), found.target.tolist())
-        splits = self.cut("digits", "the digits", rows, HELD_OUT, self.class_names())
+        splits = self.split_off("digits", "the digits", rows, HELD_OUT, self.class_names())
         return self.assemble(splits, self.problem(), "digits of scikit-learn")

@@ -2,7 +2,7 @@
 
 Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for Natural Language
 Understanding", arXiv:1804.07461. The labels of the test splits are not public, so the published dev
-split is the evaluation split, as in the literature, and a validation part is cut from train: the
+split is the evaluation split, as in the literature, and a validation part is split off train: the
 evaluation split chooses nothing.
 
 Deviations: QQP's files have rows that lack a question, which are dropped, as the hub's loader drops

@@ -79,7 +79,7 @@ class ImageFolder(FoldedTask, ImageTask):
         if any(rows.empty for _, rows in splits.values()):
             raise UserError(f"{self.path}: test and validation folders must not be without images")
         missing = {role: at for role, at in self.split.shares.items() if role not in folders}
-        splits |= self.cut(self.path, *splits["train"], missing, names)
+        splits |= self.split_off(self.path, *splits["train"], missing, names)
         return self.assemble(splits, self.problem(), f"the image folder {Path(self.path).name}")
 
     def _folders(self) -> dict[str, Path]:

@@ -1,6 +1,6 @@
 """Movie review sentiment: Rotten Tomatoes (one sentence) and IMDB (long texts).
 
-The offline package has the published train splits only, so validation and test parts are cut from
+The offline package has the published train splits only, so validation and test parts are split off
 them here: figures are comparable with each other, not with a leaderboard. `source=hub` takes the
 published splits. Pang & Lee 2005 (Rotten Tomatoes); Maas et al. 2011 (IMDB).
 """

@@ -103,8 +103,8 @@ def distillation_loss(
 ) -> Float[Tensor, ""]:
     """α · distillation loss + (1 - α) · label loss."""
     distilled = problem.distillation_loss(student, teacher, targets, settings.temperature)
-    labelled = problem.loss(student, targets, settings.label_smoothing)
-    return settings.alpha * distilled + (1 - settings.alpha) * labelled
+    on_labels = problem.loss(student, targets, settings.label_smoothing)
+    return settings.alpha * distilled + (1 - settings.alpha) * on_labels
 
 
 def label_loss(data: TrainingData, smoothing: float = 0.0) -> RowLoss:

@@ -49,7 +49,7 @@ def stsb(tmp_path: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def labelled(tmp_path: Path) -> tuple[str, ...]:
+def labeled(tmp_path: Path) -> tuple[str, ...]:
     """Texts with a label for each of two words, one of them of a name to break pages with."""
     path = tmp_path / "mine.jsonl"
     rows = [
@@ -88,11 +88,11 @@ def test_a_run_on_numbers(stsb: tuple[str, ...], run_config: Runs, tmp_path: Pat
 
 
 def test_a_run_on_several_labels(
-    labelled: tuple[str, ...], run_config: Runs, tmp_path: Path
+    labeled: tuple[str, ...], run_config: Runs, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
     record = run_config(
-        *labelled, *TRAINED, "task.class_weights=balanced", "quantizer=int8_dynamic",
+        *labeled, *TRAINED, "task.class_weights=balanced", "quantizer=int8_dynamic",
         "pruner=lowrank", "pruner.weighting.method=fisher", "pruner.recovery.epochs=1",
         "student.distillation.label_smoothing=0.1", folder=folder,
     )  # fmt: skip
@@ -113,12 +113,12 @@ def test_a_run_on_several_labels(
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_other_runtimes_run_them_unchanged(
-    runtime: str, labelled: tuple[str, ...], run_config: Runs
+    runtime: str, labeled: tuple[str, ...], run_config: Runs
 ) -> None:
     if importlib.util.find_spec(runtime) is None:
         pytest.skip(f"needs {runtime}")
     how = (f"device=cpu_{runtime}", "quantizer=int8_dynamic" if runtime == "onnxruntime" else "")
-    record = run_config(*labelled, *filter(None, how))
+    record = run_config(*labeled, *filter(None, how))
     assert record.metrics.score.metric == "f1_micro"
 
 

@@ -71,7 +71,7 @@ NPZ = [
     ({"y_train": LABELS + 1}, "y_train: row 10 is 10, expected 0 to 9"),
     ({"y_train": LABELS.astype(object)}, "is damaged: Object arrays cannot be loaded when allow"),
     ({"x_test": CIFAR["x_test"][:0], "y_test": LABELS[:0]}, "y_test: there are no rows, expected"),
-    ({"x_train": CIFAR["x_train"][:9], "y_train": LABELS[:9]}, "9 rows are too few to cut 10% of"),
+    ({"x_train": CIFAR["x_train"][:9], "y_train": LABELS[:9]}, "9 rows are too few to hold out"),
 ]  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def test_there_are_at_most_ten_groups_of_numbers() -> None:
     )
 
 
-def labelled(*rows: str) -> pd.Series:
+def labeled(*rows: str) -> pd.Series:
     return pd.Series([tuple(map(int, row)) for row in rows])
 
 
@@ -52,10 +52,10 @@ def labelled(*rows: str) -> pd.Series:
 def test_rows_of_several_labels_are_grouped_by_what_they_share(
     rows: str, least: int, groups: list[int]
 ) -> None:
-    assert strata(labelled(*rows.split()), least).tolist() == groups
+    assert strata(labeled(*rows.split()), least).tolist() == groups
 
 
-MANY = labelled(*(["100"] * 40 + ["110"] * 30 + ["000"] * 20 + ["001"] * 9 + ["111"]))
+MANY = labeled(*(["100"] * 40 + ["110"] * 30 + ["000"] * 20 + ["001"] * 9 + ["111"]))
 
 
 def test_parts_have_each_set_of_labels_in_its_share() -> None:

@@ -49,7 +49,7 @@ def cutting(**settings: Any) -> Cutting:
 
 def rows_of(text: str, **settings: Any) -> list[list[int]]:
     tokenizer = numbered()
-    made = TextWindows("a text", text, cutting(**settings)).cut(model_of(tokenizer))
+    made = TextWindows("a text", text, cutting(**settings)).tokenized(model_of(tokenizer))
     return made.encode(tokenizer)["input_ids"][:]
 
 
@@ -86,7 +86,7 @@ def test_windows_that_are_drawn_lie_inside_the_text() -> None:
 @pytest.mark.parametrize(("stride", "counted"), [(None, 7), (8, 7), (3, 3)])
 def test_labels_are_the_bytes_of_the_tokens_that_count(stride: int | None, counted: int) -> None:
     text = f" {words(17)}"
-    made = TextWindows("a text", text, cutting(stride=stride)).cut(model_of(numbered()))
+    made = TextWindows("a text", text, cutting(stride=stride)).tokenized(model_of(numbered()))
     for row, size in zip(made.encode(numbered())["input_ids"], made.labels, strict=True):
         # Each token with the space before it.
         assert size == len("".join(f" w{token - 1}" for token in row[-counted:]).encode())
@@ -102,26 +102,26 @@ def test_ends_are_counted_in_bytes() -> None:
 
 def test_tokens_are_kept_for_other_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     store, text = MemoryStore(), TextWindows("a text", words(18), cutting())
-    first = text.cut(model_of(numbered()), store)
+    first = text.tokenized(model_of(numbered()), store)
     expected = first.labels
 
     def forbidden(*_: object) -> None:
         raise AssertionError("made a second time")
 
     monkeypatch.setattr("compress.task.components.windows.read_tokens", forbidden)
-    again = text.cut(model_of(numbered()), store)
+    again = text.tokenized(model_of(numbered()), store)
     assert torch.equal(again.labels, expected)
     assert again.encode(numbered())["input_ids"][:] == first.encode(numbered())["input_ids"][:]
 
 
 def test_a_model_with_other_tokens_is_refused() -> None:
-    made = TextWindows("a text", words(18), cutting()).cut(model_of(numbered()))
+    made = TextWindows("a text", words(18), cutting()).tokenized(model_of(numbered()))
     with pytest.raises(UserError, match="other tokens than the teacher"):
         made.encode(numbered(shift=1))
 
 
 def test_a_text_that_is_too_short_is_refused() -> None:
-    made = TextWindows("a text", words(9), cutting(least=2)).cut(model_of(numbered()))
+    made = TextWindows("a text", words(9), cutting(least=2)).tokenized(model_of(numbered()))
     with pytest.raises(UserError, match="10 tokens are 1 windows of 8, expected at least 2"):
         len(made)
 
@@ -129,21 +129,21 @@ def test_a_text_that_is_too_short_is_refused() -> None:
 def test_a_stride_that_would_leave_tokens_out_is_refused() -> None:
     text = TextWindows("a text", words(18), cutting(context=None, stride=9))
     with pytest.raises(ConfigError, match="must be at most the 8 tokens of a window"):
-        text.cut(model_of(numbered()))
+        text.tokenized(model_of(numbered()))
 
 
 def test_logits_of_a_batch_fit_into_memory() -> None:
     made = TextWindows("a text", words(18), cutting(context=512))
-    assert made.cut(model_of(numbered())).fitting_batch(32) == 4
-    assert made.cut(model_of(numbered())).fitting_batch(3) == 3
+    assert made.tokenized(model_of(numbered())).fitting_batch(32) == 4
+    assert made.tokenized(model_of(numbered())).fitting_batch(3) == 3
     longer = TextWindows("a text", words(18), cutting(context=4096))
-    assert longer.cut(model_of(numbered())).fitting_batch(32) == 1
+    assert longer.tokenized(model_of(numbered())).fitting_batch(32) == 1
 
 
 def test_what_was_cut_says_so() -> None:
-    made = TextWindows("a book", words(18), cutting(stride=4)).cut(model_of(numbered()))
+    made = TextWindows("a book", words(18), cutting(stride=4)).tokenized(model_of(numbered()))
     assert made.name == "3 windows of 8 tokens (stride 4) of a book"
-    drawn = TextWindows("a book", words(18), cutting(draws=5)).cut(model_of(numbered()))
+    drawn = TextWindows("a book", words(18), cutting(draws=5)).tokenized(model_of(numbered()))
     assert drawn.name == "5 windows of 8 tokens (drawn at random) of a book"
 
 

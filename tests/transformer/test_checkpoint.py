@@ -148,7 +148,7 @@ def test_images_of_another_size_are_refused(
 
 
 def labelled_rows(folder: Path, *, lower: bool) -> Path:
-    """Rows labelled by a checkpoint's predictions, with its class names or in lower case."""
+    """Rows labeled by a checkpoint's predictions, with its class names or in lower case."""
     module = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     texts = [

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from matplotlib.transforms import Bbox
 
 DIRECTIONS = 16
-# Distances of a label's centre from its point, in heights of the label.
+# Distances of a label's center from its point, in heights of the label.
 REACHES = (0.55, 0.8, 1.2, 1.7, 2.3, 3.0)
 
 
@@ -32,7 +32,7 @@ def place_labels(
         frame: what the labels must stay inside of.
     """
     placed: list[Bbox] = []
-    centres = []
+    centers = []
     for anchor, size in zip(anchors, sizes, strict=True):
         half = size / 2
         spots = [
@@ -43,8 +43,8 @@ def place_labels(
         costs = [_covered(_box(spot, size), placed, points) for spot in spots]
         best = spots[int(np.argmin(costs))] if spots else anchor
         placed.append(_box(best, size))
-        centres.append(best)
-    return np.array(centres).reshape(-1, 2)
+        centers.append(best)
+    return np.array(centers).reshape(-1, 2)
 
 
 def _spots(
@@ -60,8 +60,8 @@ def _spots(
             yield anchor + np.array([across, reach * height * math.sin(angle)])
 
 
-def _box(centre: Float[np.ndarray, 2], size: Float[np.ndarray, 2]) -> Bbox:
-    return Bbox([centre - size / 2, centre + size / 2])
+def _box(center: Float[np.ndarray, 2], size: Float[np.ndarray, 2]) -> Bbox:
+    return Bbox([center - size / 2, center + size / 2])
 
 
 def _covered(box: Bbox, placed: list[Bbox], points: Float[np.ndarray, "points 2"]) -> int:

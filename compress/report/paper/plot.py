@@ -246,10 +246,10 @@ def _label(ax: Axes, panel: Plane, named: dict[int, str]) -> None:
     margin = DOT["markersize"] - 1
     sizes = np.array([[0.7 * SMALL * len(named[row]), 0.8 * SMALL] for row in rows]) + margin
     frame = Bbox(ax.get_window_extent().get_points() * scale)
-    centres = place_labels(points[rows], sizes.reshape(-1, 2), points, frame)
-    for row, centre in zip(rows, centres, strict=True):
+    centers = place_labels(points[rows], sizes.reshape(-1, 2), points, frame)
+    for row, center in zip(rows, centers, strict=True):
         ax.annotate(
-            named[row], places[row], xytext=centre - points[row], textcoords="offset points",
+            named[row], places[row], xytext=center - points[row], textcoords="offset points",
             ha="center", va="center", fontsize=SMALL, fontweight="bold", color=FRONT, zorder=7,
             path_effects=[withStroke(linewidth=1.8, foreground="white")],
             arrowprops={"arrowstyle": "-", "color": FRONT, "linewidth": 0.5, "shrinkB": 2},

@@ -42,7 +42,7 @@ class FoldedTask(SampledTask, ABC):
         numbers = range(1, split.folds + 1)
         return tuple(replace(self, split=replace(split, fold=number)) for number in numbers)
 
-    def cut(
+    def split_off(
         self,
         where: str,
         whole: str,
@@ -68,12 +68,12 @@ class FoldedTask(SampledTask, ABC):
         if self.split.folds is None:
             splits = hold_out(where, rows, shares, class_names, self.seed)
         else:
-            splits = self._cut_fold(where, rows, shares, class_names, units)
+            splits = self._split_fold(where, rows, shares, class_names, units)
         names = {role: self._words(role, share, whole) for role, share in shares.items()}
         names["train"] = f"rest of {whole}" if shares else whole
         return {role: (names[role], part) for role, part in splits.items()}
 
-    def _cut_fold(
+    def _split_fold(
         self,
         where: str,
         rows: pd.DataFrame,

@@ -157,7 +157,7 @@ def hold_out(
     rest = rows
     for role, share in shares.items():
         size = math.ceil(share * len(rows))
-        words = f"{where}: {len(rows)} rows are too few to cut {share:.0%} of them for {role}"
+        words = f"{where}: {len(rows)} rows are too few to hold out {share:.0%} of them for {role}"
         if class_names:
             _check_counts(words, rest, size, class_names)
         elif size >= len(rest):

@@ -37,7 +37,7 @@ class TextSplit(Split):
     def __init__(self, name: str, rows: pd.DataFrame, max_length: int) -> None:
         """Takes the columns `text`, `second` if there is one, and `label`.
 
-        Rows are cut to `max_length` tokens, the longer text of a pair first.
+        Rows are truncated to `max_length` tokens, the longer text of a pair first.
         """
         self.name = name
         self.columns: list[list[str]] = [rows[column].tolist() for column in text_columns(rows)]

@@ -76,7 +76,7 @@ class TextWindows(Split):
         content = f"{self._text_digest} {cutting}".encode()
         self.digest = hashlib.sha256(content).hexdigest()[:16]
 
-    def cut(self, model: CompressedModel, store: TensorStore | None = None) -> CutWindows:
+    def tokenized(self, model: CompressedModel, store: TensorStore | None = None) -> TokenWindows:
         """The windows in the teacher's tokens, tokenized at first use.
 
         Raises:
@@ -87,7 +87,7 @@ class TextWindows(Split):
         stride = self._cutting.stride
         if stride is not None and stride > context:
             raise ConfigError(f"task.stride must be at most the {context} tokens of a window")
-        return CutWindows(self, context, model.tokenizer, store)
+        return TokenWindows(self, context, model.tokenizer, store)
 
     def tokens(self, tokenizer: Processor, store: TensorStore | None) -> dict[str, Tensor]:
         """Token `ids`, and the byte offset at which each token `ends`."""
@@ -111,7 +111,7 @@ class TextWindows(Split):
         return {name: torch.tensor([row[name] for row in rows]) for name in names}
 
 
-class CutWindows(Split):
+class TokenWindows(Split):
     """Tokenized windows of one text."""
 
     def __init__(

@@ -34,7 +34,7 @@ def finetuned(
     """
     curve: tuple[CurvePoint, ...] = ()
     if training.epochs > 0:
-        data = data.cut(CompressedModel(module, tokenizer, ()))
+        data = data.tokenized(CompressedModel(module, tokenizer, ()))
         objective = Objective(on_logits(label_loss(data)))
         curve = train_(
             module, tokenizer, data, training, objective, device=device, seed=seed, monitor=monitor
