@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 
 from compress.config.ending import Parser, one_line_ending
 from compress.measure.environment import machine
-from tests.mistakes import TABLE, arguments, write_files
+from tests.mistake_files import arguments, write_files
+from tests.mistakes import TABLE
 
 ROOT = Path(__file__).parents[1]
 MISTAKES = [command for command, _ in TABLE[::3]]

@@ -15,7 +15,8 @@ from compress.cli import cross_choices
 from compress.config.errors import UserError
 from tests.commands import refusal
 from tests.configs import ROOT, compose_config
-from tests.mistakes import TABLE, arguments, write_files
+from tests.mistake_files import arguments, write_files
+from tests.mistakes import TABLE
 from tests.slow import slow_but
 
 
