@@ -50,6 +50,10 @@ def test_only_one_of_a_pair_is_awake_and_none_stays(device: Cpu, teacher: Compre
         processes = [psutil.Process(worker.pid) for worker in pair._workers]
         for which in (0, 1, 1, 0):
             pair.wake(which).prepare(INPUTS, 0.01)
+            # On a busy machine a signal takes effect when its process is next scheduled.
+            deadline = time.monotonic() + 10
+            while processes[1 - which].status() != SLEEPS and time.monotonic() < deadline:
+                time.sleep(0.01)
             states.append([process.status() == SLEEPS for process in processes])
         raise KeyError
     assert states == [[False, True], [True, False], [True, False], [False, True]]
