@@ -50,7 +50,10 @@ TABLE = [
     ("student=layers student.distillation.temperature=0", "temperature must be > 0, got 0"),
     ("student=layers student.distillation.temperature=-1", "temperature must be > 0, got -1"),
     ("student=layers student.distillation.alpha=-0.5", "alpha must be in [0, 1], got -0.5"),
-    ("student=layers student.distillation.batch_size=0", "batch_size must be > 0, got 0"),
+    (
+        "student=layers student.distillation.batch_size=0",
+        "batch_size must be in [1, 2147483647], got 0",
+    ),
     ("student=layers student.distillation.batch_size=1.5", "batch_size must be an integer"),
     ("student=layers student.keep=5", "student.keep=5: the teacher has only 4 layers"),
     ("student=layers student.keep=[0,4]", "student.keep=[0, 4]: the teacher has only 4 layers"),

@@ -1,4 +1,7 @@
-"""Where labels go, so that none covers another one or a point: pure geometry, in any one unit."""
+"""Where labels go, so that none covers another one or a point: pure geometry, in any one unit.
+
+adjustText 1.4 was tried: it left numbers on points and on the axis, in 3.3 s instead of 1.4.
+"""
 
 from __future__ import annotations
 
