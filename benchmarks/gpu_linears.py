@@ -6,6 +6,7 @@ of launching is all there is.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable
 
@@ -18,7 +19,10 @@ from compress.pruner.components.masks import keep_pattern
 from compress.quantizer.fp8 import E4M3, Fp8Linear
 from compress.transformer.packing import quantize_per_channel
 
-SIZES = ((384, 384), (1024, 1024), (4096, 1024), (4096, 4096), (11008, 4096), (4096, 11008))
+SIZES = (
+    (384, 384), (1024, 1024), (4096, 1024), (1024, 4096),
+    (4096, 4096), (11008, 4096), (4096, 11008),
+)  # fmt: skip
 TOKENS = (128, 2048, 8192)
 WARM_UP, CALLS = 3, 20
 
@@ -26,13 +30,15 @@ WARM_UP, CALLS = 3, 20
 @torch.inference_mode()
 def main() -> None:
     """Prints a row of microseconds for each size."""
-    header = ("out × in, tokens", *_calls(16, 16, 32))
-    _print(header)
-    _print(["---"] * len(header))
-    for out_features, in_features in SIZES:
-        for tokens in TOKENS:
-            times = [_microseconds(f) for f in _calls(out_features, in_features, tokens).values()]
-            _print([f"{out_features} × {in_features}, {tokens}", *(f"{t:.0f}" for t in times)])
+    named = False
+    for (out_features, in_features), tokens in itertools.product(SIZES, TOKENS):
+        calls = _calls(out_features, in_features, tokens)
+        if not named:
+            _print(["out × in, tokens", *calls])
+            _print(["---"] * (1 + len(calls)))
+            named = True
+        times = [f"{_microseconds(call):.0f}" for call in calls.values()]
+        _print([f"{out_features} × {in_features}, {tokens}", *times])
 
 
 def _calls(out_features: int, in_features: int, tokens: int) -> dict[str, Callable[[], Tensor]]:
@@ -70,7 +76,7 @@ def _microseconds(run: Callable[[], Tensor]) -> float:
     return float(start.elapsed_time(end)) / CALLS * 1e3
 
 
-def _print(cells: tuple[str, ...] | list[str]) -> None:
+def _print(cells: list[str]) -> None:
     sys.stdout.write(f"| {' | '.join(cells)} |\n")
 
 
