@@ -57,7 +57,7 @@ class Hidden(BasePruner):
     importance: Annotated[str, OneOf(IMPORTANCES)]
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
-        """The narrowed skeleton; a ConfigError if channels cannot be told or so many not kept."""
+        """The narrowed skeleton; a ConfigError if its channels are unknown or too few."""
         keep_channels_(skeleton, torch.arange(self._kept_width(residual_width(skeleton))))
         return skeleton
 

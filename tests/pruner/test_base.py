@@ -63,10 +63,6 @@ def test_a_scope_without_layers_is_refused(name: str, teacher: CompressedModel) 
         pruner(name, "scope=decoder").check(teacher.module)
 
 
-def test_none_hands_the_model_on(teacher: CompressedModel, context: Contexts) -> None:
-    assert pruner("none").prune(teacher, context(teacher)) is teacher
-
-
 def test_expectations_follow_a_weight_that_is_cut(
     teacher: CompressedModel, context: Contexts
 ) -> None:

@@ -39,6 +39,7 @@ from compress.report.recommend import advise
 from compress.report.sections import sections
 from compress.report.write import figures
 from compress.search.front import FeasibleTrial, Front
+from compress.search.trial_store import TrialStore
 from compress.store.card import model_card
 from tests.records.test_schema import make_metrics, make_record
 from tests.report.records import with_stages
@@ -118,7 +119,7 @@ def of_comparison(record: FinishedRun, tmp_path: Path) -> str:
 
 def in_search(record: FinishedRun, _: Path) -> str:
     goals = parse_goals({"accuracy": "maximize"}, {}, "evaluation")
-    front = Front(Mock(goals=goals), ROOT, "all")
+    front = Front(Mock(spec=TrialStore, goals=goals), ROOT, "all")
     return " ".join(front.pick_lines([FeasibleTrial(0, ROOT / "0", record)]))
 
 

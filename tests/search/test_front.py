@@ -11,6 +11,7 @@ from compress.analysis.goals import parse_goals
 from compress.records.folds import Folds
 from compress.records.schema import RunRecord, read_record, write_record
 from compress.search.front import FeasibleTrial, Front, discard_model
+from compress.search.trial_store import TrialStore
 from tests.folders import contents
 from tests.search.records import record_of
 from tests.store.test_run_folder import SPOILT, write_model
@@ -18,7 +19,7 @@ from tests.store.test_run_folder import SPOILT, write_model
 
 def front_of(metric: str, way: str) -> Front:
     goals = parse_goals({metric: way, "size_bytes": "minimize"}, {}, "validation")
-    return Front(Mock(goals=goals), Path("search"), "all")
+    return Front(Mock(spec=TrialStore, goals=goals), Path("search"), "all")
 
 
 def found_of(metric: str, baseline: float, *trials: tuple[float, int]) -> list[FeasibleTrial]:
@@ -111,7 +112,7 @@ def test_a_model_with_something_of_the_users_is_kept(
 def test_a_study_leads_to_no_other_folder(tmp_path: Path) -> None:
     for place in ("mine/0", "search/0", "search/1"):
         write_trial(tmp_path / place)
-    front = Front(Mock(), tmp_path / "search", "front")
+    front = Front(Mock(spec=TrialStore), tmp_path / "search", "front")
     front._discard(FeasibleTrial(0, tmp_path / "mine" / "0", replace(record_of(), model="model")))
     assert (tmp_path / "mine" / "0" / "model").is_dir()
     assert not (tmp_path / "search" / "0" / "model").exists()

@@ -16,9 +16,11 @@ from optuna.trial import TrialState
 from compress.config.blame import Blame, blame, blamed
 from compress.config.errors import UserError
 from compress.search.batches import launch
+from compress.search.front import Front
 from compress.search.run import run_search, summary_lines
 from compress.search.scheduler import Scheduler
 from compress.search.storage import open_study
+from compress.search.trial_store import TrialStore
 from compress.search.trials import TrialCounts
 from compress.search.worker_pool import exit_words
 from tests.commands import refusal
@@ -58,8 +60,9 @@ def test_a_search_in_which_nothing_finishes_says_why_and_that_it_counts(
 
 def scheduler_of(folder: Path) -> Scheduler:
     """Of a search over x in a folder, with a mock trial store."""
-    trial_store = Mock(space=Mock(dimensions=[Mock(key="x")]))
-    return Scheduler(Mock(folder=folder, goals=GOALS, trial_store=trial_store), Mock(), Mock())
+    trial_store = Mock(spec=TrialStore, space=Mock(dimensions=[Mock(key="x")]))
+    front = Mock(spec=Front, folder=folder, goals=GOALS, trial_store=trial_store)
+    return Scheduler(front, Mock(), Mock())
 
 
 def test_a_record_that_cannot_be_read_is_the_cause(tmp_path: Path) -> None:

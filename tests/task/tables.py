@@ -30,14 +30,12 @@ class Published(dict[str, pd.DataFrame]):
 def task(path: Path, **changes: object) -> Csv:
     """The task of a file; settings of its split and format by their own names."""
     made = replace(BASE, path=str(path))
+    inside = {name: block for block in ("split", "format") for name in vars(getattr(made, block))}
     for name, value in changes.items():
-        block = next(
-            (each for each in ("split", "format") if hasattr(getattr(made, each), name)), None
-        )
-        if block is None:
-            made = replace(made, **{name: value})
+        if name in inside:
+            made = changed(made, **{inside[name]: {name: value}})
         else:
-            made = changed(made, **{block: {name: value}})
+            made = replace(made, **{name: value})
     return made
 
 

@@ -173,7 +173,7 @@ def _spelled_number(name: str) -> Decimal | None:
 
 
 def _number(label: Any) -> float:
-    """A label in float32 precision; NaN for what is no number."""
+    """A label in float32 precision; NaN for anything else."""
     if isinstance(label, bool) or "_" in str(label):
         return math.nan  # Python takes true for 1 and 1_000 for a thousand
     try:
