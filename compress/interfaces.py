@@ -259,6 +259,11 @@ class Runtime(Settings, ABC):
 
     @classmethod
     @abstractmethod
+    def graph(cls, folder: Path) -> str:
+        """Digest of what a verified folder executes: all but the values of its weights."""
+
+    @classmethod
+    @abstractmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> InferenceModel:
         """Loads the model from a verified artifact folder; null threads: the runtime's choice."""
 

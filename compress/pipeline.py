@@ -16,7 +16,8 @@ from compress.config.blame import blame
 from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import TaskData
 from compress.measure.environment import environment
-from compress.measure.run import measure
+from compress.measure.run import MeasureContext, measure
+from compress.records.folds import FOLD_NAME
 from compress.records.schema import Data, FinishedRun, RunStart, write_record
 from compress.stage.between import measure_between
 from compress.stage.forecast import forecast
@@ -105,8 +106,12 @@ def _execute_one(
         candidate = read_back(exported, model, ctx, folder / MODEL_FOLDER)
         baseline = load_measured(kept, run.device, ctx.teacher.digest)
         monitor.stage("score")
-        measured = measure(candidate, baseline, data, run.device, run.seed, store, shared, monitor)
-        between = measure_between(run, ctx, data, store, baseline, shared)
+        name = os.path.relpath(folder, shared)
+        # The figures of folds are averaged, and must be independent.
+        part = folder.name if FOLD_NAME.fullmatch(folder.name) else ""
+        how = MeasureContext(run.device, run.seed, store, shared, name, part, monitor)
+        measured = measure(candidate, baseline, data, how)
+        between = measure_between(run, ctx, data, store, baseline, how)
         stage_metrics = tuple(between) if run.measure_stages else ()
         measuring_seconds += time.perf_counter() - began
         record = FinishedRun(

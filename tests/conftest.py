@@ -122,6 +122,7 @@ def device() -> Cpu:
         process_restarts=1,
         noise_floor=False,
         scoring_batch=8,
+        share=True,
     )
     return Cpu(
         threads=1, training_threads=None, runtime=TorchRuntime(compile=False), benchmark=benchmark

@@ -44,6 +44,8 @@ class Benchmark(Settings):
         noise_floor: whether the baseline is timed against itself as well, once per sweep.
         scoring_batch: batch size at which accuracy is computed; a dynamically quantized model's
             accuracy depends on it.
+        share: whether the runs of a sweep share one timing if both models execute the same graphs
+            as another run's: the same runtime, format and tensor shapes, whatever the weights.
         generation: what language models write while they are timed, for up to `seconds`; null for
             nothing. Other models, and runtimes without a KV cache, write nothing.
     """
@@ -54,6 +56,7 @@ class Benchmark(Settings):
     process_restarts: PositiveInt
     noise_floor: bool
     scoring_batch: BatchSize
+    share: bool
     generation: GenerationLength | None = None
 
     def __post_init__(self) -> None:

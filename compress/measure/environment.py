@@ -49,16 +49,21 @@ def environment(device: Device) -> Environment:
     occupied = busy()
     if occupied is not None:
         log.warning("the machine is busy, timings will be unreliable: %s", occupied)
-    names = (*LIBRARIES, *device.runtime.libraries)
-    versions = {name: importlib.metadata.version(name) for name in names}
     return Environment(
         machine=machine(),
         device=device.label(),
         load_average=os.getloadavg()[0] if "getloadavg" in dir(os) else None,
-        versions={"python": platform.python_version(), **versions},
+        versions=versions(device),
         busy=occupied,
         governor=_governor(),
     )
+
+
+def versions(device: Device) -> dict[str, str]:
+    """Versions of Python and of the libraries that affect measurements."""
+    names = (*LIBRARIES, *device.runtime.libraries)
+    found = {name: importlib.metadata.version(name) for name in names}
+    return {"python": platform.python_version(), **found}
 
 
 def busy() -> str | None:

@@ -68,8 +68,8 @@ def measure_generation(
     rows: Split,
     device: Device,
     seed: int,
-) -> tuple[Generation | None, Generation | None]:
-    """Times the generation of candidate and baseline; None for both if one cannot generate.
+) -> Writing | None:
+    """Times the generation of candidate and baseline; None if one cannot generate.
 
     The prompt is text of the rows, by each model's own tokenizer.
 
@@ -78,7 +78,7 @@ def measure_generation(
     """
     length = device.benchmark.generation
     if length is None or not all(model.decodes for model in models):
-        return None, None
+        return None
     prompts = [fill_shape(model, rows, 1, length.prompt)["input_ids"].numpy() for model in models]
     writing = Writing(length)
     restarts = min(RESTARTS, device.benchmark.process_restarts)
@@ -86,7 +86,7 @@ def measure_generation(
     for _ in range(restarts):
         with open_pair(folders, device) as pair:
             write_in_turns(pair, prompts, least, seconds, writing)
-    return writing.of(CANDIDATE, seed), writing.of(BASELINE, seed)
+    return writing
 
 
 def write_in_turns(

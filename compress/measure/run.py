@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -25,7 +26,6 @@ from compress.measure.generation import measure_generation
 from compress.measure.latency import (
     BASELINE,
     CANDIDATE,
-    Memory,
     TimedModel,
     fill_shape,
     fill_shapes,
@@ -33,9 +33,10 @@ from compress.measure.latency import (
 )
 from compress.measure.noise import noise_floors
 from compress.measure.score import predict_all, score
+from compress.measure.sharing import Timed, model_graph, shared_timing
 from compress.measure.size import bitmask_bytes, zipped_bytes
 from compress.measure.sparsity import count_weights
-from compress.records.schema import Comparison, Generation, Latency, ModelMetrics, Score, Speedup
+from compress.records.schema import Comparison, ModelMetrics, Score, Speedup
 from compress.store.artifact import folder_bytes, read_spec
 from compress.store.manifest import model_files
 
@@ -104,52 +105,77 @@ class Measured:
     validation_comparison: Comparison
 
 
+@dataclass(frozen=True)
+class MeasureContext:
+    """What measurements need beside models and rows.
+
+    Attributes:
+        store: keeps the baseline's logits and zipped size, which are the same in all its runs.
+        shared: the sweep's folder, for what is measured once per sweep.
+        run: the run's name in the sweep.
+        part: the fold of a cross-validation, or "".
+        monitor: keeps others quiet while models are timed.
+    """
+
+    device: Device
+    seed: int
+    store: TensorStore
+    shared: Path
+    run: str
+    part: str = ""
+    monitor: Monitor = UNWATCHED
+
+
 def measure(
-    candidate: LoadedModel,
-    baseline: LoadedModel,
-    data: TaskData,
-    device: Device,
-    seed: int,
-    store: TensorStore,
-    shared: Path,
-    monitor: Monitor = UNWATCHED,
+    candidate: LoadedModel, baseline: LoadedModel, data: TaskData, ctx: MeasureContext
 ) -> Measured:
     """Measures the candidate beside the baseline, on text of the calibration rows.
 
-    The baseline's logits are the same in every run that shares it, and so is its size in a zip
-    file, so these are computed once and kept in the store. Times are never kept: both models are
-    timed in every run, while the monitor keeps others quiet. What is measured once per sweep is
-    kept in `shared`, the sweep's folder.
+    Scores are computed in every run. Models are timed in turns, once per sweep for each pair of
+    graphs; see `compress.measure.sharing`.
     """
-    batch_size = data.evaluation.fitting_batch(device.benchmark.scoring_batch)
-    compared = partial(_compare, candidate, baseline, data.training.problem, batch_size, store)
+    batch_size = data.evaluation.fitting_batch(ctx.device.benchmark.scoring_batch)
+    compared = partial(_compare, candidate, baseline, data.training.problem, batch_size, ctx.store)
     scores, comparison = compared(data.evaluation)
     validations, validation_comparison = compared(data.training.validation)
-    zipped = zipped_bytes(model_files(candidate.folder)), _kept_zipped_bytes(baseline, store)
-    rows, shapes = data.training.calibration, device.benchmark.shapes
-    ours, theirs = (
-        TimedModel(loaded.folder, fill_shapes(loaded.model, rows, shapes))
-        for loaded in (candidate, baseline)
-    )
-    with monitor.quiet():
-        floors = noise_floors(theirs, device, seed, shared)
-        timings = measure_latency(ours, theirs, device, seed)
-        models, folders = (candidate.model, baseline.model), (candidate.folder, baseline.folder)
-        written = measure_generation(models, folders, rows, device, seed)
-    metrics = [
+    zipped = zipped_bytes(model_files(candidate.folder)), _kept_zipped_bytes(baseline, ctx.store)
+    timed, floors = _timed((candidate, baseline), data.training.calibration, ctx)
+    metrics, baseline_metrics = (
         _model_metrics(
-            loaded, scores[which], validations[which], zipped[which], written[which],
-            timings.memory[which], timings.latencies(which),
+            loaded, scores[which], validations[which], zipped[which], _speed(timed, which, ctx)
         )
         for which, loaded in ((CANDIDATE, candidate), (BASELINE, baseline))
-    ]  # fmt: skip
+    )
+    shapes = timed.timings.shapes
     return Measured(
-        metrics=metrics[CANDIDATE],
-        baseline=metrics[BASELINE],
-        speedup=tuple(t.speedup(seed, f) for t, f in zip(timings.shapes, floors, strict=True)),
+        metrics=metrics,
+        baseline=baseline_metrics,
+        speedup=tuple(t.speedup(ctx.seed, f) for t, f in zip(shapes, floors, strict=True)),
         comparison=comparison,
         validation_comparison=validation_comparison,
     )
+
+
+def _timed(
+    loaded: tuple[LoadedModel, LoadedModel], rows: Split, ctx: MeasureContext
+) -> tuple[Timed, tuple[float | None, ...]]:
+    """Times candidate and baseline, or finds their timing; and the noise floor at each shape."""
+    device, shapes = ctx.device, ctx.device.benchmark.shapes
+    graphs = (
+        model_graph(loaded[CANDIDATE].folder, loaded[CANDIDATE].model),
+        model_graph(loaded[BASELINE].folder, loaded[BASELINE].model),
+    )
+    ours, theirs = (TimedModel(m.folder, fill_shapes(m.model, rows, shapes)) for m in loaded)
+    candidate, baseline = loaded
+
+    def time_both() -> Timed:
+        models, folders = (candidate.model, baseline.model), (candidate.folder, baseline.folder)
+        timings = measure_latency(ours, theirs, device, ctx.seed)
+        return Timed(ctx.run, timings, measure_generation(models, folders, rows, device, ctx.seed))
+
+    with ctx.monitor.quiet():
+        floors = noise_floors(theirs, graphs[BASELINE], device, ctx.seed, ctx.shared)
+        return shared_timing(graphs, device, ctx.shared, ctx.part, time_both), floors
 
 
 def _compare(
@@ -183,14 +209,20 @@ def _kept_zipped_bytes(loaded: LoadedModel, store: TensorStore) -> int:
     return int(made["bytes"])
 
 
+def _speed(timed: Timed, which: int, ctx: MeasureContext) -> dict[str, Any]:
+    """The figures of a model that were timed, by their names in `ModelMetrics`."""
+    memory, other = timed.timings.memory[which], timed.run if timed.run != ctx.run else None
+    latencies = timed.timings.latencies(which)
+    return {
+        "latency": tuple(replace(each, shared_with=other) for each in latencies),
+        "peak_memory_bytes": memory.peak_bytes,
+        "resident_bytes": memory.resident_bytes,
+        "generation": timed.writing and timed.writing.of(which, ctx.seed),
+    }
+
+
 def _model_metrics(
-    loaded: LoadedModel,
-    evaluated: Score,
-    validated: Score,
-    zipped: int,
-    generation: Generation | None,
-    memory: Memory,
-    latency: tuple[Latency, ...],
+    loaded: LoadedModel, evaluated: Score, validated: Score, zipped: int, speed: dict[str, Any]
 ) -> ModelMetrics:
     count = count_weights(loaded.model.weights(), loaded.compressible)
     size = folder_bytes(loaded.folder)
@@ -203,12 +235,9 @@ def _model_metrics(
         sparsity=count.sparsity,
         model_sparsity=count.zeros / count.total,
         size_bytes=size,
-        latency=latency,
-        peak_memory_bytes=memory.peak_bytes,
-        resident_bytes=memory.resident_bytes,
         runtime=read_spec(loaded.folder).runtime,
         precision=loaded.model.precision,
         zipped_bytes=zipped,
-        generation=generation,
         bitmask_bytes=bitmask_bytes(size, loaded.model.weights(), loaded.model.packed_bits()),
+        **speed,
     )

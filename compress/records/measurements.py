@@ -74,6 +74,8 @@ class Latency:
         samples_per_second: batch divided by the median.
         tokens_per_second: that times the length; null for images.
         quantiles_ms: from 0 to 100 % of the samples in steps of 5 %.
+        shared_with: the run of the sweep whose models were timed, if not this one's: they execute
+            the same graphs. Speed-up, memory and generation are from there as well.
     """
 
     batch: AtLeastOne
@@ -86,11 +88,12 @@ class Latency:
     samples_per_second: Rate
     tokens_per_second: Rate | None = None
     quantiles_ms: tuple[Milliseconds, ...] = ()
+    shared_with: Name | None = None
 
 
 @dataclass(frozen=True)
 class Speedup:
-    """Baseline's time divided by the candidate's at one shape, both timed in turns in this run.
+    """Baseline's time divided by the candidate's at one shape, timed in turns in one run.
 
     Attributes:
         ratio: above 1 when the candidate is faster.

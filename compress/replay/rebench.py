@@ -34,7 +34,7 @@ from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Device, Task, TaskData
 from compress.job import now, recorded
 from compress.measure.environment import environment
-from compress.measure.run import measure
+from compress.measure.run import MeasureContext, measure
 from compress.measure.sparsity import check_history
 from compress.pipeline import data_record
 from compress.records.collect import Collection
@@ -121,7 +121,9 @@ class Bench:
             shape = read_architecture(saved.baseline)
             data = data.tokenized(CompressedModel(shape, baseline.model.tokenizer, ()))
             store = self.stores[device.torch_device]
-            measured = measure(candidate, baseline, data, device, start.seed or 0, store, self.out)
+            seed, name = start.seed or 0, os.path.relpath(folder, self.out)
+            how = MeasureContext(device, seed, store, self.out, name)
+            measured = measure(candidate, baseline, data, how)
             return FinishedRun(
                 **vars(start),
                 environment=surroundings,

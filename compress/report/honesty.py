@@ -53,6 +53,13 @@ def facts(advice: Advice) -> Iterator[tuple[str, str]]:
     yield "measured", _when(records)
     for shape in shapes_of(records):
         yield f"times at {shape[0]} × {shape[1]}", " ".join(_times(records, shape))
+    others = [record.metrics.latency[0].shared_with for record in records]
+    if shared := sum(owner is not None for owner in others):
+        yield (
+            "shared timings",
+            f"{shared} of {len(records)} runs have the times of another run, which executes the "
+            "same graphs: same runtime, format and tensor shapes. The column shared_with names it.",
+        )
     if len({record.seed for record in records}) > 1:
         seeds = ", ".join(sorted({str(record.seed) for record in records}))
         yield "seeds", f"{seeds}. Runs that differ only in the seed are separate points."

@@ -29,6 +29,7 @@ from compress.interfaces import (
     Step,
 )
 from compress.runtime.components.exportable import check_exportable
+from compress.runtime.components.graphs import graph_digest, onnx_facts
 from compress.runtime.components.onnx_export import (
     export_graph,
     initializer_names,
@@ -100,6 +101,11 @@ class OnnxRuntime(Runtime):
         finalize(model.then(model.module, Step("quantizer", quantizer.describe())), folder, spec)
         reference = TorchModel(model.module, model.tokenizer, ctx.device.torch_device)
         return ExportResult(reference, format_.tolerance, format_.rounds_activations)
+
+    @classmethod
+    def graph(cls, folder: Path) -> str:
+        """Digest of the graph."""
+        return graph_digest(folder, onnx_facts(folder / GRAPH))
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> OnnxModel:

@@ -30,6 +30,7 @@ from compress.interfaces import (
     Step,
 )
 from compress.runtime.components.exportable import check_exportable
+from compress.runtime.components.graphs import graph_digest, openvino_facts
 from compress.runtime.components.onnx_export import export_graph, initializer_names
 from compress.runtime.components.openvino_formats import FORMATS
 from compress.runtime.components.openvino_graph import (
@@ -144,6 +145,11 @@ class OpenVino(Runtime):
         finalize(model.then(model.module, step), folder, spec)
         reference = TorchModel(module, model.tokenizer, ctx.device.torch_device)
         return ExportResult(reference, format_.tolerance, format_.rounds_activations)
+
+    @classmethod
+    def graph(cls, folder: Path) -> str:
+        """Digest of the graph."""
+        return graph_digest(folder, openvino_facts(folder / GRAPH))
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> OpenVinoModel:

@@ -21,6 +21,7 @@ from compress.interfaces import (
     Step,
 )
 from compress.quantizer.components.torch_format import TorchFormat
+from compress.runtime.components.graphs import graph_digest, torch_facts
 from compress.store.artifact import read_model, read_spec, write_model
 from compress.transformer.processors import read_written_processor
 from compress.transformer.torch_model import TorchModel, require_compiler
@@ -97,6 +98,11 @@ class TorchRuntime(Runtime):
         written = TorchModel(module, model.tokenizer, ctx.device.torch_device)
         rounding = FUSED_ROUNDINGS * torch.finfo(module.dtype).eps if self.compile else 0.0
         return ExportResult(written, max(RELOAD_TOLERANCE, rounding))
+
+    @classmethod
+    def graph(cls, folder: Path) -> str:
+        """Digest of the modules, and of the types and shapes of weights."""
+        return graph_digest(folder, torch_facts(folder))
 
     @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> TorchModel:

@@ -7,11 +7,11 @@ seen by itself. The folders are deleted once they are measured.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from compress.interfaces import CompressedModel, StageContext, TaskData
-from compress.measure.run import LoadedModel, measure
+from compress.measure.run import LoadedModel, MeasureContext, measure
 from compress.quantizer.none import NoQuantizer
 from compress.records.schema import StageMetrics
 from compress.stage.stages import distilled, pruned, read_back, write
@@ -28,15 +28,15 @@ def measure_between(
     data: TaskData,
     store: StageStore,
     baseline: LoadedModel,
-    kept: Path,
+    how: MeasureContext,
 ) -> Iterator[StageMetrics]:
     """Measures every intermediate model between the teacher and the final one."""
     for stage, model in _between(run, ctx, store):
-        with temporary_folder(kept / "stages") as temporary:
+        with temporary_folder(how.shared / "stages") as temporary:
             folder = temporary / "model"
             exported = write(model, NoQuantizer(), ctx, folder)
             loaded = read_back(exported, model, ctx, folder)
-            found = measure(loaded, baseline, data, run.device, run.seed, store, kept, ctx.monitor)
+            found = measure(loaded, baseline, data, replace(how, run=f"{how.run}, {stage}"))
         yield StageMetrics(stage, found.metrics, found.speedup, found.comparison)
 
 

@@ -41,17 +41,17 @@ def test_it_is_measured_once_for_what_it_depends_on(
 ) -> None:
     bert, distilbert = (TimedModel(teachers(n).folder or tmp_path, ()) for n in ("bert", "roberta"))
     noisy = replace(device, benchmark=replace(device.benchmark, noise_floor=True))
-    assert noise_floors(bert, device, 0, tmp_path) == (None, None)
+    assert noise_floors(bert, "bert", device, 0, tmp_path) == (None, None)
     assert not list(tmp_path.iterdir())
     for _ in range(2):
-        assert noise_floors(bert, noisy, 0, tmp_path) == pytest.approx((1.25, 1.0))
+        assert noise_floors(bert, "bert", noisy, 0, tmp_path) == pytest.approx((1.25, 1.0))
     assert calls == [(bert, bert)]
-    noise_floors(distilbert, noisy, 0, tmp_path)
-    noise_floors(bert, replace(noisy, threads=2), 0, tmp_path)
+    noise_floors(distilbert, "roberta", noisy, 0, tmp_path)
+    noise_floors(bert, "bert", replace(noisy, threads=2), 0, tmp_path)
     longer = replace(noisy, benchmark=replace(noisy.benchmark, shapes=((1, 9),)))
-    assert len(noise_floors(bert, longer, 0, tmp_path)) == 1
-    monkeypatch.setattr("compress.measure.noise.machine", lambda: "another")
-    noise_floors(bert, noisy, 0, tmp_path)
+    assert len(noise_floors(bert, "bert", longer, 0, tmp_path)) == 1
+    monkeypatch.setattr("compress.measure.sharing.machine", lambda: "another")
+    noise_floors(bert, "bert", noisy, 0, tmp_path)
     assert len(calls) == 5
 
 

@@ -18,10 +18,9 @@ from rich.console import Console
 from compress.build import build_run
 from compress.config.compose import without_targets
 from compress.config.errors import UserError
-from compress.core.monitor import UNWATCHED, Monitor
-from compress.interfaces import Device, TaskData, TensorStore
+from compress.interfaces import TaskData
 from compress.job import blank_record, recorded
-from compress.measure.run import LoadedModel, Measured
+from compress.measure.run import LoadedModel, MeasureContext, Measured
 from compress.measure.score import predict_all, score
 from compress.measure.sparsity import count_weights
 from compress.pipeline import execute
@@ -48,14 +47,13 @@ class OtherRuntime(TorchRuntime):
 
 
 def quick_measure(
-    candidate: LoadedModel, baseline: LoadedModel, data: TaskData,
-    device: Device, seed: int, store: TensorStore, shared: Path, monitor: Monitor = UNWATCHED,
-) -> Measured:  # fmt: skip
+    candidate: LoadedModel, baseline: LoadedModel, data: TaskData, ctx: MeasureContext
+) -> Measured:
     """As `measure`, with made-up times: every candidate is twice as fast as its baseline."""
-    evaluation = data.evaluation
+    evaluation, device = data.evaluation, ctx.device
     rows = device.benchmark.scoring_batch
     key = {"model": baseline.digest}
-    kept = store.tensors(
+    kept = ctx.store.tensors(
         "logits", key, lambda: {"logits": predict_all(baseline.model, evaluation, rows)}
     )
     pair = [predict_all(candidate.model, evaluation, rows), kept["logits"]]

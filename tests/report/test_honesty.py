@@ -28,6 +28,11 @@ def with_versions(versions: dict[str, str]) -> RunRecord:
     return replace(BASE, environment=replace(BASE.environment, versions=versions))
 
 
+def timed_in(run: str) -> RunRecord:
+    latency = tuple(replace(each, shared_with=run) for each in BASE.metrics.latency)
+    return replace(BASE, metrics=replace(BASE.metrics, latency=latency))
+
+
 def with_floor(floor: float | None) -> RunRecord:
     return replace(BASE, speedup=(Speedup(1, 32, 2.0, 1.9, 2.1, floor),))
 
@@ -46,6 +51,7 @@ def with_floor(floor: float | None) -> RunRecord:
         ([BASE, with_floor(None)], "times at 1 × 32", "not measured for 1 of 2 runs"),
         ([BASE, replace(BASE, seed=1)], "seeds", "0, 1. Runs that differ only in the seed"),
         ([BASE, replace(BASE, model=None)], "models", "1 of 2 were deleted"),
+        ([BASE, timed_in("0")], "shared timings", "1 of 2 runs have the times of another run"),
         ([BASE], "busy", "No other process used the CPU"),
         ([BASE, BUSY], "busy", "busy with something else at the start of run 1"),
         ([BASE], "in plain words", "Run 0: Half of the block weights are zero"),
@@ -56,7 +62,7 @@ def test_facts(records: list[RunRecord], term: str, words: str) -> None:
 
 
 def test_what_goes_without_saying_is_left_out() -> None:
-    assert not {"seeds", "models"} & told(BASE).keys()
+    assert not {"seeds", "models", "shared timings"} & told(BASE).keys()
 
 
 def test_runs_without_figures_are_listed_by_reason() -> None:

@@ -1,0 +1,103 @@
+"""One timing for all runs of a sweep that execute the same graphs.
+
+A forward pass takes as long as its operators, types and shapes make it; no kernel in use looks at
+the values of weights, so zeros, seeds and epochs change nothing (`docs/equal_graphs.md`). The
+exception are subnormal numbers, which processors multiply slowly: models with such weights share
+with none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from compress.interfaces import Device, InferenceModel, Runtime
+from compress.measure.environment import machine, versions
+from compress.measure.generation import Writing
+from compress.measure.latency import Timings
+from compress.store.artifact import read_spec
+from compress.store.kinds import runtime_class
+from compress.store.manifest import MANIFEST
+from compress.system.files import write_atomically
+from compress.system.sources import file_digest
+
+FILE = "timings-{}.json"
+# Types with float32's range of exponents; of float16 products are in float32, where its subnormal
+# numbers are normal ones.
+WIDE = (torch.float32, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The timing of a candidate and a baseline.
+
+    Attributes:
+        run: the run whose models were timed.
+        writing: None if a model does not generate.
+    """
+
+    run: str
+    timings: Timings
+    writing: Writing | None
+
+
+def shared_timing(
+    graphs: tuple[str, str], device: Device, shared: Path, part: str, make: Callable[[], Timed]
+) -> Timed:
+    """The timing of two graphs, made once per sweep: two runs that begin together both make it.
+
+    Args:
+        graphs: from `model_graph`, the candidate's and the baseline's.
+        device: its benchmark says whether timings are shared.
+        shared: the sweep's folder.
+        part: the fold of a cross-validation, whose figures must be independent, or "".
+        make: times the models.
+    """
+    if not device.benchmark.share:
+        return make()
+    path = keyed_file(shared, FILE, {**conditions(device), "graphs": graphs, "part": part})
+    timed = TypeAdapter(Timed)
+    if path.is_file():
+        return timed.validate_json(path.read_bytes())
+    made = make()
+    write_atomically(path, json.dumps(asdict(made)) + "\n")
+    return made
+
+
+def model_graph(folder: Path, model: InferenceModel) -> str:
+    """Digest of all that a model's speed depends on, but for the device."""
+    runtime: type[Runtime] = runtime_class(read_spec(folder).runtime)
+    return runtime.graph(folder) + (file_digest(folder / MANIFEST) if has_subnormals(model) else "")
+
+
+def has_subnormals(model: InferenceModel) -> bool:
+    """Whether a weight is subnormal: not zero, and below the smallest normal float32."""
+    tiny = torch.finfo(torch.float32).tiny
+    return any(
+        bool(((weight != 0) & (weight.abs() < tiny)).any())
+        for _, weight in model.weights()
+        if weight.dtype in WIDE
+    )
+
+
+def conditions(device: Device) -> Mapping[str, Any]:
+    """What a timing depends on beside the models."""
+    return {
+        "machine": machine(),
+        "device": device.label(),
+        "versions": versions(device),
+        "benchmark": device.benchmark.describe(),
+    }
+
+
+def keyed_file(folder: Path, name: str, key: Mapping[str, Any]) -> Path:
+    """The file that holds what was measured under a key."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return folder / name.format(digest[:12])

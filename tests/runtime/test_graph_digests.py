@@ -1,0 +1,96 @@
+"""Models that execute the same graph have one digest, whatever their weights; others do not."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from compress.build import build_run
+from compress.interfaces import CompressedModel
+from compress.transformer.blocks import known_blocks
+from compress.transformer.surgery import keep_blocks_, keep_units_
+from tests.configs import TINY, compose_config
+from tests.runtime.openvino_models import Contexts
+
+PAIRS = [
+    ("cpu", "none"),
+    ("cpu", "int8_dynamic"),
+    ("cpu", "int4_weight_only"),
+    ("cpu_onnxruntime", "none"),
+    ("cpu_onnxruntime", "int8_dynamic"),
+    ("cpu_onnxruntime", "int8_static"),
+    ("cpu_openvino", "none"),
+    ("cpu_openvino", "bf16"),
+    ("cpu_openvino", "int8_weight_only"),
+    ("cpu_openvino", "int8_static"),
+]
+
+
+def zeros_(module: PreTrainedModel) -> None:
+    for name, weight in module.named_parameters():
+        if "layer." in name and weight.dim() == 2:
+            weight.data[weight.abs() < weight.abs().median()] = 0
+
+
+def other_weights_(module: PreTrainedModel) -> None:
+    generator = torch.Generator().manual_seed(5)
+    for weight in module.parameters():
+        weight.data += 0.02 * torch.randn(weight.shape, generator=generator)
+
+
+def fewer_neurons_(module: PreTrainedModel) -> None:
+    block = known_blocks(module)[0]
+    keep_units_(block, block.neuron_units(), torch.arange(block.neurons - 8))
+
+
+def fewer_layers_(module: PreTrainedModel) -> None:
+    keep_blocks_(module, [0])
+
+
+def digest(
+    model: CompressedModel,
+    change_: Callable[[PreTrainedModel], None],
+    pair: tuple[str, str],
+    context: Contexts,
+    folder: Path,
+) -> str:
+    changed = replace(model, module=copy.deepcopy(model.module))
+    change_(changed.module)
+    run = build_run(compose_config(*TINY, f"device={pair[0]}", f"quantizer={pair[1]}"))
+    ctx = replace(context(changed), device=run.device)
+    run.device.runtime.export(changed, run.quantizer, folder, ctx)
+    return type(run.device.runtime).graph(folder)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_weights_do_not_count_and_shapes_do(
+    pair: tuple[str, str], biased: CompressedModel, context: Contexts, tmp_path: Path
+) -> None:
+    if pair[0] != "cpu":
+        pytest.importorskip(pair[0].removeprefix("cpu_"))
+
+    def of(change_: Callable[[PreTrainedModel], None]) -> str:
+        return digest(biased, change_, pair, context, tmp_path / change_.__name__)
+
+    original = of(torch.nn.Module.eval)
+    assert of(zeros_) == original
+    assert of(other_weights_) == original
+    assert len({original, of(fewer_neurons_), of(fewer_layers_)}) == 3
+
+
+def test_formats_and_runtimes_count(
+    biased: CompressedModel, context: Contexts, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("openvino")
+    found = [
+        digest(biased, torch.nn.Module.eval, pair, context, tmp_path / "-".join(pair))
+        for pair in PAIRS
+    ]
+    assert len(set(found)) == len(PAIRS)
