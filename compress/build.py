@@ -111,12 +111,13 @@ def check_skeletons(run: Run) -> None:
         skeleton = run.teacher.skeleton(run.task.head)
         run.task.check_model(skeleton)
     with blame("device", "teacher", "task"):
-        check_shapes(run.device, skeleton)
+        check_shapes(run.device, skeleton, "teacher")
         check_skeleton(skeleton, run.teacher, run.device)
     with blame("student", "teacher", "task", "device"):
         with keyed("student", type(run.student)):
             student = run.student.check(skeleton)
         run.task.check_model(student)
+        check_shapes(run.device, student, "student")
         check_skeleton(student, run.student, run.device)
     with blame("pruner", "student", "teacher", "task", "device"):
         with keyed("pruner", type(run.pruner)):
@@ -154,25 +155,25 @@ def check_training(module: PreTrainedModel, stage: Settings, device: Device) -> 
         check_runs(module, what, autocast=device.training_dtype())
 
 
-def check_shapes(device: Device, teacher: PreTrainedModel) -> None:
-    """Checks that the teacher supports the lengths of the benchmark.
+def check_shapes(device: Device, model: PreTrainedModel, role: str) -> None:
+    """Checks that the teacher, or the student, supports the lengths of the benchmark.
 
     Raises:
         ConfigError: it does not, or a language model could not write as much as is timed.
     """
-    limit = position_count(teacher)
+    limit = position_count(model)
     longest = max(length for _, length in device.benchmark.shapes)
     if limit is not None and longest > limit:
         raise ConfigError(
-            f"device.benchmark.shapes has length {longest}, the teacher takes at most {limit}"
+            f"device.benchmark.shapes has length {longest}, the {role} takes at most {limit}"
         )
     text = device.benchmark.generation
-    if text is None or limit is None or head_of(teacher) != "language_model":
+    if text is None or limit is None or head_of(model) != "language_model":
         return
     if text.prompt + text.new_tokens > limit:
         raise ConfigError(
             f"device.benchmark.generation has {text.prompt} + {text.new_tokens} tokens, the "
-            f"teacher takes at most {limit}"
+            f"{role} takes at most {limit}"
         )
 
 

@@ -114,6 +114,10 @@ class Student(Settings, ABC):
     def check(self, teacher: PreTrainedModel) -> PreTrainedModel:
         """The student's skeleton, given the teacher's; a UserError if it cannot be made."""
 
+    def foresees_shapes(self) -> bool:
+        """Whether the skeleton from `check` has exactly the student's shapes."""
+        return True
+
     def check_rows(self, data: TrainingData) -> None:
         """Raises a UserError if the student cannot read the rows."""
 

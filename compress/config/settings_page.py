@@ -26,7 +26,7 @@ them with their values. A value outside its range, or of another type, ends a ru
 TABLE = "| key | type and range | default | meaning |\n| --- | --- | --- | --- |\n"
 GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "tracker", "cache")
 # Settings that are nested in several choices.
-SHARED = ("Benchmark", "Distillation", "Matching", "Training")
+SHARED = ("Benchmark", "Distillation", "Matching", "Shape", "Training")
 # Keys without a settings class: type and meaning.
 PLAIN = {
     "seed": ("an integer in [0, 4294967295]", "seed of training, initialization and sampling"),

@@ -1,39 +1,28 @@
 """Hidden: remove whole channels of the residual stream, the same ones in every layer.
 
 Muralidharan et al., "Compact Language Models via Pruning and Knowledge Distillation" (Minitron),
-arXiv:2407.14679, section 2: the embedding channels are ranked by the outputs of the layers' norms
-on a small calibration set. Deviations: the outputs are aggregated as the mean of |x| over all
-tokens of all rows, one of the paper's choices (its best is the L2 norm over the batch of the mean
-over the sequence); each calibration row is a text or an image of the task; the paper prunes
-decoders, here encoders too, whose poolers and classification heads lose inputs and outputs of the
-same numbers although their outputs are not channels of the stream. The weights that stay keep their
-values, while norms take their statistics over fewer channels: without recovery, outputs shift even
-where the removed channels were small. Heads keep their number and width. `l1` and `random` are
-ours.
+arXiv:2407.14679, section 2; how channels are ranked, and how that deviates from the paper, is in
+`compress/shaping/channels.py`. Deviations of the cut: poolers and classification heads lose inputs
+and outputs of the same numbers although their outputs are not channels of the stream. The weights
+that stay keep their values, while norms take their statistics over fewer channels: without
+recovery, outputs shift even where the removed channels were small. Heads keep their number and
+width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import torch
-from jaxtyping import Float
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
 
 from compress.config.errors import ConfigError
 from compress.config.fields import Fraction, OneOf, PositiveInt
 from compress.interfaces import StageContext
 from compress.pruner.components.base import BasePruner, PruningState
-from compress.transformer.calibration import calibration_rows
-from compress.transformer.residual import (
-    keep_channels_,
-    residual_matrices,
-    residual_norms,
-    residual_width,
-)
+from compress.shaping.channels import CHANNEL_IMPORTANCES
+from compress.shaping.units import highest
+from compress.transformer.residual import keep_channels_, residual_width
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,7 +43,7 @@ class Hidden(BasePruner):
 
     sparsity: Fraction
     round_to: PositiveInt
-    importance: Annotated[str, OneOf(IMPORTANCES)]
+    importance: Annotated[str, OneOf(CHANNEL_IMPORTANCES)]
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
         """The narrowed skeleton; a ConfigError if its channels are unknown or too few."""
@@ -65,8 +54,8 @@ class Hidden(BasePruner):
         """Ranks the channels, keeps the highest, and records the shapes of resized weights."""
         width = residual_width(work.module)
         kept = self._kept_width(width)
-        ranked = IMPORTANCES[self.importance](work, ctx).sort(descending=True, stable=True).indices
-        cut = keep_channels_(work.module, ranked[:kept].sort().values)
+        score = CHANNEL_IMPORTANCES[self.importance](work.module, work.tokenizer, ctx)
+        cut = keep_channels_(work.module, highest(score, kept))
         parameters = dict(work.module.named_parameters())
         work.shapes.update({name: tuple(parameters[name].shape) for name in cut})
         work.notes["hidden_width"] = {"before": width, "kept": kept}
@@ -80,53 +69,3 @@ class Hidden(BasePruner):
                 f"{width}: lower round_to or change sparsity"
             )
         return kept
-
-
-def activation_sum(outputs: Float[Tensor, "... width"]) -> Float[Tensor, " width"]:
-    """Σ|x| of each channel over the output tokens of one norm."""
-    return outputs.abs().flatten(0, -2).sum(dim=0)
-
-
-def l1_sum(matrix: Float[Tensor, "other width"]) -> Float[Tensor, " width"]:
-    """Σ|W| of each channel over what reads or writes it."""
-    return matrix.abs().sum(dim=0)
-
-
-@torch.no_grad()
-def _activation(work: PruningState, ctx: StageContext) -> Float[Tensor, " width"]:
-    """Mean |output| of each channel over all norms in the layers and all calibration tokens."""
-    total = torch.zeros(residual_width(work.module), device=work.module.device)
-    tokens = 0
-
-    def add(_: nn.Module, __: tuple[Tensor, ...], outputs: Tensor) -> None:
-        nonlocal tokens
-        total.add_(activation_sum(outputs.float()))
-        tokens += outputs.numel() // outputs.shape[-1]
-
-    with ExitStack() as hooks:
-        for norm in residual_norms(work.module).values():
-            hooks.enter_context(norm.register_forward_hook(add))
-        for row in calibration_rows(work.module, work.tokenizer, ctx.data.calibration):
-            work.module(**row)
-    return total / tokens
-
-
-@torch.no_grad()
-def _l1(work: PruningState, ctx: StageContext) -> Float[Tensor, " width"]:
-    """Σ|W| of each channel over all projections in the layers."""
-    total = torch.zeros(residual_width(work.module), device=work.module.device)
-    for matrix in residual_matrices(work.module):
-        total += l1_sum(matrix)
-    return total
-
-
-def _random(work: PruningState, ctx: StageContext) -> Float[Tensor, " width"]:
-    generator = torch.Generator().manual_seed(ctx.seed)
-    return torch.rand(residual_width(work.module), generator=generator)
-
-
-IMPORTANCES: dict[str, Callable[[PruningState, StageContext], Float[Tensor, " width"]]] = {
-    "activation": _activation,
-    "l1": _l1,
-    "random": _random,
-}

@@ -1,7 +1,7 @@
 """Pruning of the neurons of the feed-forward: its inner width shrinks.
 
-The formulas and their papers are those of `components/importance.py`, the rules of how many stay
-those of `components/structured.py`.
+The formulas and their papers are those of `compress/shaping/importance.py`, the rules of how many
+stay those of `compress/shaping/units.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import ClassVar, final
 from pydantic.dataclasses import dataclass
 
 from compress.pruner.components.structured import UnitPruner
-from compress.transformer.blocks import Block, Units
 
 
 @final
@@ -21,7 +20,3 @@ class Neurons(UnitPruner):
 
     noun: ClassVar[str] = "neurons"
     few: ClassVar[bool] = False
-
-    def units(self, block: Block) -> Units:
-        """The neurons of a block."""
-        return block.neuron_units()

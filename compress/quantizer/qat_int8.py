@@ -40,7 +40,8 @@ from compress.records.curve import curve_notes
 from compress.training.distillation import Distillation, distill_
 from compress.transformer.blocks import Linear, every_linear
 from compress.transformer.packing import SMALLEST_SCALE, quantize_per_channel
-from compress.transformer.quantized_embedding import MAKERS, embedding_tables
+from compress.transformer.quantized_embedding import MAKERS
+from compress.transformer.stacks import embedding_tables
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

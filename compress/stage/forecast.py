@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from compress.core.monitor import Forecast
 from compress.interfaces import Quantizer
 from compress.transformer.blocks import every_linear, shape_of
-from compress.transformer.quantized_embedding import embedding_tables
+from compress.transformer.stacks import embedding_tables
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def forecast(run: Run) -> Forecast:
-    """Parameters and minimum bytes; unknown if pruning depends on weights or rows."""
+    """Parameters and minimum bytes; unknown if shapes depend on weights or rows."""
     skeleton = run.pruner.check(run.student.check(run.teacher.skeleton(run.task.head)))
-    if not run.pruner.foresees_shapes():
+    if not (run.student.foresees_shapes() and run.pruner.foresees_shapes()):
         return Forecast(parameters=None, least_bytes=None)
     parameters = sum(parameter.numel() for parameter in skeleton.parameters())
     return Forecast(parameters, least_bytes(skeleton, run.quantizer))

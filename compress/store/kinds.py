@@ -17,6 +17,7 @@ RUNTIMES = {
     TORCH: "compress.runtime.torch.TorchRuntime",
 }
 MODULES = {
+    "factorized_embedding": "compress.transformer.stored_modules.FactorizedEmbedding",
     "fp8_linear": "compress.quantizer.fp8.Fp8Linear",
     "int4_embedding": "compress.transformer.quantized_embedding.Int4Embedding",
     "int4_weight_only_linear": "compress.quantizer.int4_weight_only.Int4WeightOnlyLinear",

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
 from compress.interfaces import StageContext
-from compress.student.components.base import BaseStudent
+from compress.student.components.shaped import ShapedStudent
 from compress.transformer.dry_run import check_layers_drop
 from compress.transformer.stacks import evenly_spaced, find_stack
 from compress.transformer.surgery import keep_blocks_
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayersStudent(BaseStudent):
+class LayersStudent(ShapedStudent):
     """Keeps some of the teacher's layers.
 
     Attributes:
@@ -48,7 +48,7 @@ class LayersStudent(BaseStudent):
             listed = list(self.keep)
             raise ConfigError(f"student.keep must list layers in ascending order, got {listed}")
 
-    def skeleton(self, teacher: PreTrainedModel) -> PreTrainedModel:
+    def whole_skeleton(self, teacher: PreTrainedModel) -> PreTrainedModel:
         """The teacher's skeleton with fewer layers.
 
         Raises:
@@ -65,7 +65,7 @@ class LayersStudent(BaseStudent):
         keep_blocks_(student, kept)
         return student
 
-    def start(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
+    def whole(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
         """The layers that are kept; embeddings and head start as the teacher's."""
         module = copy.deepcopy(ctx.teacher.module)
         kept = self._kept(find_stack(module).depth)

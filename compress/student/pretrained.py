@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
 from compress.interfaces import StageContext, TrainingData
-from compress.student.components.base import BaseStudent
+from compress.student.components.shaped import ShapedStudent
 from compress.transformer.checkpoint import read_checkpoint
 from compress.transformer.checkpoint_files import find_model, model_digest
 from compress.transformer.pretrained import head_of, load_skeleton
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainedStudent(BaseStudent):
+class PretrainedStudent(ShapedStudent):
     """Any Hugging Face model with a class for the task: texts, images, or the next token.
 
     Attributes:
@@ -52,7 +52,7 @@ class PretrainedStudent(BaseStudent):
         """Digest of the model's files."""
         return model_digest(self._folder)
 
-    def skeleton(self, teacher: PreTrainedModel) -> PreTrainedModel:
+    def whole_skeleton(self, teacher: PreTrainedModel) -> PreTrainedModel:
         """The student's own skeleton.
 
         Raises:
@@ -78,6 +78,6 @@ class PretrainedStudent(BaseStudent):
         with torch.random.fork_rng(devices=[]):
             read_checkpoint(self._folder, data, trained=self.distillation.epochs > 0)
 
-    def start(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
+    def whole(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
         """The pretrained weights; the head is drawn at random where they have none."""
         return read_checkpoint(self._folder, ctx.data, trained=self.distillation.epochs > 0)

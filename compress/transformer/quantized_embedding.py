@@ -33,7 +33,7 @@ from compress.transformer.packing import (
     unpack_codes,
 )
 from compress.transformer.rounding import check_quantized
-from compress.transformer.stacks import token_table
+from compress.transformer.stacks import embedding_tables
 from compress.transformer.stored_modules import QuantizedModule
 
 if TYPE_CHECKING:
@@ -165,18 +165,6 @@ def check_embeddings(skeleton: PreTrainedModel, choice: str) -> None:
     """Raises a ConfigError if `quantize_embeddings_` cannot quantize the tables."""
     if choice != "none":
         _plain_tables(skeleton, choice)
-
-
-def embedding_tables(module: PreTrainedModel) -> dict[str, nn.Embedding]:
-    """The table of token embeddings and the tables beside it, by name; empty if there is none."""
-    tokens = token_table(module)
-    if tokens is None:
-        return {}
-    name = next(name for name, part in module.named_modules() if part is tokens)
-    parent, _, _ = name.rpartition(".")
-    beside = module.get_submodule(parent).named_children()
-    prefix = f"{parent}." if parent else ""
-    return {f"{prefix}{n}": part for n, part in beside if isinstance(part, nn.Embedding)}
 
 
 def _rows(table: Tensor, ids: Int[Tensor, ...]) -> Tensor:

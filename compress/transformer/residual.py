@@ -23,7 +23,7 @@ from transformers.pytorch_utils import Conv1D
 
 from compress.config.errors import ConfigError
 from compress.transformer.blocks import LINEARS, Block, known_blocks, weight_matrix
-from compress.transformer.stored_modules import LowRankLinear
+from compress.transformer.stored_modules import FactorizedEmbedding, LowRankLinear
 from compress.transformer.surgery import resize_
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ def residual_width(module: PreTrainedModel) -> int:
         "attention heads": [block.heads],
         "input channels of a convolution": [
             part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)
+        ],
+        "columns of the factorized token table": [
+            part.table.embedding_dim
+            for part in module.modules()
+            if isinstance(part, FactorizedEmbedding)
         ],
     }
     name = type(module).__name__
@@ -83,7 +88,8 @@ def residual_axes(module: PreTrainedModel) -> dict[str, tuple[int, ...]]:
 def keep_channels_(module: PreTrainedModel, kept: Int[Tensor, " kept"]) -> tuple[str, ...]:
     """Narrows the residual stream to these channels, the same ones everywhere.
 
-    Heads keep their number and width. The config keeps the old width, from which most architectures
+    They come in the order of `kept`, on which the outputs do not depend. Heads keep their number
+    and width. The config keeps the old width, from which most architectures
     derive the head size; only the weights' shapes change.
 
     Returns:

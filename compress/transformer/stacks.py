@@ -21,6 +21,7 @@ from torch.nn.modules.conv import _ConvNd
 from transformers.pytorch_utils import Conv1D
 
 from compress.config.errors import ConfigError
+from compress.transformer.stored_modules import FactorizedEmbedding
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -133,12 +134,39 @@ def check_all_linear(module: PreTrainedModel, what: str) -> None:
 
 
 def token_table(module: PreTrainedModel) -> nn.Embedding | None:
-    """The table of token embeddings; None where a model reads no tokens."""
+    """The table of token embeddings; None where a model reads no tokens.
+
+    Of a factorized embedding it is the narrow table with a row per token.
+    """
+    found = _token_embedding(module)
+    table = found.table if isinstance(found, FactorizedEmbedding) else found
+    return table if isinstance(table, nn.Embedding) else None
+
+
+def embedding_tables(module: PreTrainedModel) -> dict[str, nn.Embedding]:
+    """The table of token embeddings and the tables beside it, by name; empty if there is none."""
+    if token_table(module) is None:
+        return {}
+    tokens = _token_embedding(module)
+    name = next(name for name, part in module.named_modules() if part is tokens)
+    parent, _, _ = name.rpartition(".")
+    found = {}
+    for child, part in module.get_submodule(parent).named_children():
+        path = f"{parent}.{child}".lstrip(".")
+        if isinstance(part, FactorizedEmbedding):
+            path, part = f"{path}.table", part.table
+        if isinstance(part, nn.Embedding):
+            found[path] = part
+    return found
+
+
+def _token_embedding(module: PreTrainedModel) -> nn.Module | None:
+    """The module that embeds tokens, a table or another."""
     try:
-        found = module.get_input_embeddings()
+        found: nn.Module = module.get_input_embeddings()
     except NotImplementedError:  # raised for some convolutional models
         return None
-    return found if isinstance(found, nn.Embedding) else None
+    return found
 
 
 def layer_units(module: PreTrainedModel) -> dict[str, nn.Module]:

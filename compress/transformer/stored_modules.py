@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int8
+from jaxtyping import Float, Int, Int8
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 from transformers.pytorch_utils import Conv1D
@@ -140,6 +140,42 @@ class LowRankLinear(StoredModule):
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         """X · Vᵀ · Uᵀ + b."""
         result: Tensor = self.up(self.down(x))
+        return result
+
+
+class FactorizedEmbedding(StoredModule):
+    """An embedding table as two: E = T · Pᵀ with T [tokens, width] and P [dim, width].
+
+    Lan et al., "ALBERT", arXiv:1909.11942, section 3.1.
+    """
+
+    kind = "factorized_embedding"
+
+    def __init__(
+        self, num_embeddings: int, width: int, embedding_dim: int, padding_idx: int | None
+    ) -> None:
+        """Arbitrary weights; the real ones come from a state dict."""
+        super().__init__()
+        self.table = nn.Embedding(num_embeddings, width, padding_idx)
+        self.projection = nn.Linear(width, embedding_dim, bias=False)
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        table = self.table  # or the quantized table in its place, with the same attributes
+        sizes = {"num_embeddings": table.num_embeddings, "width": table.embedding_dim}
+        dim, _ = self.projection.weight.shape
+        return {**sizes, "embedding_dim": dim, "padding_idx": table.padding_idx}
+
+    @property
+    def weight(self) -> LazyWeight:
+        """E = T · Pᵀ."""
+        table, projection = self.table.weight, self.projection.weight
+        shape = (len(table), len(projection))
+        return LazyWeight(shape, table.dtype, table.device, lambda: table @ projection.T)
+
+    def forward(self, ids: Int[Tensor, ...]) -> Float[Tensor, "... dim"]:
+        """The rows of T for the ids, times Pᵀ."""
+        result: Tensor = self.projection(self.table(ids))
         return result
 
 

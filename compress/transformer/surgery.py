@@ -78,12 +78,24 @@ def _numberings(blocks: nn.ModuleList) -> list[tuple[str, str]]:
 
 
 def keep_units_(block: Block, units: Units, kept: Int[Tensor, " kept"]) -> None:
-    """Removes every unit but the kept ones from a block: smaller shapes, no zeros."""
+    """Removes every unit but the kept ones from a block: smaller shapes, no zeros.
+
+    The block has them in the order of `kept`; its outputs do not depend on it.
+    """
     for path, rows in units.rows.items():
-        keep_rows_(block.projection(path), rows[kept].flatten().sort().values)
-    columns = units.columns[kept].flatten().sort().values
-    keep_columns_(block.projection(units.reader), columns)
+        keep_rows_(block.projection(path), _laid_out(rows, kept))
+    keep_columns_(block.projection(units.reader), _laid_out(units.columns, kept))
     sync_attention_(block)
+
+
+def _laid_out(parts: Int[Tensor, "units n"], kept: Int[Tensor, " kept"]) -> Int[Tensor, " m"]:
+    """The parts of the kept units, in the layout of a block with as many units.
+
+    A fused projection may have all queries before the keys: the parts of a unit are not neighbors.
+    So they go to the places that the parts of the unit of that rank have without reordering.
+    """
+    places = parts[kept.sort().values].flatten().argsort().argsort()
+    return torch.empty_like(places).scatter_(0, places, parts[kept].flatten())
 
 
 def keep_rows_(part: Projection, rows: Int[Tensor, " kept"]) -> None:

@@ -14,17 +14,15 @@ from torch import nn
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.sparsity import check_history
-from compress.pruner.components.base import PruningState
-from compress.pruner.components.importance import IMPORTANCES, Scores
-from compress.pruner.components.structured import UnitPruner, global_kept, highest, uniform_kept
+from compress.pruner.components.structured import UnitPruner
+from compress.shaping.importance import IMPORTANCES, Scores
+from compress.shaping.units import KINDS, highest, unit_sites
 from compress.store.artifact import read_model, write_model
 from compress.store.manifest import PACKED_WEIGHTS
 from compress.transformer.blocks import known_blocks, weight_matrix
 from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.surgery import keep_units_, replace_linear_
 from tests.pruner.made import Contexts, Teachers, logits, pruner, skeleton
-
-KINDS = ("heads", "neurons")
 
 
 def unit_pruner(kind: str, **values: Any) -> UnitPruner:
@@ -59,58 +57,8 @@ def factorized(model: CompressedModel) -> CompressedModel:
 
 
 def scores_of(kind: str, importance: str, model: CompressedModel, ctx: StageContext) -> Scores:
-    made = unit_pruner(kind, importance=importance)
-    work = PruningState(copy.deepcopy(model.module), model.tokenizer, model.history)
-    sites = [(block, made.units(block)) for block in known_blocks(work.module)]
-    return IMPORTANCES[importance](work, sites, ctx)
-
-
-@pytest.mark.parametrize(
-    ("counts", "sparsity", "round_to", "kept"),
-    [
-        ([12, 12], 0.25, 1, [9, 9]),
-        ([12, 12], 0.3, 1, [8, 8]),  # 8.4
-        ([12], 0.99, 1, [1]),
-        ([12], 0.25, 4, [8]),  # 9 is nearer to 8 than to 12
-        ([12], 0.15, 4, [12]),  # 10.2 is not
-        ([12], 0.9, 4, [4]),
-        ([10], 0.05, 4, [8]),  # 9.5 is nearest to 8: there is no third multiple
-        ([10], 0.0, 4, [10]),
-        ([16, 8], 0.5, 1, [8, 4]),  # the same fraction of layers that are uneven already
-    ],
-)
-def test_uniform_counts(counts: list[int], sparsity: float, round_to: int, kept: list[int]) -> None:
-    assert uniform_kept(counts, sparsity, round_to) == kept
-
-
-def test_global_counts_compare_layers_by_their_norm() -> None:
-    # Over their norms 5 and 50: .6 .8 and 0 0 .6 .8. One more than the best two: the earlier .6.
-    scores = [torch.tensor([3.0, 4.0]), torch.tensor([0.0, 0.0, 30.0, 40.0])]
-    assert global_kept(scores, 0.5, 1) == [2, 1]
-    assert global_kept(scores[::-1], 0.5, 1) == [2, 1]
-    assert global_kept(scores, 0.0, 1) == [2, 4]
-
-
-def test_global_counts_in_groups_by_hand() -> None:
-    # Both have norm 1. Groups of two: .6 .3 and .6 .2; alone: .7 .5 .5 .1 and .9 .3 .3 .1.
-    scores = [torch.tensor([0.1, 0.7, 0.5, 0.5]), torch.tensor([0.3, 0.9, 0.1, 0.3])]
-    assert global_kept(scores, 0.25, 2) == [4, 2]
-    assert global_kept(scores, 0.25, 1) == [3, 3]
-    assert global_kept(scores, 0.5, 2) == [2, 2]
-    assert global_kept(scores, 0.9, 2) == [2, 2], "every layer keeps a group"
-    assert global_kept(scores, 0.4, 2) == [2, 2], "4.8 of 8 is nearer to 4 than to 6"
-    # .5 is as high as the best of .5 and .1; by the mean of the two it is higher.
-    assert global_kept([scores[0], torch.ones(4)], 0.25, 2) == [2, 4]
-    scores[1] = torch.tensor([0.3, 0.9, 0.1, 0.3, 0.05])
-    assert global_kept(scores, 0.1, 2) == [4, 4], "what fills no group goes"
-
-
-def test_a_layer_without_any_score_yields_to_the_others() -> None:
-    assert global_kept([torch.zeros(4), torch.ones(4)], 0.375, 1) == [1, 4]
-
-
-def test_of_equal_scores_the_earlier_stays() -> None:
-    assert highest(torch.tensor([1.0, 2.0, 1.0, 2.0]), 3).tolist() == [0, 1, 3]
+    module = copy.deepcopy(model.module)
+    return IMPORTANCES[importance](module, model.tokenizer, unit_sites(module, kind), ctx)
 
 
 @pytest.mark.parametrize("importance", ["taylor", "activation"])
@@ -130,13 +78,13 @@ def test_units_that_nobody_reads_go_and_nothing_changes(
     one = {"sparsity": 1 / count, "round_to": 1}
     made = unit_pruner(kind, importance=importance, **one)
     for block, unit in zip(known_blocks(model.module), silent, strict=True):
-        units = made.units(block)
+        units = KINDS[kind](block)
         with torch.no_grad():
             weight_matrix(block.projection(units.reader))[:, units.columns[unit]] = 0
     before = logits(model, ctx)
     pruned = made.prune(model, ctx)
     assert torch.allclose(before, logits(pruned, ctx), atol=1e-5)
-    counts = [made.units(block).count for block in known_blocks(pruned.module)]
+    counts = [KINDS[kind](block).count for block in known_blocks(pruned.module)]
     assert counts == [count - 1] * 4
     others = unit_pruner(kind, importance="random", **one).prune(model, ctx)
     assert not torch.allclose(before, logits(others, ctx), atol=1e-3), "other units matter"
@@ -166,7 +114,7 @@ def test_global_takes_from_the_layer_that_needs_them_least(
     ctx = context(model)
     made = unit_pruner(kind, importance=importance, allocation="global", sparsity=0.125, round_to=1)
     block = known_blocks(model.module)[2]
-    units = made.units(block)
+    units = KINDS[kind](block)
     gone = torch.arange(units.count // 2)
     with torch.no_grad():
         weight_matrix(block.projection(units.reader))[:, units.columns[gone].flatten()] = 0
@@ -175,7 +123,7 @@ def test_global_takes_from_the_layer_that_needs_them_least(
     pruned = made.prune(model, ctx)
     full = units.count
     counts = [full, full, full // 2, full]
-    assert [made.units(block).count for block in known_blocks(pruned.module)] == counts
+    assert [KINDS[kind](block).count for block in known_blocks(pruned.module)] == counts
     notes = pruned.history[-1].notes
     assert notes[f"{kind}_kept"] == counts
     assert notes[f"{kind}_removed_fraction"] == 0.125
@@ -193,8 +141,8 @@ def test_factorized_layers_are_cut(kind: str, teachers: Teachers, context: Conte
     model = factorized(teachers("llama"))
     made = unit_pruner(kind, allocation="global", sparsity=0.5)
     pruned = made.prune(model, context(model))
-    counts = [made.units(block).count for block in known_blocks(pruned.module)]
-    assert sum(counts) * 2 == 4 * made.units(known_blocks(model.module)[0]).count
+    counts = [KINDS[kind](block).count for block in known_blocks(pruned.module)]
+    assert sum(counts) * 2 == 4 * KINDS[kind](known_blocks(model.module)[0]).count
     check_history(pruned.history, pruned.module.named_parameters())
     assert logits(pruned, context(model)).isfinite().all()
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Pruner, Step, Student
 from compress.measure.sparsity import check_history
-from compress.pruner.vocabulary import keep_tokens_, named_ids
+from compress.shaping.vocabulary import keep_tokens_, named_ids
 from compress.store.artifact import read_model, write_model
 from compress.transformer.blocks import known_blocks, weight_matrix
 from compress.transformer.dry_run import check_runs

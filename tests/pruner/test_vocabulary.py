@@ -15,7 +15,8 @@ from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, StageContext, Step
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history
-from compress.pruner.vocabulary import Vocabulary, keep_tokens_, named_ids
+from compress.pruner.vocabulary import Vocabulary
+from compress.shaping.vocabulary import keep_tokens_, named_ids
 from compress.store.cache import StageStore
 from compress.task.components.text import TextSplit
 from compress.transformer.checkpoint_files import find_model

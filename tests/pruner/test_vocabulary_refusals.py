@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, normalizers
 
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel
-from compress.pruner.vocabulary import keep_tokens_
+from compress.shaping.vocabulary import keep_tokens_
 from tests.pruner.made import Contexts, Teachers
 from tests.pruner.test_vocabulary import SPECIAL, moved_specials, vocabulary
 

@@ -38,7 +38,7 @@ from compress.config.fields import NotNegative, OneOf
 from compress.config.settings import Settings
 from compress.interfaces import StageContext
 from compress.pruner.components.base import PruningState
-from compress.pruner.components.gradients import label_losses, learning_only
+from compress.shaping.gradients import label_losses, learning_only
 from compress.transformer.blocks import weight_matrix
 from compress.transformer.calibration import calibrate_linears, input_moments, input_sizes
 from compress.transformer.stacks import LINEARS, Linear
@@ -225,6 +225,6 @@ def fisher_rows(
         for name, weight in zip(linears, weights, strict=True):
             hook = weight.register_post_accumulate_grad_hook(partial(count, name))
             stack.enter_context(hook)
-        for loss in label_losses(work, ctx):
+        for loss in label_losses(work.module, work.tokenizer, ctx):
             loss.backward()  # type: ignore[no-untyped-call]
     return totals

@@ -28,8 +28,8 @@ from compress.transformer.packing import (
     channel_bound,
     quantize_per_channel,
 )
-from compress.transformer.quantized_embedding import embedding_tables
 from compress.transformer.rounding import check_rounding
+from compress.transformer.stacks import embedding_tables
 
 if TYPE_CHECKING:
     import onnx

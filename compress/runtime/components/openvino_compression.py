@@ -30,7 +30,8 @@ from compress.runtime.components.openvino_rounding import (
 )
 from compress.system.packages import require
 from compress.transformer.blocks import every_linear, shape_of
-from compress.transformer.quantized_embedding import INT4_GROUP_SIZE, embedding_tables
+from compress.transformer.quantized_embedding import INT4_GROUP_SIZE
+from compress.transformer.stacks import embedding_tables
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

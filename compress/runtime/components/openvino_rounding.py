@@ -26,8 +26,8 @@ from compress.runtime.components.openvino_graph import (
 )
 from compress.transformer.blocks import every_linear, weight_matrix
 from compress.transformer.packing import FLOAT32_SLACK, LARGEST_CODE, channel_bound, in_groups
-from compress.transformer.quantized_embedding import embedding_tables
 from compress.transformer.rounding import check_rounding, half_ulp
+from compress.transformer.stacks import embedding_tables
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -15,24 +15,18 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from compress.interfaces import CompressedModel, StageContext
-from compress.pruner.components.base import PruningState
-from compress.pruner.components.importance import (
+from compress.shaping.importance import (
     IMPORTANCES,
     contribution,
     gate_saliency,
     row_mass,
     unit_moments,
 )
+from compress.shaping.units import KINDS, unit_sites
 from compress.transformer.blocks import Units, known_blocks, weight_matrix
 from compress.transformer.stored_modules import LowRankLinear
 from tests.pruner.made import Contexts, Teachers
-from tests.pruner.test_structured import (
-    KINDS,
-    factorized,
-    loud,
-    scores_of,
-    unit_pruner,
-)
+from tests.pruner.test_structured import factorized, loud, scores_of
 
 
 def rows_of(model: CompressedModel, ctx: StageContext) -> Iterator[dict[str, Tensor]]:
@@ -75,17 +69,17 @@ def test_taylor_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
             return SimpleNamespace(logits=self.reader(tokens).sum())
 
     model = OneUnit()
-    monkeypatch.setattr("compress.pruner.components.gradients.calibration_rows", lambda *_: rows)
+    monkeypatch.setattr("compress.shaping.gradients.calibration_rows", lambda *_: rows)
 
     class Rows(list[Any]):
         labels = torch.zeros(2)
 
     problem = SimpleNamespace(loss=lambda logits, _: logits, targets=lambda *_: None)
     ctx: Any = SimpleNamespace(data=SimpleNamespace(calibration=Rows(rows), problem=problem))
-    work: Any = SimpleNamespace(module=model, tokenizer=None)
+    module: Any = model
     block: Any = SimpleNamespace(projection=lambda _: model.reader)
     units = Units(1, {}, torch.tensor([[0]]), "reader")
-    assert IMPORTANCES["taylor"](work, [(block, units)], ctx)[0].tolist() == [2.5]
+    assert IMPORTANCES["taylor"](module, module, [(block, units)], ctx)[0].tolist() == [2.5]
 
 
 def test_contribution_by_hand() -> None:
@@ -123,7 +117,7 @@ def test_taylor_is_the_slope_of_an_explicit_gate(
     model = change(teachers(architecture))
     ctx = context(model)
     blocks = known_blocks(model.module)
-    units = [unit_pruner(kind).units(block) for block in blocks]
+    units = [KINDS[kind](block) for block in blocks]
     gates = [torch.ones(unit.count, requires_grad=True) for unit in units]
     weights = {}
     for block, unit, gate in zip(blocks, units, gates, strict=True):
@@ -147,9 +141,8 @@ def test_taylor_leaves_no_trace(teacher: CompressedModel, context: Contexts) -> 
     module = copy.deepcopy(teacher.module)
     first, *_, last = module.parameters()
     first.requires_grad_(False)
-    sites = [(block, block.head_units()) for block in known_blocks(module)]
-    work = PruningState(module, teacher.tokenizer, teacher.history)
-    IMPORTANCES["taylor"](work, sites, context(teacher))
+    sites = unit_sites(module, "heads")
+    IMPORTANCES["taylor"](module, teacher.tokenizer, sites, context(teacher))
     assert (first.requires_grad, last.requires_grad) == (False, True)
     assert all(parameter.grad is None for parameter in module.parameters())
     assert not any(part._forward_pre_hooks for part in module.modules())
@@ -169,7 +162,7 @@ def test_activation_is_the_size_of_what_a_unit_adds(
     model = change(teachers(architecture))
     ctx = context(model)
     block = known_blocks(model.module)[1]
-    units = unit_pruner(kind).units(block)
+    units = KINDS[kind](block)
     reader = block.projection(units.reader)
     caught: list[Tensor] = []
     handle = reader.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))

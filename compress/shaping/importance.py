@@ -27,17 +27,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from compress.interfaces import StageContext
-from compress.pruner.components.base import PruningState
-from compress.pruner.components.gradients import label_losses, learning_only
+from compress.shaping.gradients import label_losses, learning_only
 from compress.transformer.blocks import Block, Units, shape_of, weight_matrix
 from compress.transformer.calibration import Run, Unit, calibrate_layerwise
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from compress.interfaces import Processor
 
 # One per layer, first to last.
 Sites = Sequence[tuple[Block, Units]]
@@ -45,7 +49,9 @@ Scores = list[Float[Tensor, " units"]]
 
 
 @torch.no_grad()
-def l1_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Scores:
+def l1_importance(
+    module: PreTrainedModel, tokenizer: Processor, sites: Sites, ctx: StageContext
+) -> Scores:
     """The sum of |W| over the rows that make each unit and the columns that read it."""
     scores = []
     for block, units in sites:
@@ -57,32 +63,38 @@ def l1_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Scores
     return scores
 
 
-def random_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Scores:
+def random_importance(
+    module: PreTrainedModel, tokenizer: Processor, sites: Sites, ctx: StageContext
+) -> Scores:
     """Uniform in [0, 1), drawn from the run's seed."""
     generator = torch.Generator().manual_seed(ctx.seed)
     return [torch.rand(units.count, generator=generator) for _, units in sites]
 
 
-def taylor_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Scores:
+def taylor_importance(
+    module: PreTrainedModel, tokenizer: Processor, sites: Sites, ctx: StageContext
+) -> Scores:
     """Mean over rows of |∂L/∂ξ|, with L the label loss of the row.
 
     Only the gates have gradients, so no gradient of a weight is in memory.
     """
-    device = work.module.device
+    device = module.device
     gates = [
         torch.ones(shape_of(block.projection(units.reader))[1], device=device, requires_grad=True)
         for block, units in sites
     ]
     totals = [torch.zeros(units.count, device=device) for _, units in sites]
-    with learning_only(work.module), _gated(sites, gates):
-        for loss in label_losses(work, ctx):
+    with learning_only(module), _gated(sites, gates):
+        for loss in label_losses(module, tokenizer, ctx):
             slopes = torch.autograd.grad(loss, gates)
             for total, slope, (_, units) in zip(totals, slopes, sites, strict=True):
                 total += gate_saliency(slope, units.columns)
     return [total / len(ctx.data.calibration) for total in totals]
 
 
-def activation_importance(work: PruningState, sites: Sites, ctx: StageContext) -> Scores:
+def activation_importance(
+    module: PreTrainedModel, tokenizer: Processor, sites: Sites, ctx: StageContext
+) -> Scores:
     """‖X_u · W_uᵀ‖ over all calibration tokens, with one layer's inputs in memory at a time."""
     by_name = {block.name: (block, units) for block, units in sites}
     scores: Scores = []
@@ -93,11 +105,12 @@ def activation_importance(work: PruningState, sites: Sites, ctx: StageContext) -
         moments = unit_moments(reader, units.columns, run)
         scores.append(contribution(weight_matrix(reader), moments, units.columns))
 
-    calibrate_layerwise(work.module, work.tokenizer, ctx.data.calibration, visit)
+    calibrate_layerwise(module, tokenizer, ctx.data.calibration, visit)
     return scores
 
 
-IMPORTANCES: dict[str, Callable[[PruningState, Sites, StageContext], Scores]] = {
+Importance: TypeAlias = Callable[["PreTrainedModel", "Processor", Sites, StageContext], Scores]
+IMPORTANCES: dict[str, Importance] = {
     "l1": l1_importance,
     "random": random_importance,
     "taylor": taylor_importance,

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from compress.interfaces import StageContext
-from compress.pruner.components.base import PruningState
 from compress.transformer.calibration import calibration_rows
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def label_losses(work: PruningState, ctx: StageContext) -> Iterator[Float[Tensor, ""]]:
+    from compress.interfaces import Processor
+
+
+def label_losses(
+    module: PreTrainedModel, tokenizer: Processor, ctx: StageContext
+) -> Iterator[Float[Tensor, ""]]:
     """The label loss of each calibration row, run alone."""
     rows, problem = ctx.data.calibration, ctx.data.problem
-    inputs = calibration_rows(work.module, work.tokenizer, rows)
-    for row, label in zip(inputs, rows.labels.to(work.module.device), strict=True):
-        logits = work.module(**row).logits.float()
+    inputs = calibration_rows(module, tokenizer, rows)
+    for row, label in zip(inputs, rows.labels.to(module.device), strict=True):
+        logits = module(**row).logits.float()
         yield problem.loss(logits, problem.targets(label[None], row))
 
 

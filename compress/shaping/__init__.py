@@ -1,0 +1,1 @@
+"""Cutting a model to a shape by importance: what pruners and students share."""
