@@ -53,7 +53,9 @@ def test_queries_that_share_a_key_are_one_unit(teachers: Teachers, context: Cont
 
 
 def test_blocks_that_share_position_biases_are_refused(teachers: Teachers) -> None:
-    with pytest.raises(ConfigError, match="MPNet: its blocks share one position bias per head"):
+    with pytest.raises(
+        ConfigError, match="of MPNet cannot be cut: its blocks share one position bias per head"
+    ):
         unit_pruner("heads").check(skeleton(teachers("mpnet")))
 
 
