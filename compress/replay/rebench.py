@@ -183,7 +183,7 @@ def find_saved(collection: Collection, overrides: Sequence[str]) -> tuple[list[S
         raise UserError(f"no record says how to measure its model: {'; '.join(broken)}")
     for baseline, device in {(each.baseline.resolve(), each.device) for each in found}:
         read_manifest(baseline)
-        check_shapes(device, read_architecture(baseline))
+        check_shapes(device, read_architecture(baseline), "teacher")
     return found, broken
 
 

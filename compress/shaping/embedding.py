@@ -73,14 +73,19 @@ def token_counts(tokenizer: Processor, rows: Split, tokens: int) -> Float[Tensor
 
 @torch.no_grad()
 def factorize_embedding_(
-    module: PreTrainedModel, width: int, frequencies: Float[Tensor, " tokens"]
-) -> float:
-    """Replaces the token table by its best factors; see `place_factors_`.
+    module: PreTrainedModel, width: int, frequencies: Float[Tensor, " tokens"] | None
+) -> float | None:
+    """Replaces the token table by its best factors, or by arbitrary ones without frequencies.
 
     Returns:
-        The share of the weighted squared norm that is kept, in [0, 1].
+        The share of the weighted squared norm that is kept, in [0, 1]; None of arbitrary factors.
+
+    Raises:
+        ConfigError: see `place_factors_`.
     """
     part, table = place_factors_(module, width)
+    if frequencies is None:
+        return None
     factors, share = best_factors(table.weight, width, frequencies + 1)
     for weight, value in zip((part.table.weight, part.projection.weight), factors, strict=True):
         weight.copy_(value)

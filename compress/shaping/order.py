@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from compress.interfaces import StageContext
 from compress.shaping.channels import CHANNEL_IMPORTANCES
+from compress.shaping.embedding import token_counts
 from compress.shaping.importance import IMPORTANCES, Sites
 from compress.shaping.units import KINDS, ranked, unit_sites
 from compress.transformer.residual import keep_channels_, residual_width
+from compress.transformer.stacks import token_table
 from compress.transformer.surgery import keep_units_
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ class Order(Protocol):
     def units(self, module: PreTrainedModel, sites: Sites) -> Sequence[Int[Tensor, " units"]]:
         """The units of each site, those to keep first."""
 
+    def frequencies(self, module: PreTrainedModel) -> Float[Tensor, " tokens"] | None:
+        """How often each token of the model occurs; None without rows."""
+
 
 class AsTheyAre:
     """The order of a skeleton, which has no weights to rank by."""
@@ -47,6 +52,9 @@ class AsTheyAre:
     def units(self, module: PreTrainedModel, sites: Sites) -> Sequence[Int[Tensor, " units"]]:
         """The units by place."""
         return [torch.arange(units.count) for _, units in sites]
+
+    def frequencies(self, module: PreTrainedModel) -> None:
+        """None."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,11 @@ class ByImportance:
         """The units of each layer by their importance, all measured before the first cut."""
         scores = IMPORTANCES[self.importance](module, self.tokenizer, sites, self.ctx)
         return [ranked(score).cpu() for score in scores]
+
+    def frequencies(self, module: PreTrainedModel) -> Float[Tensor, " tokens"] | None:
+        """How often each token of the model occurs in the train rows; None if it reads none."""
+        table, rows = token_table(module), self.ctx.data.train
+        return None if table is None else token_counts(self.tokenizer, rows, table.num_embeddings)
 
 
 def sort_by_importance_(

@@ -9,9 +9,10 @@ that a still smaller model would keep.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic.dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from compress.config.errors import ConfigError
 from compress.config.fields import OneOf, PositiveInt
 from compress.config.settings import Settings
 from compress.interfaces import StageContext
-from compress.shaping.embedding import factorize_embedding_, place_factors_, token_counts
+from compress.shaping.embedding import factorize_embedding_
 from compress.shaping.importance import IMPORTANCES
 from compress.shaping.order import AsTheyAre, ByImportance, Order
 from compress.shaping.units import unit_sites
@@ -30,7 +31,6 @@ from compress.transformer.positions import keep_positions_
 from compress.transformer.processors import set_and_keep_
 from compress.transformer.rebuilding import check_rebuilds
 from compress.transformer.residual import keep_channels_
-from compress.transformer.stacks import token_table
 from compress.transformer.surgery import keep_units_
 
 if TYPE_CHECKING:
@@ -74,19 +74,15 @@ class Shape(Settings):
             where: the key of these settings, for messages.
 
         Raises:
-            ConfigError: the model cannot be cut to a size; says which.
+            UserError: the model cannot be cut to a size, or not be saved then; says which.
         """
         if self.vocabulary is not None:
             key = f"{where}.vocabulary"
             check_vocabulary(skeleton, key, {key: self.vocabulary})
-        self._cut_(skeleton, AsTheyAre(), where)
-        if self.embedding is not None:
-            with _naming(where, "embedding", self.embedding):
-                place_factors_(skeleton, self.embedding)
-        if self.activation is not None:
-            with _naming(where, "activation", self.activation):
-                set_activation_(skeleton, self.activation)
-                check_rebuilds(skeleton, "the model with another activation function")
+        for name, size, cut in self._cuts():
+            with _naming(where, name, size):
+                cut(skeleton, size, AsTheyAre())
+                check_rebuilds(skeleton, "the cut model")
         return skeleton
 
     def apply_(
@@ -113,40 +109,61 @@ class Shape(Settings):
         if self.positions is not None:
             tokenizer = copy.deepcopy(tokenizer)
             set_and_keep_(tokenizer, "model_max_length", self.positions)
-        self._cut_(module, ByImportance(tokenizer, ctx, self.importance), where)
-        if self.embedding is not None:
-            table = token_table(module)
-            assert table is not None, "the check looked it up"
-            counts = token_counts(tokenizer, ctx.data.train, table.num_embeddings)
-            share = factorize_embedding_(module, self.embedding, counts)
-            notes["embedding_norm_kept"] = share
-        if self.activation is not None:
-            set_activation_(module, self.activation)
+        order = ByImportance(tokenizer, ctx, self.importance)
+        for _, size, cut in self._cuts():
+            notes |= cut(module, size, order)
         return tokenizer, notes
 
-    def _cut_(self, module: PreTrainedModel, order: Order, where: str) -> None:
-        """Cuts positions, channels, heads and neurons."""
-        if self.positions is not None:
-            with _naming(where, "positions", self.positions):
-                keep_positions_(module, self.positions)
-        if self.hidden is not None:
-            with _naming(where, "hidden", self.hidden):
-                channels = order.channels(module)
-                _check_size("channels", len(channels), self.hidden)
-                keep_channels_(module, channels[: self.hidden])
-        for kind, size in (("heads", self.heads), ("neurons", self.neurons)):
+    def _cuts(self) -> Iterator[tuple[str, Any, Cut]]:
+        """The sizes that are asked for, with what cuts a model to each, in order."""
+        for name, cut in CUTS.items():
+            size = getattr(self, name)
             if size is not None:
-                with _naming(where, kind, size):
-                    _cut_units_(module, kind, size, order)
+                yield name, size, cut
 
 
-def _cut_units_(module: PreTrainedModel, kind: str, size: int, order: Order) -> None:
+def _cut_positions_(module: PreTrainedModel, size: int, order: Order) -> dict[str, Any]:
+    keep_positions_(module, size)
+    return {}
+
+
+def _cut_channels_(module: PreTrainedModel, size: int, order: Order) -> dict[str, Any]:
+    channels = order.channels(module)
+    _check_size("channels", len(channels), size)
+    keep_channels_(module, channels[:size])
+    return {}
+
+
+def _cut_units_(kind: str, module: PreTrainedModel, size: int, order: Order) -> dict[str, Any]:
     """Keeps as many heads or neurons of every layer."""
     sites = unit_sites(module, kind)
     counts = [_unit_count(block, units, kind, size) for block, units in sites]
     orders = order.units(module, sites)
     for (block, units), ranks, count in zip(sites, orders, counts, strict=True):
         keep_units_(block, units, ranks[:count])
+    return {}
+
+
+def _cut_embedding_(module: PreTrainedModel, size: int, order: Order) -> dict[str, Any]:
+    share = factorize_embedding_(module, size, order.frequencies(module))
+    return {"embedding_norm_kept": share}
+
+
+def _cut_activation_(module: PreTrainedModel, name: str, order: Order) -> dict[str, Any]:
+    set_activation_(module, name)
+    return {}
+
+
+# By setting; returns notes for the record.
+Cut: TypeAlias = Callable[["PreTrainedModel", Any, Order], dict[str, Any]]
+CUTS: dict[str, Cut] = {
+    "positions": _cut_positions_,
+    "hidden": _cut_channels_,
+    "heads": partial(_cut_units_, "heads"),
+    "neurons": partial(_cut_units_, "neurons"),
+    "embedding": _cut_embedding_,
+    "activation": _cut_activation_,
+}
 
 
 def _unit_count(block: Block, units: Units, kind: str, size: int) -> int:

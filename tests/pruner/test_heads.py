@@ -54,7 +54,7 @@ def test_queries_that_share_a_key_are_one_unit(teachers: Teachers, context: Cont
 
 def test_blocks_that_share_position_biases_are_refused(teachers: Teachers) -> None:
     with pytest.raises(
-        ConfigError, match="of MPNet cannot be cut: its blocks share one position bias per head"
+        ConfigError, match="MPNet cannot be cut: its blocks share one position bias"
     ):
         unit_pruner("heads").check(skeleton(teachers("mpnet")))
 

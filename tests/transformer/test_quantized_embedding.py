@@ -19,9 +19,9 @@ from compress.transformer.quantized_embedding import (
     Int4Embedding,
     Int8Embedding,
     QuantizedEmbedding,
-    embedding_tables,
     quantize_embeddings_,
 )
+from compress.transformer.stacks import embedding_tables
 from tests.configs import compose_config, settings_of
 from tests.tiny import torch_export
 
