@@ -63,7 +63,7 @@ TABLE = [
     ("student=layers student.shape.neurons=999", "student.shape.neurons=999: the model has only"),
     ("student=layers student.shape.hidden=999", "student.shape.hidden=999: the model has only 32"),
     ("student=layers student.shape.embedding=33", "student.shape.embedding=33: the token table"),
-    ("student=layers student.shape.activation=step", "shape.activation must be one of relu, "),
+    ("student=layers student.shape.activation=step", "student.shape.activation must be relu, r"),
     (
         "student=layers student.shape.vocabulary=1001",
         "student.shape.vocabulary must be at most the 1000 tokens that there are, got 1001",

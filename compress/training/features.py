@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from compress.config.errors import ConfigError
-from compress.transformer.blocks import Block, known_blocks
+from compress.transformer.blocks import Block, known_blocks, stream_width
 from compress.transformer.stacks import find_stack
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class HiddenStates(Feature):
         theirs, ours = find_stack(teacher).blocks, find_stack(student).blocks
         self._pairs = [(theirs[layer], ours[index]) for index, layer in enumerate(layers)]
         self.watched = [block for pair in self._pairs for block in pair]
-        narrow, wide = student.config.hidden_size, teacher.config.hidden_size
+        narrow, wide = stream_width(student), stream_width(teacher)
         if narrow != wide:
             generator = torch.Generator().manual_seed(seed)
             drawn = [torch.randn(narrow, wide, generator=generator) for _ in layers]

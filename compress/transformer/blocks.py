@@ -132,6 +132,20 @@ def known_blocks(module: PreTrainedModel) -> tuple[Block, ...]:
     )
 
 
+def blocks_if_known(module: PreTrainedModel) -> tuple[Block, ...]:
+    """The layers of a model with a known layout; none for other models."""
+    try:
+        return known_blocks(module)
+    except ConfigError:
+        return ()
+
+
+def stream_width(module: PreTrainedModel) -> int:
+    """Width of what layers pass on: of narrowed layers, whose config has the old one, their own."""
+    widths = [block.width for block in blocks_if_known(module)]
+    return widths[0] if widths else int(module.config.hidden_size)
+
+
 def scoped_linears(module: PreTrainedModel, scope: str) -> dict[str, Linear]:
     """The Linear layers of the blocks that a scope selects.
 

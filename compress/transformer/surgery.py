@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from transformers.backbone_utils import BackboneConfigMixin
 from transformers.pytorch_utils import Conv1D
 
-from compress.config.errors import ConfigError
-from compress.transformer.blocks import Block, Projection, Units, known_blocks
+from compress.transformer.blocks import Block, Projection, Units, blocks_if_known
 from compress.transformer.configs import reread
 from compress.transformer.stacks import Linear, find_stack, token_table
 from compress.transformer.stored_modules import LowRankLinear, StoredModule
@@ -179,7 +178,7 @@ def fit_shapes_(module: PreTrainedModel, shapes: Mapping[str, Sequence[int]]) ->
             resize_(module.get_submodule(owner), leaf, empty)
             changed = True
     if changed:
-        for block in _blocks_if_known(module):
+        for block in blocks_if_known(module):
             sync_attention_(block)
         module.tie_weights()
 
@@ -218,7 +217,7 @@ def plain_config(module: PreTrainedModel) -> PretrainedConfig | None:
     if _builds(module, module.config):
         return module.config
     config = copy.deepcopy(module.config)
-    blocks = _blocks_if_known(module)
+    blocks = blocks_if_known(module)
     if not blocks:
         return None
     facts = {
@@ -251,12 +250,4 @@ def _builds(module: PreTrainedModel, config: PretrainedConfig) -> bool:
 
 
 def _head_sizes(module: PreTrainedModel) -> list[int]:
-    return [block.head_size for block in _blocks_if_known(module)]
-
-
-def _blocks_if_known(module: PreTrainedModel) -> tuple[Block, ...]:
-    """The layers of a model with a known layout; none for other models."""
-    try:
-        return known_blocks(module)
-    except ConfigError:
-        return ()
+    return [block.head_size for block in blocks_if_known(module)]

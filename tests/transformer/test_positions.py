@@ -6,7 +6,8 @@ import pytest
 import torch
 import transformers
 
-from compress.transformer.positions import padding_position, position_count
+from compress.config.errors import ConfigError
+from compress.transformer.positions import keep_positions_, padding_position, position_count
 from tests.checkpoints import save_checkpoint
 
 
@@ -52,3 +53,42 @@ def test_relative_positions_have_no_limit() -> None:
     assert position_count(module) is None
     with torch.no_grad():
         module(input_ids=torch.full((1, 30), 7))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config"),
+    [("bert", {}), ("gpt2", {}), ("roberta", {"pad_token_id": 1}), ("distilbert", {})],
+)
+@torch.no_grad()
+def test_the_first_positions_stay(
+    architecture: str, config: dict[str, int], tmp_path: Path
+) -> None:
+    module = save_checkpoint(tmp_path, architecture, **config)
+    tokens = torch.randint(5, 20, (2, 9), generator=torch.Generator().manual_seed(0))
+    tokens[:, -1] = module.config.eos_token_id or 3
+    inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    before = module(**inputs).logits
+    keep_positions_(module, 9)
+    assert position_count(module) == 9
+    assert torch.equal(module(**inputs).logits, before)
+    built = type(module)(module.config).eval()
+    built.load_state_dict(module.state_dict())
+    assert torch.equal(built(**inputs).logits, before)
+    longer = torch.cat([tokens, tokens[:, -1:]], dim=1)
+    with pytest.raises((IndexError, RuntimeError)):
+        module(input_ids=longer, attention_mask=torch.ones_like(longer))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "count", "message"),
+    [
+        ("bert", 65, "the model has only 64 positions"),
+        ("t5", 9, "has no table of positions beside its token embeddings"),
+        ("llama", 9, "has no table of positions beside its token embeddings"),
+    ],
+)
+def test_positions_that_are_not_there_are_refused(
+    architecture: str, count: int, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        keep_positions_(save_checkpoint(tmp_path, architecture), count)
