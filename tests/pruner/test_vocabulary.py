@@ -11,6 +11,7 @@ import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from compress import load
+from compress.config.errors import UserError
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, StageContext, Step
 from compress.measure.score import predict_all
@@ -215,6 +216,14 @@ def test_what_each_setting_keeps(context: Contexts, tmp_path: Path) -> None:
     assert kept_words(model, ctx, vocabulary(min_count=3)) == set()
     assert kept_words(model, ctx, vocabulary(min_count=3, general=2)) == {"never"}
     assert kept_words(model, ctx, vocabulary(min_count=3, general=3)) == {"never", "used"}
+    needed = len(vocabulary(min_count=3).prune(model, ctx).tokenizer)
+    assert kept_words(model, ctx, vocabulary(size=needed)) == set()
+    assert kept_words(model, ctx, vocabulary(size=needed + 1)) == {"sad"}
+    # Of "film" and "ever", which occur once, the earlier token.
+    assert kept_words(model, ctx, vocabulary(size=needed + 2)) == {"sad", "ever"}
+    assert kept_words(model, ctx, vocabulary(size=needed + 2, min_count=2)) == {"sad"}
+    with pytest.raises(UserError, match=f"vocabulary={needed - 1} is fewer than the {needed} spec"):
+        vocabulary(size=needed - 1).prune(model, ctx)
     words = tmp_path / "words.txt"
     words.write_text("odd\n\n film \n")
     assert kept_words(model, ctx, vocabulary(min_count=3, words=str(words))) == {"odd", "film"}

@@ -38,6 +38,7 @@ def test_what_is_foreseen_holds(
     "overrides",
     [
         ("pruner=vocabulary",),
+        ("student=layers", "student.shape.vocabulary=62"),
         ("pruner=heads", "pruner.sparsity=0.5", "pruner.allocation=global"),
         ("pruner=lowrank", "pruner.rank.by=energy"),
         ("pruner=lowrank", "pruner.denoise.method=hard"),

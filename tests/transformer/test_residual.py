@@ -12,6 +12,7 @@ import transformers
 from transformers.pytorch_utils import Conv1D
 
 from compress.config.errors import ConfigError
+from compress.shaping.embedding import place_factors_
 from compress.store.artifact import read_model, write_model
 from compress.store.manifest import PLAIN_WEIGHTS
 from compress.transformer.blocks import block_linears, known_blocks
@@ -286,3 +287,10 @@ def test_a_model_that_computes_with_its_width_is_refused() -> None:
 def test_norms_without_weights_are_refused() -> None:
     with pytest.raises(ConfigError, match="the norms of OlmoModel have no weights"):
         residual_width(transformers.OlmoModel(transformers.OlmoConfig(**SMALL)))
+
+
+def test_a_factorized_table_as_wide_as_the_stream_is_refused(teachers: Teachers) -> None:
+    module = teachers("bert").module
+    place_factors_(module, 16)
+    with pytest.raises(ConfigError, match="16 channels, as many as there are columns of the fac"):
+        residual_width(module)
