@@ -68,8 +68,8 @@ def keep_positions_(module: PreTrainedModel, count: int) -> None:
     config.max_position_embeddings = configured - gone
     for part in module.modules():
         facts = vars(part)
-        held = [n for n, value in facts.items() if "position" in n and value == configured]
-        facts.update(dict.fromkeys(held, configured - gone))
+        held = [n for n, value in facts.items() if "position" in n and type(value) is int]
+        facts.update({n: configured - gone for n in held if facts[n] == configured})
         # Numbers of positions and types of a text, as long as the longest one.
         for name, buffer in part.named_buffers(recurse=False):
             if name.endswith("_ids") and buffer.shape[-1] == configured:

@@ -9,16 +9,20 @@ import pytest
 import torch
 
 from compress.config.errors import ConfigError
+from compress.device.cpu import Cpu
+from compress.interfaces import TrainingData
 from compress.measure.sparsity import check_history
 from compress.student.layers import LayersStudent
 from compress.student.pretrained import PretrainedStudent
+from compress.teacher.artifact import ArtifactTeacher
 from compress.transformer.blocks import known_blocks
 from compress.transformer.stacks import token_table
 from compress.transformer.stored_modules import FactorizedEmbedding
 from tests.configs import settings_of
-from tests.pruner.made import Contexts, Teachers, pruner, round_trip, skeleton
+from tests.pruner.made import Contexts, Teachers, logits, pruner, round_trip, skeleton
 from tests.shaping.made import noisy, sizes_of
 from tests.slow import slow_but
+from tests.tiny import torch_export
 
 NARROW = ("neurons=20", "hidden=12", "embedding=6", "activation=relu", "positions=40")
 MATCHING = {
@@ -126,6 +130,23 @@ def test_pruners_and_formats_may_follow(
     assert embedding.table.weight.shape == (rows, 6)
     assert embedding.projection.weight.shape == (width, 6)
     round_trip(pruned, ctx, "int8_dynamic", tmp_path / "int8")
+
+
+def test_it_can_teach(
+    teachers: Teachers, context: Contexts, data: TrainingData, device: Cpu, tmp_path: Path
+) -> None:
+    teacher = noisy(teachers("bert"))
+    student = narrow("distillation.epochs=0", "shape.vocabulary=62").distill(context(teacher))
+    torch_export(student, settings_of("quantizer", "none"), tmp_path / "m")  # type: ignore[arg-type]
+    settings = ArtifactTeacher(folder=str(tmp_path / "m"))
+    made = settings.load(data, device, seed=0)
+    ctx = context(made)
+    assert torch.equal(logits(made, ctx), logits(student, ctx))
+    smaller = layers("keep=1", "shape.neurons=10", "distillation.epochs=0")
+    foreseen, small = smaller.check(settings.skeleton("classifier")), smaller.distill(ctx)
+    assert sizes_of(foreseen) == sizes_of(small.module)
+    with pytest.raises(ConfigError, match=r"embedding=4: .* has a factorized one"):
+        layers("shape.embedding=4").check(settings.skeleton("classifier"))
 
 
 @pytest.mark.parametrize("embeddings", ["none", "int8", "int4"])
