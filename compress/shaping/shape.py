@@ -27,6 +27,7 @@ from compress.shaping.units import unit_sites
 from compress.shaping.vocabulary import Kept, check_vocabulary, shrink_vocabulary_
 from compress.transformer.activations import ACTIVATIONS, set_activation_
 from compress.transformer.blocks import Block, Units
+from compress.transformer.dry_run import check_runs
 from compress.transformer.positions import keep_positions_
 from compress.transformer.processors import set_and_keep_
 from compress.transformer.rebuilding import check_rebuilds
@@ -74,15 +75,18 @@ class Shape(Settings):
             where: the key of these settings, for messages.
 
         Raises:
-            UserError: the model cannot be cut to a size, or not be saved then; says which.
+            UserError: the model cannot be cut to a size, or not run or be saved in this shape.
         """
         if self.vocabulary is not None:
             key = f"{where}.vocabulary"
             check_vocabulary(skeleton, key, {key: self.vocabulary})
-        for name, size, cut in self._cuts():
+        cuts = list(self._cuts())
+        for name, size, cut in cuts:
             with _naming(where, name, size):
                 cut(skeleton, size, AsTheyAre())
-                check_rebuilds(skeleton, "the cut model")
+        if cuts:  # as a run does for every stage, but here the message names the shape
+            check_runs(skeleton, where)
+            check_rebuilds(skeleton, where)
         return skeleton
 
     def apply_(

@@ -64,7 +64,7 @@ def keep_positions_(module: PreTrainedModel, count: int) -> None:
     before, config = table.num_embeddings, module.config
     configured = config.max_position_embeddings
     gone = limit - count
-    resize_(table, "weight", table.weight[: before - gone])
+    resize_(table, "weight", table.weight[: before - gone].clone())
     config.max_position_embeddings = configured - gone
     for part in module.modules():
         facts = vars(part)
@@ -73,7 +73,7 @@ def keep_positions_(module: PreTrainedModel, count: int) -> None:
         # Numbers of positions and types of a text, as long as the longest one.
         for name, buffer in part.named_buffers(recurse=False):
             if name.endswith("_ids") and buffer.shape[-1] == configured:
-                setattr(part, name, buffer[..., : configured - gone])
+                setattr(part, name, buffer[..., : configured - gone].clone())
 
 
 def _position_table(module: PreTrainedModel) -> nn.Embedding | None:
