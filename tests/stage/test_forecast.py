@@ -20,6 +20,12 @@ from tests.slow import slow
         ("pruner=heads", "pruner.sparsity=0.5"),
         ("pruner=neurons", "pruner.sparsity=0.5", "quantizer=int8_weight_only"),
         ("pruner=lowrank", "pruner.rank.by=fixed", "pruner.rank.fixed=2"),
+        (
+            *("student=layers", "student.distillation.epochs=1", "student.shape.hidden=24"),
+            *("student.shape.neurons=40", "student.shape.embedding=12"),
+            *("student.shape.activation=relu", "student.shape.positions=128"),
+            *("quantizer=int8_weight_only", "quantizer.embeddings=int8"),
+        ),
     ],
 )
 def test_what_is_foreseen_holds(
