@@ -1,4 +1,4 @@
-"""Integer formats for OpenVINO graphs by Intel's NNCF.
+"""Integer formats for OpenVINO graphs by Intel's NNCF, apart from symmetric int4.
 
 Weights are symmetric per output channel or group unless asked otherwise, so that a zero stays one;
 with zero points, NNCF puts zero on the grid. Activations: Jacob et al., arXiv:1712.05877; moving
@@ -20,9 +20,12 @@ import numpy as np
 from compress.config.errors import UserError
 from compress.problem.classification import Classification
 from compress.quantizer.int8_static import AUTO, NONE, Int8Static
+from compress.runtime.components.int4 import check_sizes
 from compress.runtime.components.openvino_graph import OpenVinoSource, without_telemetry
+from compress.runtime.components.openvino_int4 import store_int4_
 from compress.runtime.components.openvino_rounding import (
-    check_sizes,
+    LARGEST_WEIGHT,
+    OWN_MODE,
     check_weights,
     compressed_bound,
     matrices,
@@ -73,21 +76,27 @@ def compress_weights(
 
     Args:
         source: the float model.
-        linears: NNCF's mode for every Linear, such as "INT4_ASYM".
+        linears: NNCF's mode for every Linear, such as "INT4_ASYM"; `OWN_MODE` is left to
+            `store_int4_`.
         group_size: consecutive weights of a row that share a scale; None for whole rows.
         embeddings: format of the embedding tables: none, int8 or int4.
 
     Raises:
         UserError: a weight is too large for a float16 scale.
     """
-    nncf, graph = import_nncf(), source.graph
-    check_sizes(matrices(source.model.module))
-    passes: dict[tuple[str, int], list[str]] = {}
+    nncf, graph, weights = import_nncf(), source.graph, matrices(source.model.module)
+    check_sizes(weights, "openvino", LARGEST_WEIGHT)
+    formats: dict[str, tuple[str, int]] = {}
     for name, (table, group) in group_sizes(source.model.module, group_size, embeddings).items():
         if source.reads(name):
             mode = f"{embeddings.upper()}_SYM" if table else linears
-            passes.setdefault((mode, group), []).append(name)
-    for (mode, group), names in passes.items():
+            whole = mode == OWN_MODE and group == WHOLE_ROWS
+            formats[name] = mode, weights[name].shape[1] if whole else group
+    for mode, group in dict.fromkeys(formats.values()):
+        names = [name for name, how in formats.items() if how == (mode, group)]
+        if mode == OWN_MODE:
+            store_int4_(graph, source, names, group)
+            continue
         with _quiet():
             graph = nncf.compress_weights(
                 graph,
@@ -97,7 +106,6 @@ def compress_weights(
                 all_layers=None if mode.startswith("INT8") else True,
                 backup_mode=None if mode.startswith("INT8") else nncf.BackupMode.NONE,
             )
-    formats = {name: how for how, names in passes.items() for name in names}
     check_weights(source, graph, formats, lambda name, w: compressed_bound(w, *formats[name]))
     return graph
 
