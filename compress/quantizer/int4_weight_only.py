@@ -45,6 +45,7 @@ class Int4WeightOnly(LinearFormat):
         symmetric: whether codes are -7..7; else each group has a zero point and uses all 16 codes.
     """
 
+    version = 2
     weight_bits = 4
 
     group_size: PositiveInt

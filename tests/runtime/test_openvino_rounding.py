@@ -27,6 +27,7 @@ pytest.importorskip("nncf")
 
 QUICK = [
     ("int8_static", "embeddings=int8"),
+    ("int8_static", "embeddings=int4"),
     ("int4_weight_only", "group_size=8", "symmetric=false", "embeddings=int8"),
 ]
 OTHERS = [

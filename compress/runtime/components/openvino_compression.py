@@ -20,7 +20,7 @@ import numpy as np
 from compress.config.errors import UserError
 from compress.problem.classification import Classification
 from compress.quantizer.int8_static import AUTO, NONE, Int8Static
-from compress.runtime.components.int4 import check_sizes
+from compress.runtime.components.int4 import check_sizes, int4_bound
 from compress.runtime.components.openvino_graph import OpenVinoSource, without_telemetry
 from compress.runtime.components.openvino_int4 import store_int4_
 from compress.runtime.components.openvino_rounding import (
@@ -84,19 +84,20 @@ def compress_weights(
     Raises:
         UserError: a weight is too large for a float16 scale.
     """
-    nncf, graph, weights = import_nncf(), source.graph, matrices(source.model.module)
-    check_sizes(weights, "openvino", LARGEST_WEIGHT)
-    formats: dict[str, tuple[str, int]] = {}
-    for name, (table, group) in group_sizes(source.model.module, group_size, embeddings).items():
-        if source.reads(name):
-            mode = f"{embeddings.upper()}_SYM" if table else linears
-            whole = mode == OWN_MODE and group == WHOLE_ROWS
-            formats[name] = mode, weights[name].shape[1] if whole else group
+    nncf, graph = import_nncf(), source.graph
+    check_sizes(matrices(source.model.module), "openvino", LARGEST_WEIGHT)
+    formats = {
+        name: (f"{embeddings.upper()}_SYM" if table else linears, group)
+        for name, (table, group) in group_sizes(source.model.module, group_size, embeddings).items()
+        if source.reads(name)
+    }
+    store_int4_(
+        graph, source, {n: group for n, (mode, group) in formats.items() if mode == OWN_MODE}
+    )
     for mode, group in dict.fromkeys(formats.values()):
-        names = [name for name, how in formats.items() if how == (mode, group)]
         if mode == OWN_MODE:
-            store_int4_(graph, source, names, group)
             continue
+        names = [name for name, how in formats.items() if how == (mode, group)]
         with _quiet():
             graph = nncf.compress_weights(
                 graph,
@@ -122,23 +123,27 @@ def group_sizes(
         name: (False, fitting_group(name, shape_of(linear)[1], group_size))
         for name, linear in every_linear(model)
     }
-    if embeddings != "none":
-        size = INT4_GROUP_SIZE if embeddings == "int4" else None
-        tables = embedding_tables(model).items()
-        found |= {n: (True, fitting_group(n, each.embedding_dim, size)) for n, each in tables}
-    return found
+    tables = table_groups(model, embeddings).items() if embeddings != "none" else ()
+    return found | {name: (True, group) for name, group in tables}
+
+
+def table_groups(model: PreTrainedModel, embeddings: str) -> dict[str, int]:
+    """The group size of each embedding table in int8 or int4; raises as `group_sizes` does."""
+    size = INT4_GROUP_SIZE if embeddings == "int4" else None
+    tables = embedding_tables(model).items()
+    return {name: fitting_group(name, each.embedding_dim, size) for name, each in tables}
 
 
 def fitting_group(name: str, columns: int, asked: int | None) -> int:
-    """The largest group size, at most the requested one, that divides a row.
+    """The largest group size, at most the requested one, that divides a row; null for whole rows.
 
     Raises:
         UserError: it would be many times smaller.
     """
-    if asked is None or columns <= asked:
+    if asked is None:
         return WHOLE_ROWS
-    group = max(size for size in range(1, asked + 1) if columns % size == 0)
-    if group * SMALLEST_GROUP < asked:
+    group = max(size for size in range(1, min(asked, columns) + 1) if columns % size == 0)
+    if group * SMALLEST_GROUP < min(asked, columns):
         raise UserError(
             f"the openvino runtime needs groups that divide a row: {name} has {columns} columns, "
             f"quantizer.group_size={asked} allows groups of {group} there"
@@ -154,10 +159,19 @@ def quantize_static(source: OpenVinoSource, how: Int8Static) -> Any:
     """
     if not len(source.data.calibration):
         raise UserError("quantizer=int8_static needs calibration rows, the task has none")
+    weights = matrices(source.model.module)
+    int4 = table_groups(source.model.module, how.embeddings) if how.embeddings == "int4" else {}
+    check_sizes({name: weights[name] for name in int4}, "openvino", LARGEST_WEIGHT)
+    # First, so that ranges are those of the activations that rounded rows lead to.
+    store_int4_(source.graph, source, int4)
     with _quiet():
         made = _static(source, how)
-    names = matrices(source.model.module)
-    check_weights(source, made, names, lambda _, weight: static_bound(weight))
+    check_weights(
+        source,
+        made,
+        weights,
+        lambda name, w: int4_bound(w, int4[name]) if name in int4 else static_bound(w),
+    )
     return made
 
 

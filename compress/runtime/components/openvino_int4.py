@@ -6,7 +6,7 @@ NNCF itself chooses other codes than torch's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,25 +23,25 @@ from compress.runtime.components.openvino_graph import (
 from compress.transformer.packing import in_groups, pack_signed
 
 
-def store_int4_(graph: Any, source: OpenVinoSource, names: Iterable[str], group_size: int) -> None:
+def store_int4_(graph: Any, source: OpenVinoSource, groups: Mapping[str, int]) -> None:
     """Replaces float32 weights of a graph by int4 codes and float16 scales.
 
     Args:
         graph: with the operators of the source; changed.
         source: the float model.
-        names: of layers and tables.
-        group_size: divides their rows.
+        groups: by layer or table, the group size, which divides its rows.
     """
     nodes, made = operators(graph), {}
-    for name in names:
+    for name, group_size in groups.items():
         for reader, index in source.readers[f"{name}.weight"]:
             node = nodes[reader]
-            constant, transposed = node.input_value(index).get_node(), is_transposed(node)
-            key = constant.get_name(), transposed  # equal weights are one constant
-            if key not in made:
+            constant = node.input_value(index).get_node()
+            # Equal weights are one constant, with readers of several kinds.
+            how = constant.get_name(), is_transposed(node), group_size
+            if how not in made:
                 weight = torch.from_numpy(constant.get_data().copy())
-                made[key] = _dequantized(weight, transposed, group_size)
-            node.input(index).replace_source_output(made[key].output(0))
+                made[how] = _dequantized(weight, is_transposed(node), group_size)
+            node.input(index).replace_source_output(made[how].output(0))
 
 
 def _dequantized(weight: Float[Tensor, "rows columns"], transposed: bool, group_size: int) -> Any:

@@ -1,14 +1,14 @@
 """Checks the rounding error of weights in an OpenVINO graph against the float weights.
 
-NNCF rounds to float16 scales, and its symmetric int8 makes the extreme of larger magnitude the lowest
-code; the other extreme may be off by up to a step, as codes end one earlier on that side.
+NNCF rounds to float16 scales, and its symmetric int8 makes the extreme of larger magnitude the
+lowest code; the other extreme may be off by up to a step, as codes end one earlier on that side.
 SmoothQuant moves factors from activations into weights; the graph says which, and they are taken
 out again. Biases, which a correction changes, are not checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
