@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compress import load
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel, InferenceModel, Runtime
 from compress.measure.score import predict_all
@@ -16,7 +15,7 @@ from compress.runtime.components.int4 import int4_bound, int4_groups
 from compress.runtime.components.onnx_tables import quantize_tables
 from compress.runtime.onnxruntime import OnnxRuntime
 from compress.runtime.openvino import OpenVino
-from compress.store.artifact import folder_bytes
+from compress.store.artifact import folder_bytes, load
 from compress.transformer.packing import dequantize_groups, pack_codes, quantize_groups
 from compress.transformer.quantized_embedding import Int4Embedding, embedding_tables
 from compress.transformer.stored_modules import QuantizedModule
@@ -50,7 +49,11 @@ def dequantized(model: InferenceModel) -> dict[str, Tensor]:
 
 
 CODES = [
-    ("openvino", ("int4_weight_only", "group_size=8", "embeddings=int4"), "int4_weight_only"),
+    (
+        "openvino",
+        ("int4_weight_only", "symmetric=true", "group_size=8", "embeddings=int4"),
+        "int4_weight_only",
+    ),
     ("onnxruntime", ("int8_dynamic", "embeddings=int4"), "int8_weight_only"),
     *slow(
         [
@@ -82,13 +85,13 @@ def test_the_codes_are_torchs(
     assert {name for name, bits in made.packed_bits().items() if bits == 4} == names
 
 
-@pytest.mark.parametrize("architecture", ["bert", *slow(["gpt2", "albert", "distilbert"])])
+@pytest.mark.parametrize("architecture", ["bert", *slow(["gpt2", "electra", "distilbert"])])
 def test_openvino_computes_with_torchs_weights(
     architecture: str, shallow: Teachers, context: Contexts, tmp_path: Path
 ) -> None:
     """Scales are equal in bfloat16 and float16, so that dequantized weights are, too."""
     model = with_noise(shallow(architecture))
-    choice = quantizer_of("int4_weight_only", "group_size=16", "embeddings=int4")
+    choice = quantizer_of("int4_weight_only", "symmetric=true", "group_size=16", "embeddings=int4")
     torch_export(model, choice, tmp_path / "torch")
     expected = dequantized(load(tmp_path / "torch"))
     exported = OpenVino(specialize=True).export(model, choice, tmp_path / "graph", context(model))
@@ -96,7 +99,8 @@ def test_openvino_computes_with_torchs_weights(
     assert expected
     for name, weight in expected.items():
         forms = (weight, weight.T)
-        assert any(f.shape == found[name].shape and torch.equal(f, found[name]) for f in forms)
+        same = (torch.equal(form, found[name]) for form in forms)  # GPT-2's are [in, out]
+        assert any(same), name
     rows = context(model).data.validation
     pair = [predict_all(load(tmp_path / each), rows, 4) for each in ("torch", "graph")]
     assert (pair[0] - pair[1]).abs().max() < 1e-5
@@ -174,7 +178,9 @@ def test_a_table_takes_four_and_a_half_bits_an_entry(
             torch_export(model, quantizer_of(*how), folder)
         else:
             written(model, runtime, how, context, folder)
-        found[choice] = folder_bytes(folder)
+        # The nodes of OpenVINO's graph are in a file of their own.
+        graph = folder / "model.bin"
+        found[choice] = graph.stat().st_size if graph.exists() else folder_bytes(folder)
     # Rows of 16 entries are groups of their own.
     bits = 4 * entries + 16 * rows
     names_and_nodes = 4000
