@@ -71,7 +71,7 @@ def quantize_groups(
     """
     grouped = in_groups(weight, group_size)
     if symmetric:
-        scale = torch.cat([_best_scale(rows) for rows in grouped.split(ROWS_AT_ONCE)])
+        scale = torch.cat([_best_scale(rows) for rows in torch.split(grouped, ROWS_AT_ONCE)])
         zero = torch.full_like(scale, SYMMETRIC_ZERO, dtype=torch.float32)
     else:
         scale = _scale(_range_step(grouped))
