@@ -42,9 +42,11 @@ class Int4WeightOnly(LinearFormat):
     Attributes:
         group_size: number of consecutive weights of a row that share a scale. The last group of a
             row may be shorter; in OpenVINO all groups of such a layer are.
-        symmetric: whether codes are -7..7; else each group has a zero point and uses all 16 codes.
+        symmetric: whether codes are -8..7 times a signed scale of least squared error; else each
+            group has a zero point.
     """
 
+    version = 2
     weight_bits = 4
 
     group_size: PositiveInt
@@ -101,7 +103,7 @@ class Int4WeightOnlyLinear(QuantizedLinear):
         )
 
     def error_bound(self, weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:
-        """Half a step of each group, and what rounding its scale adds."""
+        """See `group_bound`."""
         return group_bound(weight, self.group_size, symmetric=self.zero is None)
 
     def _zero_points(self) -> UInt8[Tensor, "out groups"] | int:

@@ -38,7 +38,7 @@ class Int8Dynamic(LinearFormat):
     In torch, activations have 8 bits on processors with VNNI and 7 on others.
     """
 
-    version = 2
+    version = 3
     weight_bits = 8
     torch_devices = ("cpu",)
     compiles = False

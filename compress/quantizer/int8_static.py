@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from compress.config.errors import ConfigError
 from compress.config.fields import Fraction, OneOf, OpenFraction
 from compress.interfaces import Quantizer
-from compress.transformer.quantized_embedding import TABLE_BITS, check_embeddings
+from compress.transformer.quantized_embedding import CHOICES, TABLE_BITS, check_embeddings
 from compress.transformer.stacks import check_all_linear
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Int8Static(Quantizer):
     """Rounds Linear weights and their inputs to int8, with ranges fixed on calibration rows.
 
     Attributes:
-        embeddings: format of the token, position and type embeddings: none (float32) or int8.
+        embeddings: format of the token, position and type embeddings: none (float32), int8 or int4.
         calibration: range of activations: minmax, entropy (least Kullback-Leibler divergence) or
             percentile.
         percentile: central percentage of values in the range of "percentile", in (50, 100].
@@ -45,7 +45,7 @@ class Int8Static(Quantizer):
             own weights back, but not its activations.
     """
 
-    embeddings: Literal["none", "int8"]
+    embeddings: Annotated[str, OneOf(CHOICES)]
     calibration: Annotated[str, OneOf(CALIBRATIONS)]
     percentile: Annotated[float, Field(gt=50, le=100)]
     smooth_quant: Literal["auto", "none"] | OpenFraction

@@ -22,6 +22,7 @@ from compress.transformer.blocks import Linear
 class Int8WeightOnly(LinearFormat):
     """Stores the weight of every Linear as int8."""
 
+    version = 2
     weight_bits = 8
 
     def quantized(self, linear: Linear) -> Int8WeightOnlyLinear:

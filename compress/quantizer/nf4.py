@@ -57,7 +57,7 @@ class Nf4(LinearFormat):
             instead of 4.5.
     """
 
-    version = 2
+    version = 3
     weight_bits = 4
 
     double_quantization: bool

@@ -55,7 +55,7 @@ class QatInt8(Int8Dynamic):
         training: on the teacher's logits or the labels, with pruned weights held at zero.
     """
 
-    version = 3
+    version = 4
 
     training: Distillation
 

@@ -31,9 +31,9 @@ from compress.interfaces import (
 from compress.runtime.components.exportable import check_exportable
 from compress.runtime.components.graphs import graph_digest, onnx_facts
 from compress.runtime.components.onnx_export import (
+    as_tensor,
     export_graph,
     initializer_names,
-    initializers,
     transposed_initializers,
 )
 from compress.runtime.components.onnx_formats import FORMATS
@@ -142,11 +142,19 @@ class OnnxModel(InferenceModel):
         import onnx
 
         graph = onnx.load(str(self._path))  # again, so that the model is not held twice
-        held, transposed = dict(initializers(graph)), transposed_initializers(graph)
+        held = {each.name: each for each in graph.graph.initializer}
+        transposed = transposed_initializers(graph)
         for parameter, name in self._spec.weights.items():
-            # Copied: torch wants memory that it may write to.
-            weight = torch.from_numpy(held[name].copy())
+            weight = as_tensor(held[name])
             yield parameter, weight.T if name in transposed else weight
+
+    def packed_bits(self) -> Mapping[str, int]:
+        """Bits per entry of the int4 codes."""
+        import onnx
+
+        graph, int4 = onnx.load(str(self._path)), onnx.TensorProto.INT4
+        packed = {each.name for each in graph.graph.initializer if each.data_type == int4}
+        return {parameter: 4 for parameter, n in self._spec.weights.items() if n in packed}
 
     def synchronize(self) -> None:
         """Does nothing: `predict` is synchronous."""

@@ -125,7 +125,7 @@ class Int4Embedding(QuantizedEmbedding):
         return center_groups(codes, SYMMETRIC_ZERO, INT4_GROUP_SIZE)
 
     def error_bound(self, weight: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
-        """Half a step of each group, and what rounding its scale adds."""
+        """See `group_bound`."""
         return group_bound(weight, INT4_GROUP_SIZE, symmetric=True)
 
     def _encoded(self, weight: Float[Tensor, "rows dim"]) -> tuple[Tensor, Tensor]:

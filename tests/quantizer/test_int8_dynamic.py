@@ -181,12 +181,6 @@ def test_a_copy_and_a_layer_without_bias_work() -> None:
     assert linear.arguments() == {"in_features": 8, "out_features": 4, "bias": False}
 
 
-def test_int4_tables_are_refused_in_onnx_runtime() -> None:
-    choices = ("teacher=tiny_random", "device=cpu_onnxruntime", "quantizer=int8_dynamic")
-    with pytest.raises(UserError, match="embeddings=int4 is not supported by the onnxruntime"):
-        build_run(compose_config(*choices, "quantizer.embeddings=int4"))
-
-
 @pytest.mark.parametrize("name", ["int8_dynamic", "qat_int8"])
 def test_it_is_refused_on_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)

@@ -66,7 +66,7 @@ def test_wrong_values_are_refused(setting: str) -> None:
         ("bias_correction=1", "bias_correction must be auto or true or false; got 1"),
         ("accuracy_drop=1", r"accuracy_drop must be in \[0, 1\) or null, got 1"),
         ("accuracy_drop=0.1 smooth_quant=0.5", "must be auto or none with accuracy_drop, got 0.5"),
-        ("embeddings=int4", "embeddings must be one of none, int8; got int4"),
+        ("embeddings=nf4", "embeddings must be one of none, int8, int4; got nf4"),
     ],
 )
 def test_wrong_options_are_refused(setting: str, message: str) -> None:

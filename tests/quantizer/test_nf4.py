@@ -114,11 +114,17 @@ def test_double_quantization_costs_little_and_saves_what_the_paper_says(tmp_path
 
 
 def test_it_beats_even_steps_of_the_same_blocks_on_gaussian_weights() -> None:
+    """By a quarter, if their scale is not searched; int4's is, for a twentieth less than NF4's."""
+    weight = gaussian_linear(256, 64, bias=False).weight.detach()
+    blocks = weight.view(-1, 64)
+    step = blocks.abs().amax(dim=1, keepdim=True) / 7
+    even = ((blocks / step).round() * step).view_as(weight)
     linear = gaussian_linear(256, 64, bias=False)
-    even = Int4WeightOnlyLinear.of(linear, 64, True)(torch.eye(256)).T
-    normal = Nf4Linear.of(linear, False).matrix()
-    errors = [float((found - linear.weight).square().mean()) for found in (normal, even)]
+    searched = Int4WeightOnlyLinear.of(linear, 64, True).matrix()
+    ways = Nf4Linear.of(linear, False).matrix(), even, searched
+    errors = [float((found - weight).square().mean()) for found in ways]
     assert errors[0] < 0.8 * errors[1]
+    assert 0.9 * errors[0] < errors[2] < errors[0]
 
 
 @pytest.mark.parametrize("double", [True, False])

@@ -45,13 +45,15 @@ FORMATS = [
     ("int8_dynamic", ["quantizer.embeddings=int8"], 0.01),
     ("int8_static", [], 0.01),
     ("int8_static", ["quantizer.embeddings=int8"], 0.01),
+    ("int8_dynamic", ["quantizer.embeddings=int4"], 0.01),
+    ("int8_static", ["quantizer.embeddings=int4"], 0.01),
     ("int8_static", ["quantizer.calibration=entropy"], 0.05),
     ("int8_static", ["quantizer.calibration=percentile"], 0.01),
 ]
 
 
 @pytest.mark.parametrize(
-    ("name", "overrides", "tolerance"), slow_but([FORMATS[0], FORMATS[4]], FORMATS)
+    ("name", "overrides", "tolerance"), slow_but([FORMATS[0], FORMATS[4], FORMATS[5]], FORMATS)
 )
 def test_a_pruned_model_comes_back_with_its_logits_and_its_zeros(
     name: str,
@@ -77,7 +79,10 @@ def test_a_pruned_model_comes_back_with_its_logits_and_its_zeros(
     assert set(plain) - set(found) == {"classifier.bias"}
     linears = {key for key, value in plain.items() if value.dim() == 2 and "embeddings" not in key}
     tables = {key for key in plain if key.endswith("embeddings.weight")}
-    coded = {*(linears if name != "none" else ()), *(tables if "int8" in str(overrides) else ())}
+    coded = {
+        *(linears if name != "none" else ()),
+        *(tables if "embeddings" in str(overrides) else ()),
+    }
     assert {key for key, value in found.items() if value.dtype == torch.int8} == coded
     counts = [count_weights(weights.items(), linears) for weights in (plain, found)]
     assert counts[0].compressible == counts[1].compressible

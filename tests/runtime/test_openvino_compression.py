@@ -21,8 +21,8 @@ from compress.runtime.components.openvino_compression import (
     [
         (384, 64, 64),
         (352, 64, 44),  # 11 heads of 32: 8 groups, as 64 and 63 … 45 do not divide it
-        (40, 64, WHOLE_ROWS),
-        (64, 64, WHOLE_ROWS),
+        (40, 64, 40),
+        (64, 64, 64),
         (96, 64, 48),
         (96, None, WHOLE_ROWS),
     ],

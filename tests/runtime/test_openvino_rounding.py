@@ -12,10 +12,10 @@ from torch import Tensor
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
 from compress.runtime.components import openvino_rounding
+from compress.runtime.components.int4 import check_sizes
 from compress.runtime.components.openvino_formats import FORMATS
 from compress.runtime.components.openvino_rounding import (
     LARGEST_WEIGHT,
-    check_sizes,
     compressed_bound,
     static_bound,
 )
@@ -27,6 +27,7 @@ pytest.importorskip("nncf")
 
 QUICK = [
     ("int8_static", "embeddings=int8"),
+    ("int8_static", "embeddings=int4"),
     ("int4_weight_only", "group_size=8", "symmetric=false", "embeddings=int8"),
 ]
 OTHERS = [
@@ -95,11 +96,11 @@ def test_weights_that_stand_for_something_else_are_found(
 
 
 def test_bounds_by_hand() -> None:
-    # Eighths of the largest: the far end lacks one code. float16 adds 2^-11 of a scale per code.
-    weight = torch.tensor([[-1.0, 1.0, 0.25, 0.95]])
-    step, extra = 1 / 8, 8 * 2**-11 / 8
-    expected = [1 - 7 * step, 1 - 7 * step, step / 2, 0.95 - 7 * step]
-    found = compressed_bound(weight, "INT4_SYM", -1)[0].tolist()
+    # 128 steps to the largest: the far end lacks one. float16 adds 2^-11 of a scale per code.
+    weight = torch.tensor([[-1.0, 1.0, 0.25, 0.998]])
+    step, extra = 1 / 128, 2**-11
+    expected = [step, step, step / 2, 0.998 - 127 * step]
+    found = compressed_bound(weight, "INT8_SYM", -1)[0].tolist()
     assert found == pytest.approx([each + extra for each in expected], rel=1e-3)
     # Zero is on the grid: 15 steps from 0 to 1.5.
     weight = torch.tensor([[0.5, 1.5]])
@@ -111,6 +112,6 @@ def test_bounds_by_hand() -> None:
 
 
 def test_weights_too_large_for_a_scale_of_16_bits_are_refused() -> None:
-    check_sizes({"fine": torch.tensor([[LARGEST_WEIGHT]])})
+    check_sizes({"fine": torch.tensor([[LARGEST_WEIGHT]])}, "openvino", LARGEST_WEIGHT)
     with pytest.raises(UserError, match=r"float16 in the openvino runtime: dense has .* 1e\+30"):
-        check_sizes({"dense": torch.tensor([[0.0, 1e30]])})
+        check_sizes({"dense": torch.tensor([[0.0, 1e30]])}, "openvino", LARGEST_WEIGHT)

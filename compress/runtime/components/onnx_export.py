@@ -130,6 +130,15 @@ def initializers(graph: onnx.ModelProto) -> Iterator[tuple[str, np.ndarray[Any, 
         yield each.name, numpy_helper.to_array(each)
 
 
+def as_tensor(value: onnx.TensorProto) -> Tensor:
+    """A copy for torch, which has no int4: those are int8."""
+    from onnx import TensorProto, numpy_helper
+
+    array = numpy_helper.to_array(value)
+    is_int4 = value.data_type == TensorProto.INT4
+    return torch.from_numpy(array.astype(np.int8) if is_int4 else array.copy())
+
+
 def transposed_initializers(graph: onnx.ModelProto) -> set[str]:
     """Names of the weights that a MatMul reads as [in, out].
 

@@ -15,8 +15,8 @@ from compress.runtime.components.onnx_quantize import (
     calibrate,
     quantize_dynamically,
     quantize_statically,
-    quantize_tables,
 )
+from compress.runtime.components.onnx_tables import quantize_tables
 
 if TYPE_CHECKING:
     import onnx
@@ -77,21 +77,11 @@ class Int8DynamicFormat(OnnxFormat[Int8Dynamic]):
     tolerance = 0.5
     precision = "int8"
 
-    def check(self) -> None:
-        """Raises a ConfigError for int4 tables: ONNX Runtime has no lookup on packed data."""
-        if self.quantizer.embeddings == "int4":
-            raise ConfigError(
-                "quantizer.embeddings=int4 is not supported by the onnxruntime runtime; supported: "
-                "none, int8"
-            )
-
     def convert(
         self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
     ) -> onnx.ModelProto:
         """The graph with integer matrix products."""
-        if self.quantizer.embeddings == "int8":
-            graph = quantize_tables(graph, model)
-        return quantize_dynamically(graph)
+        return quantize_dynamically(quantize_tables(graph, model, self.quantizer.embeddings))
 
 
 class Int8StaticFormat(OnnxFormat[Int8Static]):
@@ -126,8 +116,7 @@ class Int8StaticFormat(OnnxFormat[Int8Static]):
         """The graph with int8 Linear layers; raises a UserError without calibration rows."""
         how = self.quantizer
         ranges = calibrate(graph, model, ctx.data.calibration, how.calibration, how.percentile)
-        if how.embeddings == "int8":
-            graph = quantize_tables(graph, model)
+        graph = quantize_tables(graph, model, how.embeddings)
         return quantize_statically(graph, ranges)
 
 

@@ -1,4 +1,4 @@
-"""Int8 quantization of ONNX graphs: Linear weights per channel, embeddings per row.
+"""Int8 quantization of Linear layers in ONNX graphs, with one scale per output channel.
 
 Only products with a weight are quantized. Quantizing all that ONNX Runtime can, softmax and
 LayerNorm among it, gave chance accuracy on a fine-tuned MiniLM-L6; products of two activations,
@@ -19,17 +19,15 @@ import torch
 from torch import Tensor
 
 from compress.config.errors import UserError
-from compress.runtime.components.onnx_export import initializer_names, initializers, quiet
+from compress.runtime.components.onnx_export import initializers, quiet
 from compress.system.files import scratch_folder
 from compress.transformer.calibration import calibration_rows
 from compress.transformer.packing import (
     INT8_MAX,
     SMALLEST_SCALE,
     channel_bound,
-    quantize_per_channel,
 )
 from compress.transformer.rounding import check_rounding
-from compress.transformer.stacks import embedding_tables
 
 if TYPE_CHECKING:
     import onnx
@@ -43,38 +41,6 @@ CODES, SCALES, ZERO_POINTS = "_quantized", "_scale", "_zero_point"
 # Of Migacz, "8-bit Inference with TensorRT", GTC 2017, whose algorithm `entropy` is.
 ENTROPY_BINS, ENTROPY_CODES = 512, 128
 CALIBRATIONS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
-
-
-def quantize_tables(graph: onnx.ModelProto, model: CompressedModel) -> onnx.ModelProto:
-    """The graph with int8 embedding tables, one scale per row, as torch's `embeddings=int8`.
-
-    A lookup gathers codes and their rows' scales, and multiplies them.
-    """
-    from onnx import helper
-
-    names = initializer_names(graph, model.module)
-    tables = {f"{table}.weight" for table in embedding_tables(model.module)}
-    held = {names[table] for table in tables if table in names}
-    for each in list(graph.graph.initializer):
-        if each.name in held:
-            graph.graph.initializer.remove(each)
-            graph.graph.initializer.extend(_coded(each))
-    nodes = []
-    for node in graph.graph.node:
-        if node.op_type != "Gather" or node.input[0] not in held:
-            nodes.append(node)
-            continue
-        (table, ids), rows = node.input, node.output[0]
-        codes, floats, scales = (f"{rows}/{part}" for part in ("codes", "floats", "scales"))
-        nodes += [
-            helper.make_node("Gather", [f"{table}{CODES}", ids], [codes], node.name),
-            helper.make_node("Cast", [codes], [floats], f"{node.name}/cast", to=1),
-            helper.make_node("Gather", [f"{table}{SCALES}", ids], [scales], f"{node.name}/scale"),
-            helper.make_node("Mul", [floats, scales], [rows], f"{node.name}/mul"),
-        ]
-    del graph.graph.node[:]
-    graph.graph.node.extend(nodes)
-    return graph
 
 
 def quantize_dynamically(graph: onnx.ModelProto) -> onnx.ModelProto:
@@ -219,17 +185,3 @@ class _OneRow:
 
     def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
         return self._left.pop() if self._left else None
-
-
-def _coded(table: onnx.TensorProto) -> list[onnx.TensorProto]:
-    """The codes and scales of the rows of an embedding table."""
-    from onnx import numpy_helper
-
-    weight = torch.from_numpy(numpy_helper.to_array(table).copy())
-    codes, scale = quantize_per_channel(weight)
-    check_rounding(table.name, weight, codes * scale[:, None], channel_bound(weight))
-    pair = {CODES: codes, SCALES: scale[:, None]}
-    return [
-        numpy_helper.from_array(value.numpy(), f"{table.name}{suffix}")
-        for suffix, value in pair.items()
-    ]

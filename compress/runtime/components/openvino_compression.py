@@ -1,4 +1,4 @@
-"""Integer formats for OpenVINO graphs by Intel's NNCF.
+"""Integer formats for OpenVINO graphs by Intel's NNCF, apart from symmetric int4.
 
 Weights are symmetric per output channel or group unless asked otherwise, so that a zero stays one;
 with zero points, NNCF puts zero on the grid. Activations: Jacob et al., arXiv:1712.05877; moving
@@ -20,9 +20,12 @@ import numpy as np
 from compress.config.errors import UserError
 from compress.problem.classification import Classification
 from compress.quantizer.int8_static import AUTO, NONE, Int8Static
+from compress.runtime.components.int4 import check_sizes, int4_bound
 from compress.runtime.components.openvino_graph import OpenVinoSource, without_telemetry
+from compress.runtime.components.openvino_int4 import store_int4_
 from compress.runtime.components.openvino_rounding import (
-    check_sizes,
+    LARGEST_WEIGHT,
+    OWN_MODE,
     check_weights,
     compressed_bound,
     matrices,
@@ -74,7 +77,8 @@ def compress_weights(
 
     Args:
         source: the float model.
-        linears: NNCF's mode for every Linear, such as "INT4_ASYM".
+        linears: NNCF's mode for every Linear, such as "INT4_ASYM"; `OWN_MODE` is left to
+            `store_int4_`.
         group_size: consecutive weights of a row that share a scale; None for whole rows.
         embeddings: format of the embedding tables: none, int8 or int4.
 
@@ -82,13 +86,19 @@ def compress_weights(
         UserError: a weight is too large for a float16 scale.
     """
     nncf, graph = import_nncf(), source.graph
-    check_sizes(matrices(source.model.module))
-    passes: dict[tuple[str, int], list[str]] = {}
-    for name, (table, group) in group_sizes(source.model.module, group_size, embeddings).items():
-        if source.reads(name):
-            mode = f"{embeddings.upper()}_SYM" if table else linears
-            passes.setdefault((mode, group), []).append(name)
-    for (mode, group), names in passes.items():
+    check_sizes(matrices(source.model.module), "openvino", LARGEST_WEIGHT)
+    formats = {
+        name: (f"{embeddings.upper()}_SYM" if table else linears, group)
+        for name, (table, group) in group_sizes(source.model.module, group_size, embeddings).items()
+        if source.reads(name)
+    }
+    store_int4_(
+        graph, source, {n: group for n, (mode, group) in formats.items() if mode == OWN_MODE}
+    )
+    for mode, group in dict.fromkeys(formats.values()):
+        if mode == OWN_MODE:
+            continue
+        names = [name for name, how in formats.items() if how == (mode, group)]
         with _quiet():
             graph = nncf.compress_weights(
                 graph,
@@ -98,7 +108,6 @@ def compress_weights(
                 all_layers=None if mode.startswith("INT8") else True,
                 backup_mode=None if mode.startswith("INT8") else nncf.BackupMode.NONE,
             )
-    formats = {name: how for how, names in passes.items() for name in names}
     check_weights(source, graph, formats, lambda name, w: compressed_bound(w, *formats[name]))
     return graph
 
@@ -115,23 +124,27 @@ def group_sizes(
         name: (False, fitting_group(name, shape_of(linear)[1], group_size))
         for name, linear in every_linear(model)
     }
-    if embeddings != "none":
-        size = INT4_GROUP_SIZE if embeddings == "int4" else None
-        tables = embedding_tables(model).items()
-        found |= {n: (True, fitting_group(n, each.embedding_dim, size)) for n, each in tables}
-    return found
+    tables = table_groups(model, embeddings).items() if embeddings != "none" else ()
+    return found | {name: (True, group) for name, group in tables}
+
+
+def table_groups(model: PreTrainedModel, embeddings: str) -> dict[str, int]:
+    """The group size of each embedding table in int8 or int4; raises as `group_sizes` does."""
+    size = INT4_GROUP_SIZE if embeddings == "int4" else None
+    tables = embedding_tables(model).items()
+    return {name: fitting_group(name, each.embedding_dim, size) for name, each in tables}
 
 
 def fitting_group(name: str, columns: int, asked: int | None) -> int:
-    """The largest group size, at most the requested one, that divides a row.
+    """The largest group size, at most the requested one, that divides a row; null for whole rows.
 
     Raises:
         UserError: it would be many times smaller.
     """
-    if asked is None or columns <= asked:
+    if asked is None:
         return WHOLE_ROWS
-    group = max(size for size in range(1, asked + 1) if columns % size == 0)
-    if group * SMALLEST_GROUP < asked:
+    group = max(size for size in range(1, min(asked, columns) + 1) if columns % size == 0)
+    if group * SMALLEST_GROUP < min(asked, columns):
         raise UserError(
             f"the openvino runtime needs groups that divide a row: {name} has {columns} columns, "
             f"quantizer.group_size={asked} allows groups of {group} there"
@@ -147,10 +160,19 @@ def quantize_static(source: OpenVinoSource, how: Int8Static) -> Any:
     """
     if not len(source.data.calibration):
         raise UserError("quantizer=int8_static needs calibration rows, the task has none")
+    weights = matrices(source.model.module)
+    int4 = table_groups(source.model.module, how.embeddings) if how.embeddings == "int4" else {}
+    check_sizes({name: weights[name] for name in int4}, "openvino", LARGEST_WEIGHT)
+    # First, so that ranges are those of the activations that rounded rows lead to.
+    store_int4_(source.graph, source, int4)
     with _quiet():
         made = _static(source, how)
-    names = matrices(source.model.module)
-    check_weights(source, made, names, lambda _, weight: static_bound(weight))
+    check_weights(
+        source,
+        made,
+        weights,
+        lambda name, w: int4_bound(w, int4[name]) if name in int4 else static_bound(w),
+    )
     return made
 
 

@@ -19,6 +19,7 @@ from compress.runtime.components.openvino_compression import (
     compress_weights,
     group_sizes,
     quantize_static,
+    table_groups,
 )
 from compress.runtime.components.openvino_graph import OpenVinoSource, import_openvino
 from compress.runtime.components.openvino_rounding import check_weights, matrices, store_bfloat16_
@@ -155,6 +156,11 @@ class Int8StaticFormat(OpenVinoFormat[Int8Static]):
                 "quantizer.calibration=entropy is not supported by the openvino runtime; "
                 "supported: minmax, percentile"
             )
+
+    def check_shapes(self, model: PreTrainedModel) -> None:
+        """Raises a UserError if no group of about the default size divides an int4 table's rows."""
+        if self.quantizer.embeddings == "int4":
+            table_groups(model, self.quantizer.embeddings)
 
     def convert(self, source: OpenVinoSource) -> Any:
         """The graph with int8 weights and activations; see `quantize_static`."""

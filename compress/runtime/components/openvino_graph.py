@@ -186,14 +186,18 @@ def name_weights_(graph: Any, readers: Mapping[str, tuple[str, int]]) -> dict[st
     return named
 
 
+def is_transposed(node: Any) -> bool:
+    """Whether an operator reads its weight as [in, out]."""
+    return node.get_type_name() == "MatMul" and not node.get_attributes()["transpose_b"]
+
+
 def transposed_constants(graph: Any) -> set[str]:
     """Names of the weights that a MatMul reads as [in, out], in any format."""
     found = set()
     for node in graph.get_ops():
         if node.get_type_name() != "MatMul":
             continue
-        source = node.input_value(1).get_node()
-        transposed = not node.get_attributes()["transpose_b"]
+        source, transposed = node.input_value(1).get_node(), is_transposed(node)
         while source.get_type_name() in (*DEQUANTIZATION, "Transpose"):
             transposed ^= source.get_type_name() == "Transpose"
             source = source.input_value(0).get_node()

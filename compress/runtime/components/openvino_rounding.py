@@ -1,6 +1,6 @@
 """Checks the rounding error of weights in an OpenVINO graph against the float weights.
 
-NNCF rounds to float16 scales, and in its symmetric mode the extreme of larger magnitude becomes the
+NNCF rounds to float16 scales, and its symmetric int8 makes the extreme of larger magnitude the
 lowest code; the other extreme may be off by up to a step, as codes end one earlier on that side.
 SmoothQuant moves factors from activations into weights; the graph says which, and they are taken
 out again. Biases, which a correction changes, are not checked.
@@ -8,7 +8,7 @@ out again. Biases, which a correction changes, are not checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,24 +16,33 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from compress.config.errors import UserError
+from compress.runtime.components.int4 import int4_bound
 from compress.runtime.components.openvino_graph import (
     OpenVinoSource,
     constants,
     float_weights,
     import_openvino,
+    is_transposed,
     operators,
 )
 from compress.transformer.blocks import every_linear, weight_matrix
-from compress.transformer.packing import FLOAT32_SLACK, LARGEST_CODE, channel_bound, in_groups
+from compress.transformer.packing import (
+    FLOAT32_SLACK,
+    INT8_MAX,
+    LARGEST_CODE,
+    channel_bound,
+    in_groups,
+)
 from compress.transformer.rounding import check_rounding, half_ulp
 from compress.transformer.stacks import embedding_tables
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+OWN_MODE = "INT4_SYM"  # not left to NNCF, whose name for it this is
 SMOOTHING = "nncf_smooth_quant"  # in the name of the node that divides activations
-LARGEST_WEIGHT = 7 * torch.finfo(torch.float16).max  # of the format with the fewest steps
+# Of the format with the fewest steps: our int4 scales are at most 1/7 of a group's largest weight.
+LARGEST_WEIGHT = 7 * torch.finfo(torch.float16).max
 # In its fix_zero_filters_symmetric.
 EMPTY_CHANNEL, SMALLEST_RANGE = 0.01, 8e-5
 SMALLEST_STEP = torch.finfo(torch.float32).eps  # NNCF's smallest scale
@@ -44,17 +53,6 @@ def matrices(module: PreTrainedModel) -> dict[str, Float[Tensor, "rows columns"]
     linears = {name: weight_matrix(linear).detach() for name, linear in every_linear(module)}
     tables = {name: table.weight.detach() for name, table in embedding_tables(module).items()}
     return {**linears, **tables}
-
-
-def check_sizes(weights: Mapping[str, Tensor]) -> None:
-    """Raises a UserError if the float16 scale of a layer's weights would overflow."""
-    for name, weight in weights.items():
-        found = float(weight.abs().max())
-        if found > LARGEST_WEIGHT:
-            raise UserError(
-                f"scales of weights are float16 in the openvino runtime: {name} has a weight of "
-                f"{found:g}, at most {LARGEST_WEIGHT:g} is supported"
-            )
 
 
 def check_weights(
@@ -81,8 +79,7 @@ def check_weights(
     found = float_weights(graph, [reader for _, reader in places])
     for (name, (reader, index)), restored in zip(places, found, strict=True):
         node, weight = nodes[reader], weights[name]
-        if node.get_type_name() == "MatMul" and not node.get_attributes()["transpose_b"]:
-            restored = restored.T
+        restored = restored.T if is_transposed(node) else restored
         factors = _smoothing(node, index)
         weight = weight if factors is None else weight * factors
         check_rounding(name, weight, restored, bound(name, weight))
@@ -91,10 +88,13 @@ def check_weights(
 def compressed_bound(
     weight: Float[Tensor, "rows columns"], mode: str, group_size: int
 ) -> Float[Tensor, "rows columns"]:
-    """The largest rounding error of NNCF's weight compression for each weight.
+    """The largest rounding error of `compress_weights` for each weight.
 
-    Half a step, one where the far end of the range is cut off, and what float16 adds to a scale.
+    Ours, for INT4_SYM; of NNCF's modes half a step, one where the far end of the range is cut off,
+    and what float16 adds to a scale.
     """
+    if mode == OWN_MODE:
+        return int4_bound(weight, group_size)
     grouped = in_groups(weight, group_size if group_size > 0 else weight.shape[1])
     if mode.endswith("ASYM"):
         ends = grouped.aminmax(dim=-1)
@@ -102,7 +102,7 @@ def compressed_bound(
         step = (ends.max.clamp(min=0) - ends.min.clamp(max=0)) / levels
         cut = torch.zeros_like(grouped)
     else:
-        levels = 2 ** (int(mode[3]) - 1)
+        levels = INT8_MAX + 1
         step = grouped.abs().amax(dim=-1) / levels
         cut = grouped.abs() - (levels - 1) * step[..., None]
     step = step.clamp_min(SMALLEST_STEP)[..., None]
