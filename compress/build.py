@@ -16,6 +16,7 @@ from compress.records.metrics import check_objectives, check_scores
 from compress.stage.pairs import check_pair
 from compress.stage.run import Run
 from compress.training.distillation import Distillation
+from compress.training.teachers import check_teachers
 from compress.training.train import Training
 from compress.transformer.dry_run import check_runs
 from compress.transformer.positions import position_count
@@ -98,7 +99,23 @@ def check_run(run: Run) -> None:
         check_smoothing(run)
     with blame("teacher"):
         run.teacher.check()
+    check_further_teachers(run)
     check_skeletons(run)
+
+
+def check_further_teachers(run: Run) -> None:
+    """Checks the folders of further teachers.
+
+    Raises:
+        UserError: one cannot be learned from.
+    """
+    for group, training in run.distillations():
+        with blame(group, "task", "device"):
+            try:
+                check_teachers(training.teachers or (), run.task, run.device)
+            except UserError as error:
+                name = type(getattr(run, group)).__name__
+                raise type(error)(f"teachers of {name}: {error}") from error
 
 
 def check_skeletons(run: Run) -> None:
@@ -185,13 +202,12 @@ def check_smoothing(run: Run) -> None:
     """
     if run.task.smooths_labels():
         return
-    for stage in (run.student, run.pruner, run.quantizer):
-        for training in within(stage, Distillation):
-            if training.label_smoothing:
-                raise ConfigError(
-                    f"label_smoothing of {type(stage).__name__} must be 0, as the labels of "
-                    f"{type(run.task).__name__} are numbers; got {training.label_smoothing}"
-                )
+    for group, training in run.distillations():
+        if training.label_smoothing:
+            raise ConfigError(
+                f"label_smoothing of {type(getattr(run, group)).__name__} must be 0, as the labels "
+                f"of {type(run.task).__name__} are numbers; got {training.label_smoothing}"
+            )
 
 
 def _objectives(cfg: DictConfig) -> tuple[str, ...]:

@@ -262,6 +262,10 @@ class Runtime(Settings, ABC):
         """Writes the artifact: only the files that the runtime needs to run it."""
 
     @classmethod
+    def check_load(cls, folder: Path, torch_device: str) -> None:
+        """Raises a UserError if a device cannot run an artifact, or a package is missing."""
+
+    @classmethod
     @abstractmethod
     def graph(cls, folder: Path) -> str:
         """Digest of what a verified folder executes: all but the values of its weights."""

@@ -129,6 +129,12 @@ def device() -> Cpu:
     )
 
 
+@pytest.fixture
+def float32_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training, and the logits that it learns, in float32, whatever the processor has."""
+    monkeypatch.setattr(Cpu, "training_dtype", lambda _: torch.float32)
+
+
 @pytest.fixture(scope="session")
 def data() -> TrainingData:
     splits = {name: make_split(count, name) for name, count in ROWS.items()}

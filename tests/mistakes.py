@@ -46,6 +46,23 @@ TABLE = [
     ("pruner=wanda pruner.pattern=4:2", "pruner.pattern must be N:M with 0 < N <= M"),
     ("pruner=wanda pruner.pattern=3:6 pruner.sparsity=0.5", "expected a multiple of 6"),
     ("pruner=wanda pruner.recovery.epochs=-1", "pruner.recovery.epochs must be >= 0, got -1"),
+    ("student=layers student.distillation.teachers=[]", "teachers must be a list of one or more"),
+    ("student=layers student.distillation.teachers=x", "teachers must be a list (text each) or nu"),
+    ("pruner=wanda pruner.recovery.teachers=[{tmp}/empty]", "error: teachers of Wanda: /"),
+    ("student=layers student.distillation.teachers=[none]", "none is not a compress model folder:"),
+    (
+        "student=layers student.distillation.teachers=[x] student.distillation.alpha=0",
+        "student.distillation.teachers needs alpha > 0, got alpha=0",
+    ),
+    ("student=layers +student/augmentation=synonyms", "student/augmentation=synonyms is not avail"),
+    (
+        "student=layers +student/augmentation=neighbors student.augmentation.probability=0",
+        "student.augmentation.probability must be in (0, 1], got 0",
+    ),
+    (
+        "task=digits teacher=vit_scratch student=layers +student/augmentation=neighbors",
+        "Neighbors augments texts, but ViTForImageClassification reads pixel_values",
+    ),
     ("pruner=wanda pruner.recovery.alpha=1.1", "pruner.recovery.alpha must be in [0, 1], got 1.1"),
     ("student=layers student.distillation.temperature=0", "temperature must be > 0, got 0"),
     ("student=layers student.distillation.temperature=-1", "temperature must be > 0, got -1"),

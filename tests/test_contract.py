@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ from compress.quantizer.components.torch_format import TorchFormat
 from compress.runtime.onnxruntime import OnnxRuntime
 from compress.stage.pairs import every_quantizer
 from compress.store.manifest import read_manifest
+from compress.student.components.augmentation import Augmentation
 from compress.transformer.torch_model import TorchModel
 from tests.configs import ROOT, compose_config, needed, settings_of, yaml_names
 from tests.slow import slow_but
 from tests.tiny import IMAGE_ARCHITECTURES, torch_export
+from tests.vocabularies import CLASSIFIER, make_tokenizer
 
 TEXT_ARCHITECTURES = ("bert", "distilbert", "roberta", "electra", "mpnet", "gpt2", "llama")
 # What is theirs alone is where their projections sit: tests/pruner/test_heads.py looks at that.
@@ -72,6 +75,25 @@ def test_every_yaml_constructs_one_class_named_in_its_target(group: str, name: s
 @pytest.mark.parametrize(("group", "name"), EVERY)
 def test_every_yaml_says_what_it_is(group: str, name: str) -> None:
     assert (ROOT / "conf" / group / f"{name}.yaml").read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("name", yaml_names("student/augmentation"))
+def test_every_augmentation_adds_rows(
+    name: str, teacher: CompressedModel, context: Contexts
+) -> None:
+    made = settings_of("student", "layers", f"+student/augmentation={name}").augmentation  # type: ignore[attr-defined]
+    assert isinstance(made, Augmentation)
+    assert (ROOT / "conf" / "student" / "augmentation" / f"{name}.yaml").read_text()[:2] == "# "
+    made.check(teacher.module)
+    inputs = ("input_ids", "attention_mask")
+    tokens = make_tokenizer("wordpiece", CLASSIFIER, inputs=inputs, pads=True, side="right")
+    teacher = replace(teacher, tokenizer=tokens)  # knows more than 15 words
+    rows = context(teacher).data.train
+    more = made.augment(rows, teacher, seed=0)
+    assert len(more) == (1 + made.copies) * len(rows)
+    assert torch.equal(more.labels, rows.labels.repeat(1 + made.copies))
+    texts = [more.columns[0][first : first + len(rows)] for first in (0, len(rows))]
+    assert texts[0] == rows.columns[0] != texts[1]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", yaml_names("search"))

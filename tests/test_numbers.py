@@ -26,6 +26,7 @@ GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "cache"
 # Settings that no choice has by itself.
 MORE = (
     ("student", "layers", ("+student/augmentation=word_noise",)),
+    ("student", "layers", ("+student/augmentation=neighbors",)),
     ("device", "cpu_onnxruntime", ()),
     ("device", "cpu_openvino", ()),
 )

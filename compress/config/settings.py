@@ -90,9 +90,10 @@ class Settings(metaclass=Checked):
         return {"kind": self.kind, "version": self.version, **fields}
 
     def content_digest(self) -> str:
-        """Digest of the files that the settings name; "" if they name none.
+        """Digest of the files that the settings name themselves; "" if they name none.
 
-        A stage that reads files overrides this, so that its cache key changes with their content.
+        Settings that name files override this, so that the cache key of the stage that they are of,
+        or are nested in, changes with the content.
         """
         return ""
 

@@ -100,16 +100,30 @@ class _Blocks:
         return Row(f"{key}.*", _link(cls), ", ".join(own) or "defaults of the block", "")
 
     def linked(self, allowed: str, hint: object) -> str:
-        """The type of a setting that is null, with a link to the settings that it may have."""
+        """The type of a setting that is null, with links to the settings that it may have.
+
+        For a base class these are the classes that the files of a nested group choose.
+        """
         for cls in filter(_is_settings, typing.get_args(hint)):
-            values = dict.fromkeys((field.name for field in dataclasses.fields(cls)), "???")
-            for path in self._conf.glob("*/*/*.yaml"):
-                chosen = OmegaConf.load(path)
-                if isinstance(chosen, DictConfig) and chosen.get(TARGET, "") == _target(cls):
-                    values = {str(key): value for key, value in chosen.items() if key != TARGET}
-            self._found.setdefault(cls, values)
-            allowed = re.sub(rf"an? {cls.__name__}", _link(cls), allowed)
+            links = []
+            for kind, values in self._choosable(cls).items():
+                self._found.setdefault(kind, values)
+                links.append(_link(kind))
+            allowed = re.sub(rf"an? {cls.__name__}", ", ".join(links), allowed)
         return allowed
+
+    def _choosable(self, cls: type[Settings]) -> dict[type[Settings], Mapping[str, Any]]:
+        """The classes that a setting of a class may have, with their values in nested groups."""
+        found: dict[type[Settings], Mapping[str, Any]] = {}
+        nested = (path for group in GROUPS for path in sorted(self._conf.glob(f"{group}/*/*.yaml")))
+        for path in nested:
+            chosen = OmegaConf.load(path)
+            if isinstance(chosen, DictConfig) and TARGET in chosen:
+                kind = settings_class(path.stem, chosen[TARGET])
+                if issubclass(kind, cls):
+                    found[kind] = {str(key): chosen[key] for key in chosen if key != TARGET}
+        names = (field.name for field in dataclasses.fields(cls))
+        return found or {cls: dict.fromkeys(names, "???")}
 
     def sections(self) -> Iterator[str]:
         """Sections with the tables of all blocks."""
@@ -119,10 +133,6 @@ class _Blocks:
 
 def _is_settings(hint: object) -> bool:
     return isinstance(hint, type) and issubclass(hint, Settings)
-
-
-def _target(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _link(cls: type) -> str:

@@ -91,11 +91,6 @@ class Chain(Pruner):
                 check_history(model.history, named_weights(model.module))
         return recovered(model, self.recovery, self.describe(), ctx)
 
-    def content_digest(self) -> str:
-        """Digests of the files that the steps point to."""
-        digests = [step.content_digest() for _, step in self._in_order()]
-        return "-".join(digests) if any(digests) else ""
-
     def _in_order(self) -> Iterator[tuple[str, Pruner]]:
         for name in self.order or self.steps:
             yield name, self.steps[name]

@@ -108,6 +108,13 @@ class OnnxRuntime(Runtime):
         return graph_digest(folder, onnx_facts(folder / GRAPH))
 
     @classmethod
+    def check_load(cls, folder: Path, torch_device: str) -> None:
+        """Raises a UserError if the device is no CPU, or a package is not installed."""
+        if torch_device != "cpu":
+            raise UserError(f"{folder} runs on cpu in the onnxruntime runtime, got {torch_device}")
+        require("the onnxruntime runtime", "onnxruntime", *PACKAGES)
+
+    @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> OnnxModel:
         """Loads the model from a verified folder written by this runtime.
 
@@ -115,8 +122,7 @@ class OnnxRuntime(Runtime):
             UserError: ONNX Runtime is not installed, the processor is no CPU, or the graph is
                 damaged.
         """
-        if torch_device != "cpu":
-            raise UserError(f"{folder} runs on cpu in the onnxruntime runtime, got {torch_device}")
+        cls.check_load(folder, torch_device)
         return OnnxModel(folder, threads)
 
 
@@ -164,9 +170,8 @@ def _session(path: Path, threads: int | None) -> Any:
     """A session on the CPU.
 
     Raises:
-        UserError: ONNX Runtime is not installed, or it cannot run the graph in the file.
+        UserError: it cannot run the graph in the file.
     """
-    require("the onnxruntime runtime", "onnxruntime", *PACKAGES)
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as states
 

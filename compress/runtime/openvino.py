@@ -152,14 +152,20 @@ class OpenVino(Runtime):
         return graph_digest(folder, openvino_facts(folder / GRAPH))
 
     @classmethod
+    def check_load(cls, folder: Path, torch_device: str) -> None:
+        """Raises a UserError if the device is no CPU, or a package is not installed."""
+        if torch_device != "cpu":
+            raise UserError(f"{folder} runs on cpu in the openvino runtime, got {torch_device}")
+        require("the openvino runtime", "openvino", "openvino")
+
+    @classmethod
     def load(cls, folder: Path, torch_device: str, threads: int | None) -> OpenVinoModel:
         """Loads the model from a verified folder written by this runtime.
 
         Raises:
             UserError: OpenVINO is not installed, the processor is no CPU, or the graph is damaged.
         """
-        if torch_device != "cpu":
-            raise UserError(f"{folder} runs on cpu in the openvino runtime, got {torch_device}")
+        cls.check_load(folder, torch_device)
         return OpenVinoModel(folder, threads)
 
 

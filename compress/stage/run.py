@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from compress.config.settings import within
 from compress.interfaces import Device, Pruner, Quantizer, Student, Task, Teacher
 from compress.store.cache import Cache
 from compress.tracker.components.tracking import Tracker
+from compress.training.distillation import Distillation
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,12 @@ class Run:
     seed: int
     objectives: tuple[str, ...]
     measure_stages: bool
+
+    def distillations(self) -> Iterator[tuple[str, Distillation]]:
+        """Every training on logits or labels, by the group that it is in."""
+        for group in ("student", "pruner", "quantizer"):
+            for training in within(getattr(self, group), Distillation):
+                yield group, training
 
     def knobs(self) -> dict[str, tuple[str, ...]]:
         """By stage, the settings that a recipe always lists."""

@@ -24,6 +24,7 @@ from compress.store.artifact import load, read_architecture
 from compress.store.cache import StageStore
 from compress.system.files import whole_folder
 from compress.training.divergence import check_weights
+from compress.training.teachers import logit_sources, task_outputs
 from compress.transformer.stacks import block_linears
 from compress.transformer.stored_modules import named_weights
 
@@ -35,16 +36,23 @@ def begin(run: Run, training: TrainingData, store: StageStore, monitor: Monitor)
     """Loads the teacher and builds the context of the other stages."""
 
     def make() -> CompressedModel:
-        # Checked here, so that an unsuitable student is rejected before the teacher is loaded.
-        with blame("student", "task"):
+        # Checked here, so that what is unsuitable is rejected before the teacher is loaded.
+        with blame("student", "pruner", "quantizer", "task"):
             run.student.check_rows(training)
+            for _, learning in run.distillations():
+                for folder in learning.teachers or ():
+                    task_outputs(Path(folder), training)
         return run.teacher.load(training, run.device, run.seed, monitor)
 
     checked = _finite("teacher", make)
     with blame("teacher", "task", "device", "cache", "seed"):
         teacher = store.model("teacher", run.teacher, {"rows": training.digest}, checked)
     rows = training.tokenized(teacher, store)
-    return StageContext(teacher, rows, run.device, run.seed, store, monitor)
+    ctx = StageContext(teacher, rows, run.device, run.seed, store, monitor)
+    for group, learning in run.distillations():
+        with blame(group, "teacher", "task"):
+            logit_sources(learning.teachers or (), ctx)
+    return ctx
 
 
 def distilled(run: Run, ctx: StageContext, store: StageStore) -> CompressedModel:

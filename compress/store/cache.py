@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from compress.config.errors import UserError
-from compress.config.settings import Settings
+from compress.config.settings import Settings, within
 from compress.core.model import Later
 from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import CompressedModel, Device
@@ -115,7 +115,8 @@ class StageStore:
         Every stage starts from the run's seed, so its result does not depend on whether earlier
         stages ran or were cached.
         """
-        content = {"content": settings.content_digest(), "inputs": dict(inputs)}
+        digests = (each.content_digest() for each in within(settings, Settings))
+        content = {"content": "-".join(filter(None, digests)), "inputs": dict(inputs)}
         key = self._key(stage, {**settings.describe(), **content})
         self._monitor.stage(stage)
         started = time.perf_counter()

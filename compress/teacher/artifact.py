@@ -21,7 +21,7 @@ from compress.store.kinds import TORCH
 from compress.store.manifest import MANIFEST, PACKED_WEIGHTS, read_manifest
 from compress.system.sources import file_digest
 from compress.transformer.checkpoint import check_classes, fit_to_rows_
-from compress.transformer.pretrained import head_of, read_config
+from compress.transformer.pretrained import check_head, read_config
 from compress.transformer.processors import read_written_processor
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ class ArtifactTeacher(Teacher):
             UserError: the model has another head.
         """
         module = read_skeleton(Path(self.folder)).to(torch.float32)
-        if head_of(module) != head:
-            raise UserError(f"{self.folder} holds a {head_of(module)}, the task needs a {head}")
+        check_head(self.folder, module, head)
         return module
 
     def load(

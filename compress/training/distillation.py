@@ -6,22 +6,28 @@ The losses on logits and labels depend on the task: see `compress/problem`.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 from jaxtyping import Bool, Float, Shaped
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from compress.config.errors import ConfigError
 from compress.config.fields import Fraction, Positive, UnitInterval
 from compress.measure.score import predict_all
 from compress.measure.sparsity import live_patterns, live_zeros
 from compress.records.curve import CurvePoint
+from compress.training.teachers import (
+    LogitSource,
+    labeling_precision,
+    logit_sources,
+    mean,
+    teachers_digest,
+)
 from compress.training.train import Objective, Training, train_
 from compress.training.trainer import Loss
-from compress.transformer.torch_model import TorchModel
 
 if TYPE_CHECKING:
     from compress.interfaces import (
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     )
 
 LOGITS_BATCH = 64
+LOGITS_VERSION = 2  # raised whenever a teacher's logits of the same rows are others than before
 
 # logits [B, ...], inputs of the batch, row numbers [B] → mean loss
 RowLoss = Callable[[Tensor, Mapping[str, Tensor], Tensor], Tensor]
@@ -47,11 +54,25 @@ class Distillation(Training):
         alpha: weight of the distillation loss: 0 is plain fine-tuning on the labels.
         label_smoothing: fraction of each label spread over all classes; must be 0 in regression.
             Does not apply to the teacher's distribution.
+        teachers: model folders whose logits are averaged with those of the run's own teacher, such
+            as those of earlier runs, or `baseline-…` of sweeps. Each reads the rows with its own
+            tokenizer, and each distinct model counts once; null for none.
     """
 
     temperature: Positive
     alpha: UnitInterval
     label_smoothing: Fraction
+    teachers: Annotated[tuple[str, ...], Field(min_length=1)] | None
+
+    def __post_init__(self) -> None:
+        """Checks that teachers are learned from."""
+        super().__post_init__()
+        if self.teachers and self.alpha == 0:
+            raise ConfigError("Distillation.teachers needs alpha > 0, got alpha=0: labels alone")
+
+    def content_digest(self) -> str:
+        """Digest of the teachers' folders."""
+        return teachers_digest(self.teachers or ())
 
 
 def distill_(
@@ -84,7 +105,8 @@ def distillation_row_loss(settings: Distillation, ctx: StageContext) -> RowLoss:
     """The distillation loss as a function of a batch's logits, inputs and row numbers."""
     if settings.alpha == 0:
         return label_loss(ctx.data, settings.label_smoothing)
-    problem, labels, teacher = ctx.data.problem, ctx.data.train.labels, teacher_outputs(ctx)
+    problem, labels = ctx.data.problem, ctx.data.train.labels
+    teacher = teacher_outputs(ctx, settings.teachers or ())
 
     def loss(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         targets = problem.targets(labels[rows.cpu()].to(logits.device), inputs)
@@ -127,43 +149,51 @@ def on_logits(row_loss: RowLoss) -> Loss:
     return loss
 
 
-def teacher_outputs(ctx: StageContext) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
-    """The teacher's logits of a batch, given its inputs and row numbers.
+def teacher_outputs(
+    ctx: StageContext, folders: Sequence[str] = ()
+) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
+    """The teachers' mean logits of a batch, given its inputs and row numbers.
 
-    Cached if possible. Computed for each batch, in eval mode, if they take too much memory or if
-    training augments rows. The teacher then gets the student's view of a row (Beyer et al.,
-    "Knowledge distillation: A good teacher is patient and consistent", arXiv:2106.05237, section
-    3), with its own tokenizer.
+    Cached if possible. Computed for each batch if they take too much memory or if training augments
+    rows. Each teacher then gets the student's view of a row (Beyer et al., "Knowledge distillation:
+    A good teacher is patient and consistent", arXiv:2106.05237, section 3), with its own tokenizer.
     """
     split = ctx.data.train
-    view = split.training_view(ctx.seed)
-    varies = view is not split
-    if ctx.data.problem.keeps_logits and not varies:
-        kept = teacher_logits(ctx)
+    if ctx.data.problem.keeps_logits and split.training_view(ctx.seed) is split:
+        kept = teacher_logits(ctx, folders)
         return lambda inputs, rows: kept[rows.cpu()]
-    teacher = copy.deepcopy(ctx.teacher.module).to(ctx.device.torch_device).eval()
-    encoded = view.encode(ctx.teacher.tokenizer).remove_columns("length") if varies else None
+    each = [_in_each_batch(teacher, ctx) for teacher in logit_sources(folders, ctx)]
+    return lambda inputs, rows: mean([logits(inputs, rows) for logits in each])
 
-    @torch.no_grad()
+
+def teacher_logits(ctx: StageContext, folders: Sequence[str] = ()) -> Float[Tensor, "rows ..."]:
+    """The teachers' mean logits of the train split; of each, computed once for all runs."""
+    split = ctx.data.train
+
+    def of(teacher: LogitSource) -> Tensor:
+        def make() -> dict[str, Tensor]:
+            model = teacher.load()
+            with labeling_precision(model, ctx.device):
+                return {"logits": predict_all(model, split, LOGITS_BATCH)}
+
+        inputs = {"teacher": teacher.digest, "rows": split.digest, "version": LOGITS_VERSION}
+        return teacher.of_task(ctx.store.tensors("teacher_logits", inputs, make)["logits"])
+
+    return mean([of(teacher) for teacher in logit_sources(folders, ctx)])
+
+
+def _in_each_batch(
+    teacher: LogitSource, ctx: StageContext
+) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
+    """One teacher's logits of a batch; of its own view of the rows, if training augments them."""
+    split, model = ctx.data.train, teacher.load()
+    view, precision = split.training_view(ctx.seed), labeling_precision(model, ctx.device)
+    encoded = view.encode(model.tokenizer).remove_columns("length") if view is not split else None
+
     def computed(inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         if encoded is not None:
-            seen = view.collate(ctx.teacher.tokenizer, [encoded[row] for row in rows.tolist()])
-            inputs = {name: value.to(teacher.device) for name, value in seen.items()}
-        logits: Tensor = teacher(**inputs).logits
-        return logits.float()
+            inputs = view.collate(model.tokenizer, [encoded[row] for row in rows.tolist()])
+        with precision:
+            return teacher.of_task(model.predict(inputs).float())
 
     return computed
-
-
-def teacher_logits(ctx: StageContext) -> Float[Tensor, "rows ..."]:
-    """The teacher's logits of the train split, computed once for all epochs and runs."""
-    split = ctx.data.train
-    inputs = {"teacher": ctx.teacher.digest, "rows": split.digest}
-
-    def make() -> dict[str, Tensor]:
-        # A copy, because TorchModel moves the modules it is given to the device.
-        module = copy.deepcopy(ctx.teacher.module)
-        model = TorchModel(module, ctx.teacher.tokenizer, ctx.device.torch_device)
-        return {"logits": predict_all(model, split, LOGITS_BATCH)}
-
-    return ctx.store.tensors("teacher_logits", inputs, make)["logits"]

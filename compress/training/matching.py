@@ -24,6 +24,7 @@ from compress.config.fields import OneOf, Positive, PositiveInt
 from compress.config.settings import Settings
 from compress.training.distillation import RowLoss, on_logits
 from compress.training.features import AttentionMaps, Feature, HiddenStates, Relations, Seen
+from compress.training.teachers import training_precision
 from compress.training.train import Objective
 from compress.transformer.blocks import known_blocks
 from compress.transformer.dry_run import any_batch, weightless
@@ -32,7 +33,7 @@ from compress.transformer.stacks import find_stack
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from compress.interfaces import CompressedModel, Device, Processor, Split, StageContext
+    from compress.interfaces import CompressedModel, Processor, Split, StageContext
 
 # Which losses take part beside the one on logits.
 METHODS: Mapping[str, tuple[str, ...]] = {
@@ -231,7 +232,7 @@ def matching_objective(
             logits = model(**inputs, **options).logits.float()
             # Tokenizers of one vocabulary can differ in what they add, such as token types.
             known = {name: value for name, value in inputs.items() if name in accepted}
-            with torch.no_grad(), _arithmetic(ctx.device):
+            with torch.no_grad(), training_precision(ctx.device):
                 teacher(**known, **options)
             mask = inputs.get("attention_mask")
             real = None if mask is None else mask.bool()
@@ -267,9 +268,3 @@ def _eager(module: PreTrainedModel) -> Iterator[None]:
         yield
     finally:
         module.set_attn_implementation(before)
-
-
-def _arithmetic(device: Device) -> torch.autocast:
-    """The precision that Trainer runs the student in, for the teacher too."""
-    mixed = device.training_dtype() is torch.bfloat16
-    return torch.autocast(device.torch_device, dtype=torch.bfloat16, enabled=mixed)

@@ -173,6 +173,12 @@ def head_of(module: PreTrainedModel) -> Head:
     return "language_model" if type(module) is causal else "classifier"
 
 
+def check_head(where: str, module: PreTrainedModel, head: Head) -> None:
+    """Raises a UserError if a model or skeleton has another kind of head."""
+    if head_of(module) != head:
+        raise UserError(f"{where} holds a {head_of(module)}, the task needs a {head}")
+
+
 def auto_class(config: PreTrainedConfig, head: Head) -> Any:
     """The class that puts this head on this architecture.
 

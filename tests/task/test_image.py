@@ -142,7 +142,7 @@ def test_a_student_sees_what_its_teacher_is_asked_about(
     ctx = varied(replace(teachers("vit"), tokenizer=processor), context)
     settings = Distillation(
         temperature=1, alpha=1, epochs=2, learning_rate=1e-12, batch_size=5, warmup_fraction=0,
-        patience=None, label_smoothing=0,
+        patience=None, label_smoothing=0, teachers=None,
     )  # fmt: skip
     student = replace(ctx.teacher, module=copy.deepcopy(ctx.teacher.module))
     curve = distill_(student, settings, ctx)
@@ -151,6 +151,7 @@ def test_a_student_sees_what_its_teacher_is_asked_about(
     assert losses == pytest.approx([0] * 10, abs=1e-7)
 
 
+@pytest.mark.usefixtures("float32_training")
 def test_a_teacher_sees_varied_images_in_its_own_way(
     teachers: Callable[[str], CompressedModel], context: Contexts
 ) -> None:

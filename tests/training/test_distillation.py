@@ -35,6 +35,7 @@ def how(temperature: float, alpha: float, label_smoothing: float = 0.0) -> Disti
         warmup_fraction=0.0,
         patience=None,
         label_smoothing=label_smoothing,
+        teachers=None,
     )
 
 
@@ -91,6 +92,7 @@ def test_a_perfect_student_has_no_distillation_loss() -> None:
     assert float(made) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.usefixtures("float32_training")
 def test_teacher_logits_are_in_row_order_and_computed_once(
     teacher: CompressedModel,
     context: Contexts,
@@ -132,7 +134,7 @@ def test_distillation_brings_the_student_to_the_teacher(
         "student.distillation.learning_rate=0.01", "student.distillation.batch_size=8",
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compress.training.distillation.teacher_logits", lambda _: sure)
+        patch.setattr("compress.training.distillation.teacher_logits", lambda *_: sure)
         made = student.distill(ctx)
     logits = predict_all(TorchModel(made.module, made.tokenizer, "cpu"), ctx.data.train, 8)
     assert (logits.argmax(dim=1) == 1).all()

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from compress.interfaces import CompressedModel, StageContext, Step, Student
 from compress.records.curve import CurvePoint, curve_notes
-from compress.student.components.augmentation import WordNoise
+from compress.student.components.augmentation import Augmentation
 from compress.training.distillation import Distillation, distillation_row_loss
 from compress.training.matching import Matching, check_same_tokens, matching_objective
 from compress.training.train import train_
@@ -33,7 +33,7 @@ class BaseStudent(Student, ABC):
 
     distillation: Distillation
     matching: Matching
-    augmentation: WordNoise | None
+    augmentation: Augmentation | None
 
     @abstractmethod
     def skeleton(self, teacher: PreTrainedModel) -> PreTrainedModel:
@@ -71,7 +71,7 @@ class BaseStudent(Student, ABC):
         self, module: PreTrainedModel, tokenizer: Processor, ctx: StageContext
     ) -> tuple[CurvePoint, ...]:
         if self.augmentation is not None:
-            rows = self.augmentation.augment(ctx.data.train, ctx.seed)
+            rows = self.augmentation.augment(ctx.data.train, ctx.teacher, ctx.seed)
             ctx = replace(ctx, data=replace(ctx.data, train=rows))
         if self.matching.matches_features:
             check_same_tokens(self.matching.method, ctx.teacher, tokenizer, ctx.data.train)

@@ -8,7 +8,7 @@ import torch
 
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel, StageContext
-from compress.student.components.augmentation import WordNoise, noisy_words
+from compress.student.components.word_noise import WordNoise, noisy_words
 from compress.task.components.text import TextSplit
 from compress.training.distillation import teacher_logits
 from tests.configs import settings_of
@@ -58,22 +58,22 @@ def test_no_text_becomes_empty() -> None:
 
 def test_rows_come_first_and_copies_keep_their_label(teacher: CompressedModel) -> None:
     rows = make_split(10)
-    more = noise(copies=2).augment(rows, 0)
+    more = noise(copies=2).augment(rows, teacher, 0)
     assert more.columns[0][:10] == rows.columns[0]
     assert more.labels.tolist() == rows.labels.tolist() * 3
     assert more.columns[0][10:20] != more.columns[0][20:]
-    same, other = (noise(copies=2).augment(rows, seed) for seed in (0, 1))
+    same, other = (noise(copies=2).augment(rows, teacher, seed) for seed in (0, 1))
     assert more.digest == same.digest != other.digest
     assert rows.digest not in (more.digest, other.digest)
     lengths = more.encode(teacher.tokenizer)["length"][:]
     assert max(lengths) <= 32
 
 
-def test_both_texts_of_a_pair_are_changed_each_in_itself() -> None:
+def test_both_texts_of_a_pair_are_changed_each_in_itself(teacher: CompressedModel) -> None:
     words = [[f"{column}{i}" for i in range(30)] for column in "ab"]
     texts = {"text": [" ".join(words[0])], "second": [" ".join(words[1])]}
     rows = TextSplit("x", pd.DataFrame({**texts, "label": [0]}), 128)
-    more = noise(copies=3).augment(rows, 0)
+    more = noise(copies=3).augment(rows, teacher, 0)
     for column, own in zip(more.columns, words, strict=True):
         assert len(column) == len(set(column)) == 4
         assert all(set(text.split()) <= set(own) for text in column)
@@ -87,7 +87,7 @@ def test_the_teacher_labels_the_new_rows_too(
     ctx = context(teacher)
     seen: list[torch.Tensor] = []
 
-    def spy(ctx: StageContext) -> torch.Tensor:
+    def spy(ctx: StageContext, folders: object) -> torch.Tensor:
         seen.append(teacher_logits(ctx))
         return seen[-1]
 
@@ -101,7 +101,7 @@ def test_images_are_refused_up_front(teachers: Callable[[str], CompressedModel])
     with pytest.raises(UserError, match="ViTForImageClassification reads pixel_values"):
         settings_of("student", "layers", ON).check(teachers("vit").module)
     with pytest.raises(UserError, match="augments texts, got ImageSplit"):
-        noise().augment(ImageSplit(4, "train"), 0)
+        noise().augment(ImageSplit(4, "train"), teachers("vit"), 0)
 
 
 @pytest.mark.parametrize(
