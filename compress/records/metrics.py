@@ -77,6 +77,15 @@ METRICS = {
         "median time of a forward pass at the first timed shape",
         _model(lambda m: m.latency[0].median_ms),
     ),
+    "text_to_label_ms": Metric(
+        "ms",
+        "lower",
+        (
+            "median time of tokenization plus that of a forward pass at the first timed shape; "
+            "empty for images and language models"
+        ),
+        _model(lambda m: _known(m.latency[0].text_to_label_ms)),
+    ),
     "speedup": Metric(
         "ratio",
         "higher",
