@@ -50,6 +50,30 @@ def test_the_collector_rests_while_the_clock_runs() -> None:
     assert gc.isenabled()
 
 
+class Encoder:
+    """Notes what it encodes."""
+
+    def __init__(self, model: Model, seconds: float) -> None:
+        self.model, self.seconds, self.seen = model, seconds, list[tuple[str, int, int]]()
+
+    def encode(self, columns: list[list[str]], max_length: int) -> dict[str, Any]:
+        time.sleep(self.seconds)
+        self.seen.append((columns[0][0], max_length, len(self.model.collected)))
+        assert not gc.isenabled()
+        return {}
+
+
+def test_tokenization_is_timed_between_forward_passes() -> None:
+    model = Model(0.05)
+    encoder = model.encoder = Encoder(model, 0.002)  # type: ignore[attr-defined]
+    times = timed(model).tokenize([[["a"]], [["b"]]], 32, 0.0)
+    assert len(times) == 5
+    assert 2 <= min(times) <= max(times) < 40
+    # The first two are not timed.
+    assert encoder.seen == [("ab"[place % 2], 32, place) for place in range(7)]
+    assert gc.isenabled()
+
+
 def test_warming_up_ends_when_the_time_settles_or_is_up() -> None:
     steady, erratic = Model(0.02, *[0.01] * 100), Model(*(0.003 * 2**k for k in range(5)))
     started = time.perf_counter()
