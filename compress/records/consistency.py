@@ -60,10 +60,8 @@ def _of_models(
         yield f"{where}metrics.latency has no shape, or one twice"
     elif any(shapes != timed[0] for shapes in timed):
         yield f"{where}metrics.latency, baseline.latency and {where}speedup are of other shapes"
-    if [each.tokenize_ms is None for each in ours.latency] != [
-        each.tokenize_ms is None for each in theirs.latency
-    ]:
-        yield f"only one of {where}metrics and baseline has a tokenize_ms"
+    if (ours.tokenizer is None) != (theirs.tokenizer is None):
+        yield f"only one of {where}metrics and baseline has a tokenizer"
     if ours.score.metric != theirs.score.metric:
         yield f"{where}metrics.score is of {ours.score.metric}, baseline.score is not"
     for name, model in ((f"{where}metrics", ours), ("baseline", theirs)):
