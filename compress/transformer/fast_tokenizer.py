@@ -15,7 +15,7 @@ import importlib.metadata
 import logging
 import string
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -61,34 +61,28 @@ log = logging.getLogger(__name__)
 
 
 class Tokie:
-    """Tokenizes rows with tokie.
-
-    Attributes:
-        name: with its version.
-    """
+    """Tokenizes rows with tokie. Reads its file with the first row: not all users have texts."""
 
     def __init__(self, path: Path, side: str) -> None:
-        """Reads a `tokenizer.json`; rows are truncated on this side."""
+        """Takes a `tokenizer.json`, and the side on which rows are truncated."""
+        self._path, self._side = path, side
+        self._limit = 0
+
+    @cached_property
+    def _tokenizer(self) -> Any:
         import tokie
 
-        self.name = f"{PACKAGE} {importlib.metadata.version(PACKAGE)}"
-        self._tokenizer: Any = tokie.Tokenizer.from_json(str(path))
-        self._side = side
-        self._limit: int | None = None
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+        found = tokie.Tokenizer.from_json(str(self._path))
+        found.no_padding()
+        return found
 
-    def row(self, texts: Sequence[str], limit: int | None) -> Any | None:
+    def row(self, texts: Sequence[str], limit: int) -> Any | None:
         """The encoding of a text or a pair; None for a pair that may have been truncated."""
         if limit != self._limit:
+            self._tokenizer.enable_truncation(limit, direction=self._side)
             self._limit = limit
-            if limit is None:
-                self._tokenizer.no_truncation()
-            else:
-                self._tokenizer.enable_truncation(limit, direction=self._side)
         found = self._tokenizer(*texts)
-        whole = len(texts) == 1 or limit is None or len(found) < limit
-        return found if whole else None
+        return found if len(texts) == 1 or len(found) < limit else None
 
 
 @final
@@ -97,10 +91,12 @@ class TokieEncoder(TextEncoder):
 
     reason = None
 
-    def __init__(self, standard: StandardEncoder, tokens: Tokie, alphabet: frozenset[str]) -> None:
-        """Takes the encoder for other texts, and the known characters."""
+    def __init__(
+        self, name: str, standard: StandardEncoder, tokens: Tokie, alphabet: frozenset[str]
+    ) -> None:
+        """Takes its name, the encoder for other texts, and the known characters."""
         self.tokenizer, self.max_length = standard.tokenizer, standard.max_length
-        self.name = tokens.name
+        self.name = name
         self._standard, self._tokens, self._alphabet = standard, tokens, alphabet
         pads = {"input_ids": self.tokenizer.pad_token_id, "attention_mask": 0}
         pads["token_type_ids"] = self.tokenizer.pad_token_type_id
@@ -109,6 +105,8 @@ class TokieEncoder(TextEncoder):
 
     def encode(self, columns: Sequence[Sequence[str]], max_length: int | None) -> dict[str, Tensor]:
         """One padded batch."""
+        if max_length is None:
+            return self._standard.encode(columns, max_length)
         encodings = []
         for texts in zip(*columns, strict=True):
             known = all(map(self._alphabet.issuperset, texts))
@@ -146,7 +144,7 @@ def text_spec(tokenizer: Processor, data: TrainingData, store: TensorStore) -> T
         write_processor(tokenizer, folder)
         files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
         rows = [split.digest for split in splits]
-        key = {"tokenizer": files, "rows": rows, "fast": version, "probes": len(_probes())}
+        key = {"tokenizer": files, "rows": rows, "fast": version, "probes": _probes()}
         compare = partial(_compare, StandardEncoder(tokenizer, length), folder, splits)
         found = store.tensors("tokenizer", key, lambda: _as_tensors(*compare()))
     alphabet, reason = (_as_text(found[name]) for name in ("alphabet", "reason"))
@@ -170,7 +168,7 @@ def deployed_encoder(folder: Path, tokenizer: Processor, spec: TextSpec | None) 
         log.info("%s: tokenizing with transformers, to the same tokens", standard.reason)
         return standard
     tokens = Tokie(folder / TOKENIZER, tokenizer.truncation_side)
-    return TokieEncoder(standard, tokens, frozenset(spec.alphabet))
+    return TokieEncoder(spec.fast, standard, tokens, frozenset(spec.alphabet))
 
 
 def _installed() -> str | None:
@@ -188,14 +186,15 @@ def _compare(standard: StandardEncoder, folder: Path, splits: Sequence[Split]) -
         return "", f"the model reads {', '.join(others)}"
     if not (folder / TOKENIZER).is_file():
         return "", f"the tokenizer has no {TOKENIZER}"
+    tokens = Tokie(folder / TOKENIZER, standard.tokenizer.truncation_side)
     try:
-        tokens = Tokie(folder / TOKENIZER, standard.tokenizer.truncation_side)
+        tokens.row([PLAIN], len(PLAIN))
     except Exception as error:
         # It has kinds of its own, and raises what Rust does with a file that it does not know.
         return "", f"{PACKAGE} cannot read the tokenizer: {first_line(error)}"
     alphabet = set(PLAIN)
     for split in splits:
-        step = -(-len(split) // SAMPLE)
+        step = max(1, -(-len(split) // SAMPLE))
         columns = [column[::step] for column in split.columns]
         alphabet.update(*map(_characters, columns))
         for texts in _different(standard, tokens, columns):
@@ -215,7 +214,7 @@ def _different(
 ) -> list[tuple[str, ...]]:
     """The rows that the two encode otherwise, whatever their characters."""
     alphabet = frozenset(set().union(*map(_characters, columns)))
-    fast = TokieEncoder(standard, tokens, alphabet)
+    fast = TokieEncoder(PACKAGE, standard, tokens, alphabet)
 
     def equal(part: Sequence[Sequence[str]]) -> bool:
         ours, theirs = (each.encode(part, standard.max_length) for each in (fast, standard))

@@ -93,7 +93,7 @@ def unused(tokenizer: Any, train: Split) -> str:
 
 @needs_tokie
 @pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize("length", [None, 3, 9, LENGTH])
+@pytest.mark.parametrize("length", [None, 3, 9, LENGTH, 6000])
 def test_batches_are_equal(length: int | None, side: str, tmp_path: Path) -> None:
     tokenizer = tokenizer_of(side=side)
     tokenizer.truncation_side = side
@@ -112,9 +112,9 @@ def test_batches_are_equal(length: int | None, side: str, tmp_path: Path) -> Non
 
 
 @needs_tokie
-@pytest.mark.parametrize("length", [9, LENGTH, None])
+@pytest.mark.parametrize("length", [9, LENGTH, 300])
 def test_pairs_are_equal_and_truncated_ones_are_left_to_transformers(
-    length: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = for_pairs()
     encoder = deployed(tokenizer, split(TEXTS, TEXTS[::-1]), tmp_path)
@@ -141,9 +141,9 @@ def test_texts_with_unknown_characters_are_left_to_transformers(
     write_processor(tokenizer, tmp_path)
     encoder = deployed_encoder(tmp_path, tokenizer, spec)
     monkeypatch.setattr(StandardEncoder, "encode", lambda *_: {})
-    assert encoder.encode([["glad", "ঠ"]], None) != {}
+    assert encoder.encode([["glad", "ঠ"]], LENGTH) != {}
     for other in ("glad\x7f", "\U0010ffff", "𒀀"):
-        assert encoder.encode([["glad", other]], None) == {}
+        assert encoder.encode([["glad", other]], LENGTH) == {}
 
 
 def word_level() -> transformers.PreTrainedTokenizerFast:
