@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 SETTLED = 0.03  # warm: two windows in a row have medians this close
 WINDOW_SECONDS = 0.05
 MAX_WINDOW = 50
-TOKENIZED_PASSES = range(5, 500)  # timed ones, so many at least and at most
+FIRST_TOKENIZED = 2  # passes that read the tokenizer's tables and start its threads
+LEAST_TOKENIZED, MOST_TOKENIZED = 5, 500  # passes that are timed
 WEIGHED_PASSES = 10  # OpenVINO compiles a graph for a shape that comes eight times in a row
 SLOW_SECONDS = 0.1  # cold caches cost half a millisecond: a pass this long does not notice
 
@@ -103,13 +104,15 @@ class TimedModel:
     def tokenize(self, batches: Sequence[Columns], max_length: int, seconds: float) -> list[float]:
         """Milliseconds to tokenize the batches in turn, with a forward pass after each.
 
-        The first two are not timed: they read the tokenizer's tables, and start its threads.
+        At least `LEAST_TOKENIZED`, however long they take.
         """
         times: list[float] = []
         deadline = time.perf_counter() + seconds
         gc.disable()
-        for columns in itertools.cycle(batches):
-            if len(times) - 2 in TOKENIZED_PASSES and time.perf_counter() > deadline:
+        passes = itertools.islice(itertools.cycle(batches), FIRST_TOKENIZED + MOST_TOKENIZED)
+        for columns in passes:
+            enough = len(times) >= FIRST_TOKENIZED + LEAST_TOKENIZED
+            if enough and time.perf_counter() > deadline:
                 break
             started = time.perf_counter()
             batch = self._model.encoder.encode(columns, max_length)
@@ -117,7 +120,7 @@ class TimedModel:
             self._model.predict(batch)
             self._model.synchronize()
         gc.enable()
-        return times[2:]
+        return times[FIRST_TOKENIZED:]
 
     def generate(self, tokens: Shaped[np.ndarray, "1 L"], count: int) -> tuple[float, float]:
         """Milliseconds to the first token, and the mean for each token after it."""

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -23,7 +24,7 @@ BATCHES = 8  # of each shape, so that no text is tokenized twice in a row
 SECONDS = 0.3  # for each model and shape, most of which are forward passes
 
 # Median milliseconds at each shape; None where rows are no texts to label.
-Medians = tuple[float | None, ...]
+Medians: TypeAlias = tuple[float | None, ...]
 
 
 def measure_tokenization(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from compress.device.cpu import HostMeter
-from compress.measure.timed import SLOW_SECONDS, TimedModel
+from compress.measure.timed import MOST_TOKENIZED, SLOW_SECONDS, TimedModel
 
 INPUTS = {"input_ids": np.ones((2, 8), dtype=np.int64)}
 
@@ -72,6 +72,12 @@ def test_tokenization_is_timed_between_forward_passes() -> None:
     # The first two are not timed.
     assert encoder.seen == [("ab"[place % 2], 32, place) for place in range(7)]
     assert gc.isenabled()
+
+
+def test_tokenization_ends_when_it_is_known_well() -> None:
+    model = Model()
+    model.encoder = Encoder(model, 0.0)  # type: ignore[attr-defined]
+    assert len(timed(model).tokenize([[["a"]]], 32, 600.0)) == MOST_TOKENIZED
 
 
 def test_warming_up_ends_when_the_time_settles_or_is_up() -> None:
