@@ -213,22 +213,22 @@ def _different(
     standard: StandardEncoder, tokens: Tokie, columns: Sequence[Sequence[str]]
 ) -> list[tuple[str, ...]]:
     """The rows that the two encode otherwise, whatever their characters."""
+    limit = standard.max_length
+    assert limit is not None, "the task has one"
     alphabet = frozenset(set().union(*map(_characters, columns)))
     fast = TokieEncoder(PACKAGE, standard, tokens, alphabet)
 
-    def equal(part: Sequence[Sequence[str]]) -> bool:
-        ours, theirs = (each.encode(part, standard.max_length) for each in (fast, standard))
+    def equal(rows: Sequence[tuple[str, ...]]) -> bool:
+        batch = [*map(list, zip(*rows, strict=True))]
+        ours, theirs = (each.encode(batch, limit) for each in (fast, standard))
         return ours.keys() == theirs.keys() and all(
             torch.equal(ours[name], theirs[name]) for name in ours
         )
 
-    found: list[tuple[str, ...]] = []
-    for start in range(0, len(columns[0]), CHUNK):
-        chunk = [column[start : start + CHUNK] for column in columns]
-        if not equal(chunk):
-            rows = zip(*chunk, strict=True)
-            found += [texts for texts in rows if not equal([[text] for text in texts])]
-    return found
+    # A row that tokie leaves to transformers would take its whole batch there.
+    rows = [row for row in zip(*columns, strict=True) if tokens.row(row, limit) is not None]
+    chunks = (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
+    return [row for chunk in chunks if not equal(chunk) for row in chunk if not equal([row])]
 
 
 def _probes() -> list[str]:

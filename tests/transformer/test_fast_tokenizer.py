@@ -184,6 +184,13 @@ def test_what_tokie_does_otherwise_is_said(
 
 
 @needs_tokie
+def test_pairs_are_compared_beside_truncated_ones() -> None:
+    """Without a template for pairs, tokie sets a token between them that transformers does not."""
+    pairs = split(["glad", "a long story " * LENGTH], ["sad", "without an end"])
+    assert unused(tokenizer_of(), pairs) == "tokens differ for ('glad', 'sad')"
+
+
+@needs_tokie
 def test_one_row_with_other_tokens_is_enough(tmp_path: Path) -> None:
     """Of rows, none may differ; of probes, those of unknown characters."""
     assert unused(tokenizer_of(), split([*TEXTS, "glad\x7f"])) == (
