@@ -93,7 +93,7 @@ def load(folder: str | Path) -> InferenceModel:
         folder: the folder that a run wrote (`<run>/model`).
 
     Returns:
-        The model, ready for `predict(batch)`.
+        The model, ready for `logits(texts)` and `predict(batch)`.
 
     Raises:
         UserError: the folder is not a model folder, or a file is missing or damaged.

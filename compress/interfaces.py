@@ -10,13 +10,10 @@ Every choice is a frozen `Settings` dataclass that one yaml constructs. Shapes: 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
-
-from jaxtyping import Float, Int
 
 from compress.config.settings import Settings
 from compress.core.benchmark import Benchmark
@@ -24,6 +21,7 @@ from compress.core.data import Split as Split
 from compress.core.data import TaskData as TaskData
 from compress.core.data import TensorStore as TensorStore
 from compress.core.data import TrainingData as TrainingData
+from compress.core.inference import InferenceModel as InferenceModel
 from compress.core.meter import Meter
 from compress.core.model import CompressedModel as CompressedModel
 from compress.core.model import Step as Step
@@ -33,7 +31,6 @@ from compress.core.problem import Problem as Problem
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
     from transformers import PreTrainedModel
 
     from compress.core.model import Processor as Processor
@@ -174,48 +171,6 @@ class Quantizer(Settings, ABC):
     def prepare(self, model: CompressedModel, ctx: StageContext) -> CompressedModel:
         """The model prepared for the format; unchanged by most formats."""
         return model
-
-
-class InferenceModel(ABC):
-    """A deployed model, loaded from disk.
-
-    Attributes:
-        precision: what it computes in, whatever it is stored in: "float32", "bfloat16", "int8".
-        decodes: whether `decode` works.
-    """
-
-    tokenizer: Processor
-    precision: str
-    decodes: bool = False
-
-    @abstractmethod
-    def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B ..."]:
-        """Logits of one padded batch: B × outputs, or B × L × vocabulary of a language model."""
-
-    def decode(self, tokens: Int[Tensor, "1 L"], count: int) -> Iterator[Int[Tensor, "1 1"]]:
-        """Greedy decoding with a KV cache, token by token.
-
-        Args:
-            tokens: the text.
-            count: how many; none of them ends it.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no KV cache")
-
-    @abstractmethod
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Every weight by name, shared ones once; codes for packed ones.
-
-        Those of Linear layers as [out, in], however they are stored. In the type that they have on
-        disk, as far as torch has it; see `packed_bits`.
-        """
-
-    def packed_bits(self) -> Mapping[str, int]:
-        """Bits per entry on disk, by name, of packed weights; by default none."""
-        return {}
-
-    @abstractmethod
-    def synchronize(self) -> None:
-        """Waits until all work queued on the processor is done."""
 
 
 @dataclass(frozen=True)

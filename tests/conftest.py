@@ -7,7 +7,7 @@ import copy
 import functools
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from compress.build import build_run
 from compress.core.benchmark import Benchmark
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, StageContext, TrainingData
-from compress.measure.timed import Inputs
+from compress.measure.timed import Columns, Inputs
 from compress.measure.worker import PRELOADED
 from compress.pipeline import execute
 from compress.problem.classification import Classification
@@ -83,6 +83,9 @@ class StillPair:
     def time_block(self, passes: int) -> list[float]:
         return [1.0] * passes
 
+    def tokenize(self, batches: Sequence[Columns], max_length: int, seconds: float) -> list[float]:
+        return [0.5]
+
     def resident_memory(self, inputs: Inputs) -> int:
         return 1000
 
@@ -106,9 +109,10 @@ def run_apart(tmp_path: Path, cache_dir: Path) -> Runs:
 @pytest.fixture
 def run_config(run_apart: Runs, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """Executes tiny configs with made-up times: starting processes takes most of a tiny run."""
-    monkeypatch.setattr(
-        "compress.measure.latency.open_pair", lambda *_: contextlib.nullcontext(StillPair())
-    )
+    for module in ("latency", "tokenization"):
+        monkeypatch.setattr(
+            f"compress.measure.{module}.open_pair", lambda *_: contextlib.nullcontext(StillPair())
+        )
     monkeypatch.setattr("compress.measure.environment.WINDOW_SECONDS", 0.01)
     return run_apart
 

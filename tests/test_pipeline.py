@@ -63,7 +63,15 @@ def test_a_record_has_all_its_figures(run_apart: Runs, tmp_path: Path) -> None:
     assert [step["stage"] for step in record.history] == ["teacher", "pruner", "quantizer"]
     covered = [step["notes"]["covered_fraction"] for step in record.history[1:]]
     assert 0 < covered[0] < covered[1] < 1, "the quantizer has the classifier as well"
-    assert load(folder / "model").tokenizer("good film")["input_ids"]
+    model = load(folder / "model")
+    assert model.tokenizer("good film")["input_ids"]
+    assert model.logits(["good film"]).shape == (1, 2)
+    assert record.metrics.tokenizer == model.encoder.name
+    assert record.metrics.tokenizer_reason == model.encoder.reason
+    assert record.baseline.tokenizer == "transformers"
+    for timed in (*record.metrics.latency, *record.baseline.latency):
+        assert timed.tokenize_ms is not None
+        assert timed.text_to_label_ms == timed.median_ms + timed.tokenize_ms
     # Each comparison is of its own split: `n_improved - n_regressed` is the change on it.
     ours, theirs = record.metrics, record.baseline
     for found, mine, other in (
@@ -92,6 +100,7 @@ def test_a_run_on_images_has_its_figures(run_config: Runs, tmp_path: Path) -> No
     assert record.status == "ok"
     assert record.metrics.score.value <= record.metrics.score.others["top5"] <= 1
     assert record.metrics.latency[0].tokens_per_second is None
+    assert (record.metrics.tokenizer, record.metrics.latency[0].tokenize_ms) == (None, None)
     assert record.data.truncated is None
     assert load(tmp_path / "run" / "model").tokenizer.size["height"] == 8  # type: ignore[union-attr]
 

@@ -34,10 +34,16 @@ class Split(ABC):
     Attributes:
         name: describes the rows ("10 % of the published train split, seed 0").
         digest: SHA-256 over inputs and labels; equal digests mean equal rows.
+        columns: the texts of all rows, or one text of them all; where rows are pairs, the first
+            ones and the second ones. Empty for images.
+        max_length: tokens to which the texts of a row are truncated; None where rows are images,
+            or windows of one text.
     """
 
     name: str
     digest: str
+    columns: Sequence[Sequence[str]] = ()
+    max_length: int | None = None
 
     @property
     @abstractmethod

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
+    from compress.core.text_encoder import TextSpec
+
     # What turns a row into model inputs. It is called `tokenizer` throughout, images included.
     Processor: TypeAlias = PreTrainedTokenizerBase | BaseImageProcessor
 
@@ -79,6 +81,7 @@ class CompressedModel:
         module: like the tokenizer, read from the disk when a stage first wants it.
         digest: identifies the model's recipe; models with equal digests have equal weights.
         folder: where the stage store keeps it.
+        texts: how it tokenizes texts once it is exported; null between stages.
     """
 
     module: OnDemand[PreTrainedModel] = OnDemand()
@@ -87,6 +90,7 @@ class CompressedModel:
     history: tuple[Step, ...]  # type: ignore[misc]
     digest: str = ""
     folder: Path | None = None
+    texts: TextSpec | None = None
 
     def then(self, module: PreTrainedModel, step: Step) -> CompressedModel:
         """The result of a stage on this model, not yet stored."""

@@ -36,6 +36,7 @@ from compress.measure.score import predict_all, score
 from compress.measure.sharing import Timed, model_graph, shared_timing
 from compress.measure.size import bitmask_bytes, zipped_bytes
 from compress.measure.sparsity import count_weights
+from compress.measure.tokenization import Medians, measure_tokenization
 from compress.records.schema import Comparison, ModelMetrics, Score, Speedup
 from compress.store.artifact import folder_bytes, read_spec
 from compress.store.manifest import model_files
@@ -132,20 +133,21 @@ def measure(
     """Measures the candidate beside the baseline, on text of the calibration rows.
 
     Scores are computed in every run. Models are timed in turns, once per sweep for each pair of
-    graphs; see `compress.measure.sharing`.
+    graphs; see `compress.measure.sharing`. Tokenizers are no part of a graph.
     """
     batch_size = data.evaluation.fitting_batch(ctx.device.benchmark.scoring_batch)
     compared = partial(_compare, candidate, baseline, data.training.problem, batch_size, ctx.store)
     scores, comparison = compared(data.evaluation)
     validations, validation_comparison = compared(data.training.validation)
     zipped = zipped_bytes(model_files(candidate.folder)), _kept_zipped_bytes(baseline, ctx.store)
-    timed, floors = _timed((candidate, baseline), data.training.calibration, ctx)
+    timed, tokenized, floors = _timed((candidate, baseline), data.training.calibration, ctx)
     metrics, baseline_metrics = (
         _model_metrics(
-            loaded, scores[which], validations[which], zipped[which], _speed(timed, which, ctx)
+            loaded, scores[which], validations[which], zipped[which],
+            _speed(timed, tokenized[which], which, ctx),
         )
         for which, loaded in ((CANDIDATE, candidate), (BASELINE, baseline))
-    )
+    )  # fmt: skip
     shapes = timed.timings.shapes
     return Measured(
         metrics=metrics,
@@ -158,8 +160,8 @@ def measure(
 
 def _timed(
     loaded: tuple[LoadedModel, LoadedModel], rows: Split, ctx: MeasureContext
-) -> tuple[Timed, tuple[float | None, ...]]:
-    """Times candidate and baseline, or finds their timing; and the noise floor at each shape."""
+) -> tuple[Timed, tuple[Medians, Medians], tuple[float | None, ...]]:
+    """Times candidate and baseline, or finds their timing; their tokenizers; the noise floors."""
     device, shapes = ctx.device, ctx.device.benchmark.shapes
     graphs = (
         model_graph(loaded[CANDIDATE].folder, loaded[CANDIDATE].model),
@@ -168,14 +170,16 @@ def _timed(
     ours, theirs = (TimedModel(m.folder, fill_shapes(m.model, rows, shapes)) for m in loaded)
     candidate, baseline = loaded
 
+    models, folders = (candidate.model, baseline.model), (candidate.folder, baseline.folder)
+
     def time_both() -> Timed:
-        models, folders = (candidate.model, baseline.model), (candidate.folder, baseline.folder)
         timings = measure_latency(ours, theirs, device, ctx.seed)
         return Timed(ctx.run, timings, measure_generation(models, folders, rows, device, ctx.seed))
 
     with ctx.monitor.quiet():
         floors = noise_floors(theirs, graphs[BASELINE], device, ctx.seed, ctx.shared)
-        return shared_timing(graphs, device, ctx.shared, ctx.part, time_both), floors
+        timed = shared_timing(graphs, device, ctx.shared, ctx.part, time_both)
+        return timed, measure_tokenization(models, folders, rows, device), floors
 
 
 def _compare(
@@ -209,12 +213,15 @@ def _kept_zipped_bytes(loaded: LoadedModel, store: TensorStore) -> int:
     return int(made["bytes"])
 
 
-def _speed(timed: Timed, which: int, ctx: MeasureContext) -> dict[str, Any]:
+def _speed(timed: Timed, tokenized: Medians, which: int, ctx: MeasureContext) -> dict[str, Any]:
     """The figures of a model that were timed, by their names in `ModelMetrics`."""
     memory, other = timed.timings.memory[which], timed.run if timed.run != ctx.run else None
-    latencies = timed.timings.latencies(which)
+    latencies = zip(timed.timings.latencies(which), tokenized, strict=True)
     return {
-        "latency": tuple(replace(each, shared_with=other) for each in latencies),
+        "latency": tuple(
+            replace(each, shared_with=other, tokenize_ms=milliseconds)
+            for each, milliseconds in latencies
+        ),
         "peak_memory_bytes": memory.peak_bytes,
         "resident_bytes": memory.resident_bytes,
         "generation": timed.writing and timed.writing.of(which, ctx.seed),
@@ -225,7 +232,7 @@ def _model_metrics(
     loaded: LoadedModel, evaluated: Score, validated: Score, zipped: int, speed: dict[str, Any]
 ) -> ModelMetrics:
     count = count_weights(loaded.model.weights(), loaded.compressible)
-    size = folder_bytes(loaded.folder)
+    size, encoder = folder_bytes(loaded.folder), loaded.model.encoder
     return ModelMetrics(
         score=evaluated,
         validation=validated,
@@ -237,6 +244,8 @@ def _model_metrics(
         size_bytes=size,
         runtime=read_spec(loaded.folder).runtime,
         precision=loaded.model.precision,
+        tokenizer=encoder.name if speed["latency"][0].tokenize_ms is not None else None,
+        tokenizer_reason=encoder.reason,
         zipped_bytes=zipped,
         bitmask_bytes=bitmask_bytes(size, loaded.model.weights(), loaded.model.packed_bits()),
         **speed,

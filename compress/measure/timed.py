@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import signal
 import time
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
 SETTLED = 0.03  # warm: two windows in a row have medians this close
 WINDOW_SECONDS = 0.05
 MAX_WINDOW = 50
+FIRST_TOKENIZED = 2  # passes that read the tokenizer's tables and start its threads
+LEAST_TOKENIZED, MOST_TOKENIZED = 5, 500  # passes that are timed
 WEIGHED_PASSES = 10  # OpenVINO compiles a graph for a shape that comes eight times in a row
 SLOW_SECONDS = 0.1  # cold caches cost half a millisecond: a pass this long does not notice
 
 Inputs: TypeAlias = Mapping[str, Shaped[np.ndarray, "B ..."]]
+Columns: TypeAlias = list[list[str]]  # of texts: one, or two of pairs
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,27 @@ class TimedModel:
         if self._seconds < SLOW_SECONDS:
             self._run(1)
         return [1000 * seconds for seconds in self._run(passes)]
+
+    def tokenize(self, batches: Sequence[Columns], max_length: int, seconds: float) -> list[float]:
+        """Milliseconds to tokenize the batches in turn, with a forward pass after each.
+
+        At least `LEAST_TOKENIZED`, however long they take.
+        """
+        times: list[float] = []
+        deadline = time.perf_counter() + seconds
+        gc.disable()
+        passes = itertools.islice(itertools.cycle(batches), FIRST_TOKENIZED + MOST_TOKENIZED)
+        for columns in passes:
+            enough = len(times) >= FIRST_TOKENIZED + LEAST_TOKENIZED
+            if enough and time.perf_counter() > deadline:
+                break
+            started = time.perf_counter()
+            batch = self._model.encoder.encode(columns, max_length)
+            times.append(1000 * (time.perf_counter() - started))
+            self._model.predict(batch)
+            self._model.synchronize()
+        gc.enable()
+        return times[FIRST_TOKENIZED:]
 
     def generate(self, tokens: Shaped[np.ndarray, "1 L"], count: int) -> tuple[float, float]:
         """Milliseconds to the first token, and the mean for each token after it."""

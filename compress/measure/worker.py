@@ -10,7 +10,7 @@ not notice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from jaxtyping import Int
 
 from compress.config.errors import UserError
 from compress.interfaces import Device
-from compress.measure.timed import Failure, Inputs, serve
+from compress.measure.timed import Columns, Failure, Inputs, serve
 from compress.system.processes import process_context
 
 # What takes long to import, and what `run.py` imports: the server that workers are forked from has
@@ -84,6 +84,11 @@ class Worker:
     def time_block(self, passes: int) -> list[float]:
         """Milliseconds of consecutive passes over the prepared batch."""
         times: list[float] = self._ask("time_block", passes)
+        return times
+
+    def tokenize(self, batches: Sequence[Columns], max_length: int, seconds: float) -> list[float]:
+        """Milliseconds to tokenize each of several batches of texts, as often as time allows."""
+        times: list[float] = self._ask("tokenize", batches, max_length, seconds)
         return times
 
     def generate(self, tokens: Int[np.ndarray, "1 L"], count: int) -> tuple[float, float]:

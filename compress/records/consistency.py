@@ -60,6 +60,8 @@ def _of_models(
         yield f"{where}metrics.latency has no shape, or one twice"
     elif any(shapes != timed[0] for shapes in timed):
         yield f"{where}metrics.latency, baseline.latency and {where}speedup are of other shapes"
+    if (ours.tokenizer is None) != (theirs.tokenizer is None):
+        yield f"only one of {where}metrics and baseline has a tokenizer"
     if ours.score.metric != theirs.score.metric:
         yield f"{where}metrics.score is of {ours.score.metric}, baseline.score is not"
     for name, model in ((f"{where}metrics", ours), ("baseline", theirs)):
@@ -88,6 +90,8 @@ def _of_metrics(where: str, model: ModelMetrics) -> Iterator[str]:
     for place, timed in enumerate(model.latency):
         if any(later < first for first, later in itertools.pairwise(timed.quantiles_ms)):
             yield f"{where}.latency.{place}.quantiles_ms do not rise"
+        if (timed.tokenize_ms is None) != (model.tokenizer is None):
+            yield f"{where} has only one of tokenizer and latency.{place}.tokenize_ms"
     writing = model.generation
     if writing is not None:
         ends = (writing.speedup_low, writing.speedup, writing.speedup_high)

@@ -18,6 +18,7 @@ from compress.records.ranges import (
     Rate,
     Ratio,
     Share,
+    Text,
 )
 from compress.records.scores import SCORES
 
@@ -76,6 +77,8 @@ class Latency:
         quantiles_ms: from 0 to 100 % of the samples in steps of 5 %.
         shared_with: the run of the sweep whose models were timed, if not this one's: they execute
             the same graphs. Speed-up, memory and generation are from there as well.
+        tokenize_ms: median time to tokenize texts of so many tokens, apart from the forward pass;
+            null for images and language models.
     """
 
     batch: AtLeastOne
@@ -89,6 +92,12 @@ class Latency:
     tokens_per_second: Rate | None = None
     quantiles_ms: tuple[Milliseconds, ...] = ()
     shared_with: Name | None = None
+    tokenize_ms: Milliseconds | None = None
+
+    @property
+    def text_to_label_ms(self) -> float | None:
+        """Median time from texts to logits; null without tokenization."""
+        return None if self.tokenize_ms is None else self.median_ms + self.tokenize_ms
 
 
 @dataclass(frozen=True)
@@ -210,6 +219,9 @@ class ModelMetrics:
         bitmask_bytes: the same with a bit per weight and the nonzero weights, where that is less.
         resident_bytes: as peak_memory_bytes, but once it has run the first timed shape.
         generation: of language models; null where they, or the runtime, write nothing.
+        tokenizer: what tokenized the texts; null for images and language models.
+        tokenizer_reason: why that is not the fast one; null if it is, and for models that were not
+            exported.
     """
 
     score: Score
@@ -228,3 +240,5 @@ class ModelMetrics:
     validation: Score | None = None
     layers: tuple[LayerWeights, ...] = ()
     generation: Generation | None = None
+    tokenizer: Name | None = None
+    tokenizer_reason: Text | None = None

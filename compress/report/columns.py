@@ -97,6 +97,11 @@ MEASURED = (
     Column("runtime", "text", NO_UNIT, "what executed the model", lambda r: r.metrics.runtime),
     Column("precision", "text", NO_UNIT, "type of its arithmetic", lambda r: r.metrics.precision),
     Column(
+        "tokenizer", "text", NO_UNIT,
+        "what tokenized the texts; empty for images and language models",
+        lambda r: r.metrics.tokenizer,
+    ),
+    Column(
         "metric", "text", NO_UNIT, "primary metric of the task: the name of that column",
         lambda r: r.metrics.score.metric,
     ),
@@ -161,7 +166,16 @@ SHAPED = (
         lambda latency, _: latency.median_ms,
     ),
     ShapeColumn(
-        "p95_ms", "number", MS, "95th percentile of these times; empty below 200 passes",
+        "tokenize_ms", "number", MS,
+        "median time to tokenize texts of so many tokens; empty for images and language models",
+        lambda latency, _: latency.tokenize_ms,
+    ),
+    ShapeColumn(
+        "text_to_label_ms", "number", MS, "the sum of the two",
+        lambda latency, _: latency.text_to_label_ms,
+    ),
+    ShapeColumn(
+        "p95_ms", "number", MS, "95th percentile of a forward pass; empty below 200 passes",
         lambda latency, _: latency.p95_ms,
     ),
     ShapeColumn(

@@ -77,6 +77,7 @@ def shape_columns(records: Sequence[FinishedRun], shape: Shape) -> Columns:
         "speedup": np.array([np.nan if each is None else each.counted for each in speeds]),
         "speedup_words": ["–" if each is None else speedup_words(each) for each in speeds],
         "measured": [_milliseconds(record, shape) for record in records],
+        "text_to_label": np.array([_text_to_label(record, shape) for record in records]),
         "place_latency": places([score, latency]),
         "place_cost": places([size, latency]),
     }
@@ -108,6 +109,13 @@ def choice_of(record: FinishedRun, name: str) -> str:
     if name == "runtime":
         return record.metrics.runtime
     return record.choices.get(name, "–")
+
+
+def _text_to_label(record: FinishedRun, shape: Shape) -> float:
+    """Median time measured in the run itself; NaN for images and language models."""
+    found = latency_at(record.metrics, shape)
+    whole = None if found is None else found.text_to_label_ms
+    return np.nan if whole is None else whole
 
 
 def _milliseconds(record: FinishedRun, shape: Shape) -> str:

@@ -38,10 +38,9 @@ from compress.runtime.components.onnx_export import (
 )
 from compress.runtime.components.onnx_formats import FORMATS
 from compress.runtime.components.onnx_quantize import CODES
-from compress.store.artifact import RunSpec, finalize, new_folder, read_spec
+from compress.store.artifact import RunSpec, finalize, new_folder, read_encoder, read_spec
 from compress.system.packages import require
 from compress.transformer.positions import check_length, position_count
-from compress.transformer.processors import read_written_processor
 from compress.transformer.torch_model import TorchModel
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ class OnnxModel(InferenceModel):
 
     def __init__(self, folder: Path, threads: int | None) -> None:
         """Loads the graph of a verified folder; null threads are ONNX Runtime's own choice."""
-        self.tokenizer = read_written_processor(folder)
+        self.encoder = read_encoder(folder)
         self._path, self._spec = folder / GRAPH, read_spec(folder)
         self.precision = self._spec.options["precision"]
         self._session = _session(self._path, threads)

@@ -47,11 +47,10 @@ from compress.runtime.components.openvino_graph import (
     weight_tensor,
     with_weights,
 )
-from compress.store.artifact import RunSpec, finalize, new_folder, read_spec
+from compress.store.artifact import RunSpec, finalize, new_folder, read_encoder, read_spec
 from compress.system.packages import require
 from compress.transformer.blocks import every_linear
 from compress.transformer.positions import check_length, position_count
-from compress.transformer.processors import read_written_processor
 from compress.transformer.torch_model import TorchModel
 
 if TYPE_CHECKING:
@@ -174,7 +173,7 @@ class OpenVinoModel(InferenceModel):
 
     def __init__(self, folder: Path, threads: int | None) -> None:
         """Compiles the graph of a verified folder; null threads are OpenVINO's own choice."""
-        self.tokenizer = read_written_processor(folder)
+        self.encoder = read_encoder(folder)
         self._folder, self._spec = folder, read_spec(folder)
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",

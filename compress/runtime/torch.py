@@ -22,8 +22,7 @@ from compress.interfaces import (
 )
 from compress.quantizer.components.torch_format import TorchFormat
 from compress.runtime.components.graphs import graph_digest, torch_facts
-from compress.store.artifact import read_model, read_spec, write_model
-from compress.transformer.processors import read_written_processor
+from compress.store.artifact import read_encoder, read_model, read_spec, write_model
 from compress.transformer.torch_model import TorchModel, require_compiler
 
 if TYPE_CHECKING:
@@ -116,7 +115,10 @@ class TorchRuntime(Runtime):
         module = read_model(folder)
         # A stage's model is written without options: it is not deployed.
         compiled = bool(read_spec(folder).options.get(COMPILE, False))
-        return TorchModel(module, read_written_processor(folder), torch_device, compiled=compiled)
+        encoder = read_encoder(folder)
+        return TorchModel(
+            module, encoder.tokenizer, torch_device, compiled=compiled, encoder=encoder
+        )
 
 
 def _with_same_weights(module: PreTrainedModel) -> PreTrainedModel:

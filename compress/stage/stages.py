@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from compress.store.cache import StageStore
 from compress.system.files import whole_folder
 from compress.training.divergence import check_weights
 from compress.training.teachers import logit_sources, task_outputs
+from compress.transformer.fast_tokenizer import text_spec
 from compress.transformer.stacks import block_linears
 from compress.transformer.stored_modules import named_weights
 
@@ -96,8 +98,9 @@ def write(
     """
     check_finite(model)
     ctx.monitor.stage("export")
+    deployed = replace(model, texts=text_spec(model.tokenizer, ctx.data, ctx.store))
     with whole_folder(folder) as temporary:
-        return ctx.device.runtime.export(model, quantizer, temporary, ctx)
+        return ctx.device.runtime.export(deployed, quantizer, temporary, ctx)
 
 
 def check_finite(model: CompressedModel) -> None:

@@ -9,7 +9,7 @@ instead of silently initializing missing weights at random.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 
 from compress.config.errors import UserError, first_line
+from compress.core.text_encoder import TextEncoder, TextSpec
 from compress.interfaces import CompressedModel, InferenceModel, Runtime
 from compress.store.kinds import module_class, runtime_class
 from compress.store.manifest import (
@@ -35,8 +36,9 @@ from compress.store.manifest import (
 from compress.system.files import write_atomically
 from compress.system.sources import synced_digests
 from compress.transformer.configs import write_labels
+from compress.transformer.fast_tokenizer import deployed_encoder
 from compress.transformer.pretrained import quiet_bars, quiet_reading
-from compress.transformer.processors import write_processor
+from compress.transformer.processors import read_written_processor, write_processor
 from compress.transformer.stored_modules import StoredModule
 from compress.transformer.surgery import one_type_, place_stored_, plain_config
 
@@ -65,6 +67,7 @@ class RunSpec:
         modules: the modules that replace plain ones, by name.
         options: the runtime's own settings.
         weights: the runtime's name of each weight, where it differs.
+        texts: how texts are tokenized; null for other inputs, and for models between stages.
     """
 
     runtime: str
@@ -72,6 +75,7 @@ class RunSpec:
     modules: dict[str, StoredModuleSpec] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
+    texts: TextSpec | None = None
 
 
 def write_model(
@@ -117,7 +121,9 @@ def finalize(model: CompressedModel, folder: Path, spec: RunSpec) -> None:
     The manifest is written last, so its existence means that the folder is complete.
     """
     write_processor(model.tokenizer, folder)
-    (folder / RUNTIME).write_text(json.dumps(asdict(spec)))
+    raw = asdict(replace(spec, texts=model.texts))
+    # The alphabet of another script takes three times as many bytes in escapes.
+    (folder / RUNTIME).write_text(json.dumps(raw, ensure_ascii=False), encoding="utf-8")
     manifest = Manifest(SCHEMA, model.history, synced_digests(folder))
     write_atomically(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
 
@@ -132,6 +138,11 @@ def read_spec(folder: Path) -> RunSpec:
         return TypeAdapter(RunSpec).validate_json((folder / RUNTIME).read_bytes())
     except (OSError, ValidationError) as error:
         raise UserError(f"{folder / RUNTIME} is damaged: {first_line(error)}") from error
+
+
+def read_encoder(folder: Path) -> TextEncoder:
+    """What tokenizes texts for the model in a verified folder."""
+    return deployed_encoder(folder, read_written_processor(folder), read_spec(folder).texts)
 
 
 def read_model(folder: Path) -> PreTrainedModel:

@@ -46,7 +46,7 @@ PACKED = """Its weights have shapes or formats that plain transformers cannot ho
 import compress
 
 model = compress.load("path/to/this/folder")  # checks every file's checksum first
-logits = model.predict(model.tokenizer([{row}], return_tensors="pt"))
+logits = {logits}
 ```"""
 
 
@@ -96,10 +96,12 @@ def _front_matter(record: FinishedRun) -> str:
 
 
 def _reader(architecture: str) -> dict[str, str]:
-    """Names of the processor class, its variable and a sample row, for the usage example."""
+    """Name of the processor class, its variable, and a call, for the usage example."""
     if architecture.endswith("ForImageClassification"):
-        return {"processor": "AutoImageProcessor", "name": "processor", "row": "image"}
-    return {"processor": "AutoTokenizer", "name": "tokenizer", "row": '"a text"'}
+        logits = 'model.predict(model.tokenizer([image], return_tensors="pt"))'
+        return {"processor": "AutoImageProcessor", "name": "processor", "logits": logits}
+    logits = 'model.logits(["a text"])'
+    return {"processor": "AutoTokenizer", "name": "tokenizer", "logits": logits}
 
 
 def _figures(record: FinishedRun) -> str:
@@ -110,6 +112,7 @@ def _figures(record: FinishedRun) -> str:
         *_scores(ours.score, theirs.score),
         ("runtime", ours.runtime, theirs.runtime),
         ("computes in", ours.precision or "–", theirs.precision or "–"),
+        ("tokenizer", ours.tokenizer or "–", theirs.tokenizer or "–"),
         ("parameters", f"{ours.parameters:,}", f"{theirs.parameters:,}"),
         ("target sparsity", "–" if asked is None else f"{asked:.1%}", "–"),
         ("zeros in the Linear layers", f"{ours.sparsity:.1%}", f"{theirs.sparsity:.1%}"),
@@ -125,6 +128,8 @@ def _figures(record: FinishedRun) -> str:
         medians = f"{median_words(speed, mine, other, 2)} ms", f"{other.median_ms:.2f} ms"
         rows.append((f"median latency, {shape}", *medians))
         rows.append((f"speed-up, {shape}", speedup_words(speed), "1"))
+        whole = _milliseconds(mine.text_to_label_ms), _milliseconds(other.text_to_label_ms)
+        rows.append((f"median from text to label, {shape}", *whole))
     # Rows without a value for either model are left out.
     known = [row for row in rows if row[1:] != ("–", "–")]
     lines = [f"| {' | '.join(row)} |" for row in known]
@@ -156,6 +161,10 @@ def _megabytes(record: FinishedRun, figure: str) -> tuple[str, str]:
     values = [megabytes(getattr(metrics, figure)) for metrics in (record.metrics, record.baseline)]
     ours, theirs = (value if value == "–" else f"{value} MB" for value in values)
     return ours, theirs
+
+
+def _milliseconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f} ms"
 
 
 def _sentences(record: FinishedRun) -> list[str]:

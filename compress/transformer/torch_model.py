@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from compress.config.errors import UserError
+from compress.core.text_encoder import StandardEncoder, TextEncoder
 from compress.interfaces import InferenceModel
 from compress.transformer.positions import check_length, position_count
 from compress.transformer.pretrained import head_of
@@ -33,14 +34,17 @@ class TorchModel(InferenceModel):
         torch_device: str,
         *,
         compiled: bool = False,
+        encoder: TextEncoder | None = None,
     ) -> None:
         """Moves the modules to the device; they are compiled when they first run.
+
+        Texts are tokenized by `encoder` if there is one, which has the tokenizer.
 
         Raises:
             UserError: `compiled` is set and there is no C++ compiler.
         """
         self.module = module.to(torch_device)
-        self.tokenizer = tokenizer
+        self.encoder = encoder or StandardEncoder(tokenizer)
         self.precision = _precision(module)
         self._device = torch_device
         self._positions = position_count(module)

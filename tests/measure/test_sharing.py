@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from compress.records.schema import FinishedRun
 from compress.store.artifact import write_model
 from compress.transformer.torch_model import TorchModel
 from tests.configs import TINY, blank_record, compose_config
+from tests.conftest import StillPair
 
 Runs = Callable[..., FinishedRun]
 
@@ -117,7 +119,11 @@ def run_in(sweep: Path, number: int, cache: Path, *overrides: str) -> FinishedRu
 
 
 @pytest.mark.usefixtures("run_config")
-def test_runs_of_a_sweep_say_whose_timing_it_is(tmp_path: Path, cache_dir: Path) -> None:
+def test_runs_of_a_sweep_say_whose_timing_it_is(
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenized = map(float, itertools.count(1))
+    monkeypatch.setattr(StillPair, "tokenize", lambda *_: [next(tokenized)])
     pruners = (("pruner=magnitude", f"pruner.sparsity={s}") for s in ("0.3", "0.5"))
     runs = [run_in(tmp_path, i, cache_dir, *words) for i, words in enumerate(pruners)]
     runs.append(run_in(tmp_path, 2, cache_dir, "pruner=neurons", "pruner.sparsity=0.5"))
@@ -127,4 +133,6 @@ def test_runs_of_a_sweep_say_whose_timing_it_is(tmp_path: Path, cache_dir: Path)
     assert [each.shared_with for each in runs[1].baseline.latency] == ["0"] * 2
     assert runs[1].speedup == runs[0].speedup
     assert runs[1].metrics.peak_memory_bytes == runs[0].metrics.peak_memory_bytes
+    times = {each.tokenize_ms for run in runs for each in run.metrics.latency}
+    assert len(times) == 8, "tokenizers are not part of a graph"
     assert len(list(tmp_path.glob("timings-*.json"))) == 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from compress.device.cpu import HostMeter
-from compress.measure.timed import SLOW_SECONDS, TimedModel
+from compress.measure.timed import MOST_TOKENIZED, SLOW_SECONDS, TimedModel
 
 INPUTS = {"input_ids": np.ones((2, 8), dtype=np.int64)}
 
@@ -48,6 +48,36 @@ def test_the_collector_rests_while_the_clock_runs() -> None:
     timed(model).time_block(3)
     assert model.collected == [False] * 4
     assert gc.isenabled()
+
+
+class Encoder:
+    """Notes what it encodes."""
+
+    def __init__(self, model: Model, seconds: float) -> None:
+        self.model, self.seconds, self.seen = model, seconds, list[tuple[str, int, int]]()
+
+    def encode(self, columns: list[list[str]], max_length: int) -> dict[str, Any]:
+        time.sleep(self.seconds)
+        self.seen.append((columns[0][0], max_length, len(self.model.collected)))
+        assert not gc.isenabled()
+        return {}
+
+
+def test_tokenization_is_timed_between_forward_passes() -> None:
+    model = Model(0.05)
+    encoder = model.encoder = Encoder(model, 0.002)  # type: ignore[attr-defined]
+    times = timed(model).tokenize([[["a"]], [["b"]]], 32, 0.0)
+    assert len(times) == 5
+    assert 2 <= min(times) <= max(times) < 40
+    # The first two are not timed.
+    assert encoder.seen == [("ab"[place % 2], 32, place) for place in range(7)]
+    assert gc.isenabled()
+
+
+def test_tokenization_ends_when_it_is_known_well() -> None:
+    model = Model()
+    model.encoder = Encoder(model, 0.0)  # type: ignore[attr-defined]
+    assert len(timed(model).tokenize([[["a"]]], 32, 600.0)) == MOST_TOKENIZED
 
 
 def test_warming_up_ends_when_the_time_settles_or_is_up() -> None:

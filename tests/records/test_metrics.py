@@ -23,6 +23,7 @@ def test_every_metric_reads_a_finite_number() -> None:
     assert values["zipped_bytes"] == 750
     assert values["agreement"] == 0.95
     assert values["tokens_per_second"] == 6400
+    assert values["text_to_label_ms"] == 5.5
     assert (values["f1"], values["mcc"], values["top5"]) == (0.8, 0.4, 0.99)
 
 
@@ -33,7 +34,7 @@ def test_what_was_not_measured_is_nan() -> None:
     score = replace(record.metrics.score, others={"f1_macro": 0.9})
     unknown_now = {
         **dict.fromkeys(names),
-        "latency": (replace(timed, tokens_per_second=None),),
+        "latency": (replace(timed, tokens_per_second=None, tokenize_ms=None),),
         "score": score,
     }
     record = replace(record, metrics=replace(record.metrics, **unknown_now))
@@ -41,7 +42,8 @@ def test_what_was_not_measured_is_nan() -> None:
     unknown = {name for name, value in values.items() if math.isnan(value)}
     assert {"f1", "mcc", "top5"} <= absent_scores(record)
     assert unknown == absent_scores(record) | WRITING | {
-        "agreement", "bitmask_bytes", "resident_bytes", "tokens_per_second", "zipped_bytes",
+        "agreement", "bitmask_bytes", "resident_bytes", "text_to_label_ms", "tokens_per_second",
+        "zipped_bytes",
     }  # fmt: skip
 
 

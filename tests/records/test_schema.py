@@ -37,7 +37,10 @@ def make_metrics(accuracy: float = 0.9, size: int = 1000, ms: float = 5.0) -> Mo
         sparsity=0.5,
         model_sparsity=0.25,
         size_bytes=size,
-        latency=(Latency(1, 32, 50, ms, 0.1, None, None, 1000 / ms, 32_000 / ms),),
+        latency=(
+            Latency(1, 32, 50, ms, 0.1, None, None, 1000 / ms, 32_000 / ms, tokenize_ms=0.5),
+        ),
+        tokenizer="transformers",
         peak_memory_bytes=4000,
         precision="float32",
         zipped_bytes=size * 3 // 4,

@@ -188,6 +188,12 @@ def test_nothing_is_chosen_by_a_speedup_that_does_not_count(
     assert METRICS["speedup"].read(record) == ends[0]
     shapes = shape_columns([record], SHAPE)
     assert shapes["speedup"].tolist() == [ratio]
+    # Tokenization is not what was compared.
+    [own] = record.metrics.latency
+    latency = (replace(own, tokenize_ms=0.2),)
+    record = replace(record, metrics=replace(record.metrics, latency=latency))
+    assert objective_values(record, ("text_to_label_ms",)) == pytest.approx([10.0 / ratio + 0.2])
+    assert shape_columns([record], SHAPE)["text_to_label"].tolist() == [own.median_ms + 0.2]
 
 
 def goals(**bounds: str) -> Goals:

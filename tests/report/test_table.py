@@ -50,6 +50,19 @@ def test_a_run_is_empty_where_it_was_not_timed() -> None:
     assert table["latency_ms_8x128"][1] == 10.0, "twice as long as at the first shape"
 
 
+def test_text_to_label_is_a_forward_pass_and_its_tokenization() -> None:
+    [timed] = make_record().metrics.latency
+    untold = replace(make_record().metrics, latency=(replace(timed, tokenize_ms=None),))
+    runs = [make_record(), replace(make_record(), metrics=replace(untold, tokenizer=None))]
+    table = results_table([(Path(str(i)), run) for i, run in enumerate(runs)], Path())
+    for name in ("text_to_label_ms", "text_to_label_ms_1x32"):
+        assert table[name][0] == timed.median_ms + 0.5
+    assert table["tokenize_ms_1x32"][0] == 0.5
+    assert table["tokenizer"][0] == "transformers"
+    names = ("text_to_label_ms", "text_to_label_ms_1x32", "tokenize_ms_1x32", "tokenizer")
+    assert table.loc[1, list(names)].isna().all()
+
+
 TYPES = {
     "run": "string", "accuracy": "Float64", "size_bytes": "Int64", "n_regressed": "Int64",
     "seed": "Int64", "peak_memory_bytes": "Int64", "busy": "string", "error": "string",

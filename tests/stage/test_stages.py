@@ -1,15 +1,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 from compress.config.errors import UserError
+from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, Quantizer, StageContext
+from compress.quantizer.none import NoQuantizer
 from compress.stage.stages import write
+from compress.store.artifact import load, read_spec
+from compress.task.components.text import TextSplit
 from tests.configs import settings_of, yaml_names
+
+TEXTS = ["a glad film", "", "a sad dull film " * 40, "naïve 😀 \x7f", "a good end"]
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
@@ -30,3 +38,42 @@ def test_weights_that_are_no_numbers_are_refused_before_anything_is_written(
     ):
         write(teacher, quantizer, context(teacher), tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("name", ["cpu", "cpu_onnxruntime", "cpu_openvino"])
+def test_logits_of_texts_are_those_of_the_tasks_batches(
+    name: str,
+    pairs: bool,
+    teacher: CompressedModel,
+    context: Callable[[CompressedModel], StageContext],
+    tmp_path: Path,
+) -> None:
+    columns = [TEXTS, TEXTS[::-1]] if pairs else [TEXTS]
+    named = dict(zip(("text", "second"), columns, strict=False))
+    rows = TextSplit("rows", pd.DataFrame({**named, "label": 0}), max_length=20)
+    ctx, device = context(teacher), settings_of("device", name, "device.threads=1")
+    assert isinstance(device, Cpu)
+    ctx = replace(ctx, device=device, data=replace(ctx.data, train=rows, validation=rows))
+    write(teacher, NoQuantizer(), ctx, tmp_path / "model")
+    model = load(tmp_path / "model")
+    assert model.encoder.max_length == 20
+    encoded = rows.encode(model.tokenizer).remove_columns("length")
+    batch = rows.collate(model.tokenizer, list(encoded))
+    assert batch["input_ids"].shape == (5, 20)
+    assert torch.equal(model.logits(*columns), model.predict(batch))
+    shortest = model.logits(*[column[:2] for column in columns])
+    assert torch.allclose(shortest, model.logits(*columns)[:2], atol=1e-5)
+
+
+def test_an_artifact_says_how_texts_are_tokenized(
+    teacher: CompressedModel, context: Callable[[CompressedModel], StageContext], tmp_path: Path
+) -> None:
+    ctx = context(teacher)
+    write(teacher, NoQuantizer(), ctx, tmp_path / "model")
+    spec = read_spec(tmp_path / "model").texts
+    assert spec is not None
+    assert spec.max_length == ctx.data.train.max_length == 32
+    assert (spec.fast is None) == (spec.reason is not None) == (spec.alphabet == "")
+    assert teacher.folder is not None
+    assert read_spec(teacher.folder).texts is None, "a stage's model is not deployed"

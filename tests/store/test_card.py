@@ -42,6 +42,8 @@ def test_the_card_says_figures_recipe_and_command() -> None:
     assert "not statistically significant (McNemar's exact test, p = 1)" in card
     assert "stores and multiplies zeros like any number" in card
     assert "| speed-up, 1 × 32 tokens | 5.00 (4.50 to 5.50) | 1 |" in card
+    assert "| median from text to label, 1 × 32 tokens | 2.50 ms | 10.50 ms |" in card
+    assert "| tokenizer | transformers | transformers |" in card
     assert "python run.py pruner=wanda pruner.sparsity=0.5" in card
     assert front_matter(card)["base_model"] == "org/model"
     assert "pruner:wanda" in front_matter(card)["tags"]  # type: ignore[operator]

@@ -11,7 +11,8 @@ from tests.records.test_schema import WRITING, absent_scores, evaluated_by, make
 def test_a_run_has_every_metric_and_those_of_each_shape() -> None:
     record = make_record(0.9, 1000, 5.0)
     found = figures(record)
-    shapes = {f"1x32/{name}" for name in ("latency_ms", "speedup", "speedup_low", "speedup_high")}
+    names = ("latency_ms", "tokenize_ms", "speedup", "speedup_low", "speedup_high")
+    shapes = {f"1x32/{name}" for name in names}
     assert set(found) == {*METRICS, *shapes, "seconds"} - absent_scores(record) - WRITING
     assert (found["accuracy"], found["size_bytes"], found["1x32/latency_ms"]) == (0.9, 1000, 5.0)
     assert (found["1x32/speedup"], found["1x32/speedup_low"]) == (2.0, 1.8)

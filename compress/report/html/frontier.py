@@ -146,6 +146,9 @@ def _run_table(drawn: Drawn) -> DataTable:
         TableColumn(field="change", title="change against the teacher", width=270),
         TableColumn(field="mb", title="MB", formatter=_number("0.0"), width=60),
         TableColumn(field="latency", title="ms", formatter=_number("0.00"), width=65),
+        TableColumn(
+            field="text_to_label", title="text to label (ms)", formatter=_number("0.00"), width=120
+        ),
         TableColumn(field="speedup", title="speed-up", formatter=_number("0.00"), width=75),
         TableColumn(field="computes", title="computes in", width=130),
         TableColumn(field="wins", title="best at", width=340),

@@ -52,6 +52,7 @@ TIPS = [
     ("speed-up", "@speedup_words"),
     ("latency", "@latency{0.00} ms"),
     ("measured time", "@measured"),
+    ("text to label", "@text_to_label{0.00} ms"),
     ("computes in", "@computes"),
     ("best at", "@wins"),
 ]

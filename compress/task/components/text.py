@@ -32,7 +32,11 @@ class TextSplit(Split):
 
     Attributes:
         columns: the texts of all rows; where these are pairs, the first ones and the second ones.
+        max_length: tokens to which rows are truncated.
     """
+
+    columns: list[list[str]]
+    max_length: int
 
     def __init__(self, name: str, rows: pd.DataFrame, max_length: int) -> None:
         """Takes the columns `text`, `second` if there is one, and `label`.
@@ -40,10 +44,10 @@ class TextSplit(Split):
         Rows are truncated to `max_length` tokens, the longer text of a pair first.
         """
         self.name = name
-        self.columns: list[list[str]] = [rows[column].tolist() for column in text_columns(rows)]
+        self.columns = [rows[column].tolist() for column in text_columns(rows)]
         labels: list[Any] = rows[LABEL].tolist()
         self._labels = torch.tensor(labels)
-        self._max_length = max_length
+        self.max_length = max_length
         content = hashlib.sha256(str(max_length).encode())
         for label, *texts in zip(labels, *self.columns, strict=True):
             content.update(("\x1f".join([str(label), *texts]) + "\x1e").encode())
@@ -61,13 +65,13 @@ class TextSplit(Split):
         rows: dict[str, Any] = {LABEL: [*self._labels.tolist(), *labels.tolist()]}
         for column, old, new in zip((TEXT, SECOND), self.columns, columns, strict=False):
             rows[column] = [*old, *new]
-        return TextSplit(name, pd.DataFrame(rows), self._max_length)
+        return TextSplit(name, pd.DataFrame(rows), self.max_length)
 
     def encode(self, tokenizer: Processor) -> Dataset:
         """Token ids and other model inputs, unpadded, with `length` in tokens."""
         from datasets import Dataset
 
-        encoded = dict(tokenizer(*self.columns, truncation=True, max_length=self._max_length))
+        encoded = dict(tokenizer(*self.columns, truncation=True, max_length=self.max_length))
         encoded["length"] = [len(ids) for ids in encoded["input_ids"]]
         return Dataset.from_dict(encoded)
 
@@ -78,7 +82,7 @@ class TextSplit(Split):
     def truncated(self, tokenizer: Processor) -> float:
         """The share of rows that are truncated."""
         whole = tokenizer(*self.columns, truncation=False, verbose=False)["input_ids"]
-        return sum(len(ids) > self._max_length for ids in whole) / len(whole)
+        return sum(len(ids) > self.max_length for ids in whole) / len(whole)
 
 
 @dataclass(frozen=True, kw_only=True)

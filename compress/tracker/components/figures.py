@@ -20,6 +20,8 @@ def figures(record: RunRecord) -> dict[str, float]:
         found |= {name: float(metric.read(record)) for name, metric in METRICS.items()}
         for each in record.metrics.latency:
             found[f"{each.batch}x{each.length}/latency_ms"] = each.median_ms
+            if each.tokenize_ms is not None:
+                found[f"{each.batch}x{each.length}/tokenize_ms"] = each.tokenize_ms
         for speed in record.speedup:
             shape = f"{speed.batch}x{speed.length}"
             found[f"{shape}/speedup"] = speed.ratio
