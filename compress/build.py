@@ -14,7 +14,7 @@ from compress.config.errors import ConfigError, UserError
 from compress.config.settings import Settings, check_seed, within
 from compress.records.metrics import check_objectives, check_scores
 from compress.stage.pairs import check_pair
-from compress.stage.run import Run
+from compress.stage.run import Controls, Run
 from compress.training.distillation import Distillation
 from compress.training.train import Training
 from compress.transformer.dry_run import check_runs
@@ -58,14 +58,19 @@ def build_run(cfg: DictConfig) -> Run:
         refusal = ConfigError("; ".join(errors.values()))
         lay(refusal, [(group,) for group in errors])
         raise refusal
-    with blame("seed", "objectives", "measure_stages"):
+    with blame("seed", "objectives", "measure_stages", "controls"):
         seed = OmegaConf.select(cfg, "seed")
         check_seed("seed", seed)
         objectives = _objectives(cfg)
         measured = OmegaConf.select(cfg, "measure_stages")
         if not isinstance(measured, bool):
             raise ConfigError(f"measure_stages must be true or false, got {measured!r}")
-        run = Run(**parts, seed=seed, objectives=objectives, measure_stages=measured)
+        controls = OmegaConf.select(cfg, "controls")
+        if controls not in (allowed := typing.get_args(Controls)):
+            raise ConfigError(f"controls must be one of {', '.join(allowed)}; got {controls}")
+        run = Run(
+            **parts, seed=seed, objectives=objectives, measure_stages=measured, controls=controls
+        )
     check_run(run)
     with blame("search", "task"):
         for key in SEARCHED:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from compress.interfaces import Device, Pruner, Quantizer, Student, Task, Teacher
 from compress.store.cache import Cache
 from compress.tracker.components.tracking import Tracker
+
+Controls: TypeAlias = Literal["sweep", "always", "never"]
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,7 @@ class Run:
 
     Attributes:
         measure_stages: whether the models between the stages are measured as well.
+        controls: when `compress.stage.controls` are measured beside the model.
     """
 
     teacher: Teacher
@@ -28,6 +32,7 @@ class Run:
     seed: int
     objectives: tuple[str, ...]
     measure_stages: bool
+    controls: Controls
 
     def knobs(self) -> dict[str, tuple[str, ...]]:
         """By stage, the settings that a recipe always lists."""
