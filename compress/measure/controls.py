@@ -28,7 +28,7 @@ class Predictor:
     """
 
     predict: Callable[[Split], Float[Tensor, "rows ..."]]
-    arrays: Mapping[str, Float[np.ndarray, "..."]]
+    arrays: Mapping[str, Float[np.ndarray, ...]]
     size_bytes: int
     runtime: str
 

@@ -79,7 +79,7 @@ class Tfidf:
         logits[:, list(self.outputs)] = found
         return logits
 
-    def arrays(self) -> dict[str, Float[np.ndarray, "..."]]:
+    def arrays(self) -> dict[str, Float[np.ndarray, ...]]:
         """All numbers that predictions need, in float32."""
         frequencies = {f"idf.{i}": each.idf_ for i, each in enumerate(self.features)}
         return {**frequencies, "weight": self.weight, "bias": self.bias}

@@ -71,6 +71,7 @@ class Drawn:
     kind: ScoreKind
     source: ColumnDataSource
     teachers: ColumnDataSource
+    controls: ColumnDataSource
     stairs: dict[str, ColumnDataSource]
     keep: BooleanFilter
     ship: list[int]
@@ -78,7 +79,8 @@ class Drawn:
     @property
     def logarithmic(self) -> bool:
         """Whether the scores need a logarithmic scale."""
-        return is_logarithmic(self.kind, [*self.source.data["score"], *self.teachers.data["score"]])
+        sources = (self.source, self.teachers, self.controls)
+        return is_logarithmic(self.kind, [each for one in sources for each in one.data["score"]])
 
 
 def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
@@ -107,12 +109,16 @@ def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
     _error_bars(plot, drawn, x, y)
     dots = [_dots(plot, drawn, place, where) for where in LOOKS]
     star = plot.scatter(x, y, source=drawn.teachers, marker="star", size=20, color=VERMILION)
+    triangle = plot.scatter(
+        x, y, source=drawn.controls, marker="triangle", size=14, fill_color="white",
+        line_color=VERMILION, line_width=2,
+    )  # fmt: skip
     _ring(plot, drawn, x, y)
     box = BoxSelectTool(renderers=dots)
     run, score = ("run", "@run"), (drawn.kind.words, "@score_words")
-    of_teacher = [("", "@run"), score, ("size", "@mb{0.0} MB")]
+    beside = [("", "@run"), score, ("size", "@mb{0.0} MB")]
     plot.add_tools(
-        HoverTool(renderers=[star], tooltips=of_teacher, visible=False),
+        HoverTool(renderers=[star, triangle], tooltips=beside, visible=False),
         HoverTool(renderers=dots, tooltips=[run, ("recipe", "@recipe"), score, *TIPS], limit=4),
         TapTool(renderers=dots),
         box,
