@@ -99,9 +99,7 @@ def test_tables_have_them_below_the_teacher(tmp_path: Path) -> None:
     assert r"control: TF{-}IDF + logistic regression & 0.800 (0.750--0.850) & 0.0 & -- & 0.003" in (
         middle
     )
-    assert (
-        r"control: teacher in int8 & 0.905 (0.855--0.955) & 0.0 & 4.00 (3.80--4.20) &" in middle
-    )
+    assert r"control: teacher in int8 & 0.905 (0.855--0.955) & 0.0 & 4.00 (3.80--4.20) &" in middle
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -125,7 +123,7 @@ def test_the_page_has_rows_a_symbol_and_how_they_were_made() -> None:
     ) in text
     assert f"{TFIDF}: words; not timed. Teacher in int8: int8_dynamic embeddings=int8." in text
     assert page.count("</svg> control") == 1
-    assert page.count('"triangle"') == 3, "in each of the plots"
+    assert '"value":"triangle"' in page
     assert "2 of 2 runs shown" in page
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -41,7 +41,7 @@ WIDTH, PANELS_HEIGHT = 7.2, 6.0  # inches: a page's width, so that type is print
 FONT = 8.5  # points; nothing is smaller than 8
 SMALL = 8.0
 LINE = 0.147  # inches of height that a line of small type takes
-LEGEND = 36  # characters of small type beside a panel
+LEGEND = 38  # characters of small type beside a panel
 TITLE = 34  # and those beside a vertical axis
 LISTED = 24  # front points named below the panels; the table has them all
 MANY = 60  # points from which on bars are drawn of the front alone
@@ -152,15 +152,16 @@ def _draw(figure: Figure, panels: Sequence[Plane], records: Sequence[FinishedRun
     second = figure.add_subplot(grid[0, 1], sharey=first)
     third = figure.add_subplot(grid[1, 0])
     drawn = [first, second, third]
+    controls = [row.title for row in control_rows(records)]
+    markers = dict(zip(dict.fromkeys(controls), cycle(TRIANGLES), strict=False))
     for ax, panel in zip(drawn[:2], panels[:2], strict=True):
         _points(ax, panel)
         _staircase(ax, panel)
     colors = _colored_points(third, panels[2], panels[0].y)
     for ax, panel in zip(drawn, panels, strict=True):
         ax.plot(panel.x.baseline, panel.y.baseline, **STAR, zorder=6)
-        marks = zip(cycle(TRIANGLES), panel.x.controls, panel.y.controls, strict=False)
-        for marker, x, y in marks:
-            ax.plot(x, y, **TRIANGLE, marker=marker, zorder=6)
+        for title, x, y in zip(controls, panel.x.controls, panel.y.controls, strict=True):
+            ax.plot(x, y, **TRIANGLE, marker=markers[title], zorder=6)
         ax.set_xlabel(panel.x.title)
         ax.set_ylabel(textwrap.fill(panel.y.title, TITLE))
         ax.set_xlim(0, panel.x.end)
@@ -172,9 +173,9 @@ def _draw(figure: Figure, panels: Sequence[Plane], records: Sequence[FinishedRun
     figure.suptitle(title, fontweight="bold", ha="left", x=0.01)
     corner = figure.add_subplot(grid[1, 1])
     corner.axis("off")
-    titles = [f"teacher ({choices['teacher']})", *(row.title for row in control_rows(records))]
-    handles = _legend([textwrap.fill(title, LEGEND) for title in titles], panels[0], kind.words)
-    corner.legend(handles=handles, loc="lower left", frameon=False)
+    teacher = textwrap.fill(f"teacher ({choices['teacher']})", LEGEND)
+    handles = _legend(teacher, markers, panels[0], kind.words)
+    corner.legend(handles=handles, loc="lower left", frameon=False, labelspacing=0.4)
     bar = corner.inset_axes((0.06, 0.94, 0.9, 0.05))
     figure.colorbar(colors, cax=bar, orientation="horizontal", label=f"left: {kind.words}")
     if panels[0].y.logarithmic:
@@ -266,21 +267,19 @@ def _label(ax: Axes, panel: Plane, named: dict[int, str]) -> None:
         )  # fmt: skip
 
 
-def _legend(titles: Sequence[str], panel: Plane, score: str) -> list[Line2D]:
-    """Of the points, the teacher and the controls, whose titles are given in this order."""
-    teacher, *controls = titles
+def _legend(teacher: str, markers: Mapping[str, str], panel: Plane, score: str) -> list[Line2D]:
+    """What is drawn; `markers` are of the controls, by title."""
     bars = "95 % interval" if panel.barred.all() else "95 % interval, of front points only"
     return [
         Line2D([], [], **DOT, markeredgecolor="white", markerfacecolor=FRONT,
                label="on the front: no run beats it"),
         Line2D([], [], **DOT, markeredgecolor=GREY, markerfacecolor="white",
-               label="dominated, but not distinguished from\na point of the front: all its\n"
-                     "intervals overlap"),
+               label="dominated, but all intervals overlap\nwith those of one on the front"),
         Line2D([], [], **DOT, markeredgecolor="white", markerfacecolor=GREY,
                label="dominated by another run"),
         Line2D([], [], **STAR, label=teacher),
-        *(Line2D([], [], **TRIANGLE, marker=marker, label=title)
-          for marker, title in zip(cycle(TRIANGLES), controls, strict=False)),
+        *(Line2D([], [], **TRIANGLE, marker=marker, label=textwrap.fill(title, LEGEND))
+          for title, marker in markers.items()),
         Line2D([], [], color=GREY, linewidth=0.7, label=bars),
         Line2D([], [], **DOT, markeredgecolor="black", markerfacecolor="none",
                label=f"left: no run beats it in\n{score}, size and latency at once"),
