@@ -65,12 +65,8 @@ def build_run(cfg: DictConfig) -> Run:
         measured = OmegaConf.select(cfg, "measure_stages")
         if not isinstance(measured, bool):
             raise ConfigError(f"measure_stages must be true or false, got {measured!r}")
-        controls = OmegaConf.select(cfg, "controls")
-        if controls not in (allowed := typing.get_args(Controls)):
-            raise ConfigError(f"controls must be one of {', '.join(allowed)}; got {controls}")
-        run = Run(
-            **parts, seed=seed, objectives=objectives, measure_stages=measured, controls=controls
-        )
+        plain = {"seed": seed, "objectives": objectives, "controls": _controls(cfg)}
+        run = Run(**parts, **plain, measure_stages=measured)
     check_run(run)
     with blame("search", "task"):
         for key in SEARCHED:
@@ -204,3 +200,10 @@ def _objectives(cfg: DictConfig) -> tuple[str, ...]:
     if not OmegaConf.is_list(names):
         raise ConfigError(f"objectives must be a list such as [quality, size_bytes], got {names}")
     return tuple(str(name) for name in names)
+
+
+def _controls(cfg: DictConfig) -> Any:
+    found = OmegaConf.select(cfg, "controls")
+    if found not in (allowed := typing.get_args(Controls)):
+        raise ConfigError(f"controls must be one of {', '.join(allowed)}; got {found}")
+    return found

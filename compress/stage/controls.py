@@ -59,7 +59,9 @@ def sweep_controls(
     baseline: LoadedModel,
     shared: Path,
 ) -> tuple[Control, ...]:
-    """The controls beside a baseline: found in the sweep's folder, or measured now."""
+    """The controls beside a baseline: from the sweep's folder or measured now; none unless asked."""
+    if run.controls == "never":
+        return ()
     key = _key(run.device, baseline, data)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     path = shared / FILE.format(digest[:12])
@@ -141,7 +143,7 @@ def _control(name: str, make: Callable[[], Mapping[str, Any]]) -> Control:
     try:
         return Control(name, **make())
     except UserError as error:
-        log.warning("no control %s: %s", name, one_line(error))
+        log.info("no control %s: %s", name, one_line(error))
         return Control(name, absent=one_line(error))
 
 

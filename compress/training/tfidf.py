@@ -43,7 +43,8 @@ LINEAR = {
     Regression: "ridge regression",
 }
 RECIPE = (
-    "word 1- and 2-grams of at least 2 train rows, sublinear term frequency, unit length, penalty 1"
+    "word 1- and 2-grams of at least 2 train rows, sublinear term frequency, unit length, default "
+    "penalty; size: of its float32 arrays and its n-grams"
 )
 LONGEST_GRAM, LEAST_ROWS = 2, 2
 INVERSE_PENALTY, PENALTY = 1.0, 1.0  # scikit-learn's defaults, C and alpha
