@@ -59,7 +59,7 @@ def sweep_controls(
     baseline: LoadedModel,
     shared: Path,
 ) -> tuple[Control, ...]:
-    """The controls beside a baseline: from the sweep's folder or measured now; none unless asked."""
+    """The controls beside a baseline: from the sweep's folder, or measured now, if any."""
     if run.controls == "never":
         return ()
     key = _key(run.device, baseline, data)
