@@ -60,7 +60,7 @@ def control_facts(records: Iterable[FinishedRun]) -> Iterator[str]:
             yield f"No {control.name}: {control.absent}."
         else:
             timed = "" if control.speedup else "; not timed"
-            yield f"{control.name[0].upper()}{control.name[1:]}: {control.recipe}{timed}."
+            yield f"{control.name}: {control.recipe}{timed}."
 
 
 def better_words(

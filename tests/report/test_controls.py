@@ -121,7 +121,7 @@ def test_the_page_has_rows_a_symbol_and_how_they_were_made() -> None:
         f"control: {INT8}0.9050 (0.855 to 0.955)-0.0050, no significant change (p = 1) 0.0 MB "
         "2.50 ms 4.00 (3.80 to 4.20) "
     ) in text
-    assert f"{TFIDF}: words; not timed. Teacher in int8: int8_dynamic embeddings=int8." in text
+    assert f"{TFIDF}: words; not timed. teacher in int8: int8_dynamic embeddings=int8." in text
     assert page.count("</svg> control") == 1
     assert '"value":"triangle"' in page
     assert "2 of 2 runs shown" in page
