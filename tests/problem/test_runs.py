@@ -93,7 +93,8 @@ def test_a_run_on_numbers(stsb: tuple[str, ...], run_config: Runs, tmp_path: Pat
     config = json.loads((folder / "model" / "config.json").read_text())
     assert config["id2label"] == {"0": "score"}
     assert config["problem_type"] == "regression"
-    assert read_record(write_record(record, folder)) == record
+    again = read_record(write_record(record, folder))
+    assert (again.metrics, again.controls) == (record.metrics, record.controls)
     model = load(folder / "model")
     batch = model.tokenizer(["cat sun"], ["cat"], return_tensors="pt")
     assert model.predict(batch).shape == (1, 1)
@@ -120,7 +121,8 @@ def test_a_run_on_several_labels(
     card = (folder / "model" / "README.md").read_text()
     assert HOSTILE not in card
     assert "<script>" not in card
-    assert read_record(write_record(record, folder)) == record
+    again = read_record(write_record(record, folder))
+    assert (again.metrics, again.controls) == (record.metrics, record.controls)
 
 
 @pytest.mark.slow
