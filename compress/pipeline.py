@@ -117,7 +117,7 @@ def _execute_one(
         between = measure_between(run, ctx, data, store, baseline, how)
         stage_metrics = tuple(between) if run.measure_stages else ()
         stages = tuple(store.records)
-        controls = sweep_controls(run, ctx, data, store, baseline, shared)
+        controls = sweep_controls(run, ctx, data, baseline, how)
         measuring_seconds += time.perf_counter() - began
         record = FinishedRun(
             **vars(start),

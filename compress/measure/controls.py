@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from compress.interfaces import Device, Split, TaskData, TensorStore
-from compress.measure.run import LoadedModel, kept_logits
+from compress.interfaces import Split, TaskData
+from compress.measure.run import LoadedModel, MeasureContext, kept_logits
 from compress.measure.score import score
 from compress.records.schema import Comparison, ModelMetrics, Score
 
@@ -34,7 +34,7 @@ class Predictor:
 
 
 def measure_predictor(
-    predictor: Predictor, baseline: LoadedModel, data: TaskData, device: Device, store: TensorStore
+    predictor: Predictor, baseline: LoadedModel, data: TaskData, how: MeasureContext
 ) -> dict[str, Any]:
     """Scores predictions as a run's model is scored, and compares them with the baseline's.
 
@@ -42,10 +42,10 @@ def measure_predictor(
         `metrics`, `comparison` and `validation_comparison` of a `Control`.
     """
     problem = data.training.problem
-    batch_size = data.evaluation.fitting_batch(device.benchmark.scoring_batch)
+    batch_size = data.evaluation.fitting_batch(how.device.benchmark.scoring_batch)
 
     def scored(rows: Split) -> tuple[Score, Comparison]:
-        theirs = kept_logits(baseline, problem, batch_size, store, rows)
+        theirs = kept_logits(baseline, problem, batch_size, how.store, rows)
         ours = predictor.predict(rows)
         return score(ours, rows, len(rows), problem), problem.compare(ours, theirs, rows.labels)
 

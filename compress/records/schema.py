@@ -32,7 +32,7 @@ from compress.records.measurements import Speedup as Speedup
 from compress.records.ranges import AtLeastOne, Count, ErrorText, Name, Seconds, Share, Text
 from compress.system.files import write_atomically
 
-SCHEMA = 6
+SCHEMA = 7
 FILE = "metrics.json"
 LARGEST = 2**28  # bytes of a record that is read; one with long curves has some hundred thousand
 FIGURES = ("metrics", "baseline", "speedup")  # which only runs that succeeded have

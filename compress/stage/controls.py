@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,12 +25,12 @@ from compress.config.errors import UserError
 from compress.interfaces import Device, Quantizer, StageContext, TaskData
 from compress.measure.controls import Predictor, measure_predictor
 from compress.measure.environment import machine
-from compress.measure.run import LoadedModel, measure
+from compress.measure.run import LoadedModel, MeasureContext, measure
 from compress.records.schema import Control
 from compress.stage.pairs import check_pair
 from compress.stage.stages import read_back, write
 from compress.store.artifact import read_architecture
-from compress.store.cache import StageStore, lock_of
+from compress.store.cache import lock_of
 from compress.system.files import temporary_folder, write_atomically
 from compress.system.packages import choice_name
 from compress.training.tfidf import RECIPE, fit_tfidf, linear_name
@@ -52,27 +52,22 @@ EMBEDDINGS = ("int8", "none")
 
 
 def sweep_controls(
-    run: Run,
-    ctx: StageContext,
-    data: TaskData,
-    store: StageStore,
-    baseline: LoadedModel,
-    shared: Path,
+    run: Run, ctx: StageContext, data: TaskData, baseline: LoadedModel, how: MeasureContext
 ) -> tuple[Control, ...]:
     """The controls beside a baseline: from the sweep's folder, or measured now, if any."""
     if run.controls == "never":
         return ()
-    key = _key(run.device, baseline, data)
+    key = _key(how.device, baseline, data)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    path = shared / FILE.format(digest[:12])
+    path = how.shared / FILE.format(digest[:12])
     adapter = TypeAdapter(tuple[Control, ...])
     # Held while a run waits for its turn to measure, so it is never asked for during a turn.
     with FileLock(lock_of(path)):
         if not path.is_file():
             ctx.monitor.stage("controls")
             made = (
-                _tfidf(baseline, data, run.device, store),
-                _int8_teacher(run, ctx, data, store, baseline, shared),
+                _tfidf(data, baseline, how),
+                _int8_teacher(ctx, data, baseline, how),
             )
             content = {"key": key, "controls": adapter.dump_python(made, mode="json")}
             write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
@@ -100,37 +95,30 @@ def int8_format(device: Device, teacher: PreTrainedModel) -> Quantizer:
     raise UserError("; ".join(dict.fromkeys(reasons)))
 
 
-def _tfidf(baseline: LoadedModel, data: TaskData, device: Device, store: StageStore) -> Control:
+def _tfidf(data: TaskData, baseline: LoadedModel, how: MeasureContext) -> Control:
     """TF-IDF with a linear model, fitted on the train rows alone."""
     problem = data.training.problem
 
     def make() -> Mapping[str, Any]:
         model = fit_tfidf(data.training.train, problem)
         predictor = Predictor(model.predict, model.arrays(), model.size_bytes(), "scikit-learn")
-        return {"recipe": RECIPE, **measure_predictor(predictor, baseline, data, device, store)}
+        return {"recipe": RECIPE, **measure_predictor(predictor, baseline, data, how)}
 
     return _control(f"TF-IDF + {linear_name(problem)}", make)
 
 
 def _int8_teacher(
-    run: Run,
-    ctx: StageContext,
-    data: TaskData,
-    store: StageStore,
-    baseline: LoadedModel,
-    shared: Path,
+    ctx: StageContext, data: TaskData, baseline: LoadedModel, how: MeasureContext
 ) -> Control:
     """The teacher in int8: exported, reloaded and measured like a run."""
 
     def make() -> Mapping[str, Any]:
-        quantizer = int8_format(run.device, read_architecture(baseline.folder))
-        with temporary_folder(shared / "controls") as temporary:
+        quantizer = int8_format(how.device, read_architecture(baseline.folder))
+        with temporary_folder(how.shared / "controls") as temporary:
             folder = temporary / "model"
             exported = write(ctx.teacher, quantizer, ctx, folder)
             loaded = read_back(exported, ctx.teacher, ctx, folder)
-            measured = measure(
-                loaded, baseline, data, run.device, run.seed, store, shared, ctx.monitor
-            )
+            measured = measure(loaded, baseline, data, replace(how, run="teacher in int8"))
         found = {name: value for name, value in vars(measured).items() if name != "baseline"}
         words = f"{choice_name(type(quantizer))} embeddings={quantizer.describe()['embeddings']}"
         return {"recipe": words, **found}
