@@ -6,14 +6,11 @@ that comes first. The others wait for it and read what it found in the sweep's f
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from filelock import FileLock
 from omegaconf import OmegaConf
 from pydantic import TypeAdapter
@@ -24,8 +21,8 @@ from compress.config.ending import one_line
 from compress.config.errors import UserError
 from compress.interfaces import Device, Quantizer, StageContext, TaskData
 from compress.measure.controls import Predictor, measure_predictor
-from compress.measure.environment import machine
 from compress.measure.run import LoadedModel, MeasureContext, measure
+from compress.measure.sharing import conditions, keyed_file
 from compress.records.schema import Control
 from compress.stage.pairs import check_pair
 from compress.stage.stages import read_back, write
@@ -57,22 +54,15 @@ def sweep_controls(
     """The controls beside a baseline: from the sweep's folder, or measured now, if any."""
     if run.controls == "never":
         return ()
-    key = _key(how.device, baseline, data)
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    path = how.shared / FILE.format(digest[:12])
+    path = keyed_file(how.shared, FILE, _key(how.device, baseline, data))
     adapter = TypeAdapter(tuple[Control, ...])
     # Held while a run waits for its turn to measure, so it is never asked for during a turn.
     with FileLock(lock_of(path)):
         if not path.is_file():
             ctx.monitor.stage("controls")
-            made = (
-                _tfidf(data, baseline, how),
-                _int8_teacher(ctx, data, baseline, how),
-            )
-            content = {"key": key, "controls": adapter.dump_python(made, mode="json")}
-            write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    found = json.dumps(json.loads(path.read_bytes())["controls"])
-    return adapter.validate_json(found, strict=True)
+            made = (_tfidf(data, baseline, how), _int8_teacher(ctx, data, baseline, how))
+            write_atomically(path, adapter.dump_json(made, indent=1) + b"\n")
+    return adapter.validate_json(path.read_bytes(), strict=True)
 
 
 def int8_format(device: Device, teacher: PreTrainedModel) -> Quantizer:
@@ -155,12 +145,9 @@ def _checked(quantizer: Quantizer, device: Device, teacher: PreTrainedModel) -> 
 def _key(device: Device, baseline: LoadedModel, data: TaskData) -> Mapping[str, Any]:
     """All that the controls depend on; they are measured again if any of it differs."""
     return {
+        **conditions(device),
         "version": VERSION,
-        "machine": machine(),
-        "device": device.label(),
         "runtime": device.runtime.describe(),
-        "benchmark": device.benchmark.describe(),
-        "torch": torch.__version__,
         "baseline": baseline.digest,
         "rows": [data.training.digest, data.evaluation.digest],
     }

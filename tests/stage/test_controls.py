@@ -96,7 +96,7 @@ def test_a_sweep_measures_them_once_for_what_they_depend_on(sweep: Sweeps, tmp_p
     first = sweep("0")
     [path] = found_in(tmp_path)
     content = json.loads(path.read_text())
-    content["controls"][0]["recipe"] = "found in the folder"
+    content[0]["recipe"] = "found in the folder"
     path.write_text(json.dumps(content))
     second = sweep("1", "quantizer=bf16")
     assert second.controls[0].recipe == "found in the folder"
