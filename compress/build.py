@@ -14,7 +14,7 @@ from compress.config.errors import ConfigError, UserError
 from compress.config.settings import Settings, check_seed, within
 from compress.records.metrics import check_objectives, check_scores
 from compress.stage.pairs import check_pair
-from compress.stage.run import Run
+from compress.stage.run import Controls, Run
 from compress.training.distillation import Distillation
 from compress.training.teachers import check_teachers
 from compress.training.train import Training
@@ -59,14 +59,15 @@ def build_run(cfg: DictConfig) -> Run:
         refusal = ConfigError("; ".join(errors.values()))
         lay(refusal, [(group,) for group in errors])
         raise refusal
-    with blame("seed", "objectives", "measure_stages"):
+    with blame("seed", "objectives", "measure_stages", "controls"):
         seed = OmegaConf.select(cfg, "seed")
         check_seed("seed", seed)
         objectives = _objectives(cfg)
         measured = OmegaConf.select(cfg, "measure_stages")
         if not isinstance(measured, bool):
             raise ConfigError(f"measure_stages must be true or false, got {measured!r}")
-        run = Run(**parts, seed=seed, objectives=objectives, measure_stages=measured)
+        plain = {"seed": seed, "objectives": objectives, "controls": _controls(cfg)}
+        run = Run(**parts, **plain, measure_stages=measured)
     check_run(run)
     with blame("search", "task"):
         for key in SEARCHED:
@@ -215,3 +216,10 @@ def _objectives(cfg: DictConfig) -> tuple[str, ...]:
     if not OmegaConf.is_list(names):
         raise ConfigError(f"objectives must be a list such as [quality, size_bytes], got {names}")
     return tuple(str(name) for name in names)
+
+
+def _controls(cfg: DictConfig) -> Any:
+    found = OmegaConf.select(cfg, "controls")
+    if found not in (allowed := typing.get_args(Controls)):
+        raise ConfigError(f"controls must be one of {', '.join(allowed)}; got {found}")
+    return found

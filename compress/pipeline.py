@@ -20,6 +20,7 @@ from compress.measure.run import MeasureContext, measure
 from compress.records.folds import FOLD_NAME
 from compress.records.schema import Data, FinishedRun, RunStart, write_record
 from compress.stage.between import measure_between
+from compress.stage.controls import sweep_controls
 from compress.stage.forecast import forecast
 from compress.stage.run import Run
 from compress.stage.stages import compress, load_measured, read_back, write
@@ -49,6 +50,8 @@ def execute(
         start: what is known about the run before it starts.
         monitor: watches the run.
     """
+    if shared == folder and run.controls == "sweep":
+        run = replace(run, controls="never")  # here, as a fold's folder is never the shared one
     monitor.forecast(lambda: forecast(run))
     clear_run(folder)
     tasks = run.task.each_fold()
@@ -113,6 +116,8 @@ def _execute_one(
         measured = measure(candidate, baseline, data, how)
         between = measure_between(run, ctx, data, store, baseline, how)
         stage_metrics = tuple(between) if run.measure_stages else ()
+        stages = tuple(store.records)
+        controls = sweep_controls(run, ctx, data, baseline, how)
         measuring_seconds += time.perf_counter() - began
         record = FinishedRun(
             **vars(start),
@@ -121,13 +126,14 @@ def _execute_one(
             baseline_model=os.path.relpath(kept, folder),
             data=data_record(data, ctx.teacher.tokenizer),
             **vars(measured),
-            stages=tuple(store.records),
+            stages=stages,
             history=tuple(
                 asdict(step)
                 for step in with_quantizer(model, run.quantizer, candidate.model.weights())
             ),
             stage_metrics=stage_metrics,
             measuring_seconds=measuring_seconds,
+            controls=controls,
         )
         write_card(record, folder / MODEL_FOLDER)
         return record

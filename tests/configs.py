@@ -33,6 +33,7 @@ TINY = (
     "device.benchmark.noise_floor=false",
     "device.benchmark.generation.prompt=6",
     "device.benchmark.generation.new_tokens=3",
+    "controls=never",
 )
 # What sets a key within a group, which Hydra does when all files are composed.
 SETTING = re.compile(r"[a-z]\w*(\.\w+)+=")

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from compress.records.schema import FILE, LayerWeights, RunRecord, write_record
+from compress.records.schema import FILE, Control, LayerWeights, RunRecord, write_record
 from tests.records.test_schema import make_failed, make_record
 from tests.report.records import curve, trained, with_layers, with_quantiles, with_stages
 
@@ -34,6 +34,22 @@ def whole_record() -> RunRecord:
             for each in record.stage_metrics
         ),
         validation_comparison=record.comparison,
+        controls=(
+            Control(
+                "untimed",
+                "words",
+                replace(record.metrics, latency=(), validation=validation),
+                comparison=record.comparison,
+            ),
+            Control(
+                "timed",
+                "numbers",
+                replace(record.metrics, validation=validation),
+                record.speedup,
+                record.comparison,
+            ),
+            Control("none", absent="it is a test"),
+        ),
         history=(trained("student", curve()), *record.history),
     )
 
@@ -84,12 +100,12 @@ VALUES: list[tuple[str, object, str]] = [
     ("status", GONE, SCHEMA + "status: Field required"),
     ("status", None, SCHEMA + "status: "),
     ("status", "fine", SCHEMA + "status: Input should be 'ok', 'failed', 'infeasible', got"),
-    ("schema", GONE, "has schema null, this version reads 6"),
-    ("schema", True, "has schema true, this version reads 6"),
-    ("schema", 3.0, "has schema 3.0, this version reads 6"),
-    ("schema", "3", 'has schema "3", this version reads 6'),
-    ("schema", 99, "has schema 99, this version reads 6"),
-    ("schema", [3], "has schema [3], this version reads 6"),
+    ("schema", GONE, "has schema null, this version reads 7"),
+    ("schema", True, "has schema true, this version reads 7"),
+    ("schema", 3.0, "has schema 3.0, this version reads 7"),
+    ("schema", "3", 'has schema "3", this version reads 7'),
+    ("schema", 99, "has schema 99, this version reads 7"),
+    ("schema", [3], "has schema [3], this version reads 7"),
     ("seconds", "1.5", SCHEMA + "seconds: Input should be a valid number"),
     ("seconds", True, SCHEMA + "seconds: Input should be a valid number"),
     ("seed", -1, SCHEMA + "seed: Input should be greater than or equal to 0, got -1"),
@@ -179,6 +195,19 @@ VALUES: list[tuple[str, object, str]] = [
         7,
         "stage_metrics.0.metrics.score.value cannot be 7.0 of accuracy",
     ),
+    # Of the controls.
+    ("controls", None, SCHEMA + "controls: "),
+    ("controls.0.metrics", None, "controls.0 must have metrics with a comparison, or say why"),
+    ("controls.0.comparison", None, "controls.0 must have metrics with a comparison, or say why"),
+    ("controls.1.absent", "it is not", "controls.1 must have metrics with a comparison, or say"),
+    ("controls.2.absent", None, "controls.2 must have metrics with a comparison, or say why"),
+    ("controls.2.absent", "", "controls.2 must have metrics with a comparison, or say why"),
+    ("controls.0.metrics.score.value", 7, "controls.0.metrics.score.value cannot be 7.0 of acc"),
+    ("controls.0.metrics.score.metric", "f1", "controls.0.metrics.score is of f1, baseline.score"),
+    ("controls.0.metrics.validation", None, "only one of controls.0.metrics and baseline has a"),
+    ("controls.1.speedup", [], "controls.1.speedup are of other shapes"),
+    ("controls.1.metrics.latency", [], "controls.1.metrics.latency has no shape, or one twice"),
+    ("controls.1.speedup.0.low", 2.1, "controls.1.speedup.0 is outside its interval"),
     # Too long.
     ("choices.task", "x" * 1001, SCHEMA + "choices.task: String should have at most 1000 char"),
     ("metrics.runtime", "x" * 10**6, SCHEMA + "metrics.runtime: String should have at most 1000"),

@@ -131,6 +131,8 @@ TABLE = [
     ),
     ("objectives=accuracy", "objectives must be a list such as"),
     ("measure_stages=maybe", "measure_stages must be true or false, got 'maybe'"),
+    ("controls=maybe", "controls must be one of sweep, always, never; got maybe"),
+    ("controls=null", "controls must be one of sweep, always, never; got None"),
     ("seed=-1", "seed must be an integer in [0, 4294967295], got -1"),
     ("seed=one", "seed must be an integer in [0, 4294967295], got 'one'"),
     ("seed=4294967296", "seed must be an integer in [0, 4294967295], got 4294967296"),

@@ -111,7 +111,7 @@ def test_records_that_cannot_be_read_are_named(caplog: pytest.LogCaptureFixture)
     Path("y").mkdir()
     Path("y/metrics.json").write_text('{"schema": 3}')
     assert len(compress.results(".")) == 1
-    assert "has schema 3, this version reads 6" in caplog.text
+    assert "has schema 3, this version reads 7" in caplog.text
     with pytest.raises(UserError, match="has schema 3"):
         compress.results("y")
 

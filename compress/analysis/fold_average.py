@@ -30,7 +30,7 @@ from compress.records.schema import Comparison, Data, FinishedRun, RunStart
 # Of a record; what else there is in one belongs to a single model.
 AVERAGED = (
     "environment", "metrics", "baseline", "speedup", "comparison", "validation_comparison",
-    "stage_metrics",
+    "stage_metrics", "controls",
 )  # fmt: skip
 PART = "; "  # between the parts of a text
 SUMMED = ("samples", "n_regressed", "n_improved")  # what each fold saw for itself

@@ -38,6 +38,11 @@ PLAIN = {
         "true or false",
         "also measures the models between stages, for the report's panel on stages",
     ),
+    "controls": (
+        "sweep, always or never",
+        "whether TF-IDF with a linear model and the teacher in int8 are measured as well, once: in "
+        "sweeps and searches, in single runs too, or not at all",
+    ),
     "search.space": (
         "a mapping",
         "dimensions by key: choice(…), interval(…), tag(log, interval(…)) or range(…)",

@@ -191,15 +191,23 @@ def _compare(
     rows: Split,
 ) -> tuple[tuple[Score, Score], Comparison]:
     """Scores of candidate and baseline on one split, and how their predictions compare."""
+    kept = kept_logits(baseline, problem, batch_size, store, rows)
+    predictions = predict_all(candidate.model, rows, batch_size, problem.kept), kept
+    ours, theirs = (score(each, rows, batch_size, problem) for each in predictions)
+    return (ours, theirs), problem.compare(*predictions, rows.labels)
+
+
+def kept_logits(
+    baseline: LoadedModel, problem: Problem, batch_size: int, store: TensorStore, rows: Split
+) -> Float[Tensor, "rows ..."]:
+    """The baseline's logits of one split, as far as scoring needs them, from the store."""
     key = {"model": baseline.digest, "rows": rows.digest, "batch_size": batch_size}
-    kept = store.tensors(
+    made = store.tensors(
         "baseline_logits",
         {**key, "kept": problem.kept_version},
         lambda: {"logits": predict_all(baseline.model, rows, batch_size, problem.kept)},
     )
-    predictions = predict_all(candidate.model, rows, batch_size, problem.kept), kept["logits"]
-    ours, theirs = (score(each, rows, batch_size, problem) for each in predictions)
-    return (ours, theirs), problem.compare(*predictions, rows.labels)
+    return made["logits"]
 
 
 def _kept_zipped_bytes(loaded: LoadedModel, store: TensorStore) -> int:

@@ -13,6 +13,7 @@ from compress.records.scores import SCORES
 if TYPE_CHECKING:
     from compress.records.folds import Folds
     from compress.records.schema import (
+        Control,
         FinishedRun,
         Latency,
         ModelMetrics,
@@ -48,6 +49,22 @@ def _of_success(record: FinishedRun) -> Iterator[str]:
         yield from _of_models(where, stage.metrics, record.baseline, stage.speedup)
     if record.folds is not None:
         yield from _of_folds(record.folds)
+    for place, control in enumerate(record.controls):
+        yield from _of_control(f"controls.{place}", control, record.baseline)
+
+
+def _of_control(where: str, control: Control, baseline: ModelMetrics) -> Iterator[str]:
+    """Of a control beside the baseline: it is whole, or says why there is none."""
+    ours = control.metrics
+    if (ours is None) != (control.comparison is None) or (ours is None) != bool(control.absent):
+        yield f"{where} must have metrics with a comparison, or say why it is absent"
+    if ours is None:
+        return
+    if ours.latency or control.speedup:
+        yield from _of_models(f"{where}.", ours, baseline, control.speedup)
+    else:
+        yield from _of_metrics(f"{where}.metrics", ours)
+        yield from _of_scores(f"{where}.", ours, baseline)
 
 
 def _of_models(
@@ -62,6 +79,14 @@ def _of_models(
         yield f"{where}metrics.latency, baseline.latency and {where}speedup are of other shapes"
     if (ours.tokenizer is None) != (theirs.tokenizer is None):
         yield f"only one of {where}metrics and baseline has a tokenizer"
+    yield from _of_scores(where, ours, theirs)
+    for place, speed in enumerate(speeds):
+        if not speed.low <= speed.ratio <= speed.high:
+            yield f"{where}speedup.{place} is outside its interval"
+
+
+def _of_scores(where: str, ours: ModelMetrics, theirs: ModelMetrics) -> Iterator[str]:
+    """Of the scores of a model and its baseline, which are of the same kind and splits."""
     if ours.score.metric != theirs.score.metric:
         yield f"{where}metrics.score is of {ours.score.metric}, baseline.score is not"
     for name, model in ((f"{where}metrics", ours), ("baseline", theirs)):
@@ -69,9 +94,6 @@ def _of_models(
             yield f"{name}.validation is of another metric than {name}.score"
     if (ours.validation is None) != (theirs.validation is None):
         yield f"only one of {where}metrics and baseline has a validation score"
-    for place, speed in enumerate(speeds):
-        if not speed.low <= speed.ratio <= speed.high:
-            yield f"{where}speedup.{place} is outside its interval"
 
 
 def _shapes(timed: Sequence[Latency] | Sequence[Speedup]) -> list[tuple[int, int]]:

@@ -242,3 +242,26 @@ class ModelMetrics:
     generation: Generation | None = None
     tokenizer: Name | None = None
     tokenizer_reason: Text | None = None
+
+
+@dataclass(frozen=True)
+class Control:
+    """A model that is trivially available, on the rows of the run: what compression must beat.
+
+    Attributes:
+        name: such as "teacher in int8".
+        recipe: how it was made; empty if there is no such model.
+        metrics: null if there is no such model; without latency if it was not timed.
+        speedup: over the baseline; empty if it was not timed.
+        comparison: of predictions on the evaluation split with those of the baseline.
+        validation_comparison: the same on the validation split.
+        absent: why there is no such model; null if there is one.
+    """
+
+    name: Name
+    recipe: Text = ""
+    metrics: ModelMetrics | None = None
+    speedup: tuple[Speedup, ...] = ()
+    comparison: Comparison | None = None
+    validation_comparison: Comparison | None = None
+    absent: Text | None = None

@@ -22,6 +22,7 @@ from compress.config.legible import LONGEST_ERROR, shortened
 from compress.records.consistency import faults
 from compress.records.folds import Folds
 from compress.records.measurements import Comparison as Comparison
+from compress.records.measurements import Control as Control
 from compress.records.measurements import Generation as Generation
 from compress.records.measurements import Latency as Latency
 from compress.records.measurements import LayerWeights as LayerWeights
@@ -31,7 +32,7 @@ from compress.records.measurements import Speedup as Speedup
 from compress.records.ranges import AtLeastOne, Count, ErrorText, Name, Seconds, Share, Text
 from compress.system.files import write_atomically
 
-SCHEMA = 6
+SCHEMA = 7
 FILE = "metrics.json"
 LARGEST = 2**28  # bytes of a record that is read; one with long curves has some hundred thousand
 FIGURES = ("metrics", "baseline", "speedup")  # which only runs that succeeded have
@@ -154,6 +155,7 @@ class FinishedRun(RunStart):
         comparison: of predictions on the evaluation split.
         validation_comparison: of predictions on the validation split.
         folds: of a cross-validation, whose figures are means over models; else null.
+        controls: what the compressed model must beat; empty where none were asked for.
     """
 
     status: Literal["ok"] = "ok"
@@ -172,6 +174,7 @@ class FinishedRun(RunStart):
     stage_metrics: tuple[StageMetrics, ...] = ()
     measuring_seconds: Seconds | None = None
     folds: Folds | None = None
+    controls: tuple[Control, ...] = ()
 
 
 RunRecord: TypeAlias = Annotated[FinishedRun | FailedRun, Field(discriminator="status")]

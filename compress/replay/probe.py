@@ -120,6 +120,7 @@ def _attempt(
     words = [
         *("teacher=artifact", f"teacher.folder={literal(str(folder))}"),
         *("student=none", "pruner=none", f"device={device}", f"quantizer={quantizer}"),
+        "controls=never",
         *merged([] if record is None else _recalled(record, device), overrides),
     ]
     cfg, choices = compose_with_choices(CONF, words)

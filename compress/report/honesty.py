@@ -10,6 +10,7 @@ from compress.records.collect import Collection
 from compress.records.schema import Comparison, FinishedRun
 from compress.records.score_words import kind_of, value_words
 from compress.records.words import NO_DIFFERENCE, shared_words, warnings
+from compress.report.controls import control_facts
 from compress.report.points import Shape, known_speedup, latency_at, run_name, shapes_of, speedup_at
 from compress.report.recommend import Advice
 from compress.report.tables import grouped
@@ -50,6 +51,8 @@ def facts(advice: Advice) -> Iterator[tuple[str, str]]:
         f"validate, {first.data.evaluation:,} to test",
     )
     yield section.kind.words, _score(records)
+    if controls := " ".join(control_facts(records)):
+        yield "controls", controls
     yield "measured", _when(records)
     for shape in shapes_of(records):
         yield f"times at {shape[0]} × {shape[1]}", " ".join(_times(records, shape))

@@ -12,6 +12,7 @@ from compress.records.recipe import recipe
 from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of, score_words, value_words
 from compress.records.words import change_words, megabytes, speedup_words
+from compress.report.controls import control_rows
 from compress.report.points import (
     FRONT,
     Shape,
@@ -101,6 +102,19 @@ def teacher_columns(records: Sequence[FinishedRun], shape: Shape) -> Columns:
         "score_words": [value_words(kind_of(score), score.value, 4) for score in scores],
         "mb": [size / 1e6 for _, size in found],
         "latency": [teacher_ms(records, shape)] * len(found),
+    }
+
+
+def control_columns(records: Sequence[FinishedRun], shape: Shape) -> Columns:
+    """The controls; one that was not timed has no place in the plots of time."""
+    rows = control_rows(records)
+    scores = [row.record.metrics.score for row in rows]
+    return {
+        "run": [row.title for row in rows],
+        "score": [score.value for score in scores],
+        "score_words": [score_words(score) for score in scores],
+        "mb": [row.record.metrics.size_bytes / 1e6 for row in rows],
+        "latency": np.array([row.latency(records, shape) for row in rows]),
     }
 
 

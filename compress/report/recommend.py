@@ -24,6 +24,7 @@ from compress.records.score_words import (
 )
 from compress.records.words import change_words, fast_words, megabytes, named_runs
 from compress.report.contest import Contest, chosen_of, contest_of
+from compress.report.controls import better_words
 from compress.report.points import (
     Shape,
     alike,
@@ -88,7 +89,10 @@ def advise(section: Section, root: Path) -> Advice:
         picks.append(
             Pick(name, *contest.runs[name], each.change, each.latency_ms, tuple(won[name]))
         )
-    words = (*_verdict(contest, chosen), *_left_out(section, contest))
+    best = None if ship is None else contest.runs[ship][1]
+    verdict, *reasons = _verdict(contest, chosen)
+    rivals = better_words([record for _, record in section.runs], contest.shape, best)
+    words = (" ".join([verdict, *rivals]), *reasons, *_left_out(section, contest))
     return Advice(section, contest.shape, contest.split, tuple(picks), words, ship)
 
 

@@ -23,6 +23,7 @@ from compress.records.words import (
     speedup_words,
     warnings,
 )
+from compress.report.controls import control_rows
 from compress.report.tables import screen_table
 from compress.report.write import Report
 from compress.system.terminal import plain
@@ -83,16 +84,24 @@ def _table(found: Sequence[tuple[Path, FinishedRun]]) -> Table:
     for (name, task, _), baseline in teachers.items():
         figures = _figures(baseline, "", f"{baseline.latency[0].median_ms:.1f}")
         table.add_row("", plain(f"teacher {name} on {task}"), *figures, "1")
+    for row in control_rows(record for _, record in runs):
+        table.add_row("", plain(row.title), *_cells(row.record))
     table.add_section()
     for folder, record in runs[:ROWS]:
-        ours, theirs = record.metrics, record.baseline
-        speed = record.speedup[0]
-        median = median_words(speed, ours.latency[0], theirs.latency[0], 1)
-        figures = _figures(ours, p_words(record.comparison), median)
-        ratio = speedup_words(speed) if speed.counts else NO_DIFFERENCE
-        table.add_row(plain(folder.name), plain(recipe(record)), *figures, ratio)
+        table.add_row(plain(folder.name), plain(recipe(record)), *_cells(record))
     table.caption = "\n".join(_captions(runs, kind))
     return table
+
+
+def _cells(record: FinishedRun) -> tuple[str, ...]:
+    """Figures of a run, or of a control, which may not have been timed."""
+    ours, theirs = record.metrics, record.baseline
+    change = p_words(record.comparison)
+    if not record.speedup:
+        return *_figures(ours, change, "–"), "–"
+    speed = record.speedup[0]
+    median = median_words(speed, ours.latency[0], theirs.latency[0], 1)
+    return *_figures(ours, change, median), speedup_words(speed) if speed.counts else NO_DIFFERENCE
 
 
 def _captions(runs: Sequence[tuple[Path, FinishedRun]], kind: ScoreKind) -> Iterator[str]:

@@ -27,6 +27,7 @@ from compress.records.words import (
     target_sparsity,
     warnings,
 )
+from compress.report.controls import control_rows
 from compress.report.html.page import PAGE, render_page
 from compress.report.paper.latex import latex_tables
 from compress.report.paper.plot import plot_pareto
@@ -104,7 +105,10 @@ def _markdown(report: Report) -> str:
     found = report.collection
     parts = [[f"# Results: {report.summary()}"], [f"**{_cell(w)}**" for w in warnings(found.ok)]]
     for runs in by_score(found.ok):
-        parts += [_rows([figures(*run) for run in runs])]
+        controls = control_rows(record for _, record in runs)
+        rows = [figures("–", row.title, row.record) for row in controls]
+        rows += [figures(folder.name, recipe(record), record) for folder, record in runs]
+        parts += [_rows(rows)]
         if not all(record.speedup[0].counts for _, record in runs):
             parts += [[f"{UNCERTAIN_TIMES}."]]
     parts += _section("In plain words", [f"- {_cell(line)}" for line in shared_words(found.ok)])
@@ -121,24 +125,25 @@ def _section(title: str, lines: list[str]) -> list[list[str]]:
     return [[f"## {title}"], lines] if lines else []
 
 
-def figures(folder: Path, record: FinishedRun) -> dict[str, str]:
-    """One run's figures as words, by column."""
+def figures(run: str, made: str, record: FinishedRun) -> dict[str, str]:
+    """The figures of a run, or of a control, as words, by column; `made` is its recipe."""
     ours, theirs = record.metrics, record.baseline
-    latency, kind = ours.latency[0], kind_of(ours.score)
+    kind, timed = kind_of(ours.score), theirs.latency[0]
+    speed = record.speedup[0] if record.speedup else None
     return {
-        "run": folder.name,
+        "run": run,
         "task": record.choices["task"],
-        "recipe": recipe(record),
+        "recipe": made,
         "computes in": ours.precision or "–",
         axis_words(kind): score_words(ours.score),
         "teacher": value_words(kind, theirs.score.value, 4),
         "change": change_words(record),
         "MB": megabytes(ours.size_bytes),
         "saved": saved_words(record),
-        "shape": f"{latency.batch}×{latency.length}",
-        "ms": median_words(record.speedup[0], latency, theirs.latency[0], 2),
-        "teacher ms": f"{theirs.latency[0].median_ms:.2f}",
-        "speed-up": speedup_words(record.speedup[0]),
+        "shape": f"{timed.batch}×{timed.length}",
+        "ms": "–" if speed is None else median_words(speed, ours.latency[0], timed, 2),
+        "teacher ms": f"{timed.median_ms:.2f}",
+        "speed-up": "–" if speed is None else speedup_words(speed),
     }
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from compress.config.settings import within
 from compress.interfaces import Device, Pruner, Quantizer, Student, Task, Teacher
 from compress.store.cache import Cache
 from compress.tracker.components.tracking import Tracker
 from compress.training.distillation import Distillation
+
+Controls: TypeAlias = Literal["sweep", "always", "never"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Run:
 
     Attributes:
         measure_stages: whether the models between the stages are measured as well.
+        controls: when `compress.stage.controls` are measured beside the model.
     """
 
     teacher: Teacher
@@ -31,6 +35,7 @@ class Run:
     seed: int
     objectives: tuple[str, ...]
     measure_stages: bool
+    controls: Controls
 
     def distillations(self) -> Iterator[tuple[str, Distillation]]:
         """Every training on logits or labels, by the group that it is in."""

@@ -36,9 +36,9 @@ from compress.store.run_folder import (
 
 log = logging.getLogger(__name__)
 
-# Groups that do not affect results: they may differ when a search is resumed, and may name folders
+# Keys that do not affect results: they may differ when a search is resumed, and may name folders
 # to write to.
-HOW = ("search", "cache", "tracker", "hydra")
+HOW = ("search", "cache", "tracker", "controls", "hydra")
 NOW = "${now:"  # in a folder's name: the name depends on the time, and each run needs a new one
 
 

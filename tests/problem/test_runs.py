@@ -16,12 +16,12 @@ from compress.device.cpu import Cpu
 from compress.interfaces import TrainingData
 from compress.problem.multi_label import MultiLabel
 from compress.problem.regression import Regression
-from compress.records.schema import RunRecord, read_record, write_record
+from compress.records.schema import FinishedRun, read_record, write_record
 from compress.teacher.artifact import ArtifactTeacher
 from tests.configs import settings_of
 from tests.tiny import tiny_teacher, torch_export
 
-Runs = Callable[..., RunRecord]
+Runs = Callable[..., FinishedRun]
 HOSTILE = 'a|b\n"<script>'
 TRAINED = (
     "teacher.finetune.epochs=2",
@@ -67,21 +67,34 @@ def labeled(tmp_path: Path) -> tuple[str, ...]:
     )
 
 
+def check_controls(record: FinishedRun, name: str) -> None:
+    """They are evaluated as the model is."""
+    assert [control.name for control in record.controls] == [name, "teacher in int8"]
+    for control in record.controls:
+        assert control.metrics is not None
+        assert control.comparison is not None
+        assert control.metrics.score.metric == record.metrics.score.metric
+        assert control.metrics.score.others.keys() == record.metrics.score.others.keys()
+        assert control.comparison.test == record.comparison.test
+
+
 def test_a_run_on_numbers(stsb: tuple[str, ...], run_config: Runs, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     record = run_config(
         *stsb, *TRAINED, "pruner=heads", "pruner.recovery.epochs=1", "quantizer=int8_dynamic",
-        folder=folder,
+        "controls=always", folder=folder,
     )  # fmt: skip
     score = record.metrics.score
     assert (score.metric, score.samples) == ("spearman", 30)
     assert score.low <= score.value == score.quality <= score.high
     assert set(score.others) == {"pearson", "rmse"}
     assert record.comparison.agreement is None
+    check_controls(record, "TF-IDF + ridge regression")
     config = json.loads((folder / "model" / "config.json").read_text())
     assert config["id2label"] == {"0": "score"}
     assert config["problem_type"] == "regression"
-    assert read_record(write_record(record, folder)).metrics == record.metrics
+    again = read_record(write_record(record, folder))
+    assert (again.metrics, again.controls) == (record.metrics, record.controls)
     model = load(folder / "model")
     batch = model.tokenizer(["cat sun"], ["cat"], return_tensors="pt")
     assert model.predict(batch).shape == (1, 1)
@@ -94,12 +107,13 @@ def test_a_run_on_several_labels(
     record = run_config(
         *labeled, *TRAINED, "task.class_weights=balanced", "quantizer=int8_dynamic",
         "pruner=lowrank", "pruner.weighting.method=fisher", "pruner.recovery.epochs=1",
-        "student.distillation.label_smoothing=0.1", folder=folder,
+        "student.distillation.label_smoothing=0.1", "controls=always", folder=folder,
     )  # fmt: skip
     score = record.metrics.score
     assert (score.metric, score.samples) == ("f1_micro", 16)
     assert score.low <= score.value <= score.high
     assert {f"f1/{HOSTILE}", "f1/cold", "f1_class_weighted", "exact_match"} <= set(score.others)
+    check_controls(record, "TF-IDF + logistic regression")
     assert "weighted in the loss, balanced on the train rows" in record.data.source
     config = json.loads((folder / "model" / "config.json").read_text())
     assert config["id2label"] == {"0": HOSTILE, "1": "cold"}
@@ -107,7 +121,8 @@ def test_a_run_on_several_labels(
     card = (folder / "model" / "README.md").read_text()
     assert HOSTILE not in card
     assert "<script>" not in card
-    assert read_record(write_record(record, folder)).metrics == record.metrics
+    again = read_record(write_record(record, folder))
+    assert (again.metrics, again.controls) == (record.metrics, record.controls)
 
 
 @pytest.mark.slow

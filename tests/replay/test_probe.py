@@ -114,7 +114,7 @@ def test_without_a_record_the_task_must_be_named(
     torch_export(teacher, NoQuantizer(), tmp_path / "model")
     with pytest.raises(UserError, match=r"metrics\.json does not exist, so no task is known; name"):
         make_attempts(tmp_path / "model", ["cpu/none"], [])
-    words = ["task=imdb", *TINY[1:]]
+    words = ["task=imdb", *(each for each in TINY if each.startswith(("task", "device")))]
     [attempt], _ = make_attempts(tmp_path / "model", ["cpu/none"], words)
     assert attempt.run.task.describe()["corpus"] == "imdb"
     assert attempt.start.overrides[-len(words) :] == tuple(words)

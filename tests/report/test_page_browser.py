@@ -203,7 +203,7 @@ def test_another_shape_swaps_the_times(browser: Any) -> None:
     titles = ask(browser, "return of('LinearAxis').map((a) => a.axis_label)")
     assert titles.count("latency (ms) at 1 × 8 tokens") == 2
     tables = "of('ColumnDataSource').map((s) => s.data)"
-    star = "(d) => d.run && d.run[0].startsWith('teacher') && d.latency[0] === 20"
+    star = "(d) => String(d.run).startsWith('teacher') && d.latency[0] === 20"
     stars = ask(browser, f"return {tables}.filter({star}).length")
     assert stars == 2, "the teacher's star moves too"
 

@@ -79,7 +79,7 @@ def on_screen(record: FinishedRun, tmp_path: Path) -> str:
 
 
 def in_markdown(record: FinishedRun, tmp_path: Path) -> str:
-    return " ".join(figures(tmp_path, record).values())
+    return " ".join(figures("0", "none", record).values())
 
 
 def on_card(record: FinishedRun, _: Path) -> str:

@@ -232,7 +232,7 @@ def test_a_folder_is_used_by_one_process_until_that_ends(tmp_path: Path) -> None
     assert not is_own(tmp_path, RUN)
 
 
-@pytest.mark.parametrize("content", ["", "mine", "{}", "[]", '{"schema": 6, "status": "ok"}'])
+@pytest.mark.parametrize("content", ["", "mine", "{}", "[]", '{"schema": 7, "status": "ok"}'])
 def test_what_is_no_record_is_no_result(content: str, tmp_path: Path) -> None:
     assert not holds_result(tmp_path)
     (tmp_path / "metrics.json").write_text(content)

@@ -29,6 +29,7 @@ from compress.report.html.views import Drawn, latency_title, pareto_view
 from compress.report.plotted import (
     FILTERS,
     PLACES,
+    control_columns,
     run_columns,
     shape_columns,
     stairs_columns,
@@ -85,6 +86,7 @@ def frontier(advice: Advice, root: Path) -> Frontier:
         advice.section.kind,
         ColumnDataSource(columns),
         ColumnDataSource(teacher_columns(records, advice.shape)),
+        ColumnDataSource(control_columns(records, advice.shape)),
         {place: ColumnDataSource(stairs_columns(columns, place)) for place in PLACES},
         BooleanFilter([True] * len(records)),
         [i for i, name in enumerate(columns["run"]) if name == advice.ship],
@@ -120,6 +122,7 @@ def _shape_choice(
     swaps = [
         (drawn.source, [ColumnDataSource(each) for each in timed]),
         (drawn.teachers, [ColumnDataSource(teacher_columns(records, each)) for each in shapes]),
+        (drawn.controls, [ColumnDataSource(control_columns(records, each)) for each in shapes]),
     ]
     for place in ("place_latency", "place_cost"):
         corners = [stairs_columns({**fixed, **each}, place) for each in timed]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bokeh.document import Document
@@ -16,13 +16,15 @@ from markupsafe import Markup
 
 from compress.records.collect import Collection
 from compress.records.recipe import recipe, remake_command
+from compress.records.schema import FinishedRun
 from compress.records.score_words import score_words
 from compress.records.words import change_words, megabytes, speedup_words
+from compress.report.controls import control_rows
 from compress.report.folds import fold_figures, fold_rows
 from compress.report.honesty import excluded, facts
 from compress.report.html.frontier import frontier
 from compress.report.html.panels import panels
-from compress.report.points import speedup_at, teacher_ms
+from compress.report.points import Shape, speedup_at, teacher_ms
 from compress.report.recommend import Advice, Pick
 
 PAGE = "report.html"
@@ -61,6 +63,7 @@ def render_page(collection: Collection, advice: Sequence[Advice], root: Path, su
         row=pick_row,
         recipe=recipe,
         teacher=teacher_row,
+        controls=control_cells,
         facts=facts,
         fold_figures=fold_figures,
         fold_rows=fold_rows,
@@ -73,15 +76,24 @@ def render_page(collection: Collection, advice: Sequence[Advice], root: Path, su
 
 def pick_row(advice: Advice, pick: Pick) -> tuple[str, ...]:
     """The figures of a pick as words: score, change, size, latency, speed-up."""
-    ours = pick.record.metrics
-    speed = speedup_at(pick.record, advice.shape)
-    assert speed is not None, "picks were timed at the shape that counts"
+    return _row(pick.record, advice.shape, pick.latency_ms)
+
+
+def control_cells(advice: Advice) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Title and figures of each control, as `pick_row` has those of a pick."""
+    records = [record for _, record in advice.section.runs]
+    for row in control_rows(records):
+        yield row.title, _row(row.record, advice.shape, row.latency(records, advice.shape))
+
+
+def _row(record: FinishedRun, shape: Shape, latency_ms: float) -> tuple[str, ...]:
+    ours, speed = record.metrics, speedup_at(record, shape)
     return (
         score_words(ours.score),
-        change_words(pick.record),
+        change_words(record),
         f"{megabytes(ours.size_bytes)} MB",
-        f"{pick.latency_ms:.2f} ms",
-        speedup_words(speed),
+        "–" if speed is None else f"{latency_ms:.2f} ms",
+        "not timed" if speed is None else speedup_words(speed),
     )
 
 

@@ -72,6 +72,7 @@ class Drawn:
     kind: ScoreKind
     source: ColumnDataSource
     teachers: ColumnDataSource
+    controls: ColumnDataSource
     stairs: dict[str, ColumnDataSource]
     keep: BooleanFilter
     ship: list[int]
@@ -79,7 +80,8 @@ class Drawn:
     @property
     def logarithmic(self) -> bool:
         """Whether the scores need a logarithmic scale."""
-        return is_logarithmic(self.kind, [*self.source.data["score"], *self.teachers.data["score"]])
+        sources = (self.source, self.teachers, self.controls)
+        return is_logarithmic(self.kind, [each for one in sources for each in one.data["score"]])
 
 
 def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
@@ -107,13 +109,13 @@ def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
     )  # fmt: skip
     _error_bars(plot, drawn, x, y)
     dots = [_dots(plot, drawn, place, where) for where in LOOKS]
-    star = plot.scatter(x, y, source=drawn.teachers, marker="star", size=20, color=VERMILION)
+    others = _teachers_and_controls(plot, drawn, x, y)
     _ring(plot, drawn, x, y)
     box = BoxSelectTool(renderers=dots)
     run, score = ("run", "@run"), (drawn.kind.words, "@score_words")
-    of_teacher = [("", "@run"), score, ("size", "@mb{0.0} MB")]
+    beside = [("", "@run"), score, ("size", "@mb{0.0} MB")]
     plot.add_tools(
-        HoverTool(renderers=[star], tooltips=of_teacher, visible=False),
+        HoverTool(renderers=others, tooltips=beside, visible=False),
         HoverTool(renderers=dots, tooltips=[run, ("recipe", "@recipe"), score, *TIPS], limit=4),
         TapTool(renderers=dots),
         box,
@@ -166,6 +168,14 @@ def _dots(plot: figure, drawn: Drawn, place: str, where: Place) -> GlyphRenderer
         x, y, source=drawn.source, view=view, marker=marker, size=size, line_width=1.5,
         alpha=0.9, nonselection_alpha=0.12, **looks,
     )  # fmt: skip
+
+
+def _teachers_and_controls(plot: figure, drawn: Drawn, x: str, y: str) -> list[GlyphRenderer]:
+    looks = {"fill_color": "white", "line_color": VERMILION, "line_width": 2}
+    return [
+        plot.scatter(x, y, source=drawn.teachers, marker="star", size=20, color=VERMILION),
+        plot.scatter(x, y, source=drawn.controls, marker="triangle", size=14, **looks),
+    ]
 
 
 def _ring(plot: figure, drawn: Drawn, x: str, y: str) -> None:

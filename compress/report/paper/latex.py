@@ -3,12 +3,12 @@ r"""results.tex: tables for a paper, made for `\input` into a document with book
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from compress.records.recipe import recipe
 from compress.records.schema import FinishedRun, ModelMetrics
 from compress.records.score_words import score_words
 from compress.records.words import megabytes, p_words, speedup_words
+from compress.report.controls import control_rows
 from compress.report.sections import Section
 
 HEADER = (
@@ -65,9 +65,11 @@ def _table(section: Section, number: int) -> Iterator[str]:
     yield _row(("Recipe", words[0].upper() + words[1:], "MB", "Speed-up", "p"))
     yield r"    \midrule"
     yield _row((escaped(f"teacher {first.choices['teacher']}"), *_figures(baseline), "1", "--"))
+    for row in control_rows(record for _, record in section.runs):
+        yield _row(_cells(row.title, row.record))
     yield r"    \midrule"
-    for run in section.runs:
-        yield _row(_cells(run))
+    for _, record in section.runs:
+        yield _row(_cells(recipe(record), record))
     yield r"    \bottomrule"
     yield r"  \end{tabular}"
     yield r"\end{table}"
@@ -85,14 +87,12 @@ def _caption(section: Section) -> str:
     return escaped(words)
 
 
-def _cells(run: tuple[Path, FinishedRun]) -> tuple[str, ...]:
-    _, record = run
-    ours = record.metrics
+def _cells(made: str, record: FinishedRun) -> tuple[str, ...]:
     p_value = p_words(record.comparison).removeprefix("p ").removeprefix("= ")
     return (
-        escaped(recipe(record)),
-        *_figures(ours),
-        speedup_words(record.speedup[0], to="--"),
+        escaped(made),
+        *_figures(record.metrics),
+        speedup_words(record.speedup[0], to="--") if record.speedup else "--",
         escaped(p_value),
     )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from matplotlib.transforms import Bbox
 
 from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of, most_words
+from compress.report.controls import control_rows
 from compress.report.paper.axes import Axis, latency_axis, score_axis, size_axis
 from compress.report.paper.caption import condition_lines, front_lines
 from compress.report.paper.labels import place_labels
@@ -39,7 +41,7 @@ WIDTH, PANELS_HEIGHT = 7.2, 6.0  # inches: a page's width, so that type is print
 FONT = 8.5  # points; nothing is smaller than 8
 SMALL = 8.0
 LINE = 0.147  # inches of height that a line of small type takes
-LEGEND = 36  # characters of small type beside a panel
+LEGEND = 38  # characters of small type beside a panel
 TITLE = 34  # and those beside a vertical axis
 LISTED = 24  # front points named below the panels; the table has them all
 MANY = 60  # points from which on bars are drawn of the front alone
@@ -49,6 +51,11 @@ DOT: dict[str, Any] = {
 STAR: dict[str, Any] = {
     "marker": "*", "markersize": 12, "linestyle": "none", "color": BASELINE,
     "markeredgecolor": "white",
+}  # fmt: skip
+TRIANGLES = ("^", "v")  # one for each control of a teacher
+TRIANGLE: dict[str, Any] = {
+    "markersize": 8, "linestyle": "none", "color": "white", "markeredgecolor": BASELINE,
+    "markeredgewidth": 1.2,
 }  # fmt: skip
 STYLE: Any = {
     "font.size": FONT,
@@ -110,7 +117,7 @@ def plot_pareto(runs: Sequence[tuple[Path, FinishedRun]], path: Path) -> None:
     with matplotlib.rc_context(STYLE):
         height = PANELS_HEIGHT + LINE * len(caption)
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        drawn = _draw(figure, panels, records[0])
+        drawn = _draw(figure, panels, records)
         figure.supxlabel("\n".join(caption), fontsize=SMALL, ha="left", x=0.01)
         # Only now is it known where points will lie.
         figure.draw_without_rendering()
@@ -138,33 +145,37 @@ def _best_first(panels: Sequence[Plane], records: Sequence[FinishedRun]) -> list
     return sorted(map(int, on_some), key=lambda row: -records[row].metrics.score.quality)
 
 
-def _draw(figure: Figure, panels: Sequence[Plane], record: FinishedRun) -> list[Axes]:
+def _draw(figure: Figure, panels: Sequence[Plane], records: Sequence[FinishedRun]) -> list[Axes]:
     """The three panels, and the legend where a fourth would be."""
     grid = figure.add_gridspec(2, 2)
     first = figure.add_subplot(grid[0, 0])
     second = figure.add_subplot(grid[0, 1], sharey=first)
     third = figure.add_subplot(grid[1, 0])
     drawn = [first, second, third]
+    controls = [row.title for row in control_rows(records)]
+    markers = dict(zip(dict.fromkeys(controls), cycle(TRIANGLES), strict=False))
     for ax, panel in zip(drawn[:2], panels[:2], strict=True):
         _points(ax, panel)
         _staircase(ax, panel)
     colors = _colored_points(third, panels[2], panels[0].y)
     for ax, panel in zip(drawn, panels, strict=True):
         ax.plot(panel.x.baseline, panel.y.baseline, **STAR, zorder=6)
+        for title, x, y in zip(controls, panel.x.controls, panel.y.controls, strict=True):
+            ax.plot(x, y, **TRIANGLE, marker=markers[title], zorder=6)
         ax.set_xlabel(panel.x.title)
         ax.set_ylabel(textwrap.fill(panel.y.title, TITLE))
-        ax.set_xlim(0, 1.08 * max(panel.x.baseline, panel.x.values.max()))
+        ax.set_xlim(0, panel.x.end)
         ax.grid(alpha=0.25)
-    third.set_ylim(0, 1.08 * max(panels[2].y.baseline, panels[2].y.values.max()))
-    kind = kind_of(record.baseline.score)
+    third.set_ylim(0, panels[2].y.end)
+    kind, choices = kind_of(records[0].baseline.score), records[0].choices
     wanted = kind.words if kind.better == "higher" else f"low {kind.words}"
-    title = f"{record.choices['task']}: what {wanted} costs"
+    title = f"{choices['task']}: what {wanted} costs"
     figure.suptitle(title, fontweight="bold", ha="left", x=0.01)
     corner = figure.add_subplot(grid[1, 1])
     corner.axis("off")
-    teacher = textwrap.fill(f"teacher ({record.choices['teacher']})", LEGEND)
-    handles = _legend(teacher, panels[0], kind.words)
-    corner.legend(handles=handles, loc="lower left", frameon=False)
+    teacher = textwrap.fill(f"teacher ({choices['teacher']})", LEGEND)
+    handles = _legend(teacher, markers, panels[0], kind.words)
+    corner.legend(handles=handles, loc="lower left", frameon=False, labelspacing=0.4)
     bar = corner.inset_axes((0.06, 0.94, 0.9, 0.05))
     figure.colorbar(colors, cax=bar, orientation="horizontal", label=f"left: {kind.words}")
     if panels[0].y.logarithmic:
@@ -256,17 +267,19 @@ def _label(ax: Axes, panel: Plane, named: dict[int, str]) -> None:
         )  # fmt: skip
 
 
-def _legend(teacher: str, panel: Plane, score: str) -> list[Line2D]:
+def _legend(teacher: str, markers: Mapping[str, str], panel: Plane, score: str) -> list[Line2D]:
+    """What is drawn; `markers` are of the controls, by title."""
     bars = "95 % interval" if panel.barred.all() else "95 % interval, of front points only"
     return [
         Line2D([], [], **DOT, markeredgecolor="white", markerfacecolor=FRONT,
                label="on the front: no run beats it"),
         Line2D([], [], **DOT, markeredgecolor=GREY, markerfacecolor="white",
-               label="dominated, but not distinguished from\na point of the front: all its\n"
-                     "intervals overlap"),
+               label="dominated, but all intervals overlap\nwith those of one on the front"),
         Line2D([], [], **DOT, markeredgecolor="white", markerfacecolor=GREY,
                label="dominated by another run"),
         Line2D([], [], **STAR, label=teacher),
+        *(Line2D([], [], **TRIANGLE, marker=marker, label=textwrap.fill(title, LEGEND))
+          for title, marker in markers.items()),
         Line2D([], [], color=GREY, linewidth=0.7, label=bars),
         Line2D([], [], **DOT, markeredgecolor="black", markerfacecolor="none",
                label=f"left: no run beats it in\n{score}, size and latency at once"),

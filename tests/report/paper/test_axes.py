@@ -38,7 +38,7 @@ def test_sizes_are_exact_and_accuracies_are_not() -> None:
 def test_an_interval_beside_its_value_has_no_negative_bar() -> None:
     """matplotlib refuses one; a bootstrap of old records may have such an end."""
     beside = Figure("lower", np.array([5.0]), np.array([5.5]), np.array([6.0]))
-    assert Axis("", beside, False, 0.0).bars().tolist() == [[0.0], [1.0]]
+    assert Axis("", beside, False, 0.0, np.array([])).bars().tolist() == [[0.0], [1.0]]
 
 
 @pytest.mark.parametrize(

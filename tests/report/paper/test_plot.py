@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,8 +13,10 @@ from matplotlib.figure import Figure
 
 from compress.records.schema import FinishedRun, Speedup
 from compress.report.paper import plot
+from compress.report.paper.axes import latency_axis, score_axis, size_axis
 from compress.report.paper.plot import LISTED, SMALL, WIDTH, plot_pareto
 from tests.records.test_schema import evaluated_by, make_record
+from tests.report.test_controls import int8, tfidf
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -63,6 +66,21 @@ def test_a_figure_for_print_and_one_for_the_screen(tmp_path: Path, texts: list[s
     assert "2 run 1, wanda sparsity=0.5: accuracy 0.800, 0.0 MB, speed-up: 5.00 " in said
     assert "run 2," not in said
     assert "cpu X; cpu, 2 threads; torch 2. rows (n = 100)." in said
+
+
+def test_controls_have_symbols_of_their_own(tmp_path: Path, texts: list[str]) -> None:
+    controls = (tfidf(0.5, 3_000_000), int8(0.92, 9_000_000, 0.5))
+    records = [make_record(0.9, controls=controls), make_record(0.8, 500, 2.0, controls=controls)]
+    size, latency = size_axis(records), latency_axis(records, (1, 32))
+    assert score_axis(records).controls.tolist() == [0.5, 0.92]
+    assert size.controls.tolist() == [3.0, 9.0]
+    assert latency.controls.tolist() == pytest.approx([math.nan, 20.0], nan_ok=True)
+    assert (size.end, latency.end) == pytest.approx((1.08 * 9, 1.08 * 20)), "all are in view"
+    plot_pareto(numbered(*records), tmp_path / "pareto.png")
+    said = words(texts)
+    assert "control: TF-IDF + logistic regression" in said
+    assert "control: teacher in int8" in said
+    assert texts.count("number 2") == 3, "no control takes a run from its front"
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
