@@ -36,7 +36,7 @@ from compress.measure.score import predict_all, score
 from compress.measure.sharing import Timed, model_graph, shared_timing
 from compress.measure.size import bitmask_bytes, zipped_bytes
 from compress.measure.sparsity import count_weights
-from compress.measure.tokenization import Medians, measure_tokenization
+from compress.measure.tokenization import measure_tokenization
 from compress.records.schema import Comparison, ModelMetrics, Score, Speedup
 from compress.store.artifact import folder_bytes, read_spec
 from compress.store.manifest import model_files
@@ -133,21 +133,20 @@ def measure(
     """Measures the candidate beside the baseline, on text of the calibration rows.
 
     Scores are computed in every run. Models are timed in turns, once per sweep for each pair of
-    graphs; see `compress.measure.sharing`. Tokenizers are no part of a graph.
+    graphs; see `compress.measure.sharing`.
     """
     batch_size = data.evaluation.fitting_batch(ctx.device.benchmark.scoring_batch)
     compared = partial(_compare, candidate, baseline, data.training.problem, batch_size, ctx.store)
     scores, comparison = compared(data.evaluation)
     validations, validation_comparison = compared(data.training.validation)
     zipped = zipped_bytes(model_files(candidate.folder)), _kept_zipped_bytes(baseline, ctx.store)
-    timed, tokenized, floors = _timed((candidate, baseline), data.training.calibration, ctx)
+    timed, floors = _timed((candidate, baseline), data.training.calibration, ctx)
     metrics, baseline_metrics = (
         _model_metrics(
-            loaded, scores[which], validations[which], zipped[which],
-            _speed(timed, tokenized[which], which, ctx),
+            loaded, scores[which], validations[which], zipped[which], _speed(timed, which, ctx)
         )
         for which, loaded in ((CANDIDATE, candidate), (BASELINE, baseline))
-    )  # fmt: skip
+    )
     shapes = timed.timings.shapes
     return Measured(
         metrics=metrics,
@@ -160,8 +159,8 @@ def measure(
 
 def _timed(
     loaded: tuple[LoadedModel, LoadedModel], rows: Split, ctx: MeasureContext
-) -> tuple[Timed, tuple[Medians, Medians], tuple[float | None, ...]]:
-    """Times candidate and baseline, or finds their timing; their tokenizers; the noise floors."""
+) -> tuple[Timed, tuple[float | None, ...]]:
+    """Times candidate and baseline, or finds their timing; and the noise floor at each shape."""
     device, shapes = ctx.device, ctx.device.benchmark.shapes
     graphs = (
         model_graph(loaded[CANDIDATE].folder, loaded[CANDIDATE].model),
@@ -169,17 +168,17 @@ def _timed(
     )
     ours, theirs = (TimedModel(m.folder, fill_shapes(m.model, rows, shapes)) for m in loaded)
     candidate, baseline = loaded
-
     models, folders = (candidate.model, baseline.model), (candidate.folder, baseline.folder)
 
     def time_both() -> Timed:
         timings = measure_latency(ours, theirs, device, ctx.seed)
-        return Timed(ctx.run, timings, measure_generation(models, folders, rows, device, ctx.seed))
+        writing = measure_generation(models, folders, rows, device, ctx.seed)
+        tokenized = measure_tokenization(models, folders, rows, device)
+        return Timed(ctx.run, timings, writing, tokenized)
 
     with ctx.monitor.quiet():
         floors = noise_floors(theirs, graphs[BASELINE], device, ctx.seed, ctx.shared)
-        timed = shared_timing(graphs, device, ctx.shared, ctx.part, time_both)
-        return timed, measure_tokenization(models, folders, rows, device), floors
+        return shared_timing(graphs, device, ctx.shared, ctx.part, time_both), floors
 
 
 def _compare(
@@ -221,10 +220,10 @@ def _kept_zipped_bytes(loaded: LoadedModel, store: TensorStore) -> int:
     return int(made["bytes"])
 
 
-def _speed(timed: Timed, tokenized: Medians, which: int, ctx: MeasureContext) -> dict[str, Any]:
+def _speed(timed: Timed, which: int, ctx: MeasureContext) -> dict[str, Any]:
     """The figures of a model that were timed, by their names in `ModelMetrics`."""
     memory, other = timed.timings.memory[which], timed.run if timed.run != ctx.run else None
-    latencies = zip(timed.timings.latencies(which), tokenized, strict=True)
+    latencies = zip(timed.timings.latencies(which), timed.tokenized[which], strict=True)
     return {
         "latency": tuple(
             replace(each, shared_with=other, tokenize_ms=milliseconds)

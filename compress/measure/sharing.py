@@ -22,13 +22,16 @@ from compress.interfaces import Device, InferenceModel, Runtime
 from compress.measure.environment import machine, versions
 from compress.measure.generation import Writing
 from compress.measure.latency import Timings
+from compress.measure.tokenization import Medians
 from compress.store.artifact import read_spec
 from compress.store.kinds import runtime_class
-from compress.store.manifest import MANIFEST
+from compress.store.manifest import MANIFEST, RUNTIME, WEIGHTS, model_files
 from compress.system.files import write_atomically
 from compress.system.sources import file_digest
+from compress.transformer.checkpoint_files import CONFIG
 
 FILE = "timings-{}.json"
+NOT_TOKENIZERS = (*WEIGHTS, ".bin")
 # Types with float32's range of exponents; of float16 products are in float32, where its subnormal
 # numbers are normal ones.
 WIDE = (torch.float32, torch.bfloat16)
@@ -41,11 +44,13 @@ class Timed:
     Attributes:
         run: the run whose models were timed.
         writing: None if a model does not generate.
+        tokenized: of each model, the median time to tokenize a batch of each shape.
     """
 
     run: str
     timings: Timings
     writing: Writing | None
+    tokenized: tuple[Medians, Medians]
 
 
 def shared_timing(
@@ -72,9 +77,19 @@ def shared_timing(
 
 
 def model_graph(folder: Path, model: InferenceModel) -> str:
-    """Digest of all that a model's speed depends on, but for the device."""
-    runtime: type[Runtime] = runtime_class(read_spec(folder).runtime)
-    return runtime.graph(folder) + (file_digest(folder / MANIFEST) if has_subnormals(model) else "")
+    """Digest of all that a model's speed depends on, but for the device: graph and tokenizer."""
+    spec = read_spec(folder)
+    runtime: type[Runtime] = runtime_class(spec.runtime)
+    files = {path.name: file_digest(path) for path in model_files(folder) if is_tokenizer(path)}
+    facts = [runtime.graph(folder), files, spec.texts and asdict(spec.texts)]
+    if has_subnormals(model):
+        facts.append(file_digest(folder / MANIFEST))
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def is_tokenizer(path: Path) -> bool:
+    """Whether a file of a model folder belongs to its tokenizer: neither graph nor config."""
+    return path.suffix not in NOT_TOKENIZERS and path.name not in (CONFIG, RUNTIME)
 
 
 def has_subnormals(model: InferenceModel) -> bool:

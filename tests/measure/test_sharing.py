@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +36,9 @@ def timing(made: list[str], run: str) -> Callable[[], Timed]:
     def make() -> Timed:
         made.append(run)
         shape = Timing(1, 8, ([1.5, 1.25], [3.0, 2.5]), [[0.5, 0.25], [0.125]])
-        return Timed(run, Timings((shape,), (Memory(7, None), Memory(8, 9)), True), None)
+        return Timed(
+            run, Timings((shape,), (Memory(7, None), Memory(8, 9)), True), None, ((0.5,), (None,))
+        )
 
     return make
 
@@ -134,5 +137,15 @@ def test_runs_of_a_sweep_say_whose_timing_it_is(
     assert runs[1].speedup == runs[0].speedup
     assert runs[1].metrics.peak_memory_bytes == runs[0].metrics.peak_memory_bytes
     times = {each.tokenize_ms for run in runs for each in run.metrics.latency}
-    assert len(times) == 8, "tokenizers are not part of a graph"
+    assert len(times) == 4, "tokenizers are timed with the models"
     assert len(list(tmp_path.glob("timings-*.json"))) == 2
+
+
+def test_another_tokenizer_is_timed_again(teacher: CompressedModel, tmp_path: Path) -> None:
+    model = TorchModel(teacher.module, teacher.tokenizer, "cpu")
+    tokenizer = copy.deepcopy(teacher.tokenizer)
+    tokenizer.add_tokens(["another"])
+    for name, processor in (("a", teacher.tokenizer), ("b", teacher.tokenizer), ("c", tokenizer)):
+        write_model(replace(teacher, tokenizer=processor), tmp_path / name, "torch")
+    graphs = [model_graph(tmp_path / name, model) for name in "abc"]
+    assert graphs[0] == graphs[1] != graphs[2]
