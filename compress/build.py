@@ -15,7 +15,7 @@ from compress.config.settings import Settings, check_seed, within
 from compress.records.metrics import check_objectives, check_scores
 from compress.stage.pairs import check_pair
 from compress.stage.run import Controls, Run
-from compress.training.distillation import Distillation
+from compress.training.functions import check_dropout
 from compress.training.teachers import check_teachers
 from compress.training.train import Training
 from compress.transformer.dry_run import check_runs
@@ -97,7 +97,7 @@ def check_run(run: Run) -> None:
     with blame("quantizer", "task"):
         run.quantizer.check_scores(run.task.scores())
     with blame("task", "student", "pruner", "quantizer"):
-        check_smoothing(run)
+        check_losses(run)
     with blame("teacher"):
         run.teacher.check()
     check_further_teachers(run)
@@ -164,13 +164,14 @@ def check_training(module: PreTrainedModel, stage: Settings, device: Device) -> 
     """Checks that the model of a stage runs in the dtype of its training, if any.
 
     Raises:
-        UserError: it does not.
+        UserError: it does not, or has no dropout to change.
     """
-    epochs = [t.epochs for t in within(stage, Training)]
-    epochs += [t.epochs for t in within(stage, Distillation)]
-    if any(epochs):
+    trainings = [training for training in within(stage, Training) if training.epochs]
+    if trainings:
         what = f"the model of {type(stage).__name__} in training"
         check_runs(module, what, autocast=device.training_dtype())
+    for training in trainings:
+        check_dropout(module, training.dropout, type(stage).__name__)
 
 
 def check_shapes(device: Device, model: PreTrainedModel, role: str) -> None:
@@ -195,19 +196,27 @@ def check_shapes(device: Device, model: PreTrainedModel, role: str) -> None:
         )
 
 
-def check_smoothing(run: Run) -> None:
-    """Checks that label smoothing is used only where it is defined.
+def check_losses(run: Run) -> None:
+    """Checks that terms of a loss are used only where they are defined.
 
     Raises:
-        ConfigError: labels are numbers, and a training smooths them.
+        ConfigError: labels are numbers, and a training smooths them; or it compares logits of a
+            task that is no classification.
     """
-    if run.task.smooths_labels():
-        return
+    smooths = run.task.smooths_labels()
+    classifies = smooths and run.task.head == "classifier"
+    task = type(run.task).__name__
     for group, training in run.distillations():
-        if training.label_smoothing:
+        stage = type(getattr(run, group)).__name__
+        if training.label_smoothing and not smooths:
             raise ConfigError(
-                f"label_smoothing of {type(getattr(run, group)).__name__} must be 0, as the labels "
-                f"of {type(run.task).__name__} are numbers; got {training.label_smoothing}"
+                f"label_smoothing of {stage} must be 0, as the labels of {task} are numbers; got "
+                f"{training.label_smoothing}"
+            )
+        if training.logit_mse and not classifies:
+            raise ConfigError(
+                f"logit_mse of {stage} must be 0, as {task} is no classification; got "
+                f"{training.logit_mse}"
             )
 
 

@@ -67,6 +67,28 @@ TABLE = [
     ("student=layers student.distillation.temperature=0", "temperature must be > 0, got 0"),
     ("student=layers student.distillation.temperature=-1", "temperature must be > 0, got -1"),
     ("student=layers student.distillation.alpha=-0.5", "alpha must be in [0, 1], got -0.5"),
+    ("student=layers student.distillation.logit_mse=-1", "logit_mse must be >= 0, got -1"),
+    ("student=layers student.distillation.schedule=constant", "must be one of linear, cosine; got"),
+    ("student=layers student.distillation.average=1.0", "average must be in (0, 1) or null, got"),
+    ("teacher.finetune.dropout=1", "teacher.finetune.dropout must be in [0, 1) or null, got 1"),
+    (
+        "teacher.architecture=llama teacher.finetune.dropout=0.1",
+        "dropout of TinyRandomTeacher must be null or 0: LlamaForSequenceClassification has none",
+    ),
+    (
+        "student=layers student.matching.epochs=1",
+        "student.matching.epochs must be 0 with method=logit, which matches no features; got 1",
+    ),
+    (
+        "student=layers student.matching.method=hidden student.matching.learning_rate=1e-3",
+        "student.matching.learning_rate must be null with epochs=0, which matches",
+    ),
+    (
+        "student=layers student.matching.method=hidden student.matching.epochs=1 "
+        "student.distillation.epochs=0",
+        "student.distillation.epochs must be > 0 after epochs of matching alone",
+    ),
+    ("pruner=gradual pruner.training.average=0.9", "pruner.training.average must be null: it"),
     (
         "student=layers student.distillation.batch_size=0",
         "batch_size must be in [1, 2147483647], got 0",
@@ -203,6 +225,14 @@ TABLE = [
         "label_smoothing of Wanda must be",
     ),
     (STSB + " pruner=chain pruner.recovery.label_smoothing=0.1", "the labels of Glue are numbers;"),
+    (
+        STSB + " student=layers student.distillation.logit_mse=0.1",
+        "logit_mse of LayersStudent must be 0, as Glue is no classification; got 0.1",
+    ),
+    (
+        "task=wikitext2 {llama} task.path={tmp}/wiki pruner=wanda pruner.recovery.logit_mse=0.1",
+        "logit_mse of Wanda must be 0, as WikiText2 is no classification; got 0.1",
+    ),
     ("task=digits", "the task Digits has images, but BertForSequenceClassification reads texts"),
     ("task=cifar10 task.path={tmp}/c.npz", "c.npz does not exist or is not a file"),
     ("task=imagefolder task.path={tmp}/none", "none is not a directory"),

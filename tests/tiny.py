@@ -27,9 +27,15 @@ from tests.configs import settings_of
 
 ROWS = {"train": 24, "validation": 8, "calibration": 6}
 IMAGE_ARCHITECTURES = ("vit", "deit")
-NO_TRAINING = Training(
-    epochs=0, learning_rate=1e-3, batch_size=8, warmup_fraction=0.0, patience=None
-)
+# With what else conf/finetune/default.yaml has.
+PLAIN: dict[str, Any] = {
+    "warmup_fraction": 0.1,
+    "schedule": "linear",
+    "patience": None,
+    "average": None,
+    "dropout": None,
+}
+NO_TRAINING = Training(epochs=0, learning_rate=1e-3, batch_size=8, **PLAIN)
 
 
 def make_split(count: int, name: str = "train") -> TextSplit:

@@ -14,7 +14,9 @@ from compress.config.errors import Diverged
 if TYPE_CHECKING:
     from torch import Tensor
 
-CURVE = "curve"  # the note of a step that has it
+# Notes of a step that have its curves, in the order of its trainings.
+MATCHING_CURVE, CURVE = "matching_curve", "curve"
+CURVES = (MATCHING_CURVE, CURVE)
 POINTS = 100
 DIGITS = 6  # the rest of a loss is noise of the order of additions, and makes records longer
 
@@ -28,8 +30,9 @@ class CurvePoint:
         epoch: passes over the train split so far.
         loss: mean of what was minimized, over the steps since the last point that has one; null
             where only validation was done.
-        validation_loss: mean cross entropy with the labels on the validation split; null unless the
-            training stops early by it, which it looks at after each epoch.
+        validation_loss: mean cross entropy with the labels on the validation split, of the averaged
+            weights if the training averages them; null unless the training stops early by it, which
+            it looks at after each epoch.
     """
 
     step: int
@@ -84,9 +87,9 @@ class CurveRecorder:
         self._tell(point)
 
 
-def curve_notes(curve: Sequence[CurvePoint]) -> dict[str, Any]:
-    """What a step notes of its training; nothing if there was none."""
-    return {CURVE: [asdict(point) for point in curve]} if curve else {}
+def curve_notes(curve: Sequence[CurvePoint], note: str = CURVE) -> dict[str, Any]:
+    """What a step notes of a training, by one of `CURVES`; nothing if there was none."""
+    return {note: [asdict(point) for point in curve]} if curve else {}
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[CurvePoint]]]:
@@ -101,7 +104,8 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Cur
     own = len(stages) - stages[::-1].index("teacher") - 1 if "teacher" in stages else 0
     seen: list[str] = []
     for step in history[own:]:
-        if noted := (step.get("notes") or {}).get(CURVE):
+        notes = step.get("notes") or {}
+        for noted in filter(None, map(notes.get, CURVES)):
             seen.append(step["stage"])
             name = training_name(step["stage"], seen.count(step["stage"]))
             yield name, TypeAdapter(list[CurvePoint]).validate_python(noted)

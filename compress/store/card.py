@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from compress.records.curve import CURVE
+from compress.records.curve import CURVES
 from compress.records.markdown import plain_text
 from compress.records.recipe import STAGES, recipe, remake_command
 from compress.records.schema import Comparison, FinishedRun, Score
@@ -208,8 +208,8 @@ def _machine(record: FinishedRun) -> str:
 
 
 def _step(step: dict[str, Any]) -> str:
-    """Settings and notes of one stage, without the learning curve, which is too long."""
-    notes = {name: note for name, note in step.get("notes", {}).items() if name != CURVE}
+    """Settings and notes of one stage, without the learning curves, which are too long."""
+    notes = {name: note for name, note in step.get("notes", {}).items() if name not in CURVES}
     content = {**step.get("settings", {}), **notes}
     return f"**{plain_text(step['stage'])}**\n\n{_code(json.dumps(content, indent=1), 'json')}"
 

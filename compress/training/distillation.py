@@ -13,9 +13,10 @@ from jaxtyping import Bool, Float, Shaped
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
+from torch.nn import functional
 
 from compress.config.errors import ConfigError
-from compress.config.fields import Fraction, Positive, UnitInterval
+from compress.config.fields import Fraction, NotNegative, Positive, UnitInterval
 from compress.measure.score import predict_all
 from compress.measure.sparsity import live_patterns, live_zeros
 from compress.records.curve import CurvePoint
@@ -52,6 +53,8 @@ class Distillation(Training):
     Attributes:
         temperature: T, softens both distributions. Not used in regression.
         alpha: weight of the distillation loss: 0 is plain fine-tuning on the labels.
+        logit_mse: weight of the mean squared difference of the logits, without temperature, in the
+            distillation loss (Ba & Caruana, arXiv:1312.6184, section 2.2); classification only.
         label_smoothing: fraction of each label spread over all classes; must be 0 in regression.
             Does not apply to the teacher's distribution.
         teachers: model folders whose logits are averaged with those of the run's own teacher, such
@@ -61,6 +64,7 @@ class Distillation(Training):
 
     temperature: Positive
     alpha: UnitInterval
+    logit_mse: NotNegative
     label_smoothing: Fraction
     teachers: Annotated[tuple[str, ...], Field(min_length=1)] | None
 
@@ -123,8 +127,10 @@ def distillation_loss(
     targets: Shaped[Tensor, "B ..."],
     settings: Distillation,
 ) -> Float[Tensor, ""]:
-    """α · distillation loss + (1 - α) · label loss."""
+    """α · (distillation loss + logit_mse · squared difference) + (1 - α) · label loss."""
     distilled = problem.distillation_loss(student, teacher, targets, settings.temperature)
+    if settings.logit_mse:
+        distilled = distilled + settings.logit_mse * functional.mse_loss(student, teacher)
     on_labels = problem.loss(student, targets, settings.label_smoothing)
     return settings.alpha * distilled + (1 - settings.alpha) * on_labels
 

@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from compress.config.errors import ConfigError, first_line
-from compress.config.fields import OneOf, Positive, PositiveInt
+from compress.config.fields import NotNegative, OneOf, Positive, PositiveInt
 from compress.config.settings import Settings
 from compress.training.distillation import RowLoss, on_logits
 from compress.training.features import AttentionMaps, Feature, HiddenStates, Relations, Seen
@@ -58,6 +58,9 @@ class Matching(Settings):
     Attributes:
         method: "logit"; "hidden" adds the hidden states, "attention" the attention, "multi_level"
             both.
+        epochs: of matching alone, before the epochs on logits alone: TinyBERT's two stages. 0
+            matches features and logits together.
+        learning_rate: peak rate of these epochs; null for that of the distillation.
         layer_map: teacher layer of each student layer: "even" (evenly spaced up to the last),
             "last" (the last ones), or one index per student layer, ascending.
         hidden_weight: weight of the loss on hidden states.
@@ -69,6 +72,8 @@ class Matching(Settings):
     """
 
     method: Annotated[str, OneOf(METHODS)]
+    epochs: NotNegative
+    learning_rate: Positive | None
     layer_map: Annotated[str, OneOf(LAYER_MAPS)] | tuple[int, ...]
     hidden_weight: Positive
     attention: Annotated[str, OneOf(ATTENTION)]
@@ -83,6 +88,16 @@ class Matching(Settings):
             raise ConfigError(
                 "Matching.layer_map must be even, last, or list teacher layers in ascending "
                 f"order, got {list(listed)}"
+            )
+        if self.epochs and not self.matches_features:
+            raise ConfigError(
+                "Matching.epochs must be 0 with method=logit, which matches no features; "
+                f"got {self.epochs:g}"
+            )
+        if self.learning_rate is not None and not self.epochs:
+            raise ConfigError(
+                "Matching.learning_rate must be null with epochs=0, which matches features and "
+                f"logits together; got {self.learning_rate:g}"
             )
 
     @property
@@ -206,10 +221,10 @@ def check_same_tokens(
 
 @contextmanager
 def matching_objective(
-    matching: Matching, row_loss: RowLoss, student: PreTrainedModel, ctx: StageContext
+    matching: Matching, row_loss: RowLoss | None, student: PreTrainedModel, ctx: StageContext
 ) -> Iterator[Objective]:
-    """The loss on logits plus the matching losses, with hooks on both models."""
-    if not matching.matches_features:
+    """The loss on logits, if there is one, plus the matching losses, with hooks on both models."""
+    if row_loss is not None and not matching.matches_features:
         yield Objective(on_logits(row_loss))
         return
     torch_device = ctx.device.torch_device
@@ -236,13 +251,14 @@ def matching_objective(
                 teacher(**known, **options)
             mask = inputs.get("attention_mask")
             real = None if mask is None else mask.bool()
-            total = row_loss(logits, inputs, rows)
+            total = logits.new_zeros(()) if row_loss is None else row_loss(logits, inputs, rows)
             for weight, feature in weighted:
                 total = total + weight * feature.loss(seen, real)
             return total
 
         learned = [parameter for feature in features for parameter in feature.parameters]
-        yield Objective(loss, parameters=[{"params": learned}] if learned else ())
+        groups = [{"params": learned}] if learned else []
+        yield Objective(loss, parameters=groups, scored=row_loss is not None)
 
 
 @contextmanager

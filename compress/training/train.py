@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import transformers  # its classes load on first use, which keeps config errors fast
@@ -15,13 +15,22 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from compress.config.errors import Diverged
-from compress.config.fields import BatchSize, Fraction, NotNegative, Positive, PositiveInt
+from compress.config.fields import (
+    BatchSize,
+    Fraction,
+    NotNegative,
+    OpenFraction,
+    Positive,
+    PositiveInt,
+)
 from compress.config.settings import Settings
 from compress.core.monitor import UNWATCHED, Monitor
 from compress.measure.score import predict_all, score
 from compress.records.curve import CurvePoint, CurveRecorder
 from compress.system.files import scratch_folder
+from compress.training.average import Average
 from compress.training.divergence import check_logits, check_weights
+from compress.training.optimizer import extend_
 from compress.training.trainer import Loss, trainer_class
 from compress.transformer.torch_model import TorchModel
 
@@ -34,27 +43,43 @@ if TYPE_CHECKING:
 MAX_GRADIENT_NORM = 1.0
 WEIGHT_DECAY = 0.01
 EVALUATION_BATCH = 8  # rows; Trainer's own
+# What accelerate puts into a module: a forward with autocast, and a mark. With the one it would
+# compute in bfloat16 until it is saved and loaded, with the other it would never get autocast
+# again, so that a second training would be in float32.
+PREPARED = ("forward", "_original_forward", "_is_accelerate_prepared")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Settings):
-    """How long and how fast to train; AdamW with linear warm-up and decay.
+    """How long and how fast to train; AdamW with a warm-up and a decay of the rate.
 
     Attributes:
         epochs: passes over the train split; 0 trains nothing.
         learning_rate: peak learning rate.
         batch_size: rows per step, grouped by length and padded to the longest. Gradients are
             accumulated over smaller batches if the logits do not fit in memory.
-        warmup_fraction: fraction of the steps with a rising learning rate.
+        warmup_fraction: fraction of the steps with a learning rate that rises linearly.
+        schedule: how the rate falls to 0 in the other steps: "linear", or "cosine", half a period
+            (Loshchilov & Hutter, arXiv:1608.03983, without restarts).
         patience: number of epochs without a better validation loss after which training stops and
             the best epoch's weights are kept; null trains all epochs and keeps the last weights.
+        average: decay of an exponential moving average of the weights, such as 0.999. The average
+            is kept and validated instead of the weights. The decay rises to this value: see
+            `compress/training/average.py`; null for no average.
+        dropout: probability in the place of every dropout of the model that is not 0; 0 trains
+            without dropout, null with the model's own.
     """
+
+    version = 2
 
     epochs: NotNegative
     learning_rate: Positive
     batch_size: BatchSize
     warmup_fraction: Fraction
+    schedule: Literal["linear", "cosine"]
     patience: PositiveInt | None
+    average: OpenFraction | None
+    dropout: Fraction | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +91,14 @@ class Objective:
         parameters: parameter groups for AdamW, in addition to the model's own.
         before_step: called before each step with its number, from 0, and the number of steps.
         after_step: called after each step with the same arguments.
+        scored: whether the model's scores during the training say how good it will be.
     """
 
     loss: Loss
     parameters: Sequence[dict[str, Any]] = ()
     before_step: Callable[[int, int], None] | None = None
     after_step: Callable[[int, int], None] | None = None
+    scored: bool = True
 
 
 def train_(
@@ -95,55 +122,42 @@ def train_(
         return ()
     transformers.set_seed(seed)
     curve = CurveRecorder(monitor.training())
-    scores = partial(_scores, module, tokenizer, data, training, device)
+    average = Average(module.to(device.torch_device), training.average)
+    scores = partial(_scores, module, tokenizer, data, training, device, average)
     with scratch_folder() as scratch:
         trainer = trainer_class()(
             objective.loss,
             data,
             curve,
+            average,
+            training.dropout,
             model=module,
             args=_arguments(scratch, training, data.train, device, seed),
             train_dataset=_rows(data.train.training_view(seed), tokenizer),
             eval_dataset=_rows(data.validation, tokenizer) if training.patience else None,
             data_collator=partial(_collate, data.train, tokenizer),
-            callbacks=_callbacks(training, objective, curve, monitor, scores),
+            callbacks=_callbacks(training, objective, curve, monitor, average, scores),
         )
-        _extend_(trainer.create_optimizer(), objective.parameters, masks or {})
-        _run(trainer, module, training.learning_rate)
+        extend_(trainer.create_optimizer(), objective.parameters, masks or {})
+        _run(trainer, module, training)
     return tuple(curve.points)
 
 
-def _extend_(
-    optimizer: torch.optim.Optimizer,
-    groups: Sequence[dict[str, Any]],
-    masks: Mapping[nn.Parameter, Tensor],
-) -> None:
-    """Adds parameter groups, and sets masked weights back to zero after every step."""
-    for group in groups:
-        optimizer.add_param_group(group)
-    masks = {weight: mask.to(weight.device) for weight, mask in masks.items()}
-
-    @torch.no_grad()
-    def zero(*_: Any) -> None:
-        for weight, mask in masks.items():
-            weight.mul_(mask)
-
-    optimizer.register_step_post_hook(zero)
-
-
-def _run(trainer: Any, module: PreTrainedModel, learning_rate: float) -> None:
+def _run(trainer: Any, module: PreTrainedModel, training: Training) -> None:
     """Trains, leaves the model in eval mode on the CPU, and checks that it is finite."""
     try:
         trainer.train()
-        # Otherwise the model keeps computing in bfloat16 until it is saved and loaded.
-        trainer.accelerator.unwrap_model(module, keep_fp32_wrapper=False)
+        if training.patience is None:  # else Trainer has loaded the best epoch's average
+            trainer.average.swap()
+        for name in PREPARED:
+            vars(module).pop(name, None)
         module.eval()
         check_weights(module)
         check_logits(module, trainer.seen)
     except Diverged as error:
         raise Diverged(
             f"training diverged at step {trainer.state.global_step} of {trainer.state.max_steps} "
-            f"with learning_rate={learning_rate:g}: {error}"
+            f"with learning_rate={training.learning_rate:g}: {error}"
         ) from error
     module.to("cpu")
     module.zero_grad(set_to_none=True)
@@ -176,6 +190,7 @@ def _arguments(
         output_dir=str(scratch),
         num_train_epochs=training.epochs,
         learning_rate=training.learning_rate,
+        lr_scheduler_type=training.schedule,
         per_device_train_batch_size=math.ceil(training.batch_size / parts),
         per_device_eval_batch_size=rows.fitting_batch(EVALUATION_BATCH),
         gradient_accumulation_steps=parts,
@@ -201,6 +216,7 @@ def _callbacks(
     objective: Objective,
     curve: CurveRecorder,
     monitor: Monitor,
+    average: Average,
     scores: Callable[[], Mapping[str, float]],
 ) -> list[Any]:
     class Steps(transformers.TrainerCallback):  # type: ignore[misc]
@@ -211,9 +227,11 @@ def _callbacks(
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if objective.after_step:
                 objective.after_step(state.global_step - 1, state.max_steps)
+            average.update(state.global_step - 1)
             curve.end_step(state.global_step, state.max_steps, state.epoch)
             monitor.step(state.global_step, state.max_steps)
-            monitor.look(state.global_step, state.max_steps, scores)
+            if objective.scored:
+                monitor.look(state.global_step, state.max_steps, scores)
 
         def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **_: Any) -> None:
             curve.validate(state.global_step, state.epoch, metrics["eval_loss"])
@@ -230,12 +248,14 @@ def _scores(
     data: TrainingData,
     training: Training,
     device: Device,
+    average: Average,
 ) -> Mapping[str, float]:
     """Scores on the validation rows during training."""
     module.eval()
     rows, model = data.validation, TorchModel(module, tokenizer, device.torch_device)
     batch_size = rows.fitting_batch(training.batch_size)
-    kept = predict_all(model, rows, batch_size, data.problem.kept)
+    with average.applied():
+        kept = predict_all(model, rows, batch_size, data.problem.kept)
     module.train()
     return score(kept, rows, batch_size, data.problem).by_name()
 

@@ -1,4 +1,4 @@
-"""A `transformers.Trainer` with a custom loss."""
+"""A `transformers.Trainer` with a custom loss, that keeps averaged weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import transformers  # its classes load on first use, which keeps config errors 
 from torch import Tensor, nn
 
 from compress.records.curve import CurveRecorder
+from compress.training.average import Average
+from compress.training.functions import TrainingFunctions
 
 if TYPE_CHECKING:
     from compress.interfaces import TrainingData
@@ -23,11 +25,20 @@ def trainer_class() -> type[Any]:
     class OwnLossTrainer(transformers.Trainer):  # type: ignore[misc]
         seen: dict[str, Tensor]  # the inputs of the last batch that was learned
 
-        def __init__(self, loss: Loss, data: TrainingData, curve: CurveRecorder, **more: Any):
+        def __init__(
+            self,
+            loss: Loss,
+            data: TrainingData,
+            curve: CurveRecorder,
+            average: Average,
+            dropout: float | None,
+            **more: Any,
+        ):
             super().__init__(**more)
             # Trainer divides the loss by the accumulation steps only if the model does not.
             self.model_accepts_loss_kwargs = False
-            self.own_loss, self.rows, self.curve = loss, data, curve
+            self.own_loss, self.rows, self.curve, self.average = loss, data, curve, average
+            self.functions = TrainingFunctions(dropout)
 
         def compute_loss(
             self,
@@ -39,7 +50,8 @@ def trainer_class() -> type[Any]:
             """The objective in training, the label loss in evaluation."""
             rows = inputs.pop("labels")
             if model.training:
-                loss = self.own_loss(model, inputs, rows)
+                with self.functions:
+                    loss = self.own_loss(model, inputs, rows)
                 self.curve.add(loss)
                 self.seen = inputs
                 return loss
@@ -48,6 +60,17 @@ def trainer_class() -> type[Any]:
             problem = self.rows.problem
             loss = problem.loss(outputs.logits.float(), problem.targets(labels, inputs))
             return (loss, outputs) if return_outputs else loss
+
+        def evaluate(self, *arguments: Any, **more: Any) -> dict[str, float]:
+            """Evaluates the average."""
+            with self.average.applied():
+                found: dict[str, float] = super().evaluate(*arguments, **more)
+                return found
+
+        def save_model(self, *arguments: Any, **more: Any) -> None:
+            """Writes the average."""
+            with self.average.applied():
+                super().save_model(*arguments, **more)
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             """By length. Trainer's looks into a lazy column, which makes the row of each length."""

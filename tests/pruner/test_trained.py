@@ -103,6 +103,7 @@ def test_zeros_of_an_earlier_pruner_are_held(
         ("schedule.end=1.1", r"end must be in \[0, 1\], got 1\.1"),
         ("training.epochs=0", r"\.training\.epochs must be > 0"),
         ("training.patience=3", "patience must be null: .*; got 3"),
+        ("training.average=0.9", r"\.training\.average must be null: .*; got 0\.9"),
     ],
 )
 def test_bad_settings_are_refused(method: str, override: str, reason: str) -> None:

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 
 from compress.config.errors import Diverged
-from compress.records.curve import CurvePoint, CurveRecorder, curve_notes, curves
+from compress.records.curve import (
+    MATCHING_CURVE,
+    CurvePoint,
+    CurveRecorder,
+    curve_notes,
+    curves,
+)
 
 
 def recorded(losses: list[float], steps: int) -> tuple[CurveRecorder, list[CurvePoint]]:
@@ -54,9 +61,16 @@ def test_a_validation_joins_the_point_of_its_step() -> None:
     assert told == [CurvePoint(2, 0.2, 1.5, None), CurvePoint(2, 0.2, None, 0.123457)]
 
 
+def curve_of(losses: Sequence[float]) -> list[CurvePoint]:
+    return [CurvePoint(i, 1.0, loss, None) for i, loss in enumerate(losses)]
+
+
 def step(stage: str, *losses: float) -> dict[str, Any]:
-    points = [CurvePoint(i, 1.0, loss, None) for i, loss in enumerate(losses)]
-    return {"stage": stage, "notes": {"kept": 3, **curve_notes(points)}}
+    return {"stage": stage, "notes": {"kept": 3, **curve_notes(curve_of(losses))}}
+
+
+def matched(*losses: float) -> dict[str, Any]:
+    return curve_notes(curve_of(losses), MATCHING_CURVE)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +82,10 @@ def step(stage: str, *losses: float) -> dict[str, Any]:
         (
             [step("teacher", 1.0), step("pruner", 2.0), step("pruner"), step("pruner", 3.0, 4.0)],
             {"teacher": [1.0], "pruner": [2.0], "pruner_2": [3.0, 4.0]},
+        ),
+        (
+            [{**step("student", 2.0), "notes": {**matched(1.0, 1.5), **step("", 2.0)["notes"]}}],
+            {"student": [1.0, 1.5], "student_2": [2.0]},
         ),
         (
             [step("teacher", 1.0), step("pruner", 2.0), step("teacher"), step("pruner", 3.0)],

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from compress.records.curve import CURVES
 from compress.records.recipe import remake_command
 from compress.records.schema import Comparison, RunRecord, Speedup, write_record
 from compress.store.artifact import folder_bytes
@@ -67,9 +68,10 @@ def test_what_was_not_measured_is_no_row_and_no_sentence() -> None:
     assert "busy" not in card
 
 
-def test_a_step_shows_its_notes_but_for_its_curve() -> None:
+@pytest.mark.parametrize("curve", CURVES)
+def test_a_step_shows_its_notes_but_for_its_curves(curve: str) -> None:
     point = {"step": 7531, "epoch": 1.0, "loss": 0.5, "validation_loss": None}
-    step = {"stage": "student", "settings": {}, "notes": {"kept": 3, "curve": [point]}}
+    step = {"stage": "student", "settings": {}, "notes": {"kept": 3, curve: [point]}}
     card = model_card(make_record(history=(step,)), "X", plain=True)
     assert '"kept": 3' in card
     assert "7531" not in card

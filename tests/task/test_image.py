@@ -16,6 +16,7 @@ from compress.task.components.image import ImageSplit, Variation, held_images
 from compress.task.components.picture import Pixels
 from compress.training.distillation import Distillation, distill_, teacher_outputs
 from tests.configs import settings_of
+from tests.tiny import PLAIN
 
 PROCESSOR = transformers.ViTImageProcessorPil(size={"height": 4, "width": 4})
 
@@ -141,8 +142,8 @@ def test_a_student_sees_what_its_teacher_is_asked_about(
     processor = transformers.ViTImageProcessorPil(size={"height": 8, "width": 8})
     ctx = varied(replace(teachers("vit"), tokenizer=processor), context)
     settings = Distillation(
-        temperature=1, alpha=1, epochs=2, learning_rate=1e-12, batch_size=5, warmup_fraction=0,
-        patience=None, label_smoothing=0, teachers=None,
+        temperature=1, alpha=1, epochs=2, learning_rate=1e-12, batch_size=5, label_smoothing=0,
+        logit_mse=0, teachers=None, **PLAIN,
     )  # fmt: skip
     student = replace(ctx.teacher, module=copy.deepcopy(ctx.teacher.module))
     curve = distill_(student, settings, ctx)

@@ -20,22 +20,25 @@ from compress.training.distillation import (
 from compress.transformer.torch_model import TorchModel
 from tests.configs import settings_of
 from tests.pruner.made import Contexts
+from tests.tiny import PLAIN
 
 LN2 = math.log(2)
 TWO = Classification(("a", "b"))
 
 
-def how(temperature: float, alpha: float, label_smoothing: float = 0.0) -> Distillation:
+def how(
+    temperature: float, alpha: float, label_smoothing: float = 0.0, logit_mse: float = 0.0
+) -> Distillation:
     return Distillation(
         temperature=temperature,
         alpha=alpha,
         epochs=1,
         learning_rate=1e-3,
         batch_size=8,
-        warmup_fraction=0.0,
-        patience=None,
         label_smoothing=label_smoothing,
         teachers=None,
+        logit_mse=logit_mse,
+        **PLAIN,
     )
 
 
@@ -54,6 +57,16 @@ def test_by_hand() -> None:
     at_two = 2 / 3 * math.log(2 / 3 / 0.5) + 1 / 3 * math.log(1 / 3 / 0.5)
     assert loss(2.0, 1.0) == pytest.approx(4 * at_two)
     assert loss(2.0, 0.25) == pytest.approx(0.25 * 4 * at_two + 0.75 * LN2)
+
+
+def test_the_squared_difference_of_logits_by_hand() -> None:
+    """Logits of 1 and 0 under 3 and 0: (2² + 0²) / 2 = 2, on top of the divergence."""
+    student, teacher = torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 0.0]])
+    plain, added = (
+        distillation_loss(TWO, student, teacher, torch.tensor([0]), how(2.0, 0.5, 0.0, weight))
+        for weight in (0.0, 0.1)
+    )
+    assert float(added - plain) == pytest.approx(0.5 * 0.1 * 2)
 
 
 def test_label_smoothing_by_hand() -> None:

@@ -48,7 +48,8 @@ class TrainedPruner(BasePruner, ABC):
             names such as "*.0.*".
         threshold: "layer" takes the same fraction of every layer, "global" of all layers in scope
             together.
-        training: the training in which it prunes; runs all its epochs, `patience` must be null.
+        training: the training in which it prunes; runs all its epochs and keeps the last weights,
+            so that `patience` and `average` must be null.
     """
 
     trains = True
@@ -69,6 +70,11 @@ class TrainedPruner(BasePruner, ABC):
             raise ConfigError(
                 f"{name}.training.patience must be null: an earlier epoch's weights go with an "
                 f"earlier mask; got {self.training.patience}"
+            )
+        if self.training.average is not None:
+            raise ConfigError(
+                f"{name}.training.average must be null: it would be over weights of other masks; "
+                f"got {self.training.average:g}"
             )
 
     @abstractmethod

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, final
 
 from pydantic.dataclasses import dataclass
 
+from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext, Step, Student
-from compress.records.curve import CurvePoint, curve_notes
+from compress.records.curve import MATCHING_CURVE, CurvePoint, curve_notes
 from compress.student.components.augmentation import Augmentation
-from compress.training.distillation import Distillation, distillation_row_loss
+from compress.training.distillation import Distillation, distillation_row_loss, on_logits
 from compress.training.matching import Matching, check_same_tokens, matching_objective
-from compress.training.train import train_
+from compress.training.train import Objective, Training, train_
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,6 +35,15 @@ class BaseStudent(Student, ABC):
     distillation: Distillation
     matching: Matching
     augmentation: Augmentation | None
+
+    def __post_init__(self) -> None:
+        """Checks that a student that is trained learns the task."""
+        super().__post_init__()
+        if self.matching.epochs and not self.distillation.epochs:
+            raise ConfigError(
+                f"{type(self).__name__}.distillation.epochs must be > 0 after epochs of matching "
+                f"alone, which do not train the head; got {self.distillation.epochs:g}"
+            )
 
     @abstractmethod
     def skeleton(self, teacher: PreTrainedModel) -> PreTrainedModel:
@@ -63,27 +73,45 @@ class BaseStudent(Student, ABC):
         if self.distillation.epochs > 0:
             if self.matching.matches_features:
                 notes["layer_map"] = list(self.matching.layers(ctx.teacher.module, module))
-            notes |= curve_notes(self._learn_(module, tokenizer, ctx))
+            notes |= self._learn_(module, tokenizer, ctx)
         step = Step("student", self.describe(), notes=notes)
         return CompressedModel(module, tokenizer, (*ctx.teacher.history, step))
 
     def _learn_(
         self, module: PreTrainedModel, tokenizer: Processor, ctx: StageContext
-    ) -> tuple[CurvePoint, ...]:
+    ) -> dict[str, Any]:
+        """Trains a student in place, in one stage or two; the curves, as notes."""
         if self.augmentation is not None:
             rows = self.augmentation.augment(ctx.data.train, ctx.teacher, ctx.seed)
             ctx = replace(ctx, data=replace(ctx.data, train=rows))
         if self.matching.matches_features:
             check_same_tokens(self.matching.method, ctx.teacher, tokenizer, ctx.data.train)
-        row_loss = distillation_row_loss(self.distillation, ctx)
-        with matching_objective(self.matching, row_loss, module, ctx) as objective:
+
+        def train(training: Training, objective: Objective) -> tuple[CurvePoint, ...]:
             return train_(
                 module,
                 tokenizer,
                 ctx.data,
-                self.distillation,
+                training,
                 objective,
                 device=ctx.device,
                 seed=ctx.seed,
                 monitor=ctx.monitor,
             )
+
+        notes: dict[str, Any] = {}
+        if self.matching.epochs:
+            with matching_objective(self.matching, None, module, ctx) as objective:
+                curve = train(self._matching_alone(), objective)
+            notes = curve_notes(curve, MATCHING_CURVE)
+        row_loss = distillation_row_loss(self.distillation, ctx)
+        if self.matching.epochs:
+            return notes | curve_notes(train(self.distillation, Objective(on_logits(row_loss))))
+        with matching_objective(self.matching, row_loss, module, ctx) as objective:
+            return curve_notes(train(self.distillation, objective))
+
+    def _matching_alone(self) -> Training:
+        """The first of two stages; it trains all its epochs, as no label says which is best."""
+        rate = self.matching.learning_rate or self.distillation.learning_rate
+        epochs = self.matching.epochs
+        return replace(self.distillation, epochs=epochs, learning_rate=rate, patience=None)
