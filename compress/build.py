@@ -98,6 +98,7 @@ def check_run(run: Run) -> None:
         run.quantizer.check_scores(run.task.scores())
     with blame("task", "student", "pruner", "quantizer"):
         check_losses(run)
+        check_transfer(run)
     with blame("teacher"):
         run.teacher.check()
     check_further_teachers(run)
@@ -110,13 +111,12 @@ def check_further_teachers(run: Run) -> None:
     Raises:
         UserError: one cannot be learned from.
     """
-    for group, training in run.distillations():
-        with blame(group, "task", "device"):
+    for key, training in run.distillations():
+        with blame(key.partition(".")[0], "task", "device"):
             try:
                 check_teachers(training.teachers or (), run.task, run.device)
             except UserError as error:
-                name = type(getattr(run, group)).__name__
-                raise type(error)(f"teachers of {name}: {error}") from error
+                raise type(error)(f"{key}.teachers: {error}") from error
 
 
 def check_skeletons(run: Run) -> None:
@@ -166,7 +166,7 @@ def check_training(module: PreTrainedModel, stage: Settings, device: Device) -> 
     Raises:
         UserError: it does not, or has no dropout to change.
     """
-    trainings = [training for training in within(stage, Training) if training.epochs]
+    trainings = [training for _, training in within(stage, Training, "") if training.epochs]
     if trainings:
         what = f"the model of {type(stage).__name__} in training"
         check_runs(module, what, autocast=device.training_dtype())
@@ -206,18 +206,39 @@ def check_losses(run: Run) -> None:
     smooths = run.task.smooths_labels()
     classifies = smooths and run.task.head == "classifier"
     task = type(run.task).__name__
-    for group, training in run.distillations():
-        stage = type(getattr(run, group)).__name__
+    for key, training in run.distillations():
         if training.label_smoothing and not smooths:
             raise ConfigError(
-                f"label_smoothing of {stage} must be 0, as the labels of {task} are numbers; got "
+                f"{key}.label_smoothing must be 0, as the labels of {task} are numbers; got "
                 f"{training.label_smoothing}"
             )
         if training.logit_mse and not classifies:
             raise ConfigError(
-                f"logit_mse of {stage} must be 0, as {task} is no classification; got "
+                f"{key}.logit_mse must be 0, as {task} is no classification; got "
                 f"{training.logit_mse}"
             )
+
+
+def check_transfer(run: Run) -> None:
+    """Checks that transfer text, if there is any, is used.
+
+    Raises:
+        ConfigError: a training learns from labels alone, or nothing reads the text.
+    """
+    if not run.task.has_unlabeled():
+        return
+    active = [(key, training) for key, training in run.distillations() if training.epochs]
+    for key, training in active:
+        if training.alpha == 0:
+            raise ConfigError(
+                f"{key}.alpha must be above 0 with transfer text, which has no labels to learn "
+                f"from, got {training.alpha}; or take task/transfer=none"
+            )
+    if not active and run.pruner.foresees_shapes():
+        raise ConfigError(
+            "task/transfer must be none without a student or recovery training that learns from "
+            "the text, got a run that trains nothing after the teacher"
+        )
 
 
 def _objectives(cfg: DictConfig) -> tuple[str, ...]:

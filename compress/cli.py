@@ -188,7 +188,7 @@ def check_arguments(arguments: list[str]) -> None:
 
 
 def cross_choices(arguments: list[str]) -> list[str]:
-    """Makes `-m pruner=wanda,magnitude pruner.sparsity=0.5` work.
+    """Makes `-m pruner=wanda,magnitude pruner.sparsity=0.5` work, for groups in groups too.
 
     Hydra first composes a base config with the default choice of each swept group, and refuses a
     key that only the swept choices have. As a sweep of one value, `key=choice(value)`, it is
@@ -196,12 +196,13 @@ def cross_choices(arguments: list[str]) -> list[str]:
     """
     words = [word for word in arguments if not word.startswith("-")]
     parsed = _parsed(words)
-    swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
+    groups = (each.key_or_group for each in parsed if each.is_sweep_override())
+    swept = tuple(f"{group.replace('/', '.')}." for group in groups)
     waiting = {}
     for override in parsed:
-        group = override.key_or_group.partition(".")[0]
         fixed = not (override.is_sweep_override() or override.is_delete())
-        if fixed and group in swept and override.input_line is not None:
+        inside = override.key_or_group.startswith(swept)
+        if fixed and inside and override.input_line is not None:
             key, _, value = override.input_line.partition("=")
             waiting[override.input_line] = f"{key}=choice({value})"
     return [waiting.get(word, word) for word in arguments]

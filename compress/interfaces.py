@@ -77,6 +77,10 @@ class Task(Settings, ABC):
         """Whether label smoothing is defined for the labels; it is not for numbers."""
         return True
 
+    def has_unlabeled(self) -> bool:
+        """Whether there are rows without labels, to learn from by distillation."""
+        return False
+
     def each_fold(self) -> tuple[Task, ...]:
         """The task with each cross-validation fold, from `fold=1`; else only itself."""
         return (self,)

@@ -203,8 +203,8 @@ def blank_record(
     return RunStart(
         started=now(),
         seed=seed if type(seed) is int else None,
-        # A top-level group has a bare name; "recovery@pruner.recovery" is part of a choice.
-        choices={k: str(v) for k, v in choices.items() if not {"/", "@"} & set(k)},
+        # "recovery@pruner.recovery" is part of a choice; "hydra/launcher" is how runs are started.
+        choices={k: str(v) for k, v in choices.items() if "@" not in k and k[:6] != "hydra/"},
         overrides=tuple(map(scrub, overrides)),
         config={str(k): scrubbed(without_targets(v), str(k)) for k, v in config.items()},
     )

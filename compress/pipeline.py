@@ -146,6 +146,7 @@ def data_record(data: TaskData, tokenizer: Processor) -> Data:
         train=len(data.training.train),
         validation=len(data.training.validation),
         evaluation=len(data.evaluation),
-        digest=f"{data.training.digest}-{data.evaluation.digest}",
+        digest=f"{data.training.labeled.digest}-{data.evaluation.digest}",
         truncated=data.evaluation.truncated(tokenizer),
+        transfer=data.transfer,
     )

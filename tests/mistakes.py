@@ -218,21 +218,70 @@ TABLE = [
     (STSB + " objectives=[accuracy]", "but the task's scores are spearman, pearson, rmse"),
     (
         STSB + " student=layers student.distillation.label_smoothing=0.1",
-        "of LayersStudent must be 0",
+        "student.distillation.label_smoothing must be 0, as the labels of Glue are numbers",
     ),
     (
         STSB + " pruner=wanda pruner.recovery.label_smoothing=0.1",
-        "label_smoothing of Wanda must be",
+        "pruner.recovery.label_smoothing must be 0, as the labels of Glue are numbers",
     ),
     (STSB + " pruner=chain pruner.recovery.label_smoothing=0.1", "the labels of Glue are numbers;"),
     (
         STSB + " student=layers student.distillation.logit_mse=0.1",
-        "logit_mse of LayersStudent must be 0, as Glue is no classification; got 0.1",
+        "student.distillation.logit_mse must be 0, as Glue is no classification; got 0.1",
     ),
     (
         "task=wikitext2 {llama} task.path={tmp}/wiki pruner=wanda pruner.recovery.logit_mse=0.1",
-        "logit_mse of Wanda must be 0, as WikiText2 is no classification; got 0.1",
+        "pruner.recovery.logit_mse must be 0, as WikiText2 is no classification; got 0.1",
     ),
+    (
+        "task/transfer=review",
+        "task/transfer=review is not available; did you mean task/transfer=reviews?",
+    ),
+    (
+        "task=digits +task/transfer=reviews",
+        "task (Digits) has no setting transfer; its set",
+    ),
+    ("task=digits task/transfer=reviews", "task/transfer"),
+    ("student=layers task/transfer=textfile", "task: Missing mandatory value: task.transfer.path"),
+    (
+        "student=layers task/transfer=textfile task.transfer.path={tmp}/none.txt",
+        "none.txt does not exist or is not a file",
+    ),
+    (
+        "student=layers task/transfer=csv task.transfer.path={tmp}/mine.csv task.transfer.text=x",
+        "mine.csv: column 'x' is not among its columns: text, label",
+    ),
+    (
+        "student=layers task/transfer=csv task.transfer.path={tmp}/mine.csv task.transfer.text=[]",
+        "task.transfer.text must be one or two columns, got none",
+    ),
+    (
+        "student=layers task/transfer=reviews task.transfer.max_words=2",
+        "task.transfer.max_words must be at least min_words=3 or null, got 2",
+    ),
+    (
+        "student=layers task/transfer=reviews task.transfer.limit=0",
+        "task.transfer.limit must be > 0 or null, got 0",
+    ),
+    (
+        STSB + " student=layers task/transfer=reviews",
+        "task.transfer must be text pairs as the task's rows are, got single texts; csv and hub",
+    ),
+    (
+        "student=layers task/transfer=csv task.transfer.path={tmp}/mine.csv "
+        "task.transfer.text=[text,label]",
+        "task.transfer must be single texts as the task's rows are, got text pairs",
+    ),
+    (
+        "task/transfer=reviews student=layers student.distillation.alpha=0",
+        "student.distillation.alpha must be above 0 with transfer text, which has no labels to",
+    ),
+    (
+        "task/transfer=reviews student=layers pruner=wanda pruner.recovery.epochs=1 "
+        "pruner.recovery.alpha=0",
+        "pruner.recovery.alpha must be above 0 with transfer text, which has no labels to learn",
+    ),
+    ("task/transfer=reviews pruner=wanda", "task/transfer must be none without a student or reco"),
     ("task=digits", "the task Digits has images, but BertForSequenceClassification reads texts"),
     ("task=cifar10 task.path={tmp}/c.npz", "c.npz does not exist or is not a file"),
     ("task=imagefolder task.path={tmp}/none", "none is not a directory"),

@@ -38,6 +38,7 @@ def test_one_failing_run_of_a_sweep_loses_no_other(
     assert "2 ok, 1 failed" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     groups = {"teacher", "student", "pruner", "quantizer", "task", "device", "cache", "tracker"}
+    groups |= {"task/transfer"}
     assert set(records[0]["choices"]) == groups
     outcomes = [
         s["outcome"] for r in records for s in r.get("stages", ()) if s["name"] == "teacher"

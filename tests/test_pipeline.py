@@ -174,7 +174,7 @@ def test_no_stage_can_reach_the_evaluation_split() -> None:
     names = {*StageContext.__annotations__, *TrainingData.__annotations__}
     assert names == {
         "teacher", "data", "device", "seed", "store", "monitor",
-        "train", "validation", "calibration", "problem",
+        "train", "validation", "calibration", "problem", "unlabeled",
     }  # fmt: skip
 
 

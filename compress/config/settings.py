@@ -98,19 +98,23 @@ class Settings(metaclass=Checked):
         return ""
 
 
-def within(value: Any, kind: type[S]) -> Iterator[S]:
-    """Settings of a class inside settings or a value of theirs, at any depth, itself included."""
+def within(value: Any, kind: type[S], key: str) -> Iterator[tuple[str, S]]:
+    """Settings of a class inside settings or a value of theirs, at any depth, itself included.
+
+    With each its dotted key, given that of the value.
+    """
     if isinstance(value, kind):
-        yield value
-    inner: Iterable[Any] = ()
+        yield key, value
+    inner: Iterable[tuple[str, Any]] = ()
     if isinstance(value, Settings):
-        inner = (getattr(value, field.name) for field in dataclasses.fields(value))
+        names = (field.name for field in dataclasses.fields(value))
+        inner = ((f"{key}.{name}", getattr(value, name)) for name in names)
     elif isinstance(value, dict):
-        inner = value.values()
+        inner = ((f"{key}.{name}", each) for name, each in value.items())
     elif isinstance(value, tuple):
-        inner = value
-    for each in inner:
-        yield from within(each, kind)
+        inner = ((f"{key}[{place}]", each) for place, each in enumerate(value))
+    for where, each in inner:
+        yield from within(each, kind, where)
 
 
 def check_seed(where: str, value: Any) -> None:

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -110,25 +110,46 @@ class _Blocks:
         For a base class these are the classes that the files of a nested group choose.
         """
         for cls in filter(_is_settings, typing.get_args(hint)):
-            links = []
-            for kind, values in self._choosable(cls).items():
-                self._found.setdefault(kind, values)
-                links.append(_link(kind))
-            allowed = re.sub(rf"an? {cls.__name__}", ", ".join(links), allowed)
+            nested = self.nested(cls)
+            values = dict.fromkeys((field.name for field in dataclasses.fields(cls)), "???")
+            for each, own in nested.values() or [(cls, values)]:
+                self._found.setdefault(each, own)
+            links = ", ".join(_link(each) for each, _ in nested.values()) or _link(cls)
+            allowed = re.sub(rf"an? {cls.__name__}", links, allowed)
         return allowed
 
-    def _choosable(self, cls: type[Settings]) -> dict[type[Settings], Mapping[str, Any]]:
-        """The classes that a setting of a class may have, with their values in nested groups."""
-        found: dict[type[Settings], Mapping[str, Any]] = {}
-        nested = (path for group in GROUPS for path in sorted(self._conf.glob(f"{group}/*/*.yaml")))
-        for path in nested:
-            chosen = OmegaConf.load(path)
-            if isinstance(chosen, DictConfig) and TARGET in chosen:
-                kind = settings_class(path.stem, chosen[TARGET])
-                if issubclass(kind, cls):
-                    found[kind] = {str(key): chosen[key] for key in chosen if key != TARGET}
-        names = (field.name for field in dataclasses.fields(cls))
-        return found or {cls: dict.fromkeys(names, "???")}
+    def nested(self, base: type[Settings]) -> dict[str, tuple[type[Settings], Mapping[str, Any]]]:
+        """Choices of the group inside a group that constructs a class, with their settings."""
+        found: dict[str, tuple[type[Settings], Mapping[str, Any]]] = {}
+        files = (path for group in GROUPS for path in self._conf.glob(f"{group}/*/*.yaml"))
+        for path in sorted(files):
+            plain = OmegaConf.to_container(OmegaConf.load(path))
+            if isinstance(plain, dict) and isinstance(plain.get(TARGET), str):
+                cls = settings_class(path.stem, plain.pop(TARGET))
+                if issubclass(cls, base):
+                    found[path.stem] = cls, {str(key): value for key, value in plain.items()}
+        return found
+
+    def has_choices(self, hint: object) -> TypeGuard[type[Settings]]:
+        """Whether a group inside a group constructs settings of this type."""
+        return _is_settings(hint) and inspect.isabstract(hint) and bool(self.nested(hint))
+
+    def choices(self, key: str, base: type[Settings], chosen: object, meaning: str) -> Row:
+        """Row of a group inside a group: its choices, with links to the tables of their settings.
+
+        Args:
+            key: of the settings.
+            base: class of all choices.
+            chosen: the default's class, as a yaml names it.
+            meaning: of the settings.
+        """
+        allowed, default = [], ""
+        for name, (cls, values) in self.nested(base).items():
+            default = name if f"{cls.__module__}.{cls.__qualname__}" == chosen else default
+            allowed.append(f"{name} ({_link(cls)})" if values else name)
+            if values:
+                self._found.setdefault(cls, values)
+        return Row(key, ", ".join(allowed), default, meaning)
 
     def sections(self) -> Iterator[str]:
         """Sections with the tables of all blocks."""
@@ -136,7 +157,7 @@ class _Blocks:
             yield f"### {cls.__name__}\n\n{summary(cls)}\n\n{_table(rows_of(cls, values))}"
 
 
-def _is_settings(hint: object) -> bool:
+def _is_settings(hint: object) -> TypeGuard[type[Settings]]:
     return isinstance(hint, type) and issubclass(hint, Settings)
 
 
@@ -176,7 +197,9 @@ def rows_of(
         yield Row(f"{prefix}{name}", allowed, _shown(values[name]), said.get(name, ""))
     for name, value in inside.items():
         key, kind = f"{prefix}{name}", settings_class(name, value[TARGET])
-        if blocks is not None and kind.__name__ in SHARED:
+        if blocks is not None and blocks.has_choices(hints[name]):
+            yield blocks.choices(key, hints[name], value[TARGET], said.get(name, ""))
+        elif blocks is not None and kind.__name__ in SHARED:
             yield blocks.row(key, kind, value)
         else:
             yield from rows_of(kind, value, f"{key}.", blocks)

@@ -6,12 +6,14 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 from jaxtyping import Shaped
 from torch import Tensor
 
 from compress.core.problem import Problem
+from compress.records.schema import TransferText
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,7 +31,7 @@ class TensorStore(Protocol):
 
 
 class Split(ABC):
-    """Labeled rows of one split, not yet encoded.
+    """Rows of one split, not yet encoded.
 
     Attributes:
         name: describes the rows ("10 % of the published train split, seed 0").
@@ -85,14 +87,74 @@ class Split(ABC):
         return len(self.labels)
 
 
+@final
+class Joined(Split):
+    """Labeled rows, then rows without labels; `labels` are those of the former."""
+
+    def __init__(self, labeled: Split, unlabeled: Split) -> None:
+        """Joins two splits of one kind."""
+        self._parts = labeled, unlabeled
+        self.name = f"{labeled.name}, and {unlabeled.name}"
+        self.digest = f"{labeled.digest}-{unlabeled.digest}"
+
+    @property
+    def labels(self) -> Shaped[Tensor, "labeled ..."]:
+        """The labels of the labeled rows, which come first."""
+        return self._parts[0].labels
+
+    def encode(self, tokenizer: Processor) -> Dataset:
+        """The rows as model inputs."""
+        from datasets import concatenate_datasets
+
+        return concatenate_datasets([part.encode(tokenizer) for part in self._parts])
+
+    def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Collates encoded rows of both parts."""
+        return self._parts[0].collate(tokenizer, rows)
+
+    def fitting_batch(self, asked: int) -> int:
+        """The batch size for the labeled rows."""
+        return self._parts[0].fitting_batch(asked)
+
+    def __len__(self) -> int:
+        """Number of rows of both parts."""
+        return sum(map(len, self._parts))
+
+
 @dataclass(frozen=True)
 class TrainingData:
-    """The splits that a stage may use: by design without the evaluation split."""
+    """The splits that a stage may use: by design without the evaluation split.
+
+    Attributes:
+        unlabeled: rows without labels that students and recovery trainings learn from beside
+            train; None if there are none. A teacher gets the data without them.
+    """
 
     train: Split
     validation: Split
     calibration: Split
     problem: Problem
+    unlabeled: Split | None = None
+
+    @property
+    def labeled(self) -> TrainingData:
+        """The data without the rows that have no labels."""
+        return replace(self, unlabeled=None)
+
+    @property
+    def parts(self) -> tuple[Split, ...]:
+        """The parts of `learned`."""
+        return (self.train,) if self.unlabeled is None else (self.train, self.unlabeled)
+
+    @cached_property
+    def learned(self) -> Split:
+        """The rows that a training learns from: train, then those without labels."""
+        return self.train if self.unlabeled is None else Joined(self.train, self.unlabeled)
+
+    def with_learned(self, change: Callable[[Split], Split]) -> TrainingData:
+        """The data with changed rows to learn from, each part by itself."""
+        unlabeled = None if self.unlabeled is None else change(self.unlabeled)
+        return replace(self, train=change(self.train), unlabeled=unlabeled)
 
     def tokenized(self, model: CompressedModel, store: TensorStore | None = None) -> TrainingData:
         """The rows tokenized for the teacher; see `Split.tokenized`."""
@@ -103,9 +165,10 @@ class TrainingData:
 
     @property
     def digest(self) -> str:
-        """Digest of the rows of all three splits, and of the problem."""
+        """Digest of the rows of all splits, and of the problem."""
         parts = [split.digest for split in (self.train, self.validation, self.calibration)]
-        return "-".join([*parts, hashlib.sha256(self.problem.digest.encode()).hexdigest()[:8]])
+        parts.append(hashlib.sha256(self.problem.digest.encode()).hexdigest()[:8])
+        return "-".join([*parts, *(split.digest for split in self.parts[1:])])
 
 
 @dataclass(frozen=True)
@@ -114,11 +177,13 @@ class TaskData:
 
     Attributes:
         source: where the rows came from, in one sentence.
+        transfer: describes the training's unlabeled rows; None if there are none.
     """
 
     training: TrainingData
     evaluation: Split
     source: str
+    transfer: TransferText | None = None
 
     def tokenized(self, model: CompressedModel, store: TensorStore | None = None) -> TaskData:
         """The rows tokenized for the teacher; see `Split.tokenized`."""

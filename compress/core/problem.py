@@ -76,10 +76,14 @@ class Problem(ABC):
         self,
         student: Float[Tensor, "B ..."],
         teacher: Float[Tensor, "B ..."],
-        targets: Shaped[Tensor, "B ..."],
+        targets: Shaped[Tensor, "labeled ..."],
         temperature: float,
     ) -> Float[Tensor, ""]:
-        """Distillation loss against a teacher's logits, on the scale of `loss`."""
+        """Distillation loss against a teacher's logits, on the scale of `loss`.
+
+        `targets` are those of the rows that have labels, which tell language models where tokens
+        count; other problems do not need them.
+        """
 
     def kept(
         self, logits: Float[Tensor, "B ..."], inputs: Mapping[str, Tensor]

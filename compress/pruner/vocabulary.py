@@ -26,10 +26,10 @@ SETTING = "pruner=vocabulary"
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary(BasePruner):
-    """Keeps the tokens that the train rows use, and shrinks tokenizer and embeddings to them.
+    """Keeps the tokens that the rows use, and shrinks tokenizer and embeddings to them.
 
     Attributes:
-        min_count: tokens with at least this many occurrences in the train rows are kept.
+        min_count: tokens with at least this many occurrences in train and transfer rows stay.
         size: of these, only the most frequent are kept, so that there are at most so many tokens in
             all; null for no limit.
         general: number of the first entries of the vocabulary to keep as well. BPE lists its tokens
@@ -72,7 +72,7 @@ class Vocabulary(BasePruner):
         """
         kept = Kept(self.min_count, self.size, self.general, self._listed_words())
         work.tokenizer, notes = shrink_vocabulary_(
-            work.module, work.tokenizer, ctx.data.train, SETTING, kept
+            work.module, work.tokenizer, ctx.data.learned, SETTING, kept
         )
         work.notes |= notes
         table = token_table(work.module)

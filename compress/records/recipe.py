@@ -11,6 +11,7 @@ from compress.config.legible import shortened, visible
 from compress.records.schema import FinishedRun, RunRecord
 
 STAGES = ("student", "pruner", "quantizer")
+TRANSFER = "task/transfer"
 NOTHING = "teacher as it is"
 MISSING = object()
 LONGEST_KNOB = 200  # characters of a setting in a recipe; the command that remakes a run has all
@@ -20,15 +21,20 @@ STEERING = ("search.", "experiment.cross=")  # of many runs
 def recipe(record: RunRecord) -> str:
     """What was done to the teacher, in a few words: "wanda sparsity=0.5 + int8_dynamic".
 
-    The runtime is named after it unless it is torch: "… on openvino".
+    Transfer text is named after it, "layers keep=2, transfer reviews limit=1000", and the runtime
+    unless it is torch: "… on openvino".
     """
-    steps = []
-    for group in STAGES:
-        choice = record.choices.get(group, "none")
-        if choice != "none":
-            steps.append(" ".join([choice, *_knobs(record, group)]))
+    steps = filter(None, (_part(record, group, group) for group in STAGES))
     words, runtime = " + ".join(steps) or NOTHING, _runtime(record)
+    if transfer := _part(record, TRANSFER, "task.transfer"):
+        words += f", transfer {transfer}"
     return visible(words if runtime == "torch" else f"{words} on {runtime}")
+
+
+def _part(record: RunRecord, group: str, key: str) -> str:
+    """The choice of a group, with the settings under its key that tell it; "" for none."""
+    choice = record.choices.get(group, "none")
+    return "" if choice == "none" else " ".join([choice, *_knobs(record, group, key)])
 
 
 def _runtime(record: RunRecord) -> str:
@@ -38,19 +44,20 @@ def _runtime(record: RunRecord) -> str:
     return record.choices.get("device", "").partition("_")[2] or "torch"
 
 
-def _knobs(record: RunRecord, group: str) -> list[str]:
+def _knobs(record: RunRecord, group: str, key: str) -> list[str]:
     """The settings that tell the group's choice from others, by the shortest names that do."""
-    settings = record.settings(group)
+    settings = functools.reduce(entry, key.split("."), record.config)
+    settings = settings if isinstance(settings, Mapping) else {}
     knobs: dict[tuple[str, ...], Any] = {
         (name,): settings[name]
         for name in record.knobs.get(group, ())
         if settings.get(name) is not None
     }
     for override in record.overrides:
-        key = override.lstrip("+").partition("=")[0]
-        if key.startswith(f"{group}."):
+        name = override.lstrip("+").partition("=")[0]
+        if name.startswith(f"{key}."):
             # From the config: the override has the command line's quotes and escapes.
-            path = tuple(key.removeprefix(f"{group}.").split("."))
+            path = tuple(name.removeprefix(f"{key}.").split("."))
             knobs[path] = functools.reduce(entry, path, settings)
     known = {path: value for path, value in knobs.items() if value is not MISSING}
     return [f"{_name(path, known)}={_short(value)}" for path, value in known.items()]

@@ -29,7 +29,9 @@ from compress.records.measurements import LayerWeights as LayerWeights
 from compress.records.measurements import ModelMetrics as ModelMetrics
 from compress.records.measurements import Score as Score
 from compress.records.measurements import Speedup as Speedup
-from compress.records.ranges import AtLeastOne, Count, ErrorText, Name, Seconds, Share, Text
+from compress.records.ranges import Count, ErrorText, Name, Seconds, Text
+from compress.records.rows import Data as Data
+from compress.records.rows import TransferText as TransferText
 from compress.system.files import write_atomically
 
 SCHEMA = 7
@@ -81,21 +83,6 @@ class Environment:
     governor: Text | None = None
 
 
-@dataclass(frozen=True)
-class Data:
-    """Where the rows came from, how many there are, and a digest that identifies them.
-
-    `truncated`: share of the evaluation rows over the task's `max_length`; null for images.
-    """
-
-    source: Text
-    train: Count
-    validation: Count
-    evaluation: AtLeastOne
-    digest: Name
-    truncated: Share | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunStart:
     """What is known of a run before it starts.
@@ -103,7 +90,8 @@ class RunStart:
     Attributes:
         started: time stamp in ISO 8601, with time zone.
         seconds: duration of the run; 0 before it ends.
-        choices: the option of each config group, such as {"pruner": "wanda"}.
+        choices: the option of each config group, such as {"pruner": "wanda"}, those inside others
+            too: {"task/transfer": "reviews"}.
         overrides: what the command line or the sweeper set.
         config: the whole composed config without the class paths, for which `choices` stand.
         knobs: by group, the settings of its choice that a recipe always names.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from compress.records.schema import Comparison, FinishedRun, Latency, Speedup
+from compress.records.schema import Comparison, FinishedRun, Latency, Speedup, TransferText
 from compress.records.score_words import difference_words, kind_of, value_words
 
 SIGNIFICANT = 0.05
@@ -101,6 +101,16 @@ def target_sparsity(record: FinishedRun) -> float | None:
     """
     asked = record.settings("pruner").get("sparsity")
     return float(asked) if isinstance(asked, int | float) and 0 <= asked <= 1 else None
+
+
+def transfer_words(found: TransferText) -> str:
+    """How many texts without labels there were to learn from, whence, and what was dropped."""
+    leaks = (f"{count:,} that hold a row of {split}" for split, count in found.leaks.items())
+    dropped = ", ".join([f"{found.duplicates:,} duplicates", *leaks])
+    return (
+        f"{found.rows:,} {found.source}; dropped of the {found.read:,} read: "
+        f"{found.other_lengths:,} of another length, {dropped}"
+    )
 
 
 def warnings(runs: Sequence[tuple[Path, FinishedRun]]) -> list[str]:

@@ -130,12 +130,15 @@ class Bench:
                 history=saved.record.history,
                 model=os.path.relpath(saved.model, folder),
                 baseline_model=os.path.relpath(saved.baseline, folder),
-                data=data_record(data, baseline.model.tokenizer),
+                data=replace(
+                    data_record(data, baseline.model.tokenizer),
+                    transfer=saved.record.data.transfer,
+                ),
                 **vars(measured),
             )
 
     def _data(self, record: RunStart) -> TaskData:
-        """The rows of the record's task, read once."""
+        """The rows of the record's task, read once; without transfer text, as nothing learns."""
         key = json.dumps(record.config["task"], sort_keys=True)
         if key not in self.tasks:
             part = recorded_part(CONF, "task", record.choices["task"], record.config["task"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from compress.records.collect import Collection
 from compress.records.schema import Comparison, FinishedRun
 from compress.records.score_words import kind_of, value_words
-from compress.records.words import NO_DIFFERENCE, shared_words, warnings
+from compress.records.words import NO_DIFFERENCE, shared_words, transfer_words, warnings
 from compress.report.controls import control_facts
 from compress.report.points import Shape, known_speedup, latency_at, run_name, shapes_of, speedup_at
 from compress.report.recommend import Advice
@@ -50,6 +50,9 @@ def facts(advice: Advice) -> Iterator[tuple[str, str]]:
         f"{first.data.source}: {first.data.train:,} to train on, {first.data.validation:,} to "
         f"validate, {first.data.evaluation:,} to test",
     )
+    transfers = [r.data.transfer for r in records if r.data.transfer is not None]
+    if transfers:
+        yield "transfer text", ". ".join(dict.fromkeys(map(transfer_words, transfers)))
     yield section.kind.words, _score(records)
     if controls := " ".join(control_facts(records)):
         yield "controls", controls

@@ -3,7 +3,7 @@
 Lan et al., "ALBERT", arXiv:1909.11942, section 3.1, train such embeddings from scratch. Here they
 start as the truncated SVD of the table, with each token's error weighted by its frequency, as in
 Chen et al., "GroupReduce", arXiv:1806.06950, section 3.2. Deviations from the latter: one block
-holds all tokens; frequencies are those in the task's train rows, and one is added to each, so that
+holds all tokens; frequencies are those in the rows to learn from, and one is added to each, so that
 tokens that never occur count a little.
 
 For frequencies f and a table E, Σ_t f_t ‖E_t − T_t·Pᵀ‖² is smallest when the columns of P are the

@@ -80,8 +80,8 @@ class ByImportance:
         return [ranked(score).cpu() for score in scores]
 
     def frequencies(self, module: PreTrainedModel) -> Float[Tensor, " tokens"] | None:
-        """How often each token of the model occurs in the train rows; None if it reads none."""
-        table, rows = token_table(module), self.ctx.data.train
+        """How often each token of the model is in the rows to learn from; None if it reads none."""
+        table, rows = token_table(module), self.ctx.data.learned
         return None if table is None else token_counts(self.tokenizer, rows, table.num_embeddings)
 
 

@@ -52,7 +52,7 @@ class Shape(Settings):
             and a projection to `hidden`, by an SVD weighted by the tokens' frequency.
         activation: activation function of the feed-forward.
         vocabulary: tokens in all, at most: special tokens, single characters, and the most frequent
-            ones in the train rows.
+            ones in the train rows and the transfer text.
         positions: tokens of the longest text that the model takes.
         importance: what ranks heads and neurons: "l1", "random", "taylor" or "activation", see
             `compress/shaping/importance.py`; channels are ranked by their activation.
@@ -97,7 +97,7 @@ class Shape(Settings):
         Args:
             module: changes in place.
             tokenizer: of the model; left as it is.
-            ctx: whose train rows are counted, and whose calibration rows are run.
+            ctx: whose rows to learn from are counted, and whose calibration rows are run.
             where: the key of these settings, for messages.
 
         Returns:
@@ -109,7 +109,7 @@ class Shape(Settings):
         notes: dict[str, Any] = {}
         if self.vocabulary is not None:
             key, kept = f"{where}.vocabulary", Kept(size=self.vocabulary)
-            tokenizer, notes = shrink_vocabulary_(module, tokenizer, ctx.data.train, key, kept)
+            tokenizer, notes = shrink_vocabulary_(module, tokenizer, ctx.data.learned, key, kept)
         if self.positions is not None:
             tokenizer = copy.deepcopy(tokenizer)
             set_and_keep_(tokenizer, "model_max_length", self.positions)

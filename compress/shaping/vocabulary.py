@@ -6,11 +6,12 @@ Compression through Vocabulary Trimming", arXiv:2305.15020. More than half of a 
 bytes are embeddings: 30,522 rows of 384 numbers in MiniLM-L6.
 
 Deviations: the papers count tokens in a corpus of a language; here they are counted in the task's
-train rows, and the first entries of the vocabulary or a list of words can be added. Beside special
-and added tokens, every token of one character or byte stays, to spell the words of rows that are
-yet to come, and all that BPE builds a kept token from (see `compress.transformer.tokenizers`).
+train rows and its transfer text, if it has any (`rows_counted` in the notes), and the first entries
+of the vocabulary or a list of words can be added. Beside special and added tokens, every token of
+one character or byte stays, to spell the words of rows that are yet to come, and all that BPE
+builds a kept token from (see `compress.transformer.tokenizers`).
 
-Where every token of the train rows stays, the model computes the same numbers as before on each of
+Where every token of these rows stays, the model computes the same numbers as before on each of
 them, but for two cases: a row cut at the task's `max_length` amid a word of BPE or Unigram, because
 what was cut off is not counted; and a word that WordPiece did not know, if a character of it is a
 token only together with others. The rows whose pieces differ are counted in the notes.
@@ -144,7 +145,11 @@ def shrink_vocabulary_(
     new_ids = {old: new for new, old in enumerate(sorted(stays))}
     table = token_table(module)
     assert table is not None, "the check looked it up"
-    notes = {"tokens_before": table.num_embeddings, "tokens_after": len(new_ids)}
+    notes = {
+        "tokens_before": table.num_embeddings,
+        "tokens_after": len(new_ids),
+        "rows_counted": len(encoded),
+    }
     keep_tokens_(module, new_ids)
     smaller = shrunken(tokenizer, state, new_ids)
     again = rows.encode(smaller)["input_ids"]

@@ -38,10 +38,9 @@ class Run:
     controls: Controls
 
     def distillations(self) -> Iterator[tuple[str, Distillation]]:
-        """Every training on logits or labels, by the group that it is in."""
+        """Every training on logits or labels, with its dotted key."""
         for group in ("student", "pruner", "quantizer"):
-            for training in within(getattr(self, group), Distillation):
-                yield group, training
+            yield from within(getattr(self, group), Distillation, group)
 
     def knobs(self) -> dict[str, tuple[str, ...]]:
         """By stage, the settings that a recipe always lists."""

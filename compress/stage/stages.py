@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 
 
 def begin(run: Run, training: TrainingData, store: StageStore, monitor: Monitor) -> StageContext:
-    """Loads the teacher and builds the context of the other stages."""
+    """Loads the teacher and builds the context of the other stages.
+
+    The teacher learns from labeled rows only, so it does not change with the others.
+    """
+    labeled = training.labeled
 
     def make() -> CompressedModel:
         # Checked here, so that what is unsuitable is rejected before the teacher is loaded.
@@ -44,15 +48,15 @@ def begin(run: Run, training: TrainingData, store: StageStore, monitor: Monitor)
             for _, learning in run.distillations():
                 for folder in learning.teachers or ():
                     task_outputs(Path(folder), training)
-        return run.teacher.load(training, run.device, run.seed, monitor)
+        return run.teacher.load(labeled, run.device, run.seed, monitor)
 
     checked = _finite("teacher", make)
     with blame("teacher", "task", "device", "cache", "seed"):
-        teacher = store.model("teacher", run.teacher, {"rows": training.digest}, checked)
+        teacher = store.model("teacher", run.teacher, {"rows": labeled.digest}, checked)
     rows = training.tokenized(teacher, store)
     ctx = StageContext(teacher, rows, run.device, run.seed, store, monitor)
-    for group, learning in run.distillations():
-        with blame(group, "teacher", "task"):
+    for key, learning in run.distillations():
+        with blame(key.partition(".")[0], "teacher", "task"):
             logit_sources(learning.teachers or (), ctx)
     return ctx
 

@@ -115,7 +115,7 @@ class StageStore:
         Every stage starts from the run's seed, so its result does not depend on whether earlier
         stages ran or were cached.
         """
-        digests = (each.content_digest() for each in within(settings, Settings))
+        digests = (each.content_digest() for _, each in within(settings, Settings, stage))
         content = {"content": "-".join(filter(None, digests)), "inputs": dict(inputs)}
         key = self._key(stage, {**settings.describe(), **content})
         self._monitor.stage(stage)

@@ -27,6 +27,7 @@ from compress.records.words import (
     significant,
     speedup_words,
     target_sparsity,
+    transfer_words,
 )
 from compress.store.artifact import read_spec
 from compress.store.manifest import CARD, PLAIN_WEIGHTS
@@ -68,7 +69,7 @@ def model_card(record: FinishedRun, architecture: str, *, plain: bool) -> str:
         "Measured on this folder, read back from disk, beside its teacher; intervals are of 95 %.",
         _figures(record),
         *[plain_text(words) for words in _sentences(record)],
-        f"Rows: {plain_text(record.data.source)}. {_machine(record)}",
+        f"Rows: {plain_text(record.data.source)}. {_transfer(record)}{_machine(record)}",
         "## How it was made",
         _code(remake_command(record), "sh"),
         *[_step(step) for step in record.history],
@@ -205,6 +206,12 @@ def _machine(record: FinishedRun) -> str:
     facts = [env.machine, env.device, *([f"governor {env.governor}"] if env.governor else [])]
     busy = f" It was busy: {env.busy}." if env.busy else ""
     return plain_text(f"Machine: {'; '.join([*facts, versions])}.{busy}")
+
+
+def _transfer(record: FinishedRun) -> str:
+    """The texts without labels that the model learned from, if any."""
+    found = record.data.transfer
+    return "" if found is None else f"Transfer text: {plain_text(transfer_words(found))}. "
 
 
 def _step(step: dict[str, Any]) -> str:

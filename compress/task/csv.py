@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -13,53 +12,21 @@ from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError, UserError
 from compress.config.fields import OneOf
-from compress.config.settings import Settings
 from compress.interfaces import TaskData
-from compress.task.components.cleaning import DROPPABLE, cleaned, without_shared
+from compress.task.components.cleaning import DROPPABLE, cleaned
 from compress.task.components.folds import FoldedTask
 from compress.task.components.labels import Answers, Classes, Labels, Numbers
-from compress.task.components.rows import AUTO, Request, check_columns, read_rows
+from compress.task.components.leaks import without_shared
+from compress.task.components.rows import Request, check_columns, read_rows
 from compress.task.components.sampling import LABEL, stratified_sample
 from compress.task.components.splits import FileSplit
-from compress.task.components.text import SECOND, TEXT, TextTask, text_columns
+from compress.task.components.text import SECOND, TEXT, text_columns
+from compress.task.components.text_format import TextFormat
+from compress.task.components.text_task import TextTask
 from compress.task.components.weights import Weights, check_weights
 
 PROBLEMS = CLASSIFICATION, REGRESSION, MULTI_LABEL = "classification", "regression", "multi_label"
 HELD_OUT = ("evaluation", "validation")  # of texts in both, the first keeps them
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextFormat(Settings):
-    """How a CSV or JSON lines file is read.
-
-    Attributes:
-        delimiter: one character or "tab"; "auto" selects one that gives a header with the columns.
-        encoding: Python's name of it; "auto" follows the byte order mark, or else is UTF-8.
-    """
-
-    delimiter: str
-    encoding: str
-
-    def __post_init__(self) -> None:
-        """Checks the values."""
-        super().__post_init__()
-        if self.delimiter != AUTO and (len(self.character) != 1 or self.character in '"\r\n'):
-            raise ConfigError(
-                f"TextFormat.delimiter must be auto, tab or one character, got {self.delimiter!r}"
-            )
-        try:
-            # Unlike bytes.decode, it also looks at the name where there is nothing to decode.
-            io.TextIOWrapper(io.BytesIO(), "utf-8" if self.encoding == AUTO else self.encoding)
-        except LookupError as error:
-            raise ConfigError(
-                "TextFormat.encoding must be auto or a text encoding such as utf-8 or latin-1, got "
-                f"{self.encoding!r}"
-            ) from error
-
-    @property
-    def character(self) -> str:
-        """The delimiter itself, or "auto"."""
-        return "\t" if self.delimiter == "tab" else self.delimiter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +120,12 @@ class Csv(FoldedTask, TextTask):
         """Label smoothing is available except for numeric labels."""
         return self.problem != REGRESSION
 
-    def check(self) -> None:
+    @property
+    def texts_per_row(self) -> int:
+        """1, or 2 for text pairs."""
+        return len(self._texts)
+
+    def check_rows(self) -> None:
         """Raises a UserError if a file is absent or lacks a column."""
         for path in (self.path, *self.split.paths.values()):
             check_columns(self._request(path))
@@ -175,6 +147,7 @@ class Csv(FoldedTask, TextTask):
         texts = rows.groupby(text_columns(rows), sort=False).ngroup().to_numpy()
         whole = Path(self.path).name
         named = {**given, **self.split_off(self.path, whole, rows, shares, classes, texts)}
+        # Before the classes and their weights are looked at, which are those of the rows left.
         splits, words = without_shared({role: named[role][1] for role in (*HELD_OUT, "train")})
         self._check_rows(splits, classes)
         train = stratified_sample(splits["train"], self.limit, self.seed)

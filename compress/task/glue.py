@@ -25,7 +25,8 @@ from compress.task.components.corpora import CORPORA, ClassNames, Corpus
 from compress.task.components.delimited import as_table, decoded, listed, read_text, split_fields
 from compress.task.components.hub import TEXTS, load_hub_dataset
 from compress.task.components.sampling import LABEL, split_off
-from compress.task.components.text import SECOND, TEXT, TextTask, check_texts, text_columns
+from compress.task.components.text import SECOND, TEXT, check_texts, text_columns
+from compress.task.components.text_task import TextTask
 
 HUB_ID = "nyu-mll/glue"
 VALIDATION_ROWS = 872  # as many as SST-2's dev split has
@@ -56,7 +57,12 @@ class Glue(TextTask):
         """Label smoothing is available for classification."""
         return isinstance(self._corpus.labels, ClassNames)
 
-    def check(self) -> None:
+    @property
+    def texts_per_row(self) -> int:
+        """1, or 2 for text pairs."""
+        return len(self._corpus.texts)
+
+    def check_rows(self) -> None:
         """Raises a UserError if the folder lacks a file or a file lacks a column."""
         if self.path is not None:
             for file in self._files(Path(self.path)):

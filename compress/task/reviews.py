@@ -7,21 +7,20 @@ published splits. Pang & Lee 2005 (Rotten Tomatoes); Maas et al. 2011 (IMDB).
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
 from typing import Annotated, Literal
 
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
-from compress.config.errors import UserError
 from compress.config.fields import OneOf
 from compress.interfaces import TaskData
 from compress.problem.classification import Classification
 from compress.system.sources import MOVIE_REVIEWS
 from compress.task.components.hub import TEXTS, Column, load_hub_dataset
+from compress.task.components.movie_reviews import check_package, published_reviews
 from compress.task.components.sampling import split_off
-from compress.task.components.text import TEXT, TextTask
+from compress.task.components.text import TEXT
+from compress.task.components.text_task import TextTask
 
 HUB_IDS = {
     "rotten_tomatoes": "cornell-movie-review-data/rotten_tomatoes",
@@ -43,13 +42,15 @@ class Reviews(TextTask):
     corpus: Annotated[str, OneOf(HUB_IDS)]
     source: Literal["offline", "hub"]
 
-    def check(self) -> None:
+    @property
+    def texts_per_row(self) -> int:
+        """One."""
+        return 1
+
+    def check_rows(self) -> None:
         """Raises a UserError if the offline package is required and not installed."""
-        if self.source == "offline" and MOVIE_REVIEWS.folder() is None:
-            raise UserError(
-                f"task.source=offline needs the package {MOVIE_REVIEWS.requirement}, which is not "
-                "installed; install it, or take task.source=hub"
-            )
+        if self.source == "offline":
+            check_package("task.source=offline", "take task.source=hub")
 
     def scores(self) -> tuple[str, ...]:
         """Accuracy, and macro F1."""
@@ -63,9 +64,7 @@ class Reviews(TextTask):
         return self.assemble(splits, problem, f"{self.corpus} from {source}")
 
     def _offline(self) -> dict[str, tuple[str, pd.DataFrame]]:
-        path = MOVIE_REVIEWS.verified_file()
-        assert path is not None, "check() has seen the package"
-        rows = _published(path, self.corpus)
+        rows = published_reviews(self.corpus)
         whole = len(rows)
         rows = rows.drop_duplicates(TEXT, ignore_index=True)  # no text is in two splits
         train, evaluation = split_off(rows, 2 * HELD_OUT, self.seed)
@@ -96,9 +95,3 @@ class Reviews(TextTask):
             "validation": (names[1], validation),
             "evaluation": ("published test split", published["test"].to_pandas()),
         }
-
-
-@functools.lru_cache(maxsize=1)
-def _published(path: Path, corpus: str) -> pd.DataFrame:
-    rows = pd.read_csv(path)
-    return rows.loc[rows["source"] == corpus, ["text", "label"]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
+import torch
 from jaxtyping import Bool, Float, Shaped
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from compress.interfaces import (
         CompressedModel,
         Problem,
+        Split,
         StageContext,
         Step,
         TrainingData,
@@ -82,7 +84,7 @@ class Distillation(Training):
 def distill_(
     model: CompressedModel, settings: Distillation, ctx: StageContext
 ) -> tuple[CurvePoint, ...]:
-    """Trains a model in place on the task's train split, with its zeros held; see `train_`."""
+    """Trains a model in place on the rows to learn from, with its zeros held; see `train_`."""
     if settings.epochs == 0:
         return ()
     return train_(
@@ -113,9 +115,10 @@ def distillation_row_loss(settings: Distillation, ctx: StageContext) -> RowLoss:
     teacher = teacher_outputs(ctx, settings.teachers or ())
 
     def loss(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-        targets = problem.targets(labels[rows.cpu()].to(logits.device), inputs)
-        theirs = teacher(inputs, rows).to(logits.device)
-        return distillation_loss(problem, logits, theirs, targets, settings)
+        theirs, numbers = teacher(inputs, rows).to(logits.device), rows.cpu()
+        labeled = numbers < len(labels)
+        targets = problem.targets(labels[numbers[labeled]].to(logits.device), inputs)
+        return distillation_loss(problem, logits, theirs, targets, settings, labeled)
 
     return loss
 
@@ -124,15 +127,24 @@ def distillation_loss(
     problem: Problem,
     student: Float[Tensor, "B ..."],
     teacher: Float[Tensor, "B ..."],
-    targets: Shaped[Tensor, "B ..."],
+    targets: Shaped[Tensor, "labeled ..."],
     settings: Distillation,
+    labeled: Bool[Tensor, " B"],
 ) -> Float[Tensor, ""]:
-    """α · (distillation loss + logit_mse · squared difference) + (1 - α) · label loss."""
+    """α · (distillation loss + logit_mse · squared difference) + (1 - α) · share · label loss.
+
+    The share is that of the batch's rows with labels, over which the label loss is a mean: so each
+    row has the same weight, and rows without labels have no label loss.
+    """
     distilled = problem.distillation_loss(student, teacher, targets, settings.temperature)
     if settings.logit_mse:
         distilled = distilled + settings.logit_mse * functional.mse_loss(student, teacher)
-    on_labels = problem.loss(student, targets, settings.label_smoothing)
-    return settings.alpha * distilled + (1 - settings.alpha) * on_labels
+    if not labeled.any():
+        return settings.alpha * distilled
+    known = student if labeled.all() else student[labeled]
+    on_labels = problem.loss(known, targets, settings.label_smoothing)
+    share = len(known) / len(student)
+    return settings.alpha * distilled + (1 - settings.alpha) * share * on_labels
 
 
 def label_loss(data: TrainingData, smoothing: float = 0.0) -> RowLoss:
@@ -164,7 +176,7 @@ def teacher_outputs(
     rows. Each teacher then gets the student's view of a row (Beyer et al., "Knowledge distillation:
     A good teacher is patient and consistent", arXiv:2106.05237, section 3), with its own tokenizer.
     """
-    split = ctx.data.train
+    split = ctx.data.learned
     if ctx.data.problem.keeps_logits and split.training_view(ctx.seed) is split:
         kept = teacher_logits(ctx, folders)
         return lambda inputs, rows: kept[rows.cpu()]
@@ -173,10 +185,12 @@ def teacher_outputs(
 
 
 def teacher_logits(ctx: StageContext, folders: Sequence[str] = ()) -> Float[Tensor, "rows ..."]:
-    """The teachers' mean logits of the train split; of each, computed once for all runs."""
-    split = ctx.data.train
+    """The teachers' mean logits of the rows to learn from; of each, computed once for all runs.
 
-    def of(teacher: LogitSource) -> Tensor:
+    Train rows and those without labels are stored apart, so that other runs share them.
+    """
+
+    def of(teacher: LogitSource, split: Split) -> Tensor:
         def make() -> dict[str, Tensor]:
             model = teacher.load()
             with labeling_precision(model, ctx.device):
@@ -185,14 +199,15 @@ def teacher_logits(ctx: StageContext, folders: Sequence[str] = ()) -> Float[Tens
         inputs = {"teacher": teacher.digest, "rows": split.digest, "version": LOGITS_VERSION}
         return teacher.of_task(ctx.store.tensors("teacher_logits", inputs, make)["logits"])
 
-    return mean([of(teacher) for teacher in logit_sources(folders, ctx)])
+    sources = logit_sources(folders, ctx)
+    return torch.cat([mean([of(each, part) for each in sources]) for part in ctx.data.parts])
 
 
 def _in_each_batch(
     teacher: LogitSource, ctx: StageContext
 ) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
     """One teacher's logits of a batch; of its own view of the rows, if training augments them."""
-    split, model = ctx.data.train, teacher.load()
+    split, model = ctx.data.learned, teacher.load()
     view, precision = split.training_view(ctx.seed), labeling_precision(model, ctx.device)
     encoded = view.encode(model.tokenizer).remove_columns("length") if view is not split else None
 

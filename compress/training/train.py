@@ -54,7 +54,8 @@ class Training(Settings):
     """How long and how fast to train; AdamW with a warm-up and a decay of the rate.
 
     Attributes:
-        epochs: passes over the train split; 0 trains nothing.
+        epochs: passes over the rows: the train split and, except for teachers, the transfer text; 0
+            trains nothing.
         learning_rate: peak learning rate.
         batch_size: rows per step, grouped by length and padded to the longest. Gradients are
             accumulated over smaller batches if the logits do not fit in memory.
@@ -132,10 +133,10 @@ def train_(
             average,
             training.dropout,
             model=module,
-            args=_arguments(scratch, training, data.train, device, seed),
-            train_dataset=_rows(data.train.training_view(seed), tokenizer),
+            args=_arguments(scratch, training, data.learned, device, seed),
+            train_dataset=_rows(data.learned.training_view(seed), tokenizer),
             eval_dataset=_rows(data.validation, tokenizer) if training.patience else None,
-            data_collator=partial(_collate, data.train, tokenizer),
+            data_collator=partial(_collate, data.learned, tokenizer),
             callbacks=_callbacks(training, objective, curve, monitor, average, scores),
         )
         extend_(trainer.create_optimizer(), objective.parameters, masks or {})

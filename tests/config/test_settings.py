@@ -151,9 +151,9 @@ def test_integers_are_numbers_and_lists_become_tuples() -> None:
 def test_settings_are_found_however_deep() -> None:
     inner, other = Inner(word="b"), Inner(word="c")
     made = Outer(inner=inner, named={"x": other})
-    assert list(within(made, Inner)) == [inner, other]
-    assert list(within((made, {"y": made}), Outer)) == [made, made]
-    assert list(within(inner, Outer)) == []
+    assert list(within(made, Inner, "a")) == [("a.inner", inner), ("a.named.x", other)]
+    assert list(within((made, {"y": made}), Outer, "a")) == [("a[0]", made), ("a[1].y", made)]
+    assert list(within(inner, Outer, "a")) == []
 
 
 def test_describe_tells_kind_version_and_all_fields() -> None:

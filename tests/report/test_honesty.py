@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from compress.records.collect import Collection
-from compress.records.schema import Comparison, RunRecord, Speedup
+from compress.records.schema import Comparison, RunRecord, Speedup, TransferText
 from compress.records.scores import SCORES
 from compress.report.honesty import LONGEST, excluded, facts
 from compress.report.recommend import advise
@@ -37,9 +37,22 @@ def with_floor(floor: float | None) -> RunRecord:
     return replace(BASE, speedup=(Speedup(1, 32, 2.0, 1.9, 2.1, floor),))
 
 
+def with_transfer(rows: int) -> RunRecord:
+    found = TransferText(
+        "sentences of a", 9000, rows, 40, 3, {"evaluation": 1, "validation": 0}, "d"
+    )
+    return replace(BASE, data=replace(BASE.data, transfer=found))
+
+
 @pytest.mark.parametrize(
     ("records", "term", "words"),
     [
+        (
+            [BASE, with_transfer(8956), with_transfer(7), with_transfer(7)],
+            "transfer text",
+            "8,956 sentences of a; dropped of the 9,000 read: 40 of another length, 3 duplicates, "
+            "1 that hold a row of evaluation, 0 that hold a row of validation. 7 sentences of a;",
+        ),
         ([BASE], "machine", "cpu X; clock governor not readable"),
         ([BASE], "rows", "rows: 10 to train on, 2 to validate, 3 to test"),
         ([BASE], "accuracy", "on 100 test rows: 95 % Wilson intervals of up to ± 0.050"),
@@ -62,7 +75,7 @@ def test_facts(records: list[RunRecord], term: str, words: str) -> None:
 
 
 def test_what_goes_without_saying_is_left_out() -> None:
-    assert not {"seeds", "models", "shared timings"} & told(BASE).keys()
+    assert not {"seeds", "models", "shared timings", "transfer text"} & told(BASE).keys()
 
 
 def test_runs_without_figures_are_listed_by_reason() -> None:

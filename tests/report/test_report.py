@@ -167,6 +167,13 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
             ("pruner.round_to=4", "++pruner.round_to=8"),
             "heads round_to=8",
         ),
+        (
+            {"student": "layers", "task/transfer": "reviews", "task": "rt"},
+            {"student": {"keep": 2}, "task": {"transfer": {"limit": 9, "corpus": "imdb"}}},
+            ("task/transfer=reviews", "task.transfer.limit=9"),
+            "layers keep=2, transfer reviews limit=9",
+        ),
+        ({"task/transfer": "none"}, {"task": {"transfer": {}}}, (), "teacher as it is"),
         # Groups do not mix: each has its own names.
         (
             {"student": "layers", "pruner": "heads"},

@@ -13,7 +13,7 @@ import yaml
 
 from compress.records.curve import CURVES
 from compress.records.recipe import remake_command
-from compress.records.schema import Comparison, RunRecord, Speedup, write_record
+from compress.records.schema import Comparison, RunRecord, Speedup, TransferText, write_record
 from compress.store.artifact import folder_bytes
 from compress.store.card import model_card
 from compress.store.manifest import read_manifest
@@ -48,6 +48,14 @@ def test_the_card_says_figures_recipe_and_command() -> None:
     assert "python run.py pruner=wanda pruner.sparsity=0.5" in card
     assert front_matter(card)["base_model"] == "org/model"
     assert "pruner:wanda" in front_matter(card)["tags"]  # type: ignore[operator]
+
+
+def test_the_card_says_what_text_without_labels_it_learned_from() -> None:
+    record = make_record()
+    found = TransferText("lines of a.txt", 9, 5, 1, 1, {"evaluation": 2, "validation": 0}, "d")
+    card = model_card(replace(record, data=replace(record.data, transfer=found)), "X", plain=True)
+    assert "Rows: rows. Transfer text: 5 lines of a.txt; dropped of the 9 read: 1 of ano" in card
+    assert "Transfer text" not in model_card(record, "X", plain=True)
 
 
 @pytest.mark.parametrize("plain", [True, False])

@@ -9,7 +9,6 @@ from compress.task.components.cleaning import (
     class_labels,
     cleaned,
     number_labels,
-    without_shared,
 )
 from compress.task.components.labels import Classes
 
@@ -38,22 +37,6 @@ def test_nan_is_missing_as_none_is(label: object) -> None:
     found, words = cleaned("f", rows, ["empty", "unlabeled"])
     assert found.to_dict("list") == {"text": ["a"], "label": [label]}
     assert words == ", 1 rows with an empty text dropped, 2 rows with no label dropped"
-
-
-def test_shared_texts_stay_in_the_first_split() -> None:
-    splits = {
-        "evaluation": table(("a", 0), ("a", 0)),
-        "validation": table(("b", 0), ("a", 1)),
-        "train": table(("c", 1), ("b", 0), ("a", 0), ("c", 1)),
-    }
-    kept, words = without_shared(splits)
-    assert {role: rows["text"].tolist() for role, rows in kept.items()} == {
-        "evaluation": ["a", "a"], "validation": ["b"], "train": ["c", "c"],
-    }  # fmt: skip
-    assert words == (
-        "; 1 rows dropped from validation whose texts are in other splits"
-        "; 2 rows dropped from train whose texts are in other splits"
-    )
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-import torch
 
 from compress.interfaces import CompressedModel
 from compress.task.components.text import TextSplit
@@ -62,6 +61,25 @@ def test_truncation_is_the_share_of_longer_rows(teacher: CompressedModel) -> Non
 
 
 def test_extended_pairs_stay_pairs() -> None:
-    more = pairs("a").extended("y", (["new"], ["one"]), torch.tensor([1]))
-    assert more.columns == [["glad film", "new"], ["a", "one"]]
-    assert more.labels.tolist() == [0, 1]
+    more = pairs("a", "b").extended("y", (list("cdef"), list("ghij")))
+    assert more.columns == [["glad film"] * 2 + list("cdef"), list("abghij")]
+    assert more.labels.tolist() == pairs("a", "b").labels.tolist() * 3
+
+
+def test_texts_without_labels_are_extended_and_encoded_as_others(teacher: CompressedModel) -> None:
+    bare = TextSplit("x", pd.DataFrame({"text": ["glad film", "sad end"]}), 12)
+    with pytest.raises(AssertionError, match="the rows of x have no labels"):
+        bare.labels  # noqa: B018
+    assert bare.extended("y", [["a", "b"]]).columns == [["glad film", "sad end", "a", "b"]]
+    assert len(bare) == len(bare.encode(teacher.tokenizer)) == 2
+    labeled = TextSplit("x", pd.DataFrame({"text": ["glad film", "sad end"], "label": [0, 1]}), 12)
+    assert bare.digest != labeled.digest
+
+
+def test_rows_encoded_in_chunks_are_the_same(
+    teacher: CompressedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = pairs("end", "good " * 50, "a", "b", "c")
+    whole = split.encode(teacher.tokenizer).to_dict()
+    monkeypatch.setattr("compress.task.components.text.CHUNK", 2)
+    assert split.encode(teacher.tokenizer).to_dict() == whole

@@ -1,4 +1,4 @@
-"""Base class of what adds rows to the train split of a distillation."""
+"""Base class of what adds rows to those that a distillation learns from."""
 
 from __future__ import annotations
 
@@ -62,4 +62,4 @@ class Augmentation(Settings, ABC):
         generator = torch.Generator().manual_seed(seed)
         columns = [self.changed(column, teacher, generator) for column in rows.columns]
         name = f"{rows.name}, with {self.copies} changed copies of each"
-        return rows.extended(name, columns, torch.cat([rows.labels] * self.copies))
+        return rows.extended(name, columns)

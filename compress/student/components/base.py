@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from pydantic.dataclasses import dataclass
@@ -82,10 +83,10 @@ class BaseStudent(Student, ABC):
     ) -> dict[str, Any]:
         """Trains a student in place, in one stage or two; the curves, as notes."""
         if self.augmentation is not None:
-            rows = self.augmentation.augment(ctx.data.train, ctx.teacher, ctx.seed)
-            ctx = replace(ctx, data=replace(ctx.data, train=rows))
+            augment = partial(self.augmentation.augment, teacher=ctx.teacher, seed=ctx.seed)
+            ctx = replace(ctx, data=ctx.data.with_learned(augment))
         if self.matching.matches_features:
-            check_same_tokens(self.matching.method, ctx.teacher, tokenizer, ctx.data.train)
+            check_same_tokens(self.matching.method, ctx.teacher, tokenizer, ctx.data.learned)
 
         def train(training: Training, objective: Objective) -> tuple[CurvePoint, ...]:
             return train_(

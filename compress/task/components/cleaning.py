@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -32,7 +32,7 @@ def cleaned(where: str, table: pd.DataFrame, drop: Collection[str]) -> tuple[pd.
     """
     texts = text_columns(table)
     for column in texts:
-        _check_texts(where, table[column])
+        check_fields(where, table[column])
     blank = table[texts].map(is_missing).any(axis="columns")
     table, words = _without(where, table, blank, EMPTY, "an empty text", drop)
     table, more = _without(where, table, table[LABEL].isna(), UNLABELED, "no label", drop)
@@ -106,22 +106,6 @@ def number_labels(where: str, labels: pd.Series) -> list[float | None]:
     return numbers
 
 
-def without_shared(
-    splits: Mapping[str, pd.DataFrame],
-) -> tuple[dict[str, pd.DataFrame], str]:
-    """Splits without texts in common, the first ones whole; and a description of what was lost."""
-    kept: dict[str, pd.DataFrame] = {}
-    seen: set[tuple[str, ...]] = set()
-    words = ""
-    for role, table in splits.items():
-        texts = list(table[text_columns(table)].itertuples(index=False, name=None))
-        kept[role] = table.loc[[text not in seen for text in texts]]
-        seen.update(texts)
-        if lost := len(table) - len(kept[role]):
-            words += f"; {lost} rows dropped from {role} whose texts are in other splits"
-    return kept, words
-
-
 def _without(
     where: str, table: pd.DataFrame, bad: pd.Series, kind: str, what: str, drop: Collection[str]
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -137,7 +121,8 @@ def _without(
     return table[~bad], [f"{bad.sum()} rows with {what} dropped"]
 
 
-def _check_texts(where: str, fields: pd.Series) -> None:
+def check_fields(where: str, fields: pd.Series) -> None:
+    """Raises a UserError if a field is neither text nor missing."""
     for row, field in fields.items():
         if not (is_missing(field) or isinstance(field, str)):
             raise UserError(f"{where}: row {row} has text {repr(field)[:SHOWN]}, expected text")

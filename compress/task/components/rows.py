@@ -42,12 +42,19 @@ BYTE_ORDER_MARKS = {
 
 @dataclass(frozen=True)
 class Request:
-    """A file, the wanted columns, and how to read it: one character and an encoding, or "auto"."""
+    """A file, the wanted columns, and how to read it.
+
+    Attributes:
+        delimiter: one character, or "auto".
+        encoding: Python's name of it, or "auto".
+        key: of the settings that have a `format`, for messages.
+    """
 
     path: Path
     columns: tuple[str, ...]
     delimiter: str
     encoding: str
+    key: str = "task"
 
 
 Names = Callable[[Request], Sequence[str]]
@@ -121,14 +128,12 @@ def _text(request: Request) -> tuple[str, str]:
     try:
         text = decoded(request.path, content, encoding)
     except UserError as error:
-        hint = (
-            "; name the right one with task.format.encoding=…" if request.encoding == AUTO else ""
-        )
-        raise UserError(f"{error}{hint}") from error
+        hint = f"; name the right one with {request.key}.format.encoding=…"
+        raise UserError(f"{error}{hint if request.encoding == AUTO else ''}") from error
     if "\0" in text:
         raise UserError(
             f"{request.path} holds NUL characters as {encoding}; name the right encoding with "
-            "task.format.encoding=…, such as utf-16-le"
+            f"{request.key}.format.encoding=…, such as utf-16-le"
         )
     return text, encoding
 

@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from compress.config.errors import ConfigError, UserError, first_line
 from compress.config.fields import PositiveInt, Seed
 from compress.interfaces import Problem, Split, Task, TaskData, TrainingData
+from compress.records.schema import TransferText
 from compress.task.components.strata import strata
 from compress.transformer.positions import position_count
 
@@ -42,6 +43,16 @@ class SampledTask(Task, ABC):
     def make_split(self, role: str, name: str, rows: pd.DataFrame) -> Split:
         """A split of rows with a column `label`: class indices, numbers, or tuples of 0 and 1."""
 
+    def separated(
+        self, splits: Mapping[str, pd.DataFrame]
+    ) -> tuple[Mapping[str, pd.DataFrame], str]:
+        """The whole splits without rows in common, and what was dropped, in words."""
+        return splits, ""
+
+    def unlabeled(self, splits: Mapping[str, pd.DataFrame]) -> tuple[Split, TransferText] | None:
+        """Rows without labels that are in none of the whole splits, and their description."""
+        return None
+
     @final
     def assemble(
         self,
@@ -53,8 +64,12 @@ class SampledTask(Task, ABC):
 
         The splits are "train", "validation" and "evaluation", each a name in words and its rows.
         """
+        whole, words = self.separated({role: rows for role, (_, rows) in splits.items()})
+        unlabeled, transfer = self.unlabeled(whole) or (None, None)
+        source += words
         made = {}
-        for role, (name, rows) in splits.items():
+        for role, (name, _) in splits.items():
+            rows = whole[role]
             sampled = stratified_sample(rows, self.limit, self.seed)
             words = name if len(sampled) == len(rows) else f"{len(sampled)} rows of {name}"
             made[role] = (words, sampled)
@@ -64,8 +79,8 @@ class SampledTask(Task, ABC):
         made["calibration"] = (f"{len(calibration)} rows of {name}", calibration)
         parts = {role: self.make_split(role, *pair) for role, pair in made.items()}
         evaluation = parts.pop("evaluation")
-        training = TrainingData(problem=problem, **parts)
-        return TaskData(training, evaluation, source)
+        training = TrainingData(problem=problem, unlabeled=unlabeled, **parts)
+        return TaskData(training, evaluation, source, transfer)
 
 
 def check_reads(task: Task, model: PreTrainedModel, wanted: str) -> None:

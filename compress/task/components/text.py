@@ -1,34 +1,31 @@
-"""Labeled texts or text pairs: their encoding, shared by every text task."""
+"""Rows of texts or text pairs: their encoding."""
 
 from __future__ import annotations
 
 import hashlib
-from abc import ABC
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from jaxtyping import Shaped
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.config.errors import UserError
-from compress.config.fields import PositiveInt
 from compress.interfaces import Split
-from compress.task.components.sampling import LABEL, SampledTask, check_reads_tokens
+from compress.task.components.sampling import LABEL
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedModel
 
     from compress.interfaces import Processor
 
 TEXT, SECOND = "text", "second"
+CHUNK = 10_000  # rows encoded at once: what a tokenizer returns takes far more memory than ids
 
 
 class TextSplit(Split):
-    """Labeled rows of one text or a text pair.
+    """Rows of one text or a text pair, with or without labels.
 
     Attributes:
         columns: the texts of all rows; where these are pairs, the first ones and the second ones.
@@ -39,39 +36,54 @@ class TextSplit(Split):
     max_length: int
 
     def __init__(self, name: str, rows: pd.DataFrame, max_length: int) -> None:
-        """Takes the columns `text`, `second` if there is one, and `label`.
+        """Takes the columns `text`, `second` if there is one, and `label` if rows have one.
 
         Rows are truncated to `max_length` tokens, the longer text of a pair first.
         """
         self.name = name
         self.columns = [rows[column].tolist() for column in text_columns(rows)]
-        labels: list[Any] = rows[LABEL].tolist()
-        self._labels = torch.tensor(labels)
+        labels: list[Any] | None = rows[LABEL].tolist() if LABEL in rows else None
+        self._labels = None if labels is None else torch.tensor(labels)
         self.max_length = max_length
         content = hashlib.sha256(str(max_length).encode())
-        for label, *texts in zip(labels, *self.columns, strict=True):
+        for label, *texts in zip(labels or [""] * len(rows), *self.columns, strict=True):
             content.update(("\x1f".join([str(label), *texts]) + "\x1e").encode())
         self.digest = content.hexdigest()[:16]
 
     @property
     def labels(self) -> Shaped[Tensor, "rows ..."]:
-        """The label of each row, such as a class index."""
+        """The label of each row, such as a class index; only of rows that have labels."""
+        assert self._labels is not None, f"the rows of {self.name} have no labels"
         return self._labels
 
-    def extended(
-        self, name: str, columns: Sequence[Sequence[str]], labels: Shaped[Tensor, "more ..."]
-    ) -> TextSplit:
-        """This split with additional rows, given as in `columns`, truncated to the same length."""
-        rows: dict[str, Any] = {LABEL: [*self._labels.tolist(), *labels.tolist()]}
-        for column, old, new in zip((TEXT, SECOND), self.columns, columns, strict=False):
-            rows[column] = [*old, *new]
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.columns[0])
+
+    def extended(self, name: str, columns: Sequence[Sequence[str]]) -> TextSplit:
+        """This split, then other texts of all its rows, once or several times, as in `columns`.
+
+        They have the labels of their rows, and are truncated to the same length.
+        """
+        texts = zip((TEXT, SECOND), self.columns, columns, strict=False)
+        rows: dict[str, Any] = {column: [*old, *new] for column, old, new in texts}
+        if self._labels is not None:
+            rows[LABEL] = self._labels.tolist() * (len(rows[TEXT]) // len(self))
         return TextSplit(name, pd.DataFrame(rows), self.max_length)
 
     def encode(self, tokenizer: Processor) -> Dataset:
         """Token ids and other model inputs, unpadded, with `length` in tokens."""
+        from datasets import concatenate_datasets
+
+        chunks = [self._encoded(tokenizer, start) for start in range(0, len(self), CHUNK)]
+        return chunks[0] if len(chunks) == 1 else concatenate_datasets(chunks)
+
+    def _encoded(self, tokenizer: Processor, start: int) -> Dataset:
+        """The encoding of up to `CHUNK` rows."""
         from datasets import Dataset
 
-        encoded = dict(tokenizer(*self.columns, truncation=True, max_length=self.max_length))
+        texts = [column[start : start + CHUNK] for column in self.columns]
+        encoded = dict(tokenizer(*texts, truncation=True, max_length=self.max_length))
         encoded["length"] = [len(ids) for ids in encoded["input_ids"]]
         return Dataset.from_dict(encoded)
 
@@ -83,27 +95,6 @@ class TextSplit(Split):
         """The share of rows that are truncated."""
         whole = tokenizer(*self.columns, truncation=False, verbose=False)["input_ids"]
         return sum(len(ids) > self.max_length for ids in whole) / len(whole)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextTask(SampledTask, ABC):
-    """A task whose rows are texts.
-
-    Attributes:
-        max_length: rows are truncated to this many tokens.
-    """
-
-    max_length: PositiveInt
-
-    @final
-    def check_model(self, model: PreTrainedModel) -> None:
-        """Raises a ConfigError if a model does not read text, or not `max_length` tokens."""
-        check_reads_tokens(self, model, max_length=self.max_length)
-
-    @final
-    def make_split(self, role: str, name: str, rows: pd.DataFrame) -> TextSplit:
-        """A split of rows with the columns `text`, `second` for pairs, and `label`."""
-        return TextSplit(name, rows, self.max_length)
 
 
 def text_columns(rows: pd.DataFrame) -> list[str]:
