@@ -48,7 +48,7 @@ TABLE = [
     ("pruner=wanda pruner.recovery.epochs=-1", "pruner.recovery.epochs must be >= 0, got -1"),
     ("student=layers student.distillation.teachers=[]", "teachers must be a list of one or more"),
     ("student=layers student.distillation.teachers=x", "teachers must be a list (text each) or nu"),
-    ("pruner=wanda pruner.recovery.teachers=[{tmp}/empty]", "error: teachers of Wanda: /"),
+    ("pruner=wanda pruner.recovery.teachers=[{tmp}/empty]", "error: pruner.recovery.teachers: /"),
     ("student=layers student.distillation.teachers=[none]", "none is not a compress model folder:"),
     (
         "student=layers student.distillation.teachers=[x] student.distillation.alpha=0",

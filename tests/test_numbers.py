@@ -49,7 +49,7 @@ def built() -> dict[type[Settings], Settings]:
     for group, name in one_of_each():
         wholes.append(settings_of(group, name, *needed(group, name)))
     wholes += [settings_of(group, name, *overrides) for group, name, overrides in MORE]
-    return {type(part): part for whole in wholes for part in within(whole, Settings)}
+    return {type(part): part for whole in wholes for _, part in within(whole, Settings, "")}
 
 
 def every_class() -> set[type[Settings]]:

@@ -34,7 +34,7 @@ from compress.records.rows import Data as Data
 from compress.records.rows import TransferText as TransferText
 from compress.system.files import write_atomically
 
-SCHEMA = 7
+SCHEMA = 8
 FILE = "metrics.json"
 LARGEST = 2**28  # bytes of a record that is read; one with long curves has some hundred thousand
 FIGURES = ("metrics", "baseline", "speedup")  # which only runs that succeeded have
