@@ -27,6 +27,10 @@ GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "cache"
 MORE = (
     ("student", "layers", ("+student/augmentation=word_noise",)),
     ("student", "layers", ("+student/augmentation=neighbors",)),
+    ("task", "sst2", ("task/transfer=reviews",)),
+    ("task", "sst2", ("task/transfer=textfile", "task.transfer.path=somewhere")),
+    ("task", "sst2", ("task/transfer=csv", "task.transfer.path=somewhere")),
+    ("task", "sst2", ("task/transfer=hub", "task.transfer.dataset=somewhere")),
     ("device", "cpu_onnxruntime", ()),
     ("device", "cpu_openvino", ()),
 )
