@@ -67,7 +67,7 @@ def test_the_squared_difference_of_logits_by_hand() -> None:
     """Logits of 1 and 0 under 3 and 0: (2² + 0²) / 2 = 2, on top of the divergence."""
     student, teacher = torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 0.0]])
     plain, added = (
-        distillation_loss(TWO, student, teacher, torch.tensor([0]), how(2.0, 0.5, 0.0, weight))
+        distillation_loss(TWO, student, teacher, torch.tensor([0]), how(2.0, 0.5, 0.0, weight), ALL)
         for weight in (0.0, 0.1)
     )
     assert float(added - plain) == pytest.approx(0.5 * 0.1 * 2)
