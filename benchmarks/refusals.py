@@ -1,6 +1,6 @@
 """Time until a config error is reported: `python -m benchmarks.refusals docs/refusals.md`.
 
-Run from the repository's root: the mistakes are those of `tests/mistakes.py`, every third one of
+Run from the repository's root: the mistakes are those of `tests/mistakes/`, every third one of
 the table, each as `run.py` in a process of its own, one after the other.
 """
 
@@ -63,7 +63,7 @@ def lines(found: Sequence[tuple[float, str]]) -> Iterator[str]:
     yield ""
     yield (
         f"Made by `python -m benchmarks.refusals docs/refusals.md`; {machine()}. "
-        f"{len(found)} mistakes of `tests/mistakes.py`, each as `run.py` in a process of its own, "
+        f"{len(found)} mistakes of `tests/mistakes/`, each as `run.py` in a process of its own, "
         f"one after the other: median {statistics.median(every):.1f} s, slowest {max(every):.1f}."
     )
     yield ""

@@ -1,4 +1,4 @@
-"""The files and the arguments of the commands in `tests/mistakes.py`."""
+"""The files and the arguments of the commands in `tests/mistakes/`."""
 
 from __future__ import annotations
 
