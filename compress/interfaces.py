@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from compress.config.settings import Settings
 from compress.core.benchmark import Benchmark
+from compress.core.data import ModelStore as ModelStore
 from compress.core.data import Split as Split
 from compress.core.data import TaskData as TaskData
 from compress.core.data import TensorStore as TensorStore
@@ -44,7 +45,7 @@ class StageContext:
     data: TrainingData
     device: Device
     seed: int
-    store: TensorStore
+    store: ModelStore
     monitor: Monitor = UNWATCHED
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 from jaxtyping import Shaped
 from torch import Tensor
 
+from compress.config.settings import Settings
 from compress.core.problem import Problem
 from compress.records.schema import TransferText
 
@@ -28,6 +29,19 @@ class TensorStore(Protocol):
         self, name: str, inputs: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         """The tensors stored for these inputs, computed if missing."""
+
+
+class ModelStore(TensorStore, Protocol):
+    """The stage cache's interface for models that several runs of a stage share."""
+
+    def model(
+        self,
+        stage: str,
+        settings: Settings,
+        inputs: Mapping[str, str],
+        make: Callable[[], CompressedModel],
+    ) -> CompressedModel:
+        """The model stored for these settings and inputs, computed if missing."""
 
 
 class Split(ABC):

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # Notes of a step that have its curves, in the order of its trainings.
-MATCHING_CURVE, CURVE = "matching_curve", "curve"
-CURVES = (MATCHING_CURVE, CURVE)
+SUPERNET_CURVE, MATCHING_CURVE, CURVE = "supernet_curve", "matching_curve", "curve"
+CURVES = (SUPERNET_CURVE, MATCHING_CURVE, CURVE)
 POINTS = 100
 DIGITS = 6  # the rest of a loss is noise of the order of additions, and makes records longer
 

@@ -6,7 +6,7 @@ each layer are those that a smaller model would keep.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,8 +42,8 @@ class Order(Protocol):
         """How often each token of the model occurs; None without rows."""
 
 
-class AsTheyAre:
-    """The order of a skeleton, which has no weights to rank by."""
+class ByPlace:
+    """The order of a skeleton, which has no weights to rank by, or of a model that is sorted."""
 
     def channels(self, module: PreTrainedModel) -> Int[Tensor, " width"]:
         """The channels by place."""
@@ -86,7 +86,11 @@ class ByImportance:
 
 
 def sort_by_importance_(
-    module: PreTrainedModel, tokenizer: Processor, ctx: StageContext, importance: str
+    module: PreTrainedModel,
+    tokenizer: Processor,
+    ctx: StageContext,
+    importance: str,
+    axes: Collection[str] = ("hidden", *KINDS),
 ) -> None:
     """Reorders channels, heads and neurons, the most important first; outputs stay the same.
 
@@ -95,13 +99,16 @@ def sort_by_importance_(
         tokenizer: of the model.
         ctx: whose calibration rows are run.
         importance: of heads and neurons, one of `IMPORTANCES`.
+        axes: what is reordered: "hidden" for the channels, "heads", "neurons".
 
     Raises:
         ConfigError: the architecture is unknown; see `residual_width` and `unit_sites`.
     """
     order = ByImportance(tokenizer, ctx, importance)
-    keep_channels_(module, order.channels(module))
+    if "hidden" in axes:
+        keep_channels_(module, order.channels(module))
     for kind in KINDS:
-        sites = unit_sites(module, kind)
-        for (block, units), kept in zip(sites, order.units(module, sites), strict=True):
-            keep_units_(block, units, kept)
+        if kind in axes:
+            sites = unit_sites(module, kind)
+            for (block, units), kept in zip(sites, order.units(module, sites), strict=True):
+                keep_units_(block, units, kept)

@@ -9,7 +9,7 @@ that a still smaller model would keep.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -22,7 +22,7 @@ from compress.config.settings import Settings
 from compress.interfaces import StageContext
 from compress.shaping.embedding import factorize_embedding_
 from compress.shaping.importance import IMPORTANCES
-from compress.shaping.order import AsTheyAre, ByImportance, Order
+from compress.shaping.order import ByImportance, ByPlace, Order
 from compress.shaping.units import unit_sites
 from compress.shaping.vocabulary import Kept, check_vocabulary, shrink_vocabulary_
 from compress.transformer.activations import ACTIVATIONS, set_activation_
@@ -80,11 +80,9 @@ class Shape(Settings):
         if self.vocabulary is not None:
             key = f"{where}.vocabulary"
             check_vocabulary(skeleton, key, {key: self.vocabulary})
-        cuts = list(self._cuts())
-        for name, size, cut in cuts:
-            with _naming(where, name, size):
-                cut(skeleton, size, AsTheyAre())
-        if cuts:  # as a run does for every stage, but here the message names the shape
+        sizes = self._sizes()
+        cut_sizes_(skeleton, sizes, ByPlace(), where)
+        if sizes:  # as a run does for every stage, but here the message names the shape
             check_runs(skeleton, where)
             check_rebuilds(skeleton, where)
         return skeleton
@@ -114,16 +112,37 @@ class Shape(Settings):
             tokenizer = copy.deepcopy(tokenizer)
             set_and_keep_(tokenizer, "model_max_length", self.positions)
         order = ByImportance(tokenizer, ctx, self.importance)
-        for _, size, cut in self._cuts():
-            notes |= cut(module, size, order)
-        return tokenizer, notes
+        return tokenizer, notes | cut_sizes_(module, self._sizes(), order, where)
 
-    def _cuts(self) -> Iterator[tuple[str, Any, Cut]]:
-        """The sizes that are asked for, with what cuts a model to each, in order."""
-        for name, cut in CUTS.items():
-            size = getattr(self, name)
-            if size is not None:
-                yield name, size, cut
+    def _sizes(self) -> dict[str, Any]:
+        """The sizes that are asked for, without the number of tokens."""
+        asked = {name: getattr(self, name) for name in CUTS}
+        return {name: size for name, size in asked.items() if size is not None}
+
+
+def cut_sizes_(
+    module: PreTrainedModel, sizes: Mapping[str, Any], order: Order, where: str
+) -> dict[str, Any]:
+    """Cuts a model, or its skeleton, to each of the sizes.
+
+    Args:
+        module: changes in place.
+        sizes: by name of a setting, one of `CUTS`.
+        order: in which parts are kept.
+        where: the key of the settings, for messages.
+
+    Returns:
+        Notes for the record.
+
+    Raises:
+        ConfigError: the model cannot be cut to a size.
+    """
+    notes: dict[str, Any] = {}
+    for name, cut in CUTS.items():
+        if name in sizes:
+            with _naming(where, name, sizes[name]):
+                notes |= cut(module, sizes[name], order)
+    return notes
 
 
 def _cut_positions_(module: PreTrainedModel, size: int, order: Order) -> dict[str, Any]:

@@ -46,6 +46,8 @@ LOGITS_VERSION = 2  # raised whenever a teacher's logits of the same rows are ot
 
 # logits [B, ...], inputs of the batch, row numbers [B] → mean loss
 RowLoss = Callable[[Tensor, Mapping[str, Tensor], Tensor], Tensor]
+# inputs of the batch, row numbers [B] → the logits to learn from [B, ...]
+Targets = Callable[[Mapping[str, Tensor], Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +109,17 @@ def held_masks(module: nn.Module, history: Sequence[Step]) -> dict[nn.Parameter,
     return {w: w.detach() != 0 for name, w in module.named_parameters() if name in weights}
 
 
-def distillation_row_loss(settings: Distillation, ctx: StageContext) -> RowLoss:
-    """The distillation loss as a function of a batch's logits, inputs and row numbers."""
+def distillation_row_loss(
+    settings: Distillation, ctx: StageContext, targets: Targets | None = None
+) -> RowLoss:
+    """The distillation loss as a function of a batch's logits, inputs and row numbers.
+
+    Null `targets`: the teacher's.
+    """
     if settings.alpha == 0:
         return label_loss(ctx.data, settings.label_smoothing)
     problem, labels = ctx.data.problem, ctx.data.train.labels
-    teacher = teacher_outputs(ctx, settings.teachers or ())
+    teacher = targets or teacher_outputs(ctx, settings.teachers or ())
 
     def loss(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         theirs, numbers = teacher(inputs, rows).to(logits.device), rows.cpu()
@@ -169,7 +176,7 @@ def on_logits(row_loss: RowLoss) -> Loss:
 
 def teacher_outputs(
     ctx: StageContext, folders: Sequence[str] = ()
-) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
+) -> Targets:
     """The teachers' mean logits of a batch, given its inputs and row numbers.
 
     Cached if possible. Computed for each batch if they take too much memory or if training augments
@@ -205,7 +212,7 @@ def teacher_logits(ctx: StageContext, folders: Sequence[str] = ()) -> Float[Tens
 
 def _in_each_batch(
     teacher: LogitSource, ctx: StageContext
-) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
+) -> Targets:
     """One teacher's logits of a batch; of its own view of the rows, if training augments them."""
     split, model = ctx.data.learned, teacher.load()
     view, precision = split.training_view(ctx.seed), labeling_precision(model, ctx.device)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from compress.interfaces import CompressedModel, StageContext, Step
 from compress.shaping.shape import Shape
+from compress.shaping.subshape import AXES as SUB_AXES
+from compress.shaping.subshape import Choices, SubShape
 from compress.student.layers import LayersStudent
 from tests.configs import settings_of
 
@@ -50,6 +52,16 @@ def shaped(model: CompressedModel, ctx: StageContext, **sizes: Any) -> Compresse
     tokenizer, notes = shape(**sizes).apply_(module, model.tokenizer, ctx, WHERE)
     made = model.then(module, Step("student", {}, notes=notes))
     return replace(made, tokenizer=tokenizer)
+
+
+def sub(**sizes: int) -> SubShape:
+    """A sub-net with these sizes, and else the super-net's own."""
+    return SubShape(**{**dict.fromkeys(SUB_AXES), **sizes})
+
+
+def choices(**lists: Any) -> Choices:
+    """Choices along these axes alone."""
+    return Choices(**{"depths": (), "hidden": (), "heads": (), "neurons": (), **lists})
 
 
 def noisy(model: CompressedModel) -> CompressedModel:

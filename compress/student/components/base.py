@@ -78,13 +78,18 @@ class BaseStudent(Student, ABC):
         step = Step("student", self.describe(), notes=notes)
         return CompressedModel(module, tokenizer, (*ctx.teacher.history, step))
 
+    def augmented(self, ctx: StageContext) -> StageContext:
+        """The context with the rows that the student learns from."""
+        if self.augmentation is None:
+            return ctx
+        augment = partial(self.augmentation.augment, teacher=ctx.teacher, seed=ctx.seed)
+        return replace(ctx, data=ctx.data.with_learned(augment))
+
     def _learn_(
         self, module: PreTrainedModel, tokenizer: Processor, ctx: StageContext
     ) -> dict[str, Any]:
         """Trains a student in place, in one stage or two; the curves, as notes."""
-        if self.augmentation is not None:
-            augment = partial(self.augmentation.augment, teacher=ctx.teacher, seed=ctx.seed)
-            ctx = replace(ctx, data=ctx.data.with_learned(augment))
+        ctx = self.augmented(ctx)
         if self.matching.matches_features:
             check_same_tokens(self.matching.method, ctx.teacher, tokenizer, ctx.data.learned)
 

@@ -48,7 +48,6 @@ class ShapedStudent(BaseStudent, ABC):
     def whole(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
         """The student before it is cut, its tokenizer, and notes for the record."""
 
-    @final
     def skeleton(self, teacher: PreTrainedModel) -> PreTrainedModel:
         """The student's skeleton in its shape, but with all tokens.
 
@@ -62,7 +61,6 @@ class ShapedStudent(BaseStudent, ABC):
         """Whether the shape does not depend on the task's rows, which say which tokens are kept."""
         return self.shape.vocabulary is None
 
-    @final
     def start(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
         """The student in its shape, with the weights that are left of the whole one."""
         module, tokenizer, notes = self.whole(ctx)
