@@ -49,7 +49,8 @@ GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "cache"
 SHORT = ("student.distillation.epochs=1", "student.distillation.batch_size=8")
 SIZES = ("student.layers=2", "student.hidden=8", "student.heads=2", "student.neurons=null")
 # What makes training end at once.
-QUICKLY = {"layers": SHORT, "scratch": (*SIZES, *SHORT)}
+SUPERNET = ("student.supernet.epochs=1", "student.supernet.batch_size=8", "student.sub.depth=2")
+QUICKLY = {"layers": SHORT, "scratch": (*SIZES, *SHORT), "supernet": (*SUPERNET, *SHORT)}
 # What cannot be done, and the words that say so.
 REFUSED = {
     **{(name, "mpnet"): "share one position bias per head" for name in ("heads", "chain")},

@@ -135,10 +135,7 @@ def size_of(module: PreTrainedModel, axis: str) -> int:
 def every_shape(sizes: Sizes) -> tuple[SubShape, ...]:
     """All shapes of sub-nets, the largest first and the smallest last."""
     options = [(None, *sizes.get(axis, (0,))[1:]) for axis in AXES]
-    return tuple(
-        SubShape(**dict(zip(AXES, chosen, strict=True)))  # type: ignore[arg-type]
-        for chosen in product(*options)
-    )
+    return tuple(SubShape(**dict(zip(AXES, chosen, strict=True))) for chosen in product(*options))
 
 
 def named_shape(shape: SubShape, sizes: Sizes, where: str) -> SubShape:
@@ -155,7 +152,9 @@ def named_shape(shape: SubShape, sizes: Sizes, where: str) -> SubShape:
     meant: dict[str, int | None] = dict.fromkeys(AXES)
     for axis, size in shape.sizes().items():
         if axis not in sizes:
-            raise ConfigError(f"{where}.{axis} must be null, as no other size is chosen, got {size}")
+            raise ConfigError(
+                f"{where}.{axis} must be null, as no other size is chosen, got {size}"
+            )
         if size not in sizes[axis]:
             allowed = ", ".join(map(str, reversed(sizes[axis])))
             raise ConfigError(f"{where}.{axis} must be one of {allowed}, got {size}")

@@ -153,7 +153,9 @@ class SupernetStudent(ShapedStudent):
         inputs = {"rows": ctx.data.digest, "teacher": ctx.teacher.digest}
         return ctx.store.model("supernet", settings, inputs, lambda: self._train(settings, ctx))
 
-    def scores(self, ctx: StageContext, subs: Sequence[SubShape]) -> Iterator[tuple[SubShape, Score]]:
+    def evaluate_subnets(
+        self, ctx: StageContext, subs: Sequence[SubShape]
+    ) -> Iterator[tuple[SubShape, Score]]:
         """Scores sub-nets of the trained super-net on the validation rows, as they are.
 
         Args:

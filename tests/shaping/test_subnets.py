@@ -35,9 +35,7 @@ SIZES: dict[str, dict[str, int]] = {
 SIZES["all"] = {axis: size for sizes in SIZES.values() for axis, size in sizes.items()}
 REFUSED = {(axis, "mpnet"): "heads of MPNet cannot be cut" for axis in ("heads", "all")}
 PAIRS = [(axis, name) for axis in SIZES for name in ARCHITECTURES]
-QUICK = [
-    pair for pair in PAIRS if pair[0] == "all" or pair[1] == "bert" or pair in REFUSED
-]
+QUICK = [pair for pair in PAIRS if pair[0] == "all" or pair[1] == "bert" or pair in REFUSED]
 
 
 def sizes_on(axis: str, architecture: str) -> dict[str, int]:
@@ -122,7 +120,10 @@ def test_parts_are_views_but_for_fused_projections(teachers: Teachers) -> None:
         for part in parts:
             whole = module.get_parameter(part.name)
             if part.name not in copied:
-                assert part.of(whole).untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
+                assert (
+                    part.of(whole).untyped_storage().data_ptr()
+                    == whole.untyped_storage().data_ptr()
+                )
     assert views == {"bert": set(), "gpt2": {"attn.c_attn.weight", "attn.c_attn.bias"}}
 
 

@@ -15,7 +15,7 @@ teacher), or the teacher's own. BERT's super-nets learn from a fixed teacher: al
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
