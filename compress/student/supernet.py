@@ -36,7 +36,7 @@ from compress.shaping.subshape import (
     kept_layers,
     named_shape,
 )
-from compress.student.components.augmentation import WordNoise
+from compress.student.components.augmentation import Augmentation
 from compress.student.components.kept_layers import check_kept, shallow, shallow_skeleton
 from compress.student.components.sandwich import Sandwich, sandwich_objective
 from compress.student.components.shaped import ShapedStudent
@@ -62,7 +62,7 @@ class Supernet(Settings):
     layers: int | tuple[int, ...]
     choices: Choices
     supernet: Sandwich
-    augmentation: WordNoise | None
+    augmentation: Augmentation | None
 
 
 @dataclass(frozen=True, kw_only=True)

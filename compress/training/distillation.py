@@ -174,9 +174,7 @@ def on_logits(row_loss: RowLoss) -> Loss:
     return loss
 
 
-def teacher_outputs(
-    ctx: StageContext, folders: Sequence[str] = ()
-) -> Targets:
+def teacher_outputs(ctx: StageContext, folders: Sequence[str] = ()) -> Targets:
     """The teachers' mean logits of a batch, given its inputs and row numbers.
 
     Cached if possible. Computed for each batch if they take too much memory or if training augments
@@ -210,9 +208,7 @@ def teacher_logits(ctx: StageContext, folders: Sequence[str] = ()) -> Float[Tens
     return torch.cat([mean([of(each, part) for each in sources]) for part in ctx.data.parts])
 
 
-def _in_each_batch(
-    teacher: LogitSource, ctx: StageContext
-) -> Targets:
+def _in_each_batch(teacher: LogitSource, ctx: StageContext) -> Targets:
     """One teacher's logits of a batch; of its own view of the rows, if training augments them."""
     split, model = ctx.data.learned, teacher.load()
     view, precision = split.training_view(ctx.seed), labeling_precision(model, ctx.device)

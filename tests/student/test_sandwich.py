@@ -33,7 +33,8 @@ def sandwich(**changes: Any) -> Sandwich:
     settings = {
         **{"sampled": 2, "targets": "teacher", "temperature": 1.0, "alpha": 1.0},
         **{"epochs": 1.0, "learning_rate": 1e-3, "batch_size": 8, "warmup_fraction": 0.0},
-        **{"patience": None, "label_smoothing": 0.0},
+        **{"schedule": "linear", "patience": None, "average": None, "dropout": None},
+        **{"label_smoothing": 0.0, "logit_mse": 0.0, "teachers": None},
     }
     return Sandwich(**{**settings, **changes})
 

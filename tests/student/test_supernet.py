@@ -15,7 +15,7 @@ from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.measure.score import score
 from compress.records.curve import curves
 from compress.store.cache import StageStore
-from compress.student.components.augmentation import WordNoise
+from compress.student.components.word_noise import WordNoise
 from compress.student.supernet import SupernetStudent
 from compress.transformer.blocks import known_blocks
 from tests.configs import settings_of

@@ -97,7 +97,7 @@ def sandwich_objective(
             losses.append(smaller(logits.float(), inputs, rows))
         return sum(losses[1:], losses[0]) / len(losses)
 
-    return Objective(loss, before_step=begin)
+    return Objective(loss, before_step=begin, scored=False)
 
 
 def _always(logits: Tensor) -> Targets:
