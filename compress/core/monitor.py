@@ -63,6 +63,9 @@ class Monitor:
             Stopped: it is to end.
         """
 
+    def resume(self, name: str) -> None:
+        """Called when a stage goes on, after another that began inside it has ended."""
+
     def step(self, done: int, steps: int) -> None:
         """Called after training steps."""
 

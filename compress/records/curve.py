@@ -14,6 +14,7 @@ from compress.config.errors import Diverged
 if TYPE_CHECKING:
     from torch import Tensor
 
+SUPERNET = "supernet"  # the stage inside a student's that trains the model it is cut out of
 # Notes of a step that have its curves, in the order of its trainings.
 SUPERNET_CURVE, MATCHING_CURVE, CURVE = "supernet_curve", "matching_curve", "curve"
 CURVES = (SUPERNET_CURVE, MATCHING_CURVE, CURVE)
@@ -105,10 +106,12 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[Cur
     seen: list[str] = []
     for step in history[own:]:
         notes = step.get("notes") or {}
-        for noted in filter(None, map(notes.get, CURVES)):
-            seen.append(step["stage"])
-            name = training_name(step["stage"], seen.count(step["stage"]))
-            yield name, TypeAdapter(list[CurvePoint]).validate_python(noted)
+        for note in CURVES:
+            if noted := notes.get(note):
+                stage = SUPERNET if note == SUPERNET_CURVE else step["stage"]
+                seen.append(stage)
+                name = training_name(stage, seen.count(stage))
+                yield name, TypeAdapter(list[CurvePoint]).validate_python(noted)
 
 
 def training_name(stage: str, number: int) -> str:

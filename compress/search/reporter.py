@@ -85,6 +85,11 @@ class Reporter(Monitor):
             if self._receive() == "stop":
                 raise Stopped
 
+    def resume(self, name: str) -> None:
+        """Reports the stage."""
+        self._stage = name
+        self._send("stage", name)
+
     def step(self, done: int, steps: int) -> None:
         """Reports the training step, at most once per `STEP_SECONDS`."""
         now = time.monotonic()

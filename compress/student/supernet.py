@@ -24,7 +24,7 @@ from compress.config.errors import ConfigError
 from compress.config.settings import Settings
 from compress.interfaces import CompressedModel, StageContext, Step
 from compress.measure.score import predict_all, score
-from compress.records.curve import SUPERNET_CURVE, curve_notes
+from compress.records.curve import SUPERNET, SUPERNET_CURVE, curve_notes
 from compress.records.schema import Score
 from compress.shaping.order import sort_by_importance_
 from compress.shaping.shape import Shape
@@ -136,6 +136,7 @@ class SupernetStudent(ShapedStudent):
     def start(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
         """The sub-net of the trained super-net."""
         net = self.trained(ctx)
+        ctx.monitor.resume("student")
         sub, notes = self._named(self.sub, net.module), dict(net.history[-1].notes)
         layers = notes["teacher_layers"]
         notes["teacher_layers"] = [layers[i] for i in kept_layers(net.module, sub)]
@@ -151,7 +152,7 @@ class SupernetStudent(ShapedStudent):
             augmentation=self.augmentation,
         )
         inputs = {"rows": ctx.data.digest, "teacher": ctx.teacher.digest}
-        return ctx.store.model("supernet", settings, inputs, lambda: self._train(settings, ctx))
+        return ctx.store.model(SUPERNET, settings, inputs, lambda: self._train(settings, ctx))
 
     def evaluate_subnets(
         self, ctx: StageContext, subs: Sequence[SubShape]

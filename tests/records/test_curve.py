@@ -10,6 +10,7 @@ import torch
 from compress.config.errors import Diverged
 from compress.records.curve import (
     MATCHING_CURVE,
+    SUPERNET_CURVE,
     CurvePoint,
     CurveRecorder,
     curve_notes,
@@ -73,6 +74,10 @@ def matched(*losses: float) -> dict[str, Any]:
     return curve_notes(curve_of(losses), MATCHING_CURVE)
 
 
+def trained_before(*losses: float) -> dict[str, Any]:
+    return curve_notes(curve_of(losses), SUPERNET_CURVE)
+
+
 @pytest.mark.parametrize(
     ("history", "names"),
     [
@@ -86,6 +91,10 @@ def matched(*losses: float) -> dict[str, Any]:
         (
             [{**step("student", 2.0), "notes": {**matched(1.0, 1.5), **step("", 2.0)["notes"]}}],
             {"student": [1.0, 1.5], "student_2": [2.0]},
+        ),
+        (
+            [{"stage": "student", "notes": {**trained_before(1.0), **step("", 2.0)["notes"]}}],
+            {"supernet": [1.0], "student": [2.0]},
         ),
         (
             [step("teacher", 1.0), step("pruner", 2.0), step("teacher"), step("pruner", 3.0)],

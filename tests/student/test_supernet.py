@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from compress.config.errors import ConfigError
+from compress.core.monitor import Monitor
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.measure.score import score
@@ -17,6 +18,7 @@ from compress.records.curve import curves
 from compress.store.cache import StageStore
 from compress.student.components.word_noise import WordNoise
 from compress.student.supernet import SupernetStudent
+from compress.tracker.components.tracking import LiveCurves
 from compress.transformer.blocks import known_blocks
 from tests.configs import settings_of
 from tests.conftest import Runs
@@ -95,9 +97,30 @@ def test_the_record_has_the_layers_and_both_curves(teachers: Teachers, context: 
     assert notes["teacher_layers"] == [0, 3]
     assert settings["sub"]["depth"] == 2
     found = dict(curves([vars(step) for step in history]))
-    assert list(found) == ["student", "student_2"]
-    assert [point.step for point in found["student"]] == [1, 2, 3]
-    assert found["student_2"][-1].step == 1
+    assert list(found) == ["supernet", "student"]
+    assert [point.step for point in found["supernet"]] == [1, 2, 3]
+    assert found["student"][-1].step == 1
+
+
+def test_its_trainings_are_told_as_they_are_recorded(teachers: Teachers, context: Contexts) -> None:
+    ctx = context(teachers("bert"))
+    told: list[str] = []
+    live = LiveCurves(Monitor(), lambda name, _: told.append(name))
+    ctx.store._monitor = live  # type: ignore[attr-defined]
+    live.stage("student")
+    history = supernet("distillation.epochs=1").distill(replace(ctx, monitor=live)).history
+    assert list(dict.fromkeys(told)) == list(dict(curves([vars(step) for step in history])))
+
+
+@pytest.mark.parametrize("setting", ["average=0.9", "dropout=0.0", "logit_mse=0.1", "patience=1"])
+def test_settings_of_a_training_are_those_of_a_super_net_too(
+    setting: str, teachers: Teachers, context: Contexts
+) -> None:
+    ctx = context(teachers("bert"))
+    plain, other = supernet(), supernet(f"supernet.{setting}")
+    made = [logits(each.trained(ctx), ctx) for each in (plain, other)]
+    # Of a single epoch early stopping keeps the last weights.
+    assert torch.equal(*made) == (setting == "patience=1")
 
 
 def test_it_repeats_exactly(

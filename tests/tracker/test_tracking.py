@@ -27,13 +27,24 @@ def test_trainings_are_told_apart_by_stage_and_number() -> None:
         live.stage(stage)
         for _ in range(2):
             live.training()(POINT)
+    for name in ("student", "supernet"):
+        live.stage(name)
+    live.training()(POINT)
+    live.resume("student")
+    live.training()(POINT)
     live.stage("pruner")
     live.training()(POINT)  # of a model between the stages
-    names = ["teacher", "teacher_2", "pruner", "pruner_2"]
+    names = ["teacher", "teacher_2", "pruner", "pruner_2", "supernet", "student"]
     assert told == [(name, POINT) for name in names]
-    assert outer.training.return_value.call_args_list == [call(POINT)] * 5
+    assert outer.training.return_value.call_args_list == [call(POINT)] * 7
     outer.reset_mock()
-    for asked in (call.stage("x"), call.step(1, 2), call.look(1, 2, print), call.forecast(print)):
+    for asked in (
+        call.stage("x"),
+        call.resume("x"),
+        call.step(1, 2),
+        call.look(1, 2, print),
+        call.forecast(print),
+    ):
         getattr(live, asked[0])(*asked.args)
         assert outer.mock_calls.pop() == asked
     assert live.quiet() is outer.quiet.return_value

@@ -72,6 +72,11 @@ class LiveCurves(Monitor):
         self._stages.add(name)
         self._outer.stage(name)
 
+    def resume(self, name: str) -> None:
+        """Remembers the name of the next training."""
+        self._stage, self._trainings = name, 0
+        self._outer.resume(name)
+
     def step(self, done: int, steps: int) -> None:
         """Passed on."""
         self._outer.step(done, steps)
