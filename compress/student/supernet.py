@@ -14,7 +14,7 @@ then be trained on.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -119,10 +119,10 @@ class SupernetStudent(ShapedStudent):
             UserError: the super-net cannot be built, or not cut to a shape that is chosen.
         """
         largest = super().skeleton(teacher)
-        shapes = self._shapes(largest)
-        sub = self._named(self.sub, largest)
-        for axis, sizes in self.choices.sizes(largest, CHOICES).items():
-            for size in sizes[1:]:
+        sizes = self.choices.sizes(largest, CHOICES)
+        shapes, sub = every_shape(sizes), named_shape(self.sub, sizes, SUB)
+        for axis, smaller in sizes.items():
+            for size in smaller[1:]:
                 only = replace(shapes[0], **{axis: size})
                 if axis == "depth":
                     check_layers_drop(largest, kept_layers(largest, only), f"{CHOICES}.depths")
@@ -137,7 +137,8 @@ class SupernetStudent(ShapedStudent):
         """The sub-net of the trained super-net."""
         net = self.trained(ctx)
         ctx.monitor.resume("student")
-        sub, notes = self._named(self.sub, net.module), dict(net.history[-1].notes)
+        sub = named_shape(self.sub, self.choices.sizes(net.module, CHOICES), SUB)
+        notes = dict(net.history[-1].notes)
         layers = notes["teacher_layers"]
         notes["teacher_layers"] = [layers[i] for i in kept_layers(net.module, sub)]
         return _cut_copy(net.module, sub, SUB), net.tokenizer, notes
@@ -157,23 +158,30 @@ class SupernetStudent(ShapedStudent):
     def evaluate_subnets(
         self, ctx: StageContext, subs: Sequence[SubShape]
     ) -> Iterator[tuple[SubShape, Score]]:
-        """Scores sub-nets of the trained super-net on the validation rows, as they are.
+        """Scores sub-nets of the super-net, as they are, on the validation rows.
 
         Args:
             ctx: of the stage.
             subs: their shapes.
 
-        Yields:
-            Each shape with its score, in their order.
+        Returns:
+            Each shape with its score, in their order; the first trains the super-net, if need be.
 
         Raises:
-            ConfigError: no sub-net of a shape was trained; before any is scored.
+            ConfigError: a shape is none of the choices; at once, before any work.
         """
+        largest = super().skeleton(copy.deepcopy(ctx.teacher.module).to("meta"))
+        sizes = self.choices.sizes(largest, CHOICES)
+        named = {sub: named_shape(sub, sizes, SUB) for sub in subs}
+        return self._evaluated(ctx, named)
+
+    def _evaluated(
+        self, ctx: StageContext, named: Mapping[SubShape, SubShape]
+    ) -> Iterator[tuple[SubShape, Score]]:
         net = self.trained(ctx)
-        named = [self._named(sub, net.module) for sub in subs]
         rows, problem = ctx.data.validation, ctx.data.problem
         batch_size = rows.fitting_batch(SCORING_BATCH)
-        for sub, shape in zip(subs, named, strict=True):
+        for sub, shape in named.items():
             module = _cut_copy(net.module, shape, SUB)
             model = TorchModel(module, net.tokenizer, ctx.device.torch_device)
             kept = predict_all(model, rows, batch_size, problem.kept)
@@ -185,12 +193,13 @@ class SupernetStudent(ShapedStudent):
         module = module.to(ctx.device.torch_device)
         sort_by_importance_(module, tokenizer, ctx, self.shape.importance, self.choices.axes())
         module = module.to("cpu")
+        shapes = every_shape(self.choices.sizes(module, CHOICES))
         curve = train_(
             module,
             tokenizer,
             ctx.data,
             self.supernet,
-            sandwich_objective(module, self._shapes(module), self.supernet, ctx),
+            sandwich_objective(module, shapes, self.supernet, ctx),
             device=ctx.device,
             seed=ctx.seed,
             monitor=ctx.monitor,
@@ -198,12 +207,6 @@ class SupernetStudent(ShapedStudent):
         notes |= curve_notes(curve, SUPERNET_CURVE)
         step = Step("student", settings.describe(), notes=notes)
         return CompressedModel(module, tokenizer, (*ctx.teacher.history, step))
-
-    def _shapes(self, largest: PreTrainedModel) -> tuple[SubShape, ...]:
-        return every_shape(self.choices.sizes(largest, CHOICES))
-
-    def _named(self, sub: SubShape, largest: PreTrainedModel) -> SubShape:
-        return named_shape(sub, self.choices.sizes(largest, CHOICES), SUB)
 
 
 def _cut_copy(largest: PreTrainedModel, shape: SubShape, where: str) -> PreTrainedModel:

@@ -20,6 +20,10 @@ SETTINGS = {
         *("student.layers=2", "student.hidden=16", "student.heads=2", "student.neurons=32"),
         *("student.distillation.epochs=1", "student.distillation.batch_size=8"),
     ),
+    "student=supernet": (
+        *("student.supernet.epochs=1", "student.supernet.batch_size=8"),
+        "student.sub.depth=2",
+    ),
     "pruner=gradual": (
         *(
             "pruner.training.epochs=1",
