@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from compress import load
 from compress.config.errors import ConfigError
@@ -141,6 +142,32 @@ def test_a_sub_net_follows_the_super_net(teachers: Teachers, context: Contexts) 
         assert largest_difference(*drawn) > 1e-6
         model.module.eval()
         assert torch.equal(after, subnets.run(sub(depth=2), inputs).logits)
+
+
+@pytest.mark.parametrize("hidden", [16, 12])
+def test_a_table_that_is_tied_learns_from_both_its_readers(hidden: int) -> None:
+    config = GPT2Config(
+        vocab_size=50,
+        n_positions=16,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    module = GPT2LMHeadModel(config).eval()
+    tokens = {"input_ids": torch.arange(10)[None]}
+    cut = copy.deepcopy(module)
+    cut_subnet_(cut, sub(hidden=hidden), "student.sub")
+    ours, theirs = Subnets(module).run(sub(hidden=hidden), tokens).logits, cut(**tokens).logits
+    assert torch.equal(ours, theirs)
+    for logits in (ours, theirs):
+        logits.square().sum().backward()
+    grads = {id(p): p.grad for p in (cut.transformer.wte.weight, cut.lm_head.weight)}
+    both = torch.stack([grad for grad in grads.values() if grad is not None]).sum(0)
+    whole = module.transformer.wte.weight.grad
+    assert whole is not None
+    torch.testing.assert_close(whole[:, :hidden], both)
 
 
 def test_a_factorized_table_is_narrowed_behind_its_projection(
