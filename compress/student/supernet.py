@@ -188,12 +188,11 @@ class SupernetStudent(ShapedStudent):
             yield sub, score(kept, rows, batch_size, problem)
 
     def _train(self, settings: Supernet, ctx: StageContext) -> CompressedModel:
-        ctx = self.augmented(ctx)
         module, tokenizer, notes = super().start(ctx)
         module = module.to(ctx.device.torch_device)
         sort_by_importance_(module, tokenizer, ctx, self.shape.importance, self.choices.axes())
         module = module.to("cpu")
-        shapes = every_shape(self.choices.sizes(module, CHOICES))
+        shapes, ctx = every_shape(self.choices.sizes(module, CHOICES)), self.augmented(ctx)
         curve = train_(
             module,
             tokenizer,

@@ -24,6 +24,7 @@ from tests.configs import settings_of
 from tests.conftest import Runs
 from tests.pruner.made import Contexts, Teachers, logits
 from tests.shaping.made import sizes_of, sub
+from tests.tiny import make_split
 
 SHORT = ("supernet.epochs=1", "supernet.batch_size=8", "supernet.learning_rate=0.01")
 SPACE = ("choices.depths=[1,2]", "choices.hidden=[12]", "choices.heads=[1]", "choices.neurons=[20]")
@@ -216,6 +217,13 @@ def test_augmented_rows_teach_the_super_net(teachers: Teachers, context: Context
     student = replace(supernet(), augmentation=noise)
     notes = student.distill(context(teachers("bert"))).history[-1].notes
     assert notes["supernet_curve"][-1]["step"] == 6  # 24 rows and as many copies, by eight
+
+
+def test_transfer_text_teaches_the_super_net(teachers: Teachers, context: Contexts) -> None:
+    ctx = context(teachers("bert"))
+    ctx = replace(ctx, data=replace(ctx.data, unlabeled=make_split(16, "transfer")))
+    notes = supernet().distill(ctx).history[-1].notes
+    assert notes["supernet_curve"][-1]["step"] == 5  # 24 rows and 16, by eight
 
 
 @pytest.mark.slow
