@@ -140,6 +140,25 @@ def test_what_a_smaller_sub_net_lacks_learns_from_the_larger_ones_alone(
                 assert (shared[0] - shared[1]).abs().max() > 1e-5
 
 
+def test_the_teacher_sees_each_batch_once(
+    teachers: Teachers, context: Contexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Augmented images are others whenever they are read: all must learn from one view."""
+    teacher, seen = teachers("bert"), []
+    ctx = context(teacher)
+    module = student_of(teacher)
+
+    def outputs(inputs: Any, rows: Tensor) -> Tensor:
+        seen.append(rows.tolist())
+        return teacher_logits(ctx)[rows]
+
+    monkeypatch.setattr("compress.student.components.sandwich.teacher_outputs", lambda *_: outputs)
+    objective = sandwich_objective(module, SHAPES, sandwich(), ctx)
+    for count in (2, 3):
+        objective.loss(module, *rows_of(ctx, count))
+    assert seen == [[0, 1], [0, 1, 2]]
+
+
 def test_with_labels_alone_every_sub_net_learns_these(
     teachers: Teachers, context: Contexts
 ) -> None:

@@ -15,7 +15,7 @@ teacher), or the teacher's own. BERT's super-nets learn from a fixed teacher: al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -26,7 +26,12 @@ from compress.config.fields import NotNegativeInt
 from compress.interfaces import StageContext
 from compress.shaping.subnets import Subnets
 from compress.shaping.subshape import SubShape
-from compress.training.distillation import Distillation, Targets, distillation_row_loss
+from compress.training.distillation import (
+    Distillation,
+    Targets,
+    distillation_row_loss,
+    teacher_outputs,
+)
 from compress.training.teachers import training_precision
 from compress.training.train import Objective
 
@@ -78,7 +83,8 @@ def sandwich_objective(
         ctx: with the rows to learn from, and the teacher.
     """
     subnets = Subnets(module)
-    from_teacher = distillation_row_loss(settings, ctx)
+    teacher = _once(teacher_outputs(ctx, settings.teachers or ())) if settings.alpha else None
+    from_teacher = distillation_row_loss(settings, ctx, teacher)
     step = 0
 
     def begin(number: int, _: int) -> None:
@@ -98,6 +104,20 @@ def sandwich_objective(
         return sum(losses[1:], losses[0]) / len(losses)
 
     return Objective(loss, before_step=begin, scored=False)
+
+
+def _once(targets: Targets) -> Targets:
+    """Asks once for each batch: rows that are augmented are others whenever they are read."""
+    asked: Tensor | None = None
+    known: Tensor
+
+    def remembered(inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        nonlocal asked, known
+        if rows is not asked:
+            asked, known = rows, targets(inputs, rows)
+        return known
+
+    return remembered
 
 
 def _always(logits: Tensor) -> Targets:
