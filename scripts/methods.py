@@ -57,6 +57,8 @@ METHODS = {
         "student.matching.method=logit,hidden,attention,multi_level",
         "longer": "student=layers student.keep=2 student.distillation.epochs=6 "
         "student.distillation.alpha=0,0.9",
+        "supernet": "student=supernet student.choices.neurons=[768] student.sub.depth=2,3 "
+        "student.sub.neurons=768,1536",
     },
     "Quantizers": {
         "formats": "quantizer=none,fp16,bf16,nf4",
