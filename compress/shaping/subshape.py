@@ -1,9 +1,9 @@
 """The shapes of the sub-nets of a super-net, whose most important parts come first.
 
-A sub-net has the first channels, heads and neurons of the super-net, and of its layers the first,
-the last, and evenly spaced ones between them: of 12 layers two are 0 and 11, three are 0, 6 and 11,
-and four are 0, 4, 7 and 11. So a narrower sub-net is a part of a wider one, but the layers of a
-shallower one are not always among those of a deeper one.
+A sub-net has the first channels, heads and neurons of the super-net, and evenly spaced layers from
+the first to the last: of 12 layers one is 0, two are 0 and 11, three are 0, 6 and 11, and four are
+0, 4, 7 and 11. So a narrower sub-net is a part of a wider one, but the layers of a shallower one
+are not always among those of a deeper one.
 """
 
 from __future__ import annotations

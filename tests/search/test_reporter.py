@@ -101,6 +101,16 @@ def test_a_stage_is_looked_at_once() -> None:
         made.look(50, 100, lambda: {"accuracy": next(looks)})
 
 
+def test_a_stage_that_goes_on_is_looked_at_and_the_one_inside_it_is_not() -> None:
+    made = reporter({}, LOOK, accuracy=">= 0.8")
+    made.stage("student")
+    made.stage("supernet")
+    made.look(50, 100, pytest.fail)
+    made.resume("student")
+    with pytest.raises(Rejected, match="in the student stage"):
+        made.look(50, 100, lambda: {"accuracy": 0.1})
+
+
 def test_it_is_not_looked_at_before_the_baseline_is_known() -> None:
     made = reporter({}, LOOK, accuracy=">= 0.9 * baseline")
     made.stage("student")

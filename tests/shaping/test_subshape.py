@@ -124,5 +124,5 @@ def test_a_sub_net_has_the_first_units_and_even_layers(teachers: Teachers) -> No
 
 
 def test_the_layers_that_the_documentation_lists() -> None:
-    listed = [evenly_spaced(count, 12) for count in (2, 3, 4)]
-    assert listed == [(0, 11), (0, 6, 11), (0, 4, 7, 11)]
+    listed = [evenly_spaced(count, 12) for count in (1, 2, 3, 4)]
+    assert listed == [(0,), (0, 11), (0, 6, 11), (0, 4, 7, 11)]
