@@ -17,6 +17,7 @@ from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import TaskData
 from compress.measure.environment import environment
 from compress.measure.run import MeasureContext, measure
+from compress.measure.sharing import forget_timings
 from compress.records.folds import FOLD_NAME
 from compress.records.schema import Data, FinishedRun, RunStart, write_record
 from compress.stage.between import measure_between
@@ -54,6 +55,8 @@ def execute(
         run = replace(run, controls="never")  # here, as a fold's folder is never the shared one
     monitor.forecast(lambda: forecast(run))
     clear_run(folder)
+    if folder == shared:
+        forget_timings(folder)
     tasks = run.task.each_fold()
     if len(tasks) == 1:
         return _execute_one(run, folder, shared, start, monitor)

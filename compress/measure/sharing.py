@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from compress.system.sources import file_digest
 from compress.transformer.checkpoint_files import CONFIG
 
 FILE = "timings-{}.json"
+NAME = re.compile(FILE.format("[0-9a-f]{12}"))
 NOT_TOKENIZERS = (*WEIGHTS, ".bin")
 # Types with float32's range of exponents; of float16 products are in float32, where its subnormal
 # numbers are normal ones.
@@ -110,6 +112,13 @@ def conditions(device: Device) -> Mapping[str, Any]:
         "versions": versions(device),
         "benchmark": device.benchmark.describe(),
     }
+
+
+def forget_timings(folder: Path) -> None:
+    """Deletes the timings in the folder of a run by itself, which is to be timed again."""
+    for path in folder.glob(FILE.format("*")):
+        if NAME.fullmatch(path.name):
+            path.unlink()
 
 
 def keyed_file(folder: Path, name: str, key: Mapping[str, Any]) -> Path:

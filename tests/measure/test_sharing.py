@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -149,3 +150,15 @@ def test_another_tokenizer_is_timed_again(teacher: CompressedModel, tmp_path: Pa
         write_model(replace(teacher, tokenizer=processor), tmp_path / name, "torch")
     graphs = [model_graph(tmp_path / name, model) for name in "abc"]
     assert graphs[0] == graphs[1] != graphs[2]
+
+
+@pytest.mark.usefixtures("run_config")
+def test_a_run_by_itself_is_timed_again_in_its_folder(tmp_path: Path, cache_dir: Path) -> None:
+    cfg = compose_config(*TINY, f"cache.dir={cache_dir}")
+    (tmp_path / "timings-mine.json").write_text("{}")
+    for _ in range(2):
+        execute(build_run(cfg), tmp_path, tmp_path, blank_record(cfg))
+        (written,) = tmp_path.glob("timings-????????????.json")
+        assert json.loads(written.read_text())["run"] == "."
+        written.write_text("damaged")
+    assert (tmp_path / "timings-mine.json").read_text() == "{}"
