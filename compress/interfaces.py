@@ -103,6 +103,14 @@ class Teacher(Settings, ABC):
         """
 
     @abstractmethod
+    def untrained(self, data: TrainingData) -> CompressedModel:
+        """The model with a head for the task, before any training: for its shapes and tokenizer.
+
+        Raises:
+            UserError: the model cannot be read, or does not match the rows.
+        """
+
+    @abstractmethod
     def load(
         self, data: TrainingData, device: Device, seed: int, monitor: Monitor = UNWATCHED
     ) -> CompressedModel:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ MAX_BLOCK = 20
 MIN_ROUNDS = 9
 CHECK_ROUNDS = 5  # of a restart, before its interval is worth looking at, and between looks
 WARM_UP_SECONDS = 1.0
+BRIEF_SECONDS = 0.3  # at each shape, beside the rounds asked for
 QUANTILES = np.linspace(0, 1, 21)  # what a box or a violin is drawn of
 TAIL_SAMPLES = 10  # a percentile needs this many samples beyond it
 
@@ -104,6 +105,33 @@ class Timings:
         )
 
 
+def measure_briefly(
+    candidate: TimedModel, baseline: TimedModel, device: Device, seed: int, rounds: int
+) -> tuple[Timing, ...]:
+    """Latency of both models at every shape of the device's benchmark, in one process restart.
+
+    For fits over many models: of one of them, a difference between two processes that do the same
+    is not averaged out.
+
+    Args:
+        candidate: the model.
+        baseline: what it is timed in turns with.
+        device: whose benchmark has the shapes.
+        seed: of the intervals.
+        rounds: at each shape.
+
+    Raises:
+        UserError: a model cannot be loaded.
+        WorkerError: the process of one failed or died.
+    """
+    benchmark = replace(device.benchmark, seconds=BRIEF_SECONDS, process_restarts=1)
+    timings = tuple(Timing(*shape) for shape in benchmark.shapes)
+    with open_pair((candidate.folder, baseline.folder), device) as pair:
+        for timing, *inputs in zip(timings, candidate.inputs, baseline.inputs, strict=True):
+            _time_in_turns(pair, inputs, benchmark, seed, timing, rounds)
+    return timings
+
+
 def measure_latency(
     candidate: TimedModel, baseline: TimedModel, device: Device, seed: int
 ) -> Timings:
@@ -116,6 +144,7 @@ def measure_latency(
     benchmark, models = device.benchmark, (candidate, baseline)
     timings = tuple(Timing(*shape) for shape in benchmark.shapes)
     folders = (candidate.folder, baseline.folder)
+    least = math.ceil(MIN_ROUNDS / benchmark.process_restarts)
     resident: list[int | None] = []
     peak: list[int | None] = []
     for _ in range(benchmark.process_restarts):
@@ -123,7 +152,7 @@ def measure_latency(
             if not resident:
                 resident = [pair.wake(w).resident_memory(models[w].inputs[0]) for w in (0, 1)]
             for timing, *inputs in zip(timings, *(c.inputs for c in models), strict=True):
-                _time_in_turns(pair, inputs, benchmark, seed, timing)
+                _time_in_turns(pair, inputs, benchmark, seed, timing, least)
             if not peak:
                 peak = [pair.wake(w).peak_memory(_largest(models[w].inputs)) for w in (0, 1)]
     text = "input_ids" in baseline.inputs[0]
@@ -188,9 +217,14 @@ def tail_percentile(values: Float[np.ndarray, " n"], p: float) -> float | None:
 
 
 def _time_in_turns(
-    pair: Pair, inputs: Sequence[Inputs], benchmark: Benchmark, seed: int, timing: Timing
+    pair: Pair,
+    inputs: Sequence[Inputs],
+    benchmark: Benchmark,
+    seed: int,
+    timing: Timing,
+    least: int,
 ) -> None:
-    """One process restart at one shape: rounds until they agree or the time is up."""
+    """One process restart at one shape: `least` rounds, more until they agree or time is up."""
     share = benchmark.seconds / benchmark.process_restarts
     block_ms = 1000 * min(BLOCK_SECONDS, share / 10)
     passes = []
@@ -200,7 +234,7 @@ def _time_in_turns(
     rounds: list[float] = []
     timing.restarts.append(rounds)
     deadline = time.perf_counter() + share
-    while len(rounds) * benchmark.process_restarts < MIN_ROUNDS or (
+    while len(rounds) < least or (
         time.perf_counter() < deadline and not _agree(rounds, benchmark.target_ci_width, seed)
     ):
         rounds.append(_time_round(pair, passes, len(rounds) % 2, timing))

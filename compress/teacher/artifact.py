@@ -76,6 +76,10 @@ class ArtifactTeacher(Teacher):
         check_head(self.folder, module, head)
         return module
 
+    def untrained(self, data: TrainingData) -> CompressedModel:
+        """The model as it is: nothing is trained here."""
+        return self._read(data)
+
     def load(
         self, data: TrainingData, device: Device, seed: int, monitor: Monitor = UNWATCHED
     ) -> CompressedModel:
@@ -84,6 +88,9 @@ class ArtifactTeacher(Teacher):
         Raises:
             UserError: the model's classes are not the task's, or it cannot read the rows.
         """
+        return self._read(data)
+
+    def _read(self, data: TrainingData) -> CompressedModel:
         folder = Path(self.folder)
         config = read_config(folder)
         check_classes(self.folder, config, data)

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
 from compress.core.monitor import UNWATCHED, Monitor
-from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
+from compress.interfaces import CompressedModel, Device, Head, Step, Teacher, TrainingData
 from compress.teacher.components.finetune import finetuned
 from compress.training.train import Training
 from compress.transformer.checkpoint import read_checkpoint
@@ -57,6 +57,15 @@ class PretrainedTeacher(Teacher):
     def skeleton(self, head: Head) -> PreTrainedModel:
         """The modules on the meta device."""
         return load_skeleton(self._folder, head)
+
+    def untrained(self, data: TrainingData) -> CompressedModel:
+        """The checkpoint with a head for the task, a random one where it has none.
+
+        Raises:
+            UserError: the checkpoint does not go with the rows.
+        """
+        module, tokenizer, notes = read_checkpoint(self._folder, data, trained=True)
+        return CompressedModel(module, tokenizer, (Step("teacher", self.describe(), notes=notes),))
 
     def load(
         self, data: TrainingData, device: Device, seed: int, monitor: Monitor = UNWATCHED

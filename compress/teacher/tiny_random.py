@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from compress.config.errors import ConfigError, UserError
 from compress.config.fields import OneOf, PositiveInt
 from compress.core.monitor import UNWATCHED, Monitor
-from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
+from compress.interfaces import CompressedModel, Device, Head, Step, Teacher, TrainingData
 from compress.task.components.text import TextSplit
 from compress.task.components.windows import TextWindows
 from compress.teacher.components.finetune import finetuned
@@ -81,13 +81,17 @@ class TinyRandomTeacher(Teacher):
         with torch.device("meta"):
             return self._module(head, {})
 
+    def untrained(self, data: TrainingData) -> CompressedModel:
+        """Random weights and a word-piece tokenizer of the train split's texts."""
+        module = self._module(data.problem.head, data.problem.config()).eval()
+        return CompressedModel(module, _tokenizer(data), (Step("teacher", self.describe()),))
+
     def load(
         self, data: TrainingData, device: Device, seed: int, monitor: Monitor = UNWATCHED
     ) -> CompressedModel:
-        """Random weights and a word-piece tokenizer of the train split's texts."""
-        module = self._module(data.problem.head, data.problem.config()).eval()
-        tokenizer = _tokenizer(data)
-        return finetuned(self, module, tokenizer, self.finetune, data, device, seed, monitor)
+        """The untrained model, fine-tuned."""
+        begun, how = self.untrained(data), self.finetune
+        return finetuned(self, begun.module, begun.tokenizer, how, data, device, seed, monitor)
 
     def _module(self, head: Head, labels: Mapping[str, Any]) -> PreTrainedModel:
         if head == "language_model" and self.architecture not in DECODERS:

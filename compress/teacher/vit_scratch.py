@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from compress.config.errors import ConfigError
 from compress.config.fields import PositiveInt
 from compress.core.monitor import UNWATCHED, Monitor
-from compress.interfaces import CompressedModel, Device, Head, Teacher, TrainingData
+from compress.interfaces import CompressedModel, Device, Head, Step, Teacher, TrainingData
 from compress.teacher.components.finetune import finetuned
 from compress.training.train import Training
 
@@ -69,14 +69,19 @@ class ScratchVitTeacher(Teacher):
         with torch.device("meta"):
             return self._module({})
 
-    def load(
-        self, data: TrainingData, device: Device, seed: int, monitor: Monitor = UNWATCHED
-    ) -> CompressedModel:
-        """Random weights, trained on the task's labels."""
+    def untrained(self, data: TrainingData) -> CompressedModel:
+        """Random weights, and a processor that resizes images."""
         module = self._module(data.problem.config()).eval()
         size = {"height": self.image_size, "width": self.image_size}
         processor = transformers.ViTImageProcessorPil(size=size)
-        return finetuned(self, module, processor, self.training, data, device, seed, monitor)
+        return CompressedModel(module, processor, (Step("teacher", self.describe()),))
+
+    def load(
+        self, data: TrainingData, device: Device, seed: int, monitor: Monitor = UNWATCHED
+    ) -> CompressedModel:
+        """The untrained model, trained on the task's labels."""
+        begun, how = self.untrained(data), self.training
+        return finetuned(self, begun.module, begun.tokenizer, how, data, device, seed, monitor)
 
     def _module(self, head: Mapping[str, Any]) -> PreTrainedModel:
         config = transformers.ViTConfig(

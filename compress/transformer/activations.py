@@ -31,8 +31,7 @@ def set_activation_(module: PreTrainedModel, activation: str) -> None:
     Raises:
         ConfigError: the config names none, or the layers do not have the one that it names.
     """
-    config = vars(module.config)
-    named = {name: config[name] for name in NAMES if isinstance(config.get(name), str)}
+    named = _named(module)
     kinds = tuple(type(ACT2FN[value]) for value in named.values() if value in ACT2FN)
     found = [
         (block, path)
@@ -49,3 +48,14 @@ def set_activation_(module: PreTrainedModel, activation: str) -> None:
         block.set_submodule(path, ACT2FN[activation])
     for name in named:
         setattr(module.config, name, activation)
+
+
+def activation_name(module: PreTrainedModel) -> str:
+    """The name of the activation function in the config; "" if it names none."""
+    return next(iter(_named(module).values()), "")
+
+
+def _named(module: PreTrainedModel) -> dict[str, str]:
+    """The activation functions that the config names, by setting."""
+    config = vars(module.config)
+    return {name: config[name] for name in NAMES if isinstance(config.get(name), str)}

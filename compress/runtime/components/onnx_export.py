@@ -14,6 +14,8 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,12 +69,46 @@ def export_graph(module: PreTrainedModel, tokenizer: Processor, rows: Split) -> 
         tokenizer: what it makes of a row is what the graph takes.
         rows: one of them serves as an example; its values leave no trace.
     """
+    kept = _KEPT.get()
+    if kept is not None and kept.module is module:
+        return kept.copied()
     graph, exported = export_program(module, _example(tokenizer, rows))
     # Shapes of single values, some of them wrong: ONNX Runtime's quantizers trip over them.
     graph.graph.ClearField("value_info")
     _forget_origin_(graph)
     _rename_(graph, exported)
+    if kept is not None:
+        kept.module, kept.graph = module, graph
+        return kept.copied()
     return graph
+
+
+@contextmanager
+def one_export() -> Iterator[None]:
+    """Exports a model once inside the block, however many formats want its graph one by one.
+
+    The model must not change meanwhile.
+    """
+    token = _KEPT.set(_Kept())
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
+@dataclass
+class _Kept:
+    """The model that was exported last, and its graph."""
+
+    module: PreTrainedModel | None = None
+    graph: Any = None
+
+    def copied(self) -> onnx.ModelProto:
+        """A copy, which a format may change."""
+        return copy.deepcopy(self.graph)
+
+
+_KEPT: ContextVar[_Kept | None] = ContextVar("one_export", default=None)
 
 
 def export_program(

@@ -1,0 +1,123 @@
+"""Makes a table of costs: reads what was measured, and measures more shapes in the time given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from compress.config.errors import ConfigError, UserError
+from compress.costs.family import Family
+from compress.costs.fit import LEAST
+from compress.costs.lab import Lab, check_untrained, open_lab
+from compress.costs.samples import (
+    Sample,
+    Samples,
+    conditions,
+    read_samples,
+    samples_file,
+    write_samples,
+)
+from compress.costs.space import Costs, Sizes, plan
+from compress.costs.table import Pair, Table
+from compress.measure.environment import busy
+from compress.stage.run import Run
+
+Report = Callable[[str], None]
+
+
+def make_table(runs: Mapping[str, Run], costs: Costs, report: Report = lambda _: None) -> Table:
+    """The table of some runtimes and formats; its samples are kept in the stage cache.
+
+    Args:
+        runs: by name; they differ in device and quantizer alone.
+        costs: what to measure, and for how long.
+        report: gets a line on each sample.
+
+    Raises:
+        UserError: the space has an impossible size, a file is damaged, or nothing is kept.
+    """
+    first = next(iter(runs.values()))
+    if not first.cache.reuse:
+        raise ConfigError("a table of costs is kept in the stage cache: set cache=on")
+    cache, family = Path(first.cache.dir), Family(first, costs.space)
+    refused = _untried(runs)
+    files = {name: _File(family, run, cache) for name, run in runs.items() if name not in refused}
+    if costs.minutes > 0 and files:
+        with open_lab(first, family) as lab:
+            refused |= _measure(lab, files, costs, report)
+    for name, file in files.items():
+        if len(file.samples.found) < LEAST and name not in refused:
+            refused[name] = (
+                f"{len(file.samples.found)} shapes were measured, a fit needs {LEAST}; set "
+                "costs.minutes"
+            )
+    pairs = {
+        name: Pair(name, file.run, file.samples)
+        for name, file in files.items()
+        if name not in refused
+    }
+    return Table(family, pairs, refused)
+
+
+class _File:
+    """The samples of one runtime and format, and where they are kept."""
+
+    def __init__(self, family: Family, run: Run, cache: Path) -> None:
+        """Reads the samples that there are.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        self.run, self._cache = run, cache
+        key = conditions(family, run.device, run.quantizer)
+        self._path = samples_file(cache, key)
+        self.samples = read_samples(self._path, key) or Samples(key, 0)
+        self.measured = {sample.sizes for sample in self.samples.found}
+
+    def keep(self, lab: Lab, sample: Sample) -> None:
+        """Adds a sample."""
+        found = (*self.samples.found, sample)
+        self.samples = replace(self.samples, baseline_bytes=lab.baseline_bytes, found=found)
+        self.measured.add(sample.sizes)
+        write_samples(self.samples, self._cache, self._path)
+
+
+def _untried(runs: Mapping[str, Run]) -> dict[str, str]:
+    """The formats that a table cannot have, and why."""
+    refused = {}
+    for name, run in runs.items():
+        try:
+            check_untrained(run)
+        except UserError as error:
+            refused[name] = str(error)
+    return refused
+
+
+def _measure(lab: Lab, files: Mapping[str, _File], costs: Costs, report: Report) -> dict[str, str]:
+    """Measures shapes until the time is up; says what could not be measured at all."""
+    deadline = time.perf_counter() + 60 * costs.minutes
+    if (occupied := busy()) is not None:
+        report(f"the machine is busy, timings will be unreliable: {occupied}")
+    reasons: dict[str, dict[Sizes, str]] = {name: {} for name in files}
+    for sizes in plan(costs.space, seed=0):
+        tried = (len(f.measured) + len(reasons[name]) for name, f in files.items())
+        if time.perf_counter() >= deadline and min(tried) >= LEAST:
+            break
+        todo = {name: f.run for name, f in files.items() if sizes not in f.measured}
+        for name, found in lab.measure(sizes, todo, costs.rounds) if todo else ():
+            if isinstance(found, UserError):
+                reasons[name][sizes] = str(found)
+                report(f"{name}: {found}")
+            else:
+                files[name].keep(lab, found)
+                ratios = " ".join(f"{ratio:.1f}" for ratio in found.speedup)
+                report(
+                    f"{name}: {len(files[name].measured)} shapes, the last {ratios} times as fast"
+                )
+    return {
+        name: next(iter(why.values()))
+        for name, why in reasons.items()
+        if why and len(files[name].measured) < LEAST
+    }

@@ -1,0 +1,91 @@
+"""The shapes of a table that are predicted to be fast and small enough."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from compress.config.errors import ConfigError, UserError
+from compress.costs.lab import check_format
+from compress.costs.space import Sizes
+from compress.costs.table import Pair, Predicted, Table
+
+FASTER = re.compile(r"(\d+)x(\d+)=(\d+(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a student must reach, as multiples of the float32 teacher's.
+
+    Attributes:
+        faster: the speed-up, by shape of the benchmark.
+        smaller: the teacher's bytes over the student's; None for any.
+    """
+
+    faster: Mapping[tuple[int, int], float]
+    smaller: float | None
+
+    def margin(self, pair: Pair, predicted: Predicted) -> float:
+        """The least ratio of what is predicted to what is asked for: 1 and more meets all."""
+        ratios = [
+            predicted.speedup[pair.shapes.index(shape)] / least
+            for shape, least in self.faster.items()
+        ]
+        if self.smaller is not None:
+            ratios.append(predicted.smaller / self.smaller)
+        return min(ratios)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A shape in a runtime and a format, with its predicted costs."""
+
+    pair: Pair
+    sizes: Sizes
+    predicted: Predicted
+    margin: float
+
+
+def parse_targets(
+    faster: Sequence[str], smaller: float | None, shapes: Sequence[tuple[int, int]]
+) -> Targets | None:
+    """Targets as a command line has them, such as 1x32=25; None for none.
+
+    Raises:
+        ConfigError: one has another form, or is of a shape that is not timed.
+    """
+    found = {}
+    for words in faster:
+        match = FASTER.fullmatch(words)
+        if match is None or float(match[3]) == 0:
+            raise ConfigError(f"--faster must be such as 1x32=25, got {words}")
+        shape = int(match[1]), int(match[2])
+        if shape not in shapes:
+            timed = ", ".join(f"{batch}x{length}" for batch, length in shapes)
+            raise ConfigError(f"--faster must be of a shape that is timed, {timed}; got {words}")
+        found[shape] = float(match[3])
+    if smaller is not None and not smaller > 0:
+        raise ConfigError(f"--smaller must be > 0, got {smaller:g}")
+    return Targets(found, smaller) if found or smaller is not None else None
+
+
+def candidates(table: Table, targets: Targets) -> list[Candidate]:
+    """Every shape of the space in every runtime and format, the best margin first."""
+    found = []
+    for sizes in table.family.space.grid():
+        facts = table.family.facts(sizes)
+        for pair in table.pairs.values():
+            predicted = pair.predict(facts)
+            found.append(Candidate(pair, sizes, predicted, targets.margin(pair, predicted)))
+    return sorted(found, key=lambda each: -each.margin)
+
+
+def possible(table: Table, listed: Iterable[Candidate]) -> Iterator[Candidate]:
+    """Of candidates those that can be exported, which takes a moment each to find out."""
+    for each in listed:
+        try:
+            check_format(table.family, each.sizes, each.pair.run)
+        except UserError:
+            continue
+        yield each
