@@ -27,7 +27,7 @@ from compress.replay.costs import Asked, asked_costs
 from compress.report.costs import TITLE, costs_page
 from compress.report.written import check_page
 from compress.system.files import write_atomically
-from compress.system.terminal import open_console, plain
+from compress.system.terminal import plain
 
 
 @one_line_ending()
@@ -44,10 +44,10 @@ def main() -> int:
     parser.add_argument("--top", type=int, default=20, help="shapes to list; default: 20")
     parser.add_argument("--check", type=int, default=0, metavar="N", help="measures the first N")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write it to FILE")
-    return costs(parser.parse_intermixed_args(), open_console())
+    return costs(parser.parse_intermixed_args(), Console(stderr=True))
 
 
-def costs(arguments: argparse.Namespace, console: Console) -> int:
+def costs(arguments: argparse.Namespace, progress: Console) -> int:
     """Makes the table, lists shapes, and measures the first ones.
 
     Raises:
@@ -66,7 +66,7 @@ def costs(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError("--check measures the shapes that --faster or --smaller list; set one")
 
     def report(line: str) -> None:
-        console.print(plain(line), soft_wrap=True)
+        progress.print(plain(line), soft_wrap=True)
 
     table = make_table(asked.runs, asked.costs, report)
     listed = [] if targets is None else list_shapes(table, targets, arguments.top)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +31,9 @@ from compress.store.cache import StageStore
 from compress.store.kinds import TORCH
 from compress.system.files import scratch_folder
 from compress.transformer.processors import write_processor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Lab:
         self._baseline = folder / "teacher"
         write_model(teacher, self._baseline, TORCH)
         self.baseline_bytes = folder_bytes(self._baseline)
-        self._whole: tuple[int | None, Whole] | None = None
+        self._wholes: dict[int | None, Whole] = {}
         shapes = run.device.benchmark.shapes
         self._baseline_inputs = fill_shapes(self._loaded(self._baseline), rows.calibration, shapes)
 
@@ -78,7 +82,7 @@ class Lab:
                     yield name, error
 
     def _sample(self, model: CompressedModel, sizes: Sizes, run: Run, rounds: int) -> Sample:
-        check_format(self._family, sizes, run)
+        check_format(model.module, run)
         ctx = replace(self._ctx, device=run.device)
         with scratch_folder() as scratch:
             folder = scratch / "model"
@@ -106,8 +110,8 @@ class Lab:
         return replace(whole, module=module.eval())
 
     def _with_vocabulary(self, size: int | None) -> Whole:
-        """The teacher with as many tokens; the last one is kept, as counting rows takes long."""
-        if self._whole is None or self._whole[0] != size:
+        """The teacher with as many tokens, made once: to count tokens takes long."""
+        if size not in self._wholes:
             model, module = self._ctx.teacher, copy.deepcopy(self._ctx.teacher.module)
             tokenizer = model.tokenizer
             if size is not None:
@@ -118,19 +122,27 @@ class Lab:
                 write_processor(tokenizer, scratch)
                 count = sum(path.stat().st_size for path in scratch.iterdir())
             model = replace(model, module=module, tokenizer=tokenizer)
-            self._whole = size, Whole(model, count)
-        return self._whole[1]
+            self._wholes[size] = Whole(model, count)
+        return self._wholes[size]
 
     def _loaded(self, folder: Path) -> InferenceModel:
         device = self._run.device
         return load(folder, device.torch_device, device.thread_count())
 
 
-def check_format(family: Family, sizes: Sizes, run: Run) -> None:
-    """Raises a UserError if a runtime or a format does not go with a shape."""
-    skeleton = family.skeleton(sizes)
-    run.quantizer.check(skeleton)
-    run.device.runtime.check_model(skeleton, run.quantizer)
+def check_format(module: PreTrainedModel, run: Run) -> None:
+    """Raises a UserError if a runtime or a format does not go with a model's shapes."""
+    run.quantizer.check(module)
+    run.device.runtime.check_model(module, run.quantizer)
+
+
+def exportable(family: Family, sizes: Sizes, run: Run) -> bool:
+    """Whether a runtime and a format go with a shape."""
+    try:
+        check_format(family.skeleton(sizes), run)
+    except UserError:
+        return False
+    return True
 
 
 def check_untrained(run: Run) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from compress.config.errors import ConfigError, UserError
 from compress.costs.family import Family
 from compress.costs.fit import LEAST
-from compress.costs.lab import Lab, check_untrained, open_lab
+from compress.costs.lab import Lab, check_untrained, exportable, open_lab
 from compress.costs.samples import (
     Sample,
     Samples,
@@ -48,11 +48,8 @@ def make_table(runs: Mapping[str, Run], costs: Costs, report: Report = lambda _:
         with open_lab(first, family) as lab:
             refused |= _measure(lab, files, costs, report)
     for name, file in files.items():
-        if len(file.samples.found) < LEAST and name not in refused:
-            refused[name] = (
-                f"{len(file.samples.found)} shapes were measured, a fit needs {LEAST}; set "
-                "costs.minutes"
-            )
+        if name not in refused and (reason := file.lacking(family)):
+            refused[name] = reason
     pairs = {
         name: Pair(name, file.run, file.samples)
         for name, file in files.items()
@@ -75,6 +72,19 @@ class _File:
         self._path = samples_file(cache, key)
         self.samples = read_samples(self._path, key) or Samples(key, 0)
         self.measured = {sample.sizes for sample in self.samples.found}
+
+    def lacking(self, family: Family) -> str:
+        """What a fit needs that was not measured; "" if nothing."""
+        needed = [sizes for sizes in family.space.corners() if sizes not in self.measured]
+        missing = [sizes for sizes in needed if exportable(family, sizes, self.run)]
+        if missing:
+            return (
+                f"{len(missing)} corners of costs.space are not measured, which a fit needs; set "
+                "costs.minutes"
+            )
+        if len(self.measured) < LEAST:
+            return f"a fit needs {LEAST} shapes, costs.space has {len(self.measured)} that fit"
+        return ""
 
     def keep(self, lab: Lab, sample: Sample) -> None:
         """Adds a sample."""
@@ -100,10 +110,10 @@ def _measure(lab: Lab, files: Mapping[str, _File], costs: Costs, report: Report)
     deadline = time.perf_counter() + 60 * costs.minutes
     if (occupied := busy()) is not None:
         report(f"the machine is busy, timings will be unreliable: {occupied}")
+    corners = costs.space.corners()
     reasons: dict[str, dict[Sizes, str]] = {name: {} for name in files}
     for sizes in plan(costs.space, seed=0):
-        tried = (len(f.measured) + len(reasons[name]) for name, f in files.items())
-        if time.perf_counter() >= deadline and min(tried) >= LEAST:
+        if time.perf_counter() >= deadline and sizes not in corners:
             break
         todo = {name: f.run for name, f in files.items() if sizes not in f.measured}
         for name, found in lab.measure(sizes, todo, costs.rounds) if todo else ():
@@ -119,5 +129,5 @@ def _measure(lab: Lab, files: Mapping[str, _File], costs: Costs, report: Report)
     return {
         name: next(iter(why.values()))
         for name, why in reasons.items()
-        if why and len(files[name].measured) < LEAST
+        if why and not files[name].measured
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any
@@ -98,14 +99,12 @@ class Space(Settings):
             if _can_be(sizes):
                 yield sizes
 
-    def corners(self) -> Iterator[Sizes]:
+    def corners(self) -> list[Sizes]:
         """The largest shape, the smallest, and the largest with one size at its smallest."""
         largest = self.largest()
         smallest = {name: _ordered(values)[0] for name, values in self.axes().items()}
-        yield largest
-        yield Sizes(**smallest)
-        for name, value in smallest.items():
-            yield replace(largest, **{name: value})
+        sides = [replace(largest, **{name: value}) for name, value in smallest.items()]
+        return list(filter(_can_be, dict.fromkeys([largest, Sizes(**smallest), *sides])))
 
     def check(self, sizes: Sizes) -> None:
         """Checks that sizes lie between those of the space.
@@ -118,9 +117,10 @@ class Space(Settings):
             numbers = [value for value in values if isinstance(value, int)]
             if asked in values:
                 continue
-            if isinstance(asked, int) and numbers and min(numbers) <= asked:
-                if asked <= max(numbers) or (None in values and name != "embedding"):
-                    continue
+            # Null is the teacher's own size, the largest there is, but for the embedding's.
+            most = math.inf if None in values and name != "embedding" else max(numbers, default=0)
+            if isinstance(asked, int) and min(numbers, default=math.inf) <= asked <= most:
+                continue
             raise ConfigError(
                 f"{name} must be within {WHERE}.{name}={_listed(values)}, got {shown(asked)}"
             )
@@ -131,8 +131,8 @@ class Costs(Settings):
     """How a table of costs is measured.
 
     Attributes:
-        minutes: time to measure shapes that no earlier call has measured, beside the 2 that a fit
-            needs; 0 only reads what there is.
+        minutes: time to measure shapes that no earlier call has measured; what a fit needs, the
+            corners of the space, is measured however long it takes; 0 only reads what there is.
         rounds: at each of the benchmark's shapes, in turns with the teacher.
         space: shapes that the table covers.
     """

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from compress.config.errors import ConfigError, UserError
-from compress.costs.lab import check_format
+from compress.config.errors import ConfigError
+from compress.costs.lab import exportable
 from compress.costs.space import Sizes
 from compress.costs.table import Pair, Predicted, Table
 
@@ -83,9 +83,4 @@ def candidates(table: Table, targets: Targets) -> list[Candidate]:
 
 def possible(table: Table, listed: Iterable[Candidate]) -> Iterator[Candidate]:
     """Of candidates those that can be exported, which takes a moment each to find out."""
-    for each in listed:
-        try:
-            check_format(table.family, each.sizes, each.pair.run)
-        except UserError:
-            continue
-        yield each
+    return (each for each in listed if exportable(table.family, each.sizes, each.pair.run))
