@@ -16,6 +16,7 @@ from compress.build import build_run
 from compress.config.construct import construct
 from compress.config.errors import ConfigError, UserError
 from compress.config.settings import Settings
+from compress.costs.space import Costs
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, Student
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history, live_zeros
@@ -101,6 +102,12 @@ def test_every_augmentation_adds_rows(
 def test_every_search_composes_and_builds(name: str) -> None:
     run = build_run(compose_config(f"+search={name}", "teacher=tiny_random"))
     assert len(run.objectives) >= 2
+
+
+@pytest.mark.parametrize("name", yaml_names("costs"))
+def test_every_table_of_costs_composes(name: str) -> None:
+    made = construct(compose_config(f"+costs={name}"), "costs", Costs)
+    assert made.space.corners()
 
 
 @pytest.mark.parametrize("architecture", params(*QUICK))

@@ -87,7 +87,9 @@ def settings_page(conf: Path) -> str:
     sections = [HEAD, "## run\n\n" + _table(_plain_rows(compose_config(conf, [])))]
     for group, choices in _configs(conf).items():
         sections += [f"## {group}", *_choices(group, choices, blocks)]
-    sections += ["## search", _search_table(search, blocks), "## Blocks", *blocks.sections()]
+    sections += ["## search", _search_table(search, blocks)]
+    sections += ["## costs", _costs_table(compose_config(conf, ["+costs=default"]))]
+    sections += ["## Blocks", *blocks.sections()]
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
 
@@ -243,6 +245,14 @@ def _search_table(cfg: DictConfig, blocks: _Blocks) -> str:
     rows = list(rows_of(plan, values, "search.", blocks))
     rows += rows_of(sampler, sampled, "search.sampler.")
     return _table([*_plain_rows(cfg, "search."), *rows, *_plain_rows(cfg, "hydra.")])
+
+
+def _costs_table(cfg: DictConfig) -> str:
+    """Table of the keys of `scripts/costs.py`."""
+    values = OmegaConf.to_container(cfg.costs)
+    assert isinstance(values, dict)
+    cls = settings_class("costs", values[TARGET])
+    return _table(rows_of(cls, {str(key): value for key, value in values.items()}, "costs."))
 
 
 def _plain_rows(cfg: DictConfig, prefix: str = "") -> Iterator[Row]:

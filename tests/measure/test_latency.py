@@ -19,6 +19,7 @@ from compress.measure.latency import (
     Timings,
     fill_shape,
     fill_shapes,
+    measure_briefly,
     measure_latency,
     summarize,
     tail_percentile,
@@ -79,6 +80,23 @@ def time_with(monkeypatch: pytest.MonkeyPatch, device: Cpu) -> Callable[..., Tim
         return measure_latency(timed_model, timed_model, replace(device, benchmark=settings), 0)
 
     return measured
+
+
+def test_a_brief_timing_has_one_restart_and_the_rounds_asked_for(
+    monkeypatch: pytest.MonkeyPatch, device: Cpu
+) -> None:
+    monkeypatch.setattr("compress.measure.latency.BRIEF_SECONDS", 1e-9)
+    machine = Machine((lambda _: 10.0, lambda _: 30.0))
+    monkeypatch.setattr("compress.measure.latency.open_pair", machine.open_pair)
+    benchmark = replace(device.benchmark, shapes=((2, 8), (1, 8)), process_restarts=6)
+    model = TimedModel(Path(), (ONES, ONES))
+    found = measure_briefly(model, model, replace(device, benchmark=benchmark), 0, 2)
+    once, twice = [(0, 1), (1, 2), (0, 1)], [(1, 1), (0, 2), (1, 1)]
+    assert machine.turns == [2 * (once + twice)]
+    assert [(timing.batch, timing.length) for timing in found] == [(2, 8), (1, 8)]
+    for timing in found:
+        assert timing.interval(0)[0] == pytest.approx(3.0)
+        assert timing.times_ms == ([10.0] * 4, [30.0] * 4)
 
 
 @pytest.mark.parametrize(

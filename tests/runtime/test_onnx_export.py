@@ -12,7 +12,13 @@ from torch import nn
 
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, TrainingData
-from compress.runtime.components.onnx_export import export_graph, initializer_names, initializers
+from compress.runtime.components import onnx_export
+from compress.runtime.components.onnx_export import (
+    export_graph,
+    initializer_names,
+    initializers,
+    one_export,
+)
 from compress.transformer.blocks import every_linear, known_blocks
 from compress.transformer.stacks import find_stack
 from compress.transformer.stored_modules import LowRankLinear
@@ -47,6 +53,30 @@ def test_it_computes_what_torch_does_at_every_shape(
     names = initializer_names(graph, model.module)
     assert set(names) == {name for name, _ in model.module.named_parameters()}
     assert_linears_are_named(graph, model.module)
+
+
+def test_a_model_is_exported_once_for_several_formats(
+    data: TrainingData, device: Cpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports = []
+    real = onnx_export.export_program
+
+    def counted(module: Any, example: Any) -> Any:
+        exports.append(module)
+        return real(module, example)
+
+    monkeypatch.setattr(onnx_export, "export_program", counted)
+    one, other = (tiny_teacher("bert", 1).load(data, device, seed) for seed in (0, 1))
+    with one_export():
+        first = export_graph(one.module, one.tokenizer, data.train)
+        before = first.SerializeToString(deterministic=True)
+        first.graph.ClearField("node")
+        second = export_graph(one.module, one.tokenizer, data.train)
+        assert second.SerializeToString(deterministic=True) == before
+        export_graph(other.module, other.tokenizer, data.train)
+        export_graph(other.module, other.tokenizer, data.train)
+    export_graph(other.module, other.tokenizer, data.train)
+    assert exports == [one.module, other.module, other.module]
 
 
 def test_heads_neurons_ranks_and_words_may_be_gone(teachers: Teachers, context: Contexts) -> None:
