@@ -47,7 +47,7 @@ class Sizes:
     def overrides(self) -> list[str]:
         """What gives a run a student of these sizes."""
         cuts = {k: v for k, v in asdict(self).items() if k != "layers" and v is not None}
-        words = [f"student.shape.{name}={literal(value)}" for name, value in cuts.items()]
+        words = [f"student.shape.{name}={value}" for name, value in cuts.items()]
         return ["student=layers", f"student.keep={self.layers}", *words]
 
 

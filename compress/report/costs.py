@@ -61,7 +61,11 @@ def _errors(table: Table) -> Iterator[str]:
     first = next(iter(table.pairs.values()))
     columns = [*(f"time at {_shape(*shape)}" for shape in first.shapes), "bytes"]
     rows = [
-        [name, str(len(pair.samples.found)), *map(_error, (*pair.times, pair.bytes))]
+        [
+            *(name, str(len(pair.samples.found))),
+            *(_error(fit, 1) for fit in pair.times),
+            _error(pair.bytes, 2),
+        ]
         for name, pair in table.pairs.items()
     ]
     yield "Relative error of a shape that is left out of the fit, median (worst):"
@@ -121,8 +125,8 @@ def _figures(predicted: Predicted) -> list[str]:
     return [*speed, f"{predicted.size_bytes / 1e6:.2f}", f"{predicted.smaller:.1f}"]
 
 
-def _error(fit: Fit) -> str:
-    return f"{fit.median_error:.1%} ({fit.worst_error:.1%})"
+def _error(fit: Fit, digits: int) -> str:
+    return f"{fit.median_error:.{digits}%} ({fit.worst_error:.{digits}%})"
 
 
 def _shape(batch: int, length: int) -> str:
