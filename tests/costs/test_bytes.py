@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from compress.costs.family import Family
 from compress.costs.lab import open_lab
 from compress.costs.measuring import make_table
 from compress.costs.samples import Sample
@@ -23,6 +21,7 @@ SPACE = space(
     embedding=(None, 16), vocabulary=(None, 300),
 )  # fmt: skip
 UNSEEN = Sizes(2, hidden=24, heads=1, neurons=48, embedding=16, vocabulary=300)
+SHAPES = 14
 LARGEST_ERROR = 0.005  # of tiny models, of which the graph is a large part
 PAIRS = {
     "cpu": (
@@ -35,44 +34,38 @@ PAIRS = {
         "int4_weight_only embeddings=int4",
     ),
 }
-EVERY = [(device, words) for device, formats in PAIRS.items() for words in formats]
-QUICK = [("cpu", "int8_dynamic embeddings=int8")]
 
 
-@pytest.mark.parametrize(("device", "words"), slow_but(QUICK, EVERY))
-def test_bytes_are_those_of_an_export(
-    device: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip(device.removeprefix("cpu_") if "_" in device else "torch")
+@pytest.fixture(autouse=True)
+def _still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "compress.measure.latency.open_pair", lambda *_: contextlib.nullcontext(StillPair())
     )
-    choice, *settings = words.split()
-    format_ = [f"quantizer={choice}", *(f"quantizer.{each}" for each in settings)]
-    run = run_of(tmp_path / "cache", f"device={device}", *format_, "task.calibration_samples=4")
-    runs, how = {"pair": run}, Costs(minutes=1e-9, rounds=1, space=SPACE)
-    corners = SPACE.corners()
-    drawn = [sizes for sizes in islice(plan(SPACE, 0), 14) if sizes != UNSEEN]
+
+
+@pytest.mark.parametrize("device", slow_but(["cpu"], PAIRS))
+def test_bytes_are_those_of_an_export(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All formats at once: they share the export of each shape."""
+    pytest.importorskip(device.removeprefix("cpu_") if "_" in device else "torch")
+    runs = {}
+    for words in PAIRS[device]:
+        choice, *settings = words.split()
+        format_ = [f"quantizer={choice}", *(f"quantizer.{each}" for each in settings)]
+        rows = "task.calibration_samples=4"
+        runs[words] = run_of(tmp_path / "cache", f"device={device}", *format_, rows)
+    drawn = [sizes for sizes in islice(plan(SPACE, 0), SHAPES) if sizes != UNSEEN]
+    assert len(drawn) > len(SPACE.corners())
     monkeypatch.setattr(type(SPACE), "corners", lambda _: drawn)
-    table = make_table(runs, how)
-    monkeypatch.undo()
+    table = make_table(runs, Costs(minutes=1e-9, rounds=1, space=SPACE))
     assert table.refused == {}
-    [pair] = table.pairs.values()
-    assert len(pair.samples.found) > len(corners)
-    predicted = table.predict(UNSEEN, run.device.runtime, run.quantizer)
-    assert predicted.size_bytes == pytest.approx(exported(run, UNSEEN), rel=LARGEST_ERROR)
-    assert pair.bytes.median_error < LARGEST_ERROR
-
-
-def exported(run: Any, sizes: Sizes) -> int:
-    """The bytes of a shape's real files."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        open_lab(run, Family(run, SPACE)) as lab,
-    ):
-        patch.setattr(
-            "compress.measure.latency.open_pair", lambda *_: contextlib.nullcontext(StillPair())
-        )
-        [(_, sample)] = lab.measure(sizes, {"pair": run}, 1)
-    assert isinstance(sample, Sample)
-    return sample.size_bytes
+    first = next(iter(runs.values()))
+    with open_lab(first, table.family) as lab:
+        real = dict(lab.measure(UNSEEN, runs, 1))
+    for name, run in runs.items():
+        sample, pair = real[name], table.pairs[name]
+        assert isinstance(sample, Sample)
+        predicted = table.predict(UNSEEN, run.device.runtime, run.quantizer)
+        assert predicted.size_bytes == pytest.approx(sample.size_bytes, rel=LARGEST_ERROR), name
+        assert pair.bytes.median_error < LARGEST_ERROR

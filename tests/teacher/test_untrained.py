@@ -66,5 +66,6 @@ def test_an_artifact_is_what_it_loads(
     artifact = ArtifactTeacher(folder=str(tmp_path / "artifact"))
     made = artifact.untrained(data)
     check_untrained(artifact, made, tmp_path / "model")
-    pairs = zip(made.module.parameters(), artifact.load(data, device, 0).module.parameters())
+    loaded = artifact.load(data, device, 0).module
+    pairs = zip(made.module.parameters(), loaded.parameters(), strict=True)
     assert all(torch.equal(*pair) for pair in pairs)
