@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 #   factors (entries of the projection of a factorized table).
 # Of bytes:
 #   linear, linear_rows (entries and outputs of all Linear layers), table, table_rows (of all
-#   embeddings), rest (other parameters), tokens (rows of the table of tokens).
+#   embeddings), rest (other parameters), factorized (tables), tokens (rows of that of tokens).
 Facts: TypeAlias = Mapping[str, float]
 NEURONS = "neurons of "
 TIME = ("layers", "projections", "feed_forward", "heads", "stream", "factors")
-BYTES = ("layers", "linear", "linear_rows", "table", "table_rows", "rest")
+STORED = ("linear", "linear_rows", "table", "table_rows", "rest")
+BYTES = ("layers", "factorized", *STORED)
 BITS = 8
 
 
@@ -58,13 +59,10 @@ def parts_of(module: PreTrainedModel) -> tuple[Facts, list[Facts]]:
         {**_time_of(block, activation), **_stored(block.module, tables, seen)} for block in blocks
     ]
     table = token_table(module)
-    factors = (
-        part.projection.weight.numel()
-        for part in module.modules()
-        if isinstance(part, FactorizedEmbedding)
-    )
+    factorized = [part for part in module.modules() if isinstance(part, FactorizedEmbedding)]
     outside = {
-        "factors": sum(factors),
+        "factors": sum(part.projection.weight.numel() for part in factorized),
+        "factorized": len(factorized),
         "tokens": 0 if table is None else table.num_embeddings,
         **_stored(module, tables, seen),
     }
@@ -99,7 +97,7 @@ def _time_of(block: Block, activation: str) -> Facts:
 
 def _stored(module: nn.Module, tables: set[int], seen: set[int]) -> Facts:
     """Counts of the parameters that are not among `seen`, which gets them."""
-    found = dict.fromkeys(BYTES[1:], 0)
+    found = dict.fromkeys(STORED, 0)
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
             if id(parameter) in seen:

@@ -33,6 +33,7 @@ def test_counts_by_hand() -> None:
         "stream": 3 * 16,
         "neurons of gelu": 3 * 32,
         "factors": 0,
+        "factorized": 0,
         "tokens": 1000,
         "linear": 3 * (4 * 16 * 16 + 2 * 16 * 32) + 16 * 16 + 2 * 16,
         "linear_rows": 3 * (4 * 16 + 32 + 16) + 16 + 2,

@@ -48,8 +48,10 @@ def test_a_checkpoint_for_other_classes_gets_a_head(
     teacher: CompressedModel, data: TrainingData, device: Cpu, tmp_path: Path
 ) -> None:
     """Where it is to be taken as it is, it is refused; for its shapes it will do."""
-    teacher.module.config.id2label, teacher.module.config.label2id = {0: "a"}, {"a": 0}
-    teacher.module.classifier = torch.nn.Linear(16, 1)
+    names = ("low", "middle", "high")
+    teacher.module.config.id2label = dict(enumerate(names))
+    teacher.module.config.label2id = {name: number for number, name in enumerate(names)}
+    teacher.module.classifier = torch.nn.Linear(16, 3)
     teacher.module.save_pretrained(tmp_path / "checkpoint")
     teacher.tokenizer.save_pretrained(tmp_path / "checkpoint")
     local = PretrainedTeacher(path=str(tmp_path / "checkpoint"), finetune=NO_TRAINING)
