@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from compress.config.errors import ConfigError
 from compress.costs.facts import NEURONS, Facts, facts_of, parts_of, total
 from compress.costs.space import WHERE, Sizes, Space
+from compress.shaping.order import ByPlace
+from compress.shaping.shape import cut_sizes_
 from compress.shaping.vocabulary import check_vocabulary, keep_tokens_
 from compress.transformer.activations import activation_name
 from compress.transformer.blocks import known_blocks
@@ -72,7 +74,7 @@ class Family:
             module = self._shortened(key)
             if key.vocabulary is not None:
                 keep_tokens_(module, {number: number for number in range(key.vocabulary)})
-            key.shape().cut_by_place_(module, WHERE)
+            cut_sizes_(module, key.cuts(), ByPlace(), WHERE)
             self._parts[key] = parts_of(module)
         outside, layers = self._parts[key]
         found = dict(total([outside, *(layers[i] for i in evenly_spaced(sizes.layers, depth))]))

@@ -18,7 +18,7 @@ from compress.config.errors import ConfigError
 from compress.config.explain import shown
 from compress.config.fields import NotNegative, OneOf, PositiveInt
 from compress.config.settings import Settings
-from compress.shaping.shape import Shape
+from compress.shaping.shape import CUTS, Shape
 from compress.transformer.activations import ACTIVATIONS
 
 WHERE = "costs.space"
@@ -41,8 +41,13 @@ class Sizes:
 
     def shape(self) -> Shape:
         """The cuts beside that of the vocabulary, which depends on rows."""
-        sizes = {k: v for k, v in asdict(self).items() if k not in ("layers", "vocabulary")}
-        return Shape(**sizes, vocabulary=None, importance="l1")
+        none = dict.fromkeys(("vocabulary", *CUTS))
+        return Shape(**{**none, **self.cuts()}, importance="l1")
+
+    def cuts(self) -> dict[str, Any]:
+        """The sizes of those cuts."""
+        asked = {name: getattr(self, name) for name in CUTS}
+        return {name: size for name, size in asked.items() if size is not None}
 
     def overrides(self) -> list[str]:
         """What gives a run a student of these sizes."""
