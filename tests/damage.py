@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.records.schema import FILE, Control, LayerWeights, RunRecord, write_record
+from compress.records.schema import SCHEMA as CURRENT
 from tests.records.test_schema import make_failed, make_record
 from tests.report.records import curve, trained, with_layers, with_quantiles, with_stages
 
@@ -100,12 +101,12 @@ VALUES: list[tuple[str, object, str]] = [
     ("status", GONE, SCHEMA + "status: Field required"),
     ("status", None, SCHEMA + "status: "),
     ("status", "fine", SCHEMA + "status: Input should be 'ok', 'failed', 'infeasible', got"),
-    ("schema", GONE, "has schema null, this version reads 7"),
-    ("schema", True, "has schema true, this version reads 7"),
-    ("schema", 3.0, "has schema 3.0, this version reads 7"),
-    ("schema", "3", 'has schema "3", this version reads 7'),
-    ("schema", 99, "has schema 99, this version reads 7"),
-    ("schema", [3], "has schema [3], this version reads 7"),
+    ("schema", GONE, f"has schema null, this version reads {CURRENT}"),
+    ("schema", True, f"has schema true, this version reads {CURRENT}"),
+    ("schema", 3.0, f"has schema 3.0, this version reads {CURRENT}"),
+    ("schema", "3", f'has schema "3", this version reads {CURRENT}'),
+    ("schema", 99, f"has schema 99, this version reads {CURRENT}"),
+    ("schema", [3], f"has schema [3], this version reads {CURRENT}"),
     ("seconds", "1.5", SCHEMA + "seconds: Input should be a valid number"),
     ("seconds", True, SCHEMA + "seconds: Input should be a valid number"),
     ("seed", -1, SCHEMA + "seed: Input should be greater than or equal to 0, got -1"),

@@ -31,7 +31,7 @@ def check(name: str, **settings: Any) -> None:
         keep_blocks_(student, [0, 1])
     chosen = {
         "layer_map": "even", "hidden_weight": 1.0, "attention": "maps", "attention_weight": 1.0,
-        "relation_heads": None, **settings,
+        "relation_heads": None, "epochs": 0, "learning_rate": None, **settings,
     }  # fmt: skip
     Matching(**chosen).check(teacher, student)
 

@@ -7,6 +7,7 @@ import inspect
 import math
 import types
 import typing
+from abc import ABC
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from importlib import import_module
@@ -17,9 +18,12 @@ import pytest
 from omegaconf import OmegaConf
 
 import compress
+from compress.config.construct import construct
 from compress.config.errors import ConfigError, UserError
 from compress.config.settings import Settings, within
+from compress.costs.space import Costs
 from compress.search.plan import read_settings
+from compress.student.supernet import Supernet
 from tests.configs import ROOT, compose_config, needed, settings_of
 
 GROUPS = ("teacher", "student", "pruner", "quantizer", "task", "device", "cache", "tracker")
@@ -49,10 +53,14 @@ def one_of_each() -> list[tuple[str, str]]:
 def built() -> dict[type[Settings], Settings]:
     """One object of each class of settings that a config can construct."""
     search = compose_config("+search=pareto", "search.early_stopping={after:0.5,margin:0.1}")
-    wholes = [read_settings(search)]
+    wholes: list[Settings] = [read_settings(search)]
     for group, name in one_of_each():
         wholes.append(settings_of(group, name, *needed(group, name)))
     wholes += [settings_of(group, name, *overrides) for group, name, overrides in MORE]
+    wholes.append(construct(compose_config("+costs=default"), "costs", Costs))
+    student = settings_of("student", "supernet")
+    own = {field.name: getattr(student, field.name) for field in fields(Supernet)}
+    wholes.append(Supernet(**own))
     return {type(part): part for whole in wholes for _, part in within(whole, Settings, "")}
 
 
@@ -63,7 +71,8 @@ def every_class() -> set[type[Settings]]:
     while todo:
         todo += todo.pop().__subclasses__()
         found |= {each for each in todo if each.__module__.startswith("compress.")}
-    return {each for each in found if not inspect.isabstract(each) and fields(each)}
+    bases = {each for each in found if inspect.isabstract(each) or ABC in each.__bases__}
+    return {each for each in found - bases if fields(each)}
 
 
 def with_number(hint: Any, number: float, kinds: tuple[type, ...]) -> Iterator[Any]:

@@ -47,7 +47,8 @@ def files(tmp_path: Path) -> dict[str, str]:
     table = pd.DataFrame(rows, columns=["sentence", "label"])
     (tmp_path / "glue").mkdir()
     for name in ("train.tsv", "dev.tsv"):
-        table.to_csv(tmp_path / "glue" / name, sep="\t", index=False)
+        own = table.assign(sentence=table["sentence"] + f" of {name}")  # no row is in both
+        own.to_csv(tmp_path / "glue" / name, sep="\t", index=False)
     table.set_axis(["text", "label"], axis="columns").to_csv(tmp_path / "mine.csv", index=False)
     (tmp_path / "text").mkdir()
     for name in ("train.txt", "valid.txt", "test.txt"):

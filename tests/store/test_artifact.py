@@ -243,7 +243,7 @@ def test_a_folder_cannot_build_foreign_modules(teacher: CompressedModel, tmp_pat
     for kind in ("builtins.eval", "compress.transformer.stored_modules.LowRankLinear", "torch"):
         raw["modules"][name]["kind"] = kind
         rewrite_spec(tmp_path, raw)
-        with pytest.raises(UserError, match=f"names the stored module '{kind}'; allowed: fp8_"):
+        with pytest.raises(UserError, match=f"the stored module '{kind}'; allowed: factorized_"):
             load(tmp_path)
 
 
