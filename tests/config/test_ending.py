@@ -127,6 +127,7 @@ SCRIPTS = {
     "aggregate.py": "no/folder",
     "cache.py": "--dir no/folder list",
     "compare.py": "no/one no/other",
+    "costs.py": "pruner=wanda",
     "experiment_table.py": "no/folder",
     "export.py": "no/run no/target",
     "noise.py": "page.md pruner=nothing",

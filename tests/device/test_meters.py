@@ -36,7 +36,7 @@ def test_the_meter_weighs_what_is_made_after_it(tmp_path: Path) -> None:
     before = meter.resident()
     if before is None:
         pytest.skip("this system does not say how much memory a process has")
-    assert before < 5 * MEGABYTE
+    assert before < 10 * MEGABYTE  # the allocator may hand out fresh pages meanwhile
     kept = torch.zeros(40 * MEGABYTE, dtype=torch.uint8) + 1
     resident = meter.resident()
     peak = meter.peak(lambda: torch.zeros(60 * MEGABYTE, dtype=torch.uint8) + 1)
