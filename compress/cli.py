@@ -25,6 +25,7 @@ from compress.config.credentials import check_words
 from compress.config.ending import Parser, mistake, one_line_ending
 from compress.config.errors import ConfigError, UserError
 from compress.experiment.sweeper import RowsSweeper
+from compress.frontier.sweeper import FrontierSweeper
 from compress.job import run_job
 from compress.search.sweeper import ParetoSweeper
 from compress.store.run_folder import new_folder
@@ -160,7 +161,7 @@ def arguments_of(words: Sequence[str]) -> Iterator[None]:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # A failed write to the log must not print tracebacks or end a run.
     logging.raiseExceptions = False
-    for sweeper in (ParetoSweeper, RowsSweeper):  # Hydra finds only its own plugins
+    for sweeper in (ParetoSweeper, RowsSweeper, FrontierSweeper):  # Hydra finds only its own plugins
         Plugins.instance().register(sweeper)
     sys.argv = [*program, *cross_choices(list(words))]
     try:

@@ -26,7 +26,7 @@ from compress.store.folder_locks import HOW
 from compress.system.processes import physical_cores
 
 # Keys of `search` that define the plan; the others are `SearchSettings`.
-WHAT = {"space", "objectives", "constraints", "split"}
+WHAT = {"space", "objectives", "constraints", "split", "frontier"}
 
 
 @dataclass(frozen=True, kw_only=True)

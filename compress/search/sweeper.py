@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
@@ -14,6 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from compress.config.errors import ConfigError
 from compress.config.explain import shown
 from compress.job import run_job
+
+if TYPE_CHECKING:
+    from compress.search.run import Search
 
 # Hydra's default launcher.
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
@@ -33,19 +38,7 @@ class ParetoSweeper(Sweeper):
         Raises:
             ConfigError: a value is not a number or out of range.
         """
-        for name, value, least in (("n_trials", n_trials, 1), ("max_failures", max_failures, 0)):
-            if value is None and name != "n_trials":
-                continue
-            if type(value) is not int or value < least:
-                raise ConfigError(
-                    f"hydra.sweeper.{name} must be an integer >= {least}, got {shown(value)}"
-                )
-        if max_hours is not None:
-            number = type(max_hours) in (int, float)
-            if not number or not 0 <= max_hours < math.inf:
-                raise ConfigError(
-                    f"hydra.sweeper.max_hours must be a number >= 0, got {shown(max_hours)}"
-                )
+        check_budget(n_trials, max_hours, max_failures)
         self._budget, self._hours, self._failures = n_trials, max_hours, max_failures
 
     def setup(
@@ -72,35 +65,78 @@ class ParetoSweeper(Sweeper):
         if OmegaConf.select(self.config, "search") is None:
             raise ConfigError("hydra/sweeper=pareto needs a search: +search=pareto")
         # Imported here: Hydra loads its plugins in every command, and most are not a search.
-        from compress.search.job import Setup
-        from compress.search.limits import Limits
-        from compress.search.plan import make_plan, read_settings, thread_share
-        from compress.search.run import Search, run_search
+        from compress.search.run import run_search
 
-        settings = read_settings(self.config)
-        plan = make_plan(self.config, self.hydra_context, arguments)
-        launcher = None
-        if self.config.hydra.launcher._target_ == BASIC:
-            share = thread_share(self.config, settings.workers)
-            plan = replace(plan, fixed=(*plan.fixed, *share))
-        else:
-            if settings.trial_timeout is not None or settings.early_stopping is not None:
-                raise ConfigError(
-                    "search.trial_timeout and search.early_stopping need the search's own workers; "
-                    "got another hydra/launcher, whose jobs are not monitored"
-                )
-            launcher = Plugins.instance().instantiate_launcher(
-                hydra_context=self.hydra_context, task_function=self._task, config=self.config
+        budget = self._budget, self._hours, self._failures
+        run_search(make_search(self.config, self.hydra_context, arguments, self._task, budget))
+
+
+def check_budget(n_trials: int, max_hours: float | None, max_failures: int | None) -> None:
+    """Checks the budget of a search.
+
+    Raises:
+        ConfigError: a value is not a number or out of range.
+    """
+    for name, value, least in (("n_trials", n_trials, 1), ("max_failures", max_failures, 0)):
+        if value is None and name != "n_trials":
+            continue
+        if type(value) is not int or value < least:
+            raise ConfigError(
+                f"hydra.sweeper.{name} must be an integer >= {least}, got {shown(value)}"
             )
-        search = Search(
-            plan=plan,
-            settings=settings,
-            budget=self._budget,
-            limits=Limits(
-                self._hours, self._failures, settings.trial_timeout, settings.early_stopping
-            ),
-            folder=Path(self.config.hydra.sweep.dir),
-            setup=Setup(self.hydra_context, self.config, run_job),
-            launcher=launcher,
+    if max_hours is not None:
+        number = type(max_hours) in (int, float)
+        if not number or not 0 <= max_hours < math.inf:
+            raise ConfigError(
+                f"hydra.sweeper.max_hours must be a number >= 0, got {shown(max_hours)}"
+            )
+
+
+def make_search(
+    config: DictConfig,
+    context: HydraContext,
+    arguments: Sequence[str],
+    task: TaskFunction,
+    budget: tuple[int, float | None, int | None],
+) -> Search:
+    """A search from its config.
+
+    Args:
+        config: of the command, with Hydra's part.
+        context: Hydra's.
+        arguments: overrides of the command line. Sweeps become dimensions.
+        task: what a launcher runs.
+        budget: trials, hours and failures.
+
+    Raises:
+        UserError: a setting is wrong.
+    """
+    from compress.search.job import Setup
+    from compress.search.limits import Limits
+    from compress.search.plan import make_plan, read_settings, thread_share
+    from compress.search.run import Search
+
+    trials, hours, failures = budget
+    settings, plan = read_settings(config), make_plan(config, context, arguments)
+    launcher = None
+    if config.hydra.launcher._target_ == BASIC:
+        share = thread_share(config, settings.workers)
+        plan = replace(plan, fixed=(*plan.fixed, *share))
+    else:
+        if settings.trial_timeout is not None or settings.early_stopping is not None:
+            raise ConfigError(
+                "search.trial_timeout and search.early_stopping need the search's own workers; "
+                "got another hydra/launcher, whose jobs are not monitored"
+            )
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=task, config=config
         )
-        run_search(search)
+    return Search(
+        plan=plan,
+        settings=settings,
+        budget=trials,
+        limits=Limits(hours, failures, settings.trial_timeout, settings.early_stopping),
+        folder=Path(config.hydra.sweep.dir),
+        setup=Setup(context, config, run_job),
+        launcher=launcher,
+    )

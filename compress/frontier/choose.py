@@ -1,0 +1,84 @@
+"""Which points of a search are worth training: finalists among candidates. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from compress.analysis.pareto import hypervolume
+from compress.search.space import Point
+
+NEAR = 0.8  # of the targets: what is better and nearly as fast and small is worth a look
+NEAR_SHARE = 3  # one in so many finalists
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A point of the search, and what is known of it before it is trained.
+
+    Attributes:
+        net: identifies the sub-net, whatever its runtime and format.
+        quality: of the sub-net as the super-net has it, on the validation rows.
+        speedup: predicted, at each shape of the benchmark.
+        smaller: the teacher's bytes over the predicted ones.
+        size_bytes: predicted.
+        margin: the least ratio of what is predicted to what is asked for; None without targets.
+    """
+
+    point: Point
+    net: str
+    quality: float
+    speedup: tuple[float, ...]
+    smaller: float
+    size_bytes: float
+    margin: float | None
+
+
+def choose(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+    """At most `count` finalists, the most promising one first.
+
+    With targets: of every sub-net that meets them in some runtime and format the one with the most
+    margin, by quality; and up to a third that nearly meet them and are better than all that do.
+    Where none meets them, those that come closest. Without targets: those that add most to the
+    hypervolume of quality, speed and size, one after the other.
+    """
+    if any(each.margin is None for each in candidates):
+        return _by_volume(candidates, count)
+    best: dict[str, Candidate] = {}
+    for each in sorted(candidates, key=_margin, reverse=True):
+        best.setdefault(each.net, each)
+    ranked = sorted(best.values(), key=lambda each: (-each.quality, -_margin(each)))
+    meeting = [each for each in ranked if _margin(each) >= 1]
+    if not meeting:
+        return sorted(ranked, key=_margin, reverse=True)[:count]
+    near = [e for e in ranked if NEAR <= _margin(e) < 1 and e.quality > meeting[0].quality]
+    extra = near[: count // NEAR_SHARE]
+    return [*meeting[: count - len(extra)], *extra]
+
+
+def _margin(candidate: Candidate) -> float:
+    assert candidate.margin is not None, "without targets there is no margin"
+    return candidate.margin
+
+
+def _by_volume(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
+    """Greedy: each adds the most to the volume of those before it."""
+    shares = np.array([_shares(each) for each in candidates])
+    kept: list[int] = []
+    while len(kept) < min(count, len(candidates)):
+        volumes = [
+            -1.0 if i in kept else hypervolume(shares[[*kept, i]]) for i in range(len(candidates))
+        ]
+        kept.append(int(np.argmax(volumes)))
+    return [candidates[i] for i in kept]
+
+
+def _shares(candidate: Candidate) -> tuple[float, float, float]:
+    """Quality kept, and time and bytes saved, as shares; see `Goals.volume`."""
+    return (
+        max(candidate.quality, 0.0),
+        max(1 - 1 / candidate.speedup[0], 0.0),
+        max(1 - 1 / candidate.smaller, 0.0),
+    )

@@ -1,0 +1,86 @@
+"""The Hydra sweeper `hydra/sweeper=frontier`: finds finalists, then runs them as a search."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from compress.config.errors import ConfigError
+from compress.search.sweeper import check_budget, make_search
+
+
+class FrontierSweeper(Sweeper):
+    """Trains and measures only what costs and a super-net promise; see docs/frontier.md."""
+
+    def __init__(self, max_hours: float | None, max_failures: int | None) -> None:
+        """Stores the budget.
+
+        Args:
+            max_hours: total time of all drivers, from the table of costs to the last finalist; null
+                for no limit.
+            max_failures: number of finalists that may fail; null for no limit.
+
+        Raises:
+            ConfigError: a value is not a number or out of range.
+        """
+        check_budget(1, max_hours, max_failures)
+        self._hours, self._failures = max_hours, max_failures
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Called by Hydra."""
+        self._task = task_function
+        self.hydra_context, self.config = hydra_context, config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Runs or resumes the search.
+
+        Args:
+            arguments: overrides of the command line. Sweeps become dimensions.
+
+        Raises:
+            UserError: a setting is wrong, or differs from the study's.
+            SystemExit: the search ended before all finalists were run.
+        """
+        config, context = self.config, self.hydra_context
+        assert config is not None
+        assert context is not None
+        settings: Any = OmegaConf.select(config, "search.frontier")
+        if settings is None:
+            raise ConfigError("hydra/sweeper=frontier needs a search: +search=frontier")
+        # Imported here: Hydra loads its plugins in every command, and most are not a search.
+        from rich.console import Console
+
+        from compress.config.construct import build
+        from compress.frontier.propose import Frontier, find_finalists
+        from compress.search.run import run_search
+        from compress.system.terminal import plain
+
+        began, console = time.perf_counter(), Console()
+        budget = 1, self._hours, self._failures  # of trials as many as there are finalists
+        search = make_search(config, context, arguments, self._task, budget)
+        finalists = find_finalists(
+            search.plan,
+            build("search.frontier", Frontier, OmegaConf.to_container(settings, resolve=True)),
+            lambda words: context.config_loader.load_sweep_config(config, list(words)),
+            Path(config.hydra.sweep.dir),
+            lambda line: console.print(plain(line), soft_wrap=True),
+        )
+        points = tuple(dict(each.point) for each in finalists)
+        spent = (time.perf_counter() - began) / 3600
+        hours = self._hours and max(self._hours - spent, 0.0)
+        run_search(
+            replace(
+                search,
+                budget=len(points),
+                settings=replace(search.settings, seed_points=points),
+                limits=replace(search.limits, hours=hours),
+            )
+        )
