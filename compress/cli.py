@@ -161,7 +161,8 @@ def arguments_of(words: Sequence[str]) -> Iterator[None]:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # A failed write to the log must not print tracebacks or end a run.
     logging.raiseExceptions = False
-    for sweeper in (ParetoSweeper, RowsSweeper, FrontierSweeper):  # Hydra finds only its own plugins
+    # Hydra finds only its own plugins.
+    for sweeper in (ParetoSweeper, RowsSweeper, FrontierSweeper):
         Plugins.instance().register(sweeper)
     sys.argv = [*program, *cross_choices(list(words))]
     try:

@@ -124,9 +124,7 @@ def find_finalists(
     if not left:
         raise UserError(f"no point is possible: {'; '.join(dict.fromkeys(table.refused.values()))}")
     scores = _scores(left, report)
-    found = [
-        _candidate(each, sub, table, scores, targets) for each in left for sub in each.points
-    ]
+    found = [_candidate(each, sub, table, scores, targets) for each in left for sub in each.points]
     finalists = choose(found, frontier.finalists)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps({"key": key, "finalists": [asdict(f) for f in finalists]}))
@@ -223,9 +221,7 @@ def _space(assignments: Sequence[Assignment]) -> Space:
     return Space(**axes)
 
 
-def _scores(
-    assignments: Sequence[Assignment], report: Report
-) -> dict[tuple[str, SubShape], float]:
+def _scores(assignments: Sequence[Assignment], report: Report) -> dict[tuple[str, SubShape], float]:
     """The quality of every sub-net, by assignment; each super-net is trained or read once."""
     known: dict[str, dict[SubShape, float]] = {}
     found = {}
