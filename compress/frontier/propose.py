@@ -13,10 +13,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from omegaconf import DictConfig
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as settings
 
 from compress.build import build_run
@@ -28,7 +28,7 @@ from compress.core.monitor import UNWATCHED
 from compress.costs.measuring import make_table
 from compress.costs.space import Costs, Sizes, Space
 from compress.costs.table import Table
-from compress.costs.targets import Targets, parse_targets
+from compress.costs.targets import Targets
 from compress.frontier.choose import Candidate, choose
 from compress.search.plan import Plan
 from compress.search.space import Point, overrides_of, point_key
@@ -49,15 +49,15 @@ class Frontier(Settings):
 
     Attributes:
         finalists: number of points that are trained on and measured.
-        faster: least speed-ups over the float32 teacher by shape of the benchmark, such as 1x32=25;
-            empty for none.
+        faster: least speed-up over the float32 teacher by shape of the benchmark, such as
+            {1x32: 25}; null for any.
         smaller: the teacher's bytes over the model's, at least; null for any.
         minutes: to measure shapes for the table of costs, beyond those that were measured before.
         rounds: of timing in turns with the teacher for each of these shapes.
     """
 
     finalists: PositiveInt
-    faster: Annotated[tuple[str, ...], Field()]
+    faster: dict[str, Positive] | None
     smaller: Positive | None
     minutes: NotNegative
     rounds: PositiveInt
@@ -114,7 +114,7 @@ def find_finalists(
     assignments = _assignments(plan, compose, report)
     first = next(iter(assignments))
     shapes = first.run.device.benchmark.shapes
-    targets = parse_targets(frontier.faster, frontier.smaller, shapes)
+    targets = _targets(frontier, shapes)
     costs = Costs(minutes=frontier.minutes, rounds=frontier.rounds, space=_space(assignments))
     table = make_table({each.name: each.run for each in assignments}, costs, report)
     for name, reason in table.refused.items():
@@ -129,6 +129,25 @@ def find_finalists(
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps({"key": key, "finalists": [asdict(f) for f in finalists]}))
     return finalists
+
+
+def _targets(frontier: Frontier, shapes: Sequence[tuple[int, int]]) -> Targets | None:
+    """What finalists must reach; None for nothing.
+
+    Raises:
+        ConfigError: a speed-up is of a shape that is not timed.
+    """
+    timed = {f"{batch}x{length}": (batch, length) for batch, length in shapes}
+    faster = frontier.faster or {}
+    for name in faster:
+        if name not in timed:
+            raise ConfigError(
+                f"search.frontier.faster must be of a shape that is timed, {', '.join(timed)}; "
+                f"got {name}"
+            )
+    if not faster and frontier.smaller is None:
+        return None
+    return Targets({timed[name]: least for name, least in faster.items()}, frontier.smaller)
 
 
 def error_words(table: Table) -> str:
@@ -224,7 +243,7 @@ def _space(assignments: Sequence[Assignment]) -> Space:
 def _scores(assignments: Sequence[Assignment], report: Report) -> dict[tuple[str, SubShape], float]:
     """The quality of every sub-net, by assignment; each super-net is trained or read once."""
     known: dict[str, dict[SubShape, float]] = {}
-    found = {}
+    found: dict[tuple[str, SubShape], float] = {}
     for each in assignments:
         student = each.student
         own = json.dumps(
@@ -264,5 +283,5 @@ def _candidate(
         speedup=predicted.speedup,
         smaller=predicted.smaller,
         size_bytes=predicted.size_bytes,
-        margin=targets and targets.margin(pair, predicted),
+        margin=None if targets is None else targets.margin(pair, predicted),
     )

@@ -52,8 +52,8 @@ class FrontierSweeper(Sweeper):
         config, context = self.config, self.hydra_context
         assert config is not None
         assert context is not None
-        settings: Any = OmegaConf.select(config, "search.frontier")
-        if settings is None:
+        settings: Any = OmegaConf.to_container(config.get("search") or DictConfig({}), resolve=True)
+        if "frontier" not in settings:
             raise ConfigError("hydra/sweeper=frontier needs a search: +search=frontier")
         # Imported here: Hydra loads its plugins in every command, and most are not a search.
         from rich.console import Console
@@ -68,7 +68,7 @@ class FrontierSweeper(Sweeper):
         search = make_search(config, context, arguments, self._task, budget)
         finalists = find_finalists(
             search.plan,
-            build("search.frontier", Frontier, OmegaConf.to_container(settings, resolve=True)),
+            build("search.frontier", Frontier, settings["frontier"]),
             lambda words: context.config_loader.load_sweep_config(config, list(words)),
             Path(config.hydra.sweep.dir),
             lambda line: console.print(plain(line), soft_wrap=True),

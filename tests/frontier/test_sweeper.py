@@ -1,0 +1,88 @@
+"""Staged searches as users start them: `python run.py -m +search=frontier …` on tiny models."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from compress.records.collect import collect
+from tests.commands import refusal, run_here
+from tests.configs import TINY
+from tests.search.test_sweeper import begin, folders, run
+
+SEARCH = (
+    "-m", "+search=frontier", *TINY, "device=cpu", "quantizer=int8_dynamic", "task.max_length=32",
+    "student.layers=2", "student.choices.depths=[1]", "student.choices.neurons=[32]",
+    "student.shape.vocabulary=null", "student.shape.positions=32", "student.supernet.epochs=1",
+    "student.distillation.epochs=1", "student.sub.depth=1,2", "student.sub.neurons=32,64",
+    "search.frontier.finalists=3", "search.frontier.minutes=0", "search.constraints=null",
+)  # fmt: skip
+MEASURED = (*SEARCH, "search.frontier.minutes=0.01")
+
+
+def finalists(folder: Path) -> list[dict[str, object]]:
+    raw = json.loads((folder / "search" / "finalists.json").read_bytes())
+    found: list[dict[str, object]] = raw["finalists"]
+    return found
+
+
+def test_only_finalists_are_run_and_found_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here(*MEASURED, *folders(tmp_path))
+    found = collect([tmp_path / "search"])
+    assert len(found.ok) == 3
+    assert not found.failed
+    wanted = [each["point"] for each in finalists(tmp_path)]
+    for number, point in enumerate(wanted):
+        [record] = [r for folder, r in found.ok if folder.name == str(number)]
+        assert isinstance(point, dict)
+        assert {f"{key}={value}" for key, value in point.items()} <= set(record.overrides)
+    capsys.readouterr()
+    run_here(*MEASURED, *folders(tmp_path))
+    assert "3 finalists were found before" in capsys.readouterr().out
+    (tmp_path / "search" / "finalists.json").write_text("{")
+    assert "finalists.json is damaged" in refusal(*MEASURED, *folders(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("search.frontier.faster=[25]",), "search.frontier.faster must be a mapping"),
+        (("search.frontier.faster={9x9:25}",), "must be of a shape that is timed, 1x8, 4x16"),
+        (("search.frontier.finalists=0",), "search.frontier.finalists must be > 0, got 0"),
+        (
+            ("student.distillation.learning_rate=interval(0.001,0.1)",),
+            "needs a finite search.space",
+        ),
+        (("student.sub.depth=3,4",), "no point is possible: "),
+        (("cache=off",), "a table of costs is kept in the stage cache: set cache=on"),
+        ((), "a fit needs"),
+    ],
+)
+def test_refusals(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    assert words in refusal(*SEARCH, *folders(tmp_path), *arguments)
+    assert not (tmp_path / "search" / "finalists.json").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_with_its_finalists(tmp_path: Path) -> None:
+    with begin(tmp_path, *MEASURED) as process:
+        deadline = time.monotonic() + 240
+        while not list((tmp_path / "search").glob("[0-9]*/metrics.json")):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    before = (tmp_path / "search" / "finalists.json").read_bytes()
+    done = run(tmp_path, *MEASURED)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "search" / "finalists.json").read_bytes() == before
+    records = collect([tmp_path / "search"]).ok
+    points = {json.dumps(each["point"], sort_keys=True) for each in finalists(tmp_path)}
+    assert len(records) == len(points) == 3
