@@ -18,10 +18,11 @@ import pytest
 from omegaconf import OmegaConf
 
 import compress
-from compress.config.construct import construct
+from compress.config.construct import build, construct
 from compress.config.errors import ConfigError, UserError
 from compress.config.settings import Settings, within
 from compress.costs.space import Costs
+from compress.frontier.propose import Frontier
 from compress.search.plan import read_settings
 from compress.student.supernet import Supernet
 from tests.configs import ROOT, compose_config, needed, settings_of
@@ -58,6 +59,8 @@ def built() -> dict[type[Settings], Settings]:
         wholes.append(settings_of(group, name, *needed(group, name)))
     wholes += [settings_of(group, name, *overrides) for group, name, overrides in MORE]
     wholes.append(construct(compose_config("+costs=default"), "costs", Costs))
+    staged = OmegaConf.to_container(compose_config("+search=frontier").search.frontier)
+    wholes.append(build("search.frontier", Frontier, staged))
     student = settings_of("student", "supernet")
     own = {field.name: getattr(student, field.name) for field in fields(Supernet)}
     wholes.append(Supernet(**own))

@@ -63,6 +63,11 @@ PLAIN = {
         "trials that may fail before the search stops; null for no limit",
     ),
 }
+# Parts of a config that are no group: what composes them, their key, and their class.
+PARTS = (
+    ("+search=frontier", "search.frontier", "compress.frontier.propose.Frontier"),
+    ("+costs=default", "costs", "compress.costs.space.Costs"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +93,9 @@ def settings_page(conf: Path) -> str:
     for group, choices in _configs(conf).items():
         sections += [f"## {group}", *_choices(group, choices, blocks)]
     sections += ["## search", _search_table(search, blocks)]
-    sections += ["## costs", _costs_table(compose_config(conf, ["+costs=default"]))]
+    for words, key, path in PARTS:
+        part: Any = OmegaConf.to_container(OmegaConf.select(compose_config(conf, [words]), key))
+        sections += [f"## {key}", _table(rows_of(settings_class(key, path), part, f"{key}."))]
     sections += ["## Blocks", *blocks.sections()]
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
@@ -245,14 +252,6 @@ def _search_table(cfg: DictConfig, blocks: _Blocks) -> str:
     rows = list(rows_of(plan, values, "search.", blocks))
     rows += rows_of(sampler, sampled, "search.sampler.")
     return _table([*_plain_rows(cfg, "search."), *rows, *_plain_rows(cfg, "hydra.")])
-
-
-def _costs_table(cfg: DictConfig) -> str:
-    """Table of the keys of `scripts/costs.py`."""
-    values = OmegaConf.to_container(cfg.costs)
-    assert isinstance(values, dict)
-    cls = settings_class("costs", values[TARGET])
-    return _table(rows_of(cls, {str(key): value for key, value in values.items()}, "costs."))
 
 
 def _plain_rows(cfg: DictConfig, prefix: str = "") -> Iterator[Row]:

@@ -70,6 +70,7 @@ COMMANDS = [
     ("-m +experiment=none", "experiment=none is not available; choices:"),
     ("-m hydra/sweeper=rows", "hydra/sweeper=rows needs an experiment"),
     ("-m hydra/sweeper=pareto", "hydra/sweeper=pareto needs a search"),
+    ("-m hydra/sweeper=frontier", "hydra/sweeper=frontier needs a search"),
     ("-m +search=pareto hydra.sweeper.n_trials=nan", "n_trials must be an integer >= 1, got nan"),
     ("-m +search=pareto hydra.sweeper.max_hours=inf", "max_hours must be a number >= 0, got inf"),
     (
