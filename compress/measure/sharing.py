@@ -1,7 +1,7 @@
 """One timing for all runs of a sweep that execute the same graphs.
 
 A forward pass takes as long as its operators, types and shapes make it; no kernel in use looks at
-the values of weights, so zeros, seeds and epochs change nothing (`docs/equal_graphs.md`). The
+the values of weights, so zeros, seeds and epochs change nothing (`benchmarks/equal_graphs.py`). The
 exception are subnormal numbers, which processors multiply slowly: models with such weights share
 with none.
 """

@@ -1,8 +1,8 @@
 """What the files of an artifact execute, without the values of weights.
 
 Two models whose digests are equal run the same operators on tensors of the same types and shapes,
-and take equal time: no kernel in use looks at the values (`docs/equal_graphs.md` has the
-measurements).
+and take equal time: no kernel in use looks at the values (`benchmarks/equal_graphs.py`
+checks it).
 """
 
 from __future__ import annotations
