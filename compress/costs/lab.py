@@ -1,7 +1,7 @@
 """Measures shapes: the teacher's own weights, untrained, cut by place, exported and timed.
 
-No kernel in use looks at the values of weights (`benchmarks/equal_graphs.py`), so these take the time and
-the bytes that a trained student of the shape takes.
+No kernel in use looks at the values of weights (`benchmarks/equal_graphs.py`), so these take the
+time and the bytes that a trained student of the shape takes.
 """
 
 from __future__ import annotations
