@@ -111,6 +111,7 @@ def test_runs_that_begin_together_wait_for_the_first(
     sweep: Sweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep("made", "controls=never")  # the stages are in the cache now
+    compose_config(*TINY, "controls=sweep")  # and the files' config: Hydra composes one at a time
     made: list[str] = []
 
     def slowly(*_: Any) -> Control:
