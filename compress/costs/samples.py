@@ -77,7 +77,7 @@ def samples_file(cache: Path, key: Mapping[str, Any]) -> Path:
 
 
 def read_samples(path: Path, key: Mapping[str, Any]) -> Samples | None:
-    """The samples in a file; None if there is no file.
+    """The samples in a file; None if it does not exist.
 
     Raises:
         UserError: it is damaged.

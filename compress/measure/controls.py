@@ -1,4 +1,4 @@
-"""Measurement of what is no model folder: predictions and a size, but no times and no memory."""
+"""Measurement of a model without a folder: predictions and a size, no times and no memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from compress.records.schema import Comparison, ModelMetrics, Score
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model that is no folder, so that it is not timed as models are.
+    """A model without a folder, so that it is not timed as models are.
 
     Attributes:
         predict: logits of each row of a split.
