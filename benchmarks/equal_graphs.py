@@ -24,7 +24,8 @@ from compress.core.monitor import UNWATCHED
 from compress.interfaces import CompressedModel, Device, Quantizer, StageContext
 from compress.measure.environment import machine
 from compress.measure.latency import TimedModel, fill_shapes, measure_latency
-from compress.measure.sharing import has_subnormals, model_graph
+from compress.measure.sharing import model_graph
+from compress.measure.sparsity import count_weights
 from compress.stage.stages import begin, load_measured, write
 from compress.store.cache import StageStore
 from compress.system.files import scratch_folder
@@ -114,11 +115,12 @@ def rows(
         loaded = load_measured(own, device).model
         shapes = fill_shapes(loaded, ctx.data.calibration, device.benchmark.shapes)
         made.append(TimedModel(own, shapes))
-        graphs.append(model_graph(own, loaded))
+        subnormal = count_weights(loaded.weights(), set()).subnormal
+        graphs.append(model_graph(own, subnormal=subnormal))
         timings = measure_latency(made[-1], made[0], device, seed=0).shapes
         ratios = ["{:.3f} ({:.3f} to {:.3f})".format(*each.interval(0)) for each in timings]
         shared = "yes" if graphs[-1] == graphs[0] else "no"
-        yield [name, *ratios, "yes" if has_subnormals(loaded) else "no", shared]
+        yield [name, *ratios, "yes" if subnormal else "no", shared]
 
 
 def main() -> None:

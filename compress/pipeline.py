@@ -51,11 +51,12 @@ def execute(
         start: what is known about the run before it starts.
         monitor: watches the run.
     """
-    if shared == folder and run.controls == "sweep":
-        run = replace(run, controls="never")  # here, as a fold's folder is never the shared one
+    alone = shared == folder  # asked here, as a fold's folder is never the shared one
+    if alone and run.controls == "sweep":
+        run = replace(run, controls="never")
     monitor.forecast(lambda: forecast(run))
     clear_run(folder)
-    if folder == shared:
+    if alone:
         forget_timings(folder)
     tasks = run.task.each_fold()
     if len(tasks) == 1:

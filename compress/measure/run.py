@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +36,7 @@ from compress.measure.noise import noise_floors
 from compress.measure.score import predict_all, score
 from compress.measure.sharing import Timed, model_graph, shared_timing
 from compress.measure.size import bitmask_bytes, zipped_bytes
-from compress.measure.sparsity import count_weights
+from compress.measure.sparsity import WeightCount, count_weights
 from compress.measure.tokenization import measure_tokenization
 from compress.records.schema import Comparison, ModelMetrics, Score, Speedup
 from compress.store.artifact import folder_bytes, read_spec
@@ -140,13 +141,15 @@ def measure(
     scores, comparison = compared(data.evaluation)
     validations, validation_comparison = compared(data.training.validation)
     zipped = zipped_bytes(model_files(candidate.folder)), _kept_zipped_bytes(baseline, ctx.store)
-    timed, floors = _timed((candidate, baseline), data.training.calibration, ctx)
+    counts = [count_weights(m.model.weights(), m.compressible) for m in (candidate, baseline)]
+    timed, floors = _timed((candidate, baseline), counts, data.training.calibration, ctx)
     metrics, baseline_metrics = (
         _model_metrics(
-            loaded, scores[which], validations[which], zipped[which], _speed(timed, which, ctx)
+            loaded, counts[which], scores[which], validations[which], zipped[which],
+            _speed(timed, which, ctx),
         )
         for which, loaded in ((CANDIDATE, candidate), (BASELINE, baseline))
-    )
+    )  # fmt: skip
     shapes = timed.timings.shapes
     return Measured(
         metrics=metrics,
@@ -158,19 +161,23 @@ def measure(
 
 
 def _timed(
-    loaded: tuple[LoadedModel, LoadedModel], rows: Split, ctx: MeasureContext
+    loaded: tuple[LoadedModel, LoadedModel],
+    counts: Sequence[WeightCount],
+    rows: Split,
+    ctx: MeasureContext,
 ) -> tuple[Timed, tuple[float | None, ...]]:
     """Times candidate and baseline, or finds their timing; and the noise floor at each shape."""
     device, shapes = ctx.device, ctx.device.benchmark.shapes
-    graphs = (
-        model_graph(loaded[CANDIDATE].folder, loaded[CANDIDATE].model),
-        model_graph(loaded[BASELINE].folder, loaded[BASELINE].model),
-    )
-    ours, theirs = (TimedModel(m.folder, fill_shapes(m.model, rows, shapes)) for m in loaded)
     candidate, baseline = loaded
+    graphs = (
+        model_graph(candidate.folder, subnormal=counts[CANDIDATE].subnormal),
+        model_graph(baseline.folder, subnormal=counts[BASELINE].subnormal),
+    )
+    theirs = TimedModel(baseline.folder, fill_shapes(baseline.model, rows, shapes))
     models, folders = (candidate.model, baseline.model), (candidate.folder, baseline.folder)
 
     def time_both() -> Timed:
+        ours = TimedModel(candidate.folder, fill_shapes(candidate.model, rows, shapes))
         timings = measure_latency(ours, theirs, device, ctx.seed)
         writing = measure_generation(models, folders, rows, device, ctx.seed)
         tokenized = measure_tokenization(models, folders, rows, device)
@@ -236,9 +243,13 @@ def _speed(timed: Timed, which: int, ctx: MeasureContext) -> dict[str, Any]:
 
 
 def _model_metrics(
-    loaded: LoadedModel, evaluated: Score, validated: Score, zipped: int, speed: dict[str, Any]
+    loaded: LoadedModel,
+    count: WeightCount,
+    evaluated: Score,
+    validated: Score,
+    zipped: int,
+    speed: dict[str, Any],
 ) -> ModelMetrics:
-    count = count_weights(loaded.model.weights(), loaded.compressible)
     size, encoder = folder_bytes(loaded.folder), loaded.model.encoder
     return ModelMetrics(
         score=evaluated,

@@ -16,10 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import TypeAdapter
 
-from compress.interfaces import Device, InferenceModel, Runtime
+from compress.interfaces import Device, Runtime
 from compress.measure.environment import machine, versions
 from compress.measure.generation import Writing
 from compress.measure.latency import Timings
@@ -34,9 +33,6 @@ from compress.transformer.checkpoint_files import CONFIG
 FILE = "timings-{}.json"
 NAME = re.compile(FILE.format("[0-9a-f]{12}"))
 NOT_TOKENIZERS = (*WEIGHTS, ".bin")
-# Types with float32's range of exponents; of float16 products are in float32, where its subnormal
-# numbers are normal ones.
-WIDE = (torch.float32, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -78,13 +74,18 @@ def shared_timing(
     return made
 
 
-def model_graph(folder: Path, model: InferenceModel) -> str:
-    """Digest of all that a model's speed depends on, but for the device: graph and tokenizer."""
+def model_graph(folder: Path, *, subnormal: bool) -> str:
+    """Digest of all that a model's speed depends on, but for the device: graph and tokenizer.
+
+    Args:
+        folder: of the model.
+        subnormal: whether it has subnormal weights.
+    """
     spec = read_spec(folder)
     runtime: type[Runtime] = runtime_class(spec.runtime)
     files = {path.name: file_digest(path) for path in model_files(folder) if is_tokenizer(path)}
     facts = [runtime.graph(folder), files, spec.texts and asdict(spec.texts)]
-    if has_subnormals(model):
+    if subnormal:
         facts.append(file_digest(folder / MANIFEST))
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -92,16 +93,6 @@ def model_graph(folder: Path, model: InferenceModel) -> str:
 def is_tokenizer(path: Path) -> bool:
     """Whether a file of a model folder belongs to its tokenizer: neither graph nor config."""
     return path.suffix not in NOT_TOKENIZERS and path.name not in (CONFIG, RUNTIME)
-
-
-def has_subnormals(model: InferenceModel) -> bool:
-    """Whether a weight is subnormal: not zero, and below the smallest normal float32."""
-    tiny = torch.finfo(torch.float32).tiny
-    return any(
-        bool(((weight != 0) & (weight.abs() < tiny)).any())
-        for _, weight in model.weights()
-        if weight.dtype in WIDE
-    )
 
 
 def conditions(device: Device) -> Mapping[str, Any]:

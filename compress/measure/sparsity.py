@@ -6,11 +6,16 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
 from compress.interfaces import Step
 from compress.records.schema import LayerWeights
+
+# Types with float32's range of exponents; of float16 products are in float32, where its subnormal
+# numbers are normal ones.
+WIDE = (torch.float32, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -19,11 +24,13 @@ class WeightCount:
 
     Attributes:
         layers: the weights of the Linear layers inside the transformer's layers, one by one.
+        subnormal: whether one is not zero, but below the smallest normal float32.
     """
 
     total: int
     zeros: int
     layers: tuple[LayerWeights, ...]
+    subnormal: bool
 
     @property
     def compressible(self) -> int:
@@ -45,13 +52,22 @@ def count_weights(weights: Iterable[tuple[str, Tensor]], compressible: set[str])
     """Counts entries and zeros, over all weights and over the compressible ones."""
     total = zeros = 0
     layers = []
+    subnormal = False
     for name, tensor in weights:
         empty = tensor.numel() - int(tensor.count_nonzero())
         total += tensor.numel()
         zeros += empty
+        subnormal = subnormal or has_subnormals(tensor)
         if name in compressible:
             layers.append(LayerWeights(name, tuple(tensor.shape), empty))
-    return WeightCount(total, zeros, tuple(layers))
+    return WeightCount(total, zeros, tuple(layers), subnormal)
+
+
+def has_subnormals(weight: Shaped[Tensor, ...]) -> bool:
+    """Whether an entry is subnormal where it is multiplied; see `WeightCount`."""
+    if weight.dtype not in WIDE:
+        return False
+    return bool(((weight != 0) & (weight.abs() < torch.finfo(torch.float32).tiny)).any())
 
 
 def live_zeros(history: Iterable[Step]) -> dict[str, int]:

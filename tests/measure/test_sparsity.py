@@ -25,7 +25,7 @@ WEIGHTS = [
 def test_by_hand() -> None:
     found = count_weights(WEIGHTS, {"inner", "packed"})
     layers = (LayerWeights("inner", (2, 2), zeros=3), LayerWeights("packed", (1, 2), zeros=1))
-    assert found == WeightCount(total=8, zeros=5, layers=layers)
+    assert found == WeightCount(total=8, zeros=5, layers=layers, subnormal=False)
     assert (found.compressible, found.compressible_zeros) == (6, 4)
 
 
