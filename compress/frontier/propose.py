@@ -31,8 +31,8 @@ from compress.costs.table import Table
 from compress.costs.targets import Targets
 from compress.frontier.choose import Candidate, choose
 from compress.search.plan import Plan
-from compress.search.space import Point, overrides_of, point_key
-from compress.shaping.subshape import SubShape
+from compress.search.space import Point, overrides_of
+from compress.shaping.subshape import AXES, SubShape
 from compress.stage.run import Run
 from compress.stage.stages import begin
 from compress.student.supernet import SupernetStudent
@@ -40,6 +40,7 @@ from compress.system.files import write_atomically
 
 SUB = "student.sub."
 FILE = "finalists.json"
+GROUPS = ("student", "device", "quantizer")  # whose settings may be dimensions
 Report = Callable[[str], None]
 
 
@@ -183,14 +184,14 @@ def _assignments(
     every = plan.space.points()
     if every is None:
         raise ConfigError("a search for the frontier needs a finite search.space: choice or range")
+    _check_dimensions(plan)
     grouped: dict[str, list[Point]] = {}
     for point in every:
-        rest = {name: value for name, value in point.items() if not name.startswith(SUB)}
-        grouped.setdefault(point_key(rest), []).append(point)
-    made, reasons = [], {}
-    for points in grouped.values():
-        rest = {name: value for name, value in points[0].items() if not name.startswith(SUB)}
+        rest = {key: value for key, value in point.items() if not key.startswith(SUB)}
         name = " ".join(overrides_of(rest)) or "the run's own settings"
+        grouped.setdefault(name, []).append(point)
+    made, reasons = [], {}
+    for name, points in grouped.items():
         try:
             run = build_run(compose([*plan.fixed, *overrides_of(points[0])]))
         except UserError as error:
@@ -207,9 +208,19 @@ def _assignments(
     return made
 
 
+def _check_dimensions(plan: Plan) -> None:
+    """Raises a ConfigError for a dimension that neither costs nor super-nets account for."""
+    for dimension in plan.space.dimensions:
+        if dimension.key.partition(".")[0] not in GROUPS:
+            raise ConfigError(
+                f"search.space of a search for the frontier takes settings of {', '.join(GROUPS)}; "
+                f"got {dimension.key}"
+            )
+
+
 def _sub_of(point: Point) -> SubShape:
     """The sub-net of a point."""
-    sizes: dict[str, Any] = dict.fromkeys(("depth", "hidden", "heads", "neurons"))
+    sizes: dict[str, Any] = dict.fromkeys(AXES)
     for name, value in point.items():
         if name.startswith(SUB):
             sizes[name.removeprefix(SUB)] = None if value == "null" else int(value)
@@ -246,9 +257,7 @@ def _scores(assignments: Sequence[Assignment], report: Report) -> dict[tuple[str
     found: dict[tuple[str, SubShape], float] = {}
     for each in assignments:
         student = each.student
-        own = json.dumps(
-            [student.shape.describe(), student.choices.describe(), student.supernet.describe()]
-        )
+        own = json.dumps(student.net_settings().describe())
         wanted = [sub for sub in each.points if sub not in known.setdefault(own, {})]
         if wanted:
             report(f"scoring {len(wanted)} sub-nets of a super-net, trained first if it is new")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic.dataclasses import dataclass
@@ -145,15 +145,13 @@ class SupernetStudent(ShapedStudent):
 
     def trained(self, ctx: StageContext) -> CompressedModel:
         """The super-net: from the store, or trained now."""
-        settings = Supernet(
-            shape=self.shape,
-            layers=self.layers,
-            choices=self.choices,
-            supernet=self.supernet,
-            augmentation=self.augmentation,
-        )
         inputs = {"rows": ctx.data.digest, "teacher": ctx.teacher.digest}
+        settings = self.net_settings()
         return ctx.store.model(SUPERNET, settings, inputs, lambda: self._train(settings, ctx))
+
+    def net_settings(self) -> Supernet:
+        """The settings that the super-net depends on; students with equal ones share it."""
+        return Supernet(**{field.name: getattr(self, field.name) for field in fields(Supernet)})
 
     def evaluate_subnets(
         self, ctx: StageContext, subs: Sequence[SubShape]

@@ -60,6 +60,7 @@ def test_only_finalists_are_run_and_found_once(
             ("student.distillation.learning_rate=interval(0.001,0.1)",),
             "needs a finite search.space",
         ),
+        (("seed=0,1",), "takes settings of student, device, quantizer; got seed"),
         (("student.sub.depth=3,4",), "no point is possible: "),
         (("cache=off",), "a table of costs is kept in the stage cache: set cache=on"),
         ((), "a fit needs"),
