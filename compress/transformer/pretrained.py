@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,6 +28,9 @@ PLAIN_OUTPUTS = {"return_dict": True, "output_hidden_states": False, "output_att
 ADAPTER = "adapter_config.json"  # of PEFT
 # A weight of a block: name of the list of blocks, and index in it.
 NUMBERED = re.compile(r"(.+?)\.(\d+)\.")
+# `from_pretrained` takes `PreTrainedModel.tie_weights` away from all threads while it runs, and of
+# two at once the one that ends last would take it away for good: no model would be tied any more.
+READING = RLock()
 
 
 def load_pretrained(
@@ -112,7 +116,7 @@ def load_skeleton(folder: Path, head: Head) -> PreTrainedModel:
     config = read_config(folder)
     kind = auto_class(config, head)
     try:
-        with torch.device("meta"):
+        with READING, torch.device("meta"):
             # As the weights are read, whatever type the checkpoint stores them in.
             module: PreTrainedModel = kind.from_config(config, dtype=torch.float32)
     except Exception as error:
@@ -156,14 +160,18 @@ def quiet_bars() -> Iterator[None]:
 
 @contextmanager
 def quiet_reading() -> Iterator[None]:
-    """Hides progress bars and warnings about missing weights, which the caller checks."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    try:
-        with quiet_bars():
-            yield
-    finally:
-        transformers.logging.set_verbosity(level)
+    """For `from_pretrained`, in one thread at a time.
+
+    Hides progress bars and warnings about missing weights, which the caller checks.
+    """
+    with READING:
+        level = transformers.logging.get_verbosity()
+        transformers.logging.set_verbosity_error()
+        try:
+            with quiet_bars():
+                yield
+        finally:
+            transformers.logging.set_verbosity(level)
 
 
 def head_of(module: PreTrainedModel) -> Head:

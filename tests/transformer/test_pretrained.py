@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import transformers
 
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
@@ -27,6 +29,15 @@ def test_a_head_for_other_classes_needs_training(model_folder: Path) -> None:
         load_pretrained(model_folder, Classification(three), fresh_head=False)
     module, _ = load_pretrained(model_folder, Classification(three), fresh_head=True)
     assert module.config.id2label == {0: "a", 1: "b", 2: "c"}
+
+
+def test_threads_that_load_at_once_leave_weights_tied(model_folder: Path) -> None:
+    """transformers replaces a method of all models while it reads one."""
+    tie = transformers.PreTrainedModel.tie_weights
+    problem = Classification(("a", "b"))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: load_pretrained(model_folder, problem, fresh_head=True), range(24)))
+    assert transformers.PreTrainedModel.tie_weights is tie
 
 
 def test_a_body_with_missing_weights_is_refused(model_folder: Path) -> None:
