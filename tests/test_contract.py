@@ -17,6 +17,7 @@ from compress.config.construct import construct
 from compress.config.errors import ConfigError, UserError
 from compress.config.settings import Settings
 from compress.costs.space import Costs
+from compress.frontier.sizes import proposed_sizes
 from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext, Student
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history, live_zeros
@@ -100,8 +101,10 @@ def test_every_augmentation_adds_rows(
 
 @pytest.mark.parametrize("name", yaml_names("search"))
 def test_every_search_composes_and_builds(name: str) -> None:
-    run = build_run(compose_config(f"+search={name}", "teacher=tiny_random"))
-    assert len(run.objectives) >= 2
+    words = (f"+search={name}", "teacher=tiny_random", "task.max_length=32")
+    sizes = proposed_sizes(words, lambda found: compose_config(*found))
+    settings = [word for word in sizes if not word.startswith("student.sub.")]  # dimensions
+    assert len(build_run(compose_config(*words, *settings)).objectives) >= 2
 
 
 @pytest.mark.parametrize("name", yaml_names("costs"))

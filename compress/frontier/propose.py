@@ -105,9 +105,8 @@ def find_finalists(
     Raises:
         UserError: no point is possible, or the file is damaged.
     """
-    key = hashlib.sha256(
-        json.dumps([dict(plan.definition), frontier.describe()], sort_keys=True).encode()
-    ).hexdigest()
+    asked = [dict(plan.definition), plan.fixed, frontier.describe()]
+    key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     path = folder / FILE
     if (kept := _kept(path, key)) is not None:
         report(f"{len(kept)} finalists were found before: {path}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,18 +61,28 @@ class FrontierSweeper(Sweeper):
 
         from compress.config.construct import build
         from compress.frontier.propose import Frontier, find_finalists
+        from compress.frontier.sizes import proposed_sizes
         from compress.search.run import run_search
         from compress.system.terminal import plain
 
         began, console = time.perf_counter(), Console()
+
+        def compose(words: Sequence[str]) -> DictConfig:
+            return context.config_loader.load_sweep_config(config, list(words))
+
+        def report(line: str) -> None:
+            console.print(plain(line), soft_wrap=True)
+
+        if sizes := proposed_sizes(arguments, compose):
+            report(f"sizes for this teacher: {' '.join(sizes)}")
         budget = 1, self._hours, self._failures  # of trials as many as there are finalists
-        search = make_search(config, context, arguments, self._task, budget)
+        search = make_search(config, context, [*sizes, *arguments], self._task, budget)
         finalists = find_finalists(
             search.plan,
             build("search.frontier", Frontier, settings["frontier"]),
-            lambda words: context.config_loader.load_sweep_config(config, list(words)),
+            compose,
             Path(config.hydra.sweep.dir),
-            lambda line: console.print(plain(line), soft_wrap=True),
+            report,
         )
         points = tuple(dict(each.point) for each in finalists)
         spent = (time.perf_counter() - began) / 3600

@@ -107,6 +107,14 @@ class SupernetStudent(ShapedStudent):
         """
         return shallow_skeleton("student.layers", self.layers, teacher)
 
+    def largest(self, teacher: PreTrainedModel) -> PreTrainedModel:
+        """The super-net's skeleton.
+
+        Raises:
+            UserError: the super-net cannot be built.
+        """
+        return super().skeleton(teacher)
+
     def whole(self, ctx: StageContext) -> tuple[PreTrainedModel, Processor, dict[str, Any]]:
         """The layers of the super-net; embeddings and head start as the teacher's."""
         module, kept = shallow(ctx.teacher.module, self.layers)
@@ -118,7 +126,7 @@ class SupernetStudent(ShapedStudent):
         Raises:
             UserError: the super-net cannot be built, or not cut to a shape that is chosen.
         """
-        largest = super().skeleton(teacher)
+        largest = self.largest(teacher)
         sizes = self.choices.sizes(largest, CHOICES)
         shapes, sub = every_shape(sizes), named_shape(self.sub, sizes, SUB)
         for axis, smaller in sizes.items():
@@ -168,7 +176,7 @@ class SupernetStudent(ShapedStudent):
         Raises:
             ConfigError: a shape is none of the choices; at once, before any work.
         """
-        largest = super().skeleton(copy.deepcopy(ctx.teacher.module).to("meta"))
+        largest = self.largest(copy.deepcopy(ctx.teacher.module).to("meta"))
         sizes = self.choices.sizes(largest, CHOICES)
         named = {sub: named_shape(sub, sizes, SUB) for sub in subs}
         return self._evaluated(ctx, named)

@@ -186,7 +186,7 @@ def test_bf16_is_refused_where_the_cpu_has_none(
 
     monkeypatch.setattr(openvino, "Core", OldCore)
     words = ("teacher=tiny_random", "device=cpu_openvino", *f"quantizer={choice}".split())
-    with pytest.raises(UserError, match="(bf16|bfloat16) needs a CPU with bfloat16 arithmetic"):
+    with pytest.raises(UserError, match=r"(bf16|bfloat16) needs a CPU with bfloat16 arithmetic"):
         build_run(compose_config(*words))
 
 
