@@ -10,7 +10,7 @@ demo: .venv/.demo
 		device.benchmark.shapes=[[1,32],[1,128]] device.benchmark.seconds=1.5 device.benchmark.process_restarts=2
 
 test: .venv/.test
-	$(BIN)/python -m pytest -n 3 --dist worksteal -rs
+	$(BIN)/python -m pytest -n 3 --dist worksteal -rs --durations=40
 
 test-slow: .venv/.test
 	$(BIN)/python -m pytest -m slow

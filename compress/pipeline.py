@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compress.analysis.fold_average import over_folds
 from compress.config.blame import blame
@@ -31,7 +31,8 @@ from compress.store.run_folder import MODEL_FOLDER, clear_run, make_fold
 from compress.transformer.coverage import with_quantizer
 
 if TYPE_CHECKING:
-    from compress.interfaces import Processor
+    from compress.interfaces import CompressedModel, ExportResult, Processor, StageContext
+    from compress.store.cache import StageStore
 
 log = logging.getLogger(__name__)
 
@@ -110,18 +111,7 @@ def _execute_one(
         exported = write(model, run.quantizer, ctx, folder / MODEL_FOLDER)
         kept = keep_baseline(ctx.teacher, shared)
         began = time.perf_counter()
-        candidate = read_back(exported, model, ctx, folder / MODEL_FOLDER)
-        baseline = load_measured(kept, run.device, ctx.teacher.digest)
-        monitor.stage("score")
-        name = os.path.relpath(folder, shared)
-        # The figures of folds are averaged, and must be independent.
-        part = folder.name if FOLD_NAME.fullmatch(folder.name) else ""
-        how = MeasureContext(run.device, run.seed, store, shared, name, part, monitor)
-        measured = measure(candidate, baseline, data, how)
-        between = measure_between(run, ctx, data, store, baseline, how)
-        stage_metrics = tuple(between) if run.measure_stages else ()
-        stages = tuple(store.records)
-        controls = sweep_controls(run, ctx, data, baseline, how)
+        figures = _figures(run, (model, exported), ctx, store, data, (folder, kept))
         measuring_seconds += time.perf_counter() - began
         record = FinishedRun(
             **vars(start),
@@ -129,18 +119,49 @@ def _execute_one(
             model=MODEL_FOLDER,
             baseline_model=os.path.relpath(kept, folder),
             data=data_record(data, ctx.teacher.tokenizer),
-            **vars(measured),
-            stages=stages,
-            history=tuple(
-                asdict(step)
-                for step in with_quantizer(model, run.quantizer, candidate.model.weights())
-            ),
-            stage_metrics=stage_metrics,
+            **figures,
             measuring_seconds=measuring_seconds,
-            controls=controls,
         )
         write_card(record, folder / MODEL_FOLDER)
         return record
+
+
+def _figures(
+    run: Run,
+    made: tuple[CompressedModel, ExportResult],
+    ctx: StageContext,
+    store: StageStore,
+    data: TaskData,
+    folders: tuple[Path, Path],
+) -> dict[str, Any]:
+    """What a record says of a model that was written, by the record's field.
+
+    Args:
+        run: whose model it is.
+        made: the model, and how it was exported.
+        ctx: of the stages.
+        store: with what the stages and the measuring took from the cache.
+        data: tokenized.
+        folders: of the run, and of the baseline.
+    """
+    (model, exported), (folder, kept) = made, folders
+    candidate = read_back(exported, model, ctx, folder / MODEL_FOLDER)
+    baseline = load_measured(kept, run.device, ctx.teacher.digest)
+    ctx.monitor.stage("score")
+    name = os.path.relpath(folder, kept.parent)
+    # The figures of folds are averaged, and must be independent.
+    part = folder.name if FOLD_NAME.fullmatch(folder.name) else ""
+    how = MeasureContext(run.device, run.seed, store, kept.parent, name, part, ctx.monitor)
+    measured = measure(candidate, baseline, data, how)
+    between = measure_between(run, ctx, data, store, baseline, how)
+    history = with_quantizer(model, run.quantizer, candidate.model.weights())
+    return {
+        **vars(measured),
+        "history": tuple(map(asdict, history)),
+        "stage_metrics": tuple(between) if run.measure_stages else (),
+        "stages": tuple(store.records),  # those of the controls are not the run's
+        "controls": sweep_controls(run, ctx, data, baseline, how),
+    }
 
 
 def data_record(data: TaskData, tokenizer: Processor) -> Data:
