@@ -25,7 +25,7 @@ from compress.measure.latency import TimedModel, fill_shapes, measure_briefly
 from compress.runtime.components.onnx_export import one_export
 from compress.shaping.vocabulary import Kept, shrink_vocabulary_
 from compress.stage.run import Run
-from compress.stage.stages import write
+from compress.stage.stages import export
 from compress.store.artifact import folder_bytes, load, write_model
 from compress.store.cache import StageStore
 from compress.store.kinds import TORCH
@@ -86,7 +86,7 @@ class Lab:
         ctx = replace(self._ctx, device=run.device)
         with scratch_folder() as scratch:
             folder = scratch / "model"
-            write(model, run.quantizer, ctx, folder)
+            export(model, run.quantizer, ctx, folder)
             shapes = run.device.benchmark.shapes
             inputs = fill_shapes(self._loaded(folder), ctx.data.calibration, shapes)
             baseline = TimedModel(self._baseline, self._baseline_inputs)

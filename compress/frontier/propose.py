@@ -37,6 +37,7 @@ from compress.stage.run import Run
 from compress.stage.stages import begin
 from compress.student.supernet import SupernetStudent
 from compress.system.files import write_atomically
+from compress.system.processes import release_memory
 
 SUB = "student.sub."
 FILE = "finalists.json"
@@ -124,6 +125,7 @@ def find_finalists(
     if not left:
         raise UserError(f"no point is possible: {'; '.join(dict.fromkeys(table.refused.values()))}")
     scores = _scores(left, report)
+    release_memory()  # the trials run in processes of their own
     found = [_candidate(each, sub, table, scores, targets) for each in left for sub in each.points]
     finalists = choose(found, frontier.finalists)
     folder.mkdir(parents=True, exist_ok=True)

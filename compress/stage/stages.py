@@ -95,7 +95,7 @@ def compress(
 def write(
     model: CompressedModel, quantizer: Quantizer, ctx: StageContext, folder: Path
 ) -> ExportResult:
-    """Writes the artifact to a new folder.
+    """Writes the artifact to a new folder, with the tokenizer that texts are read by.
 
     Raises:
         UserError: a weight is not finite.
@@ -103,8 +103,15 @@ def write(
     check_finite(model)
     ctx.monitor.stage("export")
     deployed = replace(model, texts=text_spec(model.tokenizer, ctx.data, ctx.store))
+    return export(deployed, quantizer, ctx, folder)
+
+
+def export(
+    model: CompressedModel, quantizer: Quantizer, ctx: StageContext, folder: Path
+) -> ExportResult:
+    """Writes a model in the runtime's format to a new folder."""
     with whole_folder(folder) as temporary:
-        return ctx.device.runtime.export(deployed, quantizer, temporary, ctx)
+        return ctx.device.runtime.export(model, quantizer, temporary, ctx)
 
 
 def check_finite(model: CompressedModel) -> None:

@@ -4,9 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from compress.system.processes import start_server
+from compress.system.processes import release_memory, start_server
 from tests.commands import refusal
 from tests.configs import ROOT, TINY
 
@@ -22,6 +23,16 @@ if __name__ == "__main__":
     process.join()
     print(process.exitcode)
 """
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="is glibc's way to free memory")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    blocks = [b"x" * 65_536 for _ in range(3_200)]  # 200 MB, too small to be mapped each
+    last, before = blocks[-1], psutil.Process().memory_info().rss
+    del blocks  # but for the last one, which keeps the heap from shrinking by itself
+    release_memory()
+    assert before - psutil.Process().memory_info().rss > 150_000_000
+    assert last
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no server to fork processes from")
