@@ -123,10 +123,11 @@ class Scheduler:
 
     def limit(self) -> str:
         """Message naming the limit that was reached; "" if none was."""
-        limits = self.limits
-        if limits.hours is not None and self.trial_store.hours() > limits.hours:
+        limits, counts = self.limits, self.trial_store.trial_counts()
+        over = limits.hours is not None and self.trial_store.hours() > limits.hours
+        if over and counts.finished < self.trial_store.budget:  # else nothing is left to run
             return f"hydra.sweeper.max_hours={limits.hours:g} have passed"
-        if limits.failures is not None and self.trial_store.trial_counts().failed > limits.failures:
+        if limits.failures is not None and counts.failed > limits.failures:
             return f"more than hydra.sweeper.max_failures={limits.failures} trials failed"
         return ""
 

@@ -82,6 +82,12 @@ def test_failures_and_hours_have_a_limit(tmp_path: Path) -> None:
         run_search(search_of(tmp_path / "late", limits=Limits(1e-6, None, None)))
 
 
+def test_what_has_run_all_its_trials_was_not_stopped_by_the_hours(tmp_path: Path) -> None:
+    run_search(search_of(tmp_path, budget=1))
+    run_search(search_of(tmp_path, budget=1, limits=Limits(1e-6, None, None)))
+    assert len(trials(tmp_path)) == 1
+
+
 def test_what_cannot_meet_a_bound_is_rejected_before_it_is_trained(tmp_path: Path) -> None:
     search = search_of(
         tmp_path,
