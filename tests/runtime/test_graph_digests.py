@@ -17,6 +17,7 @@ from compress.transformer.blocks import known_blocks
 from compress.transformer.surgery import keep_blocks_, keep_units_
 from tests.configs import TINY, compose_config
 from tests.runtime.openvino_models import Contexts
+from tests.slow import slow
 
 PAIRS = [
     ("cpu", "none"),
@@ -30,6 +31,7 @@ PAIRS = [
     ("cpu_openvino", "int8_weight_only"),
     ("cpu_openvino", "int8_static"),
 ]
+QUICK = [*PAIRS[:3], ("cpu_onnxruntime", "int8_dynamic"), ("cpu_openvino", "int8_static")]
 
 
 def zeros_(module: PreTrainedModel) -> None:
@@ -68,7 +70,7 @@ def digest(
     return type(run.device.runtime).graph(folder)
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+@pytest.mark.parametrize("pair", [pair if pair in QUICK else slow([(pair,)])[0] for pair in PAIRS])
 def test_weights_do_not_count_and_shapes_do(
     pair: tuple[str, str], biased: CompressedModel, context: Contexts, tmp_path: Path
 ) -> None:
@@ -84,13 +86,14 @@ def test_weights_do_not_count_and_shapes_do(
     assert len({original, of(fewer_neurons_), of(fewer_layers_)}) == 3
 
 
+@pytest.mark.parametrize("pairs", [QUICK, *slow([(PAIRS,)])])
 def test_formats_and_runtimes_count(
-    biased: CompressedModel, context: Contexts, tmp_path: Path
+    pairs: list[tuple[str, str]], biased: CompressedModel, context: Contexts, tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("openvino")
     found = [
         digest(biased, torch.nn.Module.eval, pair, context, tmp_path / "-".join(pair))
-        for pair in PAIRS
+        for pair in pairs
     ]
-    assert len(set(found)) == len(PAIRS)
+    assert len(set(found)) == len(pairs)
