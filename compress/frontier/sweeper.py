@@ -8,15 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from compress.config.errors import ConfigError
-from compress.search.sweeper import check_budget, make_search
+from compress.search.sweeper import ParetoSweeper, make_search
 
 
-class FrontierSweeper(Sweeper):
+class FrontierSweeper(ParetoSweeper):
     """Trains and measures only what costs and a super-net promise; see docs/frontier.md."""
 
     def __init__(self, max_hours: float | None, max_failures: int | None) -> None:
@@ -30,15 +28,7 @@ class FrontierSweeper(Sweeper):
         Raises:
             ConfigError: a value is not a number or out of range.
         """
-        check_budget(1, max_hours, max_failures)
-        self._hours, self._failures = max_hours, max_failures
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Called by Hydra."""
-        self._task = task_function
-        self.hydra_context, self.config = hydra_context, config
+        super().__init__(1, max_hours, max_failures)  # of trials as many as there are finalists
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs or resumes the search.
@@ -75,7 +65,7 @@ class FrontierSweeper(Sweeper):
 
         if sizes := proposed_sizes(arguments, compose):
             report(f"sizes for this teacher: {' '.join(sizes)}")
-        budget = 1, self._hours, self._failures  # of trials as many as there are finalists
+        budget = self._budget, self._hours, self._failures
         search = make_search(config, context, [*sizes, *arguments], self._task, budget)
         finalists = find_finalists(
             search.plan,
