@@ -1,9 +1,9 @@
-"""What each technique gives a small student: `python -m benchmarks.frontier PAGE MODEL SST-2`.
+"""What each technique gives a small student: `python -m benchmarks.frontier PAGE OVERRIDES`.
 
-MODEL is the folder of a 12-layer teacher such as gte-small, SST-2 that of GLUE's task. One shape is
-trained with more and more of what `+search=frontier` uses, each line with all of the lines above it
-but for the settings that it names, and scored as it is and in OpenVINO's int8. PAGE gets the table;
-`--folder` keeps the runs, so that the same command goes on after it was stopped.
+The overrides are those of `run.py` for teacher and task; without any it is the default task. One
+shape is trained with more and more of what `+search=frontier` uses, each line with all of the lines
+above it but for the settings that it names, and scored as it is and in OpenVINO's int8. PAGE gets
+the table; `--folder` keeps the runs, so that the same command goes on after it was stopped.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class Line:
     alone: bool = False
 
 
-# Six passes over SST-2's 66,000 rows are a few more rows than one over them and the reviews'.
 LINES = (
     Line(
         "3 layers of the teacher; batches of 32, T=2, labels too, 6 passes",
@@ -78,21 +77,24 @@ def main() -> None:
     """Trains all lines, or those that the folder lacks, and writes the page."""
     parser = Parser(description=__doc__)
     parser.add_argument("page", type=Path, help="the Markdown file to write")
-    parser.add_argument("model", type=Path, help="folder of the teacher")
-    parser.add_argument("rows", type=Path, help="folder of SST-2")
+    parser.add_argument("overrides", nargs="*", help="of teacher and task")
+    parser.add_argument("--sentences", type=int, help="of reviews, at most")
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "frontier")
     parser.add_argument("--cache", type=Path, default=ROOT / "outputs" / "cache")
     parser.add_argument("--seeds", type=int, default=1)
     arguments = parser.parse_args()
     seeds = range(arguments.seeds)
     found = [[run(arguments, n, seed) for seed in seeds] for n in range(len(LINES))]
-    arguments.page.write_text("\n".join(page(found)) + "\n", encoding="utf-8")
+    command = ["python -m benchmarks.frontier", *sys.argv[1:]]
+    arguments.page.write_text("\n".join(page(command, found)) + "\n", encoding="utf-8")
 
 
-def overrides(number: int) -> list[str]:
+def overrides(number: int, sentences: int | None) -> list[str]:
     """The settings of a line."""
     lines = [*(each for each in LINES[:number] if not each.alone), LINES[number]]
     words = dict.fromkeys(word for line in lines for word in line.settings)
+    if sentences is not None and REVIEWS in words:
+        words[f"task.transfer.limit={sentences}"] = None
     return [word if word.startswith(GROUPS) else DISTILLATION + word for word in words]
 
 
@@ -100,13 +102,11 @@ def run(arguments: Namespace, number: int, seed: int) -> FinishedRun:
     """The record of a line's run, of this call or an earlier one."""
     folder = arguments.folder / f"{number}-{seed}"
     words = [
-        "teacher=local", f"teacher.path={arguments.model.resolve()}",
-        "teacher.finetune.epochs=2", "teacher.finetune.learning_rate=5e-5",
-        "task=sst2", f"task.path={arguments.rows.resolve()}",
+        *arguments.overrides,
         "device=cpu_openvino", "quantizer=int8_static", "quantizer.embeddings=int8",
         "measure_stages=true", "device.benchmark.shapes=[[1,32]]", "device.benchmark.seconds=0.5",
         "device.benchmark.process_restarts=1", "device.benchmark.noise_floor=false",
-        *overrides(number), f"seed={seed}", f"hydra.run.dir={folder}",
+        *overrides(number, arguments.sentences), f"seed={seed}", f"hydra.run.dir={folder}",
         f"cache.dir={arguments.cache.resolve()}",
     ]  # fmt: skip
     if not (folder / FILE).is_file():
@@ -116,20 +116,20 @@ def run(arguments: Namespace, number: int, seed: int) -> FinishedRun:
     return record
 
 
-def page(found: Sequence[Sequence[FinishedRun]]) -> Iterator[str]:
-    """The page, given the records of each line's seeds."""
+def page(command: Sequence[str], found: Sequence[Sequence[FinishedRun]]) -> Iterator[str]:
+    """The page, given the command and the records of each line's seeds."""
     first = found[0][0].baseline
     yield "# What each technique gives"
     yield ""
     yield (
-        "Made by `python -m benchmarks.frontier docs/techniques.md MODEL SST-2`; "
-        f"{machine()}; torch {torch.__version__}, {torch.get_num_threads()} threads. MODEL is "
-        f"gte-small, fine-tuned for 2 epochs: {first.score.value:.4f} on SST-2's dev split, "
+        f"Made by `{' '.join(command)}`; "
+        f"{machine()}; torch {torch.__version__}, {torch.get_num_threads()} threads. The teacher "
+        f"of the first seed: {first.score.value:.4f} on {first.score.samples} rows, "
         f"{first.size_bytes / 1e6:.1f} MB. Each line has the settings of those above it, but for "
-        f"neighbors; {len(found[0])} seeds, their mean and in brackets each."
+        f"neighbors; {len(found[0])} seeds of teacher and student, their mean and in brackets each."
     )
     yield ""
-    yield "| what is new | float, dev | int8 in OpenVINO, dev | MB | minutes of training |"
+    yield "| what is new | float | int8 in OpenVINO | MB | minutes of training |"
     yield "| --- | --- | --- | --- | --- |"
     for line, records in zip(LINES, found, strict=True):
         minutes = statistics.mean(student_minutes(each) for each in records)

@@ -6,12 +6,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from compress.config.errors import ConfigError
 from compress.search.sweeper import ParetoSweeper, make_search
+
+if TYPE_CHECKING:
+    from compress.frontier.propose import Frontier
 
 
 class FrontierSweeper(ParetoSweeper):
@@ -43,19 +47,16 @@ class FrontierSweeper(ParetoSweeper):
         config, context = self.config, self.hydra_context
         assert config is not None
         assert context is not None
-        settings: Any = OmegaConf.to_container(config.get("search") or DictConfig({}), resolve=True)
-        if "frontier" not in settings:
-            raise ConfigError("hydra/sweeper=frontier needs a search: +search=frontier")
         # Imported here: Hydra loads its plugins in every command, and most are not a search.
         from rich.console import Console
 
-        from compress.config.construct import build
-        from compress.frontier.propose import Frontier, find_finalists
+        from compress.frontier.pace import Pace
+        from compress.frontier.propose import find_finalists
         from compress.frontier.sizes import proposed_sizes
         from compress.search.run import run_search
         from compress.system.terminal import plain
 
-        began, console = time.perf_counter(), Console()
+        began, console, frontier = time.perf_counter(), Console(), _asked(config, self._hours)
 
         def compose(words: Sequence[str]) -> DictConfig:
             return context.config_loader.load_sweep_config(config, list(words))
@@ -67,21 +68,44 @@ class FrontierSweeper(ParetoSweeper):
             report(f"sizes for this teacher: {' '.join(sizes)}")
         budget = self._budget, self._hours, self._failures
         search = make_search(config, context, [*sizes, *arguments], self._task, budget)
-        finalists = find_finalists(
-            search.plan,
-            build("search.frontier", Frontier, settings["frontier"]),
-            compose,
-            Path(config.hydra.sweep.dir),
-            report,
-        )
-        points = tuple(dict(each.point) for each in finalists)
+        for line in search.plan.left_out:
+            report(line)
+        parsed = OverridesParser.create().parse_overrides(arguments)
+        named = frozenset(str(each.key_or_group) for each in parsed)
+        ends = None if self._hours is None else began + self._hours * 3600
+        folder, pace = Path(config.hydra.sweep.dir), Pace(ends, named)
+        found = find_finalists(search.plan, frontier, compose, folder, report, pace)
+        fixed = (*search.plan.fixed, *found.overrides())
+        points = tuple(dict(each.point) for each in found.finalists)
         spent = (time.perf_counter() - began) / 3600
         hours = self._hours and max(self._hours - spent, 0.0)
         run_search(
             replace(
                 search,
+                plan=replace(search.plan, fixed=fixed, left_out=()),
                 budget=len(points),
                 settings=replace(search.settings, seed_points=points),
                 limits=replace(search.limits, hours=hours),
             )
         )
+
+
+def _asked(config: DictConfig, hours: float | None) -> Frontier:
+    """The settings of the search.
+
+    Raises:
+        ConfigError: there are none, one is wrong, or the hours are too short for the table.
+    """
+    from compress.config.construct import build
+    from compress.frontier.propose import Frontier
+
+    search: Any = OmegaConf.to_container(config.get("search") or DictConfig({}), resolve=True)
+    if "frontier" not in search:
+        raise ConfigError("hydra/sweeper=frontier needs a search: +search=frontier")
+    frontier = build("search.frontier", Frontier, search["frontier"])
+    if hours is not None and hours * 60 <= frontier.minutes:
+        raise ConfigError(
+            "hydra.sweeper.max_hours must be longer than "
+            f"search.frontier.minutes={frontier.minutes:g}, got {hours:g}"
+        )
+    return frontier

@@ -66,12 +66,14 @@ class Plan:
     Attributes:
         fixed: overrides of every job.
         definition: texts by key that must be equal when a search is resumed.
+        left_out: lines on dimensions of the search's file that no choice has.
     """
 
     space: Space
     goals: Goals
     fixed: tuple[str, ...]
     definition: Mapping[str, str]
+    left_out: tuple[str, ...] = ()
 
 
 def read_settings(config: DictConfig) -> SearchSettings:
@@ -103,9 +105,10 @@ def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str
     """Reads the space, the goals and the overrides of every job; a ConfigError if one is wrong."""
     search = _search(config)
     entries: dict[str, Any] = dict(search.get("space") or {})
-    fixed = []
+    fixed, named = [], set()
     for override in OverridesParser.create().parse_overrides(list(arguments)):
         key, line = override.key_or_group, override.input_line or ""
+        named |= set(entries) if key.startswith("search.space") else {key}
         if override.is_sweep_override():
             entries[key] = line.partition("=")[2]
         elif key in entries or ("." in key and key.partition(".")[0] in entries):
@@ -116,7 +119,14 @@ def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str
     goals = parse_goals(search.get("objectives"), search.get("constraints"), search.get("split"))
     if not entries:
         raise ConfigError("search.space has no dimension")
-    space = parse_space(entries).restricted(lambda *which: _has_key(config, context, fixed, *which))
+
+    def has_key(*which: str) -> bool:
+        return _has_key(config, context, fixed, *which)
+
+    whole = parse_space(entries)
+    # What the search's file asks of choices that the command line has replaced.
+    lacking = {key: of for key, of in whole.lacking(_choices(config), has_key) if key not in named}
+    space = whole.without(lacking).restricted(has_key)
     shared = OmegaConf.masked_copy(config, [str(key) for key in config if key not in HOW])
     definition = {
         **{f"search.space.{key}": words for key, words in space.describe().items()},
@@ -124,7 +134,8 @@ def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str
         **_choices(config),
         **dict(dotted(without_targets(OmegaConf.to_container(shared, resolve=True)))),
     }
-    return Plan(space, goals, tuple(fixed), definition)
+    left_out = tuple(f"left out: {key}, which {of} does not have" for key, of in lacking.items())
+    return Plan(space, goals, tuple(fixed), definition, left_out)
 
 
 def _choices(config: DictConfig) -> dict[str, str]:

@@ -66,6 +66,8 @@ def run_search(search: Search) -> None:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = Console()
+    for line in search.plan.left_out:
+        console.print(plain(line), soft_wrap=True)
     try:
         search.folder.mkdir(parents=True, exist_ok=True)
         with open_trial_store(search) as trial_store:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -162,6 +162,29 @@ class Space:
             when = f" when {' and '.join(conditions)}" if conditions else ""
             words[dimension.key] = describe_values(dimension.values) + when
         return words
+
+    def lacking(
+        self, choices: Mapping[str, str], has_key: Callable[[str, str, str], bool]
+    ) -> Iterator[tuple[str, str]]:
+        """The dimensions that are settings no choice has, each with these choices.
+
+        Args:
+            choices: by group, where it is no dimension.
+            has_key: whether a choice of a group has a key, from (group, choice, key).
+        """
+        groups = {each.key: each for each in self.dimensions if "." not in each.key}
+        for dimension in self.dimensions:
+            group = dimension.key.partition(".")[0]
+            values = groups[group].every_value() if group in groups else (choices.get(group),)
+            found = [str(value) for value in values or () if value is not None]
+            if "." not in dimension.key or not found:
+                continue
+            if not any(has_key(group, choice, dimension.key) for choice in found):
+                yield dimension.key, f"{group}={','.join(found)}"
+
+    def without(self, keys: Collection[str]) -> Space:
+        """The space without some dimensions."""
+        return Space(tuple(each for each in self.dimensions if each.key not in keys))
 
     def restricted(self, has_key: Callable[[str, str, str], bool]) -> Space:
         """The space restricted so that a setting is active only for choices that have it.

@@ -35,9 +35,10 @@ from compress.store.manifest import (
 )
 from compress.system.files import write_atomically
 from compress.system.sources import synced_digests
+from compress.transformer.building import new_module
 from compress.transformer.configs import write_labels
 from compress.transformer.fast_tokenizer import deployed_encoder
-from compress.transformer.pretrained import READING, quiet_bars, quiet_reading
+from compress.transformer.pretrained import quiet_bars, quiet_reading
 from compress.transformer.processors import read_written_processor, write_processor
 from compress.transformer.stored_modules import StoredModule
 from compress.transformer.surgery import one_type_, place_stored_, plain_config
@@ -240,8 +241,7 @@ def _architecture(folder: Path) -> Any:
 
 def _plain(folder: Path) -> PreTrainedModel:
     architecture = _architecture(folder)
-    with READING:
-        return architecture(architecture.config_class.from_pretrained(folder))
+    return new_module(architecture, architecture.config_class.from_pretrained(folder))
 
 
 def _unfilled(folder: Path) -> PreTrainedModel:

@@ -154,8 +154,28 @@ class SupernetStudent(ShapedStudent):
     def trained(self, ctx: StageContext) -> CompressedModel:
         """The super-net: from the store, or trained now."""
         inputs = {"rows": ctx.data.digest, "teacher": ctx.teacher.digest}
-        settings = self.net_settings()
-        return ctx.store.model(SUPERNET, settings, inputs, lambda: self._train(settings, ctx))
+        return ctx.store.model(SUPERNET, self.net_settings(), inputs, lambda: self.train_net(ctx))
+
+    def train_net(self, ctx: StageContext) -> CompressedModel:
+        """Trains the super-net; see `trained`, which does so once."""
+        module, tokenizer, notes = super().start(ctx)
+        module = module.to(ctx.device.torch_device)
+        sort_by_importance_(module, tokenizer, ctx, self.shape.importance, self.choices.axes())
+        module = module.to("cpu")
+        shapes, ctx = every_shape(self.choices.sizes(module, CHOICES)), self.augmented(ctx)
+        curve = train_(
+            module,
+            tokenizer,
+            ctx.data,
+            self.supernet,
+            sandwich_objective(module, shapes, self.supernet, ctx),
+            device=ctx.device,
+            seed=ctx.seed,
+            monitor=ctx.monitor,
+        )
+        notes |= curve_notes(curve, SUPERNET_CURVE)
+        step = Step("student", self.net_settings().describe(), notes=notes)
+        return CompressedModel(module, tokenizer, (*ctx.teacher.history, step))
 
     def net_settings(self) -> Supernet:
         """The settings that the super-net depends on; students with equal ones share it."""
@@ -192,26 +212,6 @@ class SupernetStudent(ShapedStudent):
             model = TorchModel(module, net.tokenizer, ctx.device.torch_device)
             kept = predict_all(model, rows, batch_size, problem.kept)
             yield sub, score(kept, rows, batch_size, problem)
-
-    def _train(self, settings: Supernet, ctx: StageContext) -> CompressedModel:
-        module, tokenizer, notes = super().start(ctx)
-        module = module.to(ctx.device.torch_device)
-        sort_by_importance_(module, tokenizer, ctx, self.shape.importance, self.choices.axes())
-        module = module.to("cpu")
-        shapes, ctx = every_shape(self.choices.sizes(module, CHOICES)), self.augmented(ctx)
-        curve = train_(
-            module,
-            tokenizer,
-            ctx.data,
-            self.supernet,
-            sandwich_objective(module, shapes, self.supernet, ctx),
-            device=ctx.device,
-            seed=ctx.seed,
-            monitor=ctx.monitor,
-        )
-        notes |= curve_notes(curve, SUPERNET_CURVE)
-        step = Step("student", settings.describe(), notes=notes)
-        return CompressedModel(module, tokenizer, (*ctx.teacher.history, step))
 
 
 def _cut_copy(largest: PreTrainedModel, shape: SubShape, where: str) -> PreTrainedModel:

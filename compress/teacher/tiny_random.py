@@ -20,6 +20,7 @@ from compress.task.components.text import TextSplit
 from compress.task.components.windows import TextWindows
 from compress.teacher.components.finetune import finetuned
 from compress.training.train import Training
+from compress.transformer.building import new_module
 from compress.transformer.pretrained import auto_class
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class TinyRandomTeacher(Teacher):
         config = transformers.AutoConfig.for_model(
             self.architecture, **sizes, **{width: 2 * self.hidden}
         )
-        return auto_class(config, head).from_config(config)
+        return new_module(auto_class(config, head).from_config, config)
 
 
 def _tokenizer(data: TrainingData) -> PreTrainedTokenizerFast:

@@ -19,6 +19,7 @@ from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import CompressedModel, Device, Head, Step, Teacher, TrainingData
 from compress.teacher.components.finetune import finetuned
 from compress.training.train import Training
+from compress.transformer.building import new_module
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -93,4 +94,4 @@ class ScratchVitTeacher(Teacher):
             intermediate_size=4 * self.hidden,
             **head,
         )
-        return transformers.ViTForImageClassification(config)
+        return new_module(transformers.ViTForImageClassification, config)

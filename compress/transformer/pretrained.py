@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
 
 from compress.config.errors import UserError
+from compress.transformer.building import BUILDING, new_module
 from compress.transformer.checkpoint_files import GGUF
 from compress.transformer.config_values import check_values, error_text
 from compress.transformer.processors import read_processor
@@ -28,9 +28,6 @@ PLAIN_OUTPUTS = {"return_dict": True, "output_hidden_states": False, "output_att
 ADAPTER = "adapter_config.json"  # of PEFT
 # A weight of a block: name of the list of blocks, and index in it.
 NUMBERED = re.compile(r"(.+?)\.(\d+)\.")
-# `from_pretrained` takes `PreTrainedModel.tie_weights` away from all threads while it runs, and of
-# two at once the one that ends last would take it away for good: no model would be tied any more.
-READING = RLock()
 
 
 def load_pretrained(
@@ -116,9 +113,9 @@ def load_skeleton(folder: Path, head: Head) -> PreTrainedModel:
     config = read_config(folder)
     kind = auto_class(config, head)
     try:
-        with READING, torch.device("meta"):
+        with torch.device("meta"):
             # As the weights are read, whatever type the checkpoint stores them in.
-            module: PreTrainedModel = kind.from_config(config, dtype=torch.float32)
+            module = new_module(kind.from_config, config, dtype=torch.float32)
     except Exception as error:
         # Any error that a wrong value causes in the modules.
         raise UserError(f"{folder} has no usable config: {error_text(error)}") from error
@@ -139,7 +136,7 @@ def _unpacked(module: PreTrainedModel) -> PreTrainedModel:
     config = copy.deepcopy(module.config)
     vars(config).pop("quantization_config", None)
     with torch.random.fork_rng(devices=[]):
-        plain = type(module)(config)
+        plain = new_module(type(module), config)
     plain.load_state_dict(module.state_dict())
     plain.generation_config = module.generation_config
     return plain
@@ -164,7 +161,7 @@ def quiet_reading() -> Iterator[None]:
 
     Hides progress bars and warnings about missing weights, which the caller checks.
     """
-    with READING:
+    with BUILDING:
         level = transformers.logging.get_verbosity()
         transformers.logging.set_verbosity_error()
         try:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from compress.config.errors import ConfigError, first_line
+from compress.transformer.building import new_module
 from compress.transformer.configs import reread
 from compress.transformer.stacks import layer_units
 from compress.transformer.stored_modules import StoredModule
@@ -53,7 +54,7 @@ def check_rebuilds(module: PreTrainedModel, what: str) -> None:
 def _rebuilt(module: PreTrainedModel, plain: PretrainedConfig | None) -> PreTrainedModel:
     """The model as `compress.store.artifact` would rebuild it, without weights."""
     with torch.device("meta"):
-        built = type(module)(reread(plain or module.config)).eval()
+        built = new_module(type(module), reread(plain or module.config)).eval()
         if plain is None:
             parts = {n: p for n, p in module.named_modules() if isinstance(p, StoredModule)}
             fresh = {name: type(part)(**part.arguments()) for name, part in parts.items()}

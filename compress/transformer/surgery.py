@@ -14,6 +14,7 @@ from transformers.backbone_utils import BackboneConfigMixin
 from transformers.pytorch_utils import Conv1D
 
 from compress.transformer.blocks import Block, Projection, Units, blocks_if_known
+from compress.transformer.building import new_module
 from compress.transformer.configs import reread
 from compress.transformer.stacks import Linear, find_stack, token_table
 from compress.transformer.stored_modules import LowRankLinear, StoredModule
@@ -242,7 +243,7 @@ def _builds(module: PreTrainedModel, config: PretrainedConfig) -> bool:
     """Whether a config builds this module's shapes, heads included."""
     try:
         with torch.device("meta"):
-            built = type(module)(reread(config))
+            built = new_module(type(module), reread(config))
     except (ValueError, RuntimeError, StrictDataclassError):
         return False  # such as a width that its heads do not divide
     shapes = [{n: t.shape for n, t in m.state_dict().items()} for m in (built, module)]

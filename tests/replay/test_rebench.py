@@ -242,6 +242,7 @@ def test_a_sweep_without_its_baseline_is_refused(sweep: Sweep, quick: None) -> N
         again(folder)
 
 
+@pytest.mark.slow
 def test_the_folds_of_a_run_are_measured_one_by_one(
     sweep: Sweep, quick: None, tmp_path: Path
 ) -> None:

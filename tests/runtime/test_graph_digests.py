@@ -31,7 +31,7 @@ PAIRS = [
     ("cpu_openvino", "int8_weight_only"),
     ("cpu_openvino", "int8_static"),
 ]
-QUICK = [*PAIRS[:3], ("cpu_onnxruntime", "int8_dynamic"), ("cpu_openvino", "int8_static")]
+QUICK = PAIRS[:3]  # an export to ONNX takes seconds
 
 
 def zeros_(module: PreTrainedModel) -> None:
@@ -90,8 +90,8 @@ def test_weights_do_not_count_and_shapes_do(
 def test_formats_and_runtimes_count(
     pairs: list[tuple[str, str]], biased: CompressedModel, context: Contexts, tmp_path: Path
 ) -> None:
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("openvino")
+    for device in {pair[0] for pair in pairs} - {"cpu"}:
+        pytest.importorskip(device.removeprefix("cpu_"))
     found = [
         digest(biased, torch.nn.Module.eval, pair, context, tmp_path / "-".join(pair))
         for pair in pairs

@@ -79,6 +79,7 @@ def test_a_model_is_exported_once_for_several_formats(
     assert exports == [one.module, other.module, other.module]
 
 
+@pytest.mark.slow
 def test_heads_neurons_ranks_and_words_may_be_gone(teachers: Teachers, context: Contexts) -> None:
     teacher = teachers("bert")
     pruner = settings_of("pruner", "vocabulary")

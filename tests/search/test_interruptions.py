@@ -95,6 +95,7 @@ def test_ctrl_c_stops_before_the_next_stage(tmp_path: Path) -> None:
     check_finished(tmp_path, 8)
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     process = start(
         tmp_path, "budget=4", "space={x: 'range(0.1, 0.9, step=0.1)'}", "fixed=[fault=hang]"

@@ -147,6 +147,7 @@ def test_a_lost_point_is_run_again_when_the_sampler_has_learnt(
     assert take_trial(heir).point != lost.point
 
 
+@pytest.mark.slow
 def test_many_drivers_that_die_share_a_budget_exactly(
     trial_store: TrialStores, tmp_path: Path
 ) -> None:

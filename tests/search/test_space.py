@@ -108,6 +108,19 @@ def test_settings_go_to_the_choices_that_have_them() -> None:
         space.restricted(lambda *_: False)
 
 
+def test_settings_that_no_choice_has_are_found() -> None:
+    entries = {"pruner": "choice(none, heads)", "pruner.x": "choice(1, 2)", "seed": "choice(0, 1)"}
+    entries |= {"quantizer.rest": "choice(a, b)", "task.limit": "choice(1, 2)"}
+    entries |= {"pruner.sparsity": "choice(0.1, 0.2)", "quantizer.bits": "choice(4, 8)"}
+    space = parse_space(entries)
+    has = {("heads", "pruner.sparsity"), ("int4", "quantizer.bits"), ("glue", "task.limit")}
+    choices = {"quantizer": "int4", "task": "glue"}
+    lacking = dict(space.lacking(choices, lambda _, *which: which in has))
+    assert lacking == {"pruner.x": "pruner=none,heads", "quantizer.rest": "quantizer=int4"}
+    left = space.without(lacking)
+    assert {each.key for each in left.dimensions} == entries.keys() - lacking.keys()
+
+
 def test_a_condition_on_a_choice_without_the_setting_is_refused() -> None:
     entries = {"pruner": "choice(none, wanda)", "pruner.sparsity": {"space": "choice(0.1, 0.2)"}}
     entries["pruner.sparsity"]["when"] = {"pruner": ["none"]}  # type: ignore[index]

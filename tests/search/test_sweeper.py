@@ -95,6 +95,21 @@ def test_a_size_that_cannot_be_met_costs_no_training(
     assert not (tmp_path / "cache").exists()
 
 
+def test_dimensions_of_the_file_that_no_choice_has_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A choice that the command line replaces may lack what the search's file asks of it."""
+    words = ("pruner=none", "quantizer=bf16", "student=none", "hydra.sweeper.n_trials=1")
+    here(tmp_path, "-m", "+search=pareto", *TINY, *words, "search.constraints=null")
+    output = capsys.readouterr().out
+    assert "left out: student.keep, which student=none does not have" in output
+    assert "left out: pruner.sparsity, which pruner=none does not have" in output
+    assert "left out: quantizer.embeddings, which quantizer=bf16 does not have" in output
+    assert "1 trials: 1 finished" in output
+    named = refused(tmp_path / "other", *SEARCH, "pruner=none", "pruner.sparsity=0.1,0.2")
+    assert "search.space.pruner.sparsity: no choice of pruner among none has it" in named
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -52,10 +52,9 @@ CASES = [
 ]
 CASES = list(dict.fromkeys(CASES))
 QUICK = [
-    *(("all", runtime, NONE) for runtime in RUNTIMES),
     *(("all", "torch", name) for name in SUPPORTED["torch"]),
+    ("all", "onnxruntime", NONE),
     ("all", "openvino", STATIC),
-    ("all", "onnxruntime", "int8_dynamic embeddings=int8"),
 ]
 
 

@@ -32,10 +32,10 @@ RECOVERY = "pruner.recovery.epochs=1"
                 (("student=layers", "student.keep=2"), []),
                 (("pruner=heads", RECOVERY), ["pruner"]),
                 (CHAIN, ["pruner 1: heads"]),
+                (("student=layers", "student.keep=2", "quantizer=int8_dynamic"), ["student"]),
+                (("pruner=heads", "quantizer=int8_dynamic"), ["pruner"]),
             ]
         ),
-        (("student=layers", "student.keep=2", "quantizer=int8_dynamic"), ["student"]),
-        (("pruner=heads", "quantizer=int8_dynamic"), ["pruner"]),
         (
             ("student=layers", "student.keep=2", *CHAIN, RECOVERY, "quantizer=int8_dynamic"),
             ["student", "pruner 1: heads", "pruner 2: neurons", "pruner: recovery"],

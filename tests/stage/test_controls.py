@@ -135,6 +135,7 @@ def test_runs_that_begin_together_wait_for_the_first(
     assert found["a"].controls == found["b"].controls != ()
 
 
+@pytest.mark.slow
 def test_folds_have_controls_of_their_own(sweep: Sweeps, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(
         "text,label\n" + "".join(f"film {i % 2} {i % 3} is {i},{i % 2}\n" for i in range(60))

@@ -16,6 +16,7 @@ from compress.stage.stages import write
 from compress.store.artifact import load, read_spec
 from compress.task.components.text import TextSplit
 from tests.configs import settings_of, yaml_names
+from tests.slow import slow
 
 TEXTS = ["a glad film", "", "a sad dull film " * 40, "naïve 😀 \x7f", "a good end"]
 
@@ -40,8 +41,13 @@ def test_weights_that_are_no_numbers_are_refused_before_anything_is_written(
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize("pairs", [False, True])
-@pytest.mark.parametrize("name", ["cpu", "cpu_onnxruntime", "cpu_openvino"])
+@pytest.mark.parametrize(
+    ("name", "pairs"),
+    [
+        *(("cpu", False), ("cpu", True), ("cpu_onnxruntime", True), ("cpu_openvino", False)),
+        *slow([("cpu_onnxruntime", False), ("cpu_openvino", True)]),
+    ],
+)
 def test_logits_of_texts_are_those_of_the_tasks_batches(
     name: str,
     pairs: bool,

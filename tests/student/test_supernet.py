@@ -43,13 +43,13 @@ def supernet(*overrides: str) -> SupernetStudent:
 @pytest.fixture
 def trainings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The trainings of super-nets from here on."""
-    begun, train = [], SupernetStudent._train
+    begun, train = [], SupernetStudent.train_net
 
     def counted(self: SupernetStudent, *args: Any) -> CompressedModel:
         begun.append(str(self.sub))
         return train(self, *args)
 
-    monkeypatch.setattr(SupernetStudent, "_train", counted)
+    monkeypatch.setattr(SupernetStudent, "train_net", counted)
     return begun
 
 

@@ -1,0 +1,58 @@
+"""What a staged search has found so far, in its folder: one that was killed goes on with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from compress.config.errors import UserError, first_line
+from compress.frontier.choose import Candidate
+from compress.system.files import write_atomically
+
+FILE = "finalists.json"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has found so far.
+
+    Attributes:
+        key: identifies the search's settings.
+        epochs: by key, those that follow from the hours of the search.
+        finalists: the most promising first; none before they are chosen.
+    """
+
+    key: str
+    epochs: Mapping[str, float] = field(default_factory=dict)
+    finalists: Sequence[Candidate] = ()
+
+    def overrides(self) -> list[str]:
+        """The epochs, as every trial has them."""
+        return [f"{key}={epochs:g}" for key, epochs in self.epochs.items()]
+
+
+def read_found(path: Path, key: str) -> Found:
+    """What a file holds; nothing if there is none, or it is of other settings.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not path.is_file():
+        return Found(key)
+    try:
+        raw = json.loads(path.read_bytes())
+        if raw["key"] != key:
+            return Found(key)
+        return TypeAdapter(Found).validate_python(raw)
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise UserError(f"{path} is damaged: {first_line(error)}; delete it") from error
+
+
+def write_found(path: Path, found: Found) -> None:
+    """Writes the file, and its folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(asdict(found)))

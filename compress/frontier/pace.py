@@ -1,0 +1,155 @@
+"""How many passes over the rows fit into the hours of a search.
+
+Steps are timed on the rows themselves, of the super-net before it is trained and of the costliest
+finalist before all are. A third of what is left of the hours then goes to the super-net, and the
+rest, but for exports and measurements, in equal parts to the finalists.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from compress.config.errors import UserError
+from compress.core.monitor import Monitor
+from compress.student.components.sandwich import Sandwich
+from compress.student.supernet import SupernetStudent
+from compress.training.distillation import Distillation
+
+if TYPE_CHECKING:
+    from compress.core.benchmark import Benchmark
+    from compress.interfaces import StageContext
+
+SUPERNET, ALONE = "student.supernet.epochs", "student.distillation.epochs"
+# Batches are grouped by length, so many of them at a time (`LengthGroupedSampler` of transformers):
+# fewer steps are not a fair sample of all.
+STEPS = 50
+SUPERNET_SHARE = 1 / 3
+SLACK = 0.9  # a step may take longer later on than when it was timed
+# Of a finalist, roughly: loading, exporting and scoring it, and starting a pair of processes.
+EXPORT_SECONDS, START_SECONDS = 30.0, 10.0
+
+T = TypeVar("T", bound=Distillation)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The time of a search.
+
+    Attributes:
+        ends: when it should be over, by `time.perf_counter()`; None for no limit.
+        named: keys of the epochs that the command line sets, which are left as they are.
+    """
+
+    ends: float | None
+    named: frozenset[str]
+
+    def sets(self, key: str) -> bool:
+        """Whether the epochs of this key follow from the time."""
+        return self.ends is not None and key not in self.named
+
+    def left(self) -> float:
+        """Seconds until the end."""
+        assert self.ends is not None, "asked for where it sets epochs"
+        return self.ends - time.perf_counter()
+
+
+def supernet_epochs(student: SupernetStudent, nets: int, pace: Pace, ctx: StageContext) -> float:
+    """Epochs of the super-net, at most those that it has.
+
+    Args:
+        student: with the super-net.
+        nets: number of super-nets that are trained.
+        pace: of the search.
+        ctx: of the stage.
+
+    Raises:
+        UserError: there is no time for any.
+    """
+
+    def train(few: Sandwich, ctx: StageContext) -> None:
+        replace(student, supernet=few).train_net(ctx)
+
+    full = _seconds_per_epoch(student, student.supernet, train, ctx)
+    return _epochs(pace.left() * SUPERNET_SHARE / nets, full, student.supernet.epochs)
+
+
+def finalist_epochs(
+    student: SupernetStudent, count: int, benchmark: Benchmark, pace: Pace, ctx: StageContext
+) -> float:
+    """Epochs of each finalist, at most those that it has.
+
+    Args:
+        student: with the costliest of the sub-nets, and the super-net's training.
+        count: number of finalists.
+        benchmark: by which they are measured.
+        pace: of the search.
+        ctx: of the stage.
+
+    Raises:
+        UserError: there is no time for any.
+    """
+    matching = student.matching
+    joint = replace(matching, epochs=0.0, learning_rate=None) if matching.epochs else matching
+
+    def train(few: Distillation, ctx: StageContext) -> None:
+        replace(student, distillation=few, matching=joint).distill(ctx)
+
+    full = _seconds_per_epoch(student, student.distillation, train, ctx)
+    seconds = pace.left() / count - measuring_seconds(benchmark) - matching.epochs * full
+    return _epochs(seconds, full, student.distillation.epochs)
+
+
+def measuring_seconds(benchmark: Benchmark) -> float:
+    """How long the export and the measurement of a finalist take, roughly."""
+    timing = len(benchmark.shapes) * benchmark.seconds
+    return EXPORT_SECONDS + benchmark.process_restarts * (START_SECONDS + timing)
+
+
+def _seconds_per_epoch(
+    student: SupernetStudent,
+    training: T,
+    train: Callable[[T, StageContext], None],
+    ctx: StageContext,
+) -> float:
+    """Trains for some steps, from which nothing is kept, and extrapolates."""
+    rows = len(student.augmented(ctx).data.learned)
+    steps = math.ceil(rows / training.batch_size)
+    clock = _Clock()
+    few = replace(training, epochs=STEPS / steps, patience=None)
+    train(few, replace(ctx, monitor=clock))
+    return clock.mean() * steps
+
+
+def _epochs(seconds: float, full: float, most: float) -> float:
+    """So many epochs as fit, in two digits.
+
+    Raises:
+        UserError: none do.
+    """
+    found = min(seconds * SLACK / full, most)
+    if found <= 0:
+        raise UserError(
+            "hydra.sweeper.max_hours must leave time for training after the teacher, its labels "
+            "and the table of costs, which the next call finds in the stage cache; got "
+            f"{-seconds:.0f} s too little"
+        )
+    return float(f"{found:.2g}")
+
+
+class _Clock(Monitor):
+    """Times steps."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def step(self, done: int, steps: int) -> None:
+        self.times.append(time.perf_counter())
+
+    def mean(self) -> float:
+        """Seconds from one step to the next."""
+        return statistics.mean(b - a for a, b in zip(self.times, self.times[1:], strict=False))
