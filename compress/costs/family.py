@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compress.config.errors import ConfigError
 from compress.costs.facts import NEURONS, Facts, facts_of, parts_of, total
@@ -61,15 +61,20 @@ class Family:
         self._check_lengths(module)
         return module
 
-    def facts(self, sizes: Sizes) -> Facts:
+    def facts(self, sizes: Sizes, tokens: int | None = None) -> Facts:
         """The counts of a shape; much faster than those of its skeleton.
+
+        Args:
+            sizes: of the shape.
+            tokens: how many the rows have, where they are fewer than the vocabulary may have.
 
         Raises:
             ConfigError: the shape lies outside of the space.
         """
         self.space.check(sizes)
         depth = find_stack(self._teacher).depth
-        key = replace(sizes, layers=depth, activation=None)
+        vocabulary = sizes.vocabulary if tokens is None else tokens
+        key = replace(sizes, layers=depth, activation=None, vocabulary=vocabulary)
         if key not in self._parts:
             module = self._shortened(key)
             if key.vocabulary is not None:
@@ -86,6 +91,11 @@ class Family:
     def shorten_(self, module: PreTrainedModel, sizes: Sizes) -> None:
         """Keeps as many layers of a model with all the teacher's layers."""
         keep_blocks_(module, evenly_spaced(sizes.layers, find_stack(module).depth))
+
+    def rows(self) -> dict[str, Any] | None:
+        """The settings of the rows that tokens are counted in; None if no vocabulary is smaller."""
+        smaller = any(size is not None for size in self.space.vocabulary)
+        return self._run.task.describe() if smaller else None
 
     def named(self, sizes: Sizes) -> dict[str, str]:
         """The sizes in words, the teacher's own where nothing was cut."""

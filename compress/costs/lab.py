@@ -116,7 +116,7 @@ class Lab:
             tokenizer = model.tokenizer
             if size is not None:
                 key, kept = f"{WHERE}.vocabulary", Kept(size=size)
-                rows = self._ctx.data.train
+                rows = self._ctx.data.learned  # as a student's shape counts them
                 tokenizer, _ = shrink_vocabulary_(module, tokenizer, rows, key, kept)
             with scratch_folder() as scratch:
                 write_processor(tokenizer, scratch)

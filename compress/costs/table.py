@@ -8,7 +8,7 @@ files are known; what is left, such as scales, norms, biases and the graph, is f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -153,7 +153,24 @@ class Table:
         Raises:
             ConfigError: the shape is outside of the space, or the pair was not measured.
         """
-        return self._pair(runtime, quantizer).predict(self.family.facts(sizes))
+        return self._pair(runtime, quantizer).predict(self.facts(sizes))
+
+    def facts(self, sizes: Sizes) -> Facts:
+        """The counts of a shape, whose vocabulary has no more tokens than occur in the rows.
+
+        Raises:
+            ConfigError: the shape is outside of the space.
+        """
+        if sizes.vocabulary is None:
+            return self.family.facts(sizes)
+        return self.family.facts(sizes, min([sizes.vocabulary, *self._tokens(sizes.vocabulary)]))
+
+    def _tokens(self, vocabulary: int) -> Iterator[int]:
+        """How many tokens are left in samples with a vocabulary of this size or a larger one."""
+        for pair in self.pairs.values():
+            for sample in pair.samples.found:
+                if sample.sizes.vocabulary is not None and sample.sizes.vocabulary >= vocabulary:
+                    yield int(sample.facts["tokens"])
 
     def predict_model(
         self, module: PreTrainedModel, runtime: Runtime, quantizer: Quantizer

@@ -74,7 +74,7 @@ def candidates(table: Table, targets: Targets) -> list[Candidate]:
     """Every shape of the space in every runtime and format, the best margin first."""
     found = []
     for sizes in table.family.space.grid():
-        facts = table.family.facts(sizes)
+        facts = table.facts(sizes)
         for pair in table.pairs.values():
             predicted = pair.predict(facts)
             found.append(Candidate(pair, sizes, predicted, targets.margin(pair, predicted)))

@@ -31,7 +31,9 @@ STEPS = 50
 SUPERNET_SHARE = 1 / 3
 SLACK = 0.9  # a step may take longer later on than when it was timed
 # Of a finalist, roughly: loading, exporting and scoring it, and starting a pair of processes.
-EXPORT_SECONDS, START_SECONDS = 30.0, 10.0
+EXPORT_SECONDS, START_SECONDS = 15.0, 3.0
+# The noise floor and the controls, measured beside the first finalist, take as long as this many.
+ONCE = 2
 
 T = TypeVar("T", bound=Distillation)
 
@@ -100,7 +102,8 @@ def finalist_epochs(
         replace(student, distillation=few, matching=joint).distill(ctx)
 
     full = _seconds_per_epoch(student, student.distillation, train, ctx)
-    seconds = pace.left() / count - measuring_seconds(benchmark) - matching.epochs * full
+    measuring = (count + ONCE) * measuring_seconds(benchmark)
+    seconds = (pace.left() - measuring) / count - matching.epochs * full
     return _epochs(seconds, full, student.distillation.epochs)
 
 

@@ -217,7 +217,7 @@ def _candidate(
     assignment: Assignment, sub: SubShape, table: Table, scores: Scores, targets: Targets | None
 ) -> Candidate:
     pair, sizes = table.pairs[assignment.name], assignment.sizes(sub)
-    predicted = pair.predict(table.family.facts(sizes))
+    predicted = pair.predict(table.facts(sizes))
     return Candidate(
         point=assignment.points[sub],
         net=json.dumps(asdict(sizes)),

@@ -21,7 +21,7 @@ from compress.config.settings import Settings
 from compress.search.grammar import parse_space
 from compress.search.limits import ALL, FRONT, EarlyStopping
 from compress.search.sampler import SamplerSettings
-from compress.search.space import Space
+from compress.search.space import Space, no_choice_has
 from compress.store.folder_locks import HOW
 from compress.system.processes import physical_cores
 
@@ -104,8 +104,41 @@ def read_settings(config: DictConfig) -> SearchSettings:
 def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str]) -> Plan:
     """Reads the space, the goals and the overrides of every job; a ConfigError if one is wrong."""
     search = _search(config)
+    entries, named, fixed = _read(search, arguments)
+    goals = parse_goals(search.get("objectives"), search.get("constraints"), search.get("split"))
+    if not entries:
+        raise ConfigError("search.space has no dimension")
+
+    def has_key(*which: str) -> bool:
+        return _has_key(config, context, fixed, *which)
+
+    whole = parse_space(entries)
+    lacking = dict(whole.lacking(_choices(config), has_key))
+    for key in lacking:
+        if key in named:
+            raise no_choice_has(key, lacking[key])
+    # The others are what the search's file asks of choices that the command line has replaced.
+    space = whole.without(lacking).restricted(has_key)
+    shared = OmegaConf.masked_copy(config, [str(key) for key in config if key not in HOW])
+    definition = {
+        **{f"search.space.{key}": words for key, words in space.describe().items()},
+        **{f"search.{key}": words for key, words in goals.describe().items()},
+        **_choices(config),
+        **dict(dotted(without_targets(OmegaConf.to_container(shared, resolve=True)))),
+    }
+    left_out = tuple(
+        f"left out: {key}, which {key.partition('.')[0]}={','.join(choices)} does not have"
+        for key, choices in lacking.items()
+    )
+    return Plan(space, goals, tuple(fixed), definition, left_out)
+
+
+def _read(
+    search: dict[str, Any], arguments: Sequence[str]
+) -> tuple[dict[str, Any], set[str], list[str]]:
+    """Entries of the space, keys that the command line names, and its overrides of every job."""
     entries: dict[str, Any] = dict(search.get("space") or {})
-    fixed, named = [], set()
+    named, fixed = set(), []
     for override in OverridesParser.create().parse_overrides(list(arguments)):
         key, line = override.key_or_group, override.input_line or ""
         named |= set(entries) if key.startswith("search.space") else {key}
@@ -116,26 +149,7 @@ def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str
             entries[key] = f"choice({line.partition('=')[2]})"
         elif not key.startswith("search."):
             fixed.append(line)
-    goals = parse_goals(search.get("objectives"), search.get("constraints"), search.get("split"))
-    if not entries:
-        raise ConfigError("search.space has no dimension")
-
-    def has_key(*which: str) -> bool:
-        return _has_key(config, context, fixed, *which)
-
-    whole = parse_space(entries)
-    # What the search's file asks of choices that the command line has replaced.
-    lacking = {key: of for key, of in whole.lacking(_choices(config), has_key) if key not in named}
-    space = whole.without(lacking).restricted(has_key)
-    shared = OmegaConf.masked_copy(config, [str(key) for key in config if key not in HOW])
-    definition = {
-        **{f"search.space.{key}": words for key, words in space.describe().items()},
-        **{f"search.{key}": words for key, words in goals.describe().items()},
-        **_choices(config),
-        **dict(dotted(without_targets(OmegaConf.to_container(shared, resolve=True)))),
-    }
-    left_out = tuple(f"left out: {key}, which {of} does not have" for key, of in lacking.items())
-    return Plan(space, goals, tuple(fixed), definition, left_out)
+    return entries, named, fixed
 
 
 def _choices(config: DictConfig) -> dict[str, str]:

@@ -165,8 +165,8 @@ class Space:
 
     def lacking(
         self, choices: Mapping[str, str], has_key: Callable[[str, str, str], bool]
-    ) -> Iterator[tuple[str, str]]:
-        """The dimensions that are settings no choice has, each with these choices.
+    ) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The dimensions that are settings no choice has, each with the choices of its group.
 
         Args:
             choices: by group, where it is no dimension.
@@ -176,11 +176,11 @@ class Space:
         for dimension in self.dimensions:
             group = dimension.key.partition(".")[0]
             values = groups[group].every_value() if group in groups else (choices.get(group),)
-            found = [str(value) for value in values or () if value is not None]
+            found = tuple(str(value) for value in values or () if value is not None)
             if "." not in dimension.key or not found:
                 continue
             if not any(has_key(group, choice, dimension.key) for choice in found):
-                yield dimension.key, f"{group}={','.join(found)}"
+                yield dimension.key, found
 
     def without(self, keys: Collection[str]) -> Space:
         """The space without some dimensions."""
@@ -232,6 +232,12 @@ def describe_values(values: BaseDistribution) -> str:
     raise AssertionError(values)
 
 
+def no_choice_has(key: str, choices: Sequence[str]) -> ConfigError:
+    """The error of a dimension that is a setting of none of its group's choices."""
+    group, among = key.partition(".")[0], ", ".join(choices)
+    return ConfigError(f"search.space.{key}: no choice of {group} among {among} has it")
+
+
 def _restricted(
     dimension: Dimension,
     groups: Mapping[str, Dimension],
@@ -248,9 +254,7 @@ def _restricted(
             f"search.space.{dimension.key}: {group}={', '.join(lacking)} has no such key"
         )
     if not asked:
-        raise ConfigError(
-            f"search.space.{dimension.key}: no choice of {group} among {', '.join(choices)} has it"
-        )
+        raise no_choice_has(dimension.key, choices)
     if len(asked) == len(choices):
         return dimension
     return replace(dimension, when={**dimension.when, group: asked})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -94,6 +95,29 @@ def test_a_tokenizer_between_two_is_interpolated(tmp_path: Path) -> None:
     facts = table.family.facts(sizes)
     found = table.predict(sizes, pair.run.device.runtime, pair.run.quantizer)
     assert found.size_bytes == pytest.approx(size(facts, pair.run, 6_500), rel=1e-5)
+
+
+def test_a_vocabulary_has_no_more_tokens_than_the_rows(tmp_path: Path) -> None:
+    """Rows with 250 tokens: what is asked for is 300."""
+    table = made_table(tmp_path)
+    pair = table.pairs["cpu/int8"]
+    run, family = pair.run, table.family
+    found = []
+    for sample in pair.samples.found:
+        if sample.sizes.vocabulary is not None:
+            facts = dict(family.facts(sample.sizes, tokens=250))
+            sample = replace(sample, facts=facts, size_bytes=size(facts, run, 3_000))
+        found.append(sample)
+    pair = replace(pair, samples=replace(pair.samples, found=tuple(found)))
+    table = replace(table, pairs={"cpu/int8": pair})
+    for asked in (300, 270):
+        sizes = Sizes(2, hidden=24, vocabulary=asked)
+        assert table.facts(sizes)["tokens"] == 250
+        predicted = table.predict(sizes, run.device.runtime, run.quantizer)
+        real = size(family.facts(sizes, tokens=250), run, 3_000)
+        assert predicted.size_bytes == pytest.approx(real, rel=1e-5)
+    assert table.facts(Sizes(1, vocabulary=200))["tokens"] == 200
+    assert table.facts(Sizes(1))["tokens"] == 1000
 
 
 def test_what_was_not_measured_is_refused(tmp_path: Path) -> None:

@@ -79,12 +79,12 @@ def test_finalists_share_what_measurements_leave(
     ctx = context(teachers("bert"))
     steps = -(-len(ctx.data.learned) // 4)
     student = supernet(*BATCH, "distillation.epochs=99")
-    assert measuring_seconds(benchmark()) == 30 + 3 * (10 + 2 * 4)
-    # 900 s for three, of which 84 s each are for measuring.
+    assert measuring_seconds(benchmark()) == 15 + 3 * (3 + 2 * 4)
+    # 900 s for three, of which five times 48 s are for measuring.
     found = finalist_epochs(student, 3, benchmark(), until(900, time), ctx)
-    assert found == float(f"{0.9 * (300 - 84) / (2 * steps):.2g}")
+    assert found == float(f"{0.9 * (900 - 5 * 48) / 3 / (2 * steps):.2g}")
     time.ticks = itertools.count(0.0, 2.0)
-    with pytest.raises(UserError, match=r"max_hours must leave time .* got 34 s too little"):
+    with pytest.raises(UserError, match=r"max_hours must leave time .* got 46 s too little"):
         finalist_epochs(student, 2, benchmark(), until(100, time), ctx)
 
 
@@ -96,7 +96,7 @@ def test_matching_has_its_epochs(teachers: Teachers, context: Contexts, time: Ti
         "matching.learning_rate=0.01",
     )  # fmt: skip
     found = finalist_epochs(supernet(*words), 1, benchmark(), until(2000, time), ctx)
-    assert found == float(f"{0.9 * (2000 - 84 - 2 * full) / full:.2g}")
+    assert found == float(f"{0.9 * (2000 - 3 * 48 - 2 * full) / full:.2g}")
 
 
 def test_named_epochs_are_left_alone() -> None:
