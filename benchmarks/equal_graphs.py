@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import copy
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,7 @@ SHAPES = "device.benchmark.shapes=[[1,32],[32,32]]"
 HEAD = """\
 # Equal graphs, equal times?
 
-Made by `python -m benchmarks.equal_graphs docs/equal_graphs.md`; {machine}; torch {torch}.
+Made by `python -m benchmarks.equal_graphs {arguments}`; {machine}; torch {torch}.
 MiniLM-L6 with other weights beside the original, exported, reloaded, and timed in turns: time of
 the original divided by the other's, with 95 % intervals. "Shares" says whether a run would take
 over the original's timing ([measurement](measurement.md)).
@@ -131,7 +132,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="for each ratio")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    lines = [*HEAD.format(machine=machine(), torch=torch.__version__).splitlines()]
+    words = {"arguments": " ".join(sys.argv[1:]), "machine": machine(), "torch": torch.__version__}
+    lines = [*HEAD.format(**words).splitlines()]
     for pair in FORMATS:
         if arguments.formats and "/".join(pair) not in arguments.formats:
             continue

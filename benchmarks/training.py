@@ -9,6 +9,7 @@ its first steps; lines take turns, and the fastest turn counts: what disturbs on
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -173,9 +174,9 @@ def main() -> None:
     lines = [
         "# Speed of training",
         "",
-        "Made by `python -m benchmarks.training docs/training.md MODEL SST-2`; "
-        f"{machine()}; torch {torch.__version__}, {torch.get_num_threads()} threads. MODEL is "
-        f"gte-small; {arguments.limit:,} rows of SST-2, the fastest of {arguments.turns} turns. "
+        "Made by `python -m benchmarks.training docs/training.md MODEL SST-2 "
+        f"{' '.join(sys.argv[4:])}`; {machine()}; torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads. MODEL is gte-small; {arguments.limit:,} rows of SST-2, the fastest of {arguments.turns} turns. "
         "Each line has the options of the lines above it.",
         "",
         "| layers | options | ms a step | rows a second | times the first line |",

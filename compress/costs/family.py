@@ -92,10 +92,11 @@ class Family:
         """Keeps as many layers of a model with all the teacher's layers."""
         keep_blocks_(module, evenly_spaced(sizes.layers, find_stack(module).depth))
 
-    def rows(self) -> dict[str, Any] | None:
-        """The settings of the rows that tokens are counted in; None if no vocabulary is smaller."""
-        smaller = any(size is not None for size in self.space.vocabulary)
-        return self._run.task.describe() if smaller else None
+    def tokens(self) -> dict[str, Any] | None:
+        """What the tokens of smaller vocabularies depend on; None if there are no such ones."""
+        if all(size is None for size in self.space.vocabulary):
+            return None
+        return {"rows": self._run.task.describe(), "tokenizer": self._run.teacher.describe()}
 
     def named(self, sizes: Sizes) -> dict[str, str]:
         """The sizes in words, the teacher's own where nothing was cut."""

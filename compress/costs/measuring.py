@@ -31,7 +31,7 @@ def make_table(runs: Mapping[str, Run], costs: Costs, report: Report = lambda _:
     """The table of some runtimes and formats; its samples are kept in the stage cache.
 
     Args:
-        runs: by name; they differ in device and quantizer alone.
+        runs: by name; they differ in device, quantizer and student alone.
         costs: what to measure, and for how long.
         report: gets a line on each sample.
 
@@ -43,15 +43,23 @@ def make_table(runs: Mapping[str, Run], costs: Costs, report: Report = lambda _:
         raise ConfigError("a table of costs is kept in the stage cache: set cache=on")
     cache, family = Path(first.cache.dir), Family(first, costs.space)
     refused = _untried(runs)
-    files = {name: _File(family, run, cache) for name, run in runs.items() if name not in refused}
-    if costs.minutes > 0 and files:
+    # Runs whose students alone differ have one file.
+    files: dict[str, _File] = {}
+    distinct: dict[str, _File] = {}
+    for name, run in runs.items():
+        if name not in refused:
+            file = _File(family, run, cache)
+            same = [other for other in distinct.values() if other.path == file.path]
+            files[name] = same[0] if same else distinct.setdefault(name, file)
+    missing: dict[str, str] = {}
+    if costs.minutes > 0 and distinct:
         with open_lab(first, family) as lab:
-            refused |= _measure(lab, files, costs, report)
-    for name, file in files.items():
-        if name not in refused and (reason := file.lacking(family)):
-            refused[name] = reason
+            missing = _measure(lab, distinct, costs, report)
+    for name, file in distinct.items():
+        if reason := missing.get(name) or file.lacking(family):
+            refused |= {other: reason for other, each in files.items() if each is file}
     pairs = {
-        name: Pair(name, file.run, file.samples)
+        name: Pair(name, runs[name], file.samples)
         for name, file in files.items()
         if name not in refused
     }
@@ -69,8 +77,8 @@ class _File:
         """
         self.run, self._cache = run, cache
         key = conditions(family, run.device, run.quantizer)
-        self._path = samples_file(cache, key)
-        self.samples = read_samples(self._path, key) or Samples(key, 0)
+        self.path = samples_file(cache, key)
+        self.samples = read_samples(self.path, key) or Samples(key, 0)
         self.measured = {sample.sizes for sample in self.samples.found}
 
     def lacking(self, family: Family) -> str:
@@ -91,7 +99,7 @@ class _File:
         found = (*self.samples.found, sample)
         self.samples = replace(self.samples, baseline_bytes=lab.baseline_bytes, found=found)
         self.measured.add(sample.sizes)
-        write_samples(self.samples, self._cache, self._path)
+        write_samples(self.samples, self._cache, self.path)
 
 
 def _untried(runs: Mapping[str, Run]) -> dict[str, str]:

@@ -66,7 +66,7 @@ def conditions(family: Family, device: Device, quantizer: Quantizer) -> dict[str
         "benchmark_shapes": device.benchmark.shapes,
         "teacher": family.digest(),
         "space": family.space.describe(),
-        "rows": family.rows(),
+        "tokens": family.tokens(),
     }
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain

@@ -175,7 +175,7 @@ class Table:
     def predict_model(
         self, module: PreTrainedModel, runtime: Runtime, quantizer: Quantizer
     ) -> Predicted:
-        """The costs of any model of the architecture, such as a student's skeleton.
+        """The costs of any model of the architecture, with the embeddings that it has.
 
         Raises:
             ConfigError: the architecture is unknown, or the pair was not measured.

@@ -13,14 +13,16 @@ from compress.build import build_run
 from compress.config.ending import one_line
 from compress.config.errors import ConfigError, UserError
 from compress.costs.space import Sizes, Space
+from compress.pruner.none import NoPruner
 from compress.search.plan import Plan
 from compress.search.space import Point, overrides_of
-from compress.shaping.subshape import AXES, SubShape
+from compress.shaping.subshape import SubShape
 from compress.stage.run import Run
 from compress.student.supernet import SupernetStudent
 
 SUB = "student.sub."
 GROUPS = ("student", "device", "quantizer")  # whose settings may be dimensions
+TRAINED = ("student.distillation", "student.matching")  # but these, which no score would show
 Report = Callable[[str], None]
 
 
@@ -31,7 +33,7 @@ class Assignment:
     Attributes:
         name: its settings, as overrides.
         run: with one of the sub-nets.
-        points: by sub-net.
+        points: by sub-net, those that are possible.
     """
 
     name: str
@@ -78,6 +80,33 @@ def group_points(
         UserError: the space is not finite, has a dimension that neither costs nor super-nets
             account for, or no point is possible.
     """
+    made: list[Assignment] = []
+    reasons: list[str] = []
+    for name, points in _points_by_name(plan).items():
+        runs: dict[SubShape, tuple[Run, Point]] = {}
+        refused: dict[str, str] = {}
+        for point in points:
+            try:
+                run = build_run(compose([*plan.fixed, *overrides_of(point)]))
+            except UserError as error:
+                refused[" ".join(overrides_of(point))] = one_line(error)
+            else:
+                runs[_checked(run).sub] = run, point
+        if runs:
+            found = {sub: point for sub, (_, point) in runs.items()}
+            made.append(Assignment(name, next(iter(runs.values()))[0], found))
+        else:  # once for all of them
+            refused = dict.fromkeys([name], next(iter(refused.values())))
+        for words, reason in refused.items():
+            report(f"left out: {words}: {reason}")
+        reasons += refused.values()
+    if not made:
+        raise UserError(f"no point is possible: {'; '.join(dict.fromkeys(reasons))}")
+    return made
+
+
+def _points_by_name(plan: Plan) -> dict[str, list[Point]]:
+    """All points by the settings that have nothing to do with the sub-net, as overrides."""
     every = plan.space.points()
     if every is None:
         raise ConfigError("a search for the frontier needs a finite search.space: choice or range")
@@ -87,22 +116,21 @@ def group_points(
         rest = {key: value for key, value in point.items() if not key.startswith(SUB)}
         name = " ".join(overrides_of(rest)) or "the run's own settings"
         grouped.setdefault(name, []).append(point)
-    made, reasons = [], {}
-    for name, points in grouped.items():
-        try:
-            run = build_run(compose([*plan.fixed, *overrides_of(points[0])]))
-        except UserError as error:
-            reasons[name] = one_line(error)
-            report(f"left out: {name}: {reasons[name]}")
-            continue
-        if not isinstance(run.student, SupernetStudent):
-            raise ConfigError(
-                f"a search for the frontier needs student=supernet, got {run.student.kind}"
-            )
-        made.append(Assignment(name, run, {_sub_of(point): point for point in points}))
-    if not made:
-        raise UserError(f"no point is possible: {'; '.join(dict.fromkeys(reasons.values()))}")
-    return made
+    return grouped
+
+
+def _checked(run: Run) -> SupernetStudent:
+    """The student of a run; a ConfigError if costs and scores would not be those of the run."""
+    if not isinstance(run.student, SupernetStudent):
+        raise ConfigError(
+            f"a search for the frontier needs student=supernet, got {run.student.kind}"
+        )
+    if not isinstance(run.pruner, NoPruner):
+        raise ConfigError(
+            "a search for the frontier needs pruner=none, as it predicts and scores sub-nets that "
+            f"are not pruned; got {run.pruner.kind}"
+        )
+    return run.student
 
 
 def space_of(assignments: Sequence[Assignment]) -> Space:
@@ -117,17 +145,8 @@ def space_of(assignments: Sequence[Assignment]) -> Space:
 def _check_dimensions(plan: Plan) -> None:
     """Raises a ConfigError for a dimension that neither costs nor super-nets account for."""
     for dimension in plan.space.dimensions:
-        if dimension.key.partition(".")[0] not in GROUPS:
+        if dimension.key.partition(".")[0] not in GROUPS or dimension.key.startswith(TRAINED):
             raise ConfigError(
-                f"search.space of a search for the frontier takes settings of {', '.join(GROUPS)}; "
-                f"got {dimension.key}"
+                f"search.space of a search for the frontier takes settings of {', '.join(GROUPS)} "
+                f"but {' and '.join(TRAINED)}; got {dimension.key}"
             )
-
-
-def _sub_of(point: Point) -> SubShape:
-    """The sub-net of a point."""
-    sizes: dict[str, Any] = dict.fromkeys(AXES)
-    for name, value in point.items():
-        if name.startswith(SUB):
-            sizes[name.removeprefix(SUB)] = None if value == "null" else int(value)
-    return SubShape(**sizes)

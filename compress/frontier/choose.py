@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,7 +66,8 @@ def _margin(candidate: Candidate) -> float:
 
 def _by_volume(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     """Greedy: each adds the most to the volume of those before it."""
-    shares = np.array([_shares(each) for each in candidates])
+    best = max(each.quality for each in candidates)
+    shares = np.array([_shares(each, best) for each in candidates])
     kept: list[int] = []
     while len(kept) < min(count, len(candidates)):
         volumes = [
@@ -75,10 +77,12 @@ def _by_volume(candidates: Sequence[Candidate], count: int) -> list[Candidate]:
     return [candidates[i] for i in kept]
 
 
-def _shares(candidate: Candidate) -> tuple[float, float, float]:
-    """Quality kept, and time and bytes saved, as shares; see `Goals.volume`."""
+def _shares(candidate: Candidate, best: float) -> tuple[float, float, float]:
+    """Quality kept of the best, and time and bytes saved, as shares; see `Goals.volume`."""
+    quality = candidate.quality
     return (
-        max(candidate.quality, 0.0),
+        # That of a language model is the negative logarithm of its perplexity.
+        max(quality / best, 0.0) if best > 0 else math.exp(quality - best),
         max(1 - 1 / candidate.speedup[0], 0.0),
         max(1 - 1 / candidate.smaller, 0.0),
     )

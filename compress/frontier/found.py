@@ -22,11 +22,13 @@ class Found:
 
     Attributes:
         key: identifies the search's settings.
+        hours: that the search was given; null for no limit.
         epochs: by key, those that follow from the hours of the search.
         finalists: the most promising first; none before they are chosen.
     """
 
     key: str
+    hours: float | None = None
     epochs: Mapping[str, float] = field(default_factory=dict)
     finalists: Sequence[Candidate] = ()
 
@@ -35,20 +37,22 @@ class Found:
         return [f"{key}={epochs:g}" for key, epochs in self.epochs.items()]
 
 
-def read_found(path: Path, key: str) -> Found:
+def read_found(path: Path, key: str, hours: float | None) -> Found:
     """What a file holds; nothing if there is none, or it is of other settings.
+
+    Before there are finalists, epochs for other hours count as nothing.
 
     Raises:
         UserError: the file is damaged.
     """
     if not path.is_file():
-        return Found(key)
+        return Found(key, hours)
     try:
         raw = json.loads(path.read_bytes())
-        if raw["key"] != key:
-            return Found(key)
-        return TypeAdapter(Found).validate_python(raw)
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        found = TypeAdapter(Found).validate_python(raw)
+        same = found.key == key and (found.finalists or found.hours == hours)
+        return found if same else Found(key, hours)
+    except (ValueError, ValidationError) as error:
         raise UserError(f"{path} is damaged: {first_line(error)}; delete it") from error
 
 

@@ -43,21 +43,27 @@ class Pace:
     """The time of a search.
 
     Attributes:
-        ends: when it should be over, by `time.perf_counter()`; None for no limit.
-        named: keys of the epochs that the command line sets, which are left as they are.
+        began: when it began, by `time.perf_counter()`.
+        hours: of it; None for no limit.
+        named: keys that the command line sets, whose epochs are left as they are.
+        workers: finalists that are trained side by side, each with its share of the threads.
     """
 
-    ends: float | None
+    began: float
+    hours: float | None
     named: frozenset[str]
+    workers: int = 1
 
     def sets(self, key: str) -> bool:
         """Whether the epochs of this key follow from the time."""
-        return self.ends is not None and key not in self.named
+        parts = key.split(".")
+        above = {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
+        return self.hours is not None and not above & (self.named - {parts[0]})
 
     def left(self) -> float:
         """Seconds until the end."""
-        assert self.ends is not None, "asked for where it sets epochs"
-        return self.ends - time.perf_counter()
+        assert self.hours is not None, "asked for where it sets epochs"
+        return self.began + self.hours * 3600 - time.perf_counter()
 
 
 def supernet_epochs(student: SupernetStudent, nets: int, pace: Pace, ctx: StageContext) -> float:
@@ -77,7 +83,10 @@ def supernet_epochs(student: SupernetStudent, nets: int, pace: Pace, ctx: StageC
         replace(student, supernet=few).train_net(ctx)
 
     full = _seconds_per_epoch(student, student.supernet, train, ctx)
-    return _epochs(pace.left() * SUPERNET_SHARE / nets, full, student.supernet.epochs)
+    left = pace.left()
+    if left <= 0:
+        raise _too_short(-left)
+    return _epochs(left * SUPERNET_SHARE / nets, full, student.supernet.epochs)
 
 
 def finalist_epochs(
@@ -102,9 +111,12 @@ def finalist_epochs(
         replace(student, distillation=few, matching=joint).distill(ctx)
 
     full = _seconds_per_epoch(student, student.distillation, train, ctx)
-    measuring = (count + ONCE) * measuring_seconds(benchmark)
-    seconds = (pace.left() - measuring) / count - matching.epochs * full
-    return _epochs(seconds, full, student.distillation.epochs)
+    turns = math.ceil(count / pace.workers)
+    needed = (count + ONCE) * measuring_seconds(benchmark) + turns * matching.epochs * full
+    left = pace.left() - needed
+    if left <= 0:
+        raise _too_short(-left)
+    return _epochs(left / turns, full, student.distillation.epochs)
 
 
 def measuring_seconds(benchmark: Benchmark) -> float:
@@ -129,19 +141,16 @@ def _seconds_per_epoch(
 
 
 def _epochs(seconds: float, full: float, most: float) -> float:
-    """So many epochs as fit, in two digits.
+    """As many epochs as fit, in two digits."""
+    return float(f"{min(seconds * SLACK / full, most):.2g}")
 
-    Raises:
-        UserError: none do.
-    """
-    found = min(seconds * SLACK / full, most)
-    if found <= 0:
-        raise UserError(
-            "hydra.sweeper.max_hours must leave time for training after the teacher, its labels "
-            "and the table of costs, which the next call finds in the stage cache; got "
-            f"{-seconds:.0f} s too little"
-        )
-    return float(f"{found:.2g}")
+
+def _too_short(seconds: float) -> UserError:
+    return UserError(
+        "hydra.sweeper.max_hours must leave time to train and to measure finalists, after what the "
+        "next call finds in the stage cache: the teacher, its logits, the costs and the super-net; "
+        f"got {seconds:.0f} s too little"
+    )
 
 
 class _Clock(Monitor):

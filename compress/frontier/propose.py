@@ -23,7 +23,7 @@ from compress.config.fields import NotNegative, Positive, PositiveInt
 from compress.config.settings import Settings
 from compress.core.monitor import UNWATCHED
 from compress.costs.measuring import make_table
-from compress.costs.space import Costs
+from compress.costs.space import WHERE, Costs
 from compress.costs.table import Table
 from compress.costs.targets import Targets
 from compress.frontier.assignments import Assignment, Report, group_points, space_of
@@ -83,10 +83,12 @@ def find_finalists(
     Raises:
         UserError: no point is possible, the time is too short, or the file is damaged.
     """
-    asked = [dict(plan.definition), plan.fixed, frontier.describe()]
+    # Sizes that were proposed for the teacher are in no config; how trials are run is no matter.
+    sizes = [word for word in plan.fixed if word.startswith("student.")]
+    asked = [dict(plan.definition), sizes, frontier.describe()]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     path = folder / FILE
-    found = read_found(path, key)
+    found = read_found(path, key, pace.hours)
     if found.finalists:
         report(f"{len(found.finalists)} finalists were found before: {path}")
         return found
@@ -131,7 +133,11 @@ def _table(assignments: Sequence[Assignment], frontier: Frontier, report: Report
     """What every point costs here; says which cannot be had, and how far predictions are off."""
     space = space_of(assignments)
     costs = Costs(minutes=frontier.minutes, rounds=frontier.rounds, space=space)
-    table = make_table({each.name: each.run for each in assignments}, costs, report)
+    try:
+        table = make_table({each.name: each.run for each in assignments}, costs, report)
+    except UserError as error:
+        # Here sizes are the student's, such as a vocabulary that is too small for the tokenizer.
+        raise type(error)(str(error).replace(f"{WHERE}.", "student.shape.")) from error
     for name, reason in table.refused.items():
         report(f"left out: {name}: {reason}")
     report(error_words(table))
@@ -220,7 +226,7 @@ def _candidate(
     predicted = pair.predict(table.facts(sizes))
     return Candidate(
         point=assignment.points[sub],
-        net=json.dumps(asdict(sizes)),
+        net=json.dumps([asdict(sizes), assignment.net]),
         quality=scores[assignment.name, sub],
         speedup=predicted.speedup,
         smaller=predicted.smaller,

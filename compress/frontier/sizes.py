@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LAYERS = 4  # of the super-net, at most
 TOKENS = 14_000  # at most; of reviews in English, a quarter of the texts is cut into other pieces
-SHAPE = "student.shape"
+SHAPE, EMBEDDINGS = "student.shape", "quantizer.embeddings"
 
 
 def proposed_sizes(
@@ -54,7 +54,16 @@ def proposed_sizes(
     teacher = construct(cfg, "teacher", Teacher).skeleton(task.head)
     length = OmegaConf.select(cfg, "task.max_length")
     depth = OmegaConf.select(cfg, "student.layers") if "student.layers" in swept else None
-    wanted = dict([*_supernet(teacher, depth), *_shape(teacher, length)])
+    shape = OmegaConf.select(cfg, SHAPE)
+    timed = max(each[1] for each in OmegaConf.select(cfg, "device.benchmark.shapes"))
+    wanted = dict(
+        [
+            *_supernet(teacher, depth, shape.neurons),
+            *_shape(teacher, length and max(length, timed)),
+            *_formats(teacher, cfg),
+            *_losses(task),
+        ]
+    )
     proposed = [f"{key}={_word(value)}" for key, value in wanted.items() if key not in swept]
     if any(key.startswith(f"{SUB}.") for key in swept):
         return proposed
@@ -75,19 +84,22 @@ def _kind(cfg: DictConfig) -> type:
     return hydra.utils.get_class(str(OmegaConf.select(cfg, "student._target_")))
 
 
-def _supernet(teacher: PreTrainedModel, named: Any) -> Iterator[tuple[str, Any]]:
+def _supernet(
+    teacher: PreTrainedModel, named: Any, neurons: int | None
+) -> Iterator[tuple[str, Any]]:
     """Layers of the super-net, and sizes of sub-nets beside its own.
 
     Args:
         teacher: its skeleton.
         named: layers that the command line names; None if it names none.
+        neurons: of the super-net; None for the teacher's.
     """
     layers = min(LAYERS, size_of(teacher, "depth"))
     yield "student.layers", layers
     if named is not None:
         layers = named if isinstance(named, int) else len(named)
     yield f"{CHOICES}.depths", [*range(2, layers)] or [*range(1, layers)]
-    half = _size(teacher, "neurons") // 2
+    half = (neurons or _size(teacher, "neurons")) // 2
     yield f"{CHOICES}.neurons", [half] if _is_possible(teacher, "neurons", half) else []
 
 
@@ -96,7 +108,8 @@ def _shape(teacher: PreTrainedModel, length: int | None) -> Iterator[tuple[str, 
 
     Args:
         teacher: its skeleton.
-        length: tokens of the task's longest text; None if it has none.
+        length: tokens of the task's longest text, and of the longest that is timed; None if the
+            task has no texts.
     """
     table, positions = token_table(teacher), position_count(teacher)
     wanted: dict[str, Any] = {"activation": "relu"}
@@ -107,6 +120,19 @@ def _shape(teacher: PreTrainedModel, length: int | None) -> Iterator[tuple[str, 
     for axis, size in wanted.items():
         if _is_possible(teacher, axis, size):
             yield f"{SHAPE}.{axis}", size
+
+
+def _formats(teacher: PreTrainedModel, cfg: DictConfig) -> Iterator[tuple[str, Any]]:
+    """Formats where the search's own do not go: a model of images has no table of tokens."""
+    if token_table(teacher) is None and OmegaConf.select(cfg, EMBEDDINGS) is not None:
+        yield EMBEDDINGS, "none"
+
+
+def _losses(task: Task) -> Iterator[tuple[str, Any]]:
+    """Losses where the search's own are not defined: `logit_mse` is for classes alone."""
+    if not (task.smooths_labels() and task.head == "classifier"):
+        for training in ("supernet", "distillation"):
+            yield f"student.{training}.logit_mse", 0.0
 
 
 def _size(teacher: PreTrainedModel, axis: str) -> int:

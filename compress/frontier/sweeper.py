@@ -53,7 +53,7 @@ class FrontierSweeper(ParetoSweeper):
         from compress.frontier.pace import Pace
         from compress.frontier.propose import find_finalists
         from compress.frontier.sizes import proposed_sizes
-        from compress.search.run import run_search
+        from compress.search.run import check_study, run_search
         from compress.system.terminal import plain
 
         began, console, frontier = time.perf_counter(), Console(), _asked(config, self._hours)
@@ -68,12 +68,13 @@ class FrontierSweeper(ParetoSweeper):
             report(f"sizes for this teacher: {' '.join(sizes)}")
         budget = self._budget, self._hours, self._failures
         search = make_search(config, context, [*sizes, *arguments], self._task, budget)
+        check_study(search)
         for line in search.plan.left_out:
             report(line)
         parsed = OverridesParser.create().parse_overrides(arguments)
         named = frozenset(str(each.key_or_group) for each in parsed)
-        ends = None if self._hours is None else began + self._hours * 3600
-        folder, pace = Path(config.hydra.sweep.dir), Pace(ends, named)
+        folder = Path(config.hydra.sweep.dir)
+        pace = Pace(began, self._hours, named, search.settings.workers)
         found = find_finalists(search.plan, frontier, compose, folder, report, pace)
         fixed = (*search.plan.fixed, *found.overrides())
         points = tuple(dict(each.point) for each in found.finalists)
@@ -97,12 +98,18 @@ def _asked(config: DictConfig, hours: float | None) -> Frontier:
         ConfigError: there are none, one is wrong, or the hours are too short for the table.
     """
     from compress.config.construct import build
+    from compress.config.explain import shown
     from compress.frontier.propose import Frontier
 
     search: Any = OmegaConf.to_container(config.get("search") or DictConfig({}), resolve=True)
     if "frontier" not in search:
         raise ConfigError("hydra/sweeper=frontier needs a search: +search=frontier")
     frontier = build("search.frontier", Frontier, search["frontier"])
+    if search.get("seed_points"):
+        raise ConfigError(
+            "search.seed_points must be empty in a search for the frontier, whose finalists are "
+            f"its points; got {shown(search['seed_points'])}"
+        )
     if hours is not None and hours * 60 <= frontier.minutes:
         raise ConfigError(
             "hydra.sweeper.max_hours must be longer than "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Annotated, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -22,9 +22,12 @@ from compress.search.grammar import parse_space
 from compress.search.limits import ALL, FRONT, EarlyStopping
 from compress.search.sampler import SamplerSettings
 from compress.search.space import Space, no_choice_has
+from compress.search.storage import FRONTIER
 from compress.store.folder_locks import HOW
 from compress.system.processes import physical_cores
 
+# Parts of `search` that its trials know, so that their records say what was searched for.
+TOLD = ("name", "space", "objectives", "constraints", "split")
 # Keys of `search` that define the plan; the others are `SearchSettings`.
 WHAT = {"space", "objectives", "constraints", "split", "frontier"}
 
@@ -112,6 +115,7 @@ def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str
     def has_key(*which: str) -> bool:
         return _has_key(config, context, fixed, *which)
 
+    left_out = list(_narrow_conditions_(entries, named))
     whole = parse_space(entries)
     lacking = dict(whole.lacking(_choices(config), has_key))
     for key in lacking:
@@ -123,14 +127,14 @@ def make_plan(config: DictConfig, context: HydraContext, arguments: Sequence[str
     definition = {
         **{f"search.space.{key}": words for key, words in space.describe().items()},
         **{f"search.{key}": words for key, words in goals.describe().items()},
+        **{f"{FRONTIER}{k}": shown(value) for k, value in (search.get("frontier") or {}).items()},
         **_choices(config),
         **dict(dotted(without_targets(OmegaConf.to_container(shared, resolve=True)))),
     }
-    left_out = tuple(
-        f"left out: {key}, which {key.partition('.')[0]}={','.join(choices)} does not have"
-        for key, choices in lacking.items()
-    )
-    return Plan(space, goals, tuple(fixed), definition, left_out)
+    for key, choices in lacking.items():
+        group = key.partition(".")[0]
+        left_out.append(f"left out: {key}, which {group}={','.join(choices)} does not have")
+    return Plan(space, goals, tuple(fixed), definition, tuple(left_out))
 
 
 def _read(
@@ -147,9 +151,33 @@ def _read(
         elif key in entries or ("." in key and key.partition(".")[0] in entries):
             # As a choice of one value, so that conditions on it still work.
             entries[key] = f"choice({line.partition('=')[2]})"
-        elif not key.startswith("search."):
+        elif not key.startswith("search.") or key.split(".")[1] in TOLD:
             fixed.append(line)
     return entries, named, fixed
+
+
+def _narrow_conditions_(entries: dict[str, Any], named: Set[str]) -> Iterator[str]:
+    """Takes values that the command line has excluded out of the file's conditions.
+
+    Yields:
+        A line on each dimension that is left out, as no value of its condition is left.
+    """
+    for key, entry in list(entries.items()):
+        conditions = entry.get("when") if isinstance(entry, Mapping) else None
+        if key in named or not isinstance(conditions, Mapping):
+            continue
+        for other in conditions.keys() & entries.keys() & named:
+            [dimension] = parse_space({other: entries[other]}).dimensions
+            values = {str(value) for value in dimension.every_value() or ()}
+            kept = [value for value in conditions[other] if str(value) in values]
+            if values and not kept:
+                wanted = ",".join(map(str, conditions[other]))
+                yield f"left out: {key}, which needs {other}={wanted}"
+                del entries[key]
+                break
+            if values:
+                conditions = {**conditions, other: kept}
+                entries[key] = {**entry, "when": conditions}
 
 
 def _choices(config: DictConfig) -> dict[str, str]:

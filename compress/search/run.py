@@ -86,6 +86,18 @@ def run_search(search: Search) -> None:
         raise SystemExit(f"stopped: {stopped}. The same command resumes {search.folder}")
 
 
+def check_study(search: Search) -> None:
+    """Checks that a search can be resumed with these settings.
+
+    Raises:
+        UserError: its trials are of others.
+    """
+    plan, settings = search.plan, search.settings
+    search.folder.mkdir(parents=True, exist_ok=True)
+    storage = open_storage(settings.storage, search.folder)
+    open_study(storage, settings.name, plan.goals, settings.sampler.make(), plan.definition)
+
+
 @contextmanager
 def open_trial_store(search: Search) -> Iterator[TrialStore]:
     """The study, created or loaded, with this process as one of its drivers inside the block.

@@ -173,7 +173,11 @@ class Space:
             has_key: whether a choice of a group has a key, from (group, choice, key).
         """
         groups = {each.key: each for each in self.dimensions if "." not in each.key}
+        # A choice within a group, such as task/transfer, brings settings of its own.
+        within = tuple(f"{each.replace('/', '.')}." for each in groups if "/" in each)
         for dimension in self.dimensions:
+            if dimension.key.startswith(within):
+                continue
             group = dimension.key.partition(".")[0]
             values = groups[group].every_value() if group in groups else (choices.get(group),)
             found = tuple(str(value) for value in values or () if value is not None)

@@ -28,6 +28,7 @@ from compress.system.files import new_sqlite_url
 SQLITE, JOURNAL = "sqlite", "journal"
 DEFINITION = "definition"
 SEARCH_PREFIX = "search."  # prefix of the definition's keys of space and goals
+FRONTIER = "search.frontier."  # and of how finalists are found, which changes no trial
 # Drivers that start together may all try to create the tables; all but one fail.
 ATTEMPTS, PAUSE_SECONDS = 5, 0.5
 LOCK_SECONDS = 60  # to wait for another writing process
@@ -116,7 +117,9 @@ def open_study(
         for key in dict.fromkeys((*before, *definition))
         if before.get(key) != definition.get(key)
     ]
-    only_fixed_settings = not any(key.startswith(SEARCH_PREFIX) for key in changed)
+    only_fixed_settings = not any(
+        key.startswith(SEARCH_PREFIX) and not key.startswith(FRONTIER) for key in changed
+    )
     if changed and only_fixed_settings and _has_no_counted_trial(study):
         # A wrong setting shared by all of its trials has been fixed.
         study.set_user_attr(DEFINITION, dict(definition))

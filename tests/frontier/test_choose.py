@@ -15,6 +15,12 @@ def made(
     return Candidate({"name": name}, net, quality, (fast,), small, 1e6 / small, margin)
 
 
+def test_the_quality_of_a_language_model_counts_too() -> None:
+    """It is below 0: the better of two that cost the same comes first."""
+    found = choose([made("a", -4.0), made("b", -3.0), made("c", -3.5, fast=1.5)], 3)
+    assert names(found)[0] == "b"
+
+
 def names(found: list[Candidate]) -> list[str]:
     return [str(each.point["name"]) for each in found]
 

@@ -54,7 +54,7 @@ def benchmark() -> Benchmark:
 
 def until(seconds: float, time: Time) -> Pace:
     """A search that ends so many seconds after the steps have been timed."""
-    return Pace(STEPS * 2.0 + seconds, frozenset())
+    return Pace(0.0, (STEPS * 2.0 + seconds) / 3600, frozenset())
 
 
 def test_a_third_of_the_time_is_the_super_nets(
@@ -84,7 +84,12 @@ def test_finalists_share_what_measurements_leave(
     found = finalist_epochs(student, 3, benchmark(), until(900, time), ctx)
     assert found == float(f"{0.9 * (900 - 5 * 48) / 3 / (2 * steps):.2g}")
     time.ticks = itertools.count(0.0, 2.0)
-    with pytest.raises(UserError, match=r"max_hours must leave time .* got 46 s too little"):
+    # Two at a time take two turns.
+    side_by_side = replace(until(900, time), workers=2)
+    found = finalist_epochs(student, 3, benchmark(), side_by_side, ctx)
+    assert found == float(f"{0.9 * (900 - 5 * 48) / 2 / (2 * steps):.2g}")
+    time.ticks = itertools.count(0.0, 2.0)
+    with pytest.raises(UserError, match=r"max_hours must leave time .* got 92 s too little"):
         finalist_epochs(student, 2, benchmark(), until(100, time), ctx)
 
 
@@ -100,6 +105,10 @@ def test_matching_has_its_epochs(teachers: Teachers, context: Contexts, time: Ti
 
 
 def test_named_epochs_are_left_alone() -> None:
-    assert Pace(1.0, frozenset({ALONE})).sets(SUPERNET)
-    assert not Pace(1.0, frozenset({ALONE})).sets(ALONE)
-    assert not Pace(None, frozenset()).sets(SUPERNET)
+    def sets(key: str, *named: str, hours: float | None = 1.0) -> bool:
+        return Pace(0.0, hours, frozenset(named)).sets(key)
+
+    assert sets(SUPERNET, ALONE, "student", "student.distillation.temperature")
+    assert not sets(ALONE, ALONE)
+    assert not sets(ALONE, "student.distillation")
+    assert not sets(SUPERNET, hours=None)

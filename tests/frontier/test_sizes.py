@@ -11,6 +11,7 @@ from tests.configs import compose_config
 
 SEARCH = "+search=frontier"
 BERT = ("teacher=tiny_random", "task.max_length=32")
+NUMBERS = ("task=csv", "task.path=rows.csv", "task.problem=regression")
 
 
 def found(*words: str) -> dict[str, str]:
@@ -59,6 +60,20 @@ def found(*words: str) -> dict[str, str]:
         (("teacher=vit_scratch", "task=digits"), {
             "layers": "4", "choices.depths": "[2,3]", "choices.neurons": "[192]",
             "shape.activation": "relu", "sub.depth": "2,3,4", "sub.neurons": "192,384",
+            "quantizer.embeddings": "none",
+        }),
+        # Half of what is named, and positions for what is timed.
+        ((*BERT, "student.shape.neurons=48", "device.benchmark.shapes=[[1,8],[1,40]]"), {
+            "layers": "4", "choices.depths": "[2,3]", "choices.neurons": "[24]",
+            "shape.activation": "relu", "shape.positions": "40",
+            "sub.depth": "2,3,4", "sub.neurons": "24,48",
+        }),
+        # Logits that are no classes' have no squared difference to learn from.
+        ((*BERT, *NUMBERS), {
+            "layers": "4", "choices.depths": "[2,3]", "choices.neurons": "[32]",
+            "shape.activation": "relu", "shape.positions": "32",
+            "supernet.logit_mse": "0.0", "distillation.logit_mse": "0.0",
+            "sub.depth": "2,3,4", "sub.neurons": "32,64",
         }),
     ],
 )  # fmt: skip

@@ -115,6 +115,8 @@ def test_settings_that_no_choice_has_are_found() -> None:
     space = parse_space(entries)
     has = {("heads", "pruner.sparsity"), ("int4", "quantizer.bits"), ("glue", "task.limit")}
     choices = {"quantizer": "int4", "task": "glue"}
+    nested = {"task/transfer": "choice(csv, hub)", "task.transfer.path": "choice(a, b)"}
+    assert not dict(parse_space(nested).lacking({"task": "glue"}, lambda *_: False))
     lacking = dict(space.lacking(choices, lambda _, *which: which in has))
     assert lacking == {"pruner.x": ("none", "heads"), "quantizer.rest": ("int4",)}
     left = space.without(lacking)

@@ -95,6 +95,25 @@ def test_a_size_that_cannot_be_met_costs_no_training(
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_task_without_accuracy_has_goals_of_its_own(tmp_path: Path) -> None:
+    """Its trials, and their records, have the search's goals."""
+    path = tmp_path / "numbers.csv"
+    rows = [f"a film of {i} hours {'again ' * (i % 7)},{i % 7}" for i in range(80)]
+    path.write_text("\n".join(["text,label", *rows]))
+    goals = (
+        "~search.objectives.accuracy", "+search.objectives.quality=maximize",
+        "~search.constraints.accuracy", "+search.constraints.quality='>= baseline - 2'",
+    )  # fmt: skip
+    words = ("task=csv", f"task.path={path}", "task.problem=regression", "pruner=none")
+    here(tmp_path, *SEARCH, *words, *goals, "quantizer=bf16,none", "hydra.sweeper.n_trials=1")
+    front = json.loads((tmp_path / "search" / "front.json").read_text())
+    assert (front["complete"], front["failed"]) == (1, 0)
+    [record] = (tmp_path / "search").glob("[0-9]*/metrics.json")
+    search = json.loads(record.read_text())["config"]["search"]
+    assert set(search["objectives"]) == {"quality", "size_bytes", "speedup"}
+    assert search["constraints"] == {"quality": ">= baseline - 2"}
+
+
 def test_dimensions_of_the_file_that_no_choice_has_are_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
