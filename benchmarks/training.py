@@ -176,7 +176,8 @@ def main() -> None:
         "",
         "Made by `python -m benchmarks.training docs/training.md MODEL SST-2 "
         f"{' '.join(sys.argv[4:])}`; {machine()}; torch {torch.__version__}, "
-        f"{torch.get_num_threads()} threads. MODEL is gte-small; {arguments.limit:,} rows of SST-2, the fastest of {arguments.turns} turns. "
+        f"{torch.get_num_threads()} threads. MODEL is gte-small; {arguments.limit:,} rows of "
+        f"SST-2, the fastest of {arguments.turns} turns. "
         "Each line has the options of the lines above it.",
         "",
         "| layers | options | ms a step | rows a second | times the first line |",
