@@ -15,6 +15,7 @@ import torch
 
 from compress.interfaces import Device
 from compress.records.schema import Environment
+from compress.system.processes import family_seconds
 
 log = logging.getLogger(__name__)
 
@@ -70,12 +71,15 @@ def busy() -> str | None:
     """Describes other load on the processors; None if there is none.
 
     Not the load average: that of a minute has the run before in it. Time that a hypervisor gives
-    to other machines counts.
+    to other machines counts; what this command's own processes do meanwhile, such as importing
+    libraries, does not.
     """
     count = psutil.cpu_count() or 1
-    started, own = time.perf_counter(), time.process_time()
+    started, before = time.perf_counter(), family_seconds()
     share = psutil.cpu_percent(interval=WINDOW_SECONDS) / 100 * count
-    others = share - (time.process_time() - own) / (time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    own = sum(spent - before.get(each, 0.0) for each, spent in family_seconds().items())
+    others = share - own / seconds
     if others < BUSY_PROCESSORS:
         return None
     return f"other processes used {others:.1f} of {count} CPU cores when the run began"

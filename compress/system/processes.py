@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 
@@ -47,3 +48,23 @@ def release_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)
+
+
+def family_seconds() -> dict[tuple[int, float], float]:
+    """Processor time so far, by process, of this one, what started it, and all that these started.
+
+    Those that started it count as far as they are the same Python: the driver of a search, whose
+    other workers rest while models are timed, and the server that processes are forked from.
+    """
+    root = psutil.Process()
+    found = {}
+    with suppress(psutil.Error):
+        for parent in root.parents():
+            if parent.exe() != psutil.Process().exe():
+                break
+            root = parent
+    for process in (root, *root.children(recursive=True)):
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            found[process.pid, process.create_time()] = times.user + times.system
+    return found

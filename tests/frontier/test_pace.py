@@ -13,7 +13,6 @@ from compress.device.cpu import Cpu
 from compress.frontier import pace as module
 from compress.frontier.pace import (
     ALONE,
-    STEPS,
     SUPERNET,
     Pace,
     finalist_epochs,
@@ -24,6 +23,7 @@ from tests.configs import settings_of
 from tests.pruner.made import Contexts, Teachers
 from tests.student.test_supernet import supernet
 
+STEPS = 12
 BATCH = "supernet.batch_size=4", "distillation.batch_size=4"
 
 
@@ -43,6 +43,7 @@ class Time:
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     made = Time()
     monkeypatch.setattr(module, "time", made)
+    monkeypatch.setattr(module, "STEPS", STEPS)
     return made
 
 

@@ -30,13 +30,16 @@ class Processors:
     def perf_counter(self) -> float:
         return self.seconds
 
-    def process_time(self) -> float:
-        return self.seconds * self.own
+    def family_seconds(self) -> dict[int, float]:
+        # One process is there all the time, one is new.
+        family = {1: 7.0 + self.seconds * self.own / 2}
+        return family | ({2: self.seconds * self.own / 2} if self.seconds else {})
 
 
 def put(monkeypatch: pytest.MonkeyPatch, processors: Processors) -> None:
     monkeypatch.setattr(module, "psutil", processors)
     monkeypatch.setattr(module, "time", processors)
+    monkeypatch.setattr(module, "family_seconds", processors.family_seconds)
 
 
 @pytest.mark.parametrize(

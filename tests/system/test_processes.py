@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from compress.system.processes import release_memory, start_server
+from compress.system.processes import family_seconds, release_memory, start_server
 from tests.commands import refusal
 from tests.configs import ROOT, TINY
 
@@ -58,3 +59,19 @@ def test_a_run_that_cannot_be_starts_none(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr("compress.job.start_server", None)
     said = refusal(*TINY, "pruner=wanda", "pruner.sparsity=2", f"hydra.run.dir={tmp_path}")
     assert said.startswith("error: pruner.sparsity must be in [0, 1), got 2")
+
+
+def test_what_a_process_starts_is_its_family() -> None:
+    spin = "import time\nwhile time.process_time() < 0.4: pass\nprint('done', flush=True)\ninput()"
+    before = family_seconds()
+    with subprocess.Popen(
+        [sys.executable, "-c", spin], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "done\n"
+        after = family_seconds()
+        child.communicate("\n")
+    [seconds] = [spent for (pid, _), spent in after.items() if pid == child.pid]
+    assert seconds >= 0.35
+    assert child.pid not in {pid for pid, _ in before}
+    assert os.getpid() in {pid for pid, _ in after}
