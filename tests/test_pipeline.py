@@ -142,7 +142,7 @@ def test_a_folder_used_again_holds_the_new_model_alone(run_config: Runs, tmp_pat
     assert sizes[0] == sizes[2] < sizes[1]
 
 
-@pytest.mark.parametrize("umask", [0o027, *slow([0o022, 0o077, 0o002])], ids=oct)
+@pytest.mark.parametrize("umask", slow([0o027, 0o022, 0o077, 0o002]), ids=oct)
 def test_all_that_a_run_writes_follows_the_umask(
     umask: int, run_config: Runs, tmp_path: Path
 ) -> None:

@@ -65,13 +65,7 @@ def test_only_finalists_are_run_and_found_once(
             ("student.distillation.learning_rate=interval(0.001,0.1)",),
             "needs a finite search.space",
         ),
-        (("seed=0,1",), "takes settings of student, device, quantizer but "),
         (("student.sub.depth=3,4",), "no point is possible: "),
-        (("pruner=wanda",), "needs pruner=none, as it predicts and scores sub-nets"),
-        (
-            ("student.distillation.learning_rate=1e-4,2e-4",),
-            "but student.distillation and student.matching; got student.distillation.learning_rate",
-        ),
         (("search.seed_points=[{student.sub.depth: 1}]",), "search.seed_points must be empty"),
         (("cache=off",), "a table of costs is kept in the stage cache: set cache=on"),
         ((), "a fit needs"),

@@ -26,6 +26,7 @@ SPACE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_values_of_device_and_quantizer_are_crossed() -> None:
     asked = asked_costs(
         [

@@ -120,6 +120,7 @@ def test_without_a_record_the_task_must_be_named(
     assert attempt.start.overrides[-len(words) :] == tuple(words)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_probed_is_refused_at_once(
     sweep: Sweep, teacher: CompressedModel, quick: None, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -167,6 +167,7 @@ def test_really_measured_again(sweep: Sweep) -> None:
     assert len(new.speedup) == 2
 
 
+@pytest.mark.slow
 def test_a_damaged_model_fails_alone(sweep: Sweep, quick: None) -> None:
     folder = sweep((), ("quantizer=int8_dynamic",), ("pruner=wanda",))
     (folder / "0" / "model" / "runtime.json").write_text("{}")

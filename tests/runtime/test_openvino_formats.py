@@ -79,10 +79,9 @@ def test_uneven_heads_factors_and_a_smaller_vocabulary_go_through(
 @pytest.mark.parametrize(
     "quantizer",
     [
-        quantizer_of("none"),
         quantizer_of("int8_static", "embeddings=int8"),
-        quantizer_of("int8_weight_only", "embeddings=int4"),
         quantizer_of("int4_weight_only", "symmetric=false", "group_size=8"),
+        *slow([quantizer_of("none"), quantizer_of("int8_weight_only", "embeddings=int4")]),
     ],
     ids=lambda quantizer: type(quantizer).__name__,
 )
@@ -190,7 +189,7 @@ def test_bf16_is_refused_where_the_cpu_has_none(
         build_run(compose_config(*words))
 
 
-@pytest.mark.parametrize("name", ["int8_weight_only", "int4_weight_only"])
+@pytest.mark.parametrize("name", ["int4_weight_only", *slow(["int8_weight_only"])])
 def test_rounded_weights_are_held_against_torch_with_the_same_weights(
     name: str, shallow: Teachers, context: Contexts, tmp_path: Path
 ) -> None:
@@ -205,6 +204,7 @@ def test_rounded_weights_are_held_against_torch_with_the_same_weights(
     assert (pair[0] - pair[1]).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["int8_static", *slow(["none", "int8_weight_only", "int4_weight_only"])]
 )

@@ -52,6 +52,7 @@ def url() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_two_drivers_share_a_budget(url: str, tmp_path: Path) -> None:
     """Started at once: both find no study, and both want to make it."""
     options = (f"budget={BUDGET}", f"storage={url}", "fixed=[seconds=0.05]", "sampler=tpe")

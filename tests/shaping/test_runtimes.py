@@ -52,7 +52,8 @@ CASES = [
 ]
 CASES = list(dict.fromkeys(CASES))
 QUICK = [
-    *(("all", "torch", name) for name in SUPPORTED["torch"]),
+    ("all", "torch", NONE),
+    ("all", "torch", "int8_dynamic embeddings=int4"),
     ("all", "onnxruntime", NONE),
     ("all", "openvino", STATIC),
 ]

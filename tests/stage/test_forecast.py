@@ -15,9 +15,9 @@ from tests.slow import slow
     "overrides",
     [
         *slow([(("quantizer=none",),), (("quantizer=bf16",),)]),
-        ("quantizer=int8_dynamic", "quantizer.embeddings=int8"),
+        *slow([(("quantizer=int8_dynamic", "quantizer.embeddings=int8"),)]),
         ("quantizer=int4_weight_only", "quantizer.embeddings=int4"),
-        ("pruner=heads", "pruner.sparsity=0.5"),
+        *slow([(("pruner=heads", "pruner.sparsity=0.5"),)]),
         ("pruner=neurons", "pruner.sparsity=0.5", "quantizer=int8_weight_only"),
         ("pruner=lowrank", "pruner.rank.by=fixed", "pruner.rank.fixed=2"),
         (

@@ -24,6 +24,7 @@ from tests.configs import settings_of
 from tests.conftest import Runs
 from tests.pruner.made import Contexts, Teachers, logits
 from tests.shaping.made import sizes_of, sub
+from tests.slow import slow
 from tests.tiny import make_split
 
 SHORT = ("supernet.epochs=1", "supernet.batch_size=8", "supernet.learning_rate=0.01")
@@ -113,7 +114,9 @@ def test_its_trainings_are_told_as_they_are_recorded(teachers: Teachers, context
     assert list(dict.fromkeys(told)) == list(dict(curves([vars(step) for step in history])))
 
 
-@pytest.mark.parametrize("setting", ["average=0.9", "dropout=0.0", "logit_mse=0.1", "patience=1"])
+@pytest.mark.parametrize(
+    "setting", ["average=0.9", *slow(["dropout=0.0", "logit_mse=0.1", "patience=1"])]
+)
 def test_settings_of_a_training_are_those_of_a_super_net_too(
     setting: str, teachers: Teachers, context: Contexts
 ) -> None:

@@ -29,7 +29,7 @@ from compress.training.distillation import teacher_logits, teacher_outputs
 from compress.training.teachers import check_teachers, logit_sources, mean
 from compress.transformer.torch_model import TorchModel
 from tests.configs import settings_of
-from tests.slow import slow_but
+from tests.slow import slow
 from tests.tiny import torch_export
 from tests.vocabularies import CLASSIFIER, make_tokenizer
 
@@ -96,7 +96,7 @@ def test_two_teachers(
 
 
 @pytest.mark.usefixtures("float32_training")
-@pytest.mark.parametrize("runtime", slow_but(["openvino"], RUNTIMES))
+@pytest.mark.parametrize("runtime", slow(RUNTIMES))
 def test_a_teacher_of_another_runtime(
     runtime: str, teachers: Teachers, context: Contexts, tmp_path: Path
 ) -> None:
