@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from compress.build import build_run
 from compress.config.compose import CONF, compose_config
-from compress.core.monitor import Monitor
+from compress.core.monitor import StepClock
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.environment import machine
 from compress.stage.run import Run
@@ -67,23 +67,6 @@ class RandomLogits:
     ) -> dict[str, Tensor]:
         """The logits."""
         return {"logits": self._logits}
-
-
-class Clock(Monitor):
-    """When each step ended."""
-
-    def __init__(self) -> None:
-        """No steps."""
-        self.times: list[float] = []
-
-    def step(self, done: int, steps: int) -> None:
-        """Notes the time."""
-        self.times.append(time.perf_counter())
-
-    def milliseconds(self) -> float:
-        """Mean of a step, without the first ones."""
-        times = self.times[SKIPPED:]
-        return 1e3 * (times[-1] - times[0]) / (len(times) - 1)
 
 
 def run_of(arguments: argparse.Namespace, *overrides: str) -> Run:
@@ -128,13 +111,13 @@ def milliseconds(
         arguments, "student=layers", f"student.keep={layers}", "student.distillation.epochs=1",
         f"task.limit={arguments.limit}", *settings,
     )  # fmt: skip
-    data, clock = run.task.load().training, Clock()
+    data, clock = run.task.load().training, StepClock()
     store = RandomLogits(len(data.train))
     ctx = StageContext(teacher, data, run.device, run.seed, store, clock)
     with run.device.session(), in_bfloat16(case.rounded):
         run.student.distill(ctx)
     size: int = run.student.distillation.batch_size  # type: ignore[attr-defined]
-    return clock.milliseconds(), size
+    return 1e3 * clock.mean(SKIPPED), size
 
 
 def adamw(denormal: bool) -> float:

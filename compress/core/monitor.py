@@ -6,6 +6,7 @@ find it in their `StageContext`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -91,3 +92,24 @@ class Monitor:
 
 
 UNWATCHED = Monitor()
+
+
+class StepClock(Monitor):
+    """Times training steps.
+
+    Attributes:
+        times: when each step ended, by `time.perf_counter()`.
+    """
+
+    def __init__(self) -> None:
+        """No steps."""
+        self.times: list[float] = []
+
+    def step(self, done: int, steps: int) -> None:
+        """Notes the time."""
+        self.times.append(time.perf_counter())
+
+    def mean(self, skipped: int = 0) -> float:
+        """Seconds from one step to the next, without the first ones."""
+        times = self.times[skipped:]
+        return (times[-1] - times[0]) / (len(times) - 1)

@@ -8,14 +8,13 @@ rest, but for exports and measurements, in equal parts to the finalists.
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from compress.config.errors import UserError
-from compress.core.monitor import Monitor
+from compress.core.monitor import StepClock
 from compress.student.components.sandwich import Sandwich
 from compress.student.supernet import SupernetStudent
 from compress.training.distillation import Distillation
@@ -134,7 +133,7 @@ def _seconds_per_epoch(
     """Trains for some steps, from which nothing is kept, and extrapolates."""
     rows = len(student.augmented(ctx).data.learned)
     steps = math.ceil(rows / training.batch_size)
-    clock = _Clock()
+    clock = StepClock()
     few = replace(training, epochs=STEPS / steps, patience=None)
     train(few, replace(ctx, monitor=clock))
     return clock.mean() * steps
@@ -151,17 +150,3 @@ def _too_short(seconds: float) -> UserError:
         "next call finds in the stage cache: the teacher, its logits, the costs and the super-net; "
         f"got {seconds:.0f} s too little"
     )
-
-
-class _Clock(Monitor):
-    """Times steps."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def step(self, done: int, steps: int) -> None:
-        self.times.append(time.perf_counter())
-
-    def mean(self) -> float:
-        """Seconds from one step to the next."""
-        return statistics.mean(b - a for a, b in zip(self.times, self.times[1:], strict=False))

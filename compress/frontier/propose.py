@@ -37,7 +37,7 @@ from compress.stage.stages import begin
 from compress.system.processes import release_memory
 
 if TYPE_CHECKING:
-    from compress.interfaces import StageContext
+    from compress.interfaces import StageContext, TrainingData
 
 Scores = Mapping[tuple[str, SubShape], float]  # by assignment and sub-net
 
@@ -98,13 +98,14 @@ def find_finalists(
     left = [each for each in assignments if each.name in table.pairs]
     if not left:
         raise UserError(f"no point is possible: {'; '.join(dict.fromkeys(table.refused.values()))}")
-    found = _with_supernet_epochs(found, left, pace, report)
+    training = left[0].run.task.load().training  # of all: no dimension is the task's
+    found = _with_supernet_epochs(found, left, training, pace, report)
     write_found(path, found)
     left = [_trained_for(each, found) for each in left]
-    scores = _scores(left, report)
+    scores = _scores(left, training, report)
     every = [_candidate(each, sub, table, scores, targets) for each in left for sub in each.points]
     found = replace(found, finalists=choose(every, frontier.finalists))
-    found = _with_finalist_epochs(found, left, pace, report)
+    found = _with_finalist_epochs(found, left, training, pace, report)
     write_found(path, found)
     release_memory()  # the trials run in processes of their own
     return found
@@ -130,7 +131,7 @@ def _targets(frontier: Frontier, shapes: Sequence[tuple[int, int]]) -> Targets |
 
 
 def _table(assignments: Sequence[Assignment], frontier: Frontier, report: Report) -> Table:
-    """What every point costs here; says which cannot be had, and how far predictions are off."""
+    """What every point costs here; says what is left out, and how far predictions are off."""
     space = space_of(assignments)
     costs = Costs(minutes=frontier.minutes, rounds=frontier.rounds, space=space)
     try:
@@ -158,20 +159,28 @@ def error_words(table: Table) -> str:
 
 
 def _with_supernet_epochs(
-    found: Found, assignments: Sequence[Assignment], pace: Pace, report: Report
+    found: Found,
+    assignments: Sequence[Assignment],
+    training: TrainingData,
+    pace: Pace,
+    report: Report,
 ) -> Found:
     """With how long the super-net is trained, if that follows from the time."""
     if not pace.sets(SUPERNET) or SUPERNET in found.epochs:
         return found
     first, nets = assignments[0], len({each.net for each in assignments})
-    with _begun(first.run) as ctx:
+    with _begun(first.run, training) as ctx:
         epochs = supernet_epochs(first.student, nets, pace, ctx)
     report(f"time for {epochs:g} epochs of the super-net: {SUPERNET}={epochs:g}")
     return replace(found, epochs={**found.epochs, SUPERNET: epochs})
 
 
 def _with_finalist_epochs(
-    found: Found, assignments: Sequence[Assignment], pace: Pace, report: Report
+    found: Found,
+    assignments: Sequence[Assignment],
+    training: TrainingData,
+    pace: Pace,
+    report: Report,
 ) -> Found:
     """With how long each finalist is trained, if that follows from the time."""
     if not pace.sets(ALONE) or not assignments[0].student.distillation.epochs:
@@ -181,7 +190,7 @@ def _with_finalist_epochs(
         for sub, point in each.points.items():
             if point == slowest.point:
                 student, run = replace(each.student, sub=sub), each.run
-    with _begun(run) as ctx:
+    with _begun(run, training) as ctx:
         count, benchmark = len(found.finalists), run.device.benchmark
         epochs = finalist_epochs(student, count, benchmark, pace, ctx)
     report(f"time for {epochs:g} epochs of each of {count} finalists: {ALONE}={epochs:g}")
@@ -197,7 +206,7 @@ def _trained_for(assignment: Assignment, found: Found) -> Assignment:
     )
 
 
-def _scores(assignments: Sequence[Assignment], report: Report) -> Scores:
+def _scores(assignments: Sequence[Assignment], training: TrainingData, report: Report) -> Scores:
     """The quality of every sub-net, by assignment; each super-net is trained or read once."""
     known: dict[str, dict[SubShape, float]] = {}
     found: dict[tuple[str, SubShape], float] = {}
@@ -205,7 +214,7 @@ def _scores(assignments: Sequence[Assignment], report: Report) -> Scores:
         scores = known.setdefault(each.net, {})
         if wanted := [sub for sub in each.points if sub not in scores]:
             report(f"scoring {len(wanted)} sub-nets of a super-net, trained first if it is new")
-            with _begun(each.run) as ctx:
+            with _begun(each.run, training) as ctx:
                 for sub, score in each.student.evaluate_subnets(ctx, wanted):
                     scores[sub] = score.quality
         found |= {(each.name, sub): scores[sub] for sub in each.points}
@@ -213,10 +222,10 @@ def _scores(assignments: Sequence[Assignment], report: Report) -> Scores:
 
 
 @contextmanager
-def _begun(run: Run) -> Iterator[StageContext]:
+def _begun(run: Run, training: TrainingData) -> Iterator[StageContext]:
     """The context of a run's stages, with its teacher."""
     with run.device.session(), run.cache.open(Path(run.cache.dir), run.device, run.seed) as store:
-        yield begin(run, run.task.load().training, store, UNWATCHED)
+        yield begin(run, training, store, UNWATCHED)
 
 
 def _candidate(

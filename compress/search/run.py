@@ -26,7 +26,7 @@ from compress.search.job import Setup
 from compress.search.limits import Limits
 from compress.search.live import LiveScreen
 from compress.search.plan import Plan, SearchSettings
-from compress.search.sampler import GRID
+from compress.search.sampler import GRID, PerTrialSampler
 from compress.search.scheduler import Interrupted, Scheduler
 from compress.search.storage import open_storage, open_study
 from compress.search.trial_store import TrialStore
@@ -92,10 +92,14 @@ def check_study(search: Search) -> None:
     Raises:
         UserError: its trials are of others.
     """
-    plan, settings = search.plan, search.settings
     search.folder.mkdir(parents=True, exist_ok=True)
+    _study(search, search.settings.sampler.make())
+
+
+def _study(search: Search, sampler: PerTrialSampler) -> optuna.Study:
+    plan, settings = search.plan, search.settings
     storage = open_storage(settings.storage, search.folder)
-    open_study(storage, settings.name, plan.goals, settings.sampler.make(), plan.definition)
+    return open_study(storage, settings.name, plan.goals, sampler, plan.definition)
 
 
 @contextmanager
@@ -106,9 +110,8 @@ def open_trial_store(search: Search) -> Iterator[TrialStore]:
         UserError: the study is new, and the folder has trials of another one.
     """
     plan, settings = search.plan, search.settings
-    storage = open_storage(settings.storage, search.folder)
     sampler = settings.sampler.make()
-    study = open_study(storage, settings.name, plan.goals, sampler, plan.definition)
+    study = _study(search, sampler)
     trial_store = TrialStore(
         study,
         plan.space,

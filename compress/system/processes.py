@@ -57,10 +57,10 @@ def family_seconds() -> dict[tuple[int, float], float]:
     other workers rest while models are timed, and the server that processes are forked from.
     """
     root = psutil.Process()
-    found = {}
+    found, python = {}, root.exe()
     with suppress(psutil.Error):
         for parent in root.parents():
-            if parent.exe() != psutil.Process().exe():
+            if parent.exe() != python:
                 break
             root = parent
     for process in (root, *root.children(recursive=True)):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from compress.config.errors import UserError
+from compress.core import monitor
 from compress.core.benchmark import Benchmark
 from compress.device.cpu import Cpu
 from compress.frontier import pace as module
@@ -42,7 +43,8 @@ class Time:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     made = Time()
-    monkeypatch.setattr(module, "time", made)
+    for each in (module, monitor):
+        monkeypatch.setattr(each, "time", made)
     monkeypatch.setattr(module, "STEPS", STEPS)
     return made
 
