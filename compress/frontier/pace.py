@@ -59,10 +59,14 @@ class Pace:
         above = {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
         return self.hours is not None and not above & (self.named - {parts[0]})
 
+    def spent(self) -> float:
+        """Hours since the beginning."""
+        return (time.perf_counter() - self.began) / 3600
+
     def left(self) -> float:
         """Seconds until the end."""
         assert self.hours is not None, "asked for where it sets epochs"
-        return self.began + self.hours * 3600 - time.perf_counter()
+        return (self.hours - self.spent()) * 3600
 
 
 def supernet_epochs(student: SupernetStudent, nets: int, pace: Pace, ctx: StageContext) -> float:

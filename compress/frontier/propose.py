@@ -106,6 +106,7 @@ def find_finalists(
     every = [_candidate(each, sub, table, scores, targets) for each in left for sub in each.points]
     found = replace(found, finalists=choose(every, frontier.finalists))
     found = _with_finalist_epochs(found, left, training, pace, report)
+    found = replace(found, spent=pace.spent())
     write_found(path, found)
     release_memory()  # the trials run in processes of their own
     return found

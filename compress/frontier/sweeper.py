@@ -50,6 +50,7 @@ class FrontierSweeper(ParetoSweeper):
         # Imported here: Hydra loads its plugins in every command, and most are not a search.
         from rich.console import Console
 
+        from compress.frontier.found import alone
         from compress.frontier.pace import Pace
         from compress.frontier.propose import find_finalists
         from compress.frontier.sizes import proposed_sizes
@@ -75,18 +76,17 @@ class FrontierSweeper(ParetoSweeper):
         named = frozenset(str(each.key_or_group) for each in parsed)
         folder = Path(config.hydra.sweep.dir)
         pace = Pace(began, self._hours, named, search.settings.workers)
-        found = find_finalists(search.plan, frontier, compose, folder, report, pace)
+        with alone(folder, report):
+            found = find_finalists(search.plan, frontier, compose, folder, report, pace)
         fixed = (*search.plan.fixed, *found.overrides())
         points = tuple(dict(each.point) for each in found.finalists)
-        spent = (time.perf_counter() - began) / 3600
-        hours = self._hours and max(self._hours - spent, 0.0)
         run_search(
             replace(
                 search,
                 plan=replace(search.plan, fixed=fixed, left_out=()),
                 budget=len(points),
                 settings=replace(search.settings, seed_points=points),
-                limits=replace(search.limits, hours=hours),
+                limits=replace(search.limits, spent=found.spent),
             )
         )
 

@@ -37,9 +37,11 @@ class Limits:
         failures: number of failed trials.
         trial_seconds: time limit of one trial, pauses excluded.
         look: early stopping during training; None with Hydra's launchers.
+        spent: hours that had passed before the first trial.
     """
 
     hours: float | None
     failures: int | None
     trial_seconds: float | None
     look: EarlyStopping | None = None
+    spent: float = 0.0

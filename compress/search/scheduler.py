@@ -124,7 +124,8 @@ class Scheduler:
     def limit(self) -> str:
         """Message naming the limit that was reached; "" if none was."""
         limits, counts = self.limits, self.trial_store.trial_counts()
-        over = limits.hours is not None and self.trial_store.hours() > limits.hours
+        spent = limits.spent + self.trial_store.hours()
+        over = limits.hours is not None and spent > limits.hours
         if over and counts.finished < self.trial_store.budget:  # else nothing is left to run
             return f"hydra.sweeper.max_hours={limits.hours:g} have passed"
         if limits.failures is not None and counts.failed > limits.failures:
