@@ -122,7 +122,7 @@ def _page(runs: Path, sections: Mapping[str, Mapping[str, str]]) -> Iterator[str
     yield TITLE
     yield ""
     yield f"Made by `python scripts/methods.py PAGE --sections {' '.join(records)}`."
-    yield "What to make of it: results.md."
+    yield "What to make of it: [results.md](results.md)."
     yield ""
     yield from _setting(next(record for found in records.values() for record in found))
     for section, found in records.items():
