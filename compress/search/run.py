@@ -64,7 +64,6 @@ def run_search(search: Search) -> None:
         UserError: the search cannot start, or its study cannot be written any more.
         SystemExit: the search ended before its budget was used up; names how to resume it.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = Console()
     for line in search.plan.left_out:
         console.print(plain(line), soft_wrap=True)
@@ -97,6 +96,7 @@ def check_study(search: Search) -> None:
 
 
 def _study(search: Search, sampler: PerTrialSampler) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it says how it was opened
     plan, settings = search.plan, search.settings
     storage = open_storage(settings.storage, search.folder)
     return open_study(storage, settings.name, plan.goals, sampler, plan.definition)
