@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,9 +52,11 @@ def make_table(runs: Mapping[str, Run], costs: Costs, report: Report = lambda _:
             same = [other for other in distinct.values() if other.path == file.path]
             files[name] = same[0] if same else distinct.setdefault(name, file)
     missing: dict[str, str] = {}
-    if costs.minutes > 0 and distinct:
+    share = 60 * costs.minutes / max(len(distinct), 1)
+    planned = list(_planned(distinct, costs, share)) if share else []
+    if planned:
         with open_lab(first, family) as lab:
-            missing = _measure(lab, distinct, costs, report)
+            missing = _measure(lab, distinct, planned, costs.rounds, share, report)
     for name, file in distinct.items():
         if reason := missing.get(name) or file.lacking(family):
             refused |= {other: reason for other, each in files.items() if each is file}
@@ -101,6 +103,12 @@ class _File:
         self.measured.add(sample.sizes)
         write_samples(self.samples, self._cache, self.path)
 
+    def took(self, seconds: float) -> None:
+        """Adds to the time that the samples took."""
+        self.samples = replace(self.samples, seconds=self.samples.seconds + seconds)
+        if self.samples.found:
+            write_samples(self.samples, self._cache, self.path)
+
 
 def _untried(runs: Mapping[str, Run]) -> dict[str, str]:
     """The formats that a table cannot have, and why."""
@@ -113,18 +121,38 @@ def _untried(runs: Mapping[str, Run]) -> dict[str, str]:
     return refused
 
 
-def _measure(lab: Lab, files: Mapping[str, _File], costs: Costs, report: Report) -> dict[str, str]:
-    """Measures shapes until the time is up; says what could not be measured at all."""
-    deadline = time.perf_counter() + 60 * costs.minutes
+def _planned(
+    files: Mapping[str, _File], costs: Costs, share: float
+) -> Iterator[tuple[Sizes, bool]]:
+    """The shapes that some format has not measured yet, each with whether a fit needs it."""
+    corners = costs.space.corners()
+    for sizes in plan(costs.space, seed=0):
+        needed = sizes in corners
+        lacking = [each for each in files.values() if sizes not in each.measured]
+        if any(needed or each.samples.seconds < share for each in lacking):
+            yield sizes, needed
+
+
+def _measure(
+    lab: Lab,
+    files: Mapping[str, _File],
+    planned: Sequence[tuple[Sizes, bool]],
+    rounds: int,
+    share: float,
+    report: Report,
+) -> dict[str, str]:
+    """Measures shapes until each format has had its seconds; why some could not be measured."""
     if (occupied := busy()) is not None:
         report(f"the machine is busy, timings will be unreliable: {occupied}")
-    corners = costs.space.corners()
     reasons: dict[str, dict[Sizes, str]] = {name: {} for name in files}
-    for sizes in plan(costs.space, seed=0):
-        if time.perf_counter() >= deadline and sizes not in corners:
-            break
-        todo = {name: f.run for name, f in files.items() if sizes not in f.measured}
-        for name, found in lab.measure(sizes, todo, costs.rounds) if todo else ():
+    for sizes, needed in planned:
+        todo = {
+            name: file.run
+            for name, file in files.items()
+            if sizes not in file.measured and (needed or file.samples.seconds < share)
+        }
+        began = time.perf_counter()
+        for name, found in lab.measure(sizes, todo, rounds) if todo else ():
             if isinstance(found, UserError):
                 reasons[name][sizes] = str(found)
                 report(f"{name}: {found}")
@@ -134,6 +162,8 @@ def _measure(lab: Lab, files: Mapping[str, _File], costs: Costs, report: Report)
                 report(
                     f"{name}: {len(files[name].measured)} shapes, the last {ratios} times as fast"
                 )
+        for name in todo:  # an export that they share counts in equal parts
+            files[name].took((time.perf_counter() - began) / len(todo))
     return {
         name: next(iter(why.values()))
         for name, why in reasons.items()

@@ -48,11 +48,13 @@ class Samples:
     Attributes:
         conditions: what they depend on beside the shapes; names the file.
         baseline_bytes: the teacher's size.
+        seconds: that all of them took to measure.
     """
 
     conditions: dict[str, Any]
     baseline_bytes: int
     found: tuple[Sample, ...] = field(default=())
+    seconds: float = 0.0
 
 
 def conditions(family: Family, device: Device, quantizer: Quantizer) -> dict[str, Any]:

@@ -136,7 +136,7 @@ class Costs(Settings):
     """How a table of costs is measured.
 
     Attributes:
-        minutes: time to measure shapes that no earlier call has measured; what a fit needs, the
+        minutes: time to measure shapes, including that of earlier calls; what a fit needs, the
             corners of the space, is measured however long it takes; 0 only reads what there is.
         rounds: at each of the benchmark's shapes, in turns with the teacher.
         space: shapes that the table covers.

@@ -51,7 +51,7 @@ class Frontier(Settings):
         faster: least speed-up over the float32 teacher by shape of the benchmark, such as
             {1x32: 25}; null for any.
         smaller: the teacher's bytes over the model's, at least; null for any.
-        minutes: to measure shapes for the table of costs, beyond those that were measured before.
+        minutes: to measure shapes for the table of costs, including those of earlier searches.
         rounds: of timing in turns with the teacher for each of these shapes.
     """
 

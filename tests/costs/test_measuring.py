@@ -33,6 +33,17 @@ def _still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compress.measure.environment.WINDOW_SECONDS", 0.01)
 
 
+class Clock:
+    """A clock that steps each time it is read."""
+
+    def __init__(self, step: float) -> None:
+        self._step, self._now = step, 0.0
+
+    def perf_counter(self) -> float:
+        self._now += self._step
+        return self._now
+
+
 def never(*_: object) -> None:
     raise AssertionError("it was measured again")
 
@@ -61,13 +72,29 @@ def test_samples_are_kept_and_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert samples_of(run, 0.0) == found
 
 
-def test_a_later_call_measures_what_is_missing(tmp_path: Path) -> None:
+def test_a_later_call_measures_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = run_of(tmp_path / "cache", FAST)
     first = samples_of(run)
     more = samples_of(run, 1.0)
     assert more[: len(first)] == first
     assert len({sample.sizes for sample in more}) == len(more) == 2 * 2 * 2
-    assert samples_of(run) == more
+    monkeypatch.setattr("compress.costs.measuring.open_lab", never)
+    assert samples_of(run, 1.0) == more, "there is time left, but no shape"
+
+
+def test_minutes_count_what_earlier_calls_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(tmp_path / "cache", FAST)
+    monkeypatch.setattr("compress.costs.measuring.time", Clock(40.0))
+    found = samples_of(run, 4.2)  # minutes: six shapes of 40 s each, and a seventh begins
+    assert len(found) == 7
+    with monkeypatch.context() as patch:
+        patch.setattr("compress.costs.measuring.open_lab", never)
+        assert samples_of(run, 4.6) == found
+    assert len(samples_of(run, 4.8)) == 8
 
 
 @pytest.mark.parametrize(
