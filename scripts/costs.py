@@ -72,7 +72,7 @@ def costs(arguments: argparse.Namespace, progress: Console) -> int:
     listed = [] if targets is None else list_shapes(table, targets, arguments.top)
     checked = measured_again(asked, table, listed[: arguments.check])
     refused = {**asked.refused, **table.refused}
-    page = costs_page(replace(table, refused=refused), targets, listed, checked)
+    page = costs_page(replace(table, refused=refused), targets, listed, checked, asked.words)
     print(page, end="")  # noqa: T201
     if arguments.markdown is not None:
         write_atomically(arguments.markdown, page)

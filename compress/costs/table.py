@@ -20,13 +20,16 @@ from compress.config.errors import ConfigError
 from compress.costs.facts import BYTES, NEURONS, TIME, Facts, code_bytes, facts_of
 from compress.costs.family import Family
 from compress.costs.fit import Fit, fit
-from compress.costs.samples import Samples
+from compress.costs.samples import FOLDER, Samples
 from compress.costs.space import Sizes
 from compress.interfaces import Quantizer, Runtime
 from compress.stage.run import Run
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+# Median error of a time beyond which it says little: on an idle machine it is below a tenth.
+NOISY = 0.25
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,16 @@ class Table:
             ConfigError: the shape is outside of the space, or the pair was not measured.
         """
         return self._pair(runtime, quantizer).predict(self.facts(sizes))
+
+    def doubt(self) -> str:
+        """A warning if times are hardly predicted; "" otherwise."""
+        errors = [fit.median_error for pair in self.pairs.values() for fit in pair.times]
+        if max(errors, default=0.0) <= NOISY:
+            return ""
+        return (
+            f"predicted times are off by {max(errors):.0%} in the median, too much to rank shapes "
+            f"by: delete {FOLDER}/ in the stage cache and measure again on an idle machine"
+        )
 
     def facts(self, sizes: Sizes) -> Facts:
         """The counts of a shape, whose vocabulary has no more tokens than occur in the rows.

@@ -28,6 +28,7 @@ SUPERNET, ALONE = "student.supernet.epochs", "student.distillation.epochs"
 # fewer steps are not a fair sample of all.
 STEPS = 50
 SUPERNET_SHARE = 1 / 3
+COSTS_MINUTES = 4.0  # for the table of costs, unless they are set
 SLACK = 0.9  # a step may take longer later on than when it was timed
 # Of a finalist, roughly: loading, exporting and scoring it, and starting a pair of processes.
 EXPORT_SECONDS, START_SECONDS = 15.0, 3.0
@@ -68,44 +69,69 @@ class Pace:
         assert self.hours is not None, "asked for where it sets epochs"
         return (self.hours - self.spent()) * 3600
 
+    def costs_minutes(self) -> float:
+        """Minutes for the table of costs, if they are not set."""
+        return COSTS_MINUTES if self.hours is None else min(COSTS_MINUTES, self.hours * 60 / 8)
 
-def supernet_epochs(student: SupernetStudent, nets: int, pace: Pace, ctx: StageContext) -> float:
+    def too_short(self, lacking: float, kept: str) -> UserError:
+        """The error of a search whose time is too short.
+
+        Args:
+            lacking: seconds.
+            kept: what the next search finds in the stage cache.
+        """
+        assert self.hours is not None, "asked for where it sets epochs"
+        least = math.ceil((self.hours + lacking / 3600) * 100) / 100
+        return UserError(
+            "hydra.sweeper.max_hours is too short to train and to measure a finalist: "
+            f"{least:g} or more was needed, got {self.hours:g}. The same command needs less time "
+            f"now, as it finds {kept} in the stage cache"
+        )
+
+
+def supernet_epochs(
+    student: SupernetStudent, nets: int, benchmark: Benchmark, pace: Pace, ctx: StageContext
+) -> float:
     """Epochs of the super-net, at most those that it has.
 
     Args:
         student: with the super-net.
         nets: number of super-nets that are trained.
+        benchmark: by which finalists are measured.
         pace: of the search.
         ctx: of the stage.
 
     Raises:
-        UserError: there is no time for any.
+        UserError: there is no time for as many steps as are timed, and for a finalist.
     """
 
     def train(few: Sandwich, ctx: StageContext) -> None:
         replace(student, supernet=few).train_net(ctx)
 
-    full = _seconds_per_epoch(student, student.supernet, train, ctx)
+    steps, step = _timed(student, student.supernet, train, ctx)
+    least = STEPS * step
+    after = (1 + ONCE) * measuring_seconds(benchmark) + least  # what one finalist takes at least
     left = pace.left()
-    if left <= 0:
-        raise _too_short(-left)
-    return _epochs(left * SUPERNET_SHARE / nets, full, student.supernet.epochs)
+    if left < nets * least + after:
+        raise pace.too_short(nets * least + after - left, "the teacher, its logits and the costs")
+    seconds = max(left * SUPERNET_SHARE / nets, least)
+    return _epochs(min(seconds, (left - after) / nets), steps * step, student.supernet.epochs)
 
 
-def finalist_epochs(
+def finalists_in_time(
     student: SupernetStudent, count: int, benchmark: Benchmark, pace: Pace, ctx: StageContext
-) -> float:
-    """Epochs of each finalist, at most those that it has.
+) -> tuple[int, float]:
+    """How many finalists there is time for, and the epochs of each, at most those that it has.
 
     Args:
         student: with the costliest of the sub-nets, and the super-net's training.
-        count: number of finalists.
+        count: number of finalists, at most.
         benchmark: by which they are measured.
         pace: of the search.
         ctx: of the stage.
 
     Raises:
-        UserError: there is no time for any.
+        UserError: there is no time to train one for as many steps as are timed.
     """
     matching = student.matching
     joint = replace(matching, epochs=0.0, learning_rate=None) if matching.epochs else matching
@@ -113,13 +139,16 @@ def finalist_epochs(
     def train(few: Distillation, ctx: StageContext) -> None:
         replace(student, distillation=few, matching=joint).distill(ctx)
 
-    full = _seconds_per_epoch(student, student.distillation, train, ctx)
-    turns = math.ceil(count / pace.workers)
-    needed = (count + ONCE) * measuring_seconds(benchmark) + turns * matching.epochs * full
-    left = pace.left() - needed
-    if left <= 0:
-        raise _too_short(-left)
-    return _epochs(left / turns, full, student.distillation.epochs)
+    steps, step = _timed(student, student.distillation, train, ctx)
+    left, seconds = pace.left(), 0.0
+    for fewer in range(count, 0, -1):
+        turns = math.ceil(fewer / pace.workers)
+        spent = (fewer + ONCE) * measuring_seconds(benchmark)
+        seconds = (left - spent) / turns - matching.epochs * steps * step
+        if seconds >= STEPS * step:
+            return fewer, _epochs(seconds, steps * step, student.distillation.epochs)
+    kept = "the teacher, its logits, the costs and the super-net"
+    raise pace.too_short(STEPS * step - seconds, kept)
 
 
 def measuring_seconds(benchmark: Benchmark) -> float:
@@ -128,29 +157,20 @@ def measuring_seconds(benchmark: Benchmark) -> float:
     return EXPORT_SECONDS + benchmark.process_restarts * (START_SECONDS + timing)
 
 
-def _seconds_per_epoch(
+def _timed(
     student: SupernetStudent,
     training: T,
     train: Callable[[T, StageContext], None],
     ctx: StageContext,
-) -> float:
-    """Trains for some steps, from which nothing is kept, and extrapolates."""
-    rows = len(student.augmented(ctx).data.learned)
-    steps = math.ceil(rows / training.batch_size)
+) -> tuple[int, float]:
+    """Steps of an epoch and seconds of each, from some steps of which nothing is kept."""
+    steps = math.ceil(len(student.augmented(ctx).data.learned) / training.batch_size)
     clock = StepClock()
     few = replace(training, epochs=STEPS / steps, patience=None)
     train(few, replace(ctx, monitor=clock))
-    return clock.mean() * steps
+    return steps, clock.mean()
 
 
 def _epochs(seconds: float, full: float, most: float) -> float:
     """As many epochs as fit, in two digits."""
     return float(f"{min(seconds * SLACK / full, most):.2g}")
-
-
-def _too_short(seconds: float) -> UserError:
-    return UserError(
-        "hydra.sweeper.max_hours must leave time to train and to measure finalists, after what the "
-        "next call finds in the stage cache: the teacher, its logits, the costs and the super-net; "
-        f"got {seconds:.0f} s too little"
-    )

@@ -29,7 +29,7 @@ from compress.costs.targets import Targets
 from compress.frontier.assignments import Assignment, Report, group_points, space_of
 from compress.frontier.choose import Candidate, choose
 from compress.frontier.found import FILE, Found, read_found, write_found
-from compress.frontier.pace import ALONE, SUPERNET, Pace, finalist_epochs, supernet_epochs
+from compress.frontier.pace import ALONE, SUPERNET, Pace, finalists_in_time, supernet_epochs
 from compress.search.plan import Plan
 from compress.shaping.subshape import SubShape
 from compress.stage.run import Run
@@ -51,14 +51,15 @@ class Frontier(Settings):
         faster: least speed-up over the float32 teacher by shape of the benchmark, such as
             {1x32: 25}; null for any.
         smaller: the teacher's bytes over the model's, at least; null for any.
-        minutes: to measure shapes for the table of costs, including those of earlier searches.
+        minutes: to measure shapes for the table of costs, including those of earlier searches; null
+            for an eighth of hydra.sweeper.max_hours, at most 4.
         rounds: of timing in turns with the teacher for each of these shapes.
     """
 
     finalists: PositiveInt
     faster: dict[str, Positive] | None
     smaller: Positive | None
-    minutes: NotNegative
+    minutes: NotNegative | None
     rounds: PositiveInt
 
 
@@ -94,7 +95,8 @@ def find_finalists(
         return found
     assignments = group_points(plan, compose, report)
     targets = _targets(frontier, assignments[0].run.device.benchmark.shapes)
-    table = _table(assignments, frontier, report)
+    minutes = pace.costs_minutes() if frontier.minutes is None else frontier.minutes
+    table = _table(assignments, minutes, frontier.rounds, report)
     left = [each for each in assignments if each.name in table.pairs]
     if not left:
         raise UserError(f"no point is possible: {'; '.join(dict.fromkeys(table.refused.values()))}")
@@ -104,8 +106,7 @@ def find_finalists(
     left = [_trained_for(each, found) for each in left]
     scores = _scores(left, training, report)
     every = [_candidate(each, sub, table, scores, targets) for each in left for sub in each.points]
-    found = replace(found, finalists=choose(every, frontier.finalists))
-    found = _with_finalist_epochs(found, left, training, pace, report)
+    found = _with_finalists(found, every, frontier.finalists, left, training, pace, report)
     found = replace(found, spent=pace.spent())
     write_found(path, found)
     release_memory()  # the trials run in processes of their own
@@ -131,10 +132,10 @@ def _targets(frontier: Frontier, shapes: Sequence[tuple[int, int]]) -> Targets |
     return Targets({timed[name]: least for name, least in faster.items()}, frontier.smaller)
 
 
-def _table(assignments: Sequence[Assignment], frontier: Frontier, report: Report) -> Table:
+def _table(assignments: Sequence[Assignment], minutes: float, rounds: int, report: Report) -> Table:
     """What every point costs here; says what is left out, and how far predictions are off."""
     space = space_of(assignments)
-    costs = Costs(minutes=frontier.minutes, rounds=frontier.rounds, space=space)
+    costs = Costs(minutes=minutes, rounds=rounds, space=space)
     try:
         table = make_table({each.name: each.run for each in assignments}, costs, report)
     except UserError as error:
@@ -143,6 +144,8 @@ def _table(assignments: Sequence[Assignment], frontier: Frontier, report: Report
     for name, reason in table.refused.items():
         report(f"left out: {name}: {reason}")
     report(error_words(table))
+    if doubt := table.doubt():
+        report(doubt)
     return table
 
 
@@ -171,19 +174,22 @@ def _with_supernet_epochs(
         return found
     first, nets = assignments[0], len({each.net for each in assignments})
     with _begun(first.run, training) as ctx:
-        epochs = supernet_epochs(first.student, nets, pace, ctx)
+        epochs = supernet_epochs(first.student, nets, first.run.device.benchmark, pace, ctx)
     report(f"time for {epochs:g} epochs of the super-net: {SUPERNET}={epochs:g}")
     return replace(found, epochs={**found.epochs, SUPERNET: epochs})
 
 
-def _with_finalist_epochs(
+def _with_finalists(
     found: Found,
+    candidates: Sequence[Candidate],
+    most: int,
     assignments: Sequence[Assignment],
     training: TrainingData,
     pace: Pace,
     report: Report,
 ) -> Found:
-    """With how long each finalist is trained, if that follows from the time."""
+    """With the finalists, and how many and for how long if that follows from the time."""
+    found = replace(found, finalists=choose(candidates, most))
     if not pace.sets(ALONE) or not assignments[0].student.distillation.epochs:
         return found
     slowest = min(found.finalists, key=lambda each: each.speedup[-1])
@@ -192,10 +198,12 @@ def _with_finalist_epochs(
             if point == slowest.point:
                 student, run = replace(each.student, sub=sub), each.run
     with _begun(run, training) as ctx:
-        count, benchmark = len(found.finalists), run.device.benchmark
-        epochs = finalist_epochs(student, count, benchmark, pace, ctx)
-    report(f"time for {epochs:g} epochs of each of {count} finalists: {ALONE}={epochs:g}")
-    return replace(found, epochs={**found.epochs, ALONE: epochs})
+        chosen, benchmark = len(found.finalists), run.device.benchmark
+        count, epochs = finalists_in_time(student, chosen, benchmark, pace, ctx)
+    fewer = f" of {chosen}" if count < chosen else ""
+    report(f"time for {epochs:g} epochs of each of {count}{fewer} finalists: {ALONE}={epochs:g}")
+    epochs_of = {**found.epochs, ALONE: epochs}
+    return replace(found, epochs=epochs_of, finalists=choose(candidates, count))
 
 
 def _trained_for(assignment: Assignment, found: Found) -> Assignment:

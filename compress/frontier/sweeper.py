@@ -110,7 +110,7 @@ def _asked(config: DictConfig, hours: float | None) -> Frontier:
             "search.seed_points must be empty in a search for the frontier, whose finalists are "
             f"its points; got {shown(search['seed_points'])}"
         )
-    if hours is not None and hours * 60 <= frontier.minutes:
+    if hours is not None and frontier.minutes is not None and hours * 60 <= frontier.minutes:
         raise ConfigError(
             "hydra.sweeper.max_hours must be longer than "
             f"search.frontier.minutes={frontier.minutes:g}, got {hours:g}"

@@ -35,10 +35,12 @@ class Asked:
 
     Attributes:
         runs: by name of a device and a quantizer, such as "cpu_openvino/int8_static".
+        words: of each run, the overrides.
         refused: why not for every other pair.
     """
 
     runs: dict[str, Run]
+    words: dict[str, list[str]]
     refused: dict[str, str]
     costs: Costs
 
@@ -55,17 +57,18 @@ def asked_costs(overrides: Sequence[str]) -> Asked:
         HydraException: an override names something that does not exist.
     """
     check_groups(overrides, ALLOWED)
-    runs, refused, cfg = {}, {}, DictConfig({})
+    runs, own, refused, cfg = {}, {}, {}, DictConfig({})
     for name, words in _combinations(overrides):
         cfg = compose_config(CONF, ["+costs=default", *words])
         try:
             runs[name] = build_run(cfg)
         except UserError as error:
             refused[name] = one_line(error)
+        own[name] = [word for word in words if not word.lstrip("+~").startswith("costs")]
     if not runs:
         reasons = dict.fromkeys(refused.values())
         raise UserError(f"no device and quantizer can be tried: {'; '.join(reasons)}")
-    return Asked(runs, refused, construct(cfg, "costs", Costs))
+    return Asked(runs, own, refused, construct(cfg, "costs", Costs))
 
 
 def _combinations(overrides: Sequence[str]) -> Iterator[tuple[str, list[str]]]:

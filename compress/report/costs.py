@@ -20,6 +20,7 @@ def costs_page(
     targets: Targets | None,
     listed: Sequence[Candidate],
     checked: Mapping[int, Sample | str],
+    words: Mapping[str, Sequence[str]],
 ) -> str:
     """The page.
 
@@ -28,12 +29,17 @@ def costs_page(
         targets: what the shapes are to meet, if anything.
         listed: the shapes to show, the best first.
         checked: by place in `listed`, what was measured of it for this page, or why nothing was.
+        words: by runtime and format, the overrides of a run with it.
     """
     lines = [TITLE, ""]
     if table.pairs:
         lines += [*_setting(table), "", *_errors(table)]
+        if doubt := table.doubt():
+            lines += ["", f"**{plain_text(doubt)}**"]
     if targets is not None and listed:
         lines += ["", *_shapes(table, targets, listed)]
+        first = [*words[listed[0].pair.name], *listed[0].sizes.overrides()]
+        lines += ["", f"The first one: `python run.py {shlex.join(first)}`"]
     if checked:
         lines += ["", *_checked(listed, checked)]
     if table.refused:
@@ -93,8 +99,6 @@ def _shapes(table: Table, targets: Targets, listed: Sequence[Candidate]) -> Iter
         for each, sizes in zip(listed, names, strict=True)
     ]
     yield from markdown_table([*columns, "margin"], rows)
-    yield ""
-    yield f"The first one: `{shlex.join(listed[0].sizes.overrides())}`"
 
 
 def _checked(listed: Sequence[Candidate], checked: Mapping[int, Sample | str]) -> Iterator[str]:

@@ -81,6 +81,28 @@ def test_a_made_up_machine_is_predicted(tmp_path: Path) -> None:
         assert max(*found.speedup_error, found.size_error) < 1e-5
 
 
+def test_a_table_that_predicts_badly_says_so(tmp_path: Path) -> None:
+    table = made_table(tmp_path)
+    assert table.doubt() == ""
+    pair = table.pairs["cpu/int8"]
+    busy = tuple(
+        replace(each, speedup=tuple(ratio * (5.0 if number % 2 else 1.0) for ratio in each.speedup))
+        for number, each in enumerate(pair.samples.found)
+    )
+    pair = replace(pair, samples=replace(pair.samples, found=busy))
+    doubt = replace(table, pairs={"cpu/int8": pair}).doubt()
+    assert "in the median, too much to rank shapes by: delete costs/ in the stage cache" in doubt
+
+
+def test_of_equal_times_the_smaller_shape_is_first(tmp_path: Path) -> None:
+    table = made_table(tmp_path)
+    found = candidates(table, Targets({(1, 8): 1.0}, None))
+    places = {each.sizes: place for place, each in enumerate(found)}
+    for sizes in table.family.space.grid():
+        if sizes.vocabulary is None:
+            assert places[replace(sizes, vocabulary=300)] < places[sizes]
+
+
 def test_a_skeleton_costs_what_its_shape_costs(tmp_path: Path) -> None:
     table = made_table(tmp_path)
     run, sizes = table.pairs["cpu/int8"].run, Sizes(2, hidden=24, activation="relu", vocabulary=300)

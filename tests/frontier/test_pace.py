@@ -16,7 +16,7 @@ from compress.frontier.pace import (
     ALONE,
     SUPERNET,
     Pace,
-    finalist_epochs,
+    finalists_in_time,
     measuring_seconds,
     supernet_epochs,
 )
@@ -68,12 +68,29 @@ def test_a_third_of_the_time_is_the_super_nets(
     student = supernet(*BATCH, "supernet.epochs=99")
     # 0.9 of a third of 1,000 s, at two seconds a step.
     expected = float(f"{0.9 * 1000 / 3 / (2 * steps):.2g}")
-    assert supernet_epochs(student, 1, until(1000, time), ctx) == expected
+    assert supernet_epochs(student, 1, benchmark(), until(1000, time), ctx) == expected
     time.ticks = itertools.count(0.0, 2.0)
-    half = supernet_epochs(student, 2, until(1000, time), ctx)
+    half = supernet_epochs(student, 2, benchmark(), until(1000, time), ctx)
     assert half == float(f"{0.9 * 1000 / 6 / (2 * steps):.2g}")
     time.ticks = itertools.count(0.0, 2.0)
-    assert supernet_epochs(supernet(*BATCH), 1, until(1e6, time), ctx) == 1.0  # its own epochs
+    its_own = supernet_epochs(supernet(*BATCH), 1, benchmark(), until(1e6, time), ctx)
+    assert its_own == 1.0
+
+
+def test_a_super_net_leaves_time_for_a_finalist(
+    teachers: Teachers, context: Contexts, time: Time
+) -> None:
+    """A finalist takes three times 48 s for measuring and as many steps as are timed, 24 s."""
+    ctx = context(teachers("bert"))
+    steps = -(-len(ctx.data.learned) // 4)
+    student = supernet(*BATCH, "supernet.epochs=99")
+    found = supernet_epochs(student, 1, benchmark(), until(250, time), ctx)
+    assert found == float(f"{0.9 * (250 - 168) / (2 * steps):.2g}")
+    time.ticks = itertools.count(0.0, 2.0)
+    # 214 s, of which 24 have passed: 2 s are lacking.
+    words = r"finalist: 0\.06 or more was needed, got 0\.0594444\. .* logits and the costs in the"
+    with pytest.raises(UserError, match=words):
+        supernet_epochs(student, 1, benchmark(), until(190, time), ctx)
 
 
 def test_finalists_share_what_measurements_leave(
@@ -84,16 +101,24 @@ def test_finalists_share_what_measurements_leave(
     student = supernet(*BATCH, "distillation.epochs=99")
     assert measuring_seconds(benchmark()) == 15 + 3 * (3 + 2 * 4)
     # 900 s for three, of which five times 48 s are for measuring.
-    found = finalist_epochs(student, 3, benchmark(), until(900, time), ctx)
-    assert found == float(f"{0.9 * (900 - 5 * 48) / 3 / (2 * steps):.2g}")
+    found = finalists_in_time(student, 3, benchmark(), until(900, time), ctx)
+    assert found == (3, float(f"{0.9 * (900 - 5 * 48) / 3 / (2 * steps):.2g}"))
     time.ticks = itertools.count(0.0, 2.0)
     # Two at a time take two turns.
     side_by_side = replace(until(900, time), workers=2)
-    found = finalist_epochs(student, 3, benchmark(), side_by_side, ctx)
-    assert found == float(f"{0.9 * (900 - 5 * 48) / 2 / (2 * steps):.2g}")
+    found = finalists_in_time(student, 3, benchmark(), side_by_side, ctx)
+    assert found == (3, float(f"{0.9 * (900 - 5 * 48) / 2 / (2 * steps):.2g}"))
     time.ticks = itertools.count(0.0, 2.0)
-    with pytest.raises(UserError, match=r"max_hours must leave time .* got 92 s too little"):
-        finalist_epochs(student, 2, benchmark(), until(100, time), ctx)
+    # Two would have 19 s each, less than the steps took that were timed.
+    found = finalists_in_time(student, 3, benchmark(), until(231, time), ctx)
+    assert found == (1, float(f"{0.9 * (231 - 3 * 48) / (2 * steps):.2g}"))
+    time.ticks = itertools.count(0.0, 2.0)
+    # 44 s are lacking to measure one, and 24 to train it.
+    words = (
+        r"finalist: 0\.06 or more was needed, got 0\.0344444\. .* the costs and the super-net in"
+    )
+    with pytest.raises(UserError, match=words):
+        finalists_in_time(student, 2, benchmark(), until(100, time), ctx)
 
 
 def test_matching_has_its_epochs(teachers: Teachers, context: Contexts, time: Time) -> None:
@@ -103,8 +128,8 @@ def test_matching_has_its_epochs(teachers: Teachers, context: Contexts, time: Ti
         *BATCH, "distillation.epochs=999", "matching.method=hidden", "matching.epochs=2",
         "matching.learning_rate=0.01",
     )  # fmt: skip
-    found = finalist_epochs(supernet(*words), 1, benchmark(), until(2000, time), ctx)
-    assert found == float(f"{0.9 * (2000 - 3 * 48 - 2 * full) / full:.2g}")
+    found = finalists_in_time(supernet(*words), 1, benchmark(), until(2000, time), ctx)
+    assert found == (1, float(f"{0.9 * (2000 - 3 * 48 - 2 * full) / full:.2g}"))
 
 
 def test_named_epochs_are_left_alone() -> None:
@@ -115,3 +140,8 @@ def test_named_epochs_are_left_alone() -> None:
     assert not sets(ALONE, ALONE)
     assert not sets(ALONE, "student.distillation")
     assert not sets(SUPERNET, hours=None)
+
+
+@pytest.mark.parametrize(("hours", "minutes"), [(None, 4.0), (2.0, 4.0), (0.5, 3.75), (0.1, 0.75)])
+def test_costs_take_a_part_of_the_hours(hours: float | None, minutes: float) -> None:
+    assert Pace(0.0, hours, frozenset()).costs_minutes() == minutes

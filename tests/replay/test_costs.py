@@ -123,7 +123,13 @@ def test_a_command_measures_lists_and_checks(
     assert "| cpu/none | 4 | 0.0% (0.0%) | 0.0% (0.0%) | " in page
     assert "## 1× faster at 1×8, 1.2× smaller" in page
     assert "| cpu/int8\\_dynamic | 1 | 24 | 2 | 64 | – | gelu | 1000 | 512 | 1.0 ± 0.0 |" in page
-    assert "The first one: `student=layers student.keep=1`" in page
+    [first] = re.findall(r"^The first one: `python (.*)`$", page, re.MULTILINE)
+    words = first.replace("'", "").split()
+    assert words[0] == "run.py"
+    assert {*TEXTS, "quantizer=int8_dynamic"} <= set(words)
+    assert words[-3:-1] == ["student=layers", "student.keep=1"]
+    assert words[-1] == "student.shape.hidden=24"  # of equal times the smallest
+    assert "costs." not in first
     timed = r"1\.00 / 1\.00 \(\+0\.0%\)"
     checked = rf"^\| [12] \| cpu/\S+ \| {timed} \| {timed} \| \d+ / \d+ \([+-]0\.\d\d%\) \|$"
     assert len(re.findall(checked, page, re.MULTILINE)) == 2
