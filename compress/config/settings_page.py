@@ -58,7 +58,7 @@ PLAIN = {
     "search.split": ("validation or evaluation", "rows that trials are compared on"),
     "hydra.sweeper.n_trials": ("an integer > 0", "trials, over all restarts and machines"),
     "hydra.sweeper.max_hours": (
-        "a number > 0 or null",
+        "a number >= 0 or null",
         "hours of search; null for no limit. 1 in `+search=frontier`, whose epochs follow from it",
     ),
     "hydra.sweeper.max_failures": (

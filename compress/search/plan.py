@@ -162,6 +162,9 @@ def _read(
     named, fixed = set(), []
     for override in OverridesParser.create().parse_overrides(list(arguments)):
         key, line = override.key_or_group, override.input_line or ""
+        if key.startswith("search.space.") and not override.is_delete():
+            words = f"{key.removeprefix('search.space.')}={line.partition('=')[2]}"
+            raise ConfigError(f"a dimension is set by its own key, {words}; got {line}")
         named |= set(entries) if key.startswith("search.space") else {key}
         if override.is_sweep_override():
             entries[key] = line.partition("=")[2]

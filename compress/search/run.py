@@ -65,7 +65,8 @@ def run_search(search: Search) -> None:
         SystemExit: the search ended before its budget was used up; names how to resume it.
     """
     console = Console()
-    for line in search.plan.left_out:
+    dimensions = ", ".join(search.plan.space.describe())
+    for line in (*search.plan.left_out, f"dimensions of the search: {dimensions}"):
         console.print(plain(line), soft_wrap=True)
     try:
         search.folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from compress.search.plan import _narrow_conditions_
+from compress.config.errors import ConfigError
+from compress.search.plan import _narrow_conditions_, _read
 
 CONDITION = {"space": "choice(1, 2)", "when": {"pruner": ["lowrank", "heads"]}}
 
@@ -34,3 +35,18 @@ def test_conditions_that_are_named_are_left_to_be_refused() -> None:
     entries: dict[str, Any] = {"pruner": "choice(none)", "pruner.x": dict(CONDITION)}
     assert list(_narrow_conditions_(entries, {"pruner", "pruner.x"})) == []
     assert entries["pruner.x"] == CONDITION
+
+
+@pytest.mark.parametrize("prefix", ["", "+", "++"])
+def test_a_dimension_is_set_by_its_own_key(prefix: str) -> None:
+    word = f"{prefix}search.space.pruner.sparsity=interval(0.1,0.4)"
+    words = r"set by its own key, pruner\.sparsity=interval\(0\.1,0\.4\); got "
+    with pytest.raises(ConfigError, match=words):
+        _read({"space": {"pruner": "choice(wanda)"}}, [word])
+    entries, named, fixed = _read(
+        {"space": {"pruner": "choice(wanda)", "pruner.sparsity": "interval(0.2,0.5)"}},
+        ["pruner.sparsity=interval(0.1,0.4)"],
+    )
+    assert entries["pruner.sparsity"] == "interval(0.1,0.4)"
+    assert named == {"pruner.sparsity"}
+    assert fixed == []
