@@ -40,8 +40,8 @@ class Budget:
     """Allowed loss of quality.
 
     Attributes:
-        most: of quality; null for nothing that can be told from chance, and nothing at all where
-            that is not known.
+        most: of quality; null for nothing that can be told from chance, `MORE` at most, and nothing
+            at all where that is not known.
     """
 
     name: str
@@ -49,10 +49,12 @@ class Budget:
 
     def allows(self, candidate: Candidate) -> bool:
         """Whether the candidate loses no more."""
-        if self.most is None:
-            chance = candidate.p_value is not None and candidate.p_value >= SIGNIFICANT
-            return chance or candidate.change >= 0
-        return candidate.change >= -self.most - ROUNDING
+        if self.most is not None:
+            return candidate.change >= -self.most - ROUNDING
+        # The fewer rows there are, the larger is a loss that may be chance.
+        little = candidate.change >= -MORE - ROUNDING
+        chance = candidate.p_value is not None and candidate.p_value >= SIGNIFICANT
+        return (chance and little) or candidate.change >= 0
 
 
 @dataclass(frozen=True)

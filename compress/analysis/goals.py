@@ -211,6 +211,7 @@ def parse_goals(objectives: Any, constraints: Any, split: Any) -> Goals:
     bounds = tuple(
         parse_bound("search.constraints", str(name), str(text))
         for name, text in dict(constraints or {}).items()
+        if text is not None  # as an override switches one of a file off
     )
     return Goals(ways, bounds, cast(Split, str(split)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -90,12 +91,27 @@ def read_samples(path: Path, key: Mapping[str, Any]) -> Samples | None:
     try:
         samples = TypeAdapter(Samples).validate_json(path.read_bytes())
     except ValidationError as error:
-        raise UserError(
-            f"{path} is damaged ({first_line(error)}); delete it to measure again"
-        ) from error
+        why = f"is damaged ({first_line(error)})"
+        raise UserError(f"{path} {why}; delete it to measure again") from error
     if samples.conditions != dict(key):
         raise UserError(f"{path} has other conditions than its name; delete it to measure again")
+    if why := _damage(samples):
+        raise UserError(f"{path} is damaged ({why}); delete it to measure again")
     return samples
+
+
+def _damage(samples: Samples) -> str:
+    """What no measurement can have found; "" if nothing."""
+    shapes = len(samples.conditions["benchmark_shapes"])
+    for each in samples.found:
+        if len(each.speedup) != shapes or len(each.baseline_ms) != shapes:
+            return f"times of {len(each.speedup)} shapes, expected {shapes}"
+        figures = (*each.speedup, *each.baseline_ms, each.size_bytes, samples.baseline_bytes)
+        if not all(0 < figure < math.inf for figure in figures):
+            return "a time or size is not above zero"
+        if "tokens" not in each.facts:
+            return "the counts of a shape are missing"
+    return ""
 
 
 def write_samples(samples: Samples, cache: Path, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,8 +65,10 @@ def parse_targets(
         if shape not in shapes:
             timed = ", ".join(f"{batch}x{length}" for batch, length in shapes)
             raise ConfigError(f"--faster must be of a shape that is timed, {timed}; got {words}")
+        if shape in found:
+            raise ConfigError(f"--faster must name each shape once, got {' '.join(faster)}")
         found[shape] = float(match[3])
-    if smaller is not None and not smaller > 0:
+    if smaller is not None and not 0 < smaller < math.inf:
         raise ConfigError(f"--smaller must be > 0, got {smaller:g}")
     return Targets(found, smaller) if found or smaller is not None else None
 

@@ -130,6 +130,11 @@ def _checked(run: Run) -> SupernetStudent:
             "a search for the frontier needs pruner=none, as it predicts and scores sub-nets that "
             f"are not pruned; got {run.pruner.kind}"
         )
+    if len(run.task.each_fold()) > 1:
+        raise ConfigError(
+            "a search for the frontier has one super-net, which no fold's test rows may train: "
+            "select a fold, such as task.split.fold=1"
+        )
     return run.student
 
 

@@ -190,6 +190,9 @@ def _with_finalists(
 ) -> Found:
     """With the finalists, and how many and for how long if that follows from the time."""
     found = replace(found, finalists=choose(candidates, most))
+    best = found.finalists[0].margin
+    if best is not None and best < 1:
+        report(f"no sub-net is predicted to meet the targets: the closest has {best:.0%} of one")
     if not pace.sets(ALONE) or not assignments[0].student.distillation.epochs:
         return found
     slowest = min(found.finalists, key=lambda each: each.speedup[-1])

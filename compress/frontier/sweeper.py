@@ -54,7 +54,7 @@ class FrontierSweeper(ParetoSweeper):
         from compress.frontier.pace import Pace
         from compress.frontier.propose import find_finalists
         from compress.frontier.sizes import proposed_sizes
-        from compress.search.run import check_study, run_search
+        from compress.search.run import check_resumable, run_search
         from compress.system.terminal import plain
 
         began, console, frontier = time.perf_counter(), Console(), _asked(config, self._hours)
@@ -69,7 +69,7 @@ class FrontierSweeper(ParetoSweeper):
             report(f"sizes for this teacher: {' '.join(sizes)}")
         budget = self._budget, self._hours, self._failures
         search = make_search(config, context, [*sizes, *arguments], self._task, budget)
-        check_study(search)
+        check_resumable(search)
         for line in search.plan.left_out:
             report(line)
         parsed = OverridesParser.create().parse_overrides(arguments)

@@ -185,7 +185,8 @@ def _timed(
 
     with ctx.monitor.quiet():
         floors = noise_floors(theirs, graphs[BASELINE], device, ctx.seed, ctx.shared)
-        return shared_timing(graphs, device, ctx.shared, ctx.part, time_both), floors
+        texts = "" if rows.max_length is None else rows.digest
+        return shared_timing(graphs, texts, device, ctx.shared, ctx.part, time_both), floors
 
 
 def _compare(

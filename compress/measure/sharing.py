@@ -52,12 +52,18 @@ class Timed:
 
 
 def shared_timing(
-    graphs: tuple[str, str], device: Device, shared: Path, part: str, make: Callable[[], Timed]
+    graphs: tuple[str, str],
+    texts: str,
+    device: Device,
+    shared: Path,
+    part: str,
+    make: Callable[[], Timed],
 ) -> Timed:
     """The timing of two graphs, made once per sweep: two runs that begin together both make it.
 
     Args:
         graphs: from `model_graph`, the candidate's and the baseline's.
+        texts: digest of the rows whose texts are tokenized; "" if they are none.
         device: its benchmark says whether timings are shared.
         shared: the sweep's folder.
         part: the fold of a cross-validation, whose figures must be independent, or "".
@@ -65,7 +71,8 @@ def shared_timing(
     """
     if not device.benchmark.share:
         return make()
-    path = keyed_file(shared, FILE, {**conditions(device), "graphs": graphs, "part": part})
+    key = {**conditions(device), "graphs": graphs, "texts": texts, "part": part}
+    path = keyed_file(shared, FILE, key)
     timed = TypeAdapter(Timed)
     if path.is_file():
         return timed.validate_json(path.read_bytes())

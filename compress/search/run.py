@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 from hydra.plugins.launcher import Launcher
 from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,14 +27,15 @@ from compress.search.job import Setup
 from compress.search.limits import Limits
 from compress.search.live import LiveScreen
 from compress.search.plan import Plan, SearchSettings
-from compress.search.sampler import GRID, PerTrialSampler
+from compress.search.sampler import GRID
 from compress.search.scheduler import Interrupted, Scheduler
-from compress.search.storage import open_storage, open_study
+from compress.search.storage import check_study, open_storage, open_study
 from compress.search.trial_store import TrialStore
 from compress.search.trials import REASON, is_counted
 from compress.search.worker_pool import open_worker_pool
 from compress.system.terminal import plain
 
+LIMIT = "hydra.sweeper."  # named where one was reached
 BROKEN = (SQLAlchemyError, StorageInternalError, OSError)  # the study, or the disk below it
 MAX_REASONS = 5  # at the end of a search
 
@@ -83,24 +85,23 @@ def run_search(search: Search) -> None:
             "command resumes it"
         ) from error
     if stopped:
-        raise SystemExit(f"stopped: {stopped}. The same command resumes {search.folder}")
+        more = " with a larger limit" if LIMIT in stopped else ""
+        raise SystemExit(f"stopped: {stopped}. The same command{more} resumes {search.folder}")
 
 
-def check_study(search: Search) -> None:
-    """Checks that a search can be resumed with these settings.
+def check_resumable(search: Search) -> None:
+    """Checks that a search is new, or can be resumed with these settings.
 
     Raises:
         UserError: its trials are of others.
     """
     search.folder.mkdir(parents=True, exist_ok=True)
-    _study(search, search.settings.sampler.make())
+    check_study(_storage(search), search.settings.name, search.plan.definition)
 
 
-def _study(search: Search, sampler: PerTrialSampler) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it says how it was opened
-    plan, settings = search.plan, search.settings
-    storage = open_storage(settings.storage, search.folder)
-    return open_study(storage, settings.name, plan.goals, sampler, plan.definition)
+def _storage(search: Search) -> BaseStorage:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # else it says how studies are opened
+    return open_storage(search.settings.storage, search.folder)
 
 
 @contextmanager
@@ -112,7 +113,7 @@ def open_trial_store(search: Search) -> Iterator[TrialStore]:
     """
     plan, settings = search.plan, search.settings
     sampler = settings.sampler.make()
-    study = _study(search, sampler)
+    study = open_study(_storage(search), settings.name, plan.goals, sampler, plan.definition)
     trial_store = TrialStore(
         study,
         plan.space,

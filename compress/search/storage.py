@@ -111,7 +111,23 @@ def open_study(
         if DEFINITION not in study.user_attrs:
             study.set_metric_names(list(goals.objectives))
             study.set_user_attr(DEFINITION, dict(definition))
-    before = study.user_attrs[DEFINITION]
+    _check_definition(study, definition)
+    return study
+
+
+def check_study(storage: BaseStorage, name: str, definition: Mapping[str, str]) -> None:
+    """Checks that a study has this definition, if there is one of that name.
+
+    Raises:
+        UserError: it has another one; names the differences.
+    """
+    if name in optuna.get_all_study_names(storage):
+        _check_definition(optuna.load_study(study_name=name, storage=storage), definition)
+
+
+def _check_definition(study: optuna.Study, definition: Mapping[str, str]) -> None:
+    """Checks the definition, which a study that came to nothing takes over."""
+    before = study.user_attrs.get(DEFINITION, definition)  # there is none yet for a moment
     changed = [
         key
         for key in dict.fromkeys((*before, *definition))
@@ -129,15 +145,15 @@ def open_study(
             for key in changed
         ]
         raise UserError(
-            f"the search {name} was started with other settings: {'; '.join(differences)}. "
-            "Choose another search.name for the new one"
+            f"the search {study.study_name} was started with other settings: "
+            f"{'; '.join(differences)}. Choose another search.name for the new one"
         )
-    return study
 
 
 def _has_no_counted_trial(study: optuna.Study) -> bool:
-    """Whether a study has trials, none of them counted and finished, and no living driver."""
-    trials = study.get_trials(deepcopy=False)
-    if not trials or any(is_counted(trial) and trial.state.is_finished() for trial in trials):
+    """Whether no trial of a study is counted and finished, and all of its drivers are gone."""
+    trials, drivers = study.get_trials(deepcopy=False), drivers_of(study).values()
+    if any(is_counted(trial) and trial.state.is_finished() for trial in trials):
         return False
-    return not any(each.alive() for each in drivers_of(study).values())
+    # Without drivers it was created a moment ago.
+    return bool(drivers) and not any(each.alive() for each in drivers)

@@ -89,6 +89,11 @@ def test_what_is_no_goal_is_refused(
         parse_goals(objectives, constraints, split)
 
 
+def test_null_switches_a_constraint_off() -> None:
+    found = parse_goals(OBJECTIVES, {"accuracy": None, "size_bytes": "<= 10e6"}, "validation")
+    assert [each.metric for each in found.constraints] == ["size_bytes"]
+
+
 def test_the_baseline_is_no_better_than_itself() -> None:
     goals = parse_goals(OBJECTIVES, {"speedup": ">= 2 * baseline"}, "validation")
     assert goals.baseline(replace(record_of(speedup=5.0))) == {"speedup": 1.0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,12 @@ def test_a_damaged_file_is_refused(damage: str, tmp_path: Path) -> None:
     file.write_text(text[: len(text) // 2] if damage == "cut" else damage)
     with pytest.raises(UserError, match=r"costs-\w+\.json is damaged .*; delete it to measure"):
         samples_of(run, **axes)
+    for key, value in (("speedup", [1.0]), ("speedup", [-1.0, 2.0]), ("facts", {})):
+        raw = json.loads(text)
+        raw["found"][1][key] = value
+        file.write_text(json.dumps(raw))
+        with pytest.raises(UserError, match=r"costs-\w+\.json is damaged \(.*\); delete it to mea"):
+            samples_of(run, **axes)
     file.write_text(text.replace('"threads": 1', '"threads": 2').replace("1 thread", "2 threads"))
     with pytest.raises(UserError, match=r"has other conditions than its name; delete it"):
         samples_of(run, **axes)

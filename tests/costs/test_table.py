@@ -193,3 +193,7 @@ def test_a_wrong_target_is_refused(faster: list[str], smaller: float | None, sai
 def test_targets_as_a_command_has_them() -> None:
     assert parse_targets([], None, SHAPES) is None
     assert parse_targets(["4x16=2.5"], 20.0, SHAPES) == Targets({(4, 16): 2.5}, 20.0)
+    with pytest.raises(ConfigError, match=r"--faster must name each shape once, got 4x16=2 4x16=3"):
+        parse_targets(["4x16=2", "4x16=3"], None, SHAPES)
+    with pytest.raises(ConfigError, match=r"--smaller must be > 0, got inf"):
+        parse_targets([], float("inf"), SHAPES)

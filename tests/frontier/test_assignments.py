@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,3 +82,12 @@ def test_what_no_score_or_cost_would_show_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         grouped(space, fixed)
+
+
+def test_folds_are_refused_unless_one_is_selected(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 40)
+    table = "task=csv", f"task.path={tmp_path / 'rows.csv'}", "task.split.folds=2"
+    depths = {"student.sub.depth": "choice(1, 2)"}
+    with pytest.raises(ConfigError, match=r"has one super-net, .* such as task\.split\.fold=1"):
+        grouped(depths, *table)
+    assert len(grouped(depths, *table, "task.split.fold=1")) == 1

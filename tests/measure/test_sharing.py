@@ -46,22 +46,26 @@ def timing(made: list[str], run: str) -> Callable[[], Timed]:
 
 
 def test_equal_graphs_are_timed_once(device: Cpu, tmp_path: Path, made: list[str]) -> None:
-    first = shared_timing(("a", "b"), device, tmp_path, "", timing(made, "0"))
-    assert shared_timing(("a", "b"), device, tmp_path, "", timing(made, "1")) == first
+    first = shared_timing(("a", "b"), "rows", device, tmp_path, "", timing(made, "0"))
+    assert shared_timing(("a", "b"), "rows", device, tmp_path, "", timing(made, "1")) == first
     assert first == timing([], "0")()
     assert made == ["0"]
 
 
-@pytest.mark.parametrize("differs", ["graph", "baseline", "fold", "threads", "seconds", "share"])
+@pytest.mark.parametrize(
+    "differs", ["graph", "baseline", "texts", "fold", "threads", "seconds", "share"]
+)
 def test_other_conditions_are_timed_again(
     differs: str, device: Cpu, tmp_path: Path, made: list[str]
 ) -> None:
-    other, graphs, part = device, ("a", "b"), ""
+    other, graphs, texts, part = device, ("a", "b"), "rows", ""
     match differs:
         case "graph":
             graphs = ("c", "b")
         case "baseline":
             graphs = ("a", "c")
+        case "texts":
+            texts = "other rows"
         case "fold":
             part = "fold-2"
         case "threads":
@@ -70,8 +74,8 @@ def test_other_conditions_are_timed_again(
             other = replace(device, benchmark=replace(device.benchmark, seconds=9.0))
         case "share":
             other = replace(device, benchmark=replace(device.benchmark, share=False))
-    shared_timing(("a", "b"), device, tmp_path, "", timing(made, "0"))
-    shared_timing(graphs, other, tmp_path, part, timing(made, "1"))
+    shared_timing(("a", "b"), "rows", device, tmp_path, "", timing(made, "0"))
+    shared_timing(graphs, texts, other, tmp_path, part, timing(made, "1"))
     assert made == ["0", "1"]
 
 
@@ -85,8 +89,8 @@ def test_a_language_model_shares_what_it_wrote(device: Cpu, tmp_path: Path) -> N
         restarts=[[0.7]],
     )
     timed = replace(timing([], "0")(), writing=writing)
-    shared_timing(("a", "b"), device, tmp_path, "", lambda: timed)
-    again = shared_timing(("a", "b"), device, tmp_path, "", timing([], "1"))
+    shared_timing(("a", "b"), "rows", device, tmp_path, "", lambda: timed)
+    again = shared_timing(("a", "b"), "rows", device, tmp_path, "", timing([], "1"))
     assert again == timed
 
 

@@ -80,7 +80,9 @@ def test_failures_and_hours_have_a_limit(tmp_path: Path) -> None:
     assert len(reasons(tmp_path)) == 2
     with pytest.raises(SystemExit, match="max_hours=1e-06 have passed"):
         run_search(search_of(tmp_path / "late", limits=Limits(1e-6, None, None)))
-    with pytest.raises(SystemExit, match="max_hours=1 have passed"):
+    with pytest.raises(
+        SystemExit, match=r"max_hours=1 have passed\. The same command with a larger limit resumes"
+    ):
         run_search(search_of(tmp_path / "spent", limits=Limits(1, None, None, spent=1.0)))
 
 

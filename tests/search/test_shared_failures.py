@@ -19,7 +19,7 @@ from compress.search.batches import launch
 from compress.search.front import Front
 from compress.search.run import run_search, summary_lines
 from compress.search.scheduler import Scheduler
-from compress.search.storage import open_study
+from compress.search.storage import check_study, open_study
 from compress.search.trial_store import TrialStore
 from compress.search.trials import TrialCounts
 from compress.search.worker_pool import exit_words
@@ -163,6 +163,23 @@ def test_a_study_that_came_to_nothing_can_be_begun_with_other_settings(
     assert reopened() == str(mended)
 
 
+def test_a_study_whose_driver_ended_before_any_trial_can_be_begun_with_other_settings(
+    trial_store: TrialStores, storage: BaseStorage
+) -> None:
+    first = trial_store(budget=2)
+    die(first)
+    mended = {"space": str(WIDE), "task.path": "right"}
+    check_study(storage, "test", mended)
+    assert (
+        open_study(storage, "test", GOALS, first.sampler, mended).user_attrs["definition"] == mended
+    )
+
+
+def test_a_search_is_checked_before_there_is_a_study(storage: BaseStorage) -> None:
+    check_study(storage, "none", {"task.path": "any"})
+    assert not storage.get_all_studies()
+
+
 def test_a_study_with_a_trial_that_counts_cannot(
     trial_store: TrialStores, storage: BaseStorage
 ) -> None:
@@ -171,6 +188,8 @@ def test_a_study_with_a_trial_that_counts_cannot(
     die(first)
     with pytest.raises(UserError, match="started with other settings"):
         open_study(storage, "test", GOALS, first.sampler, {"space": "another"})
+    with pytest.raises(UserError, match="started with other settings"):
+        check_study(storage, "test", {"space": "another"})
 
 
 def test_what_failed_before_it_was_mended_is_run_again(tmp_path: Path) -> None:
@@ -248,7 +267,7 @@ def test_a_mistake_is_one_line_and_the_mended_command_runs_its_whole_budget(
     assert line.startswith("error: ")
     assert message in line
     assert "\n" not in line
-    assert capsys.readouterr().out == "", "no report of nothing"
+    assert capsys.readouterr().out == "dimensions of the search: quantizer\n", "no report"
     here(tmp_path, *arguments, f"task.path={tmp_path}/good.csv")
     front = json.loads((tmp_path / "search" / "front.json").read_text())
     assert (front["complete"], front["failed"]) == (2, 0)

@@ -38,6 +38,14 @@ SAME = [
     ("ভালো ছবি", "ভালো, ছবি!"),
     ("好电影。", "好 电影"),
     ("(:", "( :"),
+    ("so ❤\ufe0f good", "so good"),  # with the selector that shows it as an emoji
+    ("so ❤\ufe0f good", "so ❤ good"),
+    ("❤\ufe0f", "❤"),
+    ("good☹\ufe0e\ufe0f film", "good film"),
+    ("1\ufe0f\u20e3 good", "1 good"),  # a key's cap around a digit
+    ("12\u200b34", "1234"),
+    ("👩\u200d🚀 good", "good"),
+    ("a ◌\u0941 b", "a b"),  # a vowel sign on no letter
 ]
 OTHER = [
     ("a good film", "not a good film"),
@@ -50,6 +58,10 @@ OTHER = [
     ("ы", "и"),
     (":)", ":("),
     ("👍", "👎"),
+    ("❤\ufe0f", "☹\ufe0f"),
+    ("✔\ufe0f", "✖\ufe0f"),
+    ("1\ufe0f\u20e3", "2\ufe0f\u20e3"),
+    ("🏴\U000e0067\U000e0062\U000e007f", "🏴\U000e0067\U000e0063\U000e007f"),  # flags
     ("a < b and c > d", "a d"),
 ]
 

@@ -85,7 +85,7 @@ class FoldedTask(SampledTask, ABC):
         assert folds is not None
         if fold is None:
             raise ConfigError(
-                f"only run.py runs all folds of task.split.folds={folds}; select one, such as "
+                f"only runs take all folds of task.split.folds={folds}; select one, such as "
                 "task.split.fold=1"
             )
         labels = strata(rows[LABEL], folds)

@@ -24,8 +24,13 @@ BLOCK = (LEAST + 1) // 2  # a text of LEAST characters within another has a whol
 TAG = re.compile(r"</?[a-z][^<>]*>")
 BRACKET = re.compile(r"-[lr][rsc]b-")  # the Penn Treebank's names of brackets
 ACCENT = re.compile("[\u0300-\u036f]")  # those that are no letters: of Latin, Greek, Cyrillic
+SHOWN_AS = re.compile(
+    "[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)  # variation selectors: as emoji, as text
 WORD = re.compile("[a-z0-9]+")  # of ASCII, for speed
 GAP = re.compile(r"(?<!\d) | (?!\d)")
+
+VOWEL_SIGNS, NO_WIDTH = ("Mn", "Mc"), ("Me", "Cf")  # categories of Unicode
 
 Key: TypeAlias = tuple[str, ...]
 
@@ -36,7 +41,7 @@ def normalized(text: str) -> str:
     Tokenizers and their undoing move spaces and punctuation ("ca n't", "can't"; "-LRB-", "("), so
     all of them go; only between two digits a space stays, as 1.5 is not 15. HTML tags go, its
     entities are what they stand for. Vowel signs of other scripts are kept. A text without letters
-    and digits is itself without spaces, so that smileys differ.
+    and digits is itself without spaces, so that smileys and emoji differ.
     """
     plain = text.casefold()
     if "&" in plain:
@@ -50,14 +55,29 @@ def normalized(text: str) -> str:
     else:
         # Twice: folding the case of a compatibility character can leave another one.
         folded = unicodedata.normalize("NFKD", plain).casefold()
-        plain = ACCENT.sub("", unicodedata.normalize("NFKD", folded))
-        words = "".join(c if _is_letter(c) else " " for c in plain).split()
+        plain = ACCENT.sub("", unicodedata.normalize("NFKD", SHOWN_AS.sub("", folded)))
+        words = "".join(_letters(plain)).split()
     return GAP.sub("", " ".join(words)) or "".join(plain.split())
 
 
-def _is_letter(character: str) -> bool:
-    """Whether a character is a letter, a digit, or a mark that makes another letter of one."""
-    return character.isalnum() or unicodedata.category(character).startswith("M")
+def _letters(text: str) -> Iterator[str]:
+    """Letters, digits and the marks that make others of them, with spaces for all other characters.
+
+    A mark on a symbol belongs to the symbol, and characters without a width, such as joiners and
+    soft hyphens, are nowhere.
+    """
+    on_letter = False
+    for character in text:
+        category = unicodedata.category(character)
+        if character.isalnum():
+            on_letter = True
+            yield character
+        elif category in VOWEL_SIGNS:
+            if on_letter:
+                yield character
+        elif category not in NO_WIDTH:
+            on_letter = False
+            yield " "
 
 
 def keys(rows: pd.DataFrame) -> list[Key]:
