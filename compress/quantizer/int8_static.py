@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 AUTO, NONE = "auto", "none"
 CALIBRATIONS = ("minmax", "entropy", "percentile")
-FLOAT32, BFLOAT16 = "float32", "bfloat16"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +43,6 @@ class Int8Static(Quantizer):
         accuracy_drop: keep layers in float32 until no more than this share of accuracy is lost on
             validation rows; null to quantize all. Without SmoothQuant: NNCF gives such a layer its
             own weights back, but not its activations.
-        rest: what is computed in where nothing is int8, such as norms, activation functions and
-            sums: float32, or bfloat16 on a CPU that has it. It is stored as float32.
     """
 
     embeddings: Annotated[str, OneOf(CHOICES)]
@@ -54,7 +51,6 @@ class Int8Static(Quantizer):
     smooth_quant: Literal["auto", "none"] | OpenFraction
     bias_correction: Literal["auto"] | bool
     accuracy_drop: Fraction | None
-    rest: Annotated[str, OneOf((FLOAT32, BFLOAT16))]
 
     weight_bits = 8
 

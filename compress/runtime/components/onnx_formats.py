@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, Quantizer, StageContext
 from compress.quantizer.int8_dynamic import Int8Dynamic
-from compress.quantizer.int8_static import AUTO, BFLOAT16, NONE, Int8Static
+from compress.quantizer.int8_static import AUTO, NONE, Int8Static
 from compress.quantizer.none import NoQuantizer
 from compress.runtime.components.onnx_quantize import (
     calibrate,
@@ -102,7 +102,6 @@ class Int8StaticFormat(OnnxFormat[Int8Static]):
             "smooth_quant": wanted.smooth_quant not in (AUTO, NONE),
             "bias_correction": wanted.bias_correction is True,
             "accuracy_drop": wanted.accuracy_drop is not None,
-            "rest": wanted.rest == BFLOAT16,
         }
         for name, is_asked in asked.items():
             if is_asked:

@@ -12,7 +12,7 @@ from compress.config.errors import ConfigError
 from compress.interfaces import Quantizer
 from compress.quantizer.bf16 import Bf16
 from compress.quantizer.int4_weight_only import Int4WeightOnly
-from compress.quantizer.int8_static import BFLOAT16, FLOAT32, Int8Static
+from compress.quantizer.int8_static import Int8Static
 from compress.quantizer.int8_weight_only import Int8WeightOnly
 from compress.quantizer.none import NoQuantizer
 from compress.runtime.components.openvino_compression import (
@@ -96,7 +96,12 @@ class Bf16Format(OpenVinoFormat[Bf16]):
 
     def check(self) -> None:
         """Raises a ConfigError on a CPU without bfloat16."""
-        _check_bfloat16("quantizer=bf16", "quantizer=none")
+        # OpenVINO would emulate it, or fail.
+        if "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise ConfigError(
+                "quantizer=bf16 needs a CPU with bfloat16 arithmetic in the openvino runtime "
+                "(AVX-512 BF16 or AMX), this one has none; set quantizer=none"
+            )
 
     def convert(self, source: OpenVinoSource) -> Any:
         """The graph with bfloat16 parameters; raises a UserError for weights out of range."""
@@ -151,15 +156,8 @@ class Int8StaticFormat(OpenVinoFormat[Int8Static]):
     # Single logits of MiniLM-L6 on 853 reviews: at most 0.12, without SmoothQuant 0.23.
     tolerance = 0.75
 
-    @property
-    def precision(self) -> str:
-        """That of the quantizer's `rest`."""
-        return {FLOAT32: "f32", BFLOAT16: "bf16"}[self.quantizer.rest]
-
     def check(self) -> None:
-        """Raises a ConfigError for a calibration or a `rest` that is not possible."""
-        if self.quantizer.rest == BFLOAT16:
-            _check_bfloat16("quantizer.rest=bfloat16", "quantizer.rest=float32")
+        """Raises a ConfigError for a calibration that is not possible."""
         if self.quantizer.calibration == "entropy":
             raise ConfigError(
                 "quantizer.calibration=entropy is not supported by the openvino runtime; "
@@ -174,15 +172,6 @@ class Int8StaticFormat(OpenVinoFormat[Int8Static]):
     def convert(self, source: OpenVinoSource) -> Any:
         """The graph with int8 weights and activations; see `quantize_static`."""
         return quantize_static(source, self.quantizer)
-
-
-def _check_bfloat16(asked: str, instead: str) -> None:
-    """Raises a ConfigError on a CPU without bfloat16, which OpenVINO would emulate, or fail."""
-    if "BF16" not in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise ConfigError(
-            f"{asked} needs a CPU with bfloat16 arithmetic in the openvino runtime "
-            f"(AVX-512 BF16 or AMX), this one has none; set {instead}"
-        )
 
 
 FORMATS: Mapping[type[Quantizer], type[OpenVinoFormat[Any]]] = {
