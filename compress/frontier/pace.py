@@ -73,19 +73,14 @@ class Pace:
         """Minutes for the table of costs, if they are not set."""
         return COSTS_MINUTES if self.hours is None else min(COSTS_MINUTES, self.hours * 60 / 8)
 
-    def too_short(self, lacking: float, kept: str) -> UserError:
-        """The error of a search whose time is too short.
-
-        Args:
-            lacking: seconds.
-            kept: what the next search finds in the stage cache.
-        """
+    def too_short(self, lacking: float) -> UserError:
+        """The error of a search whose time is too short, by so many seconds."""
         assert self.hours is not None, "asked for where it sets epochs"
         least = math.ceil((self.hours + lacking / 3600) * 100) / 100
         return UserError(
             "hydra.sweeper.max_hours is too short to train and to measure a finalist: "
             f"{least:g} or more was needed, got {self.hours:g}. The same command needs less time "
-            f"now, as it finds {kept} in the stage cache"
+            "now, as it finds the teacher, its logits and the costs in the stage cache"
         )
 
 
@@ -113,7 +108,7 @@ def supernet_epochs(
     after = (1 + ONCE) * measuring_seconds(benchmark) + least  # what one finalist takes at least
     left = pace.left()
     if left < nets * least + after:
-        raise pace.too_short(nets * least + after - left, "the teacher, its logits and the costs")
+        raise pace.too_short(nets * least + after - left)
     seconds = max(left * SUPERNET_SHARE / nets, least)
     return _epochs(min(seconds, (left - after) / nets), steps * step, student.supernet.epochs)
 
@@ -123,15 +118,14 @@ def finalists_in_time(
 ) -> tuple[int, float]:
     """How many finalists there is time for, and the epochs of each, at most those that it has.
 
+    There is always one, trained for as many steps as are timed: what it needs was paid for.
+
     Args:
         student: with the costliest of the sub-nets, and the super-net's training.
         count: number of finalists, at most.
         benchmark: by which they are measured.
         pace: of the search.
         ctx: of the stage.
-
-    Raises:
-        UserError: there is no time to train one for as many steps as are timed.
     """
     matching = student.matching
     joint = replace(matching, epochs=0.0, learning_rate=None) if matching.epochs else matching
@@ -140,15 +134,14 @@ def finalists_in_time(
         replace(student, distillation=few, matching=joint).distill(ctx)
 
     steps, step = _timed(student, student.distillation, train, ctx)
-    left, seconds = pace.left(), 0.0
+    left, least, most = pace.left(), STEPS * step, student.distillation.epochs
     for fewer in range(count, 0, -1):
         turns = math.ceil(fewer / pace.workers)
         spent = (fewer + ONCE) * measuring_seconds(benchmark)
         seconds = (left - spent) / turns - matching.epochs * steps * step
-        if seconds >= STEPS * step:
-            return fewer, _epochs(seconds, steps * step, student.distillation.epochs)
-    kept = "the teacher, its logits, the costs and the super-net"
-    raise pace.too_short(STEPS * step - seconds, kept)
+        if seconds >= least:
+            return fewer, _epochs(seconds, steps * step, most)
+    return 1, _epochs(least, steps * step, most)
 
 
 def measuring_seconds(benchmark: Benchmark) -> float:

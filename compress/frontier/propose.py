@@ -204,7 +204,7 @@ def _with_finalists(
         chosen, benchmark = len(found.finalists), run.device.benchmark
         count, epochs = finalists_in_time(student, chosen, benchmark, pace, ctx)
     fewer = f" of {chosen}" if count < chosen else ""
-    report(f"time for {epochs:g} epochs of each of {count}{fewer} finalists: {ALONE}={epochs:g}")
+    report(f"{count}{fewer} finalists, each trained for {epochs:g} epochs: {ALONE}={epochs:g}")
     epochs_of = {**found.epochs, ALONE: epochs}
     return replace(found, epochs=epochs_of, finalists=choose(candidates, count))
 
