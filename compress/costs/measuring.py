@@ -96,6 +96,10 @@ class _File:
             return f"a fit needs {LEAST} shapes, costs.space has {len(self.measured)} that fit"
         return ""
 
+    def wants(self, sizes: Sizes, needed: bool, share: float) -> bool:
+        """Whether a shape is to be measured: one that a fit needs, or within so many seconds."""
+        return sizes not in self.measured and (needed or self.samples.seconds < share)
+
     def keep(self, lab: Lab, sample: Sample) -> None:
         """Adds a sample."""
         found = (*self.samples.found, sample)
@@ -128,8 +132,7 @@ def _planned(
     corners = costs.space.corners()
     for sizes in plan(costs.space, seed=0):
         needed = sizes in corners
-        lacking = [each for each in files.values() if sizes not in each.measured]
-        if any(needed or each.samples.seconds < share for each in lacking):
+        if any(file.wants(sizes, needed, share) for file in files.values()):
             yield sizes, needed
 
 
@@ -146,11 +149,8 @@ def _measure(
         report(f"the machine is busy, timings will be unreliable: {occupied}")
     reasons: dict[str, dict[Sizes, str]] = {name: {} for name in files}
     for sizes, needed in planned:
-        todo = {
-            name: file.run
-            for name, file in files.items()
-            if sizes not in file.measured and (needed or file.samples.seconds < share)
-        }
+        wanted = {n: file for n, file in files.items() if file.wants(sizes, needed, share)}
+        todo = {name: file.run for name, file in wanted.items()}
         began = time.perf_counter()
         for name, found in lab.measure(sizes, todo, rounds) if todo else ():
             if isinstance(found, UserError):
@@ -162,8 +162,8 @@ def _measure(
                 report(
                     f"{name}: {len(files[name].measured)} shapes, the last {ratios} times as fast"
                 )
-        for name in todo:  # an export that they share counts in equal parts
-            files[name].took((time.perf_counter() - began) / len(todo))
+        for file in wanted.values():  # an export that they share counts in equal parts
+            file.took((time.perf_counter() - began) / len(wanted))
     return {
         name: next(iter(why.values()))
         for name, why in reasons.items()

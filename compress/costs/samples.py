@@ -91,13 +91,16 @@ def read_samples(path: Path, key: Mapping[str, Any]) -> Samples | None:
     try:
         samples = TypeAdapter(Samples).validate_json(path.read_bytes())
     except ValidationError as error:
-        why = f"is damaged ({first_line(error)})"
-        raise UserError(f"{path} {why}; delete it to measure again") from error
+        raise _damaged(path, first_line(error)) from error
     if samples.conditions != dict(key):
         raise UserError(f"{path} has other conditions than its name; delete it to measure again")
     if why := _damage(samples):
-        raise UserError(f"{path} is damaged ({why}); delete it to measure again")
+        raise _damaged(path, why)
     return samples
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(f"{path} is damaged ({why}); delete it to measure again")
 
 
 def _damage(samples: Samples) -> str:

@@ -24,9 +24,8 @@ BLOCK = (LEAST + 1) // 2  # a text of LEAST characters within another has a whol
 TAG = re.compile(r"</?[a-z][^<>]*>")
 BRACKET = re.compile(r"-[lr][rsc]b-")  # the Penn Treebank's names of brackets
 ACCENT = re.compile("[\u0300-\u036f]")  # those that are no letters: of Latin, Greek, Cyrillic
-SHOWN_AS = re.compile(
-    "[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
-)  # variation selectors: as emoji, as text
+# Variation selectors: whether a character is shown as an emoji or as text.
+SHOWN_AS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 WORD = re.compile("[a-z0-9]+")  # of ASCII, for speed
 GAP = re.compile(r"(?<!\d) | (?!\d)")
 
