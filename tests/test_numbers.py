@@ -18,6 +18,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import compress
+from compress.analysis.decision import Rule
 from compress.config.construct import build, construct
 from compress.config.errors import ConfigError, UserError
 from compress.config.settings import Settings, within
@@ -59,6 +60,7 @@ def built() -> dict[type[Settings], Settings]:
         wholes.append(settings_of(group, name, *needed(group, name)))
     wholes += [settings_of(group, name, *overrides) for group, name, overrides in MORE]
     wholes.append(construct(compose_config("+costs=default"), "costs", Costs))
+    wholes.append(construct(compose_config(), "decision", Rule))
     staged = OmegaConf.to_container(compose_config("+search=frontier").search.frontier)
     wholes.append(build("search.frontier", Frontier, staged))
     student = settings_of("student", "supernet")

@@ -1,17 +1,17 @@
-"""The best of several versions of a model, for what a user is ready to lose: pure."""
+"""The best of several versions of a model within a loss, by point estimates: pure.
+
+For which models of a search are kept, and what a table of formats names. What to ship is decided by
+a test: `compress.analysis.decision`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
-from compress.records.schema import FinishedRun, ModelMetrics, Score
+from compress.records.schema import FinishedRun, Split
 from compress.records.score_words import at_most_words
 from compress.records.scores import SCORES
-from compress.records.words import SIGNIFICANT
-
-Split: TypeAlias = Literal["validation", "evaluation"]
 
 # What may be lost of the quality: see `compress.records.scores`.
 LITTLE, MORE = 0.01, 0.03
@@ -25,12 +25,10 @@ class Candidate:
 
     Attributes:
         change: of quality against the baseline, negative where it is worse.
-        p_value: how likely a difference like it is by chance; null if that is not known.
     """
 
     name: str
     change: float
-    p_value: float | None
     size_bytes: int
     latency_ms: float
 
@@ -40,21 +38,15 @@ class Budget:
     """Allowed loss of quality.
 
     Attributes:
-        most: of quality; null for nothing that can be told from chance, `MORE` at most, and nothing
-            at all where that is not known.
+        most: of quality.
     """
 
     name: str
-    most: float | None
+    most: float
 
     def allows(self, candidate: Candidate) -> bool:
         """Whether the candidate loses no more."""
-        if self.most is not None:
-            return candidate.change >= -self.most - ROUNDING
-        # The fewer rows there are, the larger is a loss that may be chance.
-        little = candidate.change >= -MORE - ROUNDING
-        chance = candidate.p_value is not None and candidate.p_value >= SIGNIFICANT
-        return (chance and little) or candidate.change >= 0
+        return candidate.change >= -self.most - ROUNDING
 
 
 @dataclass(frozen=True)
@@ -71,11 +63,10 @@ class Winner:
     kinds: Mapping[str, Candidate]
 
 
-def budgets_of(metric: str) -> tuple[Budget, Budget, Budget]:
+def budgets_of(metric: str) -> tuple[Budget, Budget]:
     """The budgets, named for the score that is to be kept; the strictest one first."""
     kind = SCORES[metric]
     return (
-        Budget("no measurable loss", None),
         Budget(at_most_words(kind, LITTLE), LITTLE),
         Budget(at_most_words(kind, MORE), MORE),
     )
@@ -99,21 +90,6 @@ def winners(candidates: Sequence[Candidate], budgets: Sequence[Budget]) -> list[
     return found
 
 
-def titles(found: Sequence[Winner]) -> dict[str, list[str]]:
-    """Titles of each candidate: "smallest, balanced: no measurable loss"."""
-    won: dict[str, dict[str, list[str]]] = {}
-    for winner in found:
-        kinds: dict[str, list[str]] = {}
-        for kind, each in winner.kinds.items():
-            kinds.setdefault(each.name, []).append(kind)
-        for name, which in kinds.items():
-            won.setdefault(name, {}).setdefault(", ".join(which), []).append(winner.budget.name)
-    return {
-        name: [f"{which}: {', '.join(budgets)}" for which, budgets in wins.items()]
-        for name, wins in won.items()
-    }
-
-
 def candidate(name: str, record: FinishedRun, split: Split, latency_ms: float) -> Candidate:
     """A run as a candidate.
 
@@ -125,19 +101,9 @@ def candidate(name: str, record: FinishedRun, split: Split, latency_ms: float) -
             with whatever else the machine did, ratios to the baseline of the same run do not.
     """
     ours, theirs = record.metrics, record.baseline
-    found = record.comparison if split == "evaluation" else record.validation_comparison
     return Candidate(
         name=name,
-        change=score_on(ours, split).quality - score_on(theirs, split).quality,
-        p_value=None if found is None else found.p_value,
+        change=ours.score_on(split).quality - theirs.score_on(split).quality,
         size_bytes=ours.size_bytes,
         latency_ms=latency_ms,
     )
-
-
-def score_on(metrics: ModelMetrics, split: Split) -> Score:
-    """A model's score on the rows of the split."""
-    if split == "evaluation":
-        return metrics.score
-    assert metrics.validation is not None, "records of before it was scored have none"
-    return metrics.validation

@@ -8,6 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
+SEED = 0
+DRAWS = 500  # of rows: a standard error is within 3 % of that of endless draws
+PIECE = 1 << 20  # numbers that are ranked at a time
 Values = Float[np.ndarray, " rows"]
 
 
@@ -61,3 +64,33 @@ def spearman_interval(value: float, rows: int) -> tuple[float, float]:
         return value, value
     spread = Z_95 * math.sqrt((1 + value**2 / 2) / (rows - 3))
     return math.tanh(math.atanh(value) - spread), math.tanh(math.atanh(value) + spread)
+
+
+def spearman_standard_error(ours: Values, theirs: Values, right: Values) -> float:
+    """Bootstrap standard error of the difference of two models' correlations on the same rows.
+
+    Ranks are given anew in each draw (Efron & Tibshirani, "An Introduction to the Bootstrap",
+    chapter 8: a row with both outputs is the unit).
+    """
+    generator = np.random.default_rng(SEED)
+    rows = len(right)
+    at_once = max(1, PIECE // rows)
+    differences: list[np.ndarray] = []
+    for start in range(0, DRAWS, at_once):
+        drawn = generator.integers(rows, size=(min(at_once, DRAWS - start), rows))
+        target = _standard_ranks(right[drawn])
+        ours_at, theirs_at = ((_standard_ranks(each[drawn]) * target).sum(axis=1)
+                              for each in (ours, theirs))  # fmt: skip
+        differences.append(ours_at - theirs_at)
+    return float(np.concatenate(differences).std(ddof=1))
+
+
+def _standard_ranks(values: Float[np.ndarray, "draws rows"]) -> Float[np.ndarray, "draws rows"]:
+    """Ranks in each draw with mean 0 and length 1; zeros where all values are the same."""
+    from scipy import stats
+
+    found = stats.rankdata(values, axis=1)
+    found = found - found.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(found, axis=1, keepdims=True)
+    standard: np.ndarray = np.divide(found, length, out=np.zeros_like(found), where=length > 0)
+    return standard

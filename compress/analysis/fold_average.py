@@ -33,7 +33,9 @@ AVERAGED = (
     "stage_metrics", "controls",
 )  # fmt: skip
 PART = "; "  # between the parts of a text
-SUMMED = ("samples", "n_regressed", "n_improved")  # what each fold saw for itself
+# What each fold saw for itself.
+SUMMED = ("samples", "n_regressed", "n_improved", "support")
+TABLE = "confusion"
 
 
 def over_folds(start: RunStart, by_folder: Mapping[str, FinishedRun]) -> FinishedRun:
@@ -111,27 +113,40 @@ def _merged(values: Sequence[Any]) -> Any:
     for name in SUMMED:
         if name in columns and None not in columns[name]:
             merged[name] = sum(columns[name])
+    if TABLE in columns:
+        merged[TABLE] = _summed(columns[TABLE])
     # The ends of an interval stand behind its figure.
     for name, low, high in zip(names, names[1:], names[2:], strict=False):
         if low.split("_")[-1] == "low" and high.split("_")[-1] == "high":
             merged[low], merged[high] = mean_interval(columns[name], columns[low], columns[high])
     made = type(values[0])(**merged)
-    if isinstance(made, Comparison):
-        return _compared(made, [value.p_value for value in values])
-    return made
+    return _compared(made, values) if isinstance(made, Comparison) else made
 
 
-def _compared(merged: Comparison, p_values: Sequence[float]) -> Comparison:
+def _summed(tables: Sequence[tuple[tuple[int, ...], ...]]) -> tuple[tuple[int, ...], ...]:
+    """Tables of counts, added up; empty if they are of unequal sizes."""
+    if len({len(table) for table in tables}) > 1:
+        return ()
+    rows = (zip(*each, strict=True) for each in zip(*tables, strict=True))
+    return tuple(tuple(map(sum, row)) for row in rows)
+
+
+def _compared(merged: Comparison, folds: Sequence[Comparison]) -> Comparison:
     """With McNemar's test of all folds' rows; of other tests the folds' p-values as one.
 
     By Fisher's method (Statistical Methods for Research Workers, 1925, section 21.1): the more rows
     the folds evaluate apart, the less of a difference in one of them can be chance.
     """
+    errors = [each.standard_error for each in folds if each.standard_error is not None]
+    if len(errors) == len(folds):
+        # Of a mean: folds have other evaluation rows, so their errors are independent.
+        merged = replace(merged, standard_error=math.hypot(*errors) / len(folds))
     if merged.n_regressed is not None and merged.n_improved is not None:
         return replace(merged, p_value=mcnemar_p_value(merged.n_regressed, merged.n_improved))
     # Imported here: it takes a second, and config errors should not.
     from scipy.stats import combine_pvalues
 
+    p_values = [each.p_value for each in folds]
     p_value = float(combine_pvalues(p_values, method="fisher").pvalue)
     return replace(merged, p_value=p_value, test=f"{merged.test}, folds by Fisher's method")
 

@@ -10,12 +10,11 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
-from compress.analysis.budgets import Split, score_on
 from compress.analysis.pareto import Direction as Better
 from compress.analysis.pareto import hypervolume, pareto_front
 from compress.config.errors import ConfigError
 from compress.records.metrics import METRICS, settled
-from compress.records.schema import Comparison, FinishedRun
+from compress.records.schema import Comparison, FinishedRun, Split
 from compress.records.scores import SCORES, ScoreKind
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
@@ -114,8 +113,8 @@ class Goals:
         return replace(
             record,
             comparison=record.validation_comparison or Comparison(None, None, None, math.nan),
-            metrics=replace(ours, score=score_on(ours, self.split)),
-            baseline=replace(theirs, score=score_on(theirs, self.split)),
+            metrics=replace(ours, score=ours.score_on(self.split)),
+            baseline=replace(theirs, score=theirs.score_on(self.split)),
         )
 
     def front(self, records: Sequence[FinishedRun]) -> list[bool]:

@@ -28,14 +28,37 @@ def bootstrap_interval(
 
     The parts are what each row adds to the sums.
     """
+    low, high = np.quantile(_drawn_again(parts, statistic), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def paired_standard_error(
+    ours: Float[np.ndarray, "rows sums"],
+    theirs: Float[np.ndarray, "rows sums"],
+    statistic: Statistic,
+) -> float:
+    """Bootstrap standard error of the difference of a statistic between two models.
+
+    Each draw has the same rows of both (Efron & Tibshirani, "An Introduction to the Bootstrap",
+    chapter 8: the pair is the unit).
+    """
+    sums = ours.shape[1]
+
+    def difference(both: np.ndarray) -> np.ndarray:
+        return statistic(both[..., :sums]) - statistic(both[..., sums:])
+
+    return float(_drawn_again(np.concatenate([ours, theirs], axis=1), difference).std(ddof=1))
+
+
+def _drawn_again(parts: Float[np.ndarray, "rows sums"], statistic: Statistic) -> np.ndarray:
+    """The statistic of as many rows, drawn with replacement, again and again."""
     generator = np.random.default_rng(SEED)
     rows = len(parts)
     values = [
         statistic(parts[generator.integers(rows, size=(draws, rows))].sum(axis=1))
         for draws in _pieces(INTERVAL_DRAWS, parts.size)
     ]
-    low, high = np.quantile(np.concatenate(values), [0.025, 0.975])
-    return float(low), float(high)
+    return np.concatenate(values)
 
 
 def permutation_p_value(

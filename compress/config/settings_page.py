@@ -32,12 +32,9 @@ PLAIN = {
     "seed": ("an integer in [0, 4294967295]", "seed of training, initialization and sampling"),
     "objectives": (
         "a list (text each)",
-        "metrics that a run returns to a sweeper, in this order; any metric of metrics.json",
+        "metrics that a run returns to a sweeper, in this order",
     ),
-    "measure_stages": (
-        "true or false",
-        "also measures the models between stages, for the report's panel on stages",
-    ),
+    "measure_stages": ("true or false", "also measures the models between stages, for the report"),
     "controls": (
         "sweep, always or never",
         "whether TF-IDF with a linear model and the teacher in int8 are measured as well, once: in "
@@ -68,6 +65,7 @@ PLAIN = {
 }
 # Parts of a config that are no group: what composes them, their key, and their class.
 PARTS = (
+    ("seed=0", "decision", "compress.analysis.decision.Rule"),
     ("+search=frontier", "search.frontier", "compress.frontier.propose.Frontier"),
     ("+costs=default", "costs", "compress.costs.space.Costs"),
 )

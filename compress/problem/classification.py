@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from compress.analysis.intervals import mcnemar_p_value, wilson_interval
 from compress.core.problem import Head, Problem, Quality
+from compress.problem.probabilities import detail, fit_temperature
+from compress.records.probabilities import Detail
 from compress.records.schema import Comparison
 
 
@@ -85,6 +87,29 @@ class Classification(Problem):
         return Comparison(
             agreement, n_regressed, n_improved, mcnemar_p_value(n_regressed, n_improved)
         )
+
+    def temperature(
+        self, kept: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]
+    ) -> float | None:
+        """The temperature that makes the labels likeliest; null if a logit is not finite."""
+        return fit_temperature(kept, labels) if kept.isfinite().all() else None
+
+    def detail(
+        self,
+        kept: Float[Tensor, "rows classes"],
+        labels: Int[Tensor, " rows"],
+        temperature: float | None,
+    ) -> Detail:
+        """Calibration, precision and recall of each class, and the confusion matrix."""
+        return detail(kept, labels, self.names, temperature)
+
+    def answers(self, kept: Float[Tensor, "rows classes"]) -> list[str]:
+        """The most likely class of each row."""
+        return self.right_answers(kept.argmax(dim=-1))
+
+    def right_answers(self, labels: Int[Tensor, " rows"]) -> list[str]:
+        """The class of each row."""
+        return [self.names[label] for label in labels.tolist()]
 
 
 def softened_divergence(

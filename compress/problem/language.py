@@ -129,6 +129,7 @@ class LanguageModeling(Problem):
             n_improved=None,
             p_value=paired_t_p_value(differences.tolist()),
             test="paired t-test of the log-likelihood over windows",
+            standard_error=float(differences.std()) / math.sqrt(len(differences)),
         )
 
     def _counted(self, kept: Float[Tensor, "rows L-1 4"]) -> Float[Tensor, "rows counted 4"]:

@@ -14,11 +14,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional
 
-from compress.analysis.resampling import TEST_DRAWS, bootstrap_interval, permutation_p_value
+from compress.analysis.resampling import (
+    TEST_DRAWS,
+    bootstrap_interval,
+    paired_standard_error,
+    permutation_p_value,
+)
 from compress.core.problem import Head, Problem, Quality
 from compress.problem.classification import head_labels
 from compress.records.schema import Comparison
@@ -121,7 +126,17 @@ class MultiLabel(Problem):
             n_improved=int((exact & ~their_exact).sum()),
             p_value=permutation_p_value(parts, their_parts, _f1),
             test=f"paired permutation test of micro F1, {TEST_DRAWS:,} draws",
+            standard_error=paired_standard_error(parts, their_parts, _f1),
         )
+
+    def answers(self, kept: Float[Tensor, "rows labels"]) -> list[str]:
+        """The labels that a model gives each row: "a, b", "none"."""
+        return self.right_answers(kept > 0)
+
+    def right_answers(self, labels: Shaped[Tensor, "rows labels"]) -> list[str]:
+        """The labels of each row."""
+        chosen = ([n for n, yes in zip(self.names, row, strict=True) if yes] for row in labels)
+        return [", ".join(names) or "none" for names in chosen]
 
 
 def _counts(

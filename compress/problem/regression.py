@@ -18,6 +18,7 @@ from compress.analysis.correlation import (
     correlation_parts,
     ranks,
     spearman_interval,
+    spearman_standard_error,
 )
 from compress.analysis.resampling import TEST_DRAWS, permutation_p_value
 from compress.config.errors import UserError
@@ -99,8 +100,14 @@ class Regression(Problem):
         )
         found = permutation_p_value(ours, theirs, partial(correlation_of_sums, right=right))
         test = f"paired permutation test of Spearman's correlation, {TEST_DRAWS:,} draws"
+        values = (_values(each) for each in (candidate, baseline, labels))
         return Comparison(
-            agreement=None, n_regressed=None, n_improved=None, p_value=found, test=test
+            agreement=None,
+            n_regressed=None,
+            n_improved=None,
+            p_value=found,
+            test=test,
+            standard_error=spearman_standard_error(*values),
         )
 
 

@@ -13,6 +13,7 @@ from compress.records.scores import SCORES
 if TYPE_CHECKING:
     from compress.records.folds import Folds
     from compress.records.schema import (
+        Comparison,
         Control,
         FinishedRun,
         Latency,
@@ -43,6 +44,8 @@ def _of_success(record: FinishedRun) -> Iterator[str]:
         yield f"status is ok, but {', '.join(missing)} is missing"
         return
     yield from _of_models("", record.metrics, record.baseline, record.speedup)
+    yield from _of_comparison("comparison", record.comparison)
+    yield from _of_comparison("validation_comparison", record.validation_comparison)
     yield from _of_metrics("baseline", record.baseline)
     for place, stage in enumerate(record.stage_metrics):
         where = f"stage_metrics.{place}."
@@ -51,6 +54,14 @@ def _of_success(record: FinishedRun) -> Iterator[str]:
         yield from _of_folds(record.folds)
     for place, control in enumerate(record.controls):
         yield from _of_control(f"controls.{place}", control, record.baseline)
+
+
+def _of_comparison(where: str, found: Comparison | None) -> Iterator[str]:
+    """Of a comparison: how sure it is can be told."""
+    if found is None or found.standard_error is not None:
+        return
+    if found.n_regressed is None or found.n_improved is None:
+        yield f"{where} has neither counts of rows nor a standard_error"
 
 
 def _of_control(where: str, control: Control, baseline: ModelMetrics) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import statistics
 from collections.abc import Sequence
@@ -34,7 +33,8 @@ class Spread:
         """Such as "0.842 ± 0.013": the standard deviation with two digits."""
         if self.sd == 0:
             return f"{self.mean:.4g} ± 0"
-        decimals = max(0, 1 - math.floor(math.log10(self.sd)))
+        # Of the rounded one: 0.00999… is 0.010.
+        decimals = max(0, 1 - int(f"{self.sd:.1e}".partition("e")[2]))
         return f"{self.mean:,.{decimals}f} ± {self.sd:,.{decimals}f}"
 
 

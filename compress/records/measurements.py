@@ -6,7 +6,9 @@ Units are in the names; fractions lie in [0, 1]; what could not be measured is n
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
+from compress.records.probabilities import Calibration, ClassScore
 from compress.records.ranges import (
     AtLeastOne,
     Count,
@@ -21,6 +23,8 @@ from compress.records.ranges import (
     Text,
 )
 from compress.records.scores import SCORES
+
+Split: TypeAlias = Literal["validation", "evaluation"]
 
 
 def outside(low: float, high: float, floor: float) -> bool:
@@ -176,6 +180,8 @@ class Comparison:
         p_value: how likely a difference at least as large is, if neither model is better. Below
             0.05 the difference in score is statistically significant.
         test: what gives it.
+        standard_error: of the difference in quality over rows, paired; null where rows are right or
+            wrong, as the counts give it then.
     """
 
     agreement: Share | None
@@ -183,6 +189,7 @@ class Comparison:
     n_improved: Count | None
     p_value: Share
     test: Name = "McNemar's exact test"
+    standard_error: Distance | None = None
 
 
 @dataclass(frozen=True)
@@ -220,6 +227,9 @@ class ModelMetrics:
         resident_bytes: as peak_memory_bytes, but once it has run the first timed shape.
         generation: of language models; null where they, or the runtime, write nothing.
         tokenizer: what tokenized the texts; null for images and language models.
+        calibration: of a classifier's probabilities; null of other models.
+        classes: precision and recall of each class; empty of other models.
+        confusion: rows by class and by what they were taken for; see `Detail`.
         tokenizer_reason: why that is not the fast one; null if it is, and for models that were not
             exported.
     """
@@ -242,6 +252,16 @@ class ModelMetrics:
     generation: Generation | None = None
     tokenizer: Name | None = None
     tokenizer_reason: Text | None = None
+    calibration: Calibration | None = None
+    classes: tuple[ClassScore, ...] = ()
+    confusion: tuple[tuple[Count, ...], ...] = ()
+
+    def score_on(self, split: Split) -> Score:
+        """The score on the rows of a split on which the model was scored."""
+        if split == "evaluation":
+            return self.score
+        assert self.validation is not None, "it was scored on validation rows"
+        return self.validation
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class Metric:
         read: takes it out of a record whose status is ok.
         foreseen: the field of a `Forecast` that has it, or the least that it can be; null if there
             is none.
+        chooses: whether runs may be chosen by it; not by what is known of the test rows alone.
     """
 
     unit: str
@@ -29,6 +30,7 @@ class Metric:
     meaning: str
     read: Callable[[FinishedRun], float]
     foreseen: str | None = None
+    chooses: bool = True
 
 
 def _model(read: Callable[[ModelMetrics], float]) -> Callable[[FinishedRun], float]:
@@ -48,6 +50,13 @@ def _score(name: str) -> Callable[[FinishedRun], float]:
 def _generation(read: Callable[[Generation], float]) -> Callable[[FinishedRun], float]:
     """A figure of what language models write; NaN for others."""
     return _model(lambda m: math.nan if m.generation is None else read(m.generation))
+
+
+def _reliability(name: str) -> Callable[[FinishedRun], float]:
+    """A figure of a classifier's probabilities; NaN for others."""
+    return _model(
+        lambda m: math.nan if m.calibration is None else getattr(m.calibration.scaled, name)
+    )
 
 
 METRICS = {
@@ -168,6 +177,21 @@ METRICS = {
         ),
         lambda record: _known(record.comparison.agreement),
     ),
+    **{
+        name: Metric(
+            unit,
+            "lower",
+            f"{meaning}, with the temperature that was fitted on the validation rows; empty for "
+            "models without classes",
+            _reliability(name),
+            chooses=False,
+        )
+        for name, unit, meaning in (
+            ("nll", "nats", "mean negative log-likelihood of the right class"),
+            ("brier", "squared error", "mean squared error of the probabilities, from 0 to 2"),
+            ("ece", "fraction", "expected calibration error of the likeliest class, in 15 bins"),
+        )
+    },
 }
 
 
@@ -180,7 +204,8 @@ def check_objectives(names: tuple[str, ...], scores: tuple[str, ...]) -> None:
     unknown = [name for name in names if name not in METRICS]
     if unknown or not names:
         got = ", ".join(unknown) or "none"
-        allowed = ", ".join(name for name in METRICS if name not in SCORES or name in scores)
+        known = (name for name in METRICS if name not in SCORES or name in scores)
+        allowed = ", ".join(name for name in known if METRICS[name].chooses)
         raise ConfigError(f"objectives must be among {allowed}; got {got}")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"objectives must differ, got {', '.join(twice)} twice")
@@ -188,11 +213,16 @@ def check_objectives(names: tuple[str, ...], scores: tuple[str, ...]) -> None:
 
 
 def check_scores(key: str, names: Iterable[str], scores: tuple[str, ...]) -> None:
-    """Checks that the task has the scores among the figures that the setting `key` names.
+    """Checks that runs may be chosen by the figures that the setting `key` names.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: the task does not have a score, or a figure is of the test rows alone.
     """
+    names = tuple(names)
+    if tested := [name for name in names if name in METRICS and not METRICS[name].chooses]:
+        raise ConfigError(
+            f"{key} has {', '.join(tested)}, which is of the test rows, by which nothing is chosen"
+        )
     absent = [name for name in names if name in SCORES and name not in scores]
     if absent:
         has = ", ".join(scores)

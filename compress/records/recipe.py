@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,6 +17,11 @@ NOTHING = "teacher as it is"
 MISSING = object()
 LONGEST_KNOB = 200  # characters of a setting in a recipe; the command that remakes a run has all
 STEERING = ("search.", "experiment.cross=")  # of many runs
+# Parts of a config that do not change what is made of a teacher.
+BESIDE = (
+    "seed", "cache", "tracker", "search", "experiment", "objectives", "measure_stages", "controls",
+    "decision",
+)  # fmt: skip
 
 
 def recipe(record: RunRecord) -> str:
@@ -79,6 +85,23 @@ def _name(path: tuple[str, ...], paths: Iterable[tuple[str, ...]]) -> str:
 def _short(value: object) -> str:
     """A search draws numbers with 16 digits; 4 tell its trials apart."""
     return f"{value:.4g}" if isinstance(value, float) else shortened(str(value), LONGEST_KNOB)
+
+
+def recipe_key(record: RunRecord, without: str | None = None) -> str:
+    """What is equal in runs that differ in their seed alone, and different in all others.
+
+    Args:
+        record: of a run.
+        without: a group that is left out, so that runs with other choices there are equal too.
+    """
+    left_out = {*BESIDE, without}
+    config = {key: value for key, value in record.config.items() if key not in left_out}
+    choices = {
+        group: choice
+        for group, choice in record.choices.items()
+        if group.partition("/")[0] not in left_out
+    }
+    return json.dumps([choices, config], sort_keys=True, default=str)
 
 
 def remake_command(record: RunRecord) -> str:

@@ -29,12 +29,13 @@ from compress.records.measurements import LayerWeights as LayerWeights
 from compress.records.measurements import ModelMetrics as ModelMetrics
 from compress.records.measurements import Score as Score
 from compress.records.measurements import Speedup as Speedup
+from compress.records.measurements import Split as Split
 from compress.records.ranges import Count, ErrorText, Name, Seconds, Text
 from compress.records.rows import Data as Data
 from compress.records.rows import TransferText as TransferText
 from compress.system.files import write_atomically
 
-SCHEMA = 8
+SCHEMA = 9
 FILE = "metrics.json"
 LARGEST = 2**28  # bytes of a record that is read; one with long curves has some hundred thousand
 FIGURES = ("metrics", "baseline", "speedup")  # which only runs that succeeded have

@@ -71,6 +71,35 @@ def more_than_words(kind: ScoreKind, amount: float) -> str:
     return f"has a {kind.words} more than {lost} higher"
 
 
+def margin_words(kind: ScoreKind, amount: float) -> str:
+    """An amount of quality as something that is lost: "1 point", "1 % of perplexity", "0.01"."""
+    if kind.relative:
+        return f"{100 * amount:g} % of {kind.words}"
+    if not is_share(kind):
+        return f"{amount:g} of {kind.words}"
+    points = f"{100 * amount:g}"
+    return f"{points} point{'' if points == '1' else 's'} of {kind.words}"
+
+
+def less_than_words(kind: ScoreKind, amount: float) -> str:
+    """A loss within a margin, as a verb: "lose less than 1 point of accuracy"."""
+    if kind.relative:
+        return f"raise {kind.words} by less than {100 * amount:g} %"
+    return f"lose less than {margin_words(kind, amount)}"
+
+
+def lost_words(kind: ScoreKind, change: float) -> str:
+    """A change of quality as a verb: "lost 2.0 points", "gained 0.3 points", "lost nothing"."""
+    if change == 0:
+        return "lost nothing"
+    verb, amount = ("lost", -change) if change < 0 else ("gained", change)
+    if kind.relative:
+        return f"{'raised' if change < 0 else 'lowered'} {kind.words} by {100 * amount:.2g} %"
+    if not is_share(kind):
+        return f"{verb} {amount:.2g}"
+    return f"{verb} {100 * amount:.1f} points" if amount >= 0.0005 else f"{verb} under 0.1 points"
+
+
 def axis_words(kind: ScoreKind, where: str = "") -> str:
     """Label of an axis: "accuracy on held-out rows", "perplexity (lower is better)"."""
     if kind.better == "lower":

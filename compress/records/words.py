@@ -74,7 +74,19 @@ def significant(found: Comparison) -> bool:
 
 def p_words(found: Comparison) -> str:
     """The p-value with the digits that matter."""
-    return "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.2g}"
+    return p_of(found.p_value)
+
+
+def p_of(value: float) -> str:
+    """A p-value with the digits that matter."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
+def needed_words(rows: int | None) -> str:
+    """How many rows would decide, if a feasible number would; two digits, as it is no surer."""
+    if rows is None:
+        return "; its loss is too close to the margin for more rows to tell"
+    return f"; about {int(float(f'{rows:.1e}')):,} would decide"
 
 
 def shape_words(timed: Latency) -> str:

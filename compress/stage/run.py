@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from compress.analysis.decision import Rule
 from compress.config.settings import within
 from compress.interfaces import Device, Pruner, Quantizer, Student, Task, Teacher
 from compress.store.cache import Cache
@@ -22,6 +23,7 @@ class Run:
     Attributes:
         measure_stages: whether the models between the stages are measured as well.
         controls: when `compress.stage.controls` are measured beside the model.
+        decision: by which a report recommends one of several runs; the run itself does not use it.
     """
 
     teacher: Teacher
@@ -36,6 +38,7 @@ class Run:
     objectives: tuple[str, ...]
     measure_stages: bool
     controls: Controls
+    decision: Rule
 
     def distillations(self) -> Iterator[tuple[str, Distillation]]:
         """Every training on logits or labels, with its dotted key."""

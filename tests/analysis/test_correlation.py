@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from compress.analysis.correlation import correlation, ranks, spearman_interval
+from compress.analysis.correlation import (
+    correlation,
+    ranks,
+    spearman_interval,
+    spearman_standard_error,
+)
 
 
 def test_equal_values_share_their_ranks() -> None:
@@ -65,3 +70,32 @@ def test_the_interval_holds_what_is_true_19_times_of_20() -> None:
         low, high = spearman_interval(correlation(ranks(ours), ranks(right)), 50)
         held += low <= true <= high
     assert held / 1000 == pytest.approx(0.95, abs=0.02)
+
+
+def rows_of_two_models(
+    generator: np.random.Generator, rows: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    right = generator.normal(size=rows)
+    shared = right + 0.5 * generator.normal(size=rows)
+    ours, theirs = (shared + noise * generator.normal(size=rows) for noise in (0.6, 0.2))
+    return ours, theirs, right
+
+
+def test_the_standard_error_of_a_difference_is_the_spread_over_many_splits() -> None:
+    generator = np.random.default_rng(0)
+    differences = []
+    for _ in range(600):
+        ours, theirs, right = rows_of_two_models(generator, 150)
+        pair = (scipy.stats.spearmanr(each, right).statistic for each in (ours, theirs))
+        differences.append(next(pair) - next(pair))
+    found = [
+        spearman_standard_error(*rows_of_two_models(np.random.default_rng(seed), 150))
+        for seed in range(1, 21)
+    ]
+    assert np.mean(found) == pytest.approx(np.std(differences), rel=0.12)
+
+
+def test_equal_and_constant_models_have_none() -> None:
+    ours, _, right = rows_of_two_models(np.random.default_rng(0), 50)
+    assert spearman_standard_error(ours, ours, right) == 0
+    assert spearman_standard_error(np.zeros(50), np.ones(50), right) == 0

@@ -12,6 +12,7 @@ from compress.analysis.fold_average import average, mean_interval, over_folds
 from compress.analysis.intervals import mcnemar_p_value, wilson_interval
 from compress.records.folds import Spread, spread
 from compress.records.metrics import METRICS, objective_values
+from compress.records.probabilities import ClassScore
 from compress.records.schema import (
     Comparison,
     Data,
@@ -117,6 +118,23 @@ def test_other_tests_of_the_folds_become_one() -> None:
         pytest.approx(0.01 * (1 - math.log(0.01))),
         "a test, folds by Fisher's method",
     )
+
+
+def test_the_standard_error_of_a_mean_over_folds_is_smaller_than_theirs() -> None:
+    """√(0.03² + 0.04²) / 2: folds have different rows."""
+    folds = [Comparison(None, None, None, 0.5, "a test", error) for error in (0.03, 0.04)]
+    assert average(folds).standard_error == pytest.approx(0.025)
+
+
+def test_tables_of_the_folds_are_added_up() -> None:
+    tables = (((1, 2), (3, 4)), ((10, 20), (30, 40)))
+    folds = [replace(make_metrics(), confusion=table) for table in tables]
+    assert average(folds).confusion == ((11, 22), (33, 44))
+    classes = [(ClassScore("a", rows, 0.5, recall),) for rows, recall in ((3, 0.2), (5, 0.4))]
+    [made] = average([replace(make_metrics(), classes=each) for each in classes]).classes
+    assert made == ClassScore("a", 8, 0.5, pytest.approx(0.3))
+    unequal = [replace(make_metrics(), confusion=each) for each in (tables[0], ())]
+    assert average(unequal).confusion == ()
 
 
 def test_a_difference_in_time_is_evaluated_by_the_new_interval() -> None:

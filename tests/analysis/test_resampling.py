@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from compress.analysis.resampling import bootstrap_interval, permutation_p_value
+from compress.analysis.resampling import (
+    bootstrap_interval,
+    paired_standard_error,
+    permutation_p_value,
+)
 
 
 def mean_of(rows: int):  # type: ignore[no-untyped-def]
@@ -51,3 +55,12 @@ def test_few_rows_by_hand() -> None:
 def test_a_model_is_no_better_than_itself_and_a_better_one_is() -> None:
     assert permutation_p_value(DRAWN, DRAWN, mean_of(60)) == 1.0
     assert permutation_p_value(DRAWN, DRAWN + 1, mean_of(60)) == 1 / 10_001
+
+
+def test_the_standard_error_of_a_paired_mean_is_that_of_the_differences() -> None:
+    noise = np.random.default_rng(3).normal(size=(60, 1))
+    shared = 5 * np.random.default_rng(4).normal(size=(60, 1))
+    expected = float((DRAWN - noise).std(ddof=1)) / np.sqrt(60)
+    found = paired_standard_error(DRAWN + shared, noise + shared, mean_of(60))
+    assert found == pytest.approx(expected, rel=0.05)
+    assert paired_standard_error(DRAWN, DRAWN, mean_of(60)) == 0

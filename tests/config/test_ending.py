@@ -129,6 +129,7 @@ SCRIPTS = {
     "compare.py": "no/one no/other",
     "costs.py": "pruner=wanda",
     "experiment_table.py": "no/folder",
+    "gate.py": "no/run",
     "export.py": "no/run no/target",
     "noise.py": "page.md pruner=nothing",
     "probe.py": "no/model",
