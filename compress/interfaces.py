@@ -194,7 +194,7 @@ class ExportResult:
         reference: a model in memory.
         tolerance: the largest difference of two logits over the reference's largest logit or 1.
         rounds_activations: whether the artifact alone rounds what layers read; the tolerance is
-            then of `rounding_share` in `compress/measure/run.py`.
+            then of `rounding_share` in `compress/measure/reload.py`.
     """
 
     reference: InferenceModel

@@ -16,6 +16,7 @@ from compress.config.blame import blame
 from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import TaskData
 from compress.measure.environment import environment
+from compress.measure.flips import write_flips
 from compress.measure.run import MeasureContext, measure
 from compress.measure.sharing import forget_timings
 from compress.records.folds import FOLD_NAME
@@ -25,6 +26,7 @@ from compress.stage.controls import sweep_controls
 from compress.stage.forecast import forecast
 from compress.stage.run import Run
 from compress.stage.stages import compress, load_measured, read_back, write
+from compress.store.artifact import write_temperature
 from compress.store.baseline import keep_baseline
 from compress.store.card import write_card
 from compress.store.run_folder import MODEL_FOLDER, clear_run, make_fold
@@ -155,8 +157,11 @@ def _figures(
     measured = measure(candidate, baseline, data, how)
     between = measure_between(run, ctx, data, store, baseline, how)
     history = with_quantizer(model, run.quantizer, candidate.model.weights())
+    write_flips(measured.flips, folder)
+    if (found := measured.metrics.calibration) is not None:
+        write_temperature(folder / MODEL_FOLDER, found.temperature)
     return {
-        **vars(measured),
+        **measured.fields(),
         "history": tuple(map(asdict, history)),
         "stage_metrics": tuple(between) if run.measure_stages else (),
         "stages": tuple(store.records),  # those of the controls are not the run's

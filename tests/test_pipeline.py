@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from compress.interfaces import CompressedModel, Pruner, Quantizer, StageContext
 from compress.records.schema import RunRecord, write_record
 from compress.report.write import write_report
 from compress.stage.stages import load_measured
+from compress.store.manifest import read_manifest
 from compress.transformer.blocks import block_linears
 from compress.transformer.torch_model import TorchModel
 from scripts.export import export
@@ -83,6 +85,35 @@ def test_a_record_has_all_its_figures(run_apart: Runs, tmp_path: Path) -> None:
         assert other is not None
         change = mine.samples * (mine.value - other.value)
         assert found.n_improved - found.n_regressed == round(change)
+
+
+def test_a_classifiers_folder_has_its_temperature_and_its_run_the_rows_that_flipped(
+    run_config: Runs, tmp_path: Path
+) -> None:
+    learns = ("teacher.finetune.epochs=8", "teacher.finetune.learning_rate=0.01")
+    record = run_config(*learns, "pruner=magnitude", "pruner.sparsity=0.9", folder=tmp_path / "run")
+    assert record.status == "ok"
+    assert record.comparison.n_regressed, "the case needs rows that flip"
+    ours, compared = record.metrics, record.comparison
+    assert ours.calibration is not None
+    assert record.baseline.calibration is not None
+    assert read_manifest(tmp_path / "run" / "model").temperature == ours.calibration.temperature
+    assert ours.calibration.scaled != ours.calibration.plain
+    assert sum(map(sum, ours.confusion)) == sum(each.support for each in ours.classes) == 64
+    hits = sum(row[place] for place, row in enumerate(ours.confusion))
+    assert hits / 64 == pytest.approx(ours.score.value)
+    model = load(tmp_path / "run" / "model")
+    texts = ["good film", "dull", "good"] * 30
+    likely = (model.logits(texts) / ours.calibration.temperature).softmax(-1)
+    assert torch.allclose(model.predict_proba(texts), likely, atol=1e-5)
+    for found, row in zip(model.classify(texts), likely.tolist(), strict=True):
+        assert found["label"] == ours.classes[row.index(max(row))].name
+        assert found["score"] == pytest.approx(max(row), abs=1e-5)
+    flips = pd.read_csv(tmp_path / "run" / "flips.csv")
+    assert (flips["change"] == "regressed").sum() == compared.n_regressed
+    assert (flips["change"] == "improved").sum() == compared.n_improved
+    assert (flips["label"] == flips["teacher"]).sum() == compared.n_regressed
+    assert flips["text"].notna().all()
 
 
 def test_a_run_on_images_has_its_figures(run_config: Runs, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from compress.records.probabilities import Detail
+
 if TYPE_CHECKING:
     from compress.records.schema import Comparison
 
@@ -105,3 +107,26 @@ class Problem(ABC):
         labels: Shaped[Tensor, "rows ..."],
     ) -> Comparison:
         """Compares two models on the same rows: agreement, and a significance test."""
+
+    def temperature(
+        self, kept: Float[Tensor, "rows ..."], labels: Shaped[Tensor, "rows ..."]
+    ) -> float | None:
+        """What logits are to be divided by for the labels to be likeliest; null without classes."""
+        return None
+
+    def detail(
+        self,
+        kept: Float[Tensor, "rows ..."],
+        labels: Shaped[Tensor, "rows ..."],
+        temperature: float | None,
+    ) -> Detail:
+        """Probabilities at a temperature, and classes; nothing by default."""
+        return Detail()
+
+    def answers(self, kept: Float[Tensor, "rows ..."]) -> list[str] | None:
+        """What a model says of each row, in words; null where rows are neither right nor wrong."""
+        return None
+
+    def right_answers(self, labels: Shaped[Tensor, "rows ..."]) -> list[str]:
+        """The label of each row, as `answers` says it."""
+        return []

@@ -9,26 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from compress.config.errors import UserError
 from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import (
     Device,
-    ExportResult,
     InferenceModel,
     Problem,
     Split,
     TaskData,
     TensorStore,
 )
+from compress.measure.flips import Flip, find_flips
 from compress.measure.generation import measure_generation
 from compress.measure.latency import (
     BASELINE,
     CANDIDATE,
     TimedModel,
-    fill_shape,
     fill_shapes,
     measure_latency,
 )
@@ -38,11 +36,10 @@ from compress.measure.sharing import Timed, model_graph, shared_timing
 from compress.measure.size import bitmask_bytes, zipped_bytes
 from compress.measure.sparsity import WeightCount, count_weights
 from compress.measure.tokenization import measure_tokenization
+from compress.records.probabilities import Detail
 from compress.records.schema import Comparison, ModelMetrics, Score, Speedup
 from compress.store.artifact import folder_bytes, read_spec
 from compress.store.manifest import model_files
-
-RELOAD_SHAPE = (32, 32)
 
 
 @dataclass(frozen=True)
@@ -60,51 +57,34 @@ class LoadedModel:
     digest: str = ""
 
 
-def check_reload(exported: ExportResult, reloaded: InferenceModel, rows: Split) -> None:
-    """Checks that the reloaded model has the logits of the exported model.
+@dataclass(frozen=True)
+class Compared:
+    """Candidate and baseline on one split: what was kept of their logits, and scores of it."""
 
-    Raises:
-        AssertionError: it does not. That is a bug of a runtime or a format, not of the user.
-        UserError: rounded activations leave too little of the model.
-    """
-    batch = fill_shape(reloaded, rows, *RELOAD_SHAPE)
-    expected, found = (m.predict(batch).float().cpu() for m in (exported.reference, reloaded))
-    if exported.rounds_activations:
-        share = rounding_share(expected, found)
-        if not share <= exported.tolerance:
-            raise UserError(
-                f"this format changes the logits by {share:.0%} of their spread, expected at most "
-                f"{exported.tolerance:.0%}: the model's activations do not tolerate it; use a "
-                "quantizer that rounds only weights, such as int8_weight_only"
-            )
-        return
-    allowed = exported.tolerance * max(1.0, float(expected.abs().max()))
-    worst = float((found - expected).abs().max())
-    if not worst <= allowed:
-        raise AssertionError(
-            f"logits of the reloaded model differ by up to {worst:g}, expected at most {allowed:g}"
-        )
-
-
-def rounding_share(expected: Float[Tensor, "rows ..."], found: Float[Tensor, "rows ..."]) -> float:
-    """RMS difference of the logits, relative to their standard deviation or 1.
-
-    How far rounded activations take single logits depends on the model; what gives the same logits
-    whatever it reads is off by 1.
-    """
-    spread = float((expected - expected.mean(dim=0)).square().mean().sqrt())
-    return float((found - expected).square().mean().sqrt()) / max(1.0, spread)
+    kept: tuple[Float[Tensor, "rows ..."], Float[Tensor, "rows ..."]]
+    labels: Shaped[Tensor, "rows ..."]
+    scores: tuple[Score, Score]
+    comparison: Comparison
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Results of `measure`, with the field names of a record."""
+    """Results of `measure`, with the field names of a record but for `flips`.
+
+    Attributes:
+        flips: the evaluation rows that only one of the two models has right.
+    """
 
     metrics: ModelMetrics
     baseline: ModelMetrics
     speedup: tuple[Speedup, ...]
     comparison: Comparison
     validation_comparison: Comparison
+    flips: tuple[Flip, ...] = ()
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a record."""
+        return {name: value for name, value in vars(self).items() if name != "flips"}
 
 
 @dataclass(frozen=True)
@@ -136,17 +116,18 @@ def measure(
     Scores are computed in every run. Models are timed in turns, once per sweep for each pair of
     graphs; see `compress.measure.sharing`.
     """
+    problem = data.training.problem
     batch_size = data.evaluation.fitting_batch(ctx.device.benchmark.scoring_batch)
-    compared = partial(_compare, candidate, baseline, data.training.problem, batch_size, ctx.store)
-    scores, comparison = compared(data.evaluation)
-    validations, validation_comparison = compared(data.training.validation)
+    compared = partial(_compare, candidate, baseline, problem, batch_size, ctx.store)
+    evaluated, validated = compared(data.evaluation), compared(data.training.validation)
+    details = _details(problem, evaluated, validated)
     zipped = zipped_bytes(model_files(candidate.folder)), _kept_zipped_bytes(baseline, ctx.store)
     counts = [count_weights(m.model.weights(), m.compressible) for m in (candidate, baseline)]
     timed, floors = _timed((candidate, baseline), counts, data.training.calibration, ctx)
     metrics, baseline_metrics = (
         _model_metrics(
-            loaded, counts[which], scores[which], validations[which], zipped[which],
-            _speed(timed, which, ctx),
+            loaded, counts[which], evaluated.scores[which], validated.scores[which], zipped[which],
+            {**_speed(timed, which, ctx), **vars(details[which])},
         )
         for which, loaded in ((CANDIDATE, candidate), (BASELINE, baseline))
     )  # fmt: skip
@@ -155,9 +136,22 @@ def measure(
         metrics=metrics,
         baseline=baseline_metrics,
         speedup=tuple(t.speedup(ctx.seed, f) for t, f in zip(shapes, floors, strict=True)),
-        comparison=comparison,
-        validation_comparison=validation_comparison,
+        comparison=evaluated.comparison,
+        validation_comparison=validated.comparison,
+        flips=find_flips(problem, evaluated.kept, data.evaluation),
     )
+
+
+def _details(problem: Problem, evaluated: Compared, validated: Compared) -> list[Detail]:
+    """Of candidate and baseline; their temperatures are fitted on the validation rows."""
+    return [
+        problem.detail(
+            evaluated.kept[which],
+            evaluated.labels,
+            problem.temperature(validated.kept[which], validated.labels),
+        )
+        for which in (CANDIDATE, BASELINE)
+    ]
 
 
 def _timed(
@@ -196,12 +190,12 @@ def _compare(
     batch_size: int,
     store: TensorStore,
     rows: Split,
-) -> tuple[tuple[Score, Score], Comparison]:
+) -> Compared:
     """Scores of candidate and baseline on one split, and how their predictions compare."""
-    kept = kept_logits(baseline, problem, batch_size, store, rows)
-    predictions = predict_all(candidate.model, rows, batch_size, problem.kept), kept
-    ours, theirs = (score(each, rows, batch_size, problem) for each in predictions)
-    return (ours, theirs), problem.compare(*predictions, rows.labels)
+    theirs = kept_logits(baseline, problem, batch_size, store, rows)
+    kept = predict_all(candidate.model, rows, batch_size, problem.kept), theirs
+    scores = score(kept[0], rows, batch_size, problem), score(kept[1], rows, batch_size, problem)
+    return Compared(kept, rows.labels, scores, problem.compare(*kept, rows.labels))
 
 
 def kept_logits(

@@ -134,7 +134,7 @@ class Bench:
                     data_record(data, baseline.model.tokenizer),
                     transfer=saved.record.data.transfer,
                 ),
-                **vars(measured),
+                **measured.fields(),
             )
 
     def _data(self, record: RunStart) -> TaskData:

@@ -109,7 +109,7 @@ def _int8_teacher(
             exported = write(ctx.teacher, quantizer, ctx, folder)
             loaded = read_back(exported, ctx.teacher, ctx, folder)
             measured = measure(loaded, baseline, data, replace(how, run="teacher in int8"))
-        found = {name: value for name, value in vars(measured).items() if name != "baseline"}
+        found = {name: value for name, value in measured.fields().items() if name != "baseline"}
         words = f"{choice_name(type(quantizer))} embeddings={quantizer.describe()['embeddings']}"
         return {"recipe": words, **found}
 

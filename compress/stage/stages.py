@@ -19,7 +19,8 @@ from compress.interfaces import (
     StageContext,
     TrainingData,
 )
-from compress.measure.run import LoadedModel, check_reload
+from compress.measure.reload import check_reload
+from compress.measure.run import LoadedModel
 from compress.measure.sparsity import check_history
 from compress.store.artifact import load, read_architecture
 from compress.store.cache import StageStore
@@ -133,7 +134,8 @@ def read_back(
 ) -> LoadedModel:
     """Reloads and checks the artifact; only checked artifacts are measured."""
     loaded = load_measured(folder, ctx.device)
-    check_reload(exported, loaded.model, ctx.data.calibration)
+    lengths = (length for _, length in ctx.device.benchmark.shapes)
+    check_reload(exported, loaded.model, ctx.data.calibration, lengths)
     check_history(model.history, loaded.model.weights())
     return loaded
 

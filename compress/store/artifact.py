@@ -36,7 +36,7 @@ from compress.store.manifest import (
 from compress.system.files import write_atomically
 from compress.system.sources import synced_digests
 from compress.transformer.building import new_module
-from compress.transformer.configs import write_labels
+from compress.transformer.configs import read_outputs, write_labels
 from compress.transformer.fast_tokenizer import deployed_encoder
 from compress.transformer.pretrained import quiet_bars, quiet_reading
 from compress.transformer.processors import read_written_processor, write_processor
@@ -129,6 +129,13 @@ def finalize(model: CompressedModel, folder: Path, spec: RunSpec) -> None:
     write_atomically(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
 
 
+def write_temperature(folder: Path, temperature: float) -> None:
+    """Writes a classifier's temperature into the manifest of a folder that was just finalized."""
+    content = TypeAdapter(Manifest).validate_json((folder / MANIFEST).read_bytes())
+    manifest = replace(content, temperature=temperature)
+    write_atomically(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
+
+
 def read_spec(folder: Path) -> RunSpec:
     """Reads `runtime.json` of a verified folder.
 
@@ -188,9 +195,11 @@ def load(
 ) -> InferenceModel:
     """Loads a model folder of any runtime and format for inference; see `compress.load`."""
     folder = Path(folder)
-    read_manifest(folder)
+    manifest = read_manifest(folder)
     runtime: type[Runtime] = runtime_class(read_spec(folder).runtime)
-    return runtime.load(folder, torch_device, threads)
+    model = runtime.load(folder, torch_device, threads)
+    model.outputs = replace(read_outputs(folder), temperature=manifest.temperature or 1.0)
+    return model
 
 
 def folder_bytes(folder: Path) -> int:

@@ -1,17 +1,19 @@
 """The model card: README.md of a model folder, written from the record of its run.
 
-Front matter and headings follow the Hugging Face hub (huggingface.co/docs/hub/model-cards).
+Headings follow the Hugging Face hub (huggingface.co/docs/hub/model-cards).
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from compress.records.curve import CURVES
 from compress.records.markdown import plain_text
-from compress.records.recipe import STAGES, recipe, remake_command
+from compress.records.probabilities import Calibration
+from compress.records.recipe import recipe, remake_command
 from compress.records.schema import Comparison, FinishedRun, Score
 from compress.records.score_words import kind_of, score_words, value_words
 from compress.records.scores import SCORES
@@ -30,6 +32,7 @@ from compress.records.words import (
     transfer_words,
 )
 from compress.store.artifact import read_spec
+from compress.store.card_front import front_matter
 from compress.store.manifest import CARD, PLAIN_WEIGHTS
 from compress.system.files import write_atomically
 
@@ -47,7 +50,7 @@ PACKED = """Its weights have shapes or formats that plain transformers cannot ho
 import compress
 
 model = compress.load("path/to/this/folder")  # checks every file's checksum first
-logits = {logits}
+{call}
 ```"""
 
 
@@ -59,9 +62,11 @@ def model_card(record: FinishedRun, architecture: str, *, plain: bool) -> str:
         architecture: transformers class of the model.
         plain: whether transformers' own `from_pretrained` reads the folder.
     """
-    usage = (PLAIN if plain else PACKED).format(architecture=architecture, **_reader(architecture))
+    usage = (PLAIN if plain else PACKED).format(
+        architecture=architecture, **_reader(architecture, record.metrics.classes != ())
+    )
     sections = [
-        _front_matter(record),
+        front_matter(record, architecture, plain=plain),
         f"# {plain_text(record.choices['teacher'])} on {plain_text(record.choices['task'])}: "
         f"{plain_text(recipe(record))}",
         usage,
@@ -84,25 +89,15 @@ def write_card(record: FinishedRun, folder: Path) -> None:
     write_atomically(folder / CARD, text)
 
 
-def _front_matter(record: FinishedRun) -> str:
-    """The front matter that the hub reads. JSON strings are valid YAML strings."""
-    chosen = {group: record.choices.get(group, "none") for group in ("task", "teacher", *STAGES)}
-    tags = [f"{group}:{choice}" for group, choice in chosen.items() if choice != "none"]
-    fields: dict[str, Any] = {"library_name": "transformers", "tags": ["compress", *tags]}
-    path = record.settings("teacher").get("path")
-    if isinstance(path, str) and path and not path.startswith((".", "/", "~")):
-        fields["base_model"] = path
-    lines = [f"{key}: {json.dumps(value)}" for key, value in fields.items()]
-    return "\n".join(["---", *lines, "---"]).replace("<", "\\u003c")
-
-
-def _reader(architecture: str) -> dict[str, str]:
+def _reader(architecture: str, classes: bool) -> dict[str, str]:
     """Name of the processor class, its variable, and a call, for the usage example."""
     if architecture.endswith("ForImageClassification"):
-        logits = 'model.predict(model.tokenizer([image], return_tensors="pt"))'
-        return {"processor": "AutoImageProcessor", "name": "processor", "logits": logits}
-    logits = 'model.logits(["a text"])'
-    return {"processor": "AutoTokenizer", "name": "tokenizer", "logits": logits}
+        call = 'logits = model.predict(model.tokenizer([image], return_tensors="pt"))'
+        return {"processor": "AutoImageProcessor", "name": "processor", "call": call}
+    call = 'logits = model.logits(["a text"])'
+    if classes:
+        call = 'model.classify(["a text"])  # [{"label": …, "score": its probability}]'
+    return {"processor": "AutoTokenizer", "name": "tokenizer", "call": call}
 
 
 def _figures(record: FinishedRun) -> str:
@@ -111,6 +106,7 @@ def _figures(record: FinishedRun) -> str:
     rows = [
         ("", "this model", "teacher"),
         *_scores(ours.score, theirs.score),
+        *_probabilities(ours.calibration, theirs.calibration),
         ("runtime", ours.runtime, theirs.runtime),
         ("computes in", ours.precision or "–", theirs.precision or "–"),
         ("tokenizer", ours.tokenizer or "–", theirs.tokenizer or "–"),
@@ -155,6 +151,22 @@ def _other(name: str, ours: Score, theirs: Score) -> tuple[str, str, str]:
         for value in values
     )  # fmt: skip
     return (plain_text(name) if known is None else known.words), mine, other
+
+
+def _probabilities(
+    ours: Calibration | None, theirs: Calibration | None
+) -> Iterator[tuple[str, str, str]]:
+    """Table rows of a classifier's probabilities, with their temperatures."""
+    if ours is None or theirs is None:
+        return
+    for words, name in (
+        ("negative log-likelihood", "nll"),
+        ("Brier score", "brier"),
+        ("expected calibration error", "ece"),
+    ):
+        mine, other = (f"{getattr(each.scaled, name):.4f}" for each in (ours, theirs))
+        yield words, mine, other
+    yield "temperature of these", f"{ours.temperature:.3f}", f"{theirs.temperature:.3f}"
 
 
 def _megabytes(record: FinishedRun, figure: str) -> tuple[str, str]:

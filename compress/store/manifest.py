@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from compress.config.errors import UserError
 from compress.interfaces import Step
+from compress.records.probabilities import Temperature
 from compress.system.sources import file_digest
 from compress.transformer.checkpoint_files import CONFIG, is_plain_name
 
@@ -34,11 +35,14 @@ class Manifest:
     Attributes:
         history: settings, expectations and notes of every stage.
         files: SHA-256 of each file in the folder except manifest and card.
+        temperature: what a classifier's logits are divided by for its probabilities; null where it
+            was not fitted.
     """
 
     schema: int
     history: tuple[Step, ...]
     files: dict[str, str]
+    temperature: Temperature | None = None
 
 
 def read_manifest(folder: str | Path) -> Manifest:

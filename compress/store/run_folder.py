@@ -25,6 +25,7 @@ from compress.system.files import TEMPORARY, is_locked, try_lock
 
 RUN, FOLD, SWEEP, SEARCH = (f".compress-{kind}" for kind in ("run", "fold", "sweep", "search"))
 MODEL_FOLDER = "model"
+FLIPS = "flips.csv"  # rows that only model or teacher has right
 FOLD_FOLDER = "fold-{}"
 NAMED = 3  # file names in an error message
 
@@ -143,7 +144,7 @@ def check_clearable(folder: Path) -> None:
 
 
 def clear_run(folder: Path) -> None:
-    """Deletes the records and models of an earlier run and of its folds; keeps all other files.
+    """Deletes records, flips and models of an earlier run and of its folds; keeps all other files.
 
     Raises:
         UserError: a model folder holds files that no run has written. Nothing is deleted then.
@@ -151,6 +152,7 @@ def clear_run(folder: Path) -> None:
     check_clearable(folder)
     for each in (folder, *_folds(folder)):
         (each / FILE).unlink(missing_ok=True)
+        (each / FLIPS).unlink(missing_ok=True)
         delete_model(each / MODEL_FOLDER)
         delete_temporaries(each)
     for fold in _folds(folder):

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from compress import load
 from compress.interfaces import InferenceModel
-from compress.measure.run import rounding_share
+from compress.measure.reload import rounding_share
 from compress.store.artifact import PLAIN_WEIGHTS
 from tests.matrix.models import Model, Row, in_batches, one_by_one, read_plain, read_processor
 from tests.matrix.stages import Stage

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel, ExportResult, TrainingData
-from compress.measure.run import check_reload, rounding_share
+from compress.measure.reload import check_reload, rounding_share
 from compress.transformer.torch_model import TorchModel
 from tests.architectures import lively_
 
@@ -56,3 +56,26 @@ def test_rounded_activations_may_take_single_logits_far_but_not_all(
         check_reload(exported, found, data.calibration)
     with pytest.raises(AssertionError, match="logits of the reloaded model differ by up to"):
         check_reload(ExportResult(plain, 1e-5), found, data.calibration)
+
+
+class WrongAt(TorchModel):
+    """A model that is wrong for texts of one length."""
+
+    wrong = 0
+
+    def predict(self, batch: Mapping[str, Tensor]) -> Tensor:
+        logits = super().predict(batch)
+        return logits + (batch["input_ids"].shape[1] == self.wrong)
+
+
+@pytest.mark.parametrize("wrong", [32, 8, 100])
+def test_a_kernel_that_is_wrong_at_one_length_is_caught(
+    wrong: int, teacher: CompressedModel, data: TrainingData
+) -> None:
+    plain = TorchModel(teacher.module, teacher.tokenizer, "cpu")
+    found = WrongAt(teacher.module, teacher.tokenizer, "cpu")
+    exported = ExportResult(plain, 1e-5)
+    check_reload(exported, found, data.calibration, (8, 100))
+    found.wrong = wrong
+    with pytest.raises(AssertionError, match=rf"differ by up to 1.* at {wrong} tokens"):
+        check_reload(exported, found, data.calibration, (8, 100))

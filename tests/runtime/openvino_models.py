@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from compress.interfaces import CompressedModel, InferenceModel, Quantizer, StageContext
-from compress.measure.run import check_reload
+from compress.measure.reload import check_reload
 from compress.measure.score import predict_all
 from compress.runtime.openvino import OpenVino
 from compress.store.artifact import load

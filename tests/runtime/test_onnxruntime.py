@@ -14,7 +14,7 @@ import torch
 from compress import load
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel, ExportResult, Quantizer
-from compress.measure.run import check_reload
+from compress.measure.reload import check_reload
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history, count_weights
 from compress.runtime.onnxruntime import PACKAGES, OnnxRuntime

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from compress.interfaces import Runtime
-from compress.measure.run import check_reload
+from compress.measure.reload import check_reload
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history
 from compress.runtime.onnxruntime import OnnxRuntime

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
 from compress.records.curve import CURVES
 from compress.records.recipe import remake_command
@@ -48,6 +49,30 @@ def test_the_card_says_figures_recipe_and_command() -> None:
     assert "python run.py pruner=wanda pruner.sparsity=0.5" in card
     assert front_matter(card)["base_model"] == "org/model"
     assert "pruner:wanda" in front_matter(card)["tags"]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "runtime", "plain", "library", "pipeline"),
+    [
+        ("BertForSequenceClassification", "torch", True, "transformers", "text-classification"),
+        ("BertForSequenceClassification", "torch", False, "compress", "text-classification"),
+        ("BertForSequenceClassification", "onnxruntime", False, "onnx", "text-classification"),
+        ("ViTForImageClassification", "openvino", False, "openvino", "image-classification"),
+        ("GPT2LMHeadModel", "torch", True, "transformers", "text-generation"),
+        ("LlamaForCausalLM", "torch", True, "transformers", "text-generation"),
+        ("X", "torch", True, "transformers", None),
+    ],
+)
+def test_the_front_matter_is_what_the_hub_reads(
+    architecture: str, runtime: str, plain: bool, library: str, pipeline: str | None
+) -> None:
+    record = make_record(0.8)
+    record = replace(record, metrics=replace(record.metrics, runtime=runtime))
+    found = ModelCard(model_card(record, architecture, plain=plain), ignore_metadata_errors=False)
+    assert (found.data.library_name, found.data.pipeline_tag) == (library, pipeline)
+    [result] = found.data.eval_results
+    assert (result.metric_type, result.metric_value) == ("accuracy", 0.8)
+    assert (result.dataset_type, result.dataset_split) == ("rt", "test")
 
 
 def test_the_card_says_what_text_without_labels_it_learned_from() -> None:

@@ -1,0 +1,79 @@
+"""Front matter of a model card, which the hub reads: huggingface.co/docs/hub/model-cards."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from compress.records.recipe import STAGES, recipe
+from compress.records.schema import FinishedRun
+from compress.records.score_words import kind_of
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
+# The hub's names of what loads a model, and of what it is for by the end of its class's name.
+LIBRARIES = {"onnxruntime": "onnx", "openvino": "openvino"}
+PIPELINES = {
+    "ForSequenceClassification": "text-classification",
+    "ForImageClassification": "image-classification",
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+}
+
+
+def front_matter(record: FinishedRun, architecture: str, *, plain: bool) -> str:
+    """Library, pipeline, base model and results, between lines of dashes.
+
+    Args:
+        record: of the run that made the model.
+        architecture: transformers class of the model.
+        plain: whether transformers' own `from_pretrained` reads it.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    score, pipeline = record.metrics.score, _pipeline(architecture)
+    result = EvalResult(
+        task_type=pipeline or "other",
+        dataset_type=record.choices["task"],
+        dataset_name=record.choices["task"],
+        dataset_split=score.split,
+        metric_type=score.metric,
+        metric_name=kind_of(score).words,
+        metric_value=score.value,
+    )
+    runtime = record.metrics.runtime
+    data = ModelCardData(
+        library_name="transformers" if plain else LIBRARIES.get(runtime, "compress"),
+        pipeline_tag=pipeline,
+        base_model=_base_model(record),
+        metrics=[score.metric],
+        tags=_tags(record),
+        model_name=recipe(record),
+        eval_results=[result],
+    )
+    # JSON strings are valid YAML strings, and nothing in them is markup.
+    lines = [f"{key}: {json.dumps(value)}" for key, value in _fields(data).items()]
+    return "\n".join(["---", *lines, "---"]).replace("<", "\\u003c")
+
+
+def _fields(data: ModelCardData) -> dict[str, Any]:
+    found: dict[str, Any] = data.to_dict()  # type: ignore[no-untyped-call]
+    return found
+
+
+def _pipeline(architecture: str) -> str | None:
+    found = (name for end, name in PIPELINES.items() if architecture.endswith(end))
+    return next(found, None)
+
+
+def _base_model(record: FinishedRun) -> str | None:
+    """The teacher's id on the hub; null of a folder of this machine."""
+    path: Any = record.settings("teacher").get("path")
+    is_id = isinstance(path, str) and path and not path.startswith((".", "/", "~"))
+    return path if is_id else None
+
+
+def _tags(record: FinishedRun) -> list[str]:
+    chosen = {group: record.choices.get(group, "none") for group in ("task", "teacher", *STAGES)}
+    return ["compress", *(f"{group}:{name}" for group, name in chosen.items() if name != "none")]
