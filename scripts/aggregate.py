@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from compress.analysis.decision import Rule
 from compress.config.ending import Parser, one_line_ending
 from compress.report.screen import show
 from compress.report.write import write_report
@@ -17,11 +18,22 @@ def main() -> int:
     parser = Parser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, help="runs and sweeps, at any depth")
     parser.add_argument("--out", type=Path, help="default: the folder, if only one is given")
+    parser.add_argument(
+        "--margin", type=float,
+        help="recommend by this loss of quality, see docs/decision.md (default: that of the runs)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--alpha", type=float, default=Rule().alpha,
+        help="with --margin: the level of the test (default: %(default)s)",
+    )  # fmt: skip
     arguments = parser.parse_args()
+    rule = None
+    if arguments.margin is not None:
+        rule = Rule(margin=arguments.margin, alpha=arguments.alpha)
     folders: list[Path] = arguments.folders
     if arguments.out is None and len(folders) > 1:
         parser.error("--out is needed for more than one folder")
-    report = write_report(folders, arguments.out or folders[0])
+    report = write_report(folders, arguments.out or folders[0], rule)
     show(report, open_console())
     return 1 if report.collection.broken or not report.collection.runs else 0
 

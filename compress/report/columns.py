@@ -118,6 +118,15 @@ MEASURED = (
         lambda r: r.baseline.score.value,
     ),
     Column(
+        "validation_score", "number", DEPENDS,
+        "score on the validation rows, by which searches and the recommendation choose",
+        lambda r: r.metrics.validation and r.metrics.validation.value,
+    ),
+    Column(
+        "baseline_validation_score", "number", DEPENDS, "that of the baseline",
+        lambda r: r.baseline.validation and r.baseline.validation.value,
+    ),
+    Column(
         "n_regressed", "integer", COUNT,
         "rows that only the baseline predicts correctly; empty where predictions are neither "
         "right nor wrong",

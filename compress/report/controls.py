@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from compress.records.schema import Control, FinishedRun, ModelMetrics
-from compress.records.score_words import kind_of, score_words
-from compress.records.words import fast_words, megabytes
+from compress.analysis.decision import Candidate, Decision, is_tied, standing
+from compress.analysis.noninferiority import Change
+from compress.records.schema import Control, FinishedRun, ModelMetrics, Split
+from compress.report.contest import Contest, change_on
 from compress.report.points import Shape, speedup_at, teacher_ms
 
 
@@ -63,31 +64,51 @@ def control_facts(records: Iterable[FinishedRun]) -> Iterator[str]:
             yield f"{control.name}: {control.recipe}{timed}."
 
 
-def better_words(
-    records: Sequence[FinishedRun], shape: Shape, chosen: FinishedRun | None
-) -> Iterator[str]:
-    """A sentence on each control that is at least as good as what is recommended, in every figure.
+def cheapest_admitted(contest: Contest) -> ControlRow | None:
+    """The control that is admitted and costs the least, if that is no more than what is shipped.
 
-    Args:
-        records: the runs of the section.
-        shape: at which speed-ups count.
-        chosen: the run to ship; null if the teacher is to be kept.
+    One that was not timed is taken to be as fast as the teacher.
     """
-    for row in control_rows(records):
-        speed, mine = speedup_at(row.record, shape), row.record.metrics
-        theirs = row.record.baseline if chosen is None else chosen.metrics
-        other = None if chosen is None else speedup_at(chosen, shape)
-        slower = speed is not None and speed.counted < (1.0 if other is None else other.counted)
-        worse = mine.score.quality < theirs.score.quality
-        if worse or slower or mine.size_bytes > theirs.size_bytes:
+    decision = contest.decision
+    records = [record for recipe in contest.recipes.values() for _, record in recipe.runs]
+    found: list[tuple[float, ControlRow]] = []
+    for control, record in controls_of(records):
+        if control.metrics is None or not _is_compared(control, contest.split):
             continue
-        kind = kind_of(mine.score)
-        which = " and size" if speed is None else ", size and speed"
-        time = "not timed" if speed is None else fast_words(speed)
-        yield (
-            f"But {row.title.replace(': ', ' ')} is at least as good in {kind.words}{which}: "
-            f"{score_words(mine.score, 3)}, {megabytes(mine.size_bytes)} MB, {time}."
-        )
+        row = ControlRow(f"control: {control.name}", _in_place_of(record, control, control.metrics))
+        one = _candidate(row, change_on(record, contest.split, control), contest.shape, records)
+        admitted = one.gains and standing(one, decision.rule).place == "admitted"
+        if admitted and (decision.ship is None or _costs_no_more(one, decision)):
+            found.append((one.cost, row))
+    return min(found, key=lambda each: each[0])[1] if found else None
+
+
+def _costs_no_more(one: Candidate, decision: Decision) -> bool:
+    ship = decision.ship
+    assert ship is not None, "it is asked where one is shipped"
+    return one.cost <= ship.cost or is_tied(one, ship, decision.floor)
+
+
+def _is_compared(control: Control, split: Split) -> bool:
+    return split == "evaluation" or control.validation_comparison is not None
+
+
+def _candidate(
+    row: ControlRow, change: Change, shape: Shape, records: Sequence[FinishedRun]
+) -> Candidate:
+    """A control before the rule; one that was not timed is as fast as the teacher."""
+    speed = speedup_at(row.record, shape)
+    faster = 1.0 if speed is None else speed.counted
+    ours, theirs = row.record.metrics, row.record.baseline
+    return Candidate(
+        name=row.title,
+        changes=(change,),
+        quality=ours.score.quality,
+        size_bytes=ours.size_bytes,
+        latency_ms=teacher_ms(records, shape) / faster,
+        smaller=theirs.size_bytes / ours.size_bytes,
+        faster=faster,
+    )
 
 
 def _in_place_of(record: FinishedRun, control: Control, metrics: ModelMetrics) -> FinishedRun:

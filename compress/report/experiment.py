@@ -27,7 +27,7 @@ from compress.report.tables import grouped
 MISSING = "not run"
 OPTIONS = "experiment.options"
 # What may be set without the set-up being another one.
-FREE = ("experiment", "seed", "cache", "tracker", "measure_stages", "objectives")
+FREE = ("experiment", "seed", "cache", "tracker", "measure_stages", "objectives", "decision")
 
 Run = tuple[Path, RunRecord]
 

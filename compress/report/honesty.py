@@ -10,6 +10,7 @@ from compress.records.collect import Collection
 from compress.records.schema import Comparison, FinishedRun
 from compress.records.score_words import kind_of, value_words
 from compress.records.words import NO_DIFFERENCE, shared_words, transfer_words, warnings
+from compress.report.contest import is_kept
 from compress.report.controls import control_facts
 from compress.report.points import Shape, known_speedup, latency_at, run_name, shapes_of, speedup_at
 from compress.report.recommend import Advice
@@ -59,6 +60,15 @@ def facts(advice: Advice) -> Iterator[tuple[str, str]]:
     yield "measured", _when(records)
     for shape in shapes_of(records):
         yield f"times at {shape[0]} × {shape[1]}", " ".join(_times(records, shape))
+    yield from _of_runs(records)
+    busy = warnings(section.runs)
+    yield "busy", " ".join(busy) or "No other process used the CPU when the runs began."
+    for words in shared_words(section.runs):
+        yield "in plain words", words
+
+
+def _of_runs(records: Sequence[FinishedRun]) -> Iterator[tuple[str, str]]:
+    """Conditions that only some reports have."""
     others = [record.metrics.latency[0].shared_with for record in records]
     if shared := sum(owner is not None for owner in others):
         yield (
@@ -68,16 +78,15 @@ def facts(advice: Advice) -> Iterator[tuple[str, str]]:
         )
     if len({record.seed for record in records}) > 1:
         seeds = ", ".join(sorted({str(record.seed) for record in records}))
-        yield "seeds", f"{seeds}. Runs that differ only in the seed are separate points."
-    gone = sum(_is_gone(record) for record in records)
+        yield (
+            "seeds",
+            f"{seeds}. Runs that differ only in the seed are one recipe, but separate points.",
+        )
+    gone = sum(not is_kept(record) for record in records)
     if gone:
         yield "models", f"{gone} of {len(records)} were deleted after they were measured."
     if any(record.folds is not None for record in records):
         yield "folds", ON_FOLDS
-    busy = warnings(section.runs)
-    yield "busy", " ".join(busy) or "No other process used the CPU when the runs began."
-    for words in shared_words(section.runs):
-        yield "in plain words", words
 
 
 def excluded(collection: Collection, root: Path) -> list[Excluded]:
@@ -93,10 +102,6 @@ def excluded(collection: Collection, root: Path) -> list[Excluded]:
     # Each reason names its file.
     found.append(Excluded("Unreadable", tuple((reason, ("",)) for reason in collection.broken)))
     return [each for each in found if each.reasons]
-
-
-def _is_gone(record: FinishedRun) -> bool:
-    return record.model is None if record.folds is None else not record.folds.kept
 
 
 def _by_reason(runs: Iterable[tuple[str, str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:

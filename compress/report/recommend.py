@@ -1,4 +1,4 @@
-"""Which model to ship, in plain sentences, and the best within each budget. Pure.
+"""Which model to ship, in plain sentences, and the best of those admitted. Pure.
 
 Where every run of a section was scored on validation rows, these choose and the figures shown are
 of the evaluation rows, which were not used for selection.
@@ -7,44 +7,32 @@ of the evaluation rows, which were not used for selection.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from compress.analysis.budgets import MORE, Budget, Candidate, Split, titles
-from compress.analysis.pareto import knee
-from compress.records.schema import FinishedRun
-from compress.records.score_words import (
-    difference_words,
-    kind_of,
-    more_than_words,
-    score_words,
-    value_words,
-)
-from compress.records.words import change_words, fast_words, megabytes, named_runs
-from compress.report.contest import Contest, chosen_of, contest_of
-from compress.report.controls import better_words
-from compress.report.points import (
-    Shape,
-    alike,
-    known_speedup,
-    latency_figure,
-    score_figure,
-    size_figure,
-)
+from compress.analysis.decision import Rule
+from compress.records.schema import FinishedRun, Split
+from compress.records.score_words import margin_words
+from compress.report.contest import Contest, contest_of, rule_of
+from compress.report.controls import cheapest_admitted
+from compress.report.points import Shape
 from compress.report.sections import Section
+from compress.report.verdict import headline, reasons
 
-NO_WORSE = "neither larger nor measurably slower than the teacher"
+# Losses that a reader may choose from.
+MARGINS = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05)
 
 
 @dataclass(frozen=True)
 class Pick:
-    """A run that is the best at something.
+    """A recipe that is the best at something.
 
     Attributes:
-        change: of quality against the teacher on the rows that chose.
-        wins: what it is the best at: "smallest, balanced: no measurable loss".
+        name: of its first run.
+        record: of that run.
+        change: of quality against the teacher on the rows that chose, mean over the seeds.
+        wins: what it is the best at: "to ship", "smallest that loses less than 1 point".
+        others: the runs of the same recipe with other seeds.
     """
 
     name: str
@@ -53,6 +41,7 @@ class Pick:
     change: float
     latency_ms: float
     wins: tuple[str, ...]
+    others: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -61,158 +50,90 @@ class Advice:
 
     Attributes:
         split: whose rows chose.
-        picks: the best within the budgets, each once; the one to ship first.
-        words: sentences, the verdict first.
+        picks: the best of those admitted, each once, and what more rows might admit; the one to
+            ship first.
+        headline: what to do, in sentences.
+        words: the headline as one text, then the reasons.
         ship: name of the run to ship; null if the teacher, or none, is better kept.
+        others: the same by other margins, with this one among them, the smallest margin first.
     """
 
     section: Section
     shape: Shape
     split: Split
+    rule: Rule
     picks: tuple[Pick, ...]
+    headline: tuple[str, ...]
     words: tuple[str, ...]
     ship: str | None
+    others: tuple[Advice, ...] = ()
+
+    @property
+    def shipped(self) -> Pick | None:
+        """The run to ship."""
+        return None if self.ship is None else self.picks[0]
 
 
-def advise(section: Section, root: Path) -> Advice:
-    """The recommendation for a section; runs are named by their folders below the root."""
-    contest = contest_of(section, root)
-    chosen = chosen_of(contest)
-    won = titles(contest.best)
-    ship = None if chosen is None else chosen[0].name
-    if ship is not None:
-        won.setdefault(ship, [f"balanced: {NO_WORSE}"])
-    by_name = {each.name: each for each in contest.candidates}
-    picks = []
-    for name in sorted(won, key=lambda name: name != ship):
-        each = by_name[name]
-        picks.append(
-            Pick(name, *contest.runs[name], each.change, each.latency_ms, tuple(won[name]))
-        )
-    best = None if ship is None else contest.runs[ship][1]
-    verdict, *reasons = _verdict(contest, chosen)
-    rivals = better_words([record for _, record in section.runs], contest.shape, best)
-    words = (" ".join([verdict, *rivals]), *reasons, *_left_out(section, contest))
-    return Advice(section, contest.shape, contest.split, tuple(picks), words, ship)
+def advise(section: Section, root: Path, rule: Rule | None = None) -> Advice:
+    """The recommendation for a section; runs are named by their folders below the root.
+
+    Without a rule, by the one that the runs were started with.
+    """
+    rule = rule or rule_of(section)
+    contest = contest_of(section, root, rule)
+    rules = [Rule(margin=margin, alpha=rule.alpha) for margin in sorted({*MARGINS, rule.margin})]
+    others = tuple(_advice(section, contest.by(each)) for each in rules)
+    return replace(_advice(section, contest), others=others)
 
 
-def _verdict(contest: Contest, chosen: tuple[Candidate, Budget] | None) -> Iterator[str]:
-    if chosen is not None:
-        best, budget = chosen
-        _, record = contest.runs[best.name]
-        yield f"Ship run {best.name}: {cost_words(record, contest.shape)}."
-        yield from _reasons(contest, best, budget)
-        return
-    if any(winner.kinds for winner in contest.best):
-        yield (
-            f"Keep the teacher: no run within the budgets of {contest.kind.words} is smaller or "
-            "faster without being worse in the other."
-        )
-    else:
-        yield _nothing(contest)
-    yield _evaluated_by(contest)
-
-
-def _nothing(contest: Contest) -> str:
-    nearest = max(contest.candidates, key=lambda each: each.change)
-    _, record = contest.runs[nearest.name]
-    ours, theirs = record.metrics, record.baseline
-    return (
-        f"Ship none of these runs: each {more_than_words(contest.kind, MORE)}. The nearest to the "
-        f"teacher is run {nearest.name}, at {score_words(ours.score, 3)} where the teacher has "
-        f"{value_words(contest.kind, theirs.score.value, 3)}, and {megabytes(ours.size_bytes)} MB "
-        f"instead of {megabytes(theirs.size_bytes)}."
+def _advice(section: Section, contest: Contest) -> Advice:
+    said = headline(contest, cheapest_admitted(contest))
+    words = [" ".join(said), *reasons(contest)]
+    ship = contest.decision.ship
+    return Advice(
+        section,
+        contest.shape,
+        contest.split,
+        contest.decision.rule,
+        tuple(_picks(contest)),
+        tuple(said),
+        (*words, *_left_out(section, contest)),
+        None if ship is None else ship.name,
     )
 
 
-def _reasons(contest: Contest, best: Candidate, budget: Budget) -> Iterator[str]:
-    _, record = contest.runs[best.name]
-    on_rows = f"On the test rows: {change_words(record)}."
-    if contest.split == "validation":
-        on_rows = (
-            f"On the validation rows its {contest.kind.words} changes by "
-            f"{difference_words(contest.kind, best.change)}. {on_rows}"
+def _picks(contest: Contest) -> Iterator[Pick]:
+    decision, wins = contest.decision, dict[str, list[str]]()
+    if decision.ship is not None:
+        wins[decision.ship.name] = ["to ship"]
+    if within := decision.within():
+        margin = margin_words(contest.kind, decision.rule.margin)
+        ways = {
+            "smallest": min(within, key=lambda each: (each.size_bytes, each.latency_ms)),
+            "fastest": min(within, key=lambda each: (each.latency_ms, each.size_bytes)),
+        }
+        for way, best in ways.items():
+            wins.setdefault(best.name, []).append(f"{way} shown to lose less than {margin}")
+    if decision.hopeful is not None:
+        wins.setdefault(decision.hopeful.name, []).append(
+            "smaller product of size and time, but too few rows to decide"
         )
-    yield (
-        f"With {budget.name} it is the balanced one, with the smallest product of size and time, "
-        f"of the runs that are {NO_WORSE}. {on_rows}"
-    )
-    yield _evaluated_by(contest)
-    yield from _rivals(contest, best)
-    yield from _knee(contest, best)
-    if record.environment.busy is not None:
-        yield "Other processes used the CPU when this run began: time it again."
-
-
-def _rivals(contest: Contest, best: Candidate) -> Iterator[str]:
-    """Names the runs that are statistically indistinguishable from the best."""
-    records = [record for _, record in contest.runs.values()]
-    names = list(contest.runs)
-    itself = np.array([name == best.name for name in names])
-    score = score_figure(records)
-    every = [score, size_figure(records), latency_figure(records, contest.shape)]
-    overlapping = int((alike([score], itself) & ~itself).sum())
-    if overlapping:
-        rows, others = records[0].metrics.score.samples, len(names) - 1
-        some = "any" if overlapping == others else f"{overlapping}"
-        whom = "the other run" if others == 1 else f"{some} of the {others} other runs"
-        yield f"By {contest.kind.words} alone {rows} test rows do not distinguish it from {whom}."
-    same = alike(every, itself) & ~itself
-    twins = [name for name, like in zip(names, same, strict=True) if like]
-    if twins:
-        yield (
-            f"It is statistically indistinguishable from {named_runs(twins)}: the intervals of "
-            f"{contest.kind.words} and of speed-up overlap, and the sizes differ by at most 1 %."
+    for name, words in wins.items():
+        found = decision.standings[name]
+        folder, record = contest.recipes[name].runs[0]
+        yield Pick(
+            name,
+            folder,
+            record,
+            found.evidence.change,
+            found.candidate.latency_ms,
+            tuple(words),
+            contest.names[name][1:],
         )
-
-
-def _knee(contest: Contest, best: Candidate) -> Iterator[str]:
-    """Where quality, size and time are nearest to the best of each, whatever the budgets say."""
-    every = contest.candidates
-    points = np.array([[each.change, each.size_bytes, each.latency_ms] for each in every])
-    bend = knee(points, ("higher", "lower", "lower"))
-    if bend is not None and every[bend].name != best.name:
-        yield (
-            f"Without a budget, the knee of {contest.kind.words}, size and time is run "
-            f"{every[bend].name}."
-        )
-
-
-def _evaluated_by(contest: Contest) -> str:
-    records = [record for _, record in contest.runs.values()]
-    ours = records[0].metrics
-    if contest.split == "validation":
-        assert ours.validation is not None
-        chance = any(record.validation_comparison is None for record in records)
-        strict = (
-            " These records do not compare predictions row by row there, so no measurable loss "
-            "means no loss at all."
-        )
-        return (
-            f"Chosen on {ours.validation.samples} validation rows; the figures are of "
-            f"{ours.score.samples} test rows, which were not used for selection."
-            f"{strict if chance else ''}"
-        )
-    return (
-        f"Chosen on the same {ours.score.samples} test rows as the figures, as not every run was "
-        "scored on validation rows: the figures of the chosen run are optimistic."
-    )
 
 
 def _left_out(section: Section, contest: Contest) -> Iterator[str]:
-    missing = len(section.runs) - len(contest.runs)
+    missing = len(section.runs) - contest.timed
     if missing:
         shape = f"{contest.shape[0]} × {contest.shape[1]}"
         yield f"{missing} of {len(section.runs)} runs were not timed at {shape} and are left out."
-
-
-def cost_words(record: FinishedRun, shape: Shape) -> str:
-    """What a model is beside its teacher: bytes, time, score."""
-    ours, theirs = record.metrics, record.baseline
-    kind = kind_of(ours.score)
-    return (
-        f"{megabytes(ours.size_bytes)} MB instead of {megabytes(theirs.size_bytes)}, "
-        f"{fast_words(known_speedup(record, shape))}, {kind.words} "
-        f"{score_words(ours.score, 3)} where the teacher has "
-        f"{value_words(kind, theirs.score.value, 3)}"
-    )

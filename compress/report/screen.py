@@ -24,6 +24,8 @@ from compress.records.words import (
     warnings,
 )
 from compress.report.controls import control_rows
+from compress.report.sections import Section, sections
+from compress.report.seeds import COLUMNS, SeedRow, seed_rows, seed_words
 from compress.report.tables import screen_table
 from compress.report.write import Report
 from compress.system.terminal import plain
@@ -39,6 +41,9 @@ def show(report: Report, console: Console) -> None:
         console.print(f"[yellow]{plain(words)}[/]")
     for which in by_score(runs):
         console.print(_table(which))
+    for section in sections(runs):
+        if lines := seed_rows(section):
+            console.print(_seed_table(section, lines))
     for words in shared_words(runs):
         console.print(plain(words))
     for folder, record in report.collection.failed:
@@ -90,6 +95,17 @@ def _table(found: Sequence[tuple[Path, FinishedRun]]) -> Table:
     for folder, record in runs[:ROWS]:
         table.add_row(plain(folder.name), plain(recipe(record)), *_cells(record))
     table.caption = "\n".join(_captions(runs, kind))
+    return table
+
+
+def _seed_table(section: Section, lines: Sequence[SeedRow]) -> Table:
+    table = screen_table()
+    table.add_column(COLUMNS[0], overflow="fold")
+    for column in COLUMNS[1:]:
+        table.add_column(column, justify="right", no_wrap=True)
+    for line in lines:
+        table.add_row(*map(plain, line.cells()), style="bold" if line.is_best else None)
+    table.caption = plain(seed_words(section))
     return table
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from compress.analysis.decision import Rule
 from compress.config.legible import visible
 from compress.records.collect import Collection, collect
 from compress.records.csv_text import csv_text
@@ -28,17 +29,18 @@ from compress.records.words import (
     warnings,
 )
 from compress.report.controls import control_rows
-from compress.report.html.page import PAGE, render_page
+from compress.report.html.page import CSV, PAGE, render_page
 from compress.report.paper.latex import latex_tables
 from compress.report.paper.plot import plot_pareto
 from compress.report.recommend import Advice, advise
 from compress.report.sections import Section, sections
+from compress.report.seeds import COLUMNS, seed_rows, seed_words
 from compress.report.table import results_table
 from compress.report.tables import markdown_table
 from compress.report.written import replaced_files
 from compress.system.files import write_atomically
 
-CSV, PARQUET, LATEX, MARKDOWN = (f"results.{end}" for end in ("csv", "parquet", "tex", "md"))
+PARQUET, LATEX, MARKDOWN = (f"results.{end}" for end in ("parquet", "tex", "md"))
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,10 @@ class Report:
         return ", ".join(words)
 
 
-def write_report(folders: Sequence[Path], out: Path) -> Report:
+def write_report(folders: Sequence[Path], out: Path, rule: Rule | None = None) -> Report:
     """Reads every record below the folders and writes tables, plots and a page into `out`.
+
+    The rule recommends a run; without one, that which the runs were started with.
 
     Raises:
         UserError: a folder does not exist, or `out` has a file of a report's name that no report
@@ -78,7 +82,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Report:
     table = results_table(collection.runs, root)
     parts = sections(collection.ok)
     plots = {out / name: section for name, section in _plot_names(parts)}
-    advice = tuple(advise(part, root) for part in parts)
+    advice = tuple(advise(part, root, rule) for part in parts)
     report = Report(collection, table, out, tuple(plots), advice, out / PAGE)
     pairs = [path.with_suffix(end).name for path in plots for end in (".png", ".svg")]
     with replaced_files(out, {CSV, PARQUET, LATEX, MARKDOWN, PAGE, *pairs}):
@@ -89,7 +93,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Report:
         write_atomically(out / PARQUET, table.to_parquet(engine="pyarrow", index=False))
         write_atomically(out / LATEX, latex_tables(parts))
         write_atomically(out / MARKDOWN, _markdown(report))
-        write_atomically(report.page, render_page(collection, advice, root, report.summary()))
+        write_atomically(report.page, render_page(collection, advice, root, report.summary(), out))
     return report
 
 
@@ -111,6 +115,11 @@ def _markdown(report: Report) -> str:
         parts += [_rows(rows)]
         if not all(record.speedup[0].counts for _, record in runs):
             parts += [[f"{UNCERTAIN_TIMES}."]]
+    for section in sections(found.ok):
+        if lines := seed_rows(section):
+            title = f"Over seeds: {section.task}"
+            table = markdown_table(COLUMNS, [line.cells() for line in lines], escape=_cell)
+            parts += [*_section(title, [_cell(seed_words(section)), "", *table])]
     parts += _section("In plain words", [f"- {_cell(line)}" for line in shared_words(found.ok)])
     if found.ok:
         parts += _section("Bytes, in MB", _rows([sizes(*run) for run in found.ok]))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,13 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from compress.analysis.budgets import Winner, budgets_of, candidate, titles, winners
+from compress.analysis.budgets import Winner, budgets_of, candidate, winners
 from compress.analysis.goals import Goals
 from compress.config.errors import UserError
 from compress.records.csv_text import csv_text
 from compress.records.metrics import METRICS
 from compress.records.recipe import recipe, remake_command
 from compress.records.schema import FILE, FinishedRun, parse_record, read_record, write_record
-from compress.records.score_words import kind_of, value_words
-from compress.records.words import fast_words
 from compress.search.limits import FRONT
 from compress.search.trial_store import TrialStore
 from compress.search.trials import FOLDER, RECORD
@@ -107,30 +104,15 @@ class Front:
         return self.goals.volume([each.record for each in found])
 
     def picks(self, found: list[FeasibleTrial]) -> dict[str, dict[str, FeasibleTrial]]:
-        """For each budget, by name, the smallest, the fastest and the balanced trial."""
+        """For each budget, by name, the smallest, the fastest and the balanced trial.
+
+        By point estimates, for which models are kept; a report recommends one by a test.
+        """
         by_name = {str(each.number): each for each in found}
         return {
             winner.budget.name: {kind: by_name[each.name] for kind, each in winner.kinds.items()}
             for winner in self._winners(found)
         }
-
-    def pick_lines(self, found: list[FeasibleTrial]) -> Iterator[str]:
-        """Lines that describe each pick, with its folder and the command that reproduces it."""
-        best = self._winners(found)
-        yield from (f"none: {winner.budget.name}" for winner in best if not winner.kinds)
-        by_name = {str(each.number): each for each in found}
-        for name, words in titles(best).items():
-            row = self._row(by_name[name])
-            yield "; ".join(words)
-            score = by_name[name].record.metrics.score
-            kind = kind_of(score)
-            yield (
-                f"  trial {name}, {row['recipe']}: {kind.words} "
-                f"{value_words(kind, score.value, 4)}, {row['size_bytes'] / 1e6:.1f} MB, "
-                f"{fast_words(by_name[name].record.speedup[0])}"
-            )
-            yield f"  {row['command']}"
-            yield f"  {row['folder']}"
 
     def _winners(self, found: list[FeasibleTrial]) -> list[Winner]:
         """The best trials within each budget, by latency relative to the baseline.
@@ -146,8 +128,7 @@ class Front:
             )
             for each in found
         ]
-        # The first budget grows as rows get fewer; which models are kept must not depend on that.
-        return winners(candidates, budgets_of(metric)[1:])
+        return winners(candidates, budgets_of(metric))
 
     def _row(self, found: FeasibleTrial) -> dict[str, Any]:
         evaluated = self.goals.on_split(found.record)

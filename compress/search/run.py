@@ -156,7 +156,7 @@ def _drive(search: Search, front: Front, console: Console) -> str:
 
 
 def summary_lines(front: Front) -> Iterator[str]:
-    """Summary of a search: trial counts, reasons of failures, and the picks."""
+    """Summary of a search: trial counts and reasons of failures; a report says what to ship."""
     found = front.feasible()
     best = front.best(found)
     counts = front.trial_store.trial_counts()
@@ -178,4 +178,3 @@ def summary_lines(front: Front) -> Iterator[str]:
             "No trial has finished. Failed trials use up the budget: raise "
             "hydra.sweeper.n_trials or choose another search.name"
         )
-    yield from front.pick_lines(found)

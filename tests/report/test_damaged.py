@@ -189,7 +189,7 @@ def test_half_a_character_can_be_written_and_read(tmp_path: Path) -> None:
     "config",
     [
         {}, {"pruner": {"sparsity": {"a": 1}}}, {"search": {"objectives": {"a": 1}}},
-        {"pruner": {"sparsity": 10**400}},
+        {"pruner": {"sparsity": 10**400}}, {"decision": {"margin": "x", "a": 1}},
         *slow([
         {"pruner": None}, {"pruner": "wanda"}, {"pruner": []},
         {"teacher": {"path": 3}}, {"search": {"objectives": []}},

@@ -100,7 +100,7 @@ def test_runs_without_figures_are_listed_by_reason() -> None:
 
 @pytest.mark.parametrize(("metric", "width"), [("spearman", "0.040"), ("perplexity", "0.04")])
 def test_how_sure_another_score_is(metric: str, width: str) -> None:
-    found = Comparison(None, None, None, 0.5, "a paired bootstrap")
+    found = Comparison(None, None, None, 0.5, "a paired bootstrap", 0.01)
     said = told(evaluated_by(metric, 0.8, 1.0, comparison=found))
     assert said[SCORES[metric].words] == (
         f"on 100 test rows: 95 % intervals of up to ± {width}; against the teacher by a paired "

@@ -43,16 +43,22 @@ def run(pruner: str, ms: float, **changes: object) -> FinishedRun:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four runs at two shapes, one of them with hostile text everywhere."""
+    """Five runs at two shapes, one of them with hostile text everywhere."""
     path = tmp_path_factory.mktemp("page") / "report.html"
     # In one section with the others: that is by task, teacher, rows, machine and device.
     evil = record_with(EVIL)
     choices = evil.choices | {"task": "rt", "teacher": "t"}
     evil = replace(evil, environment=make_record().environment, choices=choices)
+    # Shipped only if much may be lost; the others' zeros save nothing.
+    sizes = replace(run("neurons", 4.5).metrics, size_bytes=1500)
+    steps = ({"stage": "teacher"},)
+    larger = run("neurons", 4.5, config={"a": 1}, history=steps, metrics=sizes)
     path.write_text(
-        page_of(a=run("wanda", 5.0), b=run("wanda", 4.0), c=run("heads", 2.0), **{NAME: evil}),
+        page_of(
+            a=run("wanda", 5.0), b=run("wanda", 4.0), c=run("heads", 2.0), d=larger, **{NAME: evil}
+        ),
         encoding="utf-8",
-    )
+    )  # fmt: skip
     return path
 
 
@@ -127,13 +133,13 @@ def test_a_filter_changes_what_is_shown_in_plots_and_table(browser: Any) -> None
         label = "all('label').find((l) => l.textContent === arguments[0])"
         ask(browser, f"{label}.querySelector('input').click()", value)
 
-    assert shown() == ("4 of 4 runs shown", 4)
+    assert shown() == ("5 of 5 runs shown", 5)
     click("wanda")
-    assert shown() == ("2 of 4 runs shown", 2)
+    assert shown() == ("3 of 5 runs shown", 3)
     kept = ask(browser, "return of('BooleanFilter')[0].booleans")
-    assert kept == [False, False, True, True]
+    assert kept == [False, False, True, True, True]
     click("wanda")
-    assert shown() == ("4 of 4 runs shown", 4)
+    assert shown() == ("5 of 5 runs shown", 5)
 
 
 def test_a_click_in_the_table_selects_in_the_plots_and_back(browser: Any) -> None:
@@ -145,7 +151,7 @@ def test_a_click_in_the_table_selects_in_the_plots_and_back(browser: Any) -> Non
     ask(browser, "source.selected.indices = [2]")
     selected = "r.querySelector('.slick-cell.selected') !== null"
     rows = ask(browser, f"return all('.slick-row').map((r) => {selected})")
-    assert rows == [False, False, True, False]
+    assert rows == [False, False, True, False, False]
     ask(browser, "source.selected.indices = []")
 
 
@@ -206,6 +212,47 @@ def test_another_shape_swaps_the_times(browser: Any) -> None:
     star = "(d) => String(d.run).startsWith('teacher') && d.latency[0] === 20"
     stars = ask(browser, f"return {tables}.filter({star}).length")
     assert stars == 2, "the teacher's star moves too"
+
+
+def test_another_loss_shows_another_recommendation(browser: Any) -> None:
+    def shown() -> list[str]:
+        hidden = "e.id.startsWith('choice-1-') && !e.hidden"
+        script = f"return all('div').filter((e) => {hidden})"
+        verdict = ".map((e) => e.querySelector('.verdict').textContent)"
+        found: list[str] = ask(browser, f"{script}{verdict}")
+        return found
+
+    [before] = shown()
+    assert before.startswith("Keep the teacher") or "too few to decide" in before
+    ask(browser, "of('Slider')[0].value = of('Slider')[0].end")
+    [after] = shown()
+    assert after.startswith("Ship run d") or "too few" in after
+    place = ask(browser, "return source.data.run.indexOf('d')")
+    ring = ask(browser, "return of('IndexFilter')[0].indices")
+    assert ring == ([place] if after.startswith("Ship") else [])
+    ask(browser, "of('Slider')[0].value = 2")
+    assert shown() == [before]
+
+
+@pytest.mark.parametrize("width", [390, 800, 1300])
+def test_nothing_is_wider_than_the_window(browser: Any, width: int) -> None:
+    """What scrolls by itself, as a table of all runs, may be wider; the page may not."""
+    try:
+        # A window of the browser is not as narrow as a telephone.
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        wide = ask(
+            browser,
+            """return [...document.querySelectorAll('body *')]
+              .filter((e) => !e.closest('.wide'))
+              .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
+              .map((e) => e.tagName + '.' + e.className + ': ' + e.textContent.slice(0, 60))""",
+        )
+        assert wide == []
+        whole = ask(browser, "return [document.documentElement.scrollWidth, innerWidth]")
+        assert whole[0] <= whole[1] == width
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_nothing_was_asked_of_the_network(browser: Any) -> None:

@@ -13,7 +13,7 @@ from compress.records.recipe import recipe
 from compress.records.schema import Comparison, RunRecord, Speedup, write_record
 from compress.report.screen import show
 from compress.report.write import write_report
-from tests.records.test_schema import make_failed, make_record
+from tests.records.test_schema import make_failed, make_record, shippable
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -191,7 +191,8 @@ def test_recipes(
 
 @pytest.mark.usefixtures("undrawn")
 def test_screen_has_the_best_run_first_and_ends_with_what_to_ship(tmp_path: Path) -> None:
-    put(tmp_path, r0=make_record(0.7), r1=make_record(0.9, 500, 2.5))
+    better = make_record(0.9, 500, 2.5, config={"pruner": {"sparsity": 0.4}})
+    put(tmp_path, r0=shippable(make_record(0.7)), r1=shippable(better))
     shown = screen(tmp_path)
     assert shown.index("0.900") < shown.index("0.700")
     plot, verdict, page = shown.rstrip().splitlines()[-3:]
@@ -202,7 +203,7 @@ def test_screen_has_the_best_run_first_and_ends_with_what_to_ship(tmp_path: Path
 
 @pytest.mark.usefixtures("undrawn")
 def test_each_section_has_its_verdict_on_the_screen(tmp_path: Path) -> None:
-    base = make_record()
+    base = shippable(make_record())
     tasks = {f"r{i}": replace(base, choices=base.choices | {"task": f"t{i}"}) for i in range(6)}
     put(tmp_path, **tasks)
     *shown, more, _ = screen(tmp_path, width=300).rstrip().splitlines()

@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
 
+from compress.analysis.decision import Rule
 from compress.analysis.goals import Goals, parse_bound, parse_goals
 from compress.experiment.definition import Row
 from compress.records.metrics import METRICS, objective_values, settled
@@ -38,10 +38,8 @@ from compress.report.probe import Probe, candidates, show_probe
 from compress.report.recommend import advise
 from compress.report.sections import sections
 from compress.report.write import figures
-from compress.search.front import FeasibleTrial, Front
-from compress.search.trial_store import TrialStore
 from compress.store.card import model_card
-from tests.records.test_schema import make_metrics, make_record
+from tests.records.test_schema import make_metrics, make_record, shippable
 from tests.report.records import with_stages
 from tests.report.test_report import screen
 
@@ -69,8 +67,7 @@ INTERVALS = [
 def timed(ends: tuple[float, float, float], floor: float | None) -> FinishedRun:
     """A run of half its teacher's bytes, whose medians tell of the ratio whatever its interval."""
     speed = Speedup(*SHAPE, *ends, floor)
-    record: FinishedRun = make_record(0.905, 1000, 10.0 / ends[0], speedup=(speed,))
-    return record
+    return shippable(make_record(0.905, 1000, 10.0 / ends[0], speedup=(speed,)))
 
 
 def on_screen(record: FinishedRun, tmp_path: Path) -> str:
@@ -98,7 +95,8 @@ def on_page(record: FinishedRun, _: Path) -> str:
     [section] = sections([(ROOT / "0", record)])
     advice = advise(section, ROOT)
     [words] = shape_columns([record], SHAPE)["speedup_words"]
-    return " ".join([*advice.words, *pick_row(advice, advice.picks[0]), words])
+    rows = [word for pick in advice.picks for word in pick_row(advice, pick)]
+    return " ".join([*advice.words, *rows, words])
 
 
 def in_experiment(record: FinishedRun, _: Path) -> str:
@@ -117,15 +115,9 @@ def of_comparison(record: FinishedRun, tmp_path: Path) -> str:
     return comparison_markdown(compare_folders(tmp_path, tmp_path))
 
 
-def in_search(record: FinishedRun, _: Path) -> str:
-    goals = parse_goals({"accuracy": "maximize"}, {}, "evaluation")
-    front = Front(Mock(spec=TrialStore, goals=goals), ROOT, "all")
-    return " ".join(front.pick_lines([FeasibleTrial(0, ROOT / "0", record)]))
-
-
 PLACES = [
     on_screen, in_markdown, on_card, in_latex, in_caption, on_page, in_experiment, of_probe,
-    of_comparison, in_search,
+    of_comparison,
 ]  # fmt: skip
 
 
@@ -175,7 +167,9 @@ def test_nothing_is_chosen_by_a_speedup_that_does_not_count(
     record = timed(ends, floor)
     ratio = ends[0] if counts else 1.0
     [section] = sections([(ROOT / "0", record)])
-    [candidate] = contest_of(section, ROOT).candidates
+    [candidate] = [
+        s.candidate for s in contest_of(section, ROOT, Rule()).decision.standings.values()
+    ]
     assert candidate.latency_ms == pytest.approx(10.0 / ratio)
     figure = latency_figure([record], SHAPE)
     assert figure.values[0] == pytest.approx(10.0 / ratio)
@@ -276,7 +270,8 @@ def test_a_median_that_its_interval_denies_is_marked(
 
 def test_zeros_that_bought_time_are_not_said_to_have_bought_none() -> None:
     for ends, counts in (((1.27, 0.95, 6.64), False), ((1.27, 1.2, 1.3), True)):
-        record = replace(timed(ends, None), metrics=make_metrics(0.9, 2000))
+        zeros = make_record().history
+        record = replace(timed(ends, None), metrics=make_metrics(0.9, 2000), history=zeros)
         [words] = plain_words(record)
         assert (NO_DIFFERENCE in words) != counts
 

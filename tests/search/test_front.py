@@ -52,9 +52,6 @@ def test_trials_are_picked_within_budgets_of_the_score(
     assert 0 < front.volume(found) < 1
     picks = {name: pick["smallest"].number for name, pick in front.picks(found).items()}
     assert picks == {little: 0, more: 1}
-    lines = "\n".join(front.pick_lines(found))
-    assert f"smallest, fastest, balanced: {more}" in lines
-    assert shown in lines
     row = front._row(found[1])
     assert (row[metric], row[f"objective_{metric}"]) == (values[1], values[1])
     assert row["score_low"] < row[metric] < row["score_high"]
@@ -63,7 +60,6 @@ def test_trials_are_picked_within_budgets_of_the_score(
 def test_without_a_trial_there_is_nothing_to_pick() -> None:
     front = front_of("accuracy", "maximize")
     assert front.picks([]) == {}
-    assert list(front.pick_lines([])) == []
 
 
 def write_trial(folder: Path, model: str = "model") -> RunRecord:

@@ -210,7 +210,6 @@ def test_what_failed_before_it_was_mended_is_run_again(tmp_path: Path) -> None:
 def test_last_words_tell_the_most_frequent_causes_first() -> None:
     front = Mock(folder=Path("search"))
     front.feasible.return_value = front.best.return_value = []
-    front.pick_lines.return_value = iter(())
     front.trial_store.trial_counts.return_value = TrialCounts(
         complete=0, infeasible=1, failed=9, running=0, abandoned=0
     )

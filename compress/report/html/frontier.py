@@ -13,22 +13,27 @@ from bokeh.models import (
     CheckboxGroup,
     ColumnDataSource,
     CustomJS,
+    CustomJSTickFormatter,
     DataTable,
     Div,
+    IndexFilter,
     InlineStyleSheet,
     NumberFormatter,
     Select,
+    Slider,
     TableColumn,
     UIElement,
 )
 from bokeh.plotting import figure
 
 from compress.records.schema import FinishedRun
+from compress.records.score_words import margin_words
 from compress.report.html.panel import FONT_SIZE
 from compress.report.html.views import Drawn, latency_title, pareto_view
 from compress.report.plotted import (
     FILTERS,
     PLACES,
+    Columns,
     control_columns,
     run_columns,
     shape_columns,
@@ -39,6 +44,8 @@ from compress.report.points import Shape, shape_name, shapes_of
 from compress.report.recommend import Advice
 
 ROW, HEADER, TALLEST = 28, 32, 424  # pixels of the table
+SEVERAL = 5  # runs; of fewer, one plot shows all there is
+COSTS = "place_cost"
 FILTER = """
 const picked = Object.entries(boxes).map(([column, box]) =>
   [source.data[column], new Set(box.active.map((i) => box.labels[i]))]);
@@ -46,6 +53,12 @@ const shown = Array.from({length: source.get_length()}, (_, i) =>
   picked.every(([values, wanted]) => wanted.has(values[i])));
 keep.booleans = shown;
 count.text = `${shown.filter(Boolean).length} of ${shown.length} runs shown`;
+source.change.emit();
+"""
+ACCEPT = """
+const chosen = Math.round(cb_obj.value);
+names.forEach((name, i) => { document.getElementById(name).hidden = i !== chosen; });
+ring.indices = ships[chosen];
 source.change.emit();
 """
 SWAP = """
@@ -63,6 +76,8 @@ class Frontier:
         filters: by what they filter by; only what the runs differ in.
         count: how many runs are shown.
         shape: chooses the shape whose times are drawn; null where there is only one.
+        margin: chooses the loss that is accepted.
+        blocks: the ids of the page's parts that it shows one of, in the order of `Advice.others`.
     """
 
     filters: dict[str, CheckboxGroup]
@@ -70,16 +85,24 @@ class Frontier:
     shape: Select | None
     plots: tuple[figure, ...]
     table: DataTable
+    margin: Slider
+    blocks: tuple[str, ...]
 
     def drawings(self) -> Iterator[UIElement]:
         """All that is drawn."""
-        yield from (*self.filters.values(), self.count, *self.plots, self.table)
+        yield from (*self.filters.values(), self.count, *self.plots, self.table, self.margin)
         if self.shape is not None:
             yield self.shape
 
 
-def frontier(advice: Advice, root: Path) -> Frontier:
-    """Draws the runs of a section; they are named by their folders below the root."""
+def frontier(advice: Advice, root: Path, number: int) -> Frontier:
+    """Draws the runs of a section; they are named by their folders below the root.
+
+    Args:
+        advice: on the section.
+        root: of the report.
+        number: of the section on the page.
+    """
     records = [record for _, record in advice.section.runs]
     columns = {**run_columns(advice, root), **shape_columns(records, advice.shape)}
     drawn = Drawn(
@@ -89,14 +112,53 @@ def frontier(advice: Advice, root: Path) -> Frontier:
         ColumnDataSource(control_columns(records, advice.shape)),
         {place: ColumnDataSource(stairs_columns(columns, place)) for place in PLACES},
         BooleanFilter([True] * len(records)),
-        [i for i, name in enumerate(columns["run"]) if name == advice.ship],
+        IndexFilter(_places(columns, advice)),
     )
     timed = shape_name(records, advice.shape)
     plots = {place: pareto_view(drawn, place, timed) for place in PLACES}
     count = Div(text=f"{len(records)} of {len(records)} runs shown", **_readable())
     shapes = shapes_of(records)
     choice = _shape_choice(records, shapes, drawn, plots) if len(shapes) > 1 else None
-    return Frontier(_filters(drawn, count), count, choice, tuple(plots.values()), _run_table(drawn))
+    blocks = tuple(f"choice-{number}-{place}" for place in range(len(advice.others)))
+    shown = [plots[place] for place in PLACES if len(records) >= SEVERAL or place == COSTS]
+    return Frontier(
+        _filters(drawn, count),
+        count,
+        choice,
+        tuple(shown),
+        _run_table(drawn),
+        _margin_choice(advice, columns, drawn, blocks),
+        blocks,
+    )
+
+
+def _places(columns: Columns, advice: Advice) -> list[int]:
+    """Of the run to ship among all; empty without one."""
+    return [i for i, name in enumerate(columns["run"]) if name == advice.ship]
+
+
+def _margin_choice(advice: Advice, columns: Columns, drawn: Drawn, blocks: Sequence[str]) -> Slider:
+    """Shows what is recommended by another margin, in words and in the plots."""
+    margins = [other.rule.margin for other in advice.others]
+    labels = [margin_words(advice.section.kind, margin) for margin in margins]
+    slider = Slider(
+        title="I accept a loss of less than",
+        start=0,
+        end=len(margins) - 1,
+        step=1,
+        value=margins.index(advice.rule.margin),
+        width=320,
+        format=CustomJSTickFormatter(args={"labels": labels}, code="return labels[tick]"),
+        **_readable(),
+    )
+    shared = {
+        "names": list(blocks),
+        "ships": [_places(columns, other) for other in advice.others],
+        "ring": drawn.ship,
+        "source": drawn.source,
+    }
+    slider.js_on_change("value", CustomJS(args=shared, code=ACCEPT))
+    return slider
 
 
 def _filters(drawn: Drawn, count: Div) -> dict[str, CheckboxGroup]:
@@ -167,7 +229,8 @@ def _run_table(drawn: Drawn) -> DataTable:
 def _readable() -> dict[str, Any]:
     """Settings of a widget: it lives in a shadow tree, which no style sheet of the page reaches."""
     type_ = f":host, .slick-cell, .slick-header-column {{ font-size: {FONT_SIZE}; }}"
-    return {"stylesheets": [InlineStyleSheet(css=type_)]}
+    wrapped = ":host { max-width: 100%; } label { white-space: normal; overflow-wrap: anywhere; }"
+    return {"stylesheets": [InlineStyleSheet(css=f"{type_} {wrapped}")]}
 
 
 def _number(form: str) -> NumberFormatter:

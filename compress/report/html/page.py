@@ -11,28 +11,37 @@ from bokeh.document import Document
 from bokeh.embed import components
 from bokeh.models import UIElement
 from bokeh.resources import Resources
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from compress.records.collect import Collection
 from compress.records.recipe import recipe, remake_command
 from compress.records.schema import FinishedRun
-from compress.records.score_words import score_words
+from compress.records.score_words import lost_words, score_words
 from compress.records.words import change_words, megabytes, speedup_words
+from compress.report.classes import class_rows, flipped_rows, probability_rows
 from compress.report.controls import control_rows
 from compress.report.folds import fold_figures, fold_rows
 from compress.report.honesty import excluded, facts
+from compress.report.html.choice import key_figures, links, page_title, section_title
 from compress.report.html.frontier import frontier
 from compress.report.html.panels import panels
 from compress.report.points import Shape, speedup_at, teacher_ms
 from compress.report.recommend import Advice, Pick
+from compress.report.seeds import COLUMNS, seed_rows, seed_words
 
-PAGE = "report.html"
+PAGE, CSV = "report.html", "results.csv"
 BUNDLES = ["bokeh", "bokeh-widgets", "bokeh-tables"]
 COLLAPSED = 10  # longer lists are folded
 
 
-def render_page(collection: Collection, advice: Sequence[Advice], root: Path, summary: str) -> str:
+def render_page(
+    collection: Collection,
+    advice: Sequence[Advice],
+    root: Path,
+    summary: str,
+    out: Path | None = None,
+) -> str:
     """The whole page as HTML.
 
     Args:
@@ -40,12 +49,33 @@ def render_page(collection: Collection, advice: Sequence[Advice], root: Path, su
         advice: one a section.
         root: runs are named by their folders below it.
         summary: how many runs of each kind there are.
+        out: the folder of the page, if it is not the root.
     """
-    parts = [(each, frontier(each, root), list(panels(each.section))) for each in advice]
+    parts = [
+        (each, frontier(each, root, number), list(panels(each.section)))
+        for number, each in enumerate(advice, start=1)
+    ]
     drawings: list[UIElement] = []
     for _, drawn, shown in parts:
         drawings += [*drawn.drawings(), *(panel.drawing for panel in shown)]
     scripts, divs = _embedded(drawings)
+    if scripts:
+        scripts.append((Path(__file__).parent / "page.js").read_text(encoding="utf-8"))
+    return _template().render(
+        title=page_title(advice, root),
+        summary=summary,
+        parts=parts,
+        div=divs,
+        excluded=excluded(collection, root),
+        root=root,
+        out=out or root,
+        scripts=[Markup(script) for script in scripts],
+        hashes=[_hash(script) for script in scripts],
+    )
+
+
+def _template() -> Template:
+    """The page's template, with the functions that it calls."""
     environment = Environment(
         loader=PackageLoader("compress.report.html", "."),
         autoescape=True,
@@ -53,25 +83,30 @@ def render_page(collection: Collection, advice: Sequence[Advice], root: Path, su
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(
-        title=root.resolve().name,
-        summary=summary,
-        parts=parts,
-        div=divs,
-        excluded=excluded(collection, root),
-        collapsed=COLLAPSED,
-        row=pick_row,
-        recipe=recipe,
-        teacher=teacher_row,
-        controls=control_cells,
-        facts=facts,
-        fold_figures=fold_figures,
-        fold_rows=fold_rows,
-        root=root,
-        command=remake_command,
-        scripts=[Markup(script) for script in scripts],
-        hashes=[_hash(script) for script in scripts],
-    )
+    environment.globals |= {
+        "collapsed": COLLAPSED,
+        "csv": CSV,
+        "row": pick_row,
+        "recipe": recipe,
+        "teacher": teacher_row,
+        "controls": control_cells,
+        "facts": facts,
+        "section_title": section_title,
+        "key_figures": key_figures,
+        "lost": lost_words,
+        "links": links,
+        "panel_id": lambda *numbers: f"panel-{'-'.join(map(str, numbers))}",
+        "probability_rows": probability_rows,
+        "class_rows": class_rows,
+        "flipped_rows": flipped_rows,
+        "seed_columns": COLUMNS,
+        "seed_rows": seed_rows,
+        "seed_words": seed_words,
+        "fold_figures": fold_figures,
+        "fold_rows": fold_rows,
+        "command": remake_command,
+    }
+    return environment.get_template("page.html")
 
 
 def pick_row(advice: Advice, pick: Pick) -> tuple[str, ...]:
@@ -101,7 +136,7 @@ def teacher_row(advice: Advice) -> tuple[str, ...]:
     """The teacher's figures, as `pick_row` has those of a pick."""
     records = [record for _, record in advice.section.runs]
     # Teachers of other seeds have other scores: this is the one of the run that is named first.
-    theirs = advice.picks[0].record.baseline
+    theirs = advice.picks[0].record.baseline if advice.picks else records[0].baseline
     return (
         score_words(theirs.score),
         "",

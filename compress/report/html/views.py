@@ -37,6 +37,7 @@ from compress.report.plotted import PLACES
 from compress.report.points import AS_GOOD, BEATEN, FRONT, Place
 
 MANY = 150  # more points than this are drawn smaller, or they hide each other
+NAMED = 12  # runs whose names have room
 NARROWEST = 0.01  # scores that the colors span
 RANGED = ("score", "latency")
 # Marker, size, fill and edge, the last place on top; page.html has the legend.
@@ -66,7 +67,7 @@ class Drawn:
         kind: of score.
         stairs: by plot, the front's corners.
         keep: which runs the filters let through.
-        ship: index of the run to ship, for a ring around it; empty without one.
+        ship: lets the run to ship through, which has a ring around it.
     """
 
     kind: ScoreKind
@@ -75,7 +76,7 @@ class Drawn:
     controls: ColumnDataSource
     stairs: dict[str, ColumnDataSource]
     keep: BooleanFilter
-    ship: list[int]
+    ship: IndexFilter
 
     @property
     def logarithmic(self) -> bool:
@@ -110,6 +111,7 @@ def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
     _error_bars(plot, drawn, x, y)
     dots = [_dots(plot, drawn, place, where) for where in LOOKS]
     others = _teachers_and_controls(plot, drawn, x, y)
+    _names(plot, drawn, x, y)
     _ring(plot, drawn, x, y)
     box = BoxSelectTool(renderers=dots)
     run, score = ("run", "@run"), (drawn.kind.words, "@score_words")
@@ -178,11 +180,19 @@ def _teachers_and_controls(plot: figure, drawn: Drawn, x: str, y: str) -> list[G
     ]
 
 
+def _names(plot: figure, drawn: Drawn, x: str, y: str) -> None:
+    """The name of each run, where there is room for them."""
+    if len(drawn.source.data["run"]) > NAMED:
+        return
+    plot.text(
+        x, y, text="run", x_offset=12, y_offset=-10, text_font_size=FONT_SIZE, text_color=BLACK,
+        source=drawn.source, view=CDSView(filter=drawn.keep), nonselection_text_alpha=0.12,
+    )  # fmt: skip
+
+
 def _ring(plot: figure, drawn: Drawn, x: str, y: str) -> None:
     """Around the run to ship, with its name."""
-    if not drawn.ship:
-        return
-    view = CDSView(filter=drawn.keep & IndexFilter(drawn.ship))
+    view = CDSView(filter=drawn.keep & drawn.ship)
     shared = {"source": drawn.source, "view": view}
     plot.scatter(x, y, size=20, fill_color=None, line_color=BLACK, line_width=2, **shared)
     plot.text(

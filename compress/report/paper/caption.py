@@ -1,4 +1,4 @@
-"""What stands below a printed plot: its numbered runs, and what they were measured on."""
+"""What stands below a printed plot: its named runs, and what they were measured on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from compress.config.legible import visible
 from compress.records.recipe import recipe
 from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of, value_words
@@ -19,14 +18,14 @@ CAPTION = 118  # characters of small type in the figure's width
 def front_lines(
     runs: Sequence[tuple[Path, FinishedRun]], shape: Shape, named: Mapping[int, str]
 ) -> list[str]:
-    """The recipes of the numbered runs."""
+    """The recipes of the named runs."""
     lines = []
-    for row, number in named.items():
-        folder, record = runs[row]
+    for row, name in named.items():
+        _, record = runs[row]
         ours = record.metrics
         kind = kind_of(ours.score)
         words = (
-            f"{number}  run {visible(folder.name)}, {recipe(record)}: {kind.words} "
+            f"run {name}  {recipe(record)}: {kind.words} "
             f"{value_words(kind, ours.score.value, 3)}, {megabytes(ours.size_bytes)} MB, "
             f"speed-up: {speedup_words(known_speedup(record, shape))}"
         )

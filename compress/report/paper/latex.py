@@ -10,6 +10,7 @@ from compress.records.score_words import score_words
 from compress.records.words import megabytes, p_words, speedup_words
 from compress.report.controls import control_rows
 from compress.report.sections import Section
+from compress.report.seeds import SeedRow, seed_rows, seed_words
 
 HEADER = (
     "% Made by compress; needs \\usepackage{array,booktabs}.\n"
@@ -31,8 +32,14 @@ LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãä�
 
 
 def latex_tables(sections: Sequence[Section]) -> str:
-    """A booktabs table for each section: the teacher, then one row a run."""
+    """A booktabs table for each section: the teacher, then one row a run.
+
+    Another one of means over the seeds, where recipes were run with several.
+    """
     tables = ["\n".join(_table(section, n)) for n, section in enumerate(sections, start=1)]
+    for number, section in enumerate(sections, start=1):
+        if rows := seed_rows(section):
+            tables.append("\n".join(_seed_table(section, rows, number)))
     return "\n\n".join([HEADER, *tables]) + "\n"
 
 
@@ -70,6 +77,28 @@ def _table(section: Section, number: int) -> Iterator[str]:
     yield r"    \midrule"
     for _, record in section.runs:
         yield _row(_cells(recipe(record), record))
+    yield r"    \bottomrule"
+    yield r"  \end{tabular}"
+    yield r"\end{table}"
+
+
+def _seed_table(section: Section, rows: Sequence[SeedRow], number: int) -> Iterator[str]:
+    """One row a recipe; the best is bold."""
+    yield r"\begin{table}"
+    yield rf"  \caption{{{escaped(f'{section.task}: {seed_words(section)}')}}}"
+    yield rf"  \label{{tab:seeds-{number}}}"
+    yield r"  \centering"
+    yield r"  \begin{tabular}{>{\raggedright\arraybackslash}p{0.32\linewidth}rrrrrr}"
+    yield r"    \toprule"
+    score = section.kind.words
+    heads = ("Recipe", "Seeds", score[0].upper() + score[1:], "Change", "p", "MB", "Speed-up")
+    yield _row(heads)
+    yield r"    \midrule"
+    for row in rows:
+        cells = [escaped(cell) for cell in row.cells()]
+        if row.is_best:
+            cells[2] = rf"\textbf{{{cells[2]}}}"
+        yield _row(cells)
     yield r"    \bottomrule"
     yield r"  \end{tabular}"
     yield r"\end{table}"

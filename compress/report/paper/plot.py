@@ -23,6 +23,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from matplotlib.transforms import Bbox
 
+from compress.config.legible import visible
 from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of, most_words
 from compress.report.controls import control_rows
@@ -43,7 +44,7 @@ SMALL = 8.0
 LINE = 0.147  # inches of height that a line of small type takes
 LEGEND = 38  # characters of small type beside a panel
 TITLE = 34  # and those beside a vertical axis
-LISTED = 24  # front points named below the panels; the table has them all
+LISTED = 24  # front points that are named; the table has them all
 MANY = 60  # points from which on bars are drawn of the front alone
 DOT: dict[str, Any] = {
     "marker": "o", "markersize": 6, "linestyle": "none", "markeredgewidth": 0.8,
@@ -109,9 +110,10 @@ def plot_pareto(runs: Sequence[tuple[Path, FinishedRun]], path: Path) -> None:
         Plane(size, latency, *_marks([score, size, latency])),
     ]
     order = _best_first(panels, records)
-    named = {row: str(number) for number, row in enumerate(order[:LISTED], start=1)}
+    labels = _names([folder for folder, _ in runs])
+    named = {row: labels[row] for row in order[:LISTED]}
     most = most_words(kind_of(records[0].metrics.score))
-    left_out = f"Of {len(order)} runs on these fronts the {LISTED} {most} are numbered."
+    left_out = f"Of {len(order)} runs on these fronts the {LISTED} {most} are named."
     extra = [left_out] if len(order) > LISTED else []
     caption = [*front_lines(runs, shape, named), *extra, "", *condition_lines(runs)]
     with matplotlib.rc_context(STYLE):
@@ -137,6 +139,14 @@ def _bytes(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
 def _marks(axes: Sequence[Axis]) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     found = np.array(places([axis.figure for axis in axes]))
     return found == ON_FRONT, found == AS_GOOD
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """What runs are called: their folders' names, with those of the parents if two are alike."""
+    own = [visible(folder.name) for folder in folders]
+    if len(set(own)) == len(own):
+        return own
+    return [visible(f"{folder.parent.name}/{folder.name}") for folder in folders]
 
 
 def _best_first(panels: Sequence[Plane], records: Sequence[FinishedRun]) -> list[int]:
@@ -247,7 +257,7 @@ def _staircase(ax: Axes, panel: Plane) -> None:
 
 
 def _label(ax: Axes, panel: Plane, named: dict[int, str]) -> None:
-    """The numbers of the front's runs, where they cover nothing."""
+    """The names of the front's runs, where they cover nothing."""
     rows = [row for row in named if panel.front[row]]
     scale = 72 / ax.figure.dpi  # points in a pixel
     places = np.stack([panel.x.values, panel.y.values], axis=1)

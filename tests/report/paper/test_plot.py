@@ -21,13 +21,13 @@ from tests.report.test_controls import int8, tfidf
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def numbered(*records: FinishedRun) -> list[tuple[Path, FinishedRun]]:
+def runs_of(*records: FinishedRun) -> list[tuple[Path, FinishedRun]]:
     return [(Path(str(number)), record) for number, record in enumerate(records)]
 
 
 def front_of(count: int) -> list[tuple[Path, FinishedRun]]:
     """Each is more accurate than the one before, and larger and slower."""
-    return numbered(*(make_record(0.5 + n / 1000, 1000 + n, 1.0 + n) for n in range(count)))
+    return runs_of(*(make_record(0.5 + n / 1000, 1000 + n, 1.0 + n) for n in range(count)))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def words(texts: Sequence[str]) -> str:
 def test_a_figure_for_print_and_one_for_the_screen(tmp_path: Path, texts: list[str]) -> None:
     same = Speedup(1, 32, 1.01, 0.98, 1.03, 1.02)
     beaten = make_record(0.9, 1001, speedup=(same,))
-    runs = numbered(make_record(0.9), make_record(0.8, 500, 2.0), beaten)
+    runs = runs_of(make_record(0.9), make_record(0.8, 500, 2.0), beaten)
     plot_pareto(runs, tmp_path / "pareto.png")
     drawn = (tmp_path / "pareto.png").read_bytes()
     assert drawn.startswith(PNG)
@@ -62,9 +62,9 @@ def test_a_figure_for_print_and_one_for_the_screen(tmp_path: Path, texts: list[s
     assert width == WIDTH * 150
     assert ElementTree.parse(tmp_path / "pareto.svg").getroot().tag.endswith("}svg")
     said = words(texts)
-    assert "1 run 0, wanda sparsity=0.5: accuracy 0.900, 0.0 MB, speed-up: 2.00 " in said
-    assert "2 run 1, wanda sparsity=0.5: accuracy 0.800, 0.0 MB, speed-up: 5.00 " in said
-    assert "run 2," not in said
+    assert "run 0 wanda sparsity=0.5: accuracy 0.900, 0.0 MB, speed-up: 2.00 " in said
+    assert "run 1 wanda sparsity=0.5: accuracy 0.800, 0.0 MB, speed-up: 5.00 " in said
+    assert "run 2 " not in said
     assert "cpu X; cpu, 2 threads; torch 2. rows (n = 100)." in said
 
 
@@ -76,11 +76,11 @@ def test_controls_have_symbols_of_their_own(tmp_path: Path, texts: list[str]) ->
     assert size.controls.tolist() == [3.0, 9.0]
     assert latency.controls.tolist() == pytest.approx([math.nan, 20.0], nan_ok=True)
     assert (size.end, latency.end) == pytest.approx((1.08 * 9, 1.08 * 20)), "all are in view"
-    plot_pareto(numbered(*records), tmp_path / "pareto.png")
+    plot_pareto(runs_of(*records), tmp_path / "pareto.png")
     said = words(texts)
     assert "control: TF-IDF + logistic regression" in said
     assert "control: teacher in int8" in said
-    assert texts.count("number 2") == 3, "no control takes a run from its front"
+    assert texts.count("number 1") == 3, "no control takes a run from its front"
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_names_from_a_config_are_no_formulas_and_no_markup(
 ) -> None:
     evil = r"$\frac{x$ <b>&amp;</b> _{a}^ #1 %s"
     plot_pareto(
-        numbered(make_record(choices={"teacher": evil, "pruner": evil, "task": evil})),
+        runs_of(make_record(choices={"teacher": evil, "pruner": evil, "task": evil})),
         tmp_path / "pareto.png",
     )
     ElementTree.parse(tmp_path / "pareto.svg")
@@ -105,25 +105,25 @@ def test_names_from_a_config_are_no_formulas_and_no_markup(
     assert evil in words(texts)
 
 
-def test_of_many_on_a_front_some_are_numbered_and_it_is_said(
+def test_of_many_on_a_front_some_are_named_and_it_is_said(
     tmp_path: Path, texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plot, "LISTED", 5)
     assert LISTED > 5
     plot_pareto(front_of(7), tmp_path / "pareto.png")
     said = words(texts)
-    assert "Of 7 runs on these fronts the 5 most accurate are numbered." in said
-    assert "1 run 6, " in said
-    assert "5 run 2, " in said
-    assert " run 1, " not in said
-    assert texts.count("number 5") == 3, "in each of the panels"
-    assert texts.count("number 6") == 0
+    assert "Of 7 runs on these fronts the 5 most accurate are named." in said
+    assert "run 6 wanda" in said
+    assert "run 2 wanda" in said
+    assert "run 1 wanda" not in said
+    assert texts.count("number 2") == 3, "in each of the panels"
+    assert texts.count("number 1") == 0
 
 
 def test_equal_runs_have_a_scale_of_colors_all_the_same(tmp_path: Path) -> None:
     base = make_record()
     speed = replace(base.speedup[0], low=2.5, high=3.0)  # its ratio lies outside
-    plot_pareto(numbered(base, base, replace(base, speedup=(speed,))), tmp_path / "pareto.png")
+    plot_pareto(runs_of(base, base, replace(base, speedup=(speed,))), tmp_path / "pareto.png")
     assert (tmp_path / "pareto.svg").is_file()
 
 
@@ -143,9 +143,15 @@ def test_another_score_is_drawn_in_its_own_unit(
 ) -> None:  # fmt: skip
     best, worst = (evaluated_by(metric, value, values[0]) for value in values)
     smaller = replace(worst, metrics=worst.metrics and replace(worst.metrics, size_bytes=500))
-    plot_pareto(numbered(smaller, best), tmp_path / "pareto.png")
+    plot_pareto(runs_of(smaller, best), tmp_path / "pareto.png")
     said = words(texts)
     assert all(each in said for each in expected)
-    assert "1 run 1, " in said, "the best comes first"
+    assert said.index("run 1 ") < said.index("run 0 "), "the best comes first"
     assert "accuracy" not in said
     assert "mathdefault" not in said
+
+
+def test_runs_of_two_sweeps_are_told_apart(tmp_path: Path, texts: list[str]) -> None:
+    runs = [(Path("a/0"), make_record(0.9)), (Path("b/0"), make_record(0.8, 500, 2.0))]
+    plot_pareto(runs, tmp_path / "pareto.png")
+    assert texts.count("number a/0") == texts.count("number b/0") == 3

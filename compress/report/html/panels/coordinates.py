@@ -11,7 +11,6 @@ from bokeh.models import HoverTool
 from bokeh.plotting import figure
 from bokeh.transform import transform
 
-from compress.analysis.budgets import score_on
 from compress.analysis.effects import level_order
 from compress.records.metrics import METRICS
 from compress.records.recipe import recipe
@@ -177,7 +176,7 @@ def _draw_axis(chart: figure, x: int, axis: Axis) -> None:
 
 
 def _score(search: PastSearch, trial: PastTrial) -> Score:
-    return score_on(trial.record.metrics, search.goals.split)
+    return trial.record.metrics.score_on(search.goals.split)
 
 
 def _told(search: PastSearch, trial: PastTrial) -> str:
