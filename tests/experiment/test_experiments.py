@@ -36,6 +36,8 @@ OFFLINE = {
         SMALL_STUDENT, "task.path={csv}",
         "experiment.options.quantizer=['quantizer=int4_weight_only','quantizer.group_size=16']",
     ),
+    "demo": (),
+    "compare_pruners": ('experiment.cross=["pruner.sparsity=0.5"]',),
     "wanda_lm_table": ("teacher.architecture=llama", "task.context=16", "task.path={text}"),
 }  # fmt: skip
 EVERY = yaml_names("experiment")
