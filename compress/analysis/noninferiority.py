@@ -2,8 +2,8 @@
 
 Rows that are right or wrong: the score test of Tango, "Equivalence test and confidence interval for
 the difference in proportions for the paired-sample design", Statistics in Medicine 17:891, 1998,
-section 2. Deviation: a continuity correction of half a row; without it up to 5.9 % of the models
-that lose exactly the margin pass at a level of 5 %, with it at most 5 % (docs/decision.md).
+section 2. Deviation: a continuity correction of half a row; without it up to 6.6 % of the models
+that lose exactly the margin pass at a level of 5 %, with it at most 5 % (docs/false_passes.md).
 
 Other scores: the difference over its paired standard error, by Student's t.
 
