@@ -6,8 +6,7 @@ SOURCES := pyproject.toml constraints.txt
 .PHONY: demo test test-slow lint clean
 
 demo: .venv/.demo
-	$(BIN)/python run.py -m pruner=wanda pruner.sparsity=0.3,0.5 quantizer=none,int8_dynamic \
-		device.benchmark.shapes=[[1,32],[1,128]] device.benchmark.seconds=1.5 device.benchmark.process_restarts=2
+	$(BIN)/python run.py -m +experiment=demo
 
 test: .venv/.test
 	$(BIN)/python -m pytest -n 3 --dist worksteal -rs --durations=40

@@ -36,10 +36,21 @@ TIMES |= {"peak_memory_bytes", "resident_bytes"}
 TIMES |= {"zipped_bytes", "loss", "validation_loss"}
 
 
+def rounded(value: Any) -> Any:
+    """Probabilities show the last bits of weights, which predictions do not."""
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
 def without_times(value: Any) -> Any:
     """The record with everything left out that a clock has touched."""
     if isinstance(value, dict):
-        return {k: without_times(v) for k, v in value.items() if k not in TIMES}
+        return {
+            k: rounded(v) if k == "calibration" else without_times(v)
+            for k, v in value.items()
+            if k not in TIMES
+        }
     if isinstance(value, (list, tuple)):
         return [without_times(item) for item in value]
     return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -64,8 +65,8 @@ def test_a_search_from_the_command_line(tmp_path: Path) -> None:
     assert front["complete"] == 3
     assert front["failed"] == front["infeasible"] == 0
     assert "3 trials: 3 finished, 0 infeasible, 0 failed" in done.stdout
-    for kind in ("smallest", "fastest", "balanced"):
-        assert kind in done.stdout
+    # Which, depends on what the tiny models' times come to.
+    assert re.search("Ship run |Keep the teacher|are too few to decide", done.stdout)
     records = sorted((tmp_path / "search").glob("[0-9]*/metrics.json"))
     assert len(records) == 3
     teachers = [
