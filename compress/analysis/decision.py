@@ -21,11 +21,10 @@ import pydantic
 from compress.analysis.noninferiority import Change, Evidence, evidence
 from compress.config.fields import Positive
 from compress.config.settings import Settings
+from compress.records.words import SAME_BYTES
 
 Place: TypeAlias = Literal["admitted", "undecided", "excluded"]
 
-# Config and names of modules differ by less.
-SAME_BYTES = 0.01
 # A gain below it is no reason to ship another model: a model timed against itself is up to 3 %
 # faster by chance (docs/noise.md).
 WORTH = 1.05

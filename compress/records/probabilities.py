@@ -14,6 +14,14 @@ Brier: TypeAlias = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 Temperature: TypeAlias = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
+# Figures of `Reliability` by name, as tables call them.
+RELIABILITY_WORDS = {
+    "nll": "negative log-likelihood",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+}
+
+
 @dataclass(frozen=True)
 class Reliability:
     """How good probabilities are; lower is better.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.config.legible import shortened, visible
-from compress.records.probabilities import Calibration, ClassScore
+from compress.records.probabilities import RELIABILITY_WORDS, Calibration, ClassScore
 from compress.records.schema import FinishedRun
 from compress.store.run_folder import FLIPS
 
@@ -42,11 +42,7 @@ def probability_rows(record: FinishedRun) -> Iterator[tuple[str, str, str]]:
     ours, theirs = record.metrics.calibration, record.baseline.calibration
     if ours is None or theirs is None:
         return
-    for words, name in (
-        ("negative log-likelihood", "nll"),
-        ("Brier score", "brier"),
-        ("expected calibration error", "ece"),
-    ):
+    for name, words in RELIABILITY_WORDS.items():
         yield words, _scaled(ours, name), _scaled(theirs, name)
     yield "temperature", f"{ours.temperature:.2f}", f"{theirs.temperature:.2f}"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from compress.records.curve import CURVES
 from compress.records.markdown import plain_text
-from compress.records.probabilities import Calibration
+from compress.records.probabilities import RELIABILITY_WORDS, Calibration
 from compress.records.recipe import recipe, remake_command
 from compress.records.schema import Comparison, FinishedRun, Score
 from compress.records.score_words import kind_of, score_words, value_words
@@ -159,11 +159,7 @@ def _probabilities(
     """Table rows of a classifier's probabilities, with their temperatures."""
     if ours is None or theirs is None:
         return
-    for words, name in (
-        ("negative log-likelihood", "nll"),
-        ("Brier score", "brier"),
-        ("expected calibration error", "ece"),
-    ):
+    for name, words in RELIABILITY_WORDS.items():
         mine, other = (f"{getattr(each.scaled, name):.4f}" for each in (ours, theirs))
         yield words, mine, other
     yield "temperature of these", f"{ours.temperature:.3f}", f"{theirs.temperature:.3f}"

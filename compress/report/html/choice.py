@@ -22,10 +22,8 @@ def page_title(advice: Sequence[Advice], root: Path) -> str:
     """Task, teacher and date of a report's runs; of several sections the folder's name."""
     if len(advice) != 1:
         return f"What to ship: {visible(root.resolve().name)}"
-    [section] = [each.section for each in advice]
-    record = section.runs[0][1]
-    date = min(each.started for _, each in section.runs)[:10]
-    return f"What to ship: {_named(record, 'task')}, teacher {_named(record, 'teacher')}, {date}"
+    date = min(record.started for _, record in advice[0].section.runs)[:10]
+    return f"What to ship: {section_title(advice[0])}, {date}"
 
 
 def section_title(advice: Advice) -> str:
