@@ -12,6 +12,7 @@ from compress.costs.lab import exportable
 from compress.costs.space import Sizes
 from compress.costs.table import Pair, Predicted, Table
 
+MOST_ERROR = 0.1
 FASTER = re.compile(r"(\d+)x(\d+)=(\d+(?:\.\d+)?)")
 
 
@@ -29,13 +30,24 @@ class Targets:
 
     def margin(self, pair: Pair, predicted: Predicted) -> float:
         """The least ratio of what is predicted to what is asked for: 1 and more meets all."""
-        ratios = [
-            predicted.speedup[pair.shapes.index(shape)] / least
-            for shape, least in self.faster.items()
-        ]
+        return min(ratio for ratio, _ in self._ratios(pair, predicted))
+
+    def margin_at_best(self, pair: Pair, predicted: Predicted) -> float:
+        """The margin if each prediction erred to the student's disadvantage by its median error.
+
+        More than `MOST_ERROR` is not made up for: predictions that are further off say nothing.
+        """
+        return min(
+            ratio / (1 - min(error, MOST_ERROR)) for ratio, error in self._ratios(pair, predicted)
+        )
+
+    def _ratios(self, pair: Pair, predicted: Predicted) -> Iterator[tuple[float, float]]:
+        """Of each target the ratio to what is asked for, and its median error as a share."""
+        for shape, least in self.faster.items():
+            place = pair.shapes.index(shape)
+            yield predicted.speedup[place] / least, predicted.speedup_error[place]
         if self.smaller is not None:
-            ratios.append(predicted.smaller / self.smaller)
-        return min(ratios)
+            yield predicted.smaller / self.smaller, predicted.size_error
 
 
 @dataclass(frozen=True)

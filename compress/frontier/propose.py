@@ -253,4 +253,6 @@ def _candidate(
         smaller=predicted.smaller,
         size_bytes=predicted.size_bytes,
         margin=None if targets is None else targets.margin(pair, predicted),
+        layers=sizes.layers,
+        at_best=None if targets is None else targets.margin_at_best(pair, predicted),
     )

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from compress.frontier.choose import Candidate, choose
 
 
 def made(
-    name: str, quality: float, *, margin: float | None = None, fast: float = 2.0, small: float = 2.0
+    name: str,
+    quality: float,
+    *,
+    margin: float | None = None,
+    fast: float = 2.0,
+    small: float = 2.0,
+    layers: int = 2,
+    at_best: float | None = None,
 ) -> Candidate:
     """A candidate of the sub-net before the slash, in the format behind it."""
     net = name.partition("/")[0]
-    return Candidate({"name": name}, net, quality, (fast,), small, 1e6 / small, margin)
+    costs = (fast,), small, 1e6 / small
+    return Candidate({"name": name}, net, quality, *costs, margin, layers, at_best)
 
 
 def test_the_quality_of_a_language_model_counts_too() -> None:
@@ -48,6 +58,36 @@ MEETING = [
 )
 def test_with_targets_the_best_that_meet_them(count: int, expected: list[str]) -> None:
     assert names(choose(MEETING, count)) == expected
+
+
+def test_the_best_of_each_depth_comes_before_the_second_of_any() -> None:
+    """As on SST-2: the super-net ranks the three-layer net last, and it was the best by itself."""
+    every = [
+        made("2x384", 0.9381, margin=1.02),
+        made("2x384 of 8 heads", 0.9369, margin=1.17),
+        made("3x256", 0.9266, margin=1.03, layers=3),
+    ]
+    assert names(choose(every, 2)) == ["2x384", "3x256"]
+    assert names(choose(every, 3)) == ["2x384", "3x256", "2x384 of 8 heads"]
+
+
+def test_what_meets_the_targets_within_the_error_comes_after_what_does() -> None:
+    """The closest one first: that it meets them is likelier."""
+    every = [
+        made("a", 0.90, margin=1.2),
+        made("b", 0.85, margin=1.1),
+        made("c", 0.80, margin=0.97, at_best=1.02, layers=3),
+        made("d", 0.82, margin=0.95, at_best=1.00, layers=3),
+        made("e", 0.83, margin=0.96, at_best=0.99, layers=4),
+    ]
+    assert names(choose(every, 2)) == ["a", "c"]
+    assert names(choose(every, 9)) == ["a", "c", "b", "d"]
+    assert names(choose(every[2:], 1)) == ["c"]
+    # In the format in which it may meet them, though it has more of a margin in another.
+    both = [made("f/int4", 0.8, margin=0.94, at_best=0.98), made("f/int8", 0.8, margin=0.91)]
+    assert names(choose([*every[:2], both[0], replace(both[1], at_best=1.01, layers=3)], 2)) == [
+        "a", "f/int8"
+    ]  # fmt: skip
 
 
 def test_where_none_meets_the_targets_the_closest() -> None:
