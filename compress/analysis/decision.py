@@ -154,12 +154,14 @@ def decide(candidates: Sequence[Candidate], rule: Rule, floor: float) -> Decisio
 def standing(candidate: Candidate, rule: Rule) -> Standing:
     """Whether the rows show the loss to be within the margin, beyond it, or neither."""
     found = evidence(candidate.changes, rule.margin, rule.alpha)
-    place: Place = "undecided"
+    return Standing(candidate, found, placed(found, rule))
+
+
+def placed(found: Evidence, rule: Rule) -> Place:
+    """What evidence shows at the level of a rule."""
     if found.p_within < rule.alpha:
-        place = "admitted"
-    elif found.p_beyond < rule.alpha:
-        place = "excluded"
-    return Standing(candidate, found, place)
+        return "admitted"
+    return "excluded" if found.p_beyond < rule.alpha else "undecided"
 
 
 def is_tied(one: Candidate, other: Candidate, floor: float) -> bool:

@@ -63,14 +63,6 @@ def at_most_words(kind: ScoreKind, amount: float) -> str:
     return f"{kind.words} at most {lost} higher"
 
 
-def more_than_words(kind: ScoreKind, amount: float) -> str:
-    """Text on a candidate outside a budget: "loses more than 3 % of accuracy"."""
-    lost = amount_words(kind, amount)
-    if kind.better == "higher":
-        return f"loses more than {lost} of {kind.words}"
-    return f"has a {kind.words} more than {lost} higher"
-
-
 def margin_words(kind: ScoreKind, amount: float) -> str:
     """An amount of quality as something that is lost: "1 point", "1 % of perplexity", "0.01"."""
     if kind.relative:

@@ -78,8 +78,14 @@ def p_words(found: Comparison) -> str:
 
 
 def p_of(value: float) -> str:
-    """A p-value with the digits that matter."""
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+    """A p-value with the digits that matter: "p = 0.25"."""
+    digits = p_digits(value)
+    return f"p {digits}" if digits[0] == "<" else f"p = {digits}"
+
+
+def p_digits(value: float) -> str:
+    """A p-value with the digits that matter, for a column of such: "0.25"."""
+    return "< 0.001" if value < 0.001 else f"{value:.2g}"
 
 
 def needed_words(rows: int | None) -> str:

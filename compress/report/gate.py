@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from compress.analysis.decision import Rule
+from compress.analysis.decision import Rule, placed
 from compress.analysis.noninferiority import Evidence, evidence
 from compress.config.errors import UserError
 from compress.records.recipe import recipe, recipe_key
@@ -37,7 +37,7 @@ class Gate:
     @property
     def passes(self) -> bool:
         """Whether the loss is shown to be smaller than the margin."""
-        return self.evidence.p_within < self.rule.alpha
+        return placed(self.evidence, self.rule) == "admitted"
 
 
 def read_gate(folders: Sequence[Path], rule: Rule, split: str | None) -> Gate:
@@ -81,7 +81,7 @@ def show_gate(gate: Gate, console: Console) -> None:
     if gate.passes:
         words = f"passed: {shown}; a loss of {margin} or more is excluded"
         words = f"{words} ({p_of(found.p_within)})"
-    elif found.p_beyond < gate.rule.alpha:
+    elif placed(found, gate.rule) == "excluded":
         words = f"failed: {shown}: more than {margin} ({p_of(found.p_beyond)})"
     else:
         less = less_than_words(kind, gate.rule.margin)

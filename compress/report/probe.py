@@ -17,7 +17,7 @@ from compress.records.csv_text import csv_text
 from compress.records.schema import FinishedRun, RunRecord
 from compress.records.score_words import difference_words, is_share, kind_of, value_words
 from compress.records.scores import SCORES, ScoreKind
-from compress.records.words import megabytes, p_words, speedup_words
+from compress.records.words import megabytes, p_digits, speedup_words
 from compress.report.points import Shape, known_speedup, latency_at, teacher_ms
 from compress.report.tables import grouped, markdown_table, screen_table
 from compress.system.files import write_atomically
@@ -215,7 +215,7 @@ def _quality(record: FinishedRun) -> tuple[str, str, str, str]:
     return (
         value_words(kind, ours.score.value, 4),
         change_cell(kind, ours.score.quality - theirs.score.quality),
-        p_words(record.comparison).removeprefix("p ").removeprefix("= "),
+        p_digits(record.comparison.p_value),
         megabytes(ours.size_bytes),
     )
 

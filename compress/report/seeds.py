@@ -10,7 +10,7 @@ from compress.analysis.recipes import Compared, Recipe, compared, recipes_of
 from compress.records.folds import spread
 from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of
-from compress.records.words import megabytes, p_of
+from compress.records.words import megabytes, p_digits
 from compress.report.sections import Section
 
 NO_FIGURE = "–"
@@ -100,7 +100,7 @@ def _teacher(section: Section) -> SeedRow:
 
 
 def _p(value: float) -> str:
-    return p_of(value).removeprefix("p ").removeprefix("= ")
+    return p_digits(value)
 
 
 def _change(record: FinishedRun) -> float:

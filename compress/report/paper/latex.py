@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from compress.records.recipe import recipe
 from compress.records.schema import FinishedRun, ModelMetrics
 from compress.records.score_words import score_words
-from compress.records.words import megabytes, p_words, speedup_words
+from compress.records.words import megabytes, p_digits, speedup_words
 from compress.report.controls import control_rows
 from compress.report.sections import Section
 from compress.report.seeds import SeedRow, seed_rows, seed_words
@@ -117,7 +117,7 @@ def _caption(section: Section) -> str:
 
 
 def _cells(made: str, record: FinishedRun) -> tuple[str, ...]:
-    p_value = p_words(record.comparison).removeprefix("p ").removeprefix("= ")
+    p_value = p_digits(record.comparison.p_value)
     return (
         escaped(made),
         *_figures(record.metrics),
