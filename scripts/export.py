@@ -1,4 +1,7 @@
-"""Copies a run's model into a folder ready to upload: `python scripts/export.py RUN TARGET`."""
+"""Copies a run's model into a folder, or to the hub: `scripts/export.py RUN TARGET`.
+
+`python scripts/export.py RUN --push owner/name` makes a new private repository of it.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ import shutil
 from pathlib import Path
 
 from compress.config.ending import Parser, one_line_ending
-from compress.config.errors import UserError
+from compress.config.errors import UserError, first_line
 from compress.records.schema import FILE, FinishedRun, read_record
-from compress.store.artifact import folder_bytes
-from compress.store.manifest import CARD, MANIFEST, read_manifest
+from compress.serve.folder import CARD, MANIFEST, model_files, read_manifest
 from compress.store.run_folder import empty_folder
+from compress.system.files import scratch_folder
 
 
 def export(run: Path, target: Path) -> Path:
@@ -36,15 +39,60 @@ def export(run: Path, target: Path) -> Path:
     return target
 
 
+def push(run: Path, name: str, *, public: bool, update: bool) -> str:
+    """Uploads the model of a finished run to the hub; returns its address there.
+
+    Args:
+        run: its folder.
+        name: of the repository: owner/name.
+        public: whether everybody may read a new repository.
+        update: whether the repository exists: files of the same names are replaced by a commit.
+
+    Raises:
+        UserError: there is nothing to upload, or the hub refuses; its reason is in the message.
+    """
+    import huggingface_hub
+
+    with scratch_folder() as scratch:
+        folder = export(run, scratch / "model")
+        api = huggingface_hub.HfApi()
+        try:
+            if update:
+                api.repo_info(name)
+            else:
+                api.create_repo(name, private=not public)
+            found = api.upload_folder(
+                repo_id=name, folder_path=folder, commit_message="Upload a compressed model"
+            )
+        except Exception as error:
+            # The library has a dozen kinds of error, and its HTTP library has its own.
+            raise UserError(f"{name} was not uploaded: {first_line(error)}") from error
+    return str(found.repo_url)
+
+
 @one_line_ending()
 def main() -> None:
     """Exports one run."""
     parser = Parser(description=__doc__)
     parser.add_argument("run", type=Path, help="a run's folder, with metrics.json and model/")
-    parser.add_argument("target", type=Path, help="a new folder")
+    parser.add_argument("target", type=Path, nargs="?", help="a new folder")
+    parser.add_argument("--push", metavar="OWNER/NAME", help="a new repository on the hub")
+    parser.add_argument("--public", action="store_true", help="with --push: for everybody")
+    parser.add_argument("--update", action="store_true", help="with --push: one that exists")
     arguments = parser.parse_args()
-    folder = export(arguments.run, arguments.target)
-    print(f"{folder}: {folder_bytes(folder) / 1e6:.1f} MB to run, and a model card")  # noqa: T201
+    name = arguments.push
+    if (arguments.target is None) == (name is None):
+        raise UserError("expected a target folder, or --push OWNER/NAME; see --help")
+    if name is None and (arguments.public or arguments.update):
+        raise UserError("--public and --update are of --push OWNER/NAME; see --help")
+    if arguments.public and arguments.update:
+        raise UserError("--public is of a new repository, --update of one that exists")
+    if name is None:
+        folder = export(arguments.run, arguments.target)
+        size = sum(path.stat().st_size for path in model_files(folder))
+        print(f"{folder}: {size / 1e6:.1f} MB to run, and a model card")  # noqa: T201
+    else:
+        print(push(arguments.run, name, public=arguments.public, update=arguments.update))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -32,11 +32,13 @@ class PretrainedStudent(ShapedStudent):
 
     Attributes:
         path: a folder or a hub id.
+        revision: branch, tag or commit on the hub; null for the newest.
     """
 
     version: ClassVar[int] = 2
 
     path: str
+    revision: str | None
 
     def __post_init__(self) -> None:
         """Checks the values."""
@@ -46,7 +48,7 @@ class PretrainedStudent(ShapedStudent):
 
     @cached_property
     def _folder(self) -> Path:
-        return find_model(self.path)
+        return find_model(self.path, self.revision)
 
     def content_digest(self) -> str:
         """Digest of the model's files."""

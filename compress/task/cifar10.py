@@ -20,7 +20,13 @@ from pydantic.dataclasses import dataclass
 from compress.config.errors import UserError, first_line
 from compress.interfaces import TaskData
 from compress.task.components.delimited import listed
-from compress.task.components.hub import IMAGES, Column, load_hub_dataset
+from compress.task.components.hub import (
+    IMAGES,
+    Column,
+    check_revision,
+    load_hub_dataset,
+    source_words,
+)
 from compress.task.components.image import ImageTask, held_images
 from compress.task.components.sampling import hold_out
 
@@ -46,9 +52,16 @@ class Cifar10(ImageTask):
     Attributes:
         path: an npz file with the arrays `x_train` and `x_test` (uint8, images × 32 × 32 × 3),
             `y_train` and `y_test` (whole numbers from 0 to 9); null for the hub.
+        revision: branch, tag or commit of the hub's dataset; null for the newest.
     """
 
     path: str | None
+    revision: str | None
+
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        super().__post_init__()
+        check_revision(self.revision, self.path is None, "task.path=null")
 
     def check(self) -> None:
         """Raises a UserError if the file is absent, is not an npz file, or lacks an array."""
@@ -67,7 +80,7 @@ class Cifar10(ImageTask):
 
     def load(self) -> TaskData:
         """Reads both splits and splits the validation rows off train."""
-        parts = self._hub() if self.path is None else self._file(Path(self.path))
+        parts, source = self._hub() if self.path is None else self._file(Path(self.path))
         where = HUB_ID if self.path is None else self.path
         splits = hold_out(where, parts["train"], {"validation": VALIDATION}, CLASSES, self.seed)
         cut = f"published train split, seed {self.seed}"
@@ -78,10 +91,10 @@ class Cifar10(ImageTask):
                 "evaluation": ("published test split", parts["test"]),
             },
             self.problem(),
-            f"CIFAR-10 from {HUB_ID if self.path is None else Path(self.path).name}",
+            f"CIFAR-10 from {source}",
         )
 
-    def _file(self, path: Path) -> dict[str, pd.DataFrame]:
+    def _file(self, path: Path) -> tuple[dict[str, pd.DataFrame], str]:
         with _opened(path) as arrays:
             try:
                 found = {name: arrays[name] for name in ARRAYS}
@@ -89,22 +102,25 @@ class Cifar10(ImageTask):
                 raise UserError(f"{path} is damaged: {first_line(error)}") from error
         for split in ("train", "test"):
             _check_arrays(path, split, found[f"x_{split}"], found[f"y_{split}"])
-        return {
+        parts = {
             split: held_images(found[f"x_{split}"], found[f"y_{split}"].tolist())
             for split in ("train", "test")
         }
+        return parts, path.name
 
-    def _hub(self) -> dict[str, pd.DataFrame]:
+    def _hub(self) -> tuple[dict[str, pd.DataFrame], str]:
         columns = {"img": IMAGES, "label": Column("number", 0, len(CLASSES) - 1)}
         needed = dict.fromkeys(("train", "test"), columns)
-        published = load_hub_dataset(HUB_ID, None, "set task.path=<an npz file>", needed)
-        return {
+        advice = "set task.path=<an npz file>"
+        published = load_hub_dataset(HUB_ID, None, advice, needed, self.revision)
+        parts = {
             split: held_images(
                 np.stack([np.asarray(image.convert("RGB")) for image in published[split]["img"]]),
                 list(published[split]["label"]),
             )
             for split in ("train", "test")
         }
+        return parts, source_words(HUB_ID, None, published)
 
 
 @contextmanager

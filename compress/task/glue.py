@@ -23,7 +23,7 @@ from compress.config.fields import OneOf
 from compress.interfaces import TaskData
 from compress.task.components.corpora import CORPORA, ClassNames, Corpus
 from compress.task.components.delimited import as_table, decoded, listed, read_text, split_fields
-from compress.task.components.hub import TEXTS, load_hub_dataset
+from compress.task.components.hub import TEXTS, check_revision, load_hub_dataset, source_words
 from compress.task.components.sampling import LABEL, split_off
 from compress.task.components.text import SECOND, TEXT, check_texts, text_columns
 from compress.task.components.text_task import TextTask
@@ -40,10 +40,17 @@ class Glue(TextTask):
     Attributes:
         corpus: the GLUE task.
         path: a folder in the GLUE layout (train.tsv, dev.tsv); null for the hub.
+        revision: branch, tag or commit of the hub's dataset; null for the newest.
     """
 
     corpus: Annotated[str, OneOf(CORPORA)]
     path: str | None
+    revision: str | None
+
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        super().__post_init__()
+        check_revision(self.revision, self.path is None, "task.path=null")
 
     @property
     def _corpus(self) -> Corpus:
@@ -147,7 +154,8 @@ class Glue(TextTask):
         splits = ("train", self._corpus.hub_dev)
         columns = {**dict.fromkeys(self._corpus.texts, TEXTS), LABEL: self._corpus.labels.column()}
         advice = "set task.path=<folder in the GLUE layout>"
-        published = load_hub_dataset(HUB_ID, self.corpus, advice, dict.fromkeys(splits, columns))
+        needed = dict.fromkeys(splits, columns)
+        published = load_hub_dataset(HUB_ID, self.corpus, advice, needed, self.revision)
         names = dict(zip(self._corpus.texts, (TEXT, SECOND), strict=False))
         train, dev = (published[split].to_pandas().rename(columns=names) for split in splits)
-        return train, dev, HUB_ID
+        return train, dev, source_words(HUB_ID, None, published)

@@ -16,7 +16,13 @@ from compress.config.fields import OneOf
 from compress.interfaces import TaskData
 from compress.problem.classification import Classification
 from compress.system.sources import MOVIE_REVIEWS
-from compress.task.components.hub import TEXTS, Column, load_hub_dataset
+from compress.task.components.hub import (
+    TEXTS,
+    Column,
+    check_revision,
+    load_hub_dataset,
+    source_words,
+)
 from compress.task.components.movie_reviews import check_package, published_reviews
 from compress.task.components.sampling import split_off
 from compress.task.components.text import TEXT
@@ -37,10 +43,17 @@ class Reviews(TextTask):
     Attributes:
         corpus: rotten_tomatoes or imdb.
         source: "offline" (the package movie-reviews) or "hub".
+        revision: branch, tag or commit of the hub's dataset; null for the newest.
     """
 
     corpus: Annotated[str, OneOf(HUB_IDS)]
     source: Literal["offline", "hub"]
+    revision: str | None
+
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        super().__post_init__()
+        check_revision(self.revision, self.source == "hub", "task.source=hub")
 
     @property
     def texts_per_row(self) -> int:
@@ -58,12 +71,12 @@ class Reviews(TextTask):
 
     def load(self) -> TaskData:
         """Reads the rows and splits off the splits that the source does not have."""
-        splits = self._offline() if self.source == "offline" else self._hub()
-        source = HUB_IDS[self.corpus] if self.source == "hub" else MOVIE_REVIEWS.requirement
+        offline = self.source == "offline"
+        splits, source = self._offline() if offline else self._hub()
         problem = Classification(("negative", "positive"))
         return self.assemble(splits, problem, f"{self.corpus} from {source}")
 
-    def _offline(self) -> dict[str, tuple[str, pd.DataFrame]]:
+    def _offline(self) -> tuple[dict[str, tuple[str, pd.DataFrame]], str]:
         rows = published_reviews(self.corpus)
         whole = len(rows)
         rows = rows.drop_duplicates(TEXT, ignore_index=True)  # no text is in two splits
@@ -71,17 +84,19 @@ class Reviews(TextTask):
         validation, evaluation = split_off(evaluation, 0.5, self.seed)
         dropped = f", {whole - len(rows)} duplicate texts dropped" if whole > len(rows) else ""
         words = f"of the published train split{dropped}, seed {self.seed}"
-        return {
+        splits = {
             "train": (f"{1 - 2 * HELD_OUT:.0%} {words}", train),
             "validation": (f"{HELD_OUT:.0%} {words}", validation),
             "evaluation": (f"{HELD_OUT:.0%} {words}", evaluation),
         }
+        return splits, MOVIE_REVIEWS.requirement
 
-    def _hub(self) -> dict[str, tuple[str, pd.DataFrame]]:
+    def _hub(self) -> tuple[dict[str, tuple[str, pd.DataFrame]], str]:
         columns = {"text": TEXTS, "label": Column("number", 0, 1)}
         splits = ("train", "validation", "test") if self.corpus in VALIDATED else ("train", "test")
         needed = dict.fromkeys(splits, columns)
-        published = load_hub_dataset(HUB_IDS[self.corpus], None, "take task.source=offline", needed)
+        name, advice = HUB_IDS[self.corpus], "take task.source=offline"
+        published = load_hub_dataset(name, None, advice, needed, self.revision)
         train = published["train"].to_pandas()
         if "validation" in splits:
             validation = published["validation"].to_pandas()
@@ -90,8 +105,9 @@ class Reviews(TextTask):
             train, validation = split_off(train, HELD_OUT, self.seed)
             cut = f"of the published train split, seed {self.seed}"
             names = (f"{1 - HELD_OUT:.0%} {cut}", f"{HELD_OUT:.0%} {cut}")
-        return {
+        parts = {
             "train": (names[0], train),
             "validation": (names[1], validation),
             "evaluation": ("published test split", published["test"].to_pandas()),
         }
+        return parts, source_words(name, None, published)

@@ -12,7 +12,7 @@ from typing import final
 from pydantic.dataclasses import dataclass
 
 from compress.task.components.delimited import read_text
-from compress.task.components.hub import TEXTS, load_hub_dataset
+from compress.task.components.hub import TEXTS, check_revision, load_hub_dataset, source_words
 from compress.task.components.language import ENCODING, JOIN, LanguageTask, Passage, check_file
 
 HUB_ID, HUB_VERSION = "Salesforce/wikitext", "wikitext-2-raw-v1"
@@ -28,9 +28,16 @@ class WikiText2(LanguageTask):
 
     Attributes:
         path: a folder with train.txt, valid.txt and test.txt; null for the hub's raw version.
+        revision: branch, tag or commit of the hub's dataset; null for the newest.
     """
 
     path: str | None
+    revision: str | None
+
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        super().__post_init__()
+        check_revision(self.revision, self.path is None, "task.path=null")
 
     def check(self) -> None:
         """Raises a UserError if the folder lacks a file."""
@@ -46,9 +53,10 @@ class WikiText2(LanguageTask):
                 HUB_VERSION,
                 f"set task.path=<folder with {', '.join(FILES.values())}>",
                 {split: {"text": TEXTS} for split in SPLITS.values()},
+                self.revision,
             )
             texts = {role: JOIN.join(published[split]["text"]) for role, split in SPLITS.items()}
-            source = f"{HUB_ID} ({HUB_VERSION})"
+            source = source_words(HUB_ID, f"({HUB_VERSION})", published)
         else:
             files = {role: Path(self.path) / name for role, name in FILES.items()}
             texts = {role: joined_lines(read_text(path, ENCODING)) for role, path in files.items()}

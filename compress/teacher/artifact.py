@@ -16,10 +16,10 @@ from safetensors import safe_open
 from compress.config.errors import ConfigError, UserError
 from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import CompressedModel, Device, Head, Step, Teacher, TrainingData
-from compress.store.artifact import read_model, read_skeleton, read_spec
+from compress.serve.folder import MANIFEST, PACKED_WEIGHTS, read_manifest, read_spec
+from compress.store.artifact import read_model, read_skeleton
 from compress.store.kinds import TORCH
-from compress.store.manifest import MANIFEST, PACKED_WEIGHTS, read_manifest
-from compress.system.sources import file_digest
+from compress.system.digests import file_digest
 from compress.transformer.checkpoint import check_classes, fit_to_rows_
 from compress.transformer.pretrained import check_head, read_config
 from compress.transformer.processors import read_written_processor

@@ -27,6 +27,7 @@ class PretrainedTeacher(Teacher):
 
     Attributes:
         path: a folder or a hub id; or a GGUF file, whose weights become float32.
+        revision: branch, tag or commit on the hub; null for the newest.
         finetune: training on the task; with `epochs=0` the model is taken as it is, and must
             have a head for the task's classes, in whatever order.
     """
@@ -34,6 +35,7 @@ class PretrainedTeacher(Teacher):
     version: ClassVar[int] = 2
 
     path: str
+    revision: str | None
     finetune: Training
 
     def __post_init__(self) -> None:
@@ -44,7 +46,7 @@ class PretrainedTeacher(Teacher):
 
     @cached_property
     def _folder(self) -> Path:
-        return find_model(self.path)
+        return find_model(self.path, self.revision)
 
     def check(self) -> None:
         """Raises a UserError if the model cannot be found."""

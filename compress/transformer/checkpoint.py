@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.config.errors import UserError
+from compress.transformer.checkpoint_files import commit_of
 from compress.transformer.class_order import class_order, reorder_outputs_
 from compress.transformer.padding import fit_padding_, logits_of
 from compress.transformer.pretrained import head_of, load_pretrained, read_config
@@ -40,7 +41,8 @@ def read_checkpoint(
             raise UserError(f"{error}; fine-tune it with epochs > 0") from error
     module, tokenizer = load_pretrained(path, data.problem, fresh_head=trained)
     notes = fit_to_rows_(str(path), module, tokenizer, config, data, trained=trained)
-    return module, tokenizer, notes
+    commit = commit_of(path)
+    return module, tokenizer, {**({"commit": commit} if commit else {}), **notes}
 
 
 def check_classes(where: str, config: PreTrainedConfig, data: TrainingData) -> None:

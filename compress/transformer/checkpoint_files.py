@@ -11,9 +11,11 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from compress.config.errors import UserError, first_line
+from compress.serve.folder import is_plain_name
 from compress.system import sources
+from compress.system.digests import file_digest
 from compress.system.packages import require
-from compress.system.sources import OfflinePackage, file_digest
+from compress.system.sources import OfflinePackage
 
 GGUF = ".gguf"
 CONFIG = "config.json"
@@ -41,14 +43,21 @@ OFFLINE_MODELS = {
 }
 
 
-def find_model(name: str) -> Path:
+def find_model(name: str, revision: str | None = None) -> Path:
     """The folder of a Hugging Face model, by path or hub id; or a GGUF file, by its path.
 
     Only safetensors, configs and tokenizer files are downloaded from the hub.
 
+    Args:
+        name: of the model.
+        revision: branch, tag or commit on the hub; null for the newest.
+
     Raises:
-        UserError: the model is not found, or the folder is not a model.
+        UserError: the model is not found, the folder is not a model, or a revision is asked for of
+            a model that does not come from the hub.
     """
+    if revision is not None and (name.endswith(GGUF) or Path(name).is_dir()):
+        raise UserError(f"revision={revision} is of a model on the hub, and {name} is a file here")
     if name.endswith(GGUF):
         if not Path(name).is_file():
             raise UserError(f"{name} does not exist, or is not a file")
@@ -59,9 +68,14 @@ def find_model(name: str) -> Path:
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UserError(f"{name} is not a directory; expected a directory or a hub id")
     package = OFFLINE_MODELS.get(name)
-    if package is not None and (file := package.verified_file()) is not None:
+    if revision is None and package and (file := package.verified_file()) is not None:
         return _model_folder(file.parent)
-    return _model_folder(_hub_model(name))
+    return _model_folder(_hub_model(name, revision))
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit of a model in the hub's local cache; None of other folders."""
+    return folder.name if folder.parent.name == "snapshots" else None
 
 
 def model_digest(folder: Path) -> str:
@@ -79,11 +93,6 @@ def model_digest(folder: Path) -> str:
     ]
     digests = [f"{path.relative_to(folder)}:{file_digest(path)}" for path in sorted(paths)]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
-
-
-def is_plain_name(name: str) -> bool:
-    """Whether a name is a file name without a path."""
-    return name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
 
 
 def _model_folder(folder: Path) -> Path:
@@ -130,14 +139,14 @@ def _check_shards(folder: Path) -> None:
             raise UserError(f"{folder / name} is listed in {INDEX} and missing")
 
 
-def _hub_model(name: str) -> Path:
+def _hub_model(name: str, revision: str | None) -> Path:
     """A snapshot of a hub model: from the local hub cache, else downloaded."""
     import huggingface_hub
 
     patterns = list(HUB_PATTERNS)
     try:
         cached = huggingface_hub.snapshot_download(
-            name, allow_patterns=patterns, local_files_only=True
+            name, revision=revision, allow_patterns=patterns, local_files_only=True
         )
         return Path(cached)
     except (OSError, ValueError):
@@ -150,7 +159,8 @@ def _hub_model(name: str) -> Path:
             f"available offline: {offline}"
         )
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns))
+        found = huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=patterns)
+        return Path(found)
     except (OSError, ValueError) as error:
         reason = first_line(error)
         raise UserError(f"model {name} not found: {where} and the hub: {reason}") from error

@@ -52,7 +52,7 @@ def test_every_kind_of_error(kind: type[Exception], monkeypatch: pytest.MonkeyPa
     error = kind.__new__(kind)
     error.args = ("what went wrong\nand much more",)
 
-    def load(*_: object) -> None:
+    def load(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("datasets.load_dataset", load)
@@ -131,7 +131,7 @@ def test_what_a_task_cannot_use(
     train: Dataset, test: Dataset | None, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = DatasetDict({"train": train} if test is None else {"train": train, "test": test})
-    monkeypatch.setattr("datasets.load_dataset", lambda *_: found)
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: found)
     assert said in refused()
 
 
@@ -145,7 +145,7 @@ def test_what_a_task_cannot_use(
 )
 def test_what_a_task_can_use(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
     found = DatasetDict(train=rows(features), test=rows(features))
-    monkeypatch.setattr("datasets.load_dataset", lambda *_: found)
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: found)
     assert load_hub_dataset("some/rows", None, "", NEEDED) is found
 
 
@@ -153,7 +153,7 @@ def test_images_are_told_from_what_is_none(monkeypatch: pytest.MonkeyPatch) -> N
     images = Dataset.from_dict({"img": [None]}, features=Features({"img": Image()}))
     numbers = Dataset.from_dict({"img": [[1]]}, features=Features({"img": Sequence(Value("int8"))}))
     needed = {"train": {"img": IMAGES}}
-    monkeypatch.setattr("datasets.load_dataset", lambda *_: DatasetDict(train=images))
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: DatasetDict(train=images))
     assert "1 rows have no img" in refused(needed=needed)
-    monkeypatch.setattr("datasets.load_dataset", lambda *_: DatasetDict(train=numbers))
+    monkeypatch.setattr("datasets.load_dataset", lambda *_, **__: DatasetDict(train=numbers))
     assert "img must be of kind image, got " in refused(needed=needed)

@@ -13,9 +13,9 @@ from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history, live_shapes, live_zeros
 from compress.problem.classification import Classification
-from compress.store.artifact import RunSpec, finalize, new_folder, read_model
+from compress.serve.folder import RunSpec, read_manifest
+from compress.store.artifact import finalize, new_folder, read_model
 from compress.store.cache import StageStore
-from compress.store.manifest import read_manifest
 from compress.teacher.artifact import ArtifactTeacher
 from compress.transformer.torch_model import TorchModel
 from tests.configs import settings_of, yaml_names

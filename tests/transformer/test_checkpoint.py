@@ -19,7 +19,7 @@ from compress.interfaces import CompressedModel, StageContext, TrainingData
 from compress.measure.score import predict_all
 from compress.problem.classification import Classification
 from compress.problem.regression import Regression
-from compress.store.artifact import read_manifest
+from compress.serve.folder import read_manifest
 from compress.store.cache_root import is_entry
 from compress.teacher.pretrained import PretrainedTeacher
 from compress.transformer.checkpoint import read_checkpoint
@@ -279,7 +279,7 @@ def test_a_teacher_that_was_read_and_written_is_read_alike(
     save_checkpoint(tmp_path / "a", "gpt2", tokenizer=tokenizer)
     made = []
     for name in ("a", "b"):
-        teacher = PretrainedTeacher(path=str(tmp_path / name), finetune=NO_TRAINING)
+        teacher = PretrainedTeacher(path=str(tmp_path / name), revision=None, finetune=NO_TRAINING)
         model = teacher.load(data, settings_of("device", "cpu"), 0)  # type: ignore[arg-type]
         made.append(model)
         for part in (model.module, model.tokenizer):

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from compress.config.errors import UserError
+from compress.serve.folder import is_plain_name
 from compress.transformer.checkpoint_files import (
     OFFLINE_MODELS,
     find_model,
-    is_plain_name,
     model_digest,
 )
 from compress.transformer.pretrained import load_skeleton

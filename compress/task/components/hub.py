@@ -7,11 +7,13 @@ task was written for.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from compress.config.errors import UserError, first_line
+from compress.config.errors import ConfigError, UserError, first_line
 from compress.system import sources
 
 if TYPE_CHECKING:
@@ -28,11 +30,16 @@ class Column:
 
 
 TEXTS, IMAGES = Column("text"), Column("image")
+COMMIT = re.compile(r"/([0-9a-f]{40})/")  # in the path of a file in the local cache
 Needed = Mapping[str, Mapping[str, Column]]
 
 
 def load_hub_dataset(
-    name: str, configuration: str | None, offline: str, needed: Needed
+    name: str,
+    configuration: str | None,
+    offline: str,
+    needed: Needed,
+    revision: str | None = None,
 ) -> DatasetDict:
     """A dataset from the hub, or from its local cache with HF_HUB_OFFLINE=1.
 
@@ -41,6 +48,7 @@ def load_hub_dataset(
         configuration: such as "sst2" of GLUE.
         offline: what the user can do without a hub, for the error message.
         needed: by split, what its columns must hold.
+        revision: branch, tag or commit; null for the newest.
 
     Raises:
         UserError: it cannot be loaded, or is not what is needed.
@@ -51,7 +59,7 @@ def load_hub_dataset(
     if not alone and not sources.hub_answers():
         raise UserError(f"dataset {name}: the hub cannot be reached; {offline}")
     try:
-        found = datasets.load_dataset(name, configuration)
+        found = datasets.load_dataset(name, configuration, revision=revision)
     # The library has a dozen kinds of error for it, beside those of what it reads files with.
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
@@ -62,6 +70,33 @@ def load_hub_dataset(
         for column, what in columns.items():
             _check_column(f"dataset {name}, split {split}", found[split], column, what)
     return found
+
+
+def check_revision(revision: str | None, from_hub: bool, expected: str) -> None:
+    """Refuses a revision of what does not come from the hub.
+
+    Args:
+        revision: as set, null for none.
+        from_hub: whether the rows come from there.
+        expected: the setting that would have them come from there.
+
+    Raises:
+        ConfigError: there is a revision that nothing would read.
+    """
+    if revision is not None and not from_hub:
+        raise ConfigError(f"task.revision is of a dataset on the hub: set {expected}, or leave it")
+
+
+def source_words(name: str, configuration: str | None, found: Mapping[str, Any]) -> str:
+    """Name of a dataset, and the commit that was read, as far as the library knows it."""
+    words = " ".join(filter(None, (name, configuration)))
+    commits = {
+        commit
+        for rows in found.values()
+        for file in getattr(rows, "cache_files", ())
+        for commit in COMMIT.findall(Path(file["filename"]).as_posix())
+    }
+    return f"{words} at {', '.join(sorted(commits))}" if commits else words
 
 
 def _check_column(where: str, rows: Dataset, column: str, what: Column) -> None:

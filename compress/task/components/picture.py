@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from compress.config.errors import UserError, first_line
-from compress.system.sources import file_digest
+from compress.system.digests import file_digest
 
 if TYPE_CHECKING:
     from PIL.Image import Image

