@@ -38,6 +38,7 @@ from compress.records.schema import (
 from compress.records.words import summary_words
 from compress.store.folder_locks import check_cache, check_inputs, own_folder, shared_folder
 from compress.store.run_folder import holds_result
+from compress.system.logs import shown_path
 from compress.system.processes import start_server
 from compress.tracker.components.tracking import Tracker
 
@@ -100,7 +101,7 @@ def _run_in(folder: Path, cfg: DictConfig, monitor: Monitor) -> float | list[flo
     ended = error is None or isinstance(error, Exception)
     reason = track(cfg, record, folder, shared_folder(folder)) if ended else None
     if isinstance(record, FinishedRun):
-        log.info("%s → %s", summary_words(record), folder)
+        log.info("%s → %s", summary_words(record), shown_path(folder))
         if record.folds is not None:
             log.info("%s", record.folds.words(tuple(cfg.objectives)))
     if error is not None:

@@ -30,6 +30,7 @@ from compress.store.artifact import write_temperature
 from compress.store.baseline import keep_baseline
 from compress.store.card import write_card
 from compress.store.run_folder import MODEL_FOLDER, clear_run, make_fold
+from compress.system.packages import choice_name
 from compress.transformer.coverage import with_quantizer
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ def _execute_one(
         measuring_seconds = time.perf_counter() - began
         model, ctx = compress(run, data.training, store, monitor)
         data = data.tokenized(ctx.teacher, store)
+        format_, runtime = (choice_name(type(p)) for p in (run.quantizer, run.device.runtime))
+        log.info("export: %s on %s …", format_, runtime)
         exported = write(model, run.quantizer, ctx, folder / MODEL_FOLDER)
         kept = keep_baseline(ctx.teacher, shared)
         began = time.perf_counter()

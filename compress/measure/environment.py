@@ -60,9 +60,9 @@ def environment(device: Device) -> Environment:
     )
 
 
-def versions(device: Device) -> dict[str, str]:
-    """Versions of Python and of the libraries that affect measurements."""
-    names = (*LIBRARIES, *device.runtime.libraries)
+def versions(device: Device | None = None) -> dict[str, str]:
+    """Versions of Python and of what affects measurements; without a device, those in torch."""
+    names = (*LIBRARIES, *(device.runtime.libraries if device else ()))
     found = {name: importlib.metadata.version(name) for name in names}
     return {"python": platform.python_version(), **found}
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from compress.analysis.speedup import noise_floor
 from compress.interfaces import Device
+from compress.measure.environment import versions
 from compress.measure.latency import TimedModel, measure_latency
 from compress.measure.sharing import conditions, keyed_file
 from compress.system.files import write_atomically
+
+log = logging.getLogger(__name__)
 
 FILE = "noise_floor-{}.json"
 
@@ -27,9 +31,11 @@ def noise_floors(
     """
     if not device.benchmark.noise_floor:
         return (None,) * len(device.benchmark.shapes)
-    key = {**conditions(device), "baseline": graph}
+    # The baseline runs in torch whatever the candidate does: one floor for all runtimes.
+    key = {**conditions(device), "versions": versions(), "baseline": graph}
     path = keyed_file(shared, FILE, key)
     if not path.is_file():
+        log.info("timing: the teacher against itself …")
         timings = measure_latency(baseline, baseline, device, seed)
         found = [noise_floor(timing.interval(seed)) for timing in timings.shapes]
         write_atomically(path, json.dumps({"key": key, "floors": found}, indent=1) + "\n")

@@ -77,6 +77,10 @@ class CurveRecorder:
         self.points.append(point)
         self._tell(point)
 
+    def last_loss(self) -> float | None:
+        """The loss of the last point that bears one; None before."""
+        return next((p.loss for p in reversed(self.points) if p.loss is not None), None)
+
     def validate(self, step: int, epoch: float, loss: float) -> None:
         """Takes the validation loss after a step; joins it to the step's point if there is one."""
         point = CurvePoint(step, round(epoch, 4), None, _finite(loss))

@@ -28,6 +28,7 @@ from compress.report.sections import Section, sections
 from compress.report.seeds import COLUMNS, SeedRow, seed_rows, seed_words
 from compress.report.tables import screen_table
 from compress.report.write import Report
+from compress.system.logs import shown_path
 from compress.system.terminal import plain
 
 ROWS = 20
@@ -47,15 +48,15 @@ def show(report: Report, console: Console) -> None:
     for words in shared_words(runs):
         console.print(plain(words))
     for folder, record in report.collection.failed:
-        console.print(f"[red]failed[/] {plain(str(folder))}: {plain(record.error)}")
+        console.print(f"[red]failed[/] {plain(shown_path(folder))}: {plain(record.error)}")
     for reason in report.collection.broken:
         console.print(f"[red]unreadable[/] {plain(reason)}")
-    console.print(f"{report.summary()}; tables in {plain(str(report.folder))}")
+    console.print(f"{report.summary()}; tables in {plain(shown_path(report.folder))}")
     for plot in report.plots:
-        console.print(f"Pareto plot: {plain(str(plot))}", soft_wrap=True)
+        console.print(f"Pareto plot: {plain(shown_path(plot))}", soft_wrap=True)
     for line in verdicts(report):
         console.print(f"[bold]{plain(line)}[/]", soft_wrap=True)
-    console.print(f"Report: {plain(str(report.page))}", soft_wrap=True)
+    console.print(f"Report: {plain(shown_path(report.page))}", soft_wrap=True)
 
 
 def verdicts(report: Report) -> Iterator[str]:

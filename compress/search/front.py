@@ -25,9 +25,9 @@ from compress.records.schema import FILE, FinishedRun, parse_record, read_record
 from compress.search.limits import FRONT
 from compress.search.trial_store import TrialStore
 from compress.search.trials import FOLDER, RECORD
+from compress.serve.folder import is_plain_name
 from compress.store.run_folder import delete_model, written_files
 from compress.system.files import write_atomically
-from compress.transformer.checkpoint_files import is_plain_name
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from compress.records.metrics import METRICS
 from compress.search.front import Front
 from compress.search.space import overrides_of
 from compress.search.trials import TakenTrial
@@ -65,17 +66,28 @@ class LiveScreen:
         if not self._summary_text:
             budget = self.front.trial_store.budget
             counts = self.front.trial_store.trial_counts()
-            best = self.front.best(self.front.feasible())
             self._summary_text = (
                 f"{counts.finished} of {budget} trials: {counts.complete} finished, "
-                f"{counts.infeasible} infeasible, {counts.failed} failed; "
-                f"front of {len(best)}, hypervolume {self.front.volume(best):.4f}"
+                f"{counts.infeasible} infeasible, {counts.failed} failed{best_words(self.front)}"
             )
             left = budget - counts.finished
             if self._done and left > 0:
                 minutes = (time.monotonic() - self._began) / self._done * left / 60
                 self._summary_text += f"; about {minutes:.0f} min left"
         return self._summary_text
+
+
+def best_words(front: Front) -> str:
+    """The best figure of each objective among the feasible trials; "" before there is one."""
+    goals, found = front.goals, front.feasible()
+    if not found:
+        return ""
+    words = []
+    for name, direction in goals.objectives.items():
+        figures = [METRICS[name].read(goals.on_split(each.record)) for each in found]
+        best = max(figures) if direction == "maximize" else min(figures)
+        words.append(f"{name} {best:.4g}")
+    return f"; best so far: {', '.join(words)}"
 
 
 def worker_line(worker: Worker) -> str:

@@ -33,6 +33,7 @@ from compress.search.storage import check_study, open_storage, open_study
 from compress.search.trial_store import TrialStore
 from compress.search.trials import REASON, is_counted
 from compress.search.worker_pool import open_worker_pool
+from compress.system.logs import shown_path
 from compress.system.terminal import plain
 
 LIMIT = "hydra.sweeper."  # named where one was reached
@@ -86,7 +87,9 @@ def run_search(search: Search) -> None:
         ) from error
     if stopped:
         more = " with a larger limit" if LIMIT in stopped else ""
-        raise SystemExit(f"stopped: {stopped}. The same command{more} resumes {search.folder}")
+        raise SystemExit(
+            f"stopped: {stopped}. The same command{more} resumes {shown_path(search.folder)}"
+        )
 
 
 def check_resumable(search: Search) -> None:

@@ -60,6 +60,7 @@ def sweep_controls(
     with FileLock(lock_of(path)):
         if not path.is_file():
             ctx.monitor.stage("controls")
+            log.info("controls: TF-IDF, and the teacher in int8 …")
             made = (_tfidf(data, baseline, how), _int8_teacher(ctx, data, baseline, how))
             write_atomically(path, adapter.dump_json(made, indent=1) + b"\n")
     return adapter.validate_json(path.read_bytes(), strict=True)

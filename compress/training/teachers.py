@@ -22,10 +22,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from compress.config.errors import UserError
-from compress.store.artifact import load, read_architecture, read_spec
+from compress.serve.folder import MANIFEST, read_manifest, read_spec
+from compress.store.artifact import load, read_architecture
 from compress.store.kinds import runtime_class
-from compress.store.manifest import MANIFEST, read_manifest
-from compress.system.sources import file_digest
+from compress.system.digests import file_digest
 from compress.transformer.class_order import class_order
 from compress.transformer.pretrained import check_head, read_config
 from compress.transformer.processors import read_written_processor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,6 +32,7 @@ from compress.system.files import scratch_folder
 from compress.training.average import Average
 from compress.training.divergence import check_logits, check_weights
 from compress.training.optimizer import extend_
+from compress.training.progress import TrainingBar
 from compress.training.trainer import Loss, trainer_class
 from compress.transformer.torch_model import TorchModel
 
@@ -125,7 +127,7 @@ def train_(
     curve = CurveRecorder(monitor.training())
     average = Average(module.to(device.torch_device), training.average)
     scores = partial(_scores, module, tokenizer, data, training, device, average)
-    with scratch_folder() as scratch:
+    with scratch_folder() as scratch, closing(TrainingBar()) as bar:
         trainer = trainer_class()(
             objective.loss,
             data,
@@ -137,8 +139,9 @@ def train_(
             train_dataset=_rows(data.learned.training_view(seed), tokenizer),
             eval_dataset=_rows(data.validation, tokenizer) if training.patience else None,
             data_collator=partial(_collate, data.learned, tokenizer),
-            callbacks=_callbacks(training, objective, curve, monitor, average, scores),
+            callbacks=_callbacks(training, objective, curve, (monitor, bar), average, scores),
         )
+        trainer.remove_callback(transformers.PrinterCallback)  # a dict on a line of its own
         extend_(trainer.create_optimizer(), objective.parameters, masks or {})
         _run(trainer, module, training)
     return tuple(curve.points)
@@ -204,7 +207,8 @@ def _arguments(
         use_cpu=device.torch_device == "cpu",
         dataloader_pin_memory=device.torch_device != "cpu",
         remove_unused_columns=False,  # else the column "length" is gone before it is used
-        logging_steps=50,
+        logging_strategy="no",  # the curve has every step
+        disable_tqdm=True,
         report_to="none",
         log_level="warning",
         seed=seed,
@@ -216,10 +220,12 @@ def _callbacks(
     training: Training,
     objective: Objective,
     curve: CurveRecorder,
-    monitor: Monitor,
+    watching: tuple[Monitor, TrainingBar],
     average: Average,
     scores: Callable[[], Mapping[str, float]],
 ) -> list[Any]:
+    monitor, bar = watching
+
     class Steps(transformers.TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if objective.before_step:
@@ -231,6 +237,7 @@ def _callbacks(
             average.update(state.global_step - 1)
             curve.end_step(state.global_step, state.max_steps, state.epoch)
             monitor.step(state.global_step, state.max_steps)
+            bar.update(state.global_step, state.max_steps, curve.last_loss())
             if objective.scored:
                 monitor.look(state.global_step, state.max_steps, scores)
 

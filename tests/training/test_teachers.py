@@ -20,10 +20,10 @@ from compress.problem.language import LanguageModeling
 from compress.records.schema import FinishedRun
 from compress.runtime.onnxruntime import OnnxRuntime
 from compress.runtime.openvino import OpenVino
+from compress.serve.folder import MANIFEST
 from compress.store.artifact import load, write_model
 from compress.store.cache import StageStore
 from compress.store.kinds import TORCH
-from compress.store.manifest import MANIFEST
 from compress.task.components.image import ImageSplit, Variation, held_images
 from compress.training.distillation import teacher_logits, teacher_outputs
 from compress.training.teachers import check_teachers, logit_sources, mean
