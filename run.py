@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.cli import main
+from compress.__main__ import main
 
 if __name__ == "__main__":
     main()

@@ -3,7 +3,7 @@
 record = compress.run(["pruner=wanda", "pruner.sparsity=0.5"])
 folder = compress.sweep(["pruner=wanda", "pruner.sparsity=0.3,0.5"])
 compress.results(folder).plot.scatter("size_bytes", "accuracy")
-model = compress.load("outputs/runs/…/model")
+compress.load("outputs/runs/…/model").classify(["a text"])
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from compress.interfaces import InferenceModel
     from compress.records.schema import FinishedRun
+    from compress.serve.model import ServedModel
 
 __all__ = ["load", "results", "run", "sweep"]
 
@@ -86,18 +86,24 @@ def results(folder: str | Path) -> pd.DataFrame:
     return results_table(found.runs, Path(folder))
 
 
-def load(folder: str | Path) -> InferenceModel:
+def load(folder: str | Path, threads: int | None = None) -> ServedModel:
     """Loads a compressed model from its folder, after checking every file's checksum.
+
+    A folder for ONNX Runtime or OpenVINO needs neither torch nor transformers: see
+    `pip install 'compress[serve-onnxruntime]'` and `[serve-openvino]`.
 
     Args:
         folder: the folder that a run wrote (`<run>/model`).
+        threads: of the runtime; null for its own choice.
 
     Returns:
-        The model, ready for `logits(texts)` and `predict(batch)`.
+        The model, ready for `classify(texts)`, `predict_proba(texts)`, `logits(texts)` and
+        `predict(batch)`.
 
     Raises:
-        UserError: the folder is not a model folder, or a file is missing or damaged.
+        UserError: the folder is not a model folder, a file is missing or damaged, or a package is
+            not installed.
     """
-    from compress.store.artifact import load as load_artifact
+    from compress.serve.loading import load as load_folder
 
-    return load_artifact(folder)
+    return load_folder(folder, threads)

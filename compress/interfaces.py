@@ -25,10 +25,10 @@ from compress.core.data import TrainingData as TrainingData
 from compress.core.inference import InferenceModel as InferenceModel
 from compress.core.meter import Meter
 from compress.core.model import CompressedModel as CompressedModel
-from compress.core.model import Step as Step
 from compress.core.monitor import UNWATCHED, Monitor
 from compress.core.problem import Head as Head
 from compress.core.problem import Problem as Problem
+from compress.records.step import Step as Step
 
 if TYPE_CHECKING:
     import torch

@@ -38,7 +38,7 @@ def test_a_sweep_is_a_table_and_its_models_load() -> None:
     assert list(table["status"]) == ["ok", "ok"]
     assert (folder / "report.html").is_file()
     model = compress.load(folder / "0" / "model")
-    assert model.predict(model.tokenizer(["a fine film"], return_tensors="pt")).shape == (1, 2)
+    assert model.predict_proba(["a fine film"]).sum() == pytest.approx(1)
     assert logging.root.handlers == before
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from compress import load
 from compress.build import build_run
 from compress.config.construct import construct
 from compress.config.errors import ConfigError, UserError
@@ -23,8 +22,9 @@ from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history, live_zeros
 from compress.quantizer.components.torch_format import TorchFormat
 from compress.runtime.onnxruntime import OnnxRuntime
+from compress.serve.folder import read_manifest
 from compress.stage.pairs import every_quantizer
-from compress.store.manifest import read_manifest
+from compress.store.artifact import load
 from compress.student.components.augmentation import Augmentation
 from compress.transformer.torch_model import TorchModel
 from tests.configs import ROOT, compose_config, needed, settings_of, yaml_names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,8 +39,10 @@ from compress.measure.sparsity import WeightCount, count_weights
 from compress.measure.tokenization import measure_tokenization
 from compress.records.probabilities import Detail
 from compress.records.schema import Comparison, ModelMetrics, Score, Speedup
-from compress.store.artifact import folder_bytes, read_spec
-from compress.store.manifest import model_files
+from compress.serve.folder import model_files, read_spec
+from compress.store.artifact import folder_bytes
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ def measure(
     graphs; see `compress.measure.sharing`.
     """
     problem = data.training.problem
+    rows = len(data.evaluation) + len(data.training.validation)
+    log.info("scoring: %s rows …", f"{rows:,}")
     batch_size = data.evaluation.fitting_batch(ctx.device.benchmark.scoring_batch)
     compared = partial(_compare, candidate, baseline, problem, batch_size, ctx.store)
     evaluated, validated = compared(data.evaluation), compared(data.training.validation)
@@ -171,6 +176,7 @@ def _timed(
     models, folders = (candidate.model, baseline.model), (candidate.folder, baseline.folder)
 
     def time_both() -> Timed:
+        log.info("timing: %d shapes, in turns with the teacher …", len(shapes))
         ours = TimedModel(candidate.folder, fill_shapes(candidate.model, rows, shapes))
         timings = measure_latency(ours, theirs, device, ctx.seed)
         writing = measure_generation(models, folders, rows, device, ctx.seed)

@@ -23,11 +23,10 @@ from compress.measure.environment import machine, versions
 from compress.measure.generation import Writing
 from compress.measure.latency import Timings
 from compress.measure.tokenization import Medians
-from compress.store.artifact import read_spec
+from compress.serve.folder import MANIFEST, RUNTIME, WEIGHTS, model_files, read_spec
 from compress.store.kinds import runtime_class
-from compress.store.manifest import MANIFEST, RUNTIME, WEIGHTS, model_files
+from compress.system.digests import file_digest
 from compress.system.files import write_atomically
-from compress.system.sources import file_digest
 from compress.transformer.checkpoint_files import CONFIG
 
 FILE = "timings-{}.json"

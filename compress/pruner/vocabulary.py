@@ -15,7 +15,7 @@ from compress.config.fields import NotNegativeInt, PositiveInt
 from compress.interfaces import StageContext
 from compress.pruner.components.base import BasePruner, PruningState
 from compress.shaping.vocabulary import Kept, check_vocabulary, shrink_vocabulary_
-from compress.system.sources import file_digest
+from compress.system.digests import file_digest
 from compress.transformer.stacks import token_table
 
 if TYPE_CHECKING:

@@ -39,10 +39,10 @@ from compress.measure.sparsity import check_history
 from compress.pipeline import data_record
 from compress.records.collect import Collection
 from compress.records.schema import FILE, FinishedRun, RunStart, read_record
+from compress.serve.folder import MANIFEST, read_manifest, read_spec
 from compress.stage.stages import load_measured
-from compress.store.artifact import read_architecture, read_spec
-from compress.store.manifest import MANIFEST, read_manifest
-from compress.system.sources import file_digest
+from compress.store.artifact import read_architecture
+from compress.system.digests import file_digest
 
 DEVICE = "device"
 

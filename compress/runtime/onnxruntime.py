@@ -1,15 +1,13 @@
-"""The onnxruntime runtime: executes the model as an ONNX graph.
+"""The onnxruntime runtime: executes the model as an ONNX graph, on the CPU alone.
 
-`components/onnx_export.py` makes the graph. It runs on the CPU alone. The session fuses what it can
-when it loads; onnxruntime.transformers' offline fusions found nothing more in these graphs that
-paid (MiniLM-L6, 1 x 128 tokens, one thread: 60 ms without them, 67 with), so they are not used.
+`components/onnx_export.py` makes the graph, `compress/serve/onnxruntime.py` runs it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
@@ -38,17 +36,17 @@ from compress.runtime.components.onnx_export import (
 )
 from compress.runtime.components.onnx_formats import FORMATS
 from compress.runtime.components.onnx_quantize import CODES
-from compress.store.artifact import RunSpec, finalize, new_folder, read_encoder, read_spec
+from compress.serve.folder import RunSpec, read_spec
+from compress.serve.onnxruntime import GRAPH, OnnxSession
+from compress.store.artifact import finalize, new_folder, read_texts
 from compress.system.packages import require
-from compress.transformer.positions import check_length, position_count
+from compress.transformer.positions import position_count
 from compress.transformer.torch_model import TorchModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-GRAPH = "model.onnx"
 PACKAGES = ("onnxruntime", "onnx", "onnxscript")
-ERRORS_ALONE = 3  # ONNX Runtime's log level; it warns of its own choices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,21 +124,19 @@ class OnnxRuntime(Runtime):
 
 
 class OnnxModel(InferenceModel):
-    """An inference session."""
+    """An inference session, with access to its weights."""
 
     def __init__(self, folder: Path, threads: int | None) -> None:
         """Loads the graph of a verified folder; null threads are ONNX Runtime's own choice."""
-        self.encoder = read_encoder(folder)
+        self.tokenizer, self.encoder = read_texts(folder)
         self._path, self._spec = folder / GRAPH, read_spec(folder)
-        self.precision = self._spec.options["precision"]
-        self._session = _session(self._path, threads)
-        self._inputs = [each.name for each in self._session.get_inputs()]
+        self._session = OnnxSession(folder, self._spec, threads)
+        self.precision = self._session.precision
 
     def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
         """Logits of one padded batch; see `check_length`."""
-        check_length(batch, self._spec.options["positions"])
-        inputs = {name: batch[name].cpu().numpy() for name in self._inputs}
-        return torch.from_numpy(self._session.run(["logits"], inputs)[0])
+        arrays = {name: tensor.cpu().numpy() for name, tensor in batch.items()}
+        return torch.from_numpy(self._session.run(arrays))
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter by its torch name: float, or symmetric codes."""
@@ -163,27 +159,3 @@ class OnnxModel(InferenceModel):
 
     def synchronize(self) -> None:
         """Does nothing: `predict` is synchronous."""
-
-
-def _session(path: Path, threads: int | None) -> Any:
-    """A session on the CPU.
-
-    Raises:
-        UserError: it cannot run the graph in the file.
-    """
-    import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as states
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    options.inter_op_num_threads = 1
-    options.log_severity_level = ERRORS_ALONE
-    if not torch.cpu._is_vnni_supported():
-        # Sums of int8 products overflow there; these kernels are slower and exact. With VNNI they
-        # give the same logits and take 1.7 times as long.
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    damaged = (states.InvalidProtobuf, states.InvalidGraph, states.InvalidArgument, states.Fail)
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except (*damaged, states.NotImplemented, states.NoSuchFile) as error:
-        raise UserError(f"{path} is damaged: ONNX Runtime cannot read it") from error

@@ -1,8 +1,7 @@
 """The openvino runtime: Intel's graph compiler for CPUs.
 
-The model goes there as the ONNX graph of `components/onnx_export.py`. By default OpenVINO computes
-in bfloat16 wherever the processor can, whatever the model is stored in, and rounds what a
-weight-only Linear reads to int8 on the fly. Here the format says what is computed in: both are set.
+The model goes there as the ONNX graph of `components/onnx_export.py`;
+`compress/serve/openvino.py` runs it.
 """
 
 from __future__ import annotations
@@ -38,34 +37,29 @@ from compress.runtime.components.openvino_graph import (
     all_readers,
     constants,
     float_weights,
-    import_openvino,
     name_weights_,
-    read_graph,
     transposed_constants,
     weight_bits,
     weight_readers,
     weight_tensor,
     with_weights,
 )
-from compress.store.artifact import RunSpec, finalize, new_folder, read_encoder, read_spec
+from compress.serve.folder import RunSpec, read_spec
+from compress.serve.openvino import GRAPH, OpenVinoSession, import_openvino, read_graph
+from compress.store.artifact import finalize, new_folder, read_texts
 from compress.system.packages import require
 from compress.transformer.blocks import every_linear
-from compress.transformer.positions import check_length, position_count
+from compress.transformer.positions import position_count
 from compress.transformer.torch_model import TorchModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-GRAPH = "model.xml"
 FLOAT_BITS = 32
-# To compile takes a quarter of a second for a small model: worth it for a shape that comes so often
-# in a row, and never reached while rows of all lengths are scored.
-HOT_STREAK = 8
 # To export; what was exported needs openvino alone.
 PACKAGES = ("openvino", "nncf", "onnx", "onnxscript")
 # By model type, why not: OpenVINO reads the graph of these and gives other numbers.
 UNSUPPORTED = {"fnet": "its Fourier transform does not give the same numbers there"}
-PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "i8": "int8", "u8": "int8"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,54 +163,19 @@ class OpenVino(Runtime):
 
 
 class OpenVinoModel(InferenceModel):
-    """A compiled graph."""
+    """A compiled graph, with access to its weights."""
 
     def __init__(self, folder: Path, threads: int | None) -> None:
         """Compiles the graph of a verified folder; null threads are OpenVINO's own choice."""
-        self.encoder = read_encoder(folder)
+        self.tokenizer, self.encoder = read_texts(folder)
         self._folder, self._spec = folder, read_spec(folder)
-        settings: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            "INFERENCE_PRECISION_HINT": self._spec.options["precision"],
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
-        }
-        if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
-        self._settings = settings
-        self._compiled = self._compile(None)
-        self._inputs = [each.get_any_name() for each in self._compiled.inputs]
-        [(kind, _)] = linear_types(self._compiled).most_common(1)
-        self.precision = PRECISIONS[kind]
-        # The shape that came last, how often in a row, and the graph that is for it alone.
-        self._shape: tuple[int, ...] = ()
-        self._streak = 0
-        self._special: Any = None
+        self._session = OpenVinoSession(folder, self._spec, threads)
+        self.precision = self._session.precision
 
     def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
         """Logits of one padded batch; see `check_length`."""
-        # OpenVINO does not check what a lookup asks for: it would give numbers all the same.
-        check_length(batch, self._spec.options["positions"])
-        inputs = {name: batch[name].cpu().numpy() for name in self._inputs}
-        result = self._graph_for(inputs[self._inputs[0]].shape)(inputs)
-        return torch.from_numpy(result[0])
-
-    def _graph_for(self, shape: tuple[int, ...]) -> Any:
-        """The compiled graph: the dynamic one, or a static one for a recurring shape."""
-        if shape != self._shape:
-            self._shape, self._streak, self._special = shape, 0, None
-        self._streak += 1
-        # Models that were saved before there was a choice have none.
-        if self._streak == HOT_STREAK and self._spec.options.get("specialize"):
-            self._special = self._compile(shape)
-        return self._special or self._compiled
-
-    def _compile(self, shape: tuple[int, ...] | None) -> Any:
-        """Compiles the graph for dynamic inputs or one static shape."""
-        graph = read_graph(self._folder / GRAPH)
-        if shape is not None:
-            graph.reshape({name: list(shape) for name in self._inputs})
-        return import_openvino().Core().compile_model(graph, "CPU", self._settings)
+        arrays = {name: tensor.cpu().numpy() for name, tensor in batch.items()}
+        return torch.from_numpy(self._session.run(arrays))
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter by its torch name: float, or codes minus their zero points."""
@@ -235,15 +194,6 @@ class OpenVinoModel(InferenceModel):
 
     def synchronize(self) -> None:
         """Does nothing: `predict` is synchronous."""
-
-
-def linear_types(compiled: Any) -> Counter[str]:
-    """Input types of the Linear layers in the executed graph of a compiled model."""
-    kinds: Counter[str] = Counter()
-    for node in compiled.get_runtime_model().get_ops():
-        if str(node.get_rt_info()["layerType"].astype(str)) == "FullyConnected":
-            kinds[node.input_value(0).get_element_type().get_type_name()] += 1
-    return kinds
 
 
 def _linear_kinds(graph: Any, module: PreTrainedModel, names: Mapping[str, str]) -> dict[str, str]:

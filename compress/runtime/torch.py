@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -22,10 +22,14 @@ from compress.interfaces import (
 )
 from compress.quantizer.components.torch_format import TorchFormat
 from compress.runtime.components.graphs import graph_digest, torch_facts
-from compress.store.artifact import read_encoder, read_model, read_spec, write_model
+from compress.serve.folder import RunSpec, read_spec
+from compress.serve.session import Arrays, Session
+from compress.store.artifact import read_model, read_texts, write_model
 from compress.transformer.torch_model import TorchModel, require_compiler
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
     from transformers import PreTrainedModel
 
 
@@ -115,10 +119,35 @@ class TorchRuntime(Runtime):
         module = read_model(folder)
         # A stage's model is written without options: it is not deployed.
         compiled = bool(read_spec(folder).options.get(COMPILE, False))
-        encoder = read_encoder(folder)
-        return TorchModel(
-            module, encoder.tokenizer, torch_device, compiled=compiled, encoder=encoder
-        )
+        tokenizer, encoder = read_texts(folder)
+        return TorchModel(module, tokenizer, torch_device, compiled=compiled, encoder=encoder)
+
+
+@final
+class TorchSession(Session):
+    """Torch modules on the CPU, for arrays."""
+
+    def __init__(self, folder: Path, spec: RunSpec, threads: int | None) -> None:
+        """Loads the modules of a verified folder.
+
+        Args:
+            folder: of the model.
+            spec: of the folder.
+            threads: of the whole process, for torch; null leaves what it has.
+
+        Raises:
+            UserError: the weights are damaged, or it is to be compiled and there is no compiler.
+        """
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._model = TorchRuntime.load(folder, "cpu", threads)
+        self.precision = self._model.precision
+
+    def run(self, batch: Arrays) -> Float[np.ndarray, "B ..."]:
+        """Logits of one padded batch, in float32; see `TorchModel.predict`."""
+        tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
+        logits: Float[np.ndarray, "B ..."] = self._model.predict(tensors).float().numpy()
+        return logits
 
 
 def _with_same_weights(module: PreTrainedModel) -> PreTrainedModel:

@@ -27,9 +27,9 @@ from compress.store.cache import StageStore
 from compress.system.files import whole_folder
 from compress.training.divergence import check_weights
 from compress.training.teachers import logit_sources, task_outputs
-from compress.transformer.fast_tokenizer import text_spec
 from compress.transformer.stacks import block_linears
 from compress.transformer.stored_modules import named_weights
+from compress.transformer.text_tokens import text_spec
 
 if TYPE_CHECKING:
     from compress.stage.run import Run

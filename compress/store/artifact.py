@@ -9,74 +9,50 @@ instead of silently initializing missing weights at random.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 
 from compress.config.errors import UserError, first_line
-from compress.core.text_encoder import TextEncoder, TextSpec
 from compress.interfaces import CompressedModel, InferenceModel, Runtime
-from compress.store.kinds import module_class, runtime_class
-from compress.store.manifest import (
+from compress.serve.folder import (
     MANIFEST,
     PACKED_WEIGHTS,
     PLAIN_WEIGHTS,
     RUNTIME,
     SCHEMA,
     Manifest,
+    RunSpec,
+    StoredModuleSpec,
     model_files,
     read_manifest,
+    read_spec,
 )
+from compress.serve.texts import TOKENIZERS, TextEncoder
+from compress.store.kinds import module_class, runtime_class
 from compress.system.files import write_atomically
 from compress.system.sources import synced_digests
 from compress.transformer.building import new_module
-from compress.transformer.configs import read_outputs, write_labels
-from compress.transformer.fast_tokenizer import deployed_encoder
+from compress.transformer.configs import write_labels
 from compress.transformer.pretrained import quiet_bars, quiet_reading
 from compress.transformer.processors import read_written_processor, write_processor
 from compress.transformer.stored_modules import StoredModule
 from compress.transformer.surgery import one_type_, place_stored_, plain_config
+from compress.transformer.text_tokens import measured_encoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from compress.interfaces import Processor
+
 
 HALVES = {"F16": torch.float16, "BF16": torch.bfloat16}  # by their names in safetensors
-
-
-@dataclass(frozen=True)
-class StoredModuleSpec:
-    """Kind and arguments of a stored module that replaces a plain one."""
-
-    kind: str
-    arguments: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class RunSpec:
-    """How to run a model folder: the content of `runtime.json`.
-
-    Attributes:
-        runtime: its kind.
-        architecture: transformers class of the model.
-        modules: the modules that replace plain ones, by name.
-        options: the runtime's own settings.
-        weights: the runtime's name of each weight, where it differs.
-        texts: how texts are tokenized; null for other inputs, and for models between stages.
-    """
-
-    runtime: str
-    architecture: str
-    modules: dict[str, StoredModuleSpec] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-    weights: dict[str, str] = field(default_factory=dict)
-    texts: TextSpec | None = None
 
 
 def write_model(
@@ -121,8 +97,10 @@ def finalize(model: CompressedModel, folder: Path, spec: RunSpec) -> None:
 
     The manifest is written last, so its existence means that the folder is complete.
     """
-    write_processor(model.tokenizer, folder)
-    raw = asdict(replace(spec, texts=model.texts))
+    texts = model.texts
+    alone = texts is not None and texts.library == TOKENIZERS
+    write_processor(model.tokenizer, folder, texts.max_length if texts and alone else None)
+    raw = asdict(replace(spec, texts=texts))
     # The alphabet of another script takes three times as many bytes in escapes.
     (folder / RUNTIME).write_text(json.dumps(raw, ensure_ascii=False), encoding="utf-8")
     manifest = Manifest(SCHEMA, model.history, synced_digests(folder))
@@ -136,21 +114,10 @@ def write_temperature(folder: Path, temperature: float) -> None:
     write_atomically(folder / MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
 
 
-def read_spec(folder: Path) -> RunSpec:
-    """Reads `runtime.json` of a verified folder.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
-    try:
-        return TypeAdapter(RunSpec).validate_json((folder / RUNTIME).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise UserError(f"{folder / RUNTIME} is damaged: {first_line(error)}") from error
-
-
-def read_encoder(folder: Path) -> TextEncoder:
-    """What tokenizes texts for the model in a verified folder."""
-    return deployed_encoder(folder, read_written_processor(folder), read_spec(folder).texts)
+def read_texts(folder: Path) -> tuple[Processor, TextEncoder]:
+    """The tokenizer or image processor in a verified folder, and what tokenizes its texts."""
+    processor = read_written_processor(folder)
+    return processor, measured_encoder(folder, processor, read_spec(folder).texts)
 
 
 def read_model(folder: Path) -> PreTrainedModel:
@@ -193,13 +160,11 @@ def read_architecture(folder: Path) -> PreTrainedModel:
 def load(
     folder: str | Path, torch_device: str = "cpu", threads: int | None = None
 ) -> InferenceModel:
-    """Loads a model folder of any runtime and format for inference; see `compress.load`."""
+    """Loads a model folder of any runtime and format to measure it; `compress.load` serves it."""
     folder = Path(folder)
-    manifest = read_manifest(folder)
+    read_manifest(folder)
     runtime: type[Runtime] = runtime_class(read_spec(folder).runtime)
-    model = runtime.load(folder, torch_device, threads)
-    model.outputs = replace(read_outputs(folder), temperature=manifest.temperature or 1.0)
-    return model
+    return runtime.load(folder, torch_device, threads)
 
 
 def folder_bytes(folder: Path) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
-from compress.store.manifest import read_manifest
+from compress.serve.folder import read_manifest
 from compress.system.files import temporary_name, whole_folder
 
 log = logging.getLogger(__name__)

@@ -29,17 +29,23 @@ from compress.config.settings import Settings, within
 from compress.core.model import Later
 from compress.core.monitor import UNWATCHED, Monitor
 from compress.interfaces import CompressedModel, Device
+from compress.records.recipe import STAGES
 from compress.records.schema import Outcome, StageRecord
+from compress.serve.folder import read_manifest
 from compress.store.artifact import read_model, write_model
 from compress.store.cache_root import KEY_LETTERS, check_root, delete_entry, delete_root, open_root
 from compress.store.kinds import TORCH
-from compress.store.manifest import read_manifest
+from compress.system.digests import file_digest
 from compress.system.files import whole_folder
-from compress.system.sources import file_digest
+from compress.system.logs import DETAIL
+from compress.system.packages import choice_name
 from compress.transformer.processors import read_written_processor
 
 log = logging.getLogger(__name__)
 
+# Names on the terminal whatever became of them; others only if they took some seconds.
+SHOWN = ("teacher", *STAGES)
+SLOW_SECONDS = 2.0
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "datasets")
 TENSORS, CHECKSUM = "tensors.safetensors", "sha256"
 LOCK = ".lock-{}"
@@ -127,6 +133,8 @@ class StageStore:
                 self._note(stage, started, "cached")
                 return found
             transformers.set_seed(self._seed)
+            if (choice := choice_name(type(settings))) != "none":
+                log.info("%s: %s …", stage, choice)
             made = make()
             if made.digest:
                 # The stage returned its own input, which is stored already.
@@ -165,7 +173,9 @@ class StageStore:
     def _note(self, name: str, started: float, outcome: Outcome) -> None:
         seconds = time.perf_counter() - started
         self.records.append(StageRecord(name=name, seconds=seconds, outcome=outcome))
-        log.info("%s: %s in %.1f s", name, outcome, seconds)
+        brief = name not in SHOWN and (outcome != "computed" or seconds < SLOW_SECONDS)
+        detail = DETAIL if brief or outcome == "skipped" else None
+        log.info("%s: %s in %.1f s", name, outcome, seconds, extra=detail)
 
 
 @contextmanager

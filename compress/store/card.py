@@ -31,45 +31,27 @@ from compress.records.words import (
     target_sparsity,
     transfer_words,
 )
-from compress.store.artifact import read_spec
+from compress.serve.folder import CARD, PLAIN_WEIGHTS, RunSpec, read_spec
 from compress.store.card_front import front_matter
-from compress.store.manifest import CARD, PLAIN_WEIGHTS
+from compress.store.card_usage import usage
 from compress.system.files import write_atomically
 
 DIGITS = 4  # of scores
 
-PLAIN = """```python
-from transformers import {processor}, {architecture}
 
-model = {architecture}.from_pretrained("path/to/this/folder")
-{name} = {processor}.from_pretrained("path/to/this/folder")
-```"""
-PACKED = """Its weights have shapes or formats that plain transformers cannot hold:
-
-```python
-import compress
-
-model = compress.load("path/to/this/folder")  # checks every file's checksum first
-{call}
-```"""
-
-
-def model_card(record: FinishedRun, architecture: str, *, plain: bool) -> str:
+def model_card(record: FinishedRun, spec: RunSpec, *, plain: bool) -> str:
     """The card of a measured model, as Markdown.
 
     Args:
         record: of the run that made it.
-        architecture: transformers class of the model.
+        spec: how the model is run.
         plain: whether transformers' own `from_pretrained` reads the folder.
     """
-    usage = (PLAIN if plain else PACKED).format(
-        architecture=architecture, **_reader(architecture, record.metrics.classes != ())
-    )
     sections = [
-        front_matter(record, architecture, plain=plain),
+        front_matter(record, spec.architecture, plain=plain),
         f"# {plain_text(record.choices['teacher'])} on {plain_text(record.choices['task'])}: "
         f"{plain_text(recipe(record))}",
-        usage,
+        usage(spec, plain=plain, classes=record.metrics.classes != ()),
         "## Figures",
         "Measured on this folder, read back from disk, beside its teacher; intervals are of 95 %.",
         _figures(record),
@@ -85,19 +67,8 @@ def model_card(record: FinishedRun, architecture: str, *, plain: bool) -> str:
 def write_card(record: FinishedRun, folder: Path) -> None:
     """Writes the model card into a model folder."""
     plain = (folder / PLAIN_WEIGHTS).is_file()
-    text = model_card(record, read_spec(folder).architecture, plain=plain)
+    text = model_card(record, read_spec(folder), plain=plain)
     write_atomically(folder / CARD, text)
-
-
-def _reader(architecture: str, classes: bool) -> dict[str, str]:
-    """Name of the processor class, its variable, and a call, for the usage example."""
-    if architecture.endswith("ForImageClassification"):
-        call = 'logits = model.predict(model.tokenizer([image], return_tensors="pt"))'
-        return {"processor": "AutoImageProcessor", "name": "processor", "call": call}
-    call = 'logits = model.logits(["a text"])'
-    if classes:
-        call = 'model.classify(["a text"])  # [{"label": …, "score": its probability}]'
-    return {"processor": "AutoTokenizer", "name": "tokenizer", "call": call}
 
 
 def _figures(record: FinishedRun) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from compress.records.recipe import STAGES, recipe
@@ -20,6 +21,10 @@ PIPELINES = {
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",
 }
+
+
+# How the source of rows names a dataset of the hub: id, configuration, commit.
+FROM_HUB = re.compile(r"([\w.-]+/[\w.-]+)(?: [\w.()-]+)? at [0-9a-f]{40}")
 
 
 def front_matter(record: FinishedRun, architecture: str, *, plain: bool) -> str:
@@ -47,6 +52,7 @@ def front_matter(record: FinishedRun, architecture: str, *, plain: bool) -> str:
         library_name="transformers" if plain else LIBRARIES.get(runtime, "compress"),
         pipeline_tag=pipeline,
         base_model=_base_model(record),
+        datasets=_datasets(record),
         metrics=[score.metric],
         tags=_tags(record),
         model_name=recipe(record),
@@ -72,6 +78,11 @@ def _base_model(record: FinishedRun) -> str | None:
     path: Any = record.settings("teacher").get("path")
     is_id = isinstance(path, str) and path and not path.startswith((".", "/", "~"))
     return path if is_id else None
+
+
+def _datasets(record: FinishedRun) -> list[str] | None:
+    """The ids of datasets on the hub that rows were read from; null if there are none."""
+    return list(dict.fromkeys(FROM_HUB.findall(record.data.source))) or None
 
 
 def _tags(record: FinishedRun) -> list[str]:

@@ -183,7 +183,7 @@ def written_files(folder: Path) -> list[Path]:
     # Imported here: it imports torch, and most new runs have no model to check.
     from pydantic import TypeAdapter, ValidationError
 
-    from compress.store.manifest import MANIFEST, TOLD, Manifest
+    from compress.serve.folder import MANIFEST, TOLD, Manifest
 
     if folder.is_symlink() or not folder.is_dir():
         raise UserError(f"{folder} is not a directory written by a run; move it away")

@@ -1,4 +1,4 @@
-"""File digests, offline packages with a checksum, and the hub.
+"""Digests of folders, offline packages with a checksum, and the hub.
 
 A data package has only the train split, so a task names its source; no source is silently replaced
 by another.
@@ -6,20 +6,17 @@ by another.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import importlib.metadata
 import importlib.util
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from compress.config.errors import UserError
+from compress.system.digests import file_digest
 from compress.system.files import sync
 
 HUB_SECONDS = 3.0  # an error takes as long again for the imports
-SETTLED_NS = 100_000_000  # the clocks of file systems tick every 10 ms or faster
 
 
 @dataclass(frozen=True)
@@ -89,18 +86,6 @@ def hub_answers() -> bool:
     return True
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, cached for files that have not changed."""
-    found = path.stat()
-    # Programs can set the modification time back, but not the inode's change time.
-    times = (found.st_mtime_ns, found.st_ctime_ns)
-    identity = (found.st_dev, found.st_ino, found.st_size, *times)
-    # Two writes can share one tick of the file system's clock, which would hide the second one, so
-    # a file that was just written is not cached.
-    settled = time.time_ns() - max(times) > SETTLED_NS
-    return (_digest if settled else _digest.__wrapped__)(path, identity)
-
-
 def synced_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each file in a folder by name, after syncing all of them to disk."""
     paths = sorted(folder.iterdir())
@@ -110,9 +95,3 @@ def synced_digests(folder: Path) -> dict[str, str]:
         digests = {path.name: file_digest(path) for path in paths}
         list(synced)  # raises what a sync raised
     return digests
-
-
-@functools.lru_cache(maxsize=1024)
-def _digest(path: Path, identity: tuple[int, ...]) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

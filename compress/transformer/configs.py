@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.core.inference import Outputs
-
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
@@ -34,14 +32,6 @@ def write_labels(config: PretrainedConfig, folder: Path) -> None:
     path = folder / CONFIG
     written = {**json.loads(path.read_bytes()), **_labels(config)}
     path.write_text(json.dumps(written, indent=2) + "\n")
-
-
-def read_outputs(folder: Path) -> Outputs:
-    """What the outputs of the model in a verified folder are, by its config."""
-    config = json.loads((folder / CONFIG).read_bytes())
-    names = config.get("id2label") or {}
-    labels = tuple(names[key] for key in sorted(names, key=int))
-    return Outputs(labels, config.get("problem_type") or "")
 
 
 def _labels(config: PretrainedConfig) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import nn
 
-from compress.config.errors import ConfigError, UserError
+from compress.config.errors import ConfigError
 from compress.transformer.quantized_embedding import QuantizedEmbedding
 from compress.transformer.stacks import embedding_tables
 from compress.transformer.surgery import resize_
@@ -81,16 +80,3 @@ def _position_table(module: PreTrainedModel) -> nn.Embedding | None:
     tables = embedding_tables(module).items()
     found = (part for name, part in tables if "position" in name.lower() or name.endswith("wpe"))
     return next(found, None)
-
-
-def check_length(batch: Mapping[str, Tensor], limit: int | None) -> None:
-    """Refuses a batch longer than `position_count`, for which runtimes may return garbage.
-
-    Raises:
-        UserError: the batch is too long.
-    """
-    tokens = batch.get("input_ids")
-    if tokens is not None and limit is not None and tokens.shape[1] > limit:
-        raise UserError(
-            f"a batch is {tokens.shape[1]} tokens long, the model takes at most {limit}"
-        )

@@ -15,6 +15,7 @@ import transformers
 from torch import nn
 
 from compress.config.errors import UserError, first_line
+from compress.serve.texts import TOKENIZER
 from compress.transformer.checkpoint_files import GGUF
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from compress.interfaces import Processor
 
-TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 IMAGE_CONFIGS = ("preprocessor_config.json", "processor_config.json")
 # Arguments and results of `from_pretrained`, which transformers saves with the settings.
 OF_THE_PROCESS = {
@@ -100,18 +101,21 @@ def read_tokenizer(path: Path, **changes: Any) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def write_processor(processor: Processor, folder: Path) -> None:
+def write_processor(processor: Processor, folder: Path, max_length: int | None = None) -> None:
     """Saves a tokenizer or an image processor, as the same bytes wherever it was loaded from.
 
     Args:
         processor: a fast tokenizer's truncation and padding, left from its last call, are reset.
         folder: exists.
+        max_length: tokens that `tokenizer.json` is to truncate texts to, and with it to pad them to
+            the longest of a batch; null for neither, as between stages.
     """
     backend = getattr(processor, "backend_tokenizer", None)
     if backend is not None:
-        backend.no_truncation()
-        backend.no_padding()
+        _limit_(processor, backend, max_length)
     processor.save_pretrained(folder)
+    if backend is not None:
+        _limit_(processor, backend, None)
     for name in (TOKENIZER_CONFIG, *IMAGE_CONFIGS):
         path = folder / name
         if path.is_file():
@@ -119,6 +123,21 @@ def write_processor(processor: Processor, folder: Path) -> None:
             kept = {key: value for key, value in settings.items() if key not in OF_THE_PROCESS}
             text = json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
             path.write_text(text, encoding="utf-8")
+
+
+def _limit_(tokenizer: Any, backend: Any, max_length: int | None) -> None:
+    """Sets truncation and padding of a fast tokenizer, which are part of its file."""
+    backend.no_truncation()
+    backend.no_padding()
+    if max_length is not None:
+        backend.enable_truncation(max_length, direction=tokenizer.truncation_side)
+        if tokenizer.pad_token is not None:
+            backend.enable_padding(
+                direction=tokenizer.padding_side,
+                pad_id=tokenizer.pad_token_id,
+                pad_type_id=tokenizer.pad_token_type_id,
+                pad_token=tokenizer.pad_token,
+            )
 
 
 def set_and_keep_(tokenizer: Processor, name: str, value: Any) -> None:

@@ -12,11 +12,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from compress.config.errors import UserError
-from compress.core.text_encoder import StandardEncoder, TextEncoder
 from compress.interfaces import InferenceModel
-from compress.transformer.positions import check_length, position_count
+from compress.serve.session import check_length
+from compress.serve.texts import TextEncoder
+from compress.transformer.positions import position_count
 from compress.transformer.pretrained import head_of
 from compress.transformer.stored_modules import StoredModule, named_weights
+from compress.transformer.text_tokens import TransformersEncoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -38,13 +40,14 @@ class TorchModel(InferenceModel):
     ) -> None:
         """Moves the modules to the device; they are compiled when they first run.
 
-        Texts are tokenized by `encoder` if there is one, which has the tokenizer.
+        Texts are tokenized by `encoder` if there is one, else by the tokenizer.
 
         Raises:
             UserError: `compiled` is set and there is no C++ compiler.
         """
         self.module = module.to(torch_device)
-        self.encoder = encoder or StandardEncoder(tokenizer)
+        self.tokenizer = tokenizer
+        self.encoder = encoder or TransformersEncoder(tokenizer)
         self.precision = _precision(module)
         self._device = torch_device
         self._positions = position_count(module)

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.core.monitor import Forecast
-from compress.runtime.openvino import GRAPH
+from compress.serve.openvino import GRAPH
 from compress.store.artifact import folder_bytes
 from tests.matrix.made import Made, same_as
 from tests.matrix.models import batch_of, read_plain

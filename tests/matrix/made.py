@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from compress import load
 from compress.interfaces import InferenceModel
 from compress.measure.reload import rounding_share
-from compress.store.artifact import PLAIN_WEIGHTS
+from compress.serve.folder import PLAIN_WEIGHTS
+from compress.store.artifact import load
 from tests.matrix.models import Model, Row, in_batches, one_by_one, read_plain, read_processor
 from tests.matrix.stages import Stage
 

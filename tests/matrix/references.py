@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from compress.runtime.components.openvino_graph import import_openvino
+from compress.serve.openvino import import_openvino
 
 LINEARS = (nn.Linear, Conv1D)
 SAME = 1e-4  # of two rows or columns: their largest difference, beside entries of about 0.2

@@ -45,7 +45,7 @@ def test_texts_have_the_tokens_of_the_shape_and_no_word_too_many(
         assert encoded["input_ids"].shape == (batch, length)
         assert encoded["attention_mask"].all()
     fewer = [[text.rpartition(" ")[0] for text in column] for column in made[0]]
-    assert (model.encoder.encode(fewer, length)["attention_mask"].sum(dim=1) < length).all()
+    assert (model.encoder.encode(fewer, length)["attention_mask"].sum(axis=1) < length).all()
     words = " ".join(rows_of(columns).columns[0]).split()
     assert made[0][0][0].split() == (words * length)[: len(made[0][0][0].split())]
 

@@ -160,6 +160,6 @@ ROWS = [
     ("teacher=vit_scratch", "the task Reviews has texts, but ViTForImageClassification reads ima"),
     ("teacher=vit_base", "google/vit-base-patch16-224 not found"),
     ("cache=maybe", "cache=maybe is not available; choices: off, on"),
-    ("tracker=wandb", "tracker=wandb is not available; choices:"),
+    ("tracker=comet", "tracker=comet is not available; choices:"),
     ("tracker=mlflow tracker.uri=mlruns", "tracker.uri must be of a server or a database"),
 ]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from compress import load
 from compress.config.errors import UserError
 from compress.device.cpu import Cpu
 from compress.interfaces import TrainingData
 from compress.problem.multi_label import MultiLabel
 from compress.problem.regression import Regression
 from compress.records.schema import FinishedRun, read_record, write_record
+from compress.store.artifact import load
 from compress.teacher.artifact import ArtifactTeacher
 from tests.configs import settings_of
 from tests.tiny import tiny_teacher, torch_export

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compress import load
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history
-from compress.store.manifest import read_manifest
+from compress.serve.folder import read_manifest
+from compress.store.artifact import load
 from compress.transformer.blocks import block_linears
 from compress.transformer.torch_model import TorchModel
 from tests.configs import settings_of

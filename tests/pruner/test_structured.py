@@ -15,10 +15,10 @@ from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.sparsity import check_history
 from compress.pruner.components.structured import UnitPruner
+from compress.serve.folder import PACKED_WEIGHTS
 from compress.shaping.importance import IMPORTANCES, Scores
 from compress.shaping.units import KINDS, highest, unit_sites
 from compress.store.artifact import read_model, write_model
-from compress.store.manifest import PACKED_WEIGHTS
 from compress.transformer.blocks import known_blocks, weight_matrix
 from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.surgery import keep_units_, replace_linear_

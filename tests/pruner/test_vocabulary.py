@@ -10,7 +10,6 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from compress import load
 from compress.config.errors import UserError
 from compress.device.cpu import Cpu
 from compress.interfaces import CompressedModel, StageContext, Step
@@ -18,6 +17,7 @@ from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history
 from compress.pruner.vocabulary import Vocabulary
 from compress.shaping.vocabulary import keep_tokens_, named_ids
+from compress.store.artifact import load
 from compress.store.cache import StageStore
 from compress.task.components.text import TextSplit
 from compress.transformer.checkpoint_files import find_model

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from compress import load
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel
 from compress.quantizer.fp8 import Fp8Linear, quantize_rows
+from compress.store.artifact import load
 from tests.configs import settings_of
 from tests.tiny import torch_export
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from compress import load
 from compress.interfaces import CompressedModel, Quantizer, Step
 from compress.quantizer.bf16 import Bf16
 from compress.quantizer.fp16 import Fp16
+from compress.store.artifact import load
 from compress.transformer.rounding import cast_
 from tests.architectures import build, sentences
 from tests.tiny import torch_export

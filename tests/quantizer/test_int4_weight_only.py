@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from compress import load
 from compress.config.errors import ConfigError, ConfigTypeError
 from compress.interfaces import CompressedModel
 from compress.quantizer.int4_weight_only import Int4WeightOnly, Int4WeightOnlyLinear
 from compress.quantizer.int8_weight_only import Int8WeightOnlyLinear
+from compress.store.artifact import load
 from tests.configs import settings_of
 from tests.tiny import torch_export
 

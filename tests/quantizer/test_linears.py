@@ -12,13 +12,13 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 from transformers.pytorch_utils import Conv1D
 
-from compress import load
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel
 from compress.quantizer.components.linears import QuantizedLinear
 from compress.quantizer.int4_weight_only import Int4WeightOnlyLinear
 from compress.quantizer.int8_weight_only import Int8WeightOnlyLinear
 from compress.quantizer.nf4 import Nf4Linear
+from compress.store.artifact import load
 from compress.transformer.blocks import known_blocks
 from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.surgery import keep_units_

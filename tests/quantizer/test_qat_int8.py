@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from compress import load
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history
 from compress.quantizer.qat_int8 import FakeQuantLinear, fake_quantized
+from compress.serve.folder import read_manifest
+from compress.store.artifact import load
 from compress.store.cache import StageStore
-from compress.store.manifest import read_manifest
 from compress.transformer.blocks import every_linear, weight_matrix
 from compress.transformer.stored_modules import LowRankLinear
 from compress.transformer.surgery import plain_config

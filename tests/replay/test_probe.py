@@ -25,7 +25,7 @@ from compress.records.schema import (
 )
 from compress.replay.probe import find_pairs, make_attempts
 from compress.report.probe import Probe, candidates, choose_shape, show_probe, write_probe
-from compress.store.manifest import read_manifest
+from compress.serve.folder import read_manifest
 from scripts.probe import probe
 from tests.configs import TINY, yaml_names
 from tests.records.test_schema import evaluated_by, make_metrics, make_record

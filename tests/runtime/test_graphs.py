@@ -13,9 +13,9 @@ from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, Device, Runtime
 from compress.quantizer.none import NoQuantizer
 from compress.runtime import onnxruntime, openvino
-from compress.store.artifact import load, read_spec
-from compress.store.manifest import MANIFEST
-from compress.system.sources import file_digest
+from compress.serve.folder import MANIFEST, read_spec
+from compress.store.artifact import load
+from compress.system.digests import file_digest
 from tests.configs import ROOT, compose_config, settings_of
 from tests.runtime.openvino_models import Contexts
 
@@ -23,7 +23,7 @@ RUNTIMES: dict[str, Runtime] = {
     "onnxruntime": onnxruntime.OnnxRuntime(),
     "openvino": openvino.OpenVino(specialize=True),
 }
-FILES = {"onnxruntime": {"model.onnx"}, "openvino": {"model.xml", "model.bin"}}
+FILES = {"onnxruntime": {"model.onnx"}, "openvino": {"openvino_model.xml", "openvino_model.bin"}}
 OPTIONS = {
     "onnxruntime": {"precision": "float32", "positions": 512},
     "openvino": {"precision": "f32", "positions": 512, "specialize": True},
@@ -61,7 +61,7 @@ def test_the_folder_holds_what_is_needed_and_nothing_else(runtime: str, folder: 
         ("onnxruntime", "model.onnx", b"no graph"),
         ("onnxruntime", "model.onnx", None),
         ("openvino", "model.bin", None),
-        ("openvino", "model.xml", None),
+        ("openvino", "openvino_model.xml", None),
     ],
 )
 def test_a_damaged_graph_is_refused_even_if_the_manifest_agrees(

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from compress import load
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel, ExportResult, Quantizer
 from compress.measure.reload import check_reload
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history, count_weights
 from compress.runtime.onnxruntime import PACKAGES, OnnxRuntime
-from compress.store.manifest import read_manifest
+from compress.serve.folder import read_manifest
+from compress.store.artifact import load
 from tests.configs import ROOT, settings_of
 from tests.runtime.openvino_models import Contexts, Teachers
 from tests.runtime.test_onnx_export import cut_
@@ -166,6 +166,6 @@ def test_exact_kernels_are_asked_for_where_int8_overflows(
             super().add_session_config_entry(key, value)
 
     monkeypatch.setattr("onnxruntime.SessionOptions", Options)
-    monkeypatch.setattr("torch.cpu._is_vnni_supported", lambda: not without_vnni)
+    monkeypatch.setattr("compress.serve.onnxruntime.has_vnni", lambda: not without_vnni)
     load(tmp_path)
     assert entries == ([expected] if expected else [])

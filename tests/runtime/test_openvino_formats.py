@@ -15,8 +15,9 @@ from compress.config.errors import UserError
 from compress.interfaces import CompressedModel, Quantizer, StageContext, TrainingData
 from compress.measure.score import predict_all
 from compress.measure.sparsity import check_history, count_weights
-from compress.runtime.openvino import OpenVino, linear_types
-from compress.store.manifest import read_manifest
+from compress.runtime.openvino import OpenVino
+from compress.serve.folder import read_manifest
+from compress.serve.openvino import linear_types
 from compress.transformer.torch_model import TorchModel
 from tests.architectures import lively_
 from tests.configs import compose_config, settings_of
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("export_once")
 
 
 def capabilities() -> list[str]:
-    from compress.runtime.components.openvino_graph import import_openvino
+    from compress.serve.openvino import import_openvino
 
     found: list[str] = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return found

@@ -10,17 +10,15 @@ import pytest
 import torch
 
 from compress.runtime.components.openvino_graph import (
-    TELEMETRY,
     all_readers,
     constants,
-    import_openvino,
     name_weights_,
     weight_bits,
     weight_readers,
     weight_tensor,
-    without_telemetry,
 )
 from compress.runtime.components.openvino_rounding import store_bfloat16_
+from compress.serve.openvino import TELEMETRY, import_openvino, without_telemetry
 
 pytest.importorskip("openvino")
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from compress import load
 from compress.interfaces import Quantizer, Runtime
 from compress.measure.sparsity import broken_groups, check_history, live_patterns
 from compress.runtime.onnxruntime import OnnxRuntime
 from compress.runtime.openvino import OpenVino
 from compress.runtime.torch import TorchRuntime
-from compress.store.artifact import read_manifest
+from compress.serve.folder import read_manifest
+from compress.store.artifact import load
 from tests.configs import settings_of, yaml_names
 from tests.runtime.openvino_models import Contexts, Teachers
 from tests.slow import slow

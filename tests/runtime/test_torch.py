@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch._inductor.exc import InvalidCxxCompiler
 
-from compress import load
 from compress.build import build_run
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, TrainingData
 from compress.quantizer.none import NoQuantizer
 from compress.runtime.torch import TorchRuntime
-from compress.store.artifact import read_spec
+from compress.serve.folder import read_spec
+from compress.store.artifact import load
 from tests.configs import compose_config
 from tests.runtime.openvino_models import Contexts
 from tests.tiny import tiny_teacher

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
-from compress import load
+from compress.store.artifact import load
 from tests.commands import refusal, run_here
 from tests.configs import ROOT, TINY
 

@@ -14,8 +14,8 @@ from compress.measure.sparsity import check_history
 from compress.runtime.onnxruntime import OnnxRuntime
 from compress.runtime.openvino import OpenVino
 from compress.runtime.torch import TorchRuntime
+from compress.serve.folder import read_manifest
 from compress.store.artifact import load
-from compress.store.manifest import read_manifest
 from compress.transformer.activations import ACTIVATIONS
 from tests.configs import settings_of
 from tests.pruner.made import Contexts, Teachers

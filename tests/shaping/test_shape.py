@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from compress import load
 from compress.config.errors import ConfigError
 from compress.measure.score import predict_all
-from compress.store.manifest import PACKED_WEIGHTS, PLAIN_WEIGHTS
+from compress.serve.folder import PACKED_WEIGHTS, PLAIN_WEIGHTS
+from compress.store.artifact import load
 from compress.transformer.blocks import known_blocks, weight_matrix
 from compress.transformer.positions import position_count
 from compress.transformer.residual import residual_norms

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from compress import load
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, StageContext
 from compress.shaping.order import sort_by_importance_
 from compress.shaping.subnets import Addresses, Subnets
 from compress.shaping.subshape import cut_subnet_
+from compress.store.artifact import load
 from tests.configs import settings_of
 from tests.pruner.made import Contexts, Teachers, skeleton
 from tests.shaping.made import largest_difference, noisy, shape, sub

@@ -9,13 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from compress import load
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel, InferenceModel, Quantizer, Step
 from compress.quantizer.none import NoQuantizer
-from compress.store.artifact import folder_bytes, read_spec
-from compress.store.manifest import read_manifest
-from compress.system.sources import file_digest
+from compress.serve.folder import read_manifest, read_spec
+from compress.store.artifact import folder_bytes, load
+from compress.system.digests import file_digest
 from tests.configs import settings_of
 from tests.tiny import torch_export
 
@@ -185,7 +184,7 @@ def test_an_artifact_does_not_tell_where_it_was_made(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"schema": 99}, "has schema 99, this version reads 2"), ({"history": 3}, "is damaged")],
+    [({"schema": 99}, "has schema 99, this version reads 3"), ({"history": 3}, "is damaged")],
 )
 def test_a_hostile_or_foreign_manifest_is_refused(
     folder: Path, change: dict[str, object], reason: str

@@ -13,8 +13,8 @@ import pytest
 from compress.build import build_run
 from compress.interfaces import CompressedModel
 from compress.pipeline import execute
+from compress.serve.folder import read_manifest
 from compress.store.baseline import keep_baseline
-from compress.store.manifest import read_manifest
 from tests.configs import TINY, blank_record, compose_config
 from tests.replay.test_rebench import quick_measure
 

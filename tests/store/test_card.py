@@ -15,12 +15,16 @@ from huggingface_hub import ModelCard
 from compress.records.curve import CURVES
 from compress.records.recipe import remake_command
 from compress.records.schema import Comparison, RunRecord, Speedup, TransferText, write_record
+from compress.serve.folder import RunSpec, read_manifest
 from compress.store.artifact import folder_bytes
 from compress.store.card import model_card
-from compress.store.manifest import read_manifest
 from scripts.export import main
 from tests.configs import ROOT
 from tests.records.test_schema import evaluated_by, make_record
+
+
+def spec_of(architecture: str) -> RunSpec:
+    return RunSpec("torch", architecture)
 
 
 def front_matter(card: str) -> dict[str, object]:
@@ -31,7 +35,7 @@ def test_the_card_says_figures_recipe_and_command() -> None:
     record = make_record(
         0.8, 1_500_000, 2.0, config={"teacher": {"path": "org/model"}, "pruner": {"sparsity": 0.5}}
     )
-    card = model_card(record, "BertForSequenceClassification", plain=True)
+    card = model_card(record, spec_of("BertForSequenceClassification"), plain=True)
     assert "BertForSequenceClassification.from_pretrained" in card
     assert "| accuracy, n = 100 | 0.8000 (0.7500 to 0.8500) | 0.9100 (0.8600 to 0.9600) |" in card
     assert "| Matthews correlation | 0.4000 | 0.4000 |" in card
@@ -68,34 +72,46 @@ def test_the_front_matter_is_what_the_hub_reads(
 ) -> None:
     record = make_record(0.8)
     record = replace(record, metrics=replace(record.metrics, runtime=runtime))
-    found = ModelCard(model_card(record, architecture, plain=plain), ignore_metadata_errors=False)
+    card = model_card(record, spec_of(architecture), plain=plain)
+    found = ModelCard(card, ignore_metadata_errors=False)
     assert (found.data.library_name, found.data.pipeline_tag) == (library, pipeline)
     [result] = found.data.eval_results
     assert (result.metric_type, result.metric_value) == ("accuracy", 0.8)
     assert (result.dataset_type, result.dataset_split) == ("rt", "test")
 
 
+def test_datasets_of_the_hub_are_in_the_front_matter() -> None:
+    record = make_record()
+    source = f"SST-2 from nyu-mll/glue at {'0a' * 20}; lines of a/b at noon"
+    card = model_card(
+        replace(record, data=replace(record.data, source=source)), spec_of("X"), plain=True
+    )
+    assert front_matter(card)["datasets"] == ["nyu-mll/glue"]
+    assert "datasets" not in front_matter(model_card(record, spec_of("X"), plain=True))
+
+
 def test_the_card_says_what_text_without_labels_it_learned_from() -> None:
     record = make_record()
     found = TransferText("lines of a.txt", 9, 5, 1, 1, {"evaluation": 2, "validation": 0}, "d")
-    card = model_card(replace(record, data=replace(record.data, transfer=found)), "X", plain=True)
+    taught = replace(record, data=replace(record.data, transfer=found))
+    card = model_card(taught, spec_of("X"), plain=True)
     assert "Rows: rows. Transfer text: 5 lines of a.txt; dropped of the 9 read: 1 of ano" in card
-    assert "Transfer text" not in model_card(record, "X", plain=True)
+    assert "Transfer text" not in model_card(record, spec_of("X"), plain=True)
 
 
 @pytest.mark.parametrize("plain", [True, False])
 def test_a_model_of_images_is_used_with_images(plain: bool) -> None:
-    card = model_card(make_record(), "ViTForImageClassification", plain=plain)
+    card = model_card(make_record(), spec_of("ViTForImageClassification"), plain=plain)
     assert "okenizer.from_pretrained" not in card
     assert ("processor = AutoImageProcessor.from_pretrained" in card) == plain
-    assert ("model.tokenizer([image], return_tensors" in card) != plain
+    assert ("model.processor([image], return_tensors" in card) != plain
 
 
 def test_what_was_not_measured_is_no_row_and_no_sentence() -> None:
     record = make_record()
     unknown = {"zipped_bytes": None, "bitmask_bytes": None}
     ours, theirs = (replace(each, **unknown) for each in (record.metrics, record.baseline))
-    card = model_card(replace(record, metrics=ours, baseline=theirs), "X", plain=True)
+    card = model_card(replace(record, metrics=ours, baseline=theirs), spec_of("X"), plain=True)
     assert "| size | " in card
     assert "zip file" not in card
     assert "busy" not in card
@@ -105,7 +121,7 @@ def test_what_was_not_measured_is_no_row_and_no_sentence() -> None:
 def test_a_step_shows_its_notes_but_for_its_curves(curve: str) -> None:
     point = {"step": 7531, "epoch": 1.0, "loss": 0.5, "validation_loss": None}
     step = {"stage": "student", "settings": {}, "notes": {"kept": 3, curve: [point]}}
-    card = model_card(make_record(history=(step,)), "X", plain=True)
+    card = model_card(make_record(history=(step,)), spec_of("X"), plain=True)
     assert '"kept": 3' in card
     assert "7531" not in card
 
@@ -113,7 +129,7 @@ def test_a_step_shows_its_notes_but_for_its_curves(curve: str) -> None:
 def test_no_difference_and_a_busy_machine_are_said() -> None:
     record = make_record(speedup=(Speedup(1, 32, 1.01, 0.98, 1.03, 1.02),))
     busy = replace(record.environment, busy="others took 1.0 of 2", governor="powersave")
-    card = model_card(replace(record, environment=busy), "X", plain=True)
+    card = model_card(replace(record, environment=busy), spec_of("X"), plain=True)
     assert (
         "| speed-up, 1 × 32 tokens | no measurable difference (interval 0.98 to 1.03) | 1 |" in card
     )
@@ -124,7 +140,7 @@ def test_no_difference_and_a_busy_machine_are_said() -> None:
 
 
 def test_what_plain_transformers_cannot_load_is_said() -> None:
-    card = model_card(make_record(), "X", plain=False)
+    card = model_card(make_record(), spec_of("X"), plain=False)
     assert "compress.load(" in card
     assert "from_pretrained(" not in card
 
@@ -133,7 +149,7 @@ def test_a_path_of_this_machine_is_no_base_model() -> None:
     record = make_record(
         config={"teacher": {"path": "/home/me/model"}, "pruner": {"sparsity": 0.5}}
     )
-    assert "base_model" not in front_matter(model_card(record, "X", plain=True))
+    assert "base_model" not in front_matter(model_card(record, spec_of("X"), plain=True))
 
 
 def test_words_from_a_config_are_neither_markup_nor_html() -> None:
@@ -145,7 +161,7 @@ def test_words_from_a_config_are_neither_markup_nor_html() -> None:
         data=replace(record.data, source=evil),
         history=({"stage": evil, "settings": {"path": evil}},),
     )
-    card = model_card(record, "X", plain=True)
+    card = model_card(record, spec_of("X"), plain=True)
     # What stands in a code block is shown as it is.
     outside = re.sub(r"^(`{3,})\w*\n.*?^\1$", "", card, flags=re.MULTILINE | re.DOTALL)
     assert "Figures" in outside
@@ -231,7 +247,7 @@ def test_a_card_tells_of_what_the_task_is_evaluated_by(
     metric: str, agreement: float | None, shown: tuple[str, ...]
 ) -> None:
     found = Comparison(agreement, None, None, 0.01, PAIRED)
-    card = model_card(evaluated_by(metric, 0.8, 1.0, comparison=found), "X", plain=True)
+    card = model_card(evaluated_by(metric, 0.8, 1.0, comparison=found), spec_of("X"), plain=True)
     assert all(words in card for words in shown)
     assert "accuracy" not in card
     assert "None" not in card
@@ -246,6 +262,6 @@ def test_a_score_of_a_users_label_is_shown_as_it_is_and_is_no_markup() -> None:
         metrics=replace(record.metrics, score=score),
         baseline=replace(record.baseline, score=theirs),
     )
-    card = model_card(record, "X", plain=True)
+    card = model_card(record, spec_of("X"), plain=True)
     assert "| top-5 accuracy | 0.9900 | 0.9800 |" in card
     assert "| f1\\_&lt;b&gt;\\|x | 0.5000 | – |" in card

@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compress import load
 from compress.build import build_run
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel
 from compress.quantizer.components.linears import LinearFormat
 from compress.quantizer.int8_weight_only import Int8WeightOnly
-from compress.store.artifact import folder_bytes
+from compress.store.artifact import folder_bytes, load
 from compress.transformer.quantized_embedding import (
     Int4Embedding,
     Int8Embedding,

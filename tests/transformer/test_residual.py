@@ -12,9 +12,9 @@ import transformers
 from transformers.pytorch_utils import Conv1D
 
 from compress.config.errors import ConfigError
+from compress.serve.folder import PLAIN_WEIGHTS
 from compress.shaping.embedding import place_factors_
 from compress.store.artifact import read_model, write_model
-from compress.store.manifest import PLAIN_WEIGHTS
 from compress.transformer.blocks import block_linears, known_blocks
 from compress.transformer.residual import (
     keep_channels_,

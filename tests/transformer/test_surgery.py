@@ -13,8 +13,8 @@ import transformers
 
 from compress.interfaces import CompressedModel, StageContext
 from compress.measure.score import predict_all
+from compress.serve.folder import PACKED_WEIGHTS, PLAIN_WEIGHTS
 from compress.store.artifact import read_model, write_model
-from compress.store.manifest import PACKED_WEIGHTS, PLAIN_WEIGHTS
 from compress.transformer.blocks import Block, Units, known_blocks, weight_matrix
 from compress.transformer.surgery import keep_blocks_, keep_units_, plain_config
 from compress.transformer.torch_model import TorchModel

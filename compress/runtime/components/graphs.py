@@ -17,8 +17,7 @@ from xml.etree import ElementTree
 
 from safetensors import safe_open
 
-from compress.store.artifact import read_spec
-from compress.store.manifest import WEIGHTS
+from compress.serve.folder import WEIGHTS, read_spec
 from compress.transformer.checkpoint_files import CONFIG
 
 SCALAR_BYTES = 4

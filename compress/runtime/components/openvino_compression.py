@@ -21,7 +21,7 @@ from compress.config.errors import UserError
 from compress.problem.classification import Classification
 from compress.quantizer.int8_static import AUTO, NONE, Int8Static
 from compress.runtime.components.int4 import check_sizes, int4_bound
-from compress.runtime.components.openvino_graph import OpenVinoSource, without_telemetry
+from compress.runtime.components.openvino_graph import OpenVinoSource
 from compress.runtime.components.openvino_int4 import store_int4_
 from compress.runtime.components.openvino_rounding import (
     LARGEST_WEIGHT,
@@ -31,6 +31,7 @@ from compress.runtime.components.openvino_rounding import (
     matrices,
     static_bound,
 )
+from compress.serve.openvino import without_telemetry
 from compress.system.packages import require
 from compress.transformer.blocks import every_linear, shape_of
 from compress.transformer.quantized_embedding import INT4_GROUP_SIZE

@@ -21,8 +21,9 @@ from compress.runtime.components.openvino_compression import (
     quantize_static,
     table_groups,
 )
-from compress.runtime.components.openvino_graph import OpenVinoSource, import_openvino
+from compress.runtime.components.openvino_graph import OpenVinoSource
 from compress.runtime.components.openvino_rounding import check_weights, matrices, store_bfloat16_
+from compress.serve.openvino import import_openvino
 from compress.transformer.rounding import check_range, half_ulp
 
 if TYPE_CHECKING:

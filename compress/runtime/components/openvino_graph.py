@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -20,17 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compress.config.errors import UserError
-from compress.system.packages import require
+from compress.serve.openvino import import_openvino
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from transformers import PreTrainedModel
 
     from compress.interfaces import CompressedModel, TrainingData
 
-TELEMETRY = "openvino_telemetry"
 # What a quantizer puts between a constant and the operator that reads it.
 DEQUANTIZATION = ("Convert", "Multiply", "Subtract", "Reshape", "FakeQuantize")
 INTEGERS = ("i4", "u4", "i8", "u8")
@@ -57,51 +50,6 @@ class OpenVinoSource:
     def reads(self, name: str) -> bool:
         """Whether the graph reads a module's weight: BigBird's classifier never runs its pooler."""
         return f"{name}.weight" in self.readers
-
-
-def import_openvino() -> Any:
-    """Imports openvino at first use, without its telemetry.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    require("the openvino runtime", "openvino", "openvino")
-    with without_telemetry():
-        import openvino
-
-    return openvino
-
-
-@contextmanager
-def without_telemetry() -> Iterator[None]:
-    """Hides the package openvino_telemetry from imports in this block.
-
-    Else openvino and nncf report every import and every call to their maker, and write a client id
-    into the home folder, unless a file there says no. Without the package they take stand-ins that
-    do nothing, and keep them.
-    """
-    shown = {name: sys.modules[name] for name in (TELEMETRY,) if name in sys.modules}
-    sys.modules[TELEMETRY] = None  # type: ignore[assignment]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        del sys.modules[TELEMETRY]
-        sys.modules.update(shown)
-
-
-def read_graph(path: Path) -> Any:
-    """Reads the graph in a model folder.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    openvino = import_openvino()
-    try:
-        return openvino.Core().read_model(path)
-    except RuntimeError as error:
-        raise UserError(f"{path} or its .bin is damaged: OpenVINO cannot read it") from error
 
 
 def operators(graph: Any) -> dict[str, Any]:

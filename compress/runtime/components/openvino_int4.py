@@ -16,10 +16,10 @@ from torch import Tensor
 from compress.runtime.components.int4 import int4_groups
 from compress.runtime.components.openvino_graph import (
     OpenVinoSource,
-    import_openvino,
     is_transposed,
     operators,
 )
+from compress.serve.openvino import import_openvino
 from compress.transformer.packing import in_groups, pack_signed
 
 

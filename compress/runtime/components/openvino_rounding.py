@@ -21,10 +21,10 @@ from compress.runtime.components.openvino_graph import (
     OpenVinoSource,
     constants,
     float_weights,
-    import_openvino,
     is_transposed,
     operators,
 )
+from compress.serve.openvino import import_openvino
 from compress.transformer.blocks import every_linear, weight_matrix
 from compress.transformer.packing import (
     FLOAT32_SLACK,

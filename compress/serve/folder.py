@@ -1,4 +1,4 @@
-"""The manifest of a model folder: the model's history, and the checksums of its files.
+"""What a model folder says of itself: history, checksums, how to run it, and its labels.
 
 A folder must have exactly the files that its manifest lists: a loader could mistake another file
 for the model. Only names that begin with a dot are ignored, which no loader reads: version control,
@@ -7,21 +7,24 @@ downloads and unfinished writes create such files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from compress.config.errors import UserError
-from compress.interfaces import Step
+from compress.config.errors import UserError, first_line
 from compress.records.probabilities import Temperature
-from compress.system.sources import file_digest
-from compress.transformer.checkpoint_files import CONFIG, is_plain_name
+from compress.records.step import Step
+from compress.serve.texts import TextSpec
+from compress.system.digests import file_digest
 
-SCHEMA = 2
+SCHEMA = 3
 MANIFEST = "manifest.json"
 RUNTIME = "runtime.json"
 CARD = "README.md"
+CONFIG = "config.json"
 PLAIN_WEIGHTS = "model.safetensors"
 PACKED_WEIGHTS = "weights.safetensors"
 TOLD = (MANIFEST, CARD)  # describe the model; not needed to run it
@@ -43,6 +46,50 @@ class Manifest:
     history: tuple[Step, ...]
     files: dict[str, str]
     temperature: Temperature | None = None
+
+
+@dataclass(frozen=True)
+class StoredModuleSpec:
+    """Kind and arguments of a stored module that replaces a plain one."""
+
+    kind: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """How to run a model folder: the content of `runtime.json`.
+
+    Attributes:
+        runtime: its kind.
+        architecture: transformers class of the model.
+        modules: the modules that replace plain ones, by name.
+        options: the runtime's own settings.
+        weights: the runtime's name of each weight, where it differs.
+        texts: how texts are tokenized; null for other inputs, and for models between stages.
+    """
+
+    runtime: str
+    architecture: str
+    modules: dict[str, StoredModuleSpec] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+    texts: TextSpec | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model's logits stand for.
+
+    Attributes:
+        labels: the class of each logit.
+        problem: as transformers names it in `problem_type`; "" where it names none.
+        temperature: what logits are divided by for probabilities.
+    """
+
+    labels: tuple[str, ...] = ()
+    problem: str = ""
+    temperature: float = 1.0
 
 
 def read_manifest(folder: str | Path) -> Manifest:
@@ -74,9 +121,34 @@ def read_manifest(folder: str | Path) -> Manifest:
     return manifest
 
 
+def read_spec(folder: Path) -> RunSpec:
+    """Reads `runtime.json` of a verified folder.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        return TypeAdapter(RunSpec).validate_json((folder / RUNTIME).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UserError(f"{folder / RUNTIME} is damaged: {first_line(error)}") from error
+
+
+def read_outputs(folder: Path, temperature: float | None) -> Outputs:
+    """What the outputs of the model in a verified folder are, by its config."""
+    config = json.loads((folder / CONFIG).read_bytes())
+    names = config.get("id2label") or {}
+    labels = tuple(names[key] for key in sorted(names, key=int))
+    return Outputs(labels, config.get("problem_type") or "", temperature or 1.0)
+
+
 def model_files(folder: Path) -> list[Path]:
     """Files of a model folder except manifest, card, and names that begin with a dot."""
     return sorted(p for p in folder.iterdir() if p.name not in TOLD and p.name[0] != ".")
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name is a file name without a path."""
+    return name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
 
 
 def _check_listed(path: Path, manifest: Manifest) -> None:

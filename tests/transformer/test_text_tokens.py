@@ -1,4 +1,4 @@
-"""Tokens of tokie against those of transformers, and where it is not used."""
+"""Tokens of `tokenizers` and tokie against those of transformers, and where they are not used."""
 
 from __future__ import annotations
 
@@ -6,29 +6,44 @@ import importlib.metadata
 import importlib.util
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import tokenizers
-import torch
 import transformers
 from torch import Tensor
 
-from compress.core.text_encoder import TRANSFORMERS, StandardEncoder, TextEncoder, TextSpec
+from compress.config.errors import UserError
 from compress.interfaces import Split, TrainingData
 from compress.problem.regression import Regression
+from compress.serve.texts import (
+    TRANSFORMERS,
+    Batch,
+    PlainEncoder,
+    TextEncoder,
+    TextSpec,
+    deployed_encoder,
+)
 from compress.task.components.text import TextSplit
-from compress.transformer.fast_tokenizer import STRANGE, deployed_encoder, text_spec
 from compress.transformer.processors import write_processor
+from compress.transformer.text_tokens import (
+    STRANGE,
+    TransformersEncoder,
+    measured_encoder,
+    text_spec,
+)
 from tests.vocabularies import ANGLES, CLASSIFIER, SEQUENCE_END, WORDS, Ends, make_tokenizer
 
 needs_tokie = pytest.mark.skipif(
     importlib.util.find_spec("tokie") is None, reason="needs the extra fast-tokenizer"
 )
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+PLAIN = f"tokenizers {tokenizers.__version__}"
 LENGTH = 24
 TEXTS = [
     f"a {first} {second} of {first}s, {i}" for i, (first, second) in enumerate(pairwise(WORDS))
@@ -69,38 +84,45 @@ def for_pairs() -> transformers.PreTrainedTokenizerFast:
     return made
 
 
-def deployed(tokenizer: Any, train: Split, folder: Path) -> TextEncoder:
+def spec_of(tokenizer: Any, train: Split) -> TextSpec:
+    spec = text_spec(tokenizer, rows_of(train), Computed())
+    assert spec is not None
+    return spec
+
+
+def deployed(tokenizer: Any, train: Split, folder: Path, **changes: Any) -> TextEncoder:
     """As it is exported and loaded."""
-    write_processor(tokenizer, folder)
-    return deployed_encoder(folder, tokenizer, text_spec(tokenizer, rows_of(train), Computed()))
+    spec = replace(spec_of(tokenizer, train), **changes)
+    write_processor(tokenizer, folder, spec.max_length)
+    return measured_encoder(folder, tokenizer, spec)
 
 
-def assert_equal(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:
+def assert_equal(ours: Batch, theirs: Batch) -> None:
     assert ours.keys() == theirs.keys()
     for name, expected in theirs.items():
         assert ours[name].dtype == expected.dtype, name
-        assert torch.equal(ours[name], expected), name
+        assert np.array_equal(ours[name], expected), name
 
 
 def unused(tokenizer: Any, train: Split) -> str:
     """Why tokie is not used for a tokenizer."""
-    spec = text_spec(tokenizer, rows_of(train), Computed())
-    assert spec is not None
+    spec = spec_of(tokenizer, train)
     assert (spec.fast, spec.alphabet, spec.max_length) == (None, "", LENGTH)
     assert spec.reason is not None
     return spec.reason
 
 
-@needs_tokie
+@pytest.mark.parametrize("fast", [pytest.param(True, marks=needs_tokie), False])
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("length", [None, 3, 9, LENGTH, 6000])
-def test_batches_are_equal(length: int | None, side: str, tmp_path: Path) -> None:
+def test_batches_are_equal(fast: bool, length: int | None, side: str, tmp_path: Path) -> None:
     tokenizer = tokenizer_of(side=side)
     tokenizer.truncation_side = side
-    encoder = deployed(tokenizer, split(), tmp_path)
-    assert encoder.name == f"tokie {importlib.metadata.version('tokie')}"
+    encoder = deployed(tokenizer, split(), tmp_path, **({} if fast else {"fast": None}))
+    library = "tokie" if fast else "tokenizers"
+    assert encoder.name == f"{library} {importlib.metadata.version(library)}"
     assert encoder.reason is None
-    standard = StandardEncoder(tokenizer)
+    standard = TransformersEncoder(tokenizer, LENGTH)
     for texts in (
         [*TEXTS, *STRANGE],
         TEXTS[:1],
@@ -113,34 +135,33 @@ def test_batches_are_equal(length: int | None, side: str, tmp_path: Path) -> Non
 
 @needs_tokie
 @pytest.mark.parametrize("length", [9, LENGTH, 300])
-def test_pairs_are_equal_and_truncated_ones_are_left_to_transformers(
+def test_pairs_are_equal_and_truncated_ones_are_left_to_tokenizers(
     length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = for_pairs()
     encoder = deployed(tokenizer, split(TEXTS, TEXTS[::-1]), tmp_path)
-    assert encoder.name != TRANSFORMERS
+    assert encoder.name.startswith("tokie ")
     columns = [["glad", "a sad story", *TEXTS], ["sad", "a warm river of money", *TEXTS[::-1]]]
-    standard = StandardEncoder(tokenizer)
+    standard = TransformersEncoder(tokenizer)
     assert_equal(encoder.encode(columns, length), standard.encode(columns, length))
-    monkeypatch.setattr(StandardEncoder, "encode", lambda *_: {})
+    monkeypatch.setattr(PlainEncoder, "encode", lambda *_: {})
     short = [["glad"], ["sad"]]
     assert encoder.encode(short, LENGTH)["token_type_ids"].tolist() == [[0, 0, 0, 1, 1]]
     assert encoder.encode(short, 5) == {}, "it may have been longer"
 
 
 @needs_tokie
-def test_texts_with_unknown_characters_are_left_to_transformers(
+def test_texts_with_unknown_characters_are_left_to_tokenizers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """tokie takes DEL for a character and transformers for none."""
     tokenizer = tokenizer_of()
-    spec = text_spec(tokenizer, rows_of(split([*TEXTS, "ঠক"])), Computed())
-    assert spec is not None
+    spec = spec_of(tokenizer, split([*TEXTS, "ঠক"]))
     assert {*"aZ09 \n\t", "ঠ", "é", "😀"} <= {*spec.alphabet}
     assert not {"\x7f", "\U0010ffff", "𒀀"} & {*spec.alphabet}
-    write_processor(tokenizer, tmp_path)
-    encoder = deployed_encoder(tmp_path, tokenizer, spec)
-    monkeypatch.setattr(StandardEncoder, "encode", lambda *_: {})
+    write_processor(tokenizer, tmp_path, LENGTH)
+    encoder = deployed_encoder(tmp_path, spec)
+    monkeypatch.setattr(PlainEncoder, "encode", lambda *_: {})
     assert encoder.encode([["glad", "ঠ"]], LENGTH) != {}
     for other in ("glad\x7f", "\U0010ffff", "𒀀"):
         assert encoder.encode([["glad", other]], LENGTH) == {}
@@ -163,12 +184,34 @@ def of_another_input() -> transformers.PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
+def without_padding() -> transformers.PreTrainedTokenizerFast:
+    made = tokenizer_of()
+    made.pad_token = None
+    return made
+
+
+class Lowercase:
+    """A class of transformers that changes texts before its file is used."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def __call__(self, *columns: Any, **options: Any) -> Any:
+        return self._tokenizer(*([f"x {t}" for t in column] for column in columns), **options)
+
+
+def of_python() -> transformers.PreTrainedTokenizer:
+    return transformers.CanineTokenizer()
+
+
 @needs_tokie
 @pytest.mark.parametrize(
     ("tokenizer", "reason"),
     [
         (word_level, "tokie cannot read the tokenizer: "),
-        (of_another_input, "the model reads special_tokens_mask"),
         # tokie puts no lone token behind a text.
         (lambda: tokenizer_of(ends=SEQUENCE_END), "tokens differ for ('a glad sad of glads"),
     ],
@@ -180,7 +223,9 @@ def test_what_tokie_does_otherwise_is_said(
     found = unused(made, split())
     assert found.startswith(reason)
     encoder = deployed(made, split(), tmp_path)
-    assert (encoder.name, encoder.reason) == (TRANSFORMERS, found)
+    assert (encoder.name, encoder.reason) == (PLAIN, found)
+    expected = TransformersEncoder(made, LENGTH)
+    assert_equal(encoder.encode([TEXTS], None), expected.encode([TEXTS], None))
 
 
 @needs_tokie
@@ -196,6 +241,38 @@ def test_one_row_with_other_tokens_is_enough(tmp_path: Path) -> None:
     assert unused(tokenizer_of(), split([*TEXTS, "glad\x7f"])) == (
         r"tokens differ for ('glad\x7f',)"
     )
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "reason"),
+    [
+        (of_another_input, "the model reads special_tokens_mask"),
+        (lambda: Lowercase(tokenizer_of()), "the tokens of tokenizers alone differ for ('a glad"),
+        (without_padding, "the tokenizer has no padding token"),
+        (of_python, "the tokenizer has no tokenizer.json"),
+    ],
+)
+def test_what_its_file_alone_does_not_tokenize_rightly_is_left_to_transformers(
+    tokenizer: Callable[[], Any], reason: str, tmp_path: Path
+) -> None:
+    made = tokenizer()
+    spec = spec_of(made, split())
+    assert (spec.library, spec.fast) == (TRANSFORMERS, None)
+    assert spec.reason is not None
+    assert spec.reason.startswith(reason)
+    write_processor(made, tmp_path)
+    encoder = measured_encoder(tmp_path, made, spec)
+    assert (encoder.name, encoder.reason) == (TRANSFORMERS, spec.reason)
+
+
+def test_a_file_without_truncation_is_damaged(tmp_path: Path) -> None:
+    write_processor(tokenizer_of(), tmp_path)
+    spec = TextSpec(LENGTH, INPUTS, "tokenizers")
+    with pytest.raises(UserError, match=r"tokenizer\.json is damaged: it has no truncation, or no"):
+        deployed_encoder(tmp_path, spec)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(UserError, match=r"tokenizer\.json is damaged: "):
+        deployed_encoder(tmp_path, spec)
 
 
 def version_of(found: str | None) -> Callable[[str], str]:
@@ -221,14 +298,17 @@ def test_an_artifact_is_loaded_without_the_tokie_that_it_was_exported_with(
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(importlib.metadata, "version", version_of(installed))
     tokenizer = tokenizer_of()
+    write_processor(tokenizer, tmp_path, LENGTH)
+    spec = TextSpec(LENGTH, INPUTS, "tokenizers", "tokie 9.0", "abc")
     with caplog.at_level(logging.INFO):
-        encoder = deployed_encoder(Path(), tokenizer, TextSpec(LENGTH, "tokie 9.0", "abc"))
-    assert (encoder.name, encoder.reason, encoder.max_length) == (TRANSFORMERS, reason, LENGTH)
-    assert caplog.messages == [f"{reason}: tokenizing with transformers, to the same tokens"]
-    expected = StandardEncoder(tokenizer).encode([TEXTS], LENGTH)
+        encoder = deployed_encoder(tmp_path, spec)
+    assert (encoder.name, encoder.reason, encoder.max_length) == (PLAIN, reason, LENGTH)
+    assert caplog.messages == [f"{reason}: tokenizing with tokenizers, to the same tokens"]
+    expected = TransformersEncoder(tokenizer).encode([TEXTS], LENGTH)
     assert_equal(encoder.encode([TEXTS], LENGTH), expected)
 
 

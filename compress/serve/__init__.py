@@ -1,0 +1,1 @@
+"""Model folders in use: from texts to labels, without torch, transformers or pandas."""

@@ -1,0 +1,139 @@
+"""A deployed model: from texts to labels with probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from compress.serve.folder import Outputs
+from compress.serve.session import Arrays, Session
+from compress.serve.texts import TextEncoder
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+SINGLE, MULTI = "single_label_classification", "multi_label_classification"
+AT_ONCE = 32  # texts in a batch
+
+
+@final
+class ServedModel:
+    """A model, loaded from its folder by `compress.load`.
+
+    Attributes:
+        outputs: what its logits stand for.
+        processor: the tokenizer or image processor of transformers, where the model needs it to
+            make a batch: of images, and of texts that a language model continues. Else None.
+        precision: what it computes in, whatever it is stored in: "float32", "bfloat16", "int8".
+        tokenizer: name of what tokenizes texts; None of models that read something else.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        encoder: TextEncoder | None,
+        outputs: Outputs,
+        processor: Any = None,
+    ) -> None:
+        """Takes what runs batches, and what makes them of texts."""
+        self._session, self._encoder = session, encoder
+        self.outputs, self.processor = outputs, processor
+        self.precision = session.precision
+        self.tokenizer = None if encoder is None else encoder.name
+
+    def predict(self, batch: Arrays) -> Float[np.ndarray, "B ..."]:
+        """Logits of one padded batch: B × outputs, or B × L × vocabulary of a language model.
+
+        Args:
+            batch: arrays by the names of the model's inputs.
+
+        Raises:
+            UserError: the batch is longer than the model's table of positions.
+        """
+        return self._session.run(batch)
+
+    def logits(
+        self, texts: Sequence[str], seconds: Sequence[str] | None = None
+    ) -> Float[np.ndarray, "B outputs"]:
+        """Logits of texts, tokenized and truncated as the rows of the model's task.
+
+        Args:
+            texts: one or more, in any number: they go through the model in batches.
+            seconds: the second texts where rows are pairs.
+
+        Raises:
+            TypeError: the model reads no single texts, or `texts` is a text and not a list of them.
+            ValueError: there is no text, or the number of second texts is another one.
+        """
+        return np.concatenate([*self._parts(texts, seconds)])
+
+    def predict_proba(
+        self, texts: Sequence[str], seconds: Sequence[str] | None = None
+    ) -> Float[np.ndarray, "B classes"]:
+        """Probabilities of the classes of texts, with the temperature that was fitted in the run.
+
+        Those of several labels a text are each by itself.
+
+        Raises:
+            TypeError: the model is no classifier of texts.
+            ValueError: see `logits`.
+        """
+        if self.outputs.problem not in (SINGLE, MULTI):
+            raise TypeError("the model has no classes; use logits, or predict")
+        scaled = self.logits(texts, seconds).astype(np.float64) / self.outputs.temperature
+        return _softmax(scaled) if self.outputs.problem == SINGLE else _sigmoid(scaled)
+
+    def classify(
+        self, texts: Sequence[str], seconds: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """The label of each text with its probability: [{"label": "positive", "score": 0.98}].
+
+        Of models with several labels a text, all labels with a probability of at least one half:
+        [{"labels": ["a", "b"], "scores": [0.9, 0.6]}].
+
+        Raises:
+            TypeError: the model is no classifier of texts.
+            ValueError: see `logits`.
+        """
+        names = self.outputs.labels
+        found: list[dict[str, Any]] = []
+        for row in self.predict_proba(texts, seconds).tolist():
+            if self.outputs.problem == MULTI:
+                chosen = [(n, p) for n, p in zip(names, row, strict=True) if p >= 0.5]
+                found.append({"labels": [n for n, _ in chosen], "scores": [p for _, p in chosen]})
+            else:
+                best = max(range(len(row)), key=row.__getitem__)
+                found.append({"label": names[best], "score": row[best]})
+        return found
+
+    def _parts(
+        self, texts: Sequence[str], seconds: Sequence[str] | None
+    ) -> Iterator[Float[np.ndarray, "batch outputs"]]:
+        """Logits of one batch after the other."""
+        if self._encoder is None:
+            raise TypeError(
+                "the model reads no single texts; use model.predict(model.processor(…, "
+                "return_tensors='np'))"
+            )
+        columns = [texts] if seconds is None else [texts, seconds]
+        if any(isinstance(column, str) for column in columns):
+            raise TypeError("texts must be a list of texts, got one text")
+        if not len(texts) or len({len(column) for column in columns}) > 1:
+            counts = " and ".join(str(len(column)) for column in columns)
+            raise ValueError(f"expected one or more texts, and as many second ones, got {counts}")
+        for start in range(0, len(texts), AT_ONCE):
+            some = [column[start : start + AT_ONCE] for column in columns]
+            yield self._session.run(self._encoder.encode(some, self._encoder.max_length))
+
+
+def _softmax(logits: Float[np.ndarray, "B classes"]) -> Float[np.ndarray, "B classes"]:
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    likely: Float[np.ndarray, "B classes"] = shifted / shifted.sum(axis=-1, keepdims=True)
+    return likely
+
+
+def _sigmoid(logits: Float[np.ndarray, "B classes"]) -> Float[np.ndarray, "B classes"]:
+    likely: Float[np.ndarray, "B classes"] = (1 + np.tanh(logits / 2)) / 2  # without overflow
+    return likely

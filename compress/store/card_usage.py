@@ -1,0 +1,90 @@
+"""How to use a model: the examples in its card, each of which runs as it stands."""
+
+from __future__ import annotations
+
+from compress.serve.folder import RunSpec
+from compress.serve.texts import INPUTS, TOKENIZERS
+
+FOLDER = "path/to/this/folder"
+IMAGES = "ForImageClassification"
+SEQUENCES = "ForSequenceClassification"
+
+PLAIN = """from transformers import {processor}, {architecture}
+
+model = {architecture}.from_pretrained("{folder}")
+{name} = {processor}.from_pretrained("{folder}")"""
+PIPELINE = """from transformers import pipeline
+
+pipeline("text-classification", model="{folder}")(["a text"], truncation=True)"""
+SERVED = """import compress
+
+model = compress.load("{folder}")  # checks every file's checksum first
+{call}"""
+ONNX = """import numpy, onnxruntime, tokenizers
+
+tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")  # truncates and pads
+session = onnxruntime.InferenceSession("model.onnx")
+rows = tokenizer.encode_batch(["a text", "and another"])
+names = {names}
+inputs = {{n: numpy.array([getattr(row, a) for row in rows]) for n, a in names.items()}}
+[logits] = session.run(["logits"], inputs)"""
+OPENVINO = """import numpy, openvino, tokenizers
+
+tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")  # truncates and pads
+settings = {{"INFERENCE_PRECISION_HINT": "{precision}", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}}
+model = openvino.Core().compile_model("openvino_model.xml", "CPU", settings)
+rows = tokenizer.encode_batch(["a text", "and another"])
+names = {names}
+inputs = {{n: numpy.array([getattr(row, a) for row in rows]) for n, a in names.items()}}
+logits = model(inputs)[0]"""
+# Example and packages by runtime; the names of its inputs are those of `tokenizers`' encodings.
+OWN = {
+    "onnxruntime": (ONNX, "onnxruntime, tokenizers and numpy"),
+    "openvino": (OPENVINO, "openvino, tokenizers and numpy"),
+}
+
+
+def usage(spec: RunSpec, *, plain: bool, classes: bool) -> str:
+    """Examples as Markdown: with transformers, with this package, or with the runtime's own.
+
+    Args:
+        spec: how the model is run.
+        plain: whether transformers' own `from_pretrained` reads the folder.
+        classes: whether it labels rows.
+    """
+    architecture, images = spec.architecture, spec.architecture.endswith(IMAGES)
+    if plain:
+        reader = "AutoImageProcessor" if images else "AutoTokenizer"
+        name = "processor" if images else "tokenizer"
+        parts = [_python(PLAIN, architecture=architecture, processor=reader, name=name)]
+        if architecture.endswith(SEQUENCES):
+            parts += ["Or, for labels with scores that are not calibrated:", _python(PIPELINE)]
+        return "\n\n".join(parts)
+    extra = f"serve-{spec.runtime}"
+    parts = [
+        f"With this package (`pip install 'compress[{extra}]'`):",
+        _python(SERVED, call=_call(spec, classes)),
+    ]
+    if spec.runtime in OWN and spec.texts is not None and spec.texts.library == TOKENIZERS:
+        example, packages = OWN[spec.runtime]
+        parts += [f"With {packages} alone, in this folder:", _own(example, spec)]
+    return "\n\n".join(parts)
+
+
+def _call(spec: RunSpec, classes: bool) -> str:
+    if spec.texts is None:
+        what = "[image]" if spec.architecture.endswith(IMAGES) else '["a text"]'
+        return f'logits = model.predict(model.processor({what}, return_tensors="np"))'
+    if classes:
+        return 'model.classify(["a text"])  # [{"label": …, "score": its probability}]'
+    return 'logits = model.logits(["a text"])'
+
+
+def _own(example: str, spec: RunSpec) -> str:
+    assert spec.texts is not None
+    names = ", ".join(f'"{name}": "{INPUTS[name]}"' for name in spec.texts.inputs)
+    return _python(example, names=f"{{{names}}}", precision=spec.options["precision"])
+
+
+def _python(example: str, **words: str) -> str:
+    return f"```python\n{example.format(folder=FOLDER, **words)}\n```"
