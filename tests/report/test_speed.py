@@ -38,6 +38,7 @@ from compress.report.probe import Probe, candidates, show_probe
 from compress.report.recommend import advise
 from compress.report.sections import sections
 from compress.report.write import figures
+from compress.serve.folder import RunSpec
 from compress.store.card import model_card
 from tests.records.test_schema import make_metrics, make_record, shippable
 from tests.report.records import with_stages
@@ -80,7 +81,7 @@ def in_markdown(record: FinishedRun, tmp_path: Path) -> str:
 
 
 def on_card(record: FinishedRun, _: Path) -> str:
-    return model_card(record, "X", plain=True)
+    return model_card(record, RunSpec("torch", "X"), plain=True)
 
 
 def in_latex(record: FinishedRun, _: Path) -> str:

@@ -60,7 +60,7 @@ def test_the_folder_holds_what_is_needed_and_nothing_else(runtime: str, folder: 
         ("onnxruntime", "model.onnx", b""),
         ("onnxruntime", "model.onnx", b"no graph"),
         ("onnxruntime", "model.onnx", None),
-        ("openvino", "model.bin", None),
+        ("openvino", "openvino_model.bin", None),
         ("openvino", "openvino_model.xml", None),
     ],
 )

@@ -180,7 +180,7 @@ def test_a_table_takes_four_and_a_half_bits_an_entry(
         else:
             written(model, runtime, how, context, folder)
         # The nodes of OpenVINO's graph are in a file of their own.
-        graph = folder / "model.bin"
+        graph = folder / "openvino_model.bin"
         found[choice] = graph.stat().st_size if graph.exists() else folder_bytes(folder)
     # Rows of 16 entries are groups of their own.
     bits = 4 * entries + 16 * rows

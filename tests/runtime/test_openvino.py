@@ -81,4 +81,4 @@ def test_threads_are_those_asked_for(
     write(teacher, NoQuantizer(), context(teacher), tmp_path)
     model = OpenVinoModel(tmp_path, threads=1)
     asked = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "DYNAMIC_QUANTIZATION_GROUP_SIZE")
-    assert [model._compiled.get_property(name) for name in asked] == [1, 1, 0]
+    assert [model._session._compiled.get_property(name) for name in asked] == [1, 1, 0]
