@@ -9,11 +9,11 @@ folder to measure it, with torch and transformers.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import venv
 from dataclasses import dataclass
@@ -162,13 +162,14 @@ def main() -> None:
         "tokenizer", "torch, transformers",
     )  # fmt: skip
     table = "\n".join(markdown_table(columns, rows(arguments.models)))
-    text = (
-        f"{TITLE}\n\n`python -m benchmarks.serving {arguments.page} MODEL …` on {machine()}, "
-        f"{os.cpu_count()} cores, one thread; medians of {REPEATS} processes after one more. "
+    words = (
+        f"`python -m benchmarks.serving {arguments.page} MODEL …` on {machine()}; one thread, "
+        f"medians of {REPEATS} processes after one more. "
         "“Served” is `compress.load(…).classify([…])` in a new virtual environment with the extra "
         "of the runtime alone; “measured” is what a run loads to time it. The first answer counts "
-        f"from the start of the process.\n\n{table}\n"
+        "from the start of the process."
     )
+    text = f"{TITLE}\n\n{textwrap.fill(words, 100)}\n\n{table}\n"
     arguments.page.write_text(text)
 
 
