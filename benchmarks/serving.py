@@ -23,7 +23,7 @@ from compress.config.ending import Parser, one_line_ending
 from compress.measure.environment import machine
 from compress.report.tables import markdown_table
 from compress.report.written import check_page
-from compress.serve.folder import model_files, read_manifest, read_spec
+from compress.serve.folder import folder_bytes, read_manifest, read_spec
 
 ROOT = Path(__file__).parents[1]
 REPEATS = 7
@@ -130,7 +130,7 @@ def rows(models: list[Path]) -> list[tuple[str, ...]]:
                 folder = Path(scratch) / runtime
                 made[runtime] = environment(folder, runtime), installed_bytes(folder)
             python, size = made[runtime]
-            megabytes = sum(path.stat().st_size for path in model_files(model)) / 1e6
+            megabytes = folder_bytes(model) / 1e6
             what = f"{runtime}, {megabytes:.1f} MB"
             served = cost(python, SERVED, model)
             found.append((what, f"served, {size / 1e6:.0f} MB installed", *_words(served)))

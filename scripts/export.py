@@ -11,7 +11,7 @@ from pathlib import Path
 from compress.config.ending import Parser, one_line_ending
 from compress.config.errors import UserError, first_line
 from compress.records.schema import FILE, FinishedRun, read_record
-from compress.serve.folder import CARD, MANIFEST, model_files, read_manifest
+from compress.serve.folder import CARD, MANIFEST, folder_bytes, read_manifest
 from compress.store.run_folder import empty_folder
 from compress.system.files import scratch_folder
 
@@ -89,8 +89,7 @@ def main() -> None:
         raise UserError("--public is of a new repository, --update of one that exists")
     if name is None:
         folder = export(arguments.run, arguments.target)
-        size = sum(path.stat().st_size for path in model_files(folder))
-        print(f"{folder}: {size / 1e6:.1f} MB to run, and a model card")  # noqa: T201
+        print(f"{folder}: {folder_bytes(folder) / 1e6:.1f} MB to run, and a model card")  # noqa: T201
     else:
         print(push(arguments.run, name, public=arguments.public, update=arguments.update))  # noqa: T201
 

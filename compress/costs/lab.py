@@ -23,10 +23,11 @@ from compress.costs.space import WHERE, Sizes
 from compress.interfaces import CompressedModel, InferenceModel, Quantizer, StageContext, TaskData
 from compress.measure.latency import TimedModel, fill_shapes, measure_briefly
 from compress.runtime.components.onnx_export import one_export
+from compress.serve.folder import folder_bytes
 from compress.shaping.vocabulary import Kept, shrink_vocabulary_
 from compress.stage.run import Run
 from compress.stage.stages import export
-from compress.store.artifact import folder_bytes, load, write_model
+from compress.store.artifact import load, write_model
 from compress.store.cache import StageStore
 from compress.store.kinds import TORCH
 from compress.system.files import scratch_folder

@@ -39,8 +39,7 @@ from compress.measure.sparsity import WeightCount, count_weights
 from compress.measure.tokenization import measure_tokenization
 from compress.records.probabilities import Detail
 from compress.records.schema import Comparison, ModelMetrics, Score, Speedup
-from compress.serve.folder import model_files, read_spec
-from compress.store.artifact import folder_bytes
+from compress.serve.folder import folder_bytes, model_files, read_spec
 
 log = logging.getLogger(__name__)
 

@@ -76,7 +76,7 @@ def _row(recipe: Recipe, found: Compared) -> SeedRow:
         len(recipe.seeds),
         _over(recipe.values(lambda record: record.metrics.score.value)),
         _over(recipe.values(_change)),
-        NO_FIGURE if found.p_value is None else _p(found.p_value),
+        NO_FIGURE if found.p_value is None else p_digits(found.p_value),
         megabytes(round(statistics.fmean(sizes.values()))),
         _over(recipe.values(lambda record: record.speedup[0].counted)),
         found.is_best,
@@ -97,10 +97,6 @@ def _teacher(section: Section) -> SeedRow:
         megabytes(section.baseline.size_bytes),
         "1",
     )
-
-
-def _p(value: float) -> str:
-    return p_digits(value)
 
 
 def _change(record: FinishedRun) -> float:

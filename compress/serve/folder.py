@@ -146,6 +146,11 @@ def model_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.name not in TOLD and p.name[0] != ".")
 
 
+def folder_bytes(folder: Path) -> int:
+    """Total size in bytes of the files that are needed to run a model."""
+    return sum(path.stat().st_size for path in model_files(folder))
+
+
 def is_plain_name(name: str) -> bool:
     """Whether a name is a file name without a path."""
     return name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)

@@ -30,7 +30,6 @@ from compress.serve.folder import (
     Manifest,
     RunSpec,
     StoredModuleSpec,
-    model_files,
     read_manifest,
     read_spec,
 )
@@ -165,11 +164,6 @@ def load(
     read_manifest(folder)
     runtime: type[Runtime] = runtime_class(read_spec(folder).runtime)
     return runtime.load(folder, torch_device, threads)
-
-
-def folder_bytes(folder: Path) -> int:
-    """Total size in bytes of the files that are needed to run a model."""
-    return sum(path.stat().st_size for path in model_files(folder))
 
 
 def _read_plain(folder: Path) -> PreTrainedModel:

@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.core.monitor import Forecast
+from compress.serve.folder import folder_bytes
 from compress.serve.openvino import GRAPH
-from compress.store.artifact import folder_bytes
 from tests.matrix.made import Made, same_as
 from tests.matrix.models import batch_of, read_plain
 from tests.matrix.references import (

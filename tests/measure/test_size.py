@@ -10,7 +10,8 @@ from torch import Tensor
 
 from compress.interfaces import CompressedModel
 from compress.measure.size import PIECE_BYTES, bitmask_bytes, zipped_bytes
-from compress.store.artifact import folder_bytes, load
+from compress.serve.folder import folder_bytes
+from compress.store.artifact import load
 from tests.configs import settings_of
 from tests.tiny import torch_export
 

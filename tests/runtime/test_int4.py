@@ -15,7 +15,8 @@ from compress.runtime.components.int4 import int4_bound, int4_groups
 from compress.runtime.components.onnx_tables import quantize_tables
 from compress.runtime.onnxruntime import OnnxRuntime
 from compress.runtime.openvino import OpenVino
-from compress.store.artifact import folder_bytes, load
+from compress.serve.folder import folder_bytes
+from compress.store.artifact import load
 from compress.transformer.packing import dequantize_groups, pack_codes, quantize_groups
 from compress.transformer.quantized_embedding import Int4Embedding
 from compress.transformer.stacks import embedding_tables

@@ -12,8 +12,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel, InferenceModel, Quantizer, Step
 from compress.quantizer.none import NoQuantizer
-from compress.serve.folder import read_manifest, read_spec
-from compress.store.artifact import folder_bytes, load
+from compress.serve.folder import folder_bytes, read_manifest, read_spec
+from compress.store.artifact import load
 from compress.system.digests import file_digest
 from tests.configs import settings_of
 from tests.tiny import torch_export

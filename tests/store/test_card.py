@@ -15,8 +15,7 @@ from huggingface_hub import ModelCard
 from compress.records.curve import CURVES
 from compress.records.recipe import remake_command
 from compress.records.schema import Comparison, RunRecord, Speedup, TransferText, write_record
-from compress.serve.folder import RunSpec, read_manifest
-from compress.store.artifact import folder_bytes
+from compress.serve.folder import RunSpec, folder_bytes, read_manifest
 from compress.store.card import model_card
 from scripts.export import main
 from tests.configs import ROOT

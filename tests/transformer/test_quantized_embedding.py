@@ -13,7 +13,8 @@ from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel
 from compress.quantizer.components.linears import LinearFormat
 from compress.quantizer.int8_weight_only import Int8WeightOnly
-from compress.store.artifact import folder_bytes, load
+from compress.serve.folder import folder_bytes
+from compress.store.artifact import load
 from compress.transformer.quantized_embedding import (
     Int4Embedding,
     Int8Embedding,
