@@ -28,7 +28,7 @@ def say() -> None:
     logging.getLogger("compress.store.cache").info("teacher: computed in %.1f s", 91.5)
     logging.getLogger("compress.store.cache").info("tokenizer: cached", extra=DETAIL)
     logging.getLogger("compress.measure").warning("the machine is busy")
-    logging.getLogger("nncf").info("Statistics collection")
+    logging.getLogger("some_library").info("Statistics collection")
     logging.getLogger("compressed_tensors").info("not ours")
     logging.getLogger("elsewhere").error("out of memory")
 
@@ -48,7 +48,7 @@ def test_verbose_shows_all_of_it_with_its_module(terminal: io.StringIO) -> None:
     lines = terminal.getvalue().splitlines()
     assert len(lines) == 6
     assert lines[1].endswith("[compress.store.cache][INFO] - tokenizer: cached")
-    assert lines[3].endswith("[nncf][INFO] - Statistics collection")
+    assert lines[3].endswith("[some_library][INFO] - Statistics collection")
 
 
 def test_paths_are_relative_below_the_working_directory(
