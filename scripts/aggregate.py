@@ -7,8 +7,6 @@ from pathlib import Path
 
 from compress.analysis.decision import Rule
 from compress.config.ending import Parser, one_line_ending
-from compress.report.screen import show
-from compress.report.write import write_report
 from compress.system.terminal import open_console
 
 
@@ -33,6 +31,10 @@ def main() -> int:
     folders: list[Path] = arguments.folders
     if arguments.out is None and len(folders) > 1:
         parser.error("--out is needed for more than one folder")
+    # After the arguments: --help need not wait for pandas and plots.
+    from compress.report.screen import show
+    from compress.report.write import write_report
+
     report = write_report(folders, arguments.out or folders[0], rule)
     show(report, open_console())
     return 1 if report.collection.broken or not report.collection.runs else 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from compress.config.ending import Parser, one_line_ending
-from compress.report.table import columns_page
 from compress.system.files import write_atomically
 
 PAGE = Path(__file__).parents[1] / "docs" / "columns.md"
@@ -15,6 +14,9 @@ PAGE = Path(__file__).parents[1] / "docs" / "columns.md"
 def main() -> None:
     """Writes the page."""
     Parser(description=__doc__).parse_args()
+    # After the arguments: --help need not wait for pandas.
+    from compress.report.table import columns_page
+
     write_atomically(PAGE, columns_page())
 
 

@@ -6,12 +6,6 @@ import sys
 from pathlib import Path
 
 from compress.config.ending import Parser, one_line_ending
-from compress.report.compare_page import (
-    COMPARISON,
-    compare_folders,
-    comparison_markdown,
-    show_comparison,
-)
 from compress.report.written import check_page
 from compress.system.files import write_atomically
 from compress.system.terminal import open_console, plain
@@ -29,6 +23,14 @@ def main() -> int:
     parser.add_argument("right", type=Path, metavar="B", help="what to compare it with")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write it to FILE")
     arguments = parser.parse_args()
+    # After the arguments: --help need not wait for pandas.
+    from compress.report.compare_page import (
+        COMPARISON,
+        compare_folders,
+        comparison_markdown,
+        show_comparison,
+    )
+
     if arguments.markdown is not None:
         check_page(arguments.markdown, COMPARISON)
     console = open_console()

@@ -8,23 +8,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
 
 from compress.config.ending import Parser, one_line_ending
 from compress.config.errors import ConfigError
-from compress.costs.lab import open_lab
-from compress.costs.measuring import make_table
-from compress.costs.samples import Sample
-from compress.costs.table import Table
-from compress.costs.targets import Candidate, Targets, candidates, parse_targets, possible
-from compress.measure.latency import MIN_ROUNDS
-from compress.replay.costs import Asked, asked_costs
-from compress.report.costs import TITLE, costs_page
 from compress.report.written import check_page
 from compress.system.files import write_atomically
 from compress.system.terminal import plain
@@ -53,6 +43,12 @@ def costs(arguments: argparse.Namespace, progress: Console) -> int:
     Raises:
         UserError: something was asked for that is not possible.
     """
+    # After the arguments: --help need not wait for torch.
+    from compress.costs.measuring import make_table, measure_again
+    from compress.costs.targets import closest, parse_targets
+    from compress.replay.costs import asked_costs
+    from compress.report.costs import TITLE, costs_page
+
     if arguments.markdown is not None:
         check_page(arguments.markdown, TITLE)
     if arguments.top < 1 or arguments.check < 0:
@@ -60,8 +56,8 @@ def costs(arguments: argparse.Namespace, progress: Console) -> int:
             f"--top must be >= 1 and --check >= 0, got {arguments.top} and {arguments.check}"
         )
     asked = asked_costs(arguments.overrides)
-    shapes = next(iter(asked.runs.values())).device.benchmark.shapes
-    targets = parse_targets(arguments.faster, arguments.smaller, shapes)
+    first = next(iter(asked.runs.values()))
+    targets = parse_targets(arguments.faster, arguments.smaller, first.device.benchmark.shapes)
     if arguments.check and targets is None:
         raise ConfigError("--check measures the shapes that --faster or --smaller list; set one")
 
@@ -69,35 +65,14 @@ def costs(arguments: argparse.Namespace, progress: Console) -> int:
         progress.print(plain(line), soft_wrap=True)
 
     table = make_table(asked.runs, asked.costs, report)
-    listed = [] if targets is None else list_shapes(table, targets, arguments.top)
-    checked = measured_again(asked, table, listed[: arguments.check])
+    listed = [] if targets is None else closest(table, targets, arguments.top)
+    checked = measure_again(first, table, listed[: arguments.check])
     refused = {**asked.refused, **table.refused}
     page = costs_page(replace(table, refused=refused), targets, listed, checked, asked.words)
     print(page, end="")  # noqa: T201
     if arguments.markdown is not None:
         write_atomically(arguments.markdown, page)
     return 0 if targets is None or (listed and listed[0].margin >= 1) else 1
-
-
-def list_shapes(table: Table, targets: Targets, top: int) -> list[Candidate]:
-    """The shapes that meet the targets, at most `top`; if none does, the closest."""
-    every = candidates(table, targets)
-    meeting = list(islice(possible(table, (c for c in every if c.margin >= 1)), top))
-    return meeting or list(islice(possible(table, every), top))
-
-
-def measured_again(
-    asked: Asked, table: Table, listed: Sequence[Candidate]
-) -> dict[int, Sample | str]:
-    """What is measured of the first shapes, with the rounds of a run; no fit has seen it."""
-    found: dict[int, Sample | str] = {}
-    if listed:
-        with open_lab(next(iter(asked.runs.values())), table.family) as lab:
-            for place, each in enumerate(listed):
-                pairs = {each.pair.name: each.pair.run}
-                for _, sample in lab.measure(each.sizes, pairs, MIN_ROUNDS):
-                    found[place] = sample if isinstance(sample, Sample) else str(sample)
-    return found
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from compress.config.ending import Parser, one_line_ending
 from compress.records.collect import collect
-from compress.report.experiment import experiment_tables, without_unreadable
-from compress.report.experiment_page import show_tables, tables_markdown
 from compress.report.written import check_page
 from compress.system.files import write_atomically
 from compress.system.terminal import open_console, plain
@@ -23,6 +21,10 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.markdown is not None:
         check_page(arguments.markdown, "# ")
+    # After the arguments: --help need not wait for pandas.
+    from compress.report.experiment import experiment_tables, without_unreadable
+    from compress.report.experiment_page import show_tables, tables_markdown
+
     console = open_console()
     found = without_unreadable(collect(arguments.folders))
     for reason in found.broken:

@@ -6,18 +6,26 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from compress.config.ending import Parser, one_line_ending
 from compress.config.errors import UserError, first_line
 from compress.records.schema import FILE, FinishedRun, read_record
 from compress.serve.folder import CARD, MANIFEST, folder_bytes, read_manifest
+from compress.store.card_front import with_fields
 from compress.store.run_folder import empty_folder
 from compress.system.files import scratch_folder
 
 
-def export(run: Path, target: Path) -> Path:
+def export(run: Path, target: Path, fields: Mapping[str, Any] | None = None) -> Path:
     """Copies the model of a finished run, every file verified; returns the new folder.
+
+    Args:
+        run: its folder.
+        target: the new folder.
+        fields: for the front matter of the card, such as its license.
 
     Raises:
         UserError: the run did not succeed, a file is damaged, or the target is not empty.
@@ -32,19 +40,25 @@ def export(run: Path, target: Path) -> Path:
     if target.resolve().is_relative_to(source.resolve()):
         raise UserError(f"{target} lies inside {source}, the folder to copy")
     names = [*read_manifest(source).files, MANIFEST]
+    if fields and not (source / CARD).is_file():
+        raise UserError(f"{source} has no {CARD} that could say {', '.join(fields)}")
     empty_folder(target, target.parent)
     for name in (*names, CARD) if (source / CARD).is_file() else names:
         shutil.copyfile(source / name, target / name)
+    if fields:
+        card = (source / CARD).read_text(encoding="utf-8")
+        (target / CARD).write_text(with_fields(card, fields), encoding="utf-8")
     read_manifest(target)
     return target
 
 
-def push(run: Path, name: str, *, public: bool, update: bool) -> str:
+def push(run: Path, name: str, fields: Mapping[str, Any], *, public: bool, update: bool) -> str:
     """Uploads the model of a finished run to the hub; returns its address there.
 
     Args:
         run: its folder.
         name: of the repository: owner/name.
+        fields: for the front matter of the card.
         public: whether everybody may read a new repository.
         update: whether the repository exists: files of the same names are replaced by a commit.
 
@@ -54,7 +68,7 @@ def push(run: Path, name: str, *, public: bool, update: bool) -> str:
     import huggingface_hub
 
     with scratch_folder() as scratch:
-        folder = export(run, scratch / "model")
+        folder = export(run, scratch / "model", fields)
         api = huggingface_hub.HfApi()
         try:
             if update:
@@ -79,7 +93,13 @@ def main() -> None:
     parser.add_argument("--push", metavar="OWNER/NAME", help="a new repository on the hub")
     parser.add_argument("--public", action="store_true", help="with --push: for everybody")
     parser.add_argument("--update", action="store_true", help="with --push: one that exists")
+    parser.add_argument("--license", metavar="ID", help="for the card, such as apache-2.0")
+    parser.add_argument(
+        "--language", action="append", metavar="CODE", help="for the card, such as en; repeatable"
+    )
     arguments = parser.parse_args()
+    said = {"license": arguments.license, "language": arguments.language}
+    fields = {key: value for key, value in said.items() if value is not None}
     name = arguments.push
     if (arguments.target is None) == (name is None):
         raise UserError("expected a target folder, or --push OWNER/NAME; see --help")
@@ -88,10 +108,13 @@ def main() -> None:
     if arguments.public and arguments.update:
         raise UserError("--public is of a new repository, --update of one that exists")
     if name is None:
-        folder = export(arguments.run, arguments.target)
+        folder = export(arguments.run, arguments.target, fields)
         print(f"{folder}: {folder_bytes(folder) / 1e6:.1f} MB to run, and a model card")  # noqa: T201
     else:
-        print(push(arguments.run, name, public=arguments.public, update=arguments.update))  # noqa: T201
+        address = push(
+            arguments.run, name, fields, public=arguments.public, update=arguments.update
+        )
+        print(address)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ from rich.console import Console
 
 from compress.config.ending import Parser, one_line_ending
 from compress.config.errors import UserError
-from compress.replay.probe import find_pairs, make_attempts, run_attempts
-from compress.report.probe import Probe, choose_shape, show_probe, write_probe
 from compress.store.run_folder import empty_folder
 from compress.system.terminal import open_console, plain
 
@@ -40,6 +38,10 @@ def probe(arguments: argparse.Namespace, console: Console) -> int:
     Raises:
         UserError: the model cannot be probed as asked.
     """
+    # After the arguments: --help need not wait for torch.
+    from compress.replay.probe import find_pairs, make_attempts, run_attempts
+    from compress.report.probe import Probe, choose_shape, show_probe, write_probe
+
     pairs = find_pairs(arguments.only)
     attempts, refused = make_attempts(arguments.folder, pairs, arguments.overrides)
     if not attempts:

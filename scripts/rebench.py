@@ -9,9 +9,6 @@ from rich.console import Console
 
 from compress.config.ending import Parser, one_line_ending
 from compress.records.collect import REBENCH, collect
-from compress.replay.rebench import Bench, find_saved
-from compress.report.screen import show
-from compress.report.write import write_report
 from compress.store.run_folder import empty_folder
 from compress.system.terminal import open_console, plain
 
@@ -33,6 +30,11 @@ def rebench(folder: Path, overrides: list[str], out: Path | None, console: Conso
     Raises:
         UserError: nothing can be measured as asked.
     """
+    # After the arguments: --help need not wait for torch.
+    from compress.replay.rebench import Bench, find_saved
+    from compress.report.screen import show
+    from compress.report.write import write_report
+
     collection = collect([folder])
     runs, broken = find_saved(collection, overrides)
     out = empty_folder(out, folder / REBENCH)

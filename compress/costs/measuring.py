@@ -21,7 +21,9 @@ from compress.costs.samples import (
 )
 from compress.costs.space import Costs, Sizes, plan
 from compress.costs.table import Pair, Table
+from compress.costs.targets import Candidate
 from compress.measure.environment import busy
+from compress.measure.latency import MIN_ROUNDS
 from compress.stage.run import Run
 
 Report = Callable[[str], None]
@@ -134,6 +136,18 @@ def _planned(
         needed = sizes in corners
         if any(file.wants(sizes, needed, share) for file in files.values()):
             yield sizes, needed
+
+
+def measure_again(run: Run, table: Table, listed: Sequence[Candidate]) -> dict[int, Sample | str]:
+    """What is measured of shapes with the rounds of a run, by place; no fit has seen it."""
+    found: dict[int, Sample | str] = {}
+    if listed:
+        with open_lab(run, table.family) as lab:
+            for place, each in enumerate(listed):
+                pairs = {each.pair.name: each.pair.run}
+                for _, sample in lab.measure(each.sizes, pairs, MIN_ROUNDS):
+                    found[place] = sample if isinstance(sample, Sample) else str(sample)
+    return found
 
 
 def _measure(

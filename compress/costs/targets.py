@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from compress.config.errors import ConfigError
 from compress.costs.lab import exportable
@@ -102,3 +103,10 @@ def candidates(table: Table, targets: Targets) -> list[Candidate]:
 def possible(table: Table, listed: Iterable[Candidate]) -> Iterator[Candidate]:
     """Of candidates those that can be exported, which takes a moment each to find out."""
     return (each for each in listed if exportable(table.family, each.sizes, each.pair.run))
+
+
+def closest(table: Table, targets: Targets, top: int) -> list[Candidate]:
+    """At most `top` shapes that meet the targets; if none does, those that miss them by least."""
+    every = candidates(table, targets)
+    meeting = list(islice(possible(table, (c for c in every if c.margin >= 1)), top))
+    return meeting or list(islice(possible(table, every), top))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from compress.records.recipe import STAGES, recipe
@@ -58,9 +59,19 @@ def front_matter(record: FinishedRun, architecture: str, *, plain: bool) -> str:
         model_name=recipe(record),
         eval_results=[result],
     )
-    # JSON strings are valid YAML strings, and nothing in them is markup.
-    lines = [f"{key}: {json.dumps(value)}" for key, value in _fields(data).items()]
-    return "\n".join(["---", *lines, "---"]).replace("<", "\\u003c")
+    return "\n".join(["---", *_lines(_fields(data)), "---"])
+
+
+def with_fields(card: str, fields: Mapping[str, Any]) -> str:
+    """A model card with more fields in its front matter, such as `license`."""
+    end = card.index("\n---\n", 1)
+    return "\n".join([card[:end], *_lines(fields)]) + card[end:]
+
+
+def _lines(fields: Mapping[str, Any]) -> list[str]:
+    """JSON values are valid YAML values, and nothing in them is markup."""
+    lines = [f"{key}: {json.dumps(value)}" for key, value in fields.items()]
+    return [line.replace("<", "\\u003c") for line in lines]
 
 
 def _fields(data: ModelCardData) -> dict[str, Any]:

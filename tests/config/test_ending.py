@@ -131,17 +131,37 @@ SCRIPTS = {
     "experiment_table.py": "no/folder",
     "gate.py": "no/run",
     "export.py": "no/run no/target",
-    "noise.py": "page.md pruner=nothing",
     "probe.py": "no/model",
     "rebench.py": "no/sweep",
     "columns.py": "surplus",
     "settings.py": "surplus",
-    "methods.py": "--nothing",
 }
 
 
 def test_every_script_is_in_the_table() -> None:
     assert {path.name for path in (ROOT / "scripts").glob("*.py")} <= {*SCRIPTS}
+
+
+HELP = """
+import runpy, sys
+sys.argv = [sys.argv[1], "--help"]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as end:
+    assert not end.code
+    slow = {"torch", "transformers", "pandas", "matplotlib", "bokeh", "scipy", "optuna"}
+    assert not slow & {*sys.modules}, slow & {*sys.modules}
+"""
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_waits_for_nothing_slow(script: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, f"scripts/{script}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "show this help message" in done.stdout
 
 
 @pytest.mark.slow

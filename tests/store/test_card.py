@@ -178,6 +178,11 @@ def test_the_command_survives_a_shell() -> None:
     assert shown.stdout.strip() == str(list(record.overrides))
 
 
+def exported(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "scripts/export.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
 def test_a_run_writes_its_card_and_export_copies_it(
     run_config: Callable[..., RunRecord], tmp_path: Path
 ) -> None:
@@ -188,11 +193,22 @@ def test_a_run_writes_its_card_and_export_copies_it(
     model = folder / "model"
     assert (model / "README.md").is_file()
     assert record.metrics.size_bytes == folder_bytes(model), "the card is no part of the size"
-    export = [sys.executable, ROOT / "scripts/export.py"]
-    done = subprocess.run([*export, folder, tmp_path / "out"], capture_output=True, text=True)
+    done = exported(folder, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert {p.name for p in (tmp_path / "out").iterdir()} == {p.name for p in model.iterdir()}
     read_manifest(tmp_path / "out")
+    said = ["--license", "mit", "--language", "en", "--language", "<de>"]
+    done = exported(*said, folder, tmp_path / "said")
+    assert done.returncode == 0, done.stderr
+    cards = [(tmp_path / name / "README.md").read_text() for name in ("out", "said")]
+    assert "<de>" not in cards[1]
+    assert front_matter(cards[1]) == {
+        **front_matter(cards[0]), "license": "mit", "language": ["en", "<de>"],
+    }  # fmt: skip
+    read_manifest(tmp_path / "said")
+    (model / "README.md").unlink()
+    done = exported(*said, folder, tmp_path / "no")
+    assert done.stderr.endswith("model has no README.md that could say license, language\n")
 
 
 @pytest.mark.parametrize(

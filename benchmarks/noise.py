@@ -1,4 +1,4 @@
-"""Times a model against itself, again and again: `python scripts/noise.py docs/noise.md --busy`.
+"""Times a model against itself, again and again: `python -m benchmarks.noise docs/noise.md --busy`.
 
 The teacher of a config (the default one, or as the overrides say) takes the part of both models, as
 it does when a sweep measures its noise floor. Each repeat is a whole measurement with processes of
@@ -55,7 +55,7 @@ def main() -> None:
     check_page(arguments.page, TITLE)
     run = build_run(compose_config(CONF, [*OVERRIDES, *arguments.overrides]))
     lines = list(measure_noise(run, arguments.repeats, arguments.busy))
-    command = f"python scripts/noise.py {' '.join(sys.argv[1:])}"
+    command = f"python -m benchmarks.noise {' '.join(sys.argv[1:])}"
     page = [TITLE, "", f"Made by `{command}`; see measurement.md.", "", *lines]
     arguments.page.write_text("\n".join(page) + "\n", encoding="utf-8")
 

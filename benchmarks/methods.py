@@ -1,4 +1,4 @@
-"""Runs every method on one task and writes the table: `python scripts/methods.py docs/methods.md`.
+"""Runs every method on one task and writes the table: `python -m benchmarks.methods PAGE`.
 
 `--sections Quantizers` runs and shows these alone; a page is of one machine.
 Each method is one sweep of `run.py`, in a folder of its own below `outputs/methods`. A sweep whose
@@ -121,7 +121,7 @@ def _page(runs: Path, sections: Mapping[str, Mapping[str, str]]) -> Iterator[str
                 sweeps.setdefault(section, []).append(sweep)
     yield TITLE
     yield ""
-    yield f"Made by `python scripts/methods.py PAGE --sections {' '.join(records)}`."
+    yield f"Made by `python -m benchmarks.methods PAGE --sections {' '.join(records)}`."
     yield "What to make of it: [results.md](results.md)."
     yield ""
     yield from _setting(next(record for found in records.values() for record in found))
