@@ -1,7 +1,7 @@
 """The best of several versions of a model within a loss, by point estimates: pure.
 
-For which models of a search are kept, and what a table of formats names. What to ship is decided by
-a test: `compress.analysis.decision`.
+For which models of a search are kept. What to ship is decided by a test:
+`compress.analysis.decision`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from compress.records.schema import Comparison, FinishedRun, Latency, Speedup, TransferText
+from compress.records.schema import Comparison, FinishedRun, Latency, Speedup, Split, TransferText
 from compress.records.score_words import difference_words, kind_of, value_words
 
 SIGNIFICANT = 0.05
@@ -70,6 +70,11 @@ def change_words(record: FinishedRun) -> str:
 def significant(found: Comparison) -> bool:
     """Whether the scores differ by more than chance."""
     return found.p_value < SIGNIFICANT
+
+
+def rows_words(rows: int, split: Split) -> str:
+    """How many rows of a split: "853 validation rows", "1,000 test rows"."""
+    return f"{rows:,} {'validation' if split == 'validation' else 'test'} rows"
 
 
 def p_words(found: Comparison) -> str:

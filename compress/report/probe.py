@@ -11,17 +11,28 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from compress.analysis.budgets import Candidate, Winner, budgets_of, candidate, winners
+from compress.analysis.decision import Rule, placed
+from compress.analysis.noninferiority import evidence
 from compress.config.errors import ConfigError
 from compress.records.csv_text import csv_text
 from compress.records.schema import FinishedRun, RunRecord
-from compress.records.score_words import difference_words, is_share, kind_of, value_words
+from compress.records.score_words import (
+    difference_words,
+    is_share,
+    kind_of,
+    less_than_words,
+    value_words,
+)
 from compress.records.scores import SCORES, ScoreKind
-from compress.records.words import megabytes, p_digits, speedup_words
+from compress.records.words import megabytes, p_digits, rows_words, speedup_words
+from compress.report.contest import change_on, deciding_split
 from compress.report.points import Shape, known_speedup, latency_at, teacher_ms
 from compress.report.tables import grouped, markdown_table, screen_table
 from compress.system.files import write_atomically
 from compress.system.terminal import plain
+
+# Losses that are too much: see `compress.records.scores`.
+MARGINS = (0.01, 0.03)
 
 
 @dataclass(frozen=True)
@@ -42,8 +53,8 @@ class Probe:
     def ok(self) -> dict[str, FinishedRun]:
         """Results with figures, the fastest first."""
         found = {name: record for name, record in self.results.items() if record.status == "ok"}
-        order = sorted(candidates(found, self.shape), key=lambda each: each.latency_ms)
-        return {each.name: found[each.name] for each in order}
+        times = latencies(found, self.shape)
+        return {name: found[name] for name in sorted(times, key=lambda each: times[each])}
 
     @property
     def metric(self) -> str:
@@ -55,10 +66,6 @@ class Probe:
         """Errors of the results without figures."""
         records = self.results.items()
         return {name: record.error for name, record in records if record.status == "failed"}
-
-    def winners(self) -> list[Winner]:
-        """The best within each budget."""
-        return winners(candidates(self.ok, self.shape), budgets_of(self.metric))
 
 
 def choose_shape(asked: str | None, shapes: Sequence[Shape]) -> Shape:
@@ -77,16 +84,14 @@ def choose_shape(asked: str | None, shapes: Sequence[Shape]) -> Shape:
     return named[asked]
 
 
-def candidates(records: Mapping[str, FinishedRun], shape: Shape) -> list[Candidate]:
-    """Records as candidates, with latencies that compare: see `compress.report.points`."""
+def latencies(records: Mapping[str, FinishedRun], shape: Shape) -> dict[str, float]:
+    """Milliseconds of each result that compare: see `compress.report.points`."""
     by_device = grouped((record.environment.device, record) for record in records.values())
     baselines = {device: teacher_ms(alike, shape) for device, alike in by_device.items()}
-    found = []
-    for name, record in records.items():
-        ratio = known_speedup(record, shape).counted
-        latency_ms = baselines[record.environment.device] / ratio
-        found.append(candidate(name, record, "evaluation", latency_ms))
-    return found
+    return {
+        name: baselines[record.environment.device] / known_speedup(record, shape).counted
+        for name, record in records.items()
+    }
 
 
 def change_cell(kind: ScoreKind, change: float) -> str:
@@ -127,19 +132,40 @@ def show_probe(probe: Probe, console: Console) -> None:
 
 
 def winner_lines(probe: Probe) -> Iterator[str]:
-    """One sentence a budget."""
-    kind = SCORES[probe.metric]
-    for winner in probe.winners():
-        if not winner.kinds:
-            yield f"{winner.budget.name}: none"
-            continue
-        fastest, smallest = winner.kinds["fastest"], winner.kinds["smallest"]
-        speed = speedup_words(known_speedup(probe.ok[fastest.name], probe.shape))
-        yield (
-            f"{winner.budget.name}: fastest {fastest.name} (speed-up {speed}, "
-            f"{changed(kind, fastest.change)}), smallest {smallest.name} "
-            f"({megabytes(smallest.size_bytes)} MB, {changed(kind, smallest.change)})"
+    """One sentence a margin: the best of those admitted by the rule of `docs/decision.md`."""
+    for margin in MARGINS:
+        yield _winners(probe, Rule(margin=margin))
+
+
+def _winners(probe: Probe, rule: Rule) -> str:
+    records, kind = probe.ok, SCORES[probe.metric]
+    split = deciding_split(list(records.values()))
+    changes = {name: change_on(record, split) for name, record in records.items()}
+    places = grouped(
+        (placed(evidence([change], rule.margin, rule.alpha), rule), name)
+        for name, change in changes.items()
+    )
+    rows = rows_words(next(iter(changes.values())).rows, split)
+    words = f"Shown to {less_than_words(kind, rule.margin)}, on {rows}: "
+    if admitted := places.get("admitted"):
+        times = latencies(records, probe.shape)
+        sizes = {name: records[name].metrics.size_bytes for name in admitted}
+        fastest = min(admitted, key=lambda name: (times[name], sizes[name]))
+        smallest = min(admitted, key=lambda name: (sizes[name], times[name]))
+        speed = speedup_words(known_speedup(records[fastest], probe.shape))
+        words += (
+            f"fastest {fastest} (speed-up {speed}, {_changed(kind, records[fastest])}), smallest "
+            f"{smallest} ({megabytes(sizes[smallest])} MB, {_changed(kind, records[smallest])})"
         )
+    else:
+        words += "none"
+    if undecided := places.get("undecided"):
+        words += f"; too few rows to decide on {', '.join(undecided)}"
+    return words
+
+
+def _changed(kind: ScoreKind, record: FinishedRun) -> str:
+    return changed(kind, record.metrics.score.quality - record.baseline.score.quality)
 
 
 def _screen(probe: Probe) -> Table:

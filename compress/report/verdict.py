@@ -21,6 +21,7 @@ from compress.records.words import (
     named_runs,
     needed_words,
     p_of,
+    rows_words,
 )
 from compress.report.contest import Contest, is_kept
 from compress.report.controls import ControlRow
@@ -88,8 +89,7 @@ def _standings(contest: Contest) -> list[Standing]:
 
 
 def _rows(contest: Contest) -> str:
-    rows = _standings(contest)[0].evidence.rows
-    return f"{rows:,} {'validation' if contest.split == 'validation' else 'test'} rows"
+    return rows_words(_standings(contest)[0].evidence.rows, contest.split)
 
 
 def _hope(contest: Contest) -> Iterator[str]:

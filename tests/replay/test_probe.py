@@ -24,7 +24,14 @@ from compress.records.schema import (
     read_record,
 )
 from compress.replay.probe import find_pairs, make_attempts
-from compress.report.probe import Probe, candidates, choose_shape, show_probe, write_probe
+from compress.report.probe import (
+    Probe,
+    choose_shape,
+    latencies,
+    show_probe,
+    winner_lines,
+    write_probe,
+)
 from compress.serve.folder import read_manifest
 from scripts.probe import probe
 from tests.configs import TINY, yaml_names
@@ -103,7 +110,7 @@ def test_a_broken_pair_costs_that_pair_only(
     )
     assert code == 1
     assert "failed cpu/int8_dynamic: RuntimeError: no such kernel" in shown
-    assert "fastest cpu/none" in shown
+    assert "Shown to lose less than 1 point of accuracy, on " in shown
     assert "## Failed" in (out / "probe.md").read_text()
     assert read_record(out / "cpu-int8_dynamic" / "metrics.json").status == "failed"
 
@@ -170,13 +177,39 @@ def test_latencies_compare_across_runs_and_devices() -> None:
         "b": result("cpu", 14.0, 3.0),
         "c": result("gpu", 1.0, 0.5, accuracy=0.8, p_value=0.01),
     }
-    found = candidates(records, (1, 32))
-    assert [each.latency_ms for each in found] == [6.0, 4.0, 2.0]
-    assert [round(each.change, 9) for each in found] == [-0.01, -0.01, -0.11]
-    assert [each.latency_ms for each in candidates(records, (8, 64))] == [60.0, 40.0, 20.0]
-    table = Probe(records, {}, (1, 32))
-    assert list(table.ok) == ["c", "b", "a"]
-    assert [w.kinds["fastest"].name for w in table.winners()] == ["b", "b"]
+    assert latencies(records, (1, 32)) == {"a": 6.0, "b": 4.0, "c": 2.0}
+    assert latencies(records, (8, 64)) == {"a": 60.0, "b": 40.0, "c": 20.0}
+    assert list(Probe(records, {}, (1, 32)).ok) == ["c", "b", "a"]
+
+
+def on_validation(record: FinishedRun, rows: int, regressed: int, improved: int) -> FinishedRun:
+    """The record with counts on validation rows; the teacher has 0.91 on them."""
+    theirs = replace(record.baseline.score, split="validation", samples=rows, value=0.91)
+    ours = replace(theirs, value=0.91 + (improved - regressed) / rows)
+    return replace(
+        record,
+        metrics=replace(record.metrics, validation=ours),
+        baseline=replace(record.baseline, validation=theirs),
+        validation_comparison=Comparison(0.9, regressed, improved, 0.5),
+    )
+
+
+def test_winners_are_those_of_the_rule_on_validation_rows() -> None:
+    """By point estimates of the test rows all have lost one point, and "c" gained some."""
+    records = {
+        "a": on_validation(result("cpu", 10.0, 2.0), 1000, 3, 2),
+        "b": on_validation(result("cpu", 10.0, 3.0), 1000, 40, 35),
+        "c": on_validation(result("cpu", 10.0, 4.0, accuracy=0.95), 1000, 70, 10),
+    }
+    lines = list(winner_lines(Probe(records, {}, (1, 32))))
+    assert lines == [
+        "Shown to lose less than 1 point of accuracy, on 1,000 validation rows: "
+        "fastest a (speed-up 2.00 (1.90 to 2.10), -1.0 points), "
+        "smallest a (0.0 MB, -1.0 points); too few rows to decide on b",
+        "Shown to lose less than 3 points of accuracy, on 1,000 validation rows: "
+        "fastest b (speed-up 3.00 (2.90 to 3.10), -1.0 points), "
+        "smallest b (0.0 MB, -1.0 points)",
+    ]
 
 
 def test_a_probe_that_found_nothing_is_shown(tmp_path: Path) -> None:
@@ -200,14 +233,14 @@ def test_shapes_by_name() -> None:
     [
         (
             "spearman", (0.9, 0.895),
-            "at most 0.01 of Spearman correlation lost: fastest b (speed-up 3.00 (2.90 to 3.10), "
-            "-0.0050), smallest b (0.0 MB, -0.0050)",
+            "Shown to lose less than 0.01 of Spearman correlation, on 100 test rows: fastest b "
+            "(speed-up 3.00 (2.90 to 3.10), -0.0050), smallest b (0.0 MB, -0.0050)",
             "The change is of its Spearman correlation, of which higher is better; p is a test",
         ),
         (
             "perplexity", (20.0, 20.1),
-            "perplexity at most 1 % higher: fastest b (speed-up 3.00 (2.90 to 3.10), +0.5 %), "
-            "smallest b (0.0 MB, +0.5 %)",
+            "Shown to raise perplexity by less than 1 %, on 100 test rows: fastest b (speed-up "
+            "3.00 (2.90 to 3.10), +0.5 %), smallest b (0.0 MB, +0.5 %)",
             "The change is of its perplexity, of which lower is better; p is a test of that",
         ),
     ],
@@ -222,7 +255,7 @@ def test_a_probe_by_another_score(
             part: replace(getattr(timed, part), score=getattr(evaluated, part).score)
             for part in ("metrics", "baseline")
         }
-        comparison = Comparison(None, None, None, 0.5, "a test")
+        comparison = Comparison(None, None, None, 0.5, "a test", standard_error=0.001)
         records[name] = replace(timed, **scores, comparison=comparison)
     found = Probe(records, {}, (1, 32))
     out = io.StringIO()
