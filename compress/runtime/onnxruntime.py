@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from jaxtyping import Float, Int
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -20,7 +18,6 @@ from compress.interfaces import (
     CompressedModel,
     Device,
     ExportResult,
-    InferenceModel,
     Quantizer,
     Runtime,
     StageContext,
@@ -36,9 +33,10 @@ from compress.runtime.components.onnx_export import (
 )
 from compress.runtime.components.onnx_formats import FORMATS
 from compress.runtime.components.onnx_quantize import CODES
+from compress.runtime.components.session_model import SessionModel
 from compress.serve.folder import RunSpec, read_spec
 from compress.serve.onnxruntime import GRAPH, OnnxSession
-from compress.store.artifact import finalize, new_folder, read_texts
+from compress.store.artifact import finalize, new_folder
 from compress.system.packages import require
 from compress.transformer.positions import position_count
 from compress.transformer.torch_model import TorchModel
@@ -120,29 +118,18 @@ class OnnxRuntime(Runtime):
                 damaged.
         """
         cls.check_load(folder, torch_device)
-        return OnnxModel(folder, threads)
+        spec = read_spec(folder)
+        return OnnxModel(folder, spec, OnnxSession(folder, spec, threads))
 
 
-class OnnxModel(InferenceModel):
+class OnnxModel(SessionModel):
     """An inference session, with access to its weights."""
-
-    def __init__(self, folder: Path, threads: int | None) -> None:
-        """Loads the graph of a verified folder; null threads are ONNX Runtime's own choice."""
-        self.tokenizer, self.encoder = read_texts(folder)
-        self._path, self._spec = folder / GRAPH, read_spec(folder)
-        self._session = OnnxSession(folder, self._spec, threads)
-        self.precision = self._session.precision
-
-    def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
-        """Logits of one padded batch; see `check_length`."""
-        arrays = {name: tensor.cpu().numpy() for name, tensor in batch.items()}
-        return torch.from_numpy(self._session.run(arrays))
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter by its torch name: float, or symmetric codes."""
         import onnx
 
-        graph = onnx.load(str(self._path))  # again, so that the model is not held twice
+        graph = onnx.load(str(self._folder / GRAPH))
         held = {each.name: each for each in graph.graph.initializer}
         transposed = transposed_initializers(graph)
         for parameter, name in self._spec.weights.items():
@@ -153,9 +140,6 @@ class OnnxModel(InferenceModel):
         """Bits per entry of the int4 codes."""
         import onnx
 
-        graph, int4 = onnx.load(str(self._path)), onnx.TensorProto.INT4
+        graph, int4 = onnx.load(str(self._folder / GRAPH)), onnx.TensorProto.INT4
         packed = {each.name for each in graph.graph.initializer if each.data_type == int4}
         return {parameter: 4 for parameter, n in self._spec.weights.items() if n in packed}
-
-    def synchronize(self) -> None:
-        """Does nothing: `predict` is synchronous."""

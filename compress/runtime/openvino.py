@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from jaxtyping import Float, Int
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -22,7 +20,6 @@ from compress.interfaces import (
     CompressedModel,
     Device,
     ExportResult,
-    InferenceModel,
     Quantizer,
     Runtime,
     StageContext,
@@ -44,9 +41,10 @@ from compress.runtime.components.openvino_graph import (
     weight_tensor,
     with_weights,
 )
+from compress.runtime.components.session_model import SessionModel
 from compress.serve.folder import RunSpec, read_spec
 from compress.serve.openvino import GRAPH, OpenVinoSession, import_openvino, read_graph
-from compress.store.artifact import finalize, new_folder, read_texts
+from compress.store.artifact import finalize, new_folder
 from compress.system.packages import require
 from compress.transformer.blocks import every_linear
 from compress.transformer.positions import position_count
@@ -159,27 +157,16 @@ class OpenVino(Runtime):
             UserError: OpenVINO is not installed, the processor is no CPU, or the graph is damaged.
         """
         cls.check_load(folder, torch_device)
-        return OpenVinoModel(folder, threads)
+        spec = read_spec(folder)
+        return OpenVinoModel(folder, spec, OpenVinoSession(folder, spec, threads))
 
 
-class OpenVinoModel(InferenceModel):
+class OpenVinoModel(SessionModel):
     """A compiled graph, with access to its weights."""
-
-    def __init__(self, folder: Path, threads: int | None) -> None:
-        """Compiles the graph of a verified folder; null threads are OpenVINO's own choice."""
-        self.tokenizer, self.encoder = read_texts(folder)
-        self._folder, self._spec = folder, read_spec(folder)
-        self._session = OpenVinoSession(folder, self._spec, threads)
-        self.precision = self._session.precision
-
-    def predict(self, batch: Mapping[str, Int[Tensor, "B L"]]) -> Float[Tensor, "B classes"]:
-        """Logits of one padded batch; see `check_length`."""
-        arrays = {name: tensor.cpu().numpy() for name, tensor in batch.items()}
-        return torch.from_numpy(self._session.run(arrays))
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter by its torch name: float, or codes minus their zero points."""
-        # Again, so that the model is not held twice. Nodes know their readers while it lives.
+        # Nodes know their readers while the graph lives.
         graph = read_graph(self._folder / GRAPH)
         held, transposed = constants(graph), transposed_constants(graph)
         for parameter, name in self._spec.weights.items():
@@ -191,9 +178,6 @@ class OpenVinoModel(InferenceModel):
         held = constants(read_graph(self._folder / GRAPH))
         bits = {parameter: weight_bits(held[n]) for parameter, n in self._spec.weights.items()}
         return {parameter: count for parameter, count in bits.items() if count < 8}
-
-    def synchronize(self) -> None:
-        """Does nothing: `predict` is synchronous."""
 
 
 def _linear_kinds(graph: Any, module: PreTrainedModel, names: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import torch
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
 from compress.quantizer.none import NoQuantizer
-from compress.runtime.openvino import OpenVinoModel
+from compress.runtime.openvino import OpenVino
 from tests.configs import ROOT
 from tests.runtime.openvino_models import Contexts, same, write
 
@@ -79,6 +79,6 @@ def test_threads_are_those_asked_for(
     teacher: CompressedModel, context: Contexts, tmp_path: Path
 ) -> None:
     write(teacher, NoQuantizer(), context(teacher), tmp_path)
-    model = OpenVinoModel(tmp_path, threads=1)
+    model = OpenVino.load(tmp_path, "cpu", threads=1)
     asked = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "DYNAMIC_QUANTIZATION_GROUP_SIZE")
     assert [model._session._compiled.get_property(name) for name in asked] == [1, 1, 0]
