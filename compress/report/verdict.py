@@ -15,13 +15,14 @@ from compress.records.score_words import (
     value_words,
 )
 from compress.records.words import (
-    change_words,
     fast_words,
     megabytes,
     named_runs,
     needed_words,
     p_of,
+    p_words,
     rows_words,
+    significant,
 )
 from compress.report.contest import Contest, is_kept
 from compress.report.controls import ControlRow
@@ -169,9 +170,16 @@ def _why(contest: Contest, ship: Candidate) -> str:
         )
     if contest.split == "validation":
         tests = recipe.record.metrics.score.samples
-        choosing += f" On the {tests:,} test rows, which choose nothing: "
-        choosing += f"{change_words(recipe.record)}."
+        choosing += f" On the {tests:,} test rows, which choose nothing, it "
+        choosing += f"{_tested(contest, recipe.record)}."
     return choosing
+
+
+def _tested(contest: Contest, record: FinishedRun) -> str:
+    """The change on the test rows as a verb, and whether it is more than chance."""
+    change = record.metrics.score.quality - record.baseline.score.quality
+    doubt = "" if significant(record.comparison) else "not significant, "
+    return f"{lost_words(contest.kind, change)} ({doubt}{p_words(record.comparison)})"
 
 
 def _choice(contest: Contest, ship: Candidate) -> Iterator[str]:

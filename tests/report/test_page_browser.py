@@ -255,6 +255,27 @@ def test_nothing_is_wider_than_the_window(browser: Any, width: int) -> None:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_on_paper_every_run_is_in_a_table_that_fits(browser: Any) -> None:
+    """A4 with Chromium's margins is 718 px wide."""
+    size = {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    try:
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        rows = ask(browser, "return all('.paper tbody th').map((e) => e.textContent)")
+        assert sorted(rows) == sorted(["a", "b", "c", "d", NAME])
+        wide = ask(
+            browser,
+            """return [...document.querySelectorAll('body *')]
+              .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
+              .map((e) => e.tagName + '.' + e.className + ': ' + e.textContent.slice(0, 60))""",
+        )
+        assert wide == []
+        assert ask(browser, "return all('.slick-row').filter((e) => e.offsetParent).length") == 0
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_nothing_was_asked_of_the_network(browser: Any) -> None:
     names = ask(browser, "return performance.getEntriesByType('resource').map((e) => e.name)")
     assert [name for name in names if not name.startswith(("data:", "blob:"))] == []

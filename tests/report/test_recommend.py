@@ -53,7 +53,7 @@ def test_the_verdict_names_the_run_what_it_costs_and_why() -> None:
     assert found.words[1] == (
         "On the 2,000 validation rows that choose it lost 0.1 points; a loss of 1 point of "
         "accuracy or more is excluded (p = 0.0011, one-sided). On the 100 test rows, which choose "
-        "nothing: +0.0000, no significant change (p = 1)."
+        "nothing, it lost nothing (not significant, p = 1)."
     )
     assert "Of the 2 runs that may be shipped it has the smallest product" in found.words[2]
 

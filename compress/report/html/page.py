@@ -26,7 +26,7 @@ from compress.report.honesty import excluded, facts
 from compress.report.html.choice import key_figures, links, page_title, section_title
 from compress.report.html.frontier import frontier
 from compress.report.html.panels import panels
-from compress.report.points import Shape, speedup_at, teacher_ms
+from compress.report.points import Shape, latency_figure, run_name, speedup_at, teacher_ms
 from compress.report.recommend import Advice, Pick
 from compress.report.seeds import COLUMNS, seed_rows, seed_words
 
@@ -87,6 +87,7 @@ def _template() -> Template:
         "collapsed": COLLAPSED,
         "csv": CSV,
         "row": pick_row,
+        "run_rows": run_rows,
         "recipe": recipe,
         "teacher": teacher_row,
         "controls": control_cells,
@@ -112,6 +113,14 @@ def _template() -> Template:
 def pick_row(advice: Advice, pick: Pick) -> tuple[str, ...]:
     """The figures of a pick as words: score, change, size, latency, speed-up."""
     return _row(pick.record, advice.shape, pick.latency_ms)
+
+
+def run_rows(advice: Advice, root: Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Name, recipe and figures of every run of a section, as `pick_row` has those of a pick."""
+    records = [record for _, record in advice.section.runs]
+    latencies = latency_figure(records, advice.shape).values
+    for (folder, record), latency_ms in zip(advice.section.runs, latencies, strict=True):
+        yield run_name(folder, root), recipe(record), _row(record, advice.shape, float(latency_ms))
 
 
 def control_cells(advice: Advice) -> Iterator[tuple[str, tuple[str, ...]]]:
