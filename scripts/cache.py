@@ -21,8 +21,8 @@ from rich.table import Table
 
 from compress.config.ending import Parser, one_line_ending
 from compress.config.errors import UserError
-from compress.store.cache import entry_damage
 from compress.store.cache_entries import Entry, delete, excess, find_entries
+from compress.store.cache_root import entry_damage
 from compress.store.leftovers import LOCK_FILE, Leftover, delete_leftover, find_leftovers
 
 DEFAULT = Path("outputs/cache")

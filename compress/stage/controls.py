@@ -27,7 +27,7 @@ from compress.records.schema import Control
 from compress.stage.pairs import check_pair
 from compress.stage.stages import read_back, write
 from compress.store.artifact import read_architecture
-from compress.store.cache import lock_of
+from compress.store.cache_root import lock_of
 from compress.system.files import temporary_folder, write_atomically
 from compress.system.packages import choice_name
 from compress.training.tfidf import RECIPE, fit_tfidf, linear_name

@@ -33,7 +33,18 @@ from compress.records.recipe import STAGES
 from compress.records.schema import Outcome, StageRecord
 from compress.serve.folder import read_manifest
 from compress.store.artifact import read_model, write_model
-from compress.store.cache_root import KEY_LETTERS, check_root, delete_entry, delete_root, open_root
+from compress.store.cache_root import (
+    CHECKSUM,
+    KEY_LETTERS,
+    OWN_FOLDER,
+    TENSORS,
+    check_root,
+    delete_entry,
+    delete_root,
+    lock_of,
+    open_root,
+    whole_tensors,
+)
 from compress.store.kinds import TORCH
 from compress.system.digests import file_digest
 from compress.system.files import whole_folder
@@ -47,9 +58,6 @@ log = logging.getLogger(__name__)
 SHOWN = ("teacher", *STAGES)
 SLOW_SECONDS = 2.0
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "datasets")
-TENSORS, CHECKSUM = "tensors.safetensors", "sha256"
-LOCK = ".lock-{}"
-OWN_FOLDER = "stages"  # in the folder of a run without a cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,22 +198,6 @@ def _entry_lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def lock_of(folder: Path) -> Path:
-    """The file that is locked while an entry is written or deleted."""
-    return folder.with_name(LOCK.format(folder.name))
-
-
-def entry_damage(folder: Path) -> str | None:
-    """Why an entry cannot be used; None if it is intact."""
-    if (folder / TENSORS).exists() or (folder / CHECKSUM).exists():
-        return None if _whole_tensors(folder) else f"{folder} does not match its checksum"
-    try:
-        read_manifest(folder)
-    except UserError as error:
-        return str(error)
-    return None
-
-
 def _read(folder: Path, key: str) -> CompressedModel | None:
     """A stored model; None if there is none, or if it is damaged, which deletes it."""
     if not folder.exists():
@@ -226,16 +218,9 @@ def _read_tensors(folder: Path) -> dict[str, Tensor] | None:
     """Stored tensors; None if there are none, or if they are damaged, which deletes them."""
     if not folder.exists():
         return None
-    if _whole_tensors(folder):
+    if whole_tensors(folder):
         os.utime(folder)
         return load_file(folder / TENSORS)
     log.warning("recomputing the cache entry: %s is damaged", folder)
     delete_entry(folder)
     return None
-
-
-def _whole_tensors(folder: Path) -> bool:
-    try:
-        return (folder / CHECKSUM).read_text() == file_digest(folder / TENSORS)
-    except OSError:
-        return False

@@ -13,8 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from compress.config.errors import UserError
-from compress.store.cache import lock_of
-from compress.store.cache_root import TAG, delete_entry, is_entry, is_root
+from compress.store.cache_root import TAG, delete_entry, is_entry, is_root, lock_of
 
 SECONDS_A_DAY = 86_400
 

@@ -12,10 +12,15 @@ import shutil
 from pathlib import Path
 
 from compress.config.errors import UserError
+from compress.serve.folder import read_manifest
+from compress.system.digests import file_digest
 from compress.system.files import TEMPORARY, temporary_name, write_atomically
 
 KEY_LETTERS = 32
 KEY = re.compile(rf"[0-9a-f]{{{KEY_LETTERS}}}")
+TENSORS, CHECKSUM = "tensors.safetensors", "sha256"
+LOCK = ".lock-{}"
+OWN_FOLDER = "stages"  # in the folder of a run without a cache
 TAG = "CACHEDIR.TAG"
 TAG_CONTENT = """Signature: 8a477f597d28d172789f06886806bc55
 # A stage cache of compress. Entries that are deleted are made again when a run needs them.
@@ -90,3 +95,27 @@ def delete_entry(folder: Path) -> None:
     if not is_entry(folder):
         raise UserError(f"{folder} is not a stage cache entry")
     shutil.rmtree(folder)
+
+
+def lock_of(folder: Path) -> Path:
+    """The file that is locked while an entry is written or deleted."""
+    return folder.with_name(LOCK.format(folder.name))
+
+
+def entry_damage(folder: Path) -> str | None:
+    """Why an entry cannot be used; None if it is intact."""
+    if (folder / TENSORS).exists() or (folder / CHECKSUM).exists():
+        return None if whole_tensors(folder) else f"{folder} does not match its checksum"
+    try:
+        read_manifest(folder)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def whole_tensors(folder: Path) -> bool:
+    """Whether the tensors of an entry match their checksum."""
+    try:
+        return (folder / CHECKSUM).read_text() == file_digest(folder / TENSORS)
+    except OSError:
+        return False

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.store.cache import LOCK, OWN_FOLDER
-from compress.store.cache_root import KEY, delete_root, is_root
+from compress.store.cache_root import KEY, LOCK, OWN_FOLDER, delete_root, is_root
 from compress.store.run_folder import FOLD, MODEL_FOLDER, RUN, SEARCH, SWEEP, delete_tree, is_marked
 from compress.system.files import SCRATCH, SCRATCH_MARK, TEMPORARY, is_locked
 

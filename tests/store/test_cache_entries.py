@@ -12,8 +12,9 @@ from filelock import FileLock
 
 from compress.config.errors import UserError
 from compress.interfaces import Device
-from compress.store.cache import StageStore, entry_damage, lock_of
+from compress.store.cache import StageStore
 from compress.store.cache_entries import Entry, delete, excess, find_entries
+from compress.store.cache_root import entry_damage, lock_of
 from scripts.cache import main
 
 

@@ -14,8 +14,8 @@ import torch
 from filelock import FileLock
 
 from compress.device.cpu import Cpu
-from compress.store.cache import StageStore, lock_of
-from compress.store.cache_root import open_root
+from compress.store.cache import StageStore
+from compress.store.cache_root import lock_of, open_root
 from compress.store.leftovers import Leftover, find_leftovers
 from compress.store.run_folder import FOLD, RUN, SEARCH, SWEEP, locked_folder, write_mark
 from compress.system.files import scratch_folder, temporary_folder, temporary_name
