@@ -11,6 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from compress.analysis.budgets import LITTLE, MORE
 from compress.analysis.decision import Rule, placed
 from compress.analysis.noninferiority import evidence
 from compress.config.errors import ConfigError
@@ -30,9 +31,6 @@ from compress.report.points import Shape, known_speedup, latency_at, teacher_ms
 from compress.report.tables import grouped, markdown_table, screen_table
 from compress.system.files import write_atomically
 from compress.system.terminal import plain
-
-# Losses that are too much: see `compress.records.scores`.
-MARGINS = (0.01, 0.03)
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ def show_probe(probe: Probe, console: Console) -> None:
 
 def winner_lines(probe: Probe) -> Iterator[str]:
     """One sentence a margin: the best of those admitted by the rule of `docs/decision.md`."""
-    for margin in MARGINS:
+    for margin in (LITTLE, MORE):
         yield _winners(probe, Rule(margin=margin))
 
 
