@@ -3,7 +3,7 @@
 Wang et al., "GLUE: A Multi-Task Benchmark and Analysis Platform for Natural Language
 Understanding", arXiv:1804.07461. The labels of the test splits are not public, so the published dev
 split is the evaluation split, as in the literature, and a validation part is split off train: the
-evaluation split chooses nothing.
+evaluation split chooses nothing. SST-2's are whole sentences, as its dev split has.
 
 Deviations: QQP's files have rows that lack a question, which are dropped, as the hub's loader drops
 those that lack a field; the number is in the record. MRPC's `msr_paraphrase_train.txt` holds the
@@ -24,6 +24,7 @@ from compress.interfaces import TaskData
 from compress.task.components.corpora import CORPORA, ClassNames, Corpus
 from compress.task.components.delimited import as_table, decoded, listed, read_text, split_fields
 from compress.task.components.hub import TEXTS, check_revision, load_hub_dataset, source_words
+from compress.task.components.phrases import split_off_sentences
 from compress.task.components.sampling import LABEL, split_off
 from compress.task.components.text import SECOND, TEXT, check_texts, text_columns
 from compress.task.components.text_task import TextTask
@@ -80,18 +81,26 @@ class Glue(TextTask):
     def load(self) -> TaskData:
         """Reads train and dev, and splits the validation rows off train."""
         train, dev, source = self._folder(Path(self.path)) if self.path else self._hub()
-        size = min(VALIDATION_ROWS, len(train) // 5)
-        train, validation = split_off(train, size, self.seed)
+        train, validation = self._split(train)
         cut = f"published train split, seed {self.seed}"
+        kind, lost = "rows", ""
+        if self._corpus.phrases:
+            kind, lost = "sentences", ", without the phrases of the validation sentences"
         return self.assemble(
             {
-                "train": (f"rest of the {cut}", train),
-                "validation": (f"{size} rows cut from the {cut}", validation),
+                "train": (f"rest of the {cut}{lost}", train),
+                "validation": (f"{len(validation)} {kind} cut from the {cut}", validation),
                 "evaluation": ("published dev split", dev),
             },
             self._corpus.labels.problem(),
             f"{self._corpus.name} from {source}",
         )
+
+    def _split(self, train: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The rest of train, and the validation rows: of phrases and sentences, sentences."""
+        if self._corpus.phrases:
+            return split_off_sentences(train, VALIDATION_ROWS, self.seed)
+        return split_off(train, min(VALIDATION_ROWS, len(train) // 5), self.seed)
 
     def _files(self, folder: Path) -> tuple[Path, Path]:
         names = self._corpus.train

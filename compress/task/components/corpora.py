@@ -106,6 +106,7 @@ class Corpus:
         hub_dev: what the hub calls that split.
         header: the columns of files that have no first line with them.
         gaps: whether the published files have rows that lack a sentence.
+        phrases: whether train has phrases of its sentences as rows, and dev has sentences alone.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Corpus:
     hub_dev: str = "validation"
     header: tuple[str, ...] = ()
     gaps: bool = False
+    phrases: bool = False
 
 
 PAIR = ("sentence1", "sentence2")
@@ -129,6 +131,7 @@ CORPORA: Mapping[str, Corpus] = {
         ClassNames(("negative", "positive"), ("0", "1")),
         ("sentence",),
         ("sentence", "label"),
+        phrases=True,
     ),
     "cola": Corpus(
         "CoLA",
