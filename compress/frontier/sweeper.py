@@ -86,7 +86,8 @@ class FrontierSweeper(ParetoSweeper):
                 plan=replace(search.plan, fixed=fixed, left_out=()),
                 budget=len(points),
                 settings=replace(search.settings, seed_points=points),
-                limits=replace(search.limits, spent=found.spent),
+                # What a finalist needs was paid for.
+                limits=replace(search.limits, spent=found.spent, least=1),
             )
         )
 

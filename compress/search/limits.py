@@ -38,6 +38,7 @@ class Limits:
         trial_seconds: time limit of one trial, pauses excluded.
         look: early stopping during training; None with Hydra's launchers.
         spent: hours that had passed before the first trial.
+        least: number of finished trials before which the hours end nothing.
     """
 
     hours: float | None
@@ -45,3 +46,4 @@ class Limits:
     trial_seconds: float | None
     look: EarlyStopping | None = None
     spent: float = 0.0
+    least: int = 0

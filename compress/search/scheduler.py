@@ -126,7 +126,8 @@ class Scheduler:
         limits, counts = self.limits, self.trial_store.trial_counts()
         spent = limits.spent + self.trial_store.hours()
         over = limits.hours is not None and spent > limits.hours
-        if over and counts.finished < self.trial_store.budget:  # else nothing is left to run
+        # With the last of the budget, nothing is left to run.
+        if over and limits.least <= counts.finished < self.trial_store.budget:
             return f"hydra.sweeper.max_hours={limits.hours:g} have passed"
         if limits.failures is not None and counts.failed > limits.failures:
             return f"more than hydra.sweeper.max_failures={limits.failures} trials failed"

@@ -86,6 +86,14 @@ def test_failures_and_hours_have_a_limit(tmp_path: Path) -> None:
         run_search(search_of(tmp_path / "spent", limits=Limits(1, None, None, spent=1.0)))
 
 
+def test_hours_that_have_passed_leave_the_trials_that_were_paid_for(tmp_path: Path) -> None:
+    limits = Limits(1, None, None, spent=2.0, least=1)
+    for _ in range(2):  # the second time resumes
+        with pytest.raises(SystemExit, match="max_hours=1 have passed"):
+            run_search(search_of(tmp_path, budget=3, limits=limits))
+        assert len(trials(tmp_path)) == 1
+
+
 def test_what_has_run_all_its_trials_was_not_stopped_by_the_hours(tmp_path: Path) -> None:
     run_search(search_of(tmp_path, budget=1))
     run_search(search_of(tmp_path, budget=1, limits=Limits(1e-6, None, None)))
