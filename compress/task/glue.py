@@ -81,26 +81,26 @@ class Glue(TextTask):
     def load(self) -> TaskData:
         """Reads train and dev, and splits the validation rows off train."""
         train, dev, source = self._folder(Path(self.path)) if self.path else self._hub()
-        train, validation = self._split(train)
-        cut = f"published train split, seed {self.seed}"
-        kind, lost = "rows", ""
-        if self._corpus.phrases:
-            kind, lost = "sentences", ", without the phrases of the validation sentences"
         return self.assemble(
-            {
-                "train": (f"rest of the {cut}{lost}", train),
-                "validation": (f"{len(validation)} {kind} cut from the {cut}", validation),
-                "evaluation": ("published dev split", dev),
-            },
+            {**self._split(train), "evaluation": ("published dev split", dev)},
             self._corpus.labels.problem(),
             f"{self._corpus.name} from {source}",
         )
 
-    def _split(self, train: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """The rest of train, and the validation rows: of phrases and sentences, sentences."""
+    def _split(self, train: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
+        """The rest of train, and the validation rows: of sentences and phrases, sentences."""
+        cut = f"published train split, seed {self.seed}"
         if self._corpus.phrases:
-            return split_off_sentences(train, VALIDATION_ROWS, self.seed)
-        return split_off(train, min(VALIDATION_ROWS, len(train) // 5), self.seed)
+            rest, validation = split_off_sentences(train, VALIDATION_ROWS, self.seed)
+            kind, lost = "sentences", ", without the phrases of the validation sentences"
+        else:
+            size = min(VALIDATION_ROWS, len(train) // 5)
+            rest, validation = split_off(train, size, self.seed)
+            kind, lost = "rows", ""
+        return {
+            "train": (f"rest of the {cut}{lost}", rest),
+            "validation": (f"{len(validation)} {kind} cut from the {cut}", validation),
+        }
 
     def _files(self, folder: Path) -> tuple[Path, Path]:
         names = self._corpus.train

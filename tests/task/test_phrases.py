@@ -1,5 +1,7 @@
 """Validation rows of tables that have phrases of their sentences as rows."""
 
+from __future__ import annotations
+
 import pandas as pd
 
 from compress.task.components.phrases import split_off_sentences
@@ -19,7 +21,7 @@ def made_up(count: int) -> pd.DataFrame:
     return table(*texts)
 
 
-def test_held_out_rows_are_sentences_and_their_own_phrases_are_in_neither_part():
+def test_held_out_rows_are_sentences_and_their_own_phrases_are_in_neither_part() -> None:
     rows = made_up(40)
     rest, part = split_off_sentences(rows, 8, seed=0)
     assert len(part) == 8
@@ -34,14 +36,14 @@ def test_held_out_rows_are_sentences_and_their_own_phrases_are_in_neither_part()
     assert all(any(phrase in sentence for sentence in part["text"]) for phrase in gone)
 
 
-def test_at_most_a_fifth_of_the_sentences_and_the_same_for_the_same_seed():
+def test_at_most_a_fifth_of_the_sentences_and_the_same_for_the_same_seed() -> None:
     rows = made_up(40)
     drawn = [set(split_off_sentences(rows, 872, seed)[1].index) for seed in (0, 0, 1)]
     assert len(drawn[0]) == 8
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_words_are_compared_and_not_letters():
+def test_words_are_compared_and_not_letters() -> None:
     rows = table("art of it", "art", "a", "of a kind", "kind", "an art", "other words", *"bcdefgh")
     rest, part = split_off_sentences(rows, 2, seed=0)
     left = {text for text in rows["text"] if text not in set(part["text"])}
@@ -52,7 +54,7 @@ def test_words_are_compared_and_not_letters():
     assert set(rest["text"]) == left - lost
 
 
-def test_a_text_twice_is_not_in_both_parts():
+def test_a_text_twice_is_not_in_both_parts() -> None:
     rows = pd.concat([made_up(20), made_up(20)], ignore_index=True)
     rest, part = split_off_sentences(rows, 5, seed=3)
     assert not set(rest["text"]) & set(part["text"])
