@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from compress.core.problem import Problem
 from compress.interfaces import InferenceModel, Split
@@ -49,7 +50,15 @@ def predict_all(
         order += rows
         logits = model.predict(batch).float().cpu()
         kept.append(logits if keep is None else keep(logits, batch))
-    return torch.cat(kept)[torch.tensor(order).argsort()]
+    return _joined(kept)[torch.tensor(order).argsort()]
+
+
+def _joined(parts: Sequence[Float[Tensor, "B ..."]]) -> Float[Tensor, "rows ..."]:
+    """Batches as one tensor; where tokens are kept, shorter rows have zeros at their ends."""
+    if parts[0].dim() < 3:
+        return torch.cat(list(parts))
+    width = max(part.shape[1] for part in parts)
+    return torch.cat([functional.pad(each, (0, 0, 0, width - each.shape[1])) for each in parts])
 
 
 def _batches(

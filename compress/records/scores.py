@@ -116,6 +116,15 @@ SCORES: Mapping[str, ScoreKind] = {
         "token accuracy", "fraction", "higher",
         "fraction of tokens that are the model's most likely prediction",
     ),
+    "accuracy_by_length": ScoreKind(
+        "accuracy by length", "fraction", "higher",
+        "fraction of texts whose right ending has the highest likelihood per character",
+    ),
+    "ending_perplexity": ScoreKind(
+        "perplexity of endings", "per token", "lower",
+        "exp of the mean negative log-likelihood of the whole ending of a text",
+        _log_likelihood,
+    ),
     "cloze_accuracy": ScoreKind(
         "cloze accuracy", "fraction", "higher",
         "fraction of tokens predicted as more likely than three others of the window",

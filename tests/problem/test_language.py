@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy import stats
 
-from compress.problem.language import IGNORED, LanguageModeling, choices, next_tokens
+from compress.problem.language import LanguageModeling
+from compress.problem.next_token import IGNORED, choices, next_tokens
 
 LM = LanguageModeling()
 LN2 = math.log(2)

@@ -165,12 +165,7 @@ class TokenWindows(Split):
         Raises:
             UserError: the tokenizer means something else by its tokens than the teacher's.
         """
-        theirs = self._tokenizer
-        if tokenizer is not theirs and tokenizer.get_vocab() != theirs.get_vocab():
-            raise UserError(
-                "language models are compared token by token, and this one has other tokens than "
-                "the teacher"
-            )
+        check_tokens(tokenizer, self._tokenizer)
         return self._encoded
 
     def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
@@ -180,6 +175,15 @@ class TokenWindows(Split):
     def fitting_batch(self, asked: int) -> int:
         """Limits a batch to `BATCH_TOKENS` tokens, but at least one window."""
         return max(1, min(asked, BATCH_TOKENS // self._context))
+
+
+def check_tokens(tokenizer: Processor, theirs: Processor) -> None:
+    """Raises a UserError if a tokenizer means something else by its tokens than the teacher's."""
+    if tokenizer is not theirs and tokenizer.get_vocab() != theirs.get_vocab():
+        raise UserError(
+            "language models are compared token by token, and this one has other tokens than the "
+            "teacher"
+        )
 
 
 def read_tokens(tokenizer: Processor, text: str) -> dict[str, Tensor]:

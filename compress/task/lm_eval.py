@@ -1,0 +1,111 @@
+"""Tasks of EleutherAI's evaluation harness that ask for the likeliest ending of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from pydantic.dataclasses import dataclass
+
+from compress.config.errors import UserError, first_line
+from compress.system.packages import require
+from compress.task.components.ending_rows import Question
+from compress.task.components.questions import EVALUATION, TRAIN, VALIDATION, Parts, QuestionTask
+
+if TYPE_CHECKING:
+    from lm_eval.api.task import ConfigurableTask
+
+CHOICE, LIKELIHOOD = OUTPUTS = ("multiple_choice", "loglikelihood")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LmEval(QuestionTask):
+    """A task of the harness: its prompts with its examples, its documents, its endings.
+
+    `accuracy` is its `acc`, and `accuracy_by_length` its `acc_norm`. Evaluation rows are those that
+    the harness evaluates: of the task's test split, or else of its validation split. Where there is
+    no train split, rows are held out of these.
+
+    Attributes:
+        name: of the task, or the path of its yaml file.
+        path: a folder of task files beside the harness's own; null for none. What these files refer
+            to, such as functions, is code that runs here.
+    """
+
+    name: str
+    path: str | None
+
+    def check(self) -> None:
+        """Raises a UserError if there is no such task, or it asks for something else."""
+        _ = self._task
+
+    @property
+    def several(self) -> bool:
+        """Whether the task is one of multiple choice."""
+        return bool(self._task.OUTPUT_TYPE == CHOICE)
+
+    def questions(self) -> tuple[str, Parts, str]:
+        """The documents of all of the task's splits."""
+        task = self._task
+        given = {EVALUATION: task.eval_docs}
+        if task.has_test_docs() and task.has_validation_docs():
+            given[VALIDATION] = task.validation_docs()
+        if task.has_training_docs():
+            given[TRAIN] = task.training_docs()
+        parts = {role: [*self._questions(docs)] for role, docs in given.items()}
+        counts = ", ".join(f"{len(part)} {role}" for role, part in parts.items())
+        return task.task_name, parts, f"{task.task_name} of lm_eval ({counts})"
+
+    @cached_property
+    def _task(self) -> ConfigurableTask:
+        require("task=lm_eval", "lm-eval", "lm_eval")
+        from lm_eval.tasks import TaskManager
+
+        if self.path is not None and not Path(self.path).is_dir():
+            raise UserError(f"task.path: {self.path} is not a directory")
+        file = self.name.endswith((".yaml", ".yml"))
+        manager = TaskManager(include_path=self.path, include_defaults=not file)
+        try:
+            (task,) = manager.load(self.name)["tasks"].values()
+        except KeyError as error:
+            raise UserError(f"task.name: {first_line(error)}") from error
+        except ValueError as error:
+            raise UserError(
+                f"task.name must be one task of lm_eval, {self.name} is a group, or fails: "
+                f"{first_line(error)}"
+            ) from error
+        if task.OUTPUT_TYPE not in OUTPUTS or task.multiple_input or task.multiple_target:
+            several = " with several inputs or targets" if task.OUTPUT_TYPE in OUTPUTS else ""
+            raise UserError(
+                f"task.name must be a task of {' or '.join(OUTPUTS)} with one target, "
+                f"{self.name} is one of {task.OUTPUT_TYPE}{several}"
+            )
+        return task
+
+    def _questions(self, docs: Iterable[dict[str, Any]]) -> Iterable[Question]:
+        task, delimiter = self._task, self._task.config.target_delimiter
+        for number, doc in enumerate(docs):
+            context = task.fewshot_context(
+                doc, task.config.num_fewshot or 0, gen_prefix=task.doc_to_prefix(doc)
+            )
+            made = task.construct_requests(doc, context, metadata=(task.task_name, number, 1))
+            requests = made if isinstance(made, list) else [made]
+            texts = [request.args[0] for request in requests]
+            endings = [request.args[1] for request in requests]
+            text = texts[0].rstrip()
+            # As the harness does: spaces at the end of a text are the ending's.
+            spaces = texts[0][len(text) :]
+            lengths = (len(ending.removeprefix(delimiter)) for ending in endings)
+            yield Question(
+                text, tuple(spaces + ending for ending in endings), self._answer(doc), (*lengths,)
+            )
+
+    def _answer(self, doc: dict[str, Any]) -> int:
+        if not self.several:
+            return 0
+        target = self._task.doc_to_target(doc)
+        choices = self._task.doc_to_choice(doc)
+        return target if isinstance(target, int) else choices.index(target)
