@@ -82,26 +82,40 @@ def evidence(changes: Sequence[Change], margin: float, alpha: float) -> Evidence
     error = math.sqrt(row_variance + between)
     freedom = _freedom((row_variance, row_freedom), (between, len(changes) - 1))
 
+    rows = changes[0].rows
+
     def tail(distance: float) -> float:
         if error == 0:  # no row differs and no seed either
-            return 0.0 if distance > 0 else 1.0
+            return 1.0 if distance <= 0 else 0.0 if change else _unseen(margin, rows)
         return float(stdtr(freedom, -(distance - correction) / error))
 
     distance = change + margin
     wanted = float(ndtri(1 - alpha) + ndtri(POWER))
     # error² falls with the rows, but for the seeds' part of it.
     reach = (distance / wanted) ** 2 - between
-    rows = changes[0].rows
     times = row_variance / reach if reach > 0 else math.inf
     needed = math.ceil(rows * times) if times <= FEASIBLE else None
+    if error == 0 and not change:
+        needed = 1 if margin >= 1 else math.ceil(math.log(alpha) / math.log1p(-margin))
     return Evidence(change, tail(distance), tail(-distance), rows, needed)
+
+
+def _unseen(margin: float, rows: int) -> float:
+    """How likely so many rows show no change of a model that loses the margin or more.
+
+    To lose a share of the rows it has to change at least that share of them. For correlations and
+    F1, to which a row can add more or less than its share, it is about that.
+    """
+    return (1 - min(margin, 1.0)) ** rows
 
 
 def tango_variance(n_regressed: float, n_improved: float, rows: int, margin: float) -> float:
     """Variance of the difference of two paired shares if it is -margin (section 2, equation 6).
 
-    With the probability of an improved row at its maximum likelihood under that condition.
+    With the probability of an improved row at its maximum likelihood under that condition. No
+    model loses more than all rows.
     """
+    margin = min(margin, 1.0)
     whole = n_regressed + n_improved
     linear = whole - 2 * rows * margin + margin * (n_regressed - n_improved)
     constant = 8 * rows * n_improved * margin * (1 - margin)

@@ -75,7 +75,9 @@ def test_at_most_one_in_twenty_of_those_that_lose_the_margin_pass(
         (Change(0.0, 100, standard_error=0.005), True, False),
         (Change(0.0, 100, standard_error=0.007), False, False),
         (Change(-0.03, 100, standard_error=0.01), False, True),
-        (Change(0.0, 100, standard_error=0.0), True, False),
+        (Change(0.0, 100, standard_error=0.0), False, False),  # nor if no row shows any change
+        (Change(0.0, 400, standard_error=0.0), True, False),
+        (Change(0.02, 100, standard_error=0.0), True, False),
         (Change(-0.02, 100, standard_error=0.0), False, True),
     ],
 )
@@ -84,6 +86,19 @@ def test_a_loss_is_within_the_margin_beyond_it_or_undecided(
 ) -> None:
     found = evidence([change], 0.01, 0.05)
     assert (found.p_within < 0.05, found.p_beyond < 0.05) == (within, beyond)
+
+
+def test_rows_without_a_change_are_as_sure_as_their_number() -> None:
+    """Of a model that changes one row in a hundred, n rows show nothing with 0.99 to the n."""
+    found = evidence([Change(0.0, 20, standard_error=0.0)], 0.01, 0.05)
+    assert found.p_within == pytest.approx(0.99**20)
+    assert found.rows_needed == 299  # 0.99 ** 299 = 0.0496
+    assert found.p_beyond == 1
+
+
+@pytest.mark.parametrize("margin", [1.0, 1.5])
+def test_no_model_loses_more_than_all_rows(margin: float) -> None:
+    assert evidence([counted(3, 1, 20)], margin, 0.05).p_within == 0
 
 
 def test_a_paired_standard_error_is_tested_by_students_t() -> None:
