@@ -5,13 +5,13 @@ What a score of its kind is called, and which way it is better, is in `compress.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from compress.records.schema import Score
 from compress.records.scores import SCORES, ScoreKind
 
 THOUSAND, MILLION = 1e3, 1e6
-DECADE = 10.0  # largest over smallest value from which relative scores need a logarithmic scale
+DECADE = 10.0  # largest over smallest value from which a scale has to be logarithmic
 
 
 def kind_of(score: Score) -> ScoreKind:
@@ -114,5 +114,11 @@ def most_words(kind: ScoreKind) -> str:
 
 
 def is_logarithmic(kind: ScoreKind, values: Sequence[float]) -> bool:
-    """Whether values need a logarithmic scale: one model that fell apart would hide the others."""
-    return kind.relative and max(values, default=1.0) > DECADE * min(values, default=1.0)
+    """Whether scores need a logarithmic scale: one model that fell apart would hide the others."""
+    return kind.relative and is_wide(values)
+
+
+def is_wide(values: Iterable[float]) -> bool:
+    """Whether positive values span more than a decade; what is not positive is left out."""
+    positive = [value for value in values if value > 0]
+    return max(positive, default=1.0) > DECADE * min(positive, default=1.0)

@@ -11,10 +11,10 @@ from bokeh.models import (
     Axis,
     ColorBar,
     ColorMapper,
+    FixedTicker,
     LayoutDOM,
     LinearColorMapper,
     LogColorMapper,
-    LogTicker,
     NumeralTickFormatter,
     Row,
     Ticker,
@@ -33,6 +33,7 @@ GREY = "#8A8A8A"
 PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, BLACK, YELLOW)
 WIDTH, HEIGHT = 560, 400
 FONT_SIZE = "14px"
+DECADES = range(-4, 10)  # of numbers along logarithmic axes
 # What Bokeh would typeset as a formula if a pair of them stood in a label.
 FORMULA = re.compile(r"\$(?=\$)|\\(?=[()\[\]])")
 
@@ -78,8 +79,10 @@ def rows_figure(rows: int, **settings: Any) -> figure:
 
 def decimal_marks() -> dict[str, Ticker | TickFormatter]:
     """Ticker and formatter of a logarithmic axis: at 1, 2, 5, 10 and so on, in plain numbers."""
-    ticker = LogTicker(mantissas=[1, 2, 5])
-    return {"ticker": ticker, "formatter": NumeralTickFormatter(format="0,0.[00]")}
+    # A LogTicker has other marks, and few of them have numbers, where there is not a whole decade.
+    marks = [digit * 10.0**power for power in DECADES for digit in (1, 2, 5)]
+    ticker = FixedTicker(ticks=marks, minor_ticks=[])
+    return {"ticker": ticker, "formatter": NumeralTickFormatter(format="0,0.[0000]")}
 
 
 def score_colors(kind: ScoreKind, low: float, high: float, *, logarithmic: bool) -> ColorMapper:

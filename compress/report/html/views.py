@@ -20,7 +20,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from bokeh.transform import transform
 
-from compress.records.score_words import axis_words, is_logarithmic
+from compress.records.score_words import axis_words, is_logarithmic, is_wide
 from compress.records.scores import ScoreKind
 from compress.report.html.panel import (
     BLACK,
@@ -81,8 +81,15 @@ class Drawn:
     @property
     def logarithmic(self) -> bool:
         """Whether the scores need a logarithmic scale."""
+        return is_logarithmic(self.kind, self._every("score"))
+
+    def is_wide(self, cost: str) -> bool:
+        """Whether a cost needs a logarithmic scale."""
+        return is_wide(self._every(cost))
+
+    def _every(self, column: str) -> list[float]:
         sources = (self.source, self.teachers, self.controls)
-        return is_logarithmic(self.kind, [each for one in sources for each in one.data["score"]])
+        return [each for one in sources for each in one.data[column]]
 
 
 def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
@@ -93,17 +100,21 @@ def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
         "score": axis_words(drawn.kind, "on the test rows"),
         "latency": latency_title(timed),
     }
-    logarithmic = y == "score" and drawn.logarithmic
+    logarithmic = drawn.logarithmic if y == "score" else drawn.is_wide(y)
+    wide = drawn.is_wide(x)
     plot = plain_figure(
         x_axis_label=titles[x],
         y_axis_label=titles[y],
         y_axis_type="log" if logarithmic else "linear",
-        x_range=DataRange1d(start=0),
-        y_range=DataRange1d(**({"start": 0} if y == "latency" else {})),
+        x_axis_type="log" if wide else "linear",
+        x_range=DataRange1d(**({} if wide else {"start": 0})),
+        y_range=DataRange1d(**({"start": 0} if y == "latency" and not logarithmic else {})),
         sizing_mode="stretch_width",
     )
     if logarithmic:
         plot.yaxis.update(**decimal_marks())
+    if wide:
+        plot.xaxis.update(**decimal_marks())
     plot.step(
         "x", "y", source=drawn.stairs[place], mode="after", line_color=BLUE, line_alpha=0.6,
         line_width=1.5,

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axis import Axis as AnyAxis
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from compress.records.schema import FinishedRun
-from compress.records.score_words import axis_words, is_logarithmic, kind_of
+from compress.records.score_words import axis_words, is_logarithmic, is_wide, kind_of
 from compress.report.controls import control_rows
 from compress.report.points import (
     Figure,
@@ -19,6 +21,8 @@ from compress.report.points import (
     size_figure,
     teacher_ms,
 )
+
+MARGIN = 1.08  # of the last point
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,12 @@ class Axis:
         return self.figure.values
 
     @property
-    def end(self) -> float:
-        """The end of a linear scale from 0 that has room for everything."""
-        return float(1.08 * np.nanmax([self.baseline, *self.values, *self.controls]))
+    def ends(self) -> tuple[float, float]:
+        """The ends of a scale that has room for everything: from 0, if it is linear."""
+        every = [self.baseline, *self.values, *self.controls]
+        if self.logarithmic:
+            return float(np.nanmin(every)) / MARGIN**2, MARGIN**2 * float(np.nanmax(every))
+        return 0.0, MARGIN * float(np.nanmax(every))
 
     def bars(self) -> Float[np.ndarray, "2 points"]:
         """How far the intervals reach below and above the values."""
@@ -70,7 +77,9 @@ def size_axis(records: Sequence[FinishedRun]) -> Axis:
     """Megabytes on disk."""
     baseline = records[0].baseline.size_bytes / 1e6
     controls = np.array([row.record.metrics.size_bytes / 1e6 for row in control_rows(records)])
-    return Axis("size on disk (MB)", size_figure(records), True, baseline, controls)
+    found = size_figure(records)
+    wide = is_wide([baseline, *found.values, *controls])
+    return Axis("size on disk (MB)", found, True, baseline, controls, wide)
 
 
 def latency_axis(records: Sequence[FinishedRun], shape: Shape) -> Axis:
@@ -78,4 +87,13 @@ def latency_axis(records: Sequence[FinishedRun], shape: Shape) -> Axis:
     title = f"latency of {shape[0]} × {shape[1]} (ms)"
     controls = np.array([row.latency(records, shape) for row in control_rows(records)])
     baseline = teacher_ms(records, shape)
-    return Axis(title, latency_figure(records, shape), False, baseline, controls)
+    found = latency_figure(records, shape)
+    wide = is_wide([baseline, *found.values, *controls])
+    return Axis(title, found, False, baseline, controls, wide)
+
+
+def plain_marks(axis: AnyAxis) -> None:
+    """Numbers along a logarithmic axis: its own marks are formulas, which text is not read for."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.6g}"))
+    axis.set_minor_formatter(NullFormatter())

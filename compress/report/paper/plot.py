@@ -14,20 +14,19 @@ import matplotlib
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis as AnyAxis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from compress.config.legible import visible
 from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of, most_words
 from compress.report.controls import control_rows
-from compress.report.paper.axes import Axis, latency_axis, score_axis, size_axis
+from compress.report.paper.axes import Axis, latency_axis, plain_marks, score_axis, size_axis
 from compress.report.paper.caption import condition_lines, front_lines
 from compress.report.paper.labels import place_labels
 from compress.report.points import AS_GOOD, places, shapes_of, speedup_at
@@ -174,9 +173,15 @@ def _draw(figure: Figure, panels: Sequence[Plane], records: Sequence[FinishedRun
             ax.plot(x, y, **TRIANGLE, marker=markers[title], zorder=6)
         ax.set_xlabel(panel.x.title)
         ax.set_ylabel(textwrap.fill(panel.y.title, TITLE))
-        ax.set_xlim(0, panel.x.end)
+        if panel.x.logarithmic:
+            ax.set_xscale("log")
+            plain_marks(ax.xaxis)
+        ax.set_xlim(*panel.x.ends)
         ax.grid(alpha=0.25)
-    third.set_ylim(0, panels[2].y.end)
+    if panels[2].y.logarithmic:
+        third.set_yscale("log")
+        plain_marks(third.yaxis)
+    third.set_ylim(*panels[2].y.ends)
     kind, choices = kind_of(records[0].baseline.score), records[0].choices
     wanted = kind.words if kind.better == "higher" else f"low {kind.words}"
     title = f"{choices['task']}: what {wanted} costs"
@@ -188,18 +193,12 @@ def _draw(figure: Figure, panels: Sequence[Plane], records: Sequence[FinishedRun
     corner.legend(handles=handles, loc="lower left", frameon=False, labelspacing=0.4)
     bar = corner.inset_axes((0.06, 0.94, 0.9, 0.05))
     figure.colorbar(colors, cax=bar, orientation="horizontal", label=f"left: {kind.words}")
+    bar.xaxis.set_major_locator(MaxNLocator(5))
     if panels[0].y.logarithmic:
         first.set_yscale("log")
-        _plain_marks(first.yaxis)
-        _plain_marks(bar.xaxis)
+        plain_marks(first.yaxis)
+        plain_marks(bar.xaxis)
     return drawn
-
-
-def _plain_marks(axis: AnyAxis) -> None:
-    """Numbers along a logarithmic axis: its own marks are formulas, which text is not read for."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(StrMethodFormatter("{x:,.6g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _points(ax: Axes, panel: Plane) -> None:

@@ -75,7 +75,8 @@ def test_controls_have_symbols_of_their_own(tmp_path: Path, texts: list[str]) ->
     assert score_axis(records).controls.tolist() == [0.5, 0.92]
     assert size.controls.tolist() == [3.0, 9.0]
     assert latency.controls.tolist() == pytest.approx([math.nan, 20.0], nan_ok=True)
-    assert (size.end, latency.end) == pytest.approx((1.08 * 9, 1.08 * 20)), "all are in view"
+    assert size.ends == pytest.approx((0.0005 / 1.08**2, 9 * 1.08**2)), "all are in view"
+    assert latency.ends == pytest.approx((0, 1.08 * 20)), "all are in view"
     plot_pareto(runs_of(*records), tmp_path / "pareto.png")
     said = words(texts)
     assert "control: TF-IDF + logistic regression" in said
