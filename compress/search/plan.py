@@ -60,6 +60,10 @@ class SearchSettings(Settings):
     def __post_init__(self) -> None:
         """Raises a ConfigError if a value is out of range."""
         super().__post_init__()
+        if self.name in ("", ".", "..") or set(self.name) & set("/\\"):
+            raise ConfigError(
+                f"SearchSettings.name must be the name of one folder, got {self.name!r}"
+            )
         self.sampler.make()
 
 

@@ -74,6 +74,10 @@ COMMANDS = [
     ("-m +search=pareto hydra.sweeper.n_trials=nan", "n_trials must be an integer >= 1, got nan"),
     ("-m +search=pareto hydra.sweeper.max_hours=inf", "max_hours must be a number >= 0, got inf"),
     (
+        "-m +search=pareto search.name=../x",
+        "search.name must be the name of one folder, got '../x'",
+    ),
+    (
         "-m +search=pareto search.sampler.seed=-1",
         "search.sampler.seed must be in [0, 4294967295], got -1",
     ),
