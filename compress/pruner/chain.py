@@ -71,6 +71,10 @@ class Chain(Pruner):
         """Whether every step predicts its shapes."""
         return all(step.foresees_shapes() for _, step in self._in_order())
 
+    def zeroes(self) -> bool:
+        """Whether a step does."""
+        return any(step.zeroes() for _, step in self._in_order())
+
     def parts(self) -> list[tuple[str, Pruner]]:
         """The first step, the first two, …, and itself."""
         names = [name for name, _ in self._in_order()]

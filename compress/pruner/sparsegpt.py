@@ -15,6 +15,7 @@ outside the asked sparsity; each calibration row is a text of the task at its ow
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -25,13 +26,14 @@ from compress.config.errors import ConfigError, UserError
 from compress.config.fields import NotNegative, PositiveInt
 from compress.interfaces import StageContext
 from compress.pruner.components.base import PruningState
-from compress.pruner.components.mask_pruner import SparsePruner
+from compress.pruner.components.outliers import OutlierWeighed
 from compress.transformer.blocks import scoped_linears, weight_matrix
 from compress.transformer.calibration import calibrate_linears, input_moments
+from compress.transformer.second_order import inverse_factor_
 
 
 @dataclass(frozen=True, kw_only=True)
-class SparseGpt(SparsePruner):
+class SparseGpt(OutlierWeighed):
     """Zeroes the weights with the least loss, and updates the others to compensate.
 
     Attributes:
@@ -60,6 +62,7 @@ class SparseGpt(SparsePruner):
     def prune_(self, work: PruningState, ctx: StageContext) -> None:
         """Masks and moves the weights in scope; a UserError where a Hessian is singular."""
         linears = scoped_linears(work.module, self.scope)
+        sparsities = self.sparsities(work, ctx, linears)
         _, together = self.groups() or (1, self.block_size)
 
         def mask_(name: str, moment: Float[Tensor, "in in"]) -> None:
@@ -71,31 +74,13 @@ class SparseGpt(SparsePruner):
                     f"the Hessian of {name} is singular with pruner.damping={self.damping:g}; "
                     "set it to about 0.1, or raise task.calibration_samples"
                 ) from error
-            updated, mask = prune_columns(weight, inverse, self.block_size, together, self.kept)
+            kept = partial(self.kept, sparsity=sparsities[name])
+            updated, mask = prune_columns(weight, inverse, self.block_size, together, kept)
             weight.copy_(updated)
             work.mask_(name, linears[name], mask)
 
         rows = ctx.data.calibration
         calibrate_linears(work.module, work.tokenizer, rows, linears, input_moments, mask_)
-
-
-def inverse_factor_(moment: Float[Tensor, "n n"], damping: float) -> Float[Tensor, "n n"]:
-    """U of H⁻¹ = UᵀU, upper triangular, with H = moment + damping · mean(diagonal) · I.
-
-    It takes the moment's place in memory: a layer's Hessian is the largest tensor of its block.
-
-    Row i of U, from its diagonal on, is row i of the inverse Hessian of the columns from i on,
-    divided by √[H⁻¹]_ii: all the inverses of the algorithm in one factor (section 3.3).
-
-    Raises:
-        torch.linalg.LinAlgError: H is not positive definite.
-    """
-    diagonal = moment.diagonal()
-    diagonal.add_(damping * float(diagonal.mean()))
-    torch.linalg.cholesky(moment, out=moment)
-    torch.cholesky_inverse(moment, out=moment)
-    torch.linalg.cholesky(moment, upper=True, out=moment)
-    return moment
 
 
 def prune_columns(

@@ -14,10 +14,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.pruner.components.mask_pruner import MaskPruner
+from compress.pruner.components.outliers import OutlierWeighed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanda(MaskPruner):
+class Wanda(OutlierWeighed, MaskPruner):
     """Zeroes, in each output row, the weights whose score is smallest."""
 
     version = 4  # the history has the expected pattern; layers have their own masks and positions

@@ -12,8 +12,9 @@ from torch import Tensor
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel
 from compress.pruner.components.masks import keep_highest, keep_pattern
-from compress.pruner.sparsegpt import inverse_factor_, prune_columns
+from compress.pruner.sparsegpt import prune_columns
 from compress.transformer.blocks import block_linears
+from compress.transformer.second_order import inverse_factor_
 from tests.pruner.made import Contexts, pruner
 from tests.tiny import make_split
 

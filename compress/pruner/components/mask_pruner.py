@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, final
 
 import torch
@@ -23,6 +25,7 @@ from compress.pruner.components.masks import (
 )
 from compress.transformer.blocks import scoped_linears, shape_of, weight_matrix
 from compress.transformer.calibration import calibrate_linears, input_norms
+from compress.transformer.stacks import Linear
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -61,16 +64,26 @@ class SparsePruner(BasePruner, ABC):
                 f"sparsity={self.sparsity:g}; set pruner.sparsity={implied:g}"
             )
 
+    def zeroes(self) -> bool:
+        """It does."""
+        return True
+
     def groups(self) -> tuple[int, int] | None:
         """N and M of the pattern."""
         if self.pattern is None:
             return None
         return parse_pattern(f"{type(self).__name__}.pattern", self.pattern)
 
-    def kept(self, score: Float[Tensor, ...]) -> Bool[Tensor, ...]:
+    def sparsities(
+        self, work: PruningState, ctx: StageContext, linears: Mapping[str, Linear]
+    ) -> dict[str, float]:
+        """Of each Linear in scope, by name; by default `sparsity` for all."""
+        return dict.fromkeys(linears, self.sparsity)
+
+    def kept(self, score: Float[Tensor, ...], sparsity: float) -> Bool[Tensor, ...]:
         """True where a weight with such scores stays."""
         groups = self.groups()
-        return keep_pattern(score, *groups) if groups else keep_highest(score, self.sparsity)
+        return keep_pattern(score, *groups) if groups else keep_highest(score, sparsity)
 
     def check(self, skeleton: PreTrainedModel) -> PreTrainedModel:
         """The unchanged skeleton; raises a ConfigError if scope or pattern do not fit it."""
@@ -126,30 +139,33 @@ class MaskPruner(SparsePruner, ABC):
             input_norm: ‖X_j‖₂ of each input over the calibration tokens; ones unless `calibrated`.
         """
 
-    def kept(self, score: Float[Tensor, ...]) -> Bool[Tensor, ...]:
+    def kept(self, score: Float[Tensor, ...], sparsity: float) -> Bool[Tensor, ...]:
         """True where a weight with such scores stays."""
         if self.threshold == ROW and self.pattern is None:
-            return keep_highest_per_row(score, self.sparsity)
-        return super().kept(score)
+            return keep_highest_per_row(score, sparsity)
+        return super().kept(score, sparsity)
 
     @final
     @torch.no_grad()
     def prune_(self, work: PruningState, ctx: StageContext) -> None:
         """Masks every layer in scope."""
         linears = scoped_linears(work.module, self.scope)
+        sparsities = self.sparsities(work, ctx, linears)
 
         def score(name: str, norm: Float[Tensor, " in"] | None = None) -> Float[Tensor, "out in"]:
             weight = weight_matrix(linears[name])
             return self.score(weight, torch.ones_like(weight[0]) if norm is None else norm)
 
         def mask_(name: str, norm: Float[Tensor, " in"] | None = None) -> None:
-            work.mask_(name, linears[name], self.kept(score(name, norm)))
+            kept = self.kept(score(name, norm), sparsities[name])
+            work.mask_(name, linears[name], kept)
 
         if self.calibrated:
             rows = ctx.data.calibration
             calibrate_linears(work.module, work.tokenizer, rows, linears, input_norms, mask_)
         elif self.threshold == GLOBAL:
-            masks = masks_together({name: score(name) for name in linears}, GLOBAL, self.kept)
+            keep = partial(self.kept, sparsity=self.sparsity)
+            masks = masks_together({name: score(name) for name in linears}, GLOBAL, keep)
             for name, mask in masks.items():
                 work.mask_(name, linears[name], mask)
         else:

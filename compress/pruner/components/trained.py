@@ -60,6 +60,10 @@ class TrainedPruner(BasePruner, ABC):
     threshold: Literal["layer", "global"]
     training: Distillation
 
+    def zeroes(self) -> bool:
+        """It does."""
+        return True
+
     def __post_init__(self) -> None:
         """Checks that it trains, and cannot return to the weights of another mask."""
         super().__post_init__()
