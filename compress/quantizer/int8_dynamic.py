@@ -58,10 +58,23 @@ class Int8DynamicLinear(Int8Linear):
     kind = "int8_dynamic_linear"
     arithmetic = "int8"
 
-    def __init__(self, in_features: int, out_features: int, bias: bool) -> None:
-        """An empty layer."""
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool, smoothed: bool = False
+    ) -> None:
+        """An empty layer; `smoothed` if it divides what it reads by a number for each column."""
         super().__init__(in_features, out_features, bias)
+        self.columns: Tensor | None
+        self.register_buffer("columns", torch.ones(in_features) if smoothed else None)
         self._packed: Any = None
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().arguments(), "smoothed": self.columns is not None}
+
+    def matrix(self) -> Float[Tensor, "out in"]:
+        """Q · s, over what the columns were multiplied by."""
+        found = super().matrix()
+        return found if self.columns is None else found / self.columns
 
     def forward(self, x: Float[Tensor, "... in"]) -> Float[Tensor, "... out"]:
         """X · Wᵀ + b with int8 arithmetic and an int32 accumulator.
@@ -71,6 +84,8 @@ class Int8DynamicLinear(Int8Linear):
         if self._packed is None:
             self._packed = prepack(self.qweight, self.scale)
         x = x.detach()  # what is computed in place below would not go with gradients
+        if self.columns is not None:
+            x = x / self.columns
         scaled = x.abs()
         largest = scaled.amax(dim=-1, keepdim=True)
         # A token of zeros gives 0 / 0 here, of which the kernel makes some code, and its sum times

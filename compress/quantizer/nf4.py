@@ -23,17 +23,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.quantizer.components.linears import LinearFormat, QuantizedLinear
+from compress.transformer.bit_packing import look_up_codes, pack_codes, packed_size, unpack_codes
 from compress.transformer.blocks import Linear
-from compress.transformer.packing import (
-    FLOAT32_SLACK,
-    SMALLEST_SCALE,
-    group_count,
-    in_groups,
-    look_up_codes,
-    pack_codes,
-    packed_size,
-    unpack_codes,
-)
+from compress.transformer.packing import FLOAT32_SLACK, SMALLEST_SCALE, group_count, in_groups
 
 BLOCK_SIZE = 64
 NESTED_BLOCK_SIZE = 256

@@ -194,9 +194,13 @@ def shape_of(part: Projection) -> tuple[int, int]:
 
 
 def every_linear(module: nn.Module) -> Iterator[tuple[str, Linear]]:
-    """Every Linear layer of a model by name, inside and outside the blocks."""
+    """Every Linear layer of a model by name, inside and outside the blocks.
+
+    Not an output layer whose weight is the embedding table: it has the table's format.
+    """
+    tables = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     for name, part in module.named_modules():
-        if isinstance(part, LINEARS):
+        if isinstance(part, LINEARS) and id(part.weight) not in tables:
             yield name, part
 
 

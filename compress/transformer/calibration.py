@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # Runs a layer in its current state on every calibration row, one row per iteration.
 Run: TypeAlias = Callable[[], Iterator[None]]
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ def calibrate_linears(
     tokenizer: Processor,
     rows: Split,
     names: Collection[str],
-    gather: Callable[[Mapping[str, Linear], Run], dict[str, Tensor]],
-    use: Callable[[str, Tensor], None],
+    gather: Callable[[Mapping[str, Linear], Run], dict[str, S]],
+    use: Callable[[str, S], None],
 ) -> None:
     """Calls `use(name, statistic)` for each Linear, in order of execution.
 
@@ -134,20 +135,52 @@ def input_sizes(linears: Mapping[str, Linear], run: Run) -> dict[str, Float[Tens
     return _input_sums(linears, run, Tensor.abs)
 
 
-def input_moments(linears: Mapping[str, Linear], run: Run) -> dict[str, Float[Tensor, "in in"]]:
-    """XᵀX over all calibration tokens, for each Linear by its name."""
-    moments: dict[str, Tensor] = {}
+def input_maxima(linears: Mapping[str, Linear], run: Run) -> dict[str, Float[Tensor, " in"]]:
+    """Max |X_j| over all calibration tokens, for each Linear by its name."""
+    largest: dict[str, Tensor] = {}
 
     def add(name: str, inputs: Float[Tensor, "tokens in"]) -> None:
-        columns = inputs.shape[1]
-        if name not in moments:
-            moments[name] = inputs.new_zeros(columns, columns)
-        moments[name].addmm_(inputs.T, inputs)  # in place: these are the largest tensors here
+        found = inputs.abs().amax(dim=0)
+        largest[name] = torch.maximum(largest.get(name, found), found)
 
     with capture_inputs(linears, add):
         for _ in run():
             pass
+    return largest
+
+
+def input_moments(linears: Mapping[str, Linear], run: Run) -> dict[str, Float[Tensor, "in in"]]:
+    """XᵀX over all calibration tokens, for each Linear by its name."""
+    moments: dict[str, Tensor] = {}
+
+    with capture_inputs(linears, partial(_add_moment, moments)):
+        for _ in run():
+            pass
     return moments
+
+
+class Moments(NamedTuple):
+    """What a Linear reads over all calibration tokens: XᵀX [in, in], and the mean of |X_j| [in]."""
+
+    moment: Tensor
+    sizes: Tensor
+
+
+def input_moments_and_sizes(linears: Mapping[str, Linear], run: Run) -> dict[str, Moments]:
+    """Both for each Linear by its name, in one pass."""
+    moments: dict[str, Tensor] = {}
+    sizes: dict[str, Tensor] = {}
+    tokens: dict[str, int] = {}
+
+    def add(name: str, inputs: Float[Tensor, "tokens in"]) -> None:
+        _add_moment(moments, name, inputs)
+        sizes[name] = sizes.get(name, 0) + inputs.abs().sum(dim=0)
+        tokens[name] = tokens.get(name, 0) + len(inputs)
+
+    with capture_inputs(linears, add):
+        for _ in run():
+            pass
+    return {name: Moments(moments[name], sizes[name] / tokens[name]) for name in moments}
 
 
 def calibration_rows(
@@ -210,6 +243,13 @@ def _unit(module: PreTrainedModel, name: str) -> Unit:
     layer = module.get_submodule(name)
     found = {n: p for n, p in layer.named_modules(prefix=name) if isinstance(p, LINEARS)}
     return Unit(name, layer, found)
+
+
+def _add_moment(moments: dict[str, Tensor], name: str, inputs: Float[Tensor, "tokens in"]) -> None:
+    columns = inputs.shape[1]
+    if name not in moments:
+        moments[name] = inputs.new_zeros(columns, columns)
+    moments[name].addmm_(inputs.T, inputs)  # in place: these are the largest tensors here
 
 
 def _input_sums(

@@ -7,13 +7,14 @@ there with one scale per table); int4 with one bfloat16 scale per 32 entries of 
 
 The token embeddings and the other tables of the same module are quantized: positions and token
 types in BERT-like models, positions in GPT-2, whose rows are summed to the first hidden state.
-Tables of other modules, such as MPNet's bias per head and distance, stay float32.
+Tables of other modules, such as MPNet's bias per head and distance, stay float32. An output layer
+whose weight is the table of tokens reads the same integers.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -21,20 +22,19 @@ from jaxtyping import Float, Int, Int8
 from torch import Tensor, nn
 
 from compress.config.errors import ConfigError
+from compress.transformer.bit_packing import pack_codes, unpack_codes
 from compress.transformer.packing import (
     SYMMETRIC_ZERO,
     center_groups,
     channel_bound,
     dequantize_groups,
     group_bound,
-    pack_codes,
     quantize_groups,
     quantize_per_channel,
-    unpack_codes,
 )
 from compress.transformer.rounding import check_quantized
-from compress.transformer.stacks import embedding_tables
-from compress.transformer.stored_modules import QuantizedModule
+from compress.transformer.stacks import embedding_tables, tied_output
+from compress.transformer.stored_modules import LazyWeight, QuantizedModule, StoredModule
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -136,6 +136,70 @@ class Int4Embedding(QuantizedEmbedding):
         return dequantize_groups(codes, scale, SYMMETRIC_ZERO, INT4_GROUP_SIZE, self.embedding_dim)
 
 
+class TiedOutput(StoredModule):
+    """An output layer that multiplies by a table of integers, dequantized in every call."""
+
+    kind = "tied_output"
+
+    def __init__(self, table: str, num_embeddings: int, embedding_dim: int, bias: bool) -> None:
+        """An empty layer; see `share_`.
+
+        Args:
+            table: name of the table in the model.
+            num_embeddings: its rows.
+            embedding_dim: its columns.
+            bias: whether the layer adds one.
+        """
+        super().__init__()
+        self.path, self.num_embeddings, self.embedding_dim = table, num_embeddings, embedding_dim
+        self.table: QuantizedEmbedding | None = None
+        self.bias: Tensor | None
+        self.register_buffer("bias", torch.zeros(num_embeddings) if bias else None)
+
+    @classmethod
+    def of(cls, output: nn.Linear, table: str) -> Self:
+        """In the place of a Linear; see `share_`."""
+        layer = cls(table, output.out_features, output.in_features, output.bias is not None)
+        if output.bias is not None:
+            layer.bias = output.bias.detach().float()
+        return layer
+
+    def share_(self, model: nn.Module) -> None:
+        """Takes the table from its model, as a module of both."""
+        table = model.get_submodule(self.path)
+        assert isinstance(table, QuantizedEmbedding), f"{self.path} is {table}"
+        self.table = table
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        sizes = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
+        return {"table": self.path, **sizes, "bias": self.bias is not None}
+
+    def plain_shape(self) -> tuple[int, int]:
+        """The shape of the Linear."""
+        return self.num_embeddings, self.embedding_dim
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The bias; the codes are the table's."""
+        if self.bias is not None:
+            yield "bias", self.bias
+
+    @property
+    def weight(self) -> LazyWeight:
+        """The table's weight."""
+        return self._shared.weight
+
+    def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... tokens"]:
+        """X · Eᵀ + b."""
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return nn.functional.linear(x, self._shared.matrix().to(x.dtype), bias)
+
+    @property
+    def _shared(self) -> QuantizedEmbedding:
+        assert self.table is not None, "share_() was not called"
+        return self.table
+
+
 MAKERS: dict[str, Callable[[nn.Embedding], QuantizedEmbedding]] = {
     "int8": Int8Embedding.of,
     "int4": Int4Embedding.of,
@@ -155,10 +219,18 @@ def quantize_embeddings_(module: PreTrainedModel, choice: str) -> None:
     """
     if choice == "none":
         return
+    tied = tied_output(module)
     for name, table in _plain_tables(module, choice).items():
         embedding = MAKERS[choice](table).train(table.training).to(table.weight.device)
         check_quantized(name, embedding, table.weight.detach().float())
         module.set_submodule(name, embedding)
+    if tied is not None:
+        output, table_name = tied
+        linear = module.get_submodule(output)
+        assert isinstance(linear, nn.Linear)
+        layer = TiedOutput.of(linear, table_name)
+        layer.share_(module)
+        module.set_submodule(output, layer)
 
 
 def check_embeddings(skeleton: PreTrainedModel, choice: str) -> None:
@@ -181,13 +253,17 @@ def _plain_tables(module: PreTrainedModel, choice: str) -> dict[str, nn.Embeddin
             f"{type(module).__name__} has none; set quantizer.embeddings=none"
         )
     shared = list(module.named_parameters(remove_duplicate=False))
+    output, _ = tied_output(module) or ("", "")
     for name, table in tables.items():
         if type(table) is not nn.Embedding or table.max_norm is not None:
             raise ConfigError(
                 f"embeddings={choice} takes plain nn.Embedding tables, {name} is {table}; "
                 "set quantizer.embeddings=none"
             )
-        owners = [n for n, parameter in shared if parameter is table.weight]
+        owners = [
+            owner for owner, parameter in shared
+            if parameter is table.weight and owner != f"{output}.weight"
+        ]  # fmt: skip
         if len(owners) > 1:
             raise ConfigError(
                 f"embeddings={choice} cannot quantize a shared tensor: {', '.join(owners)}; "

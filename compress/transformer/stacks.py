@@ -160,6 +160,17 @@ def embedding_tables(module: PreTrainedModel) -> dict[str, nn.Embedding]:
     return found
 
 
+def tied_output(module: PreTrainedModel) -> tuple[str, str] | None:
+    """Names of an output layer and the table whose weight it shares; None where there is none."""
+    output = module.get_output_embeddings()
+    if not isinstance(output, nn.Linear):
+        return None
+    for table, part in embedding_tables(module).items():
+        if part.weight is output.weight:
+            return next(n for n, part in module.named_modules() if part is output), table
+    return None
+
+
 def _token_embedding(module: PreTrainedModel) -> nn.Module | None:
     """The module that embeds tokens, a table or another."""
     try:

@@ -83,6 +83,9 @@ class StoredModule(nn.Module, ABC):
         """[rows, columns] of the weight that it replaces; None if it replaces several."""
         return None
 
+    def share_(self, model: nn.Module) -> None:
+        """Takes what belongs to another module too, once all are in place."""
+
 
 class QuantizedModule(StoredModule, ABC):
     """A module that stores integer codes of one weight."""

@@ -167,6 +167,8 @@ def place_stored_(
     fit_shapes_(module, shapes)
     for name, part in formats.items():
         module.set_submodule(name, part)
+    for part in formats.values():
+        part.share_(module)
 
 
 def fit_shapes_(module: PreTrainedModel, shapes: Mapping[str, Sequence[int]]) -> None:

@@ -125,7 +125,8 @@ def text_spec(tokenizer: Processor, data: TrainingData, store: TensorStore) -> T
     if length is None:
         return None
     version, splits = installed_tokie(), (data.train, data.validation)
-    spec = TextSpec(length, tuple(tokenizer.model_input_names), TOKENIZERS)
+    inputs, columns = tuple(tokenizer.model_input_names), len(data.train.columns)
+    spec = TextSpec(length, inputs, TOKENIZERS, columns=columns)
     with scratch_folder() as folder:
         write_processor(tokenizer, folder, length)
         files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from compress.config.errors import UserError
 from compress.interfaces import InferenceModel
-from compress.serve.session import check_length
+from compress.serve.session import check_decoding, check_length
 from compress.serve.texts import TextEncoder
 from compress.transformer.positions import position_count
 from compress.transformer.pretrained import head_of
@@ -76,7 +76,8 @@ class TorchModel(InferenceModel):
 
     @torch.inference_mode()
     def decode(self, tokens: Int[Tensor, "1 L"], count: int) -> Iterator[Int[Tensor, "1 1"]]:
-        """Greedy continuation of a text, token by token."""
+        """Greedy continuation of a text, token by token; see `check_decoding`."""
+        check_decoding(tokens, count, self._positions)
         ids, cache = tokens.to(self._device), None
         for _ in range(count):
             outputs = self.module(

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from compress.config.errors import ConfigError, ConfigTypeError
 from compress.interfaces import CompressedModel
-from compress.quantizer.int4_weight_only import Int4WeightOnly, Int4WeightOnlyLinear
+from compress.quantizer.components.grouped import GroupedLinear
+from compress.quantizer.int4_weight_only import Int4WeightOnly
 from compress.quantizer.int8_weight_only import Int8WeightOnlyLinear
 from compress.store.artifact import load
+from compress.transformer.packing import Grid
 from tests.configs import settings_of
 from tests.tiny import torch_export
 
@@ -28,7 +30,7 @@ def test_by_hand() -> None:
     with torch.no_grad():
         linear.weight.copy_(torch.tensor([[-1.0, 0.0, 6.5, 1.4]]))
         linear.bias.fill_(0.25)
-    made = Int4WeightOnlyLinear.of(linear, 4, False)
+    made = GroupedLinear.rounded(linear, Grid(4, 4, False))
     assert made.qweight.tolist() == [[0x02, 0xF5]]
     assert made.codes().tolist() == [[-2, 0, 13, 3]]
     # Steps of 0.5: −1, 0, 6.5, 1.5.
@@ -40,7 +42,7 @@ def test_by_hand() -> None:
 def test_any_number_of_columns(columns: int, symmetric: bool) -> None:
     torch.manual_seed(0)
     linear, x = nn.Linear(columns, 5), torch.randn(3, 2, columns)
-    made = Int4WeightOnlyLinear.of(linear, 8, symmetric)
+    made = GroupedLinear.rounded(linear, Grid(4, 8, symmetric))
     weight = matrix(made, columns) - linear.bias[:, None]
     steps = made.scale.float().abs().repeat_interleave(8, dim=1)[:, :columns]
     # Half a step, and what bfloat16 makes of 15 steps; or what is beyond seven codes.
@@ -53,7 +55,7 @@ def test_any_number_of_columns(columns: int, symmetric: bool) -> None:
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_bytes_on_disk(symmetric: bool, tmp_path: Path) -> None:
     linear = nn.Linear(1024, 512, bias=False)
-    made = Int4WeightOnlyLinear.of(linear, 64, symmetric)
+    made = GroupedLinear.rounded(linear, Grid(4, 64, symmetric))
     save_file(linear.state_dict(), tmp_path / "float32")
     save_file(made.state_dict(), tmp_path / "int4")
     sizes = [(tmp_path / name).stat().st_size for name in ("float32", "int4")]
@@ -68,7 +70,7 @@ def test_it_is_coarser_than_int8_and_finer_in_smaller_groups() -> None:
     linear, x = nn.Linear(256, 64), torch.randn(20, 256)
     with torch.no_grad():
         linear.weight.normal_()  # evenly drawn weights would not mind large groups
-    made = [Int4WeightOnlyLinear.of(linear, size, False) for size in (256, 32)]
+    made = [GroupedLinear.rounded(linear, Grid(4, size, False)) for size in (256, 32)]
     layers = [*made, Int8WeightOnlyLinear.of(linear)]
     errors = [(layer(x) - linear(x)).square().mean().item() for layer in layers]
     assert errors[0] > 1.3 * errors[1] > 20 * errors[2]

@@ -178,7 +178,8 @@ def test_a_copy_and_a_layer_without_bias_work() -> None:
     first = linear(x)
     assert torch.equal(copy.deepcopy(linear)(x), first)
     assert torch.equal(linear(x.requires_grad_()), first)
-    assert linear.arguments() == {"in_features": 8, "out_features": 4, "bias": False}
+    sizes = {"in_features": 8, "out_features": 4, "bias": False}
+    assert linear.arguments() == {**sizes, "smoothed": False}
 
 
 @pytest.mark.parametrize("name", ["int8_dynamic", "qat_int8"])

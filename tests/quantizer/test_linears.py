@@ -14,8 +14,8 @@ from transformers.pytorch_utils import Conv1D
 
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel
+from compress.quantizer.components.grouped import GroupedLinear
 from compress.quantizer.components.linears import QuantizedLinear
-from compress.quantizer.int4_weight_only import Int4WeightOnlyLinear
 from compress.quantizer.int8_weight_only import Int8WeightOnlyLinear
 from compress.quantizer.nf4 import Nf4Linear
 from compress.store.artifact import load
@@ -96,7 +96,7 @@ def test_both_factors_of_a_low_rank_layer_are_quantized(
     ("kind", "settings", "error"),
     [
         (Int8WeightOnlyLinear, {}, 0.01),
-        (Int4WeightOnlyLinear, {"group_size": 2, "symmetric": False}, 0.15),
+        (GroupedLinear, {"bits": 4, "group_size": 2, "zeros": "codes", "scaled": False}, 0.15),
         (Nf4Linear, {"double_quantization": False}, 0.2),
     ],
 )

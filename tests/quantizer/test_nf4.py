@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from compress.quantizer.int4_weight_only import Int4WeightOnlyLinear
+from compress.quantizer.components.grouped import GroupedLinear
 from compress.quantizer.nf4 import LEVELS, Nf4Linear, dynamic_levels
-from compress.transformer.packing import unpack_codes
+from compress.transformer.bit_packing import unpack_codes
+from compress.transformer.packing import Grid
 from tests.slow import slow
 
 
@@ -120,7 +121,7 @@ def test_it_beats_even_steps_of_the_same_blocks_on_gaussian_weights() -> None:
     step = blocks.abs().amax(dim=1, keepdim=True) / 7
     even = ((blocks / step).round() * step).view_as(weight)
     linear = gaussian_linear(256, 64, bias=False)
-    searched = Int4WeightOnlyLinear.of(linear, 64, True).matrix()
+    searched = GroupedLinear.rounded(linear, Grid(4, 64, True)).matrix()
     ways = Nf4Linear.of(linear, False).matrix(), even, searched
     errors = [float((found - weight).square().mean()) for found in ways]
     assert errors[0] < 0.8 * errors[1]

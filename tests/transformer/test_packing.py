@@ -7,19 +7,21 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from compress.transformer.checkpoint_files import find_model
-from compress.transformer.packing import (
-    SCALE_FACTORS,
-    center_groups,
-    dequantize_groups,
-    group_bound,
-    group_count,
+from compress.transformer.bit_packing import (
     look_up_codes,
     pack_codes,
     pack_signed,
     packed_size,
-    quantize_groups,
     unpack_codes,
+)
+from compress.transformer.checkpoint_files import find_model
+from compress.transformer.packing import (
+    center_groups,
+    dequantize_groups,
+    group_bound,
+    group_count,
+    quantize_groups,
+    scale_factors,
 )
 from compress.transformer.quantized_embedding import INT4_GROUP_SIZE
 
@@ -64,7 +66,7 @@ def test_no_other_length_of_the_scale_is_nearer() -> None:
     factors = set()
     for row, scale in zip(weight.tolist(), found.flatten().tolist(), strict=True):
         plain = max(row, key=abs) / -8
-        all_scales = torch.tensor([plain * f for f in SCALE_FACTORS]).bfloat16().tolist()
+        all_scales = torch.tensor([plain * f for f in scale_factors(8)]).bfloat16().tolist()
         errors = [squared_error(row, each) for each in all_scales]
         assert squared_error(row, scale) <= min(errors) + 1e-6
         factors.add(round(scale / plain, 2))

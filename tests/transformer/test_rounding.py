@@ -12,12 +12,13 @@ from transformers.pytorch_utils import Conv1D
 
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
+from compress.quantizer.components.grouped import GroupedLinear
 from compress.quantizer.components.linears import LinearFormat
 from compress.quantizer.components.torch_format import TorchFormat
-from compress.quantizer.int4_weight_only import Int4WeightOnlyLinear
 from compress.quantizer.int8_dynamic import Int8DynamicLinear
 from compress.quantizer.int8_weight_only import Int8WeightOnlyLinear
 from compress.quantizer.nf4 import Nf4Linear
+from compress.transformer.packing import Grid
 from compress.transformer.quantized_embedding import Int4Embedding, Int8Embedding
 from compress.transformer.rounding import cast_, check_quantized, check_rounding, half_ulp
 from compress.transformer.stored_modules import QuantizedModule
@@ -27,9 +28,9 @@ from tests.configs import settings_of
 FORMATS: dict[str, Callable[[Tensor], QuantizedModule]] = {
     "int8_dynamic": lambda w: Int8DynamicLinear.of(linear_of(w)),
     "int8_weight_only": lambda w: Int8WeightOnlyLinear.of(linear_of(w)),
-    "int4 symmetric": lambda w: Int4WeightOnlyLinear.of(linear_of(w), 16, True),
-    "int4 asymmetric": lambda w: Int4WeightOnlyLinear.of(linear_of(w), 16, False),
-    "int4 in groups of 3": lambda w: Int4WeightOnlyLinear.of(linear_of(w), 3, False),
+    "int4 symmetric": lambda w: GroupedLinear.rounded(linear_of(w), Grid(4, 16, True)),
+    "int4 asymmetric": lambda w: GroupedLinear.rounded(linear_of(w), Grid(4, 16, False)),
+    "int4 in groups of 3": lambda w: GroupedLinear.rounded(linear_of(w), Grid(4, 3, False)),
     "nf4": lambda w: Nf4Linear.of(linear_of(w), False),
     "nf4 twice": lambda w: Nf4Linear.of(linear_of(w), True),
     "int8 table": lambda w: Int8Embedding.of(nn.Embedding.from_pretrained(w)),
