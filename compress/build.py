@@ -13,7 +13,7 @@ from compress.config.construct import construct, keyed
 from compress.config.errors import ConfigError, UserError
 from compress.config.settings import Settings, check_seed, within
 from compress.records.metrics import check_objectives, check_scores
-from compress.stage.pairs import check_pair
+from compress.stage.pairs import check_pair, check_zeros
 from compress.stage.run import Controls, Run
 from compress.training.functions import check_dropout
 from compress.training.teachers import check_teachers
@@ -96,6 +96,8 @@ def check_run(run: Run) -> None:
         check_objectives(run.objectives, run.task.scores())
     with blame("quantizer", "task"):
         run.quantizer.check_scores(run.task.scores())
+    with blame("quantizer", "pruner"):
+        check_zeros(run.pruner, run.quantizer)
     with blame("task", "student", "pruner", "quantizer"):
         check_losses(run)
         check_transfer(run)

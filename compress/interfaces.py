@@ -153,6 +153,10 @@ class Pruner(Settings, ABC):
         """Whether the skeleton from `check` has exactly the shapes after pruning."""
         return True
 
+    def zeroes(self) -> bool:
+        """Whether it sets weights to zero that are to stay zero."""
+        return False
+
     def parts(self) -> list[tuple[str, Pruner]]:
         """The pruner truncated after each of its parts, with names; the last is itself."""
         return [("pruner", self)]
@@ -167,9 +171,11 @@ class Quantizer(Settings, ABC):
 
     Attributes:
         weight_bits: of an entry of a Linear's weight on disk, without its share of scales.
+        keeps_zeros: whether a weight that is zero stays zero.
     """
 
     weight_bits: ClassVar[int] = 32
+    keeps_zeros: ClassVar[bool] = True
 
     def table_bits(self) -> int:
         """Bits of an entry of an embedding table on disk, without its share of scales."""

@@ -47,7 +47,7 @@ class Benchmark(Settings):
         share: whether the runs of a sweep share one timing if both models execute the same graphs
             as another run's: the same runtime, format and tensor shapes, whatever the weights.
         generation: what language models write while they are timed, for up to `seconds`; null for
-            nothing. Other models, and runtimes without a KV cache, write nothing.
+            nothing. Other models write nothing.
     """
 
     shapes: Annotated[tuple[Shape, ...], Field(min_length=1)]

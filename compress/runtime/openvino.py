@@ -35,12 +35,14 @@ from compress.runtime.components.openvino_graph import (
     constants,
     float_weights,
     name_weights_,
+    table_readers,
     transposed_constants,
     weight_bits,
     weight_readers,
     weight_tensor,
     with_weights,
 )
+from compress.runtime.components.openvino_state import keep_state_
 from compress.runtime.components.session_model import SessionModel
 from compress.serve.folder import RunSpec, read_spec
 from compress.serve.openvino import GRAPH, OpenVinoSession, import_openvino, read_graph
@@ -107,8 +109,10 @@ class OpenVino(Runtime):
         onnx_graph = export_graph(model.module, model.tokenizer, ctx.data.train)
         initializers = initializer_names(onnx_graph, model.module)
         graph = openvino.Core().read_model(onnx_graph.SerializeToString(), b"")
+        keep_state_(graph)
         readers = weight_readers(graph, initializers)
         every = all_readers(graph, initializers, readers)
+        every |= table_readers(graph, model.module, initializers)
         source = OpenVinoSource(graph, initializers, every, model, ctx.data)
         graph = format_.convert(source)
         module = model.module

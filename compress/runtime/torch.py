@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -22,14 +23,14 @@ from compress.interfaces import (
 )
 from compress.quantizer.components.torch_format import TorchFormat
 from compress.runtime.components.graphs import graph_digest, torch_facts
-from compress.serve.folder import RunSpec, read_spec
+from compress.serve.folder import COMPILE, RunSpec, read_spec
 from compress.serve.session import Arrays, Session
 from compress.store.artifact import read_model, read_texts, write_model
 from compress.transformer.torch_model import TorchModel, require_compiler
 
 if TYPE_CHECKING:
     import numpy as np
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from transformers import PreTrainedModel
 
 
@@ -39,7 +40,6 @@ RELOAD_TOLERANCE = 1e-5
 # torch.compile leaves out roundings between the operators that it fuses: a bfloat16 MiniLM-L6 was
 # off by one bfloat16 step of its largest logit.
 FUSED_ROUNDINGS = 4
-COMPILE = "compile"  # in a folder's `runtime.json`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,13 +141,18 @@ class TorchSession(Session):
         if threads is not None:
             torch.set_num_threads(threads)
         self._model = TorchRuntime.load(folder, "cpu", threads)
-        self.precision = self._model.precision
+        self.precision, self.decodes = self._model.precision, self._model.decodes
 
     def run(self, batch: Arrays) -> Float[np.ndarray, "B ..."]:
         """Logits of one padded batch, in float32; see `TorchModel.predict`."""
         tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
         logits: Float[np.ndarray, "B ..."] = self._model.predict(tensors).float().numpy()
         return logits
+
+    def decode(self, tokens: Int[np.ndarray, "1 L"], count: int) -> Iterator[int]:
+        """Greedy continuation of a text; see `TorchModel.decode`."""
+        for token in self._model.decode(torch.from_numpy(tokens), count):
+            yield int(token)
 
 
 def _with_same_weights(module: PreTrainedModel) -> PreTrainedModel:

@@ -29,6 +29,7 @@ PLAIN_WEIGHTS = "model.safetensors"
 PACKED_WEIGHTS = "weights.safetensors"
 TOLD = (MANIFEST, CARD)  # describe the model; not needed to run it
 WEIGHTS = (".safetensors", ".onnx", ".xml")  # file types of a runtime's weights
+COMPILE = "compile"  # torch's option to compile
 
 
 @dataclass(frozen=True)

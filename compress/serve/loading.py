@@ -33,7 +33,10 @@ def load(folder: str | Path, threads: int | None = None) -> ServedModel:
     Raises:
         UserError: the folder is not a model folder, a file is missing or damaged, or a package is
             not installed.
+        ValueError: `threads` is no whole number from 1.
     """
+    if threads is not None and (type(threads) is not int or threads < 1):
+        raise ValueError(f"threads must be null or a whole number from 1, got {threads!r}")
     folder = Path(folder)
     manifest, spec = read_manifest(folder), read_spec(folder)
     if spec.runtime not in SESSIONS:
@@ -47,7 +50,9 @@ def load(folder: str | Path, threads: int | None = None) -> ServedModel:
         encoder = deployed_encoder(folder, spec.texts)
     else:
         processor, encoder = _of_transformers(folder, spec.texts)
-    return ServedModel(session, encoder, read_outputs(folder, manifest.temperature), processor)
+    columns = None if spec.texts is None else spec.texts.columns
+    outputs = read_outputs(folder, manifest.temperature)
+    return ServedModel(session, encoder, outputs, processor, columns)
 
 
 def _of_transformers(folder: Path, texts: TextSpec | None) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -36,10 +37,11 @@ class ServedModel:
         encoder: TextEncoder | None,
         outputs: Outputs,
         processor: Any = None,
+        columns: int | None = None,
     ) -> None:
-        """Takes what runs batches, and what makes them of texts."""
+        """Takes what runs batches, and what makes them of texts, `columns` of them in a row."""
         self._session, self._encoder = session, encoder
-        self.outputs, self.processor = outputs, processor
+        self.outputs, self.processor, self._columns = outputs, processor, columns
         self.precision = session.precision
         self.tokenizer = None if encoder is None else encoder.name
 
@@ -64,7 +66,7 @@ class ServedModel:
             seconds: the second texts where rows are pairs.
 
         Raises:
-            TypeError: the model reads no single texts, or `texts` is a text and not a list of them.
+            TypeError: the model reads no single texts, or pairs, or `texts` is no list of texts.
             ValueError: there is no text, or the number of second texts is another one.
         """
         return np.concatenate([*self._parts(texts, seconds)])
@@ -108,6 +110,29 @@ class ServedModel:
                 found.append({"label": names[best], "score": row[best]})
         return found
 
+    def generate(self, text: str, tokens: int = 64) -> str:
+        """The greedy continuation of a text, up to the token that ends one.
+
+        Args:
+            text: at least one token long.
+            tokens: how many there are at most.
+
+        Raises:
+            TypeError: the model generates no text.
+            ValueError: the text has no token, or there is none to generate.
+            UserError: the text with its continuation is longer than the model's table of positions.
+        """
+        if not self._session.decodes:
+            raise TypeError("the model generates no text; use classify, logits, or predict")
+        prompt = self.processor(text, return_tensors="np")["input_ids"]
+        if tokens < 1 or not prompt.size:
+            what = "tokens must be at least 1" if tokens < 1 else "text must have a token"
+            raise ValueError(f"{what}, got {tokens if tokens < 1 else text!r}")
+        end = self.processor.eos_token_id
+        found = itertools.takewhile(lambda each: each != end, self._session.decode(prompt, tokens))
+        continuation: str = self.processor.decode(list(found))
+        return continuation
+
     def _parts(
         self, texts: Sequence[str], seconds: Sequence[str] | None
     ) -> Iterator[Float[np.ndarray, "batch outputs"]]:
@@ -118,8 +143,14 @@ class ServedModel:
                 "return_tensors='np'))"
             )
         columns = [texts] if seconds is None else [texts, seconds]
-        if any(isinstance(column, str) for column in columns):
-            raise TypeError("texts must be a list of texts, got one text")
+        if len(columns) != (self._columns or len(columns)):
+            raise TypeError(
+                "the model reads pairs of texts: give as many second ones"
+                if seconds is None
+                else "the model reads single texts, got second ones"
+            )
+        for column in columns:
+            _check_texts(column)
         if not len(texts) or len({len(column) for column in columns}) > 1:
             counts = " and ".join(str(len(column)) for column in columns)
             raise ValueError(f"expected one or more texts, and as many second ones, got {counts}")
@@ -137,3 +168,15 @@ def _softmax(logits: Float[np.ndarray, "B classes"]) -> Float[np.ndarray, "B cla
 def _sigmoid(logits: Float[np.ndarray, "B classes"]) -> Float[np.ndarray, "B classes"]:
     likely: Float[np.ndarray, "B classes"] = (1 + np.tanh(logits / 2)) / 2  # without overflow
     return likely
+
+
+def _check_texts(texts: Any) -> None:
+    """Raises a TypeError if these are not a list, tuple or array of texts."""
+    if isinstance(texts, (str, bytes)):
+        raise TypeError(f"texts must be a list of texts, got one {type(texts).__name__}")
+    listed = hasattr(texts, "__len__") and hasattr(texts, "__getitem__")
+    if not listed or isinstance(texts, Mapping):
+        raise TypeError(f"texts must be a list of texts, got {type(texts).__name__}")
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"texts must be a list of texts, got {text!r} at place {place}")

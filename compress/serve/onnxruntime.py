@@ -7,18 +7,28 @@ are not used.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
+
 from compress.config.errors import UserError
 from compress.serve.folder import RunSpec
-from compress.serve.session import Arrays, Session, check_length
+from compress.serve.session import (
+    PAST,
+    PRESENT,
+    Arrays,
+    Session,
+    check_decoding,
+    check_length,
+    check_padding,
+)
 from compress.system.packages import require
 
 if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
 GRAPH = "model.onnx"  # as optimum calls it
 ERRORS_ALONE = 3  # ONNX Runtime's log level; it warns of its own choices
@@ -39,14 +49,51 @@ class OnnxSession(Session):
         self.precision = spec.options["precision"]
         self._positions = spec.options["positions"]
         self._session = _session(folder / GRAPH, threads)
-        self._inputs = [each.name for each in self._session.get_inputs()]
+        inputs = self._session.get_inputs()
+        self._past = {each.name: each.shape for each in inputs if each.name.startswith(PAST)}
+        self._inputs = [each.name for each in inputs if each.name not in self._past]
+        self.decodes = bool(self._past)
 
     def run(self, batch: Arrays) -> Float[np.ndarray, "B ..."]:
         """Logits of one padded batch; see `check_length`."""
         check_length(batch, self._positions)
+        check_padding(batch, self._inputs)
         inputs = {name: batch[name] for name in self._inputs}
+        inputs |= empty_past(self._past, len(inputs[self._inputs[0]]))
         logits: Float[np.ndarray, "B ..."] = self._session.run(["logits"], inputs)[0]
         return logits
+
+    def decode(self, tokens: Int[np.ndarray, "1 L"], count: int) -> Iterator[int]:
+        """Greedy decoding, with keys and values that stay in the runtime's memory."""
+        if not self.decodes:
+            yield from super().decode(tokens, count)
+        from onnxruntime import OrtValue
+
+        check_decoding(tokens, count, self._positions)
+        names = ["logits", *(PRESENT + name.removeprefix(PAST) for name in self._past)]
+        past = {n: OrtValue.ortvalue_from_numpy(v) for n, v in empty_past(self._past, 1).items()}
+        length = 0
+        for _ in range(count):
+            length += tokens.shape[1]
+            given = {"input_ids": tokens, "attention_mask": np.ones((1, length), dtype=np.int64)}
+            inputs = {n: OrtValue.ortvalue_from_numpy(given[n]) for n in self._inputs}
+            logits, *present = self._session.run_with_ort_values(names, {**inputs, **past})
+            past = dict(zip(past, present, strict=True))
+            tokens = logits.numpy()[:, -1:].argmax(axis=-1)
+            yield int(tokens.item())
+
+
+def empty_past(shapes: Mapping[str, Any], count: int) -> dict[str, Float[np.ndarray, "B H past D"]]:
+    """Keys and values of no token.
+
+    Args:
+        shapes: of the graph's inputs for them; sizes that are open are no integers there.
+        count: rows of the batch.
+    """
+    return {
+        name: np.zeros((count, heads, 0, width), dtype=np.float32)
+        for name, (_, heads, _, width) in shapes.items()
+    }
 
 
 @cache

@@ -56,6 +56,7 @@ class TextSpec:
         fast: name and version of the fast tokenizer whose tokens were equal; null if none.
         alphabet: the characters of the texts that the tokens were compared on.
         reason: why there is no fast tokenizer; null if there is one.
+        columns: texts of a row: 1, or 2 of pairs; null if it is not known.
     """
 
     max_length: AtLeastOne
@@ -64,6 +65,7 @@ class TextSpec:
     fast: Name | None = None
     alphabet: str = ""
     reason: Text | None = None
+    columns: AtLeastOne | None = None
 
 
 class TextEncoder(ABC):

@@ -12,7 +12,7 @@ from typing import TypeVar
 import compress.quantizer
 import compress.runtime
 from compress.config.errors import ConfigError
-from compress.interfaces import Quantizer, Runtime
+from compress.interfaces import Pruner, Quantizer, Runtime
 from compress.system.packages import choice_name
 
 Choice = TypeVar("Choice", Quantizer, Runtime)
@@ -33,6 +33,20 @@ def check_pair(runtime: type[Runtime], quantizer: type[Quantizer]) -> None:
         f"quantizer={name} is not supported by the {where} runtime; supported: "
         f"{', '.join(runtimes) or 'none'}; {where} has {', '.join(formats)}"
     )
+
+
+def check_zeros(pruner: Pruner, quantizer: Quantizer) -> None:
+    """Checks that a format keeps what a pruner sets to zero.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if pruner.zeroes() and not quantizer.keeps_zeros:
+        formats = [name for name, each in every_quantizer() if each.keeps_zeros]
+        raise ConfigError(
+            f"quantizer={choice_name(type(quantizer))} does not keep the weights that "
+            f"pruner={choice_name(type(pruner))} sets to zero; supported: {', '.join(formats)}"
+        )
 
 
 def every_quantizer() -> Iterator[tuple[str, type[Quantizer]]]:

@@ -17,7 +17,8 @@ from compress.runtime.onnxruntime import OnnxRuntime
 from compress.runtime.openvino import OpenVino
 from compress.serve.folder import folder_bytes
 from compress.store.artifact import load
-from compress.transformer.packing import dequantize_groups, pack_codes, quantize_groups
+from compress.transformer.bit_packing import pack_codes
+from compress.transformer.packing import dequantize_groups, quantize_groups
 from compress.transformer.quantized_embedding import Int4Embedding
 from compress.transformer.stacks import embedding_tables
 from compress.transformer.stored_modules import QuantizedModule

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -81,4 +82,19 @@ def test_threads_are_those_asked_for(
     write(teacher, NoQuantizer(), context(teacher), tmp_path)
     model = OpenVino.load(tmp_path, "cpu", threads=1)
     asked = ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "DYNAMIC_QUANTIZATION_GROUP_SIZE")
-    assert [model._session._compiled.get_property(name) for name in asked] == [1, 1, 0]
+    compiled = model._session._open.get_compiled_model()
+    assert [compiled.get_property(name) for name in asked] == [1, 1, 0]
+
+
+def test_threads_that_share_a_model_get_their_own_answers(
+    biased: CompressedModel, context: Contexts, tmp_path: Path
+) -> None:
+    write(biased, NoQuantizer(), context(biased), tmp_path)
+    model = OpenVino.load(tmp_path, "cpu", threads=1)
+    ids = [torch.arange(5 + i, 9 + 2 * i)[None] for i in range(12)]
+    batches = [{"input_ids": each, "attention_mask": torch.ones_like(each)} for each in ids]
+    alone = torch.stack([model.predict(batch) for batch in batches])
+    assert alone.std(dim=0).min() > 1e-4
+    with ThreadPoolExecutor(4) as pool:
+        together = torch.stack(list(pool.map(model.predict, batches * 10)))
+    assert torch.allclose(together, alone.repeat(10, 1, 1), atol=1e-6)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from compress.serve.folder import Outputs
+from compress.serve.loading import load
 from compress.serve.model import ServedModel
 from compress.serve.session import Session
 from compress.serve.texts import TextEncoder
@@ -45,8 +46,16 @@ def model(outputs: Outputs = UNNAMED, row: tuple[float, ...] = (0.0, 2.0)) -> Se
 @pytest.mark.parametrize(
     ("texts", "error", "reason"),
     [
-        (("a film",), TypeError, "texts must be a list of texts, got one text"),
-        ((["a film"], "good"), TypeError, "got one text"),
+        (("a film",), TypeError, "texts must be a list of texts, got one str"),
+        ((["a film"], "good"), TypeError, "got one str"),
+        ((b"a film",), TypeError, "got one bytes"),
+        ((None,), TypeError, "got NoneType"),
+        (({"a": 1},), TypeError, "got dict"),
+        (({"a"},), TypeError, "got set"),
+        ((iter(["a"]),), TypeError, "got list_iterator"),
+        (([b"a"],), TypeError, "got b'a' at place 0"),
+        ((["a", "b"], ["a", None]), TypeError, "got None at place 1"),
+        ((np.array(["a", math.nan], dtype=object),), TypeError, "got nan at place 1"),
         (([],), ValueError, "expected one or more texts, and as many second ones, got 0"),
         ((["a", "b"], ["c"]), ValueError, "got 2 and 1"),
     ],
@@ -102,3 +111,70 @@ def test_any_sequence_of_texts_is_taken() -> None:
     served = model()
     assert served.logits(np.array(["a", "b"])).shape == (2, 2)  # type: ignore[arg-type]
     assert served.logits(("a", "b"), ("c", "d")).shape == (2, 2)
+
+
+class Writer(Session):
+    """Goes on with the numbers after the last one."""
+
+    precision, decodes = "float32", True
+
+    def run(self, batch: Any) -> Any:
+        raise AssertionError("nothing is scored")
+
+    def decode(self, tokens: Any, count: int) -> Any:
+        return iter(range(tokens[0, -1] + 1, tokens[0, -1] + 1 + count))
+
+
+class Numbers:
+    """Texts are numbers; 12 ends one."""
+
+    eos_token_id = 12
+
+    def __call__(self, text: str, return_tensors: str) -> Any:
+        assert return_tensors == "np"
+        return {"input_ids": np.array([[int(each) for each in text.split()]])}
+
+    def decode(self, tokens: Any) -> str:
+        return " ".join(map(str, tokens))
+
+
+def test_text_goes_on_until_its_end_or_the_count() -> None:
+    writer = ServedModel(Writer(), None, UNNAMED, Numbers())
+    assert writer.generate("1 4", 3) == "5 6 7"
+    assert writer.generate("7 9") == "10 11"
+    assert writer.generate("11") == ""
+    with pytest.raises(ValueError, match="tokens must be at least 1, got 0"):
+        writer.generate("1", 0)
+    with pytest.raises(ValueError, match="text must have a token, got ''"):
+        writer.generate("")
+
+
+def test_a_classifier_generates_nothing() -> None:
+    with pytest.raises(TypeError, match="generates no text; use classify, logits, or predict"):
+        model().generate("a film")
+
+
+def test_arrays_of_texts_are_read() -> None:
+    assert model().logits(np.array(["a", "b"])).shape == (2, 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
+def test_threads_are_a_number_from_1(threads: Any, tmp_path: Any) -> None:
+    with pytest.raises(ValueError, match="threads must be null or a whole number from 1, got"):
+        load(tmp_path, threads)
+
+
+@pytest.mark.parametrize(
+    ("columns", "given", "said"),
+    [
+        (2, (["a"],), "the model reads pairs of texts: give as many second ones"),
+        (1, (["a"], ["b"]), "the model reads single texts, got second ones"),
+    ],
+)
+def test_pairs_and_single_texts_are_not_taken_for_each_other(
+    columns: int, given: Any, said: str
+) -> None:
+    served = ServedModel(Fixed((0.0, 1.0)), Lengths(), UNNAMED, columns=columns)
+    with pytest.raises(TypeError, match=said):
+        served.logits(*given)
+    assert served.logits(*[["a"]] * columns).shape == (1, 2)

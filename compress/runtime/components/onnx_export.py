@@ -1,8 +1,9 @@
 """Exports a transformer to the ONNX graph that ONNX Runtime runs and OpenVINO reads.
 
-Batch and length stay open. The graph's initializers bear the names of torch's parameters, and the
-node that multiplies by `<path>.weight` bears the name `<path>`, so that a weight can be found again
-after a quantizer has rewritten the graph.
+Batch and length stay open; a language model's graph has inputs and outputs for a KV cache, see
+`traced.py`. The graph's initializers bear the names of torch's parameters, and the node that
+multiplies by `<path>.weight` bears the name `<path>`, so that a weight can be found again after a
+quantizer has rewritten the graph.
 """
 
 from __future__ import annotations
@@ -22,43 +23,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compress.runtime.components.traced import EXAMPLE_SHAPE, traced
+from compress.transformer.stacks import tied_output
+
 if TYPE_CHECKING:
     import onnx
     from transformers import PreTrainedModel
 
     from compress.interfaces import Processor, Split
 
-# torch.export takes a size of 0 or 1 for a constant, and two equal sizes for one.
-EXAMPLE_SHAPE = (3, 7)
-EXAMPLE_PADDING = 2
+EXAMPLE_PADDING = 2  # tokens
 PRODUCTS = ("MatMul", "Gemm", "Conv", "Gather")
-
-
-class Classifier(nn.Module):
-    """Wraps a transformer to take its inputs by name and return only logits."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        """Stores the model."""
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        pixel_values: Tensor | None = None,
-    ) -> Tensor:
-        """Computes logits."""
-        inputs = {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "token_type_ids": token_type_ids,
-            "pixel_values": pixel_values,
-        }
-        given = {name: value for name, value in inputs.items() if value is not None}
-        logits: Tensor = self.model(**given).logits
-        return logits
 
 
 def export_graph(module: PreTrainedModel, tokenizer: Processor, rows: Split) -> onnx.ModelProto:
@@ -77,6 +52,7 @@ def export_graph(module: PreTrainedModel, tokenizer: Processor, rows: Split) -> 
     graph.graph.ClearField("value_info")
     _forget_origin_(graph)
     _rename_(graph, exported)
+    _share_table_(graph, exported)
     if kept is not None:
         kept.module, kept.graph = module, graph
         return kept.copied()
@@ -124,16 +100,16 @@ def export_program(
     exported.config.use_cache = False
     # Without the guards of scaled_dot_product_attention: fewer nodes, and fused by the runtimes.
     exported.set_attn_implementation("eager")
-    open_sizes = {name: _open_sizes(value) for name, value in example.items()}
     with quiet():
+        whole = traced(exported, example)
         program = torch.onnx.export(
-            Classifier(exported),
+            whole.module,
             (),
-            kwargs=dict(example),
+            kwargs=whole.example,
             dynamo=True,
-            dynamic_shapes=open_sizes,
-            input_names=list(example),
-            output_names=["logits"],
+            dynamic_shapes=whole.open_sizes,
+            input_names=whole.inputs,
+            output_names=whole.outputs,
             verbose=False,
         )
     assert program is not None, "the dynamo exporter returns one"
@@ -240,6 +216,27 @@ def _rename_(graph: onnx.ModelProto, module: nn.Module) -> None:
             taken.add(node.name)
 
 
+def _share_table_(graph: onnx.ModelProto, module: PreTrainedModel) -> None:
+    """Lets an output layer whose weight is the embedding table read that, transposed.
+
+    The exporter writes the transposed weight too, if it is small.
+    """
+    from onnx import helper
+
+    if (tied := tied_output(module)) is None:
+        return
+    held = dict(initializers(graph))
+    table = initializer_names(graph, module)[f"{tied[1]}.weight"]
+    turned = held.pop(table).T
+    for each in list(graph.graph.initializer):
+        if each.name in held and np.array_equal(held[each.name], turned):
+            graph.graph.initializer.remove(each)
+            node = helper.make_node(
+                "Transpose", [table], [each.name], f"{table}/turned", perm=[1, 0]
+            )
+            graph.graph.node.insert(0, node)
+
+
 def _content(value: np.ndarray[Any, Any]) -> tuple[Any, ...]:
     return value.dtype.str, value.shape, value.tobytes()
 
@@ -255,9 +252,3 @@ def _example(tokenizer: Processor, rows: Split) -> dict[str, Tensor]:
     if "attention_mask" in example:
         example["attention_mask"][0, -EXAMPLE_PADDING:] = 0
     return example
-
-
-def _open_sizes(value: Tensor) -> dict[int, Any]:
-    """Dynamic dimensions: batch and length of tokens, batch of images."""
-    count = 2 if value.dim() == len(EXAMPLE_SHAPE) else 1
-    return dict.fromkeys(range(count), torch.export.Dim.DYNAMIC)

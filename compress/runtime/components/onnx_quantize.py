@@ -20,6 +20,8 @@ from torch import Tensor
 
 from compress.config.errors import UserError
 from compress.runtime.components.onnx_export import initializers, quiet
+from compress.serve.onnxruntime import empty_past
+from compress.serve.session import PAST
 from compress.system.files import scratch_folder
 from compress.transformer.calibration import calibration_rows
 from compress.transformer.packing import (
@@ -128,10 +130,20 @@ def calibrate(
             CalibrationMethod[CALIBRATIONS[method]],
             extra_options=options[method],
         )
+        past = empty_past(_past_shapes(graph), 1)
         for row in calibration_rows(model.module, model.tokenizer, rows):
-            inputs = {name: value.cpu().numpy() for name, value in row.items()}
+            inputs = {name: value.cpu().numpy() for name, value in row.items()} | past
             calibrator.collect_data(_OneRow(inputs))
         return calibrator.compute_data()
+
+
+def _past_shapes(graph: onnx.ModelProto) -> dict[str, list[int]]:
+    """Shapes of a graph's inputs for keys and values; 0 where they are open."""
+    return {
+        each.name: [size.dim_value for size in each.type.tensor_type.shape.dim]
+        for each in graph.graph.input
+        if each.name.startswith(PAST)
+    }
 
 
 def _is_linear(node: onnx.NodeProto, weights: Container[str]) -> bool:

@@ -14,7 +14,8 @@ import torch
 from compress.runtime.components.int4 import check_sizes, int4_bound, int4_groups
 from compress.runtime.components.onnx_export import as_tensor, initializer_names
 from compress.runtime.components.onnx_quantize import CODES, SCALES
-from compress.transformer.packing import channel_bound, pack_signed, quantize_per_channel
+from compress.transformer.bit_packing import pack_signed
+from compress.transformer.packing import channel_bound, quantize_per_channel
 from compress.transformer.quantized_embedding import INT4_GROUP_SIZE
 from compress.transformer.rounding import check_rounding
 from compress.transformer.stacks import embedding_tables
@@ -43,13 +44,19 @@ def quantize_tables(graph: onnx.ModelProto, model: CompressedModel, choice: str)
     tables = {f"{table}.weight" for table in embedding_tables(model.module)}
     held = {names[table] for table in tables if table in names} if choice != "none" else set()
     coded, gather = (_int8_table, _int8_lookup) if choice == "int8" else (_int4_table, _int4_lookup)
+    restored = _int8_restored if choice == "int8" else _int4_restored
     for each in list(graph.graph.initializer):
         if each.name in held:
             graph.graph.initializer.remove(each)
             graph.graph.initializer.extend(coded(each))
     nodes: list[onnx.NodeProto] = []
+    whole: set[str] = set()
     for node in graph.graph.node:
         is_lookup = node.op_type == "Gather" and node.input[0] in held
+        # An output layer that is the table.
+        for table in () if is_lookup else held.intersection(node.input) - whole:
+            nodes += restored(table)
+            whole.add(table)
         nodes += gather(node) if is_lookup else [node]
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
@@ -87,6 +94,17 @@ def _int8_lookup(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     ]
 
 
+def _int8_restored(table: str) -> list[onnx.NodeProto]:
+    """A whole int8 table as floats, under its own name."""
+    from onnx import helper
+
+    floats = f"{table}/floats"
+    return [
+        helper.make_node("Cast", [f"{table}{CODES}"], [floats], f"{table}/cast", to=1),
+        helper.make_node("Mul", [floats, f"{table}{SCALES}"], [table], f"{table}/mul"),
+    ]
+
+
 def _int4_table(table: onnx.TensorProto) -> list[onnx.TensorProto]:
     """The int4 codes and float16 scales of the groups of an embedding table."""
     from onnx import TensorProto, helper, numpy_helper
@@ -116,4 +134,21 @@ def _int4_lookup(node: onnx.NodeProto) -> list[onnx.NodeProto]:
             "GatherBlockQuantized", inputs, [halves], node.name, domain=MICROSOFT, **how
         ),
         helper.make_node("Cast", [halves], [rows], f"{node.name}/cast", to=1),
+    ]
+
+
+def _int4_restored(table: str) -> list[onnx.NodeProto]:
+    """A whole int4 table as floats, under its own name: a lookup of every row."""
+    from onnx import helper
+
+    size, count, rows = (f"{table}/{part}" for part in ("size", "count", "rows"))
+    ends = [f"{table}/{part}" for part in ("zero", "one")]
+    values = [helper.make_node("Constant", [], [end], value_int=i) for i, end in enumerate(ends)]
+    lookup = helper.make_node("Gather", [table, rows], [table], f"{table}/whole")
+    return [
+        *values,
+        helper.make_node("Shape", [f"{table}{SCALES}"], [size], start=0, end=1),
+        helper.make_node("Squeeze", [size], [count]),
+        helper.make_node("Range", [ends[0], count, ends[1]], [rows]),
+        *_int4_lookup(lookup),
     ]

@@ -183,13 +183,14 @@ def _static(source: OpenVinoSource, how: Int8Static) -> Any:
     tables = embedding_tables(source.model.module) if how.embeddings == "int8" else {}
     products = [name for name, _ in every_linear(source.model.module)]
     kept = _readers(source, [*tables, *products])
+    lookups = set() if tables else _readers(source, embedding_tables(source.model.module))
     settings: dict[str, Any] = {
         "model": source.graph,
         "calibration_dataset": nncf.Dataset(rows),
         "subset_size": len(rows),
         "model_type": nncf.ModelType.TRANSFORMER,
         "target_device": nncf.TargetDevice.CPU,
-        "ignored_scope": _ignored(source.graph, kept, ("Gather",), nncf),
+        "ignored_scope": _ignored(source.graph, kept, ("Gather",), nncf, lookups),
     }
     advanced = _advanced(nncf, how)
     if how.accuracy_drop is None:
@@ -260,10 +261,16 @@ def _readers(source: OpenVinoSource, names: Iterable[str]) -> set[str]:
     return {operator for readers in every for operator, _ in readers}
 
 
-def _ignored(graph: Any, kept: Collection[str], kinds: Collection[str], nncf: Any) -> Any:
-    """NNCF's ignored scope: operators of some types, except those named."""
+def _ignored(
+    graph: Any,
+    kept: Collection[str],
+    kinds: Collection[str],
+    nncf: Any,
+    others: Collection[str] = (),
+) -> Any:
+    """NNCF's ignored scope: operators of some types, except those named, and others."""
     nodes = (node for node in graph.get_ops() if node.get_type_name() in kinds)
-    names = sorted({node.get_friendly_name() for node in nodes} - set(kept))
+    names = sorted({node.get_friendly_name() for node in nodes} - set(kept) | set(others))
     return nncf.IgnoredScope(names=names, validate=False)
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from compress.serve.openvino import import_openvino
+from compress.transformer.stacks import tied_output
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -100,6 +101,16 @@ def all_readers(
             first, *sorted(p for p in same if nodes[p[0]].get_type_name() == kind)
         ]  # fmt: skip
     return every
+
+
+def table_readers(
+    graph: Any, module: PreTrainedModel, initializers: Mapping[str, str]
+) -> dict[str, list[tuple[str, int]]]:
+    """What reads an embedding table that is the output layer's weight too, of any kind."""
+    if (tied := tied_output(module)) is None:
+        return {}
+    parameter = f"{tied[1]}.weight"
+    return {parameter: sorted(_places(constants(graph)[initializers[parameter]]))}
 
 
 def _places(constant: Any) -> set[tuple[str, int]]:

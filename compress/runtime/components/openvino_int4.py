@@ -20,7 +20,8 @@ from compress.runtime.components.openvino_graph import (
     operators,
 )
 from compress.serve.openvino import import_openvino
-from compress.transformer.packing import in_groups, pack_signed
+from compress.transformer.bit_packing import pack_signed
+from compress.transformer.packing import in_groups
 
 
 def store_int4_(graph: Any, source: OpenVinoSource, groups: Mapping[str, int]) -> None:
