@@ -1,6 +1,7 @@
 """Copies a run's model into a folder, or to the hub: `scripts/export.py RUN TARGET`.
 
-`python scripts/export.py RUN --push owner/name` makes a new private repository of it.
+`python scripts/export.py RUN --push owner/name` makes a new private repository of it,
+`python scripts/export.py RUN model.gguf --gguf Q8_0` a file for llama.cpp of a language model.
 """
 
 from __future__ import annotations
@@ -30,13 +31,7 @@ def export(run: Path, target: Path, fields: Mapping[str, Any] | None = None) -> 
     Raises:
         UserError: the run did not succeed, a file is damaged, or the target is not empty.
     """
-    record = read_record(run / FILE) if (run / FILE).is_file() else None
-    if isinstance(record, FinishedRun) and record.folds is not None:
-        named = ", ".join(record.folds.folders)
-        raise UserError(f"{run} has a model for each fold; export one of its folders {named}")
-    if not isinstance(record, FinishedRun) or record.model is None:
-        raise UserError(f"{run} is not a successful run; expected {FILE} and a model in it")
-    source = run / record.model
+    source = _model_of(run)
     if target.resolve().is_relative_to(source.resolve()):
         raise UserError(f"{target} lies inside {source}, the folder to copy")
     names = [*read_manifest(source).files, MANIFEST]
@@ -50,6 +45,21 @@ def export(run: Path, target: Path, fields: Mapping[str, Any] | None = None) -> 
         (target / CARD).write_text(with_fields(card, fields), encoding="utf-8")
     read_manifest(target)
     return target
+
+
+def export_gguf(run: Path, target: Path, kind: str) -> Path:
+    """Writes the model of a finished run as a GGUF file; returns its path.
+
+    Raises:
+        UserError: see `export` and `compress.store.gguf_file.write_gguf`.
+    """
+    from compress.store.gguf_file import TYPES, write_gguf
+
+    if kind not in TYPES:
+        raise UserError(f"--gguf must be one of {', '.join(TYPES)}, got {kind}")
+    source = _model_of(run)
+    read_manifest(source)
+    return write_gguf(source, target, kind)
 
 
 def push(run: Path, name: str, fields: Mapping[str, Any], *, public: bool, update: bool) -> str:
@@ -84,9 +94,50 @@ def push(run: Path, name: str, fields: Mapping[str, Any], *, public: bool, updat
     return str(found.repo_url)
 
 
+def _model_of(run: Path) -> Path:
+    """The model folder of a finished run.
+
+    Raises:
+        UserError: the run did not succeed, or has several.
+    """
+    record = read_record(run / FILE) if (run / FILE).is_file() else None
+    if isinstance(record, FinishedRun) and record.folds is not None:
+        named = ", ".join(record.folds.folders)
+        raise UserError(f"{run} has a model for each fold; export one of its folders {named}")
+    if not isinstance(record, FinishedRun) or record.model is None:
+        raise UserError(f"{run} is not a successful run; expected {FILE} and a model in it")
+    return run / record.model
+
+
 @one_line_ending()
 def main() -> None:
     """Exports one run."""
+    arguments = _parser().parse_args()
+    said = {"license": arguments.license, "language": arguments.language}
+    fields = {key: value for key, value in said.items() if value is not None}
+    name = arguments.push
+    if (arguments.target is None) == (name is None):
+        raise UserError("expected a target folder, or --push OWNER/NAME; see --help")
+    if name is None and (arguments.public or arguments.update):
+        raise UserError("--public and --update are of --push OWNER/NAME; see --help")
+    if arguments.public and arguments.update:
+        raise UserError("--public is of a new repository, --update of one that exists")
+    if arguments.gguf is not None:
+        if name is not None or fields:
+            raise UserError("--gguf writes a file, to a target alone; see --help")
+        file = export_gguf(arguments.run, arguments.target, arguments.gguf)
+        print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")  # noqa: T201
+    elif name is None:
+        folder = export(arguments.run, arguments.target, fields)
+        print(f"{folder}: {folder_bytes(folder) / 1e6:.1f} MB to run, and a model card")  # noqa: T201
+    else:
+        address = push(
+            arguments.run, name, fields, public=arguments.public, update=arguments.update
+        )
+        print(address)  # noqa: T201
+
+
+def _parser() -> Parser:
     parser = Parser(description=__doc__)
     parser.add_argument("run", type=Path, help="a run's folder, with metrics.json and model/")
     parser.add_argument("target", type=Path, nargs="?", help="a new folder")
@@ -97,24 +148,10 @@ def main() -> None:
     parser.add_argument(
         "--language", action="append", metavar="CODE", help="for the card, such as en; repeatable"
     )
-    arguments = parser.parse_args()
-    said = {"license": arguments.license, "language": arguments.language}
-    fields = {key: value for key, value in said.items() if value is not None}
-    name = arguments.push
-    if (arguments.target is None) == (name is None):
-        raise UserError("expected a target folder, or --push OWNER/NAME; see --help")
-    if name is None and (arguments.public or arguments.update):
-        raise UserError("--public and --update are of --push OWNER/NAME; see --help")
-    if arguments.public and arguments.update:
-        raise UserError("--public is of a new repository, --update of one that exists")
-    if name is None:
-        folder = export(arguments.run, arguments.target, fields)
-        print(f"{folder}: {folder_bytes(folder) / 1e6:.1f} MB to run, and a model card")  # noqa: T201
-    else:
-        address = push(
-            arguments.run, name, fields, public=arguments.public, update=arguments.update
-        )
-        print(address)  # noqa: T201
+    parser.add_argument(
+        "--gguf", metavar="TYPE", help="the target is a GGUF file for llama.cpp: F16, Q8_0, Q4_0, …"
+    )
+    return parser
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.serve.folder import RunSpec
+from compress.serve.folder import COMPILE, RunSpec
 from compress.serve.texts import INPUTS, TOKENIZERS
 
 FOLDER = "path/to/this/folder"
@@ -73,7 +73,10 @@ def usage(spec: RunSpec, *, plain: bool, classes: bool) -> str:
 
 def _call(spec: RunSpec, classes: bool) -> str:
     if spec.texts is None:
-        what = "[image]" if spec.architecture.endswith(IMAGES) else '["a text"]'
+        images = spec.architecture.endswith(IMAGES)
+        if not images and not spec.options.get(COMPILE):
+            return 'model.generate("Once upon a time", tokens=40)  # the greedy continuation'
+        what = "[image]" if images else '["a text"]'
         return f'logits = model.predict(model.processor({what}, return_tensors="np"))'
     if classes:
         return 'model.classify(["a text"])  # [{"label": …, "score": its probability}]'

@@ -19,13 +19,14 @@ RUNTIMES = {
 MODULES = {
     "factorized_embedding": "compress.transformer.stored_modules.FactorizedEmbedding",
     "fp8_linear": "compress.quantizer.fp8.Fp8Linear",
+    "grouped_linear": "compress.quantizer.components.grouped.GroupedLinear",
     "int4_embedding": "compress.transformer.quantized_embedding.Int4Embedding",
-    "int4_weight_only_linear": "compress.quantizer.int4_weight_only.Int4WeightOnlyLinear",
     "int8_dynamic_linear": "compress.quantizer.int8_dynamic.Int8DynamicLinear",
     "int8_embedding": "compress.transformer.quantized_embedding.Int8Embedding",
     "int8_weight_only_linear": "compress.quantizer.int8_weight_only.Int8WeightOnlyLinear",
     "low_rank_linear": "compress.transformer.stored_modules.LowRankLinear",
     "nf4_linear": "compress.quantizer.nf4.Nf4Linear",
+    "tied_output": "compress.transformer.quantized_embedding.TiedOutput",
 }
 
 
