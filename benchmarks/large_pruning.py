@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import transformers
 from datasets import Dataset
+from jaxtyping import Int
 from torch import Tensor
 
 from compress.interfaces import Split, StageContext
@@ -25,6 +26,7 @@ from compress.measure.environment import machine
 from compress.pruner.components.base import BasePruner, PruningState
 from tests.configs import settings_of
 
+VOCABULARY = 32_000
 LLAMA_7B = {"hidden_size": 4096, "intermediate_size": 11008, "num_attention_heads": 32}
 METHODS = (
     ("magnitude", ("pruner.sparsity=0.5",)),
@@ -35,15 +37,14 @@ METHODS = (
 )
 
 
-class RandomTokens(Split):
-    """Rows of random tokens."""
+class FixedTokens(Split):
+    """Rows of tokens."""
 
-    name = digest = "random tokens"
+    name = digest = "tokens"
 
-    def __init__(self, rows: int, length: int, vocabulary: int) -> None:
-        """Draws the tokens, with seed 0."""
-        generator = torch.Generator().manual_seed(0)
-        self._ids = torch.randint(5, vocabulary, (rows, length), generator=generator)
+    def __init__(self, ids: Int[Tensor, "rows length"]) -> None:
+        """Stores the tokens."""
+        self._ids = ids
 
     @property
     def labels(self) -> Tensor:
@@ -76,7 +77,9 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=2048)
     parser.add_argument("--device", default="cuda")
     arguments = parser.parse_args()
-    rows = RandomTokens(arguments.rows, arguments.length, 32_000)
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(5, VOCABULARY, (arguments.rows, arguments.length), generator=generator)
+    rows = FixedTokens(ids)
     module = _model(arguments.layers, arguments.device)
     original = {name: tensor.to("cpu", copy=True) for name, tensor in module.state_dict().items()}
     lines = []

@@ -53,7 +53,7 @@ def build(name: str, folder: Path, seed: int = 0, **changed: Any) -> Path:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = class_of(config)(config)
+        module = class_of(config, writes=spec.writes)(config)
     lively_(module.float().eval(), seed).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
@@ -118,8 +118,15 @@ def _read_again(tokenizer: Any, kind: str, folder: Path) -> Any:
     return transformers.AutoTokenizer.from_pretrained(folder)
 
 
-def class_of(config: Any) -> Any:
-    """The classifier of an architecture; of DeiT's two, the one without a distillation token."""
+def class_of(config: Any, *, writes: bool = False) -> Any:
+    """The classifier of an architecture, of DeiT's two the one without a distillation token.
+
+    Args:
+        config: of the architecture.
+        writes: gives its language model instead.
+    """
+    if writes:
+        return transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     mapping = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     if type(config) in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
         mapping = transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.vocabularies import CLASSIFIER, SEQUENCE_END, Ends
@@ -25,6 +25,7 @@ class Architecture:
         pads: whether the tokenizer has a token for padding.
         side: on which the tokenizer pads.
         start: the special token that its decoder begins with; empty for none.
+        writes: whether it predicts the next token instead of a label.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Architecture:
     pads: bool = True
     side: str = "right"
     start: str = ""
+    writes: bool = False
 
     @property
     def sees(self) -> bool:
@@ -238,3 +240,5 @@ ARCHITECTURES: dict[str, Architecture] = {
         },
     ),
 }
+WRITERS = ("gpt2", "opt", "gpt_neox", "llama", "qwen3", "gemma2")
+ARCHITECTURES |= {f"{name}_lm": replace(ARCHITECTURES[name], writes=True) for name in WRITERS}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.core.monitor import Forecast
@@ -26,13 +25,13 @@ from tests.matrix.references import (
     with_matrices,
     with_units_zeroed,
 )
+from tests.matrix.rounding import PRODUCT_ERROR, WEIGHT_ERROR, check_products, check_weights
 from tests.matrix.stages import Stage, weight_bits
 
 EQUAL_IN_RUNTIME = 1e-3  # of the largest logit, or of 1
 SPARSITY = 0.5  # what every mask pruner's yaml asks for
-# Relative error of a weight in so many bits: int8 per row, and 4 bits in groups of 64 or less of
-# weights of a normal distribution, for which NF4's own error is 0.09 and int4's 0.08.
-WEIGHT_ERROR = {8: 0.01, 4: 0.13}
+# Formats that choose by what layers put out: their weights are not the nearest.
+BY_DATA = ("gptq", "awq", "smoothquant")
 # E4M3 rounds to 4 significant bits: by 2⁻⁴ at most, and some 2⁻⁵ of the norm.
 FP8_ERROR, FP8_MULTIPLE = 0.04, 16
 # How far activations in a format may take the logits, as a share of their spread, and how they must
@@ -114,7 +113,7 @@ def rounded(made: Made) -> None:
         if not torch.equal(found, weight.to(dtype).float()) and not torch.equal(found, weight):
             raise ValueError(f"{name} is not rounded to the nearest")
     if hasattr(plain.config, "num_local_experts"):
-        plain = read_plain(made.model.folder, made.model.sees, dtype)
+        plain = read_plain(made.model.folder, made.model.head, dtype)
     same_as(made, plain, rounds=ROUNDED[made.stage.title])
 
 
@@ -126,7 +125,7 @@ def weights_in_few_bits(made: Made) -> None:
 def all_in_few_bits(made: Made) -> None:
     """The same with activations rounded, which takes the logits further."""
     trained = made.stage.title.startswith("qat")
-    plain = read_plain(made.stored("quantizer"), made.model.sees) if trained else None
+    plain = read_plain(made.stored("quantizer"), made.model.head) if trained else None
     dequantized = _dequantized(made, plain or made.model.plain())
     same_as(made, dequantized, rounds=INTEGERS)
 
@@ -140,7 +139,7 @@ def in_fp8(made: Made) -> None:
         if fits is isinstance(part, LINEARS):
             raise ValueError(f"{name} is {'' if fits else 'not '}left as it was")
     matrices = {name: matrix(part).float() for name, part in parts.items()}
-    _check_errors(plain, matrices, FP8_ERROR)
+    check_weights(plain, matrices, FP8_ERROR)
     same_as(made, with_matrices(plain, matrices), rounds=INTEGERS)
 
 
@@ -154,7 +153,7 @@ def weights_in_few_bits_of_a_graph(made: Made) -> None:
     matrices = graph_matrices(made.artifact / GRAPH, names)
     if missing := sorted(set(names) - set(matrices)):
         raise ValueError(f"{missing[0]} is not in the graph")
-    _check_errors(plain, matrices, WEIGHT_ERROR[weight_bits(made.stage)])
+    check_weights(plain, matrices, WEIGHT_ERROR[weight_bits(made.stage)])
     same_as(made, with_matrices(plain, matrices), share=EQUAL_IN_RUNTIME)
 
 
@@ -203,8 +202,13 @@ EVALUATORS: dict[str, Evaluator] = {
     "quantizer=int8_weight_only": weights_in_few_bits,
     "quantizer=int4_weight_only": weights_in_few_bits,
     "quantizer=nf4": weights_in_few_bits,
+    "quantizer=rtn": weights_in_few_bits,
+    "quantizer=gptq": weights_in_few_bits,
+    "quantizer=awq": weights_in_few_bits,
+    "quantizer=hqq": weights_in_few_bits,
     "quantizer=int8_dynamic": all_in_few_bits,
     "quantizer=qat_int8": all_in_few_bits,
+    "quantizer=smoothquant": all_in_few_bits,
 }
 IN_RUNTIMES: dict[str, Evaluator] = {
     "onnxruntime quantizer=none": in_runtime,
@@ -245,18 +249,18 @@ def _dequantized(made: Made, plain: PreTrainedModel) -> PreTrainedModel:
     if left:
         raise ValueError(f"{left[0]} is left as it was")
     matrices = {name: matrix(part) for name, part in parts.items()}
-    _check_errors(plain, matrices, WEIGHT_ERROR[weight_bits(made.stage)])
+    bits = weight_bits(made.stage)
+    if made.stage.title in BY_DATA:
+        rows = made.model.rows("train")
+        alone = (batch_of(made.model.processor, [row]) for row in rows)
+        inside = {name for name in matrices if any(map(str.isdigit, name.split(".")))}
+        chosen = {name: matrices[name] for name in inside}
+        check_products(plain, chosen, alone, PRODUCT_ERROR[bits])
+        # What is outside the layers, such as the head, is rounded to nearest.
+        if not made.stage.title.startswith("smooth"):
+            check_weights(
+                plain, {n: matrices[n] for n in matrices if n not in inside}, WEIGHT_ERROR[bits]
+            )
+    else:
+        check_weights(plain, matrices, WEIGHT_ERROR[bits])
     return with_matrices(plain, matrices)
-
-
-def _check_errors(plain: PreTrainedModel, matrices: Mapping[str, Tensor], allowed: float) -> None:
-    """Holds the weights that an artifact stands for against those that it was made of.
-
-    Raises:
-        ValueError: one is too far off.
-    """
-    for name, restored in matrices.items():
-        before = matrix(plain.get_submodule(name))
-        error = float((restored - before).norm() / before.norm())
-        if not error <= allowed:
-            raise ValueError(f"{name} is off by {error:.2f} of its norm")

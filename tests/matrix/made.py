@@ -53,7 +53,7 @@ class Made:
         """As plain transformers reads it; None where only we can."""
         if not (self.artifact / PLAIN_WEIGHTS).is_file():
             return None
-        return read_plain(self.artifact, self.model.sees)
+        return read_plain(self.artifact, self.model.head)
 
     def stored(self, stage: str) -> Path:
         """What one of its stages left in the cache."""

@@ -16,13 +16,14 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tests.architectures import build, write_tables
+from tests.architectures import build, sentences, write_tables
 from tests.sizes import ARCHITECTURES
 
 ROWS = {"train": 24, "validation": 8, "evaluation": 8}
 OTHER_SEED = 1
 BATCH = 4
 LENGTH = 48
+PROSE = 400  # sentences that a language model's windows are cut from
 DARKEST = 16
 SMALL = (
     *("teacher=local", "teacher.finetune.epochs=0"),
@@ -30,6 +31,15 @@ SMALL = (
     *("device.benchmark.process_restarts=1", "device.benchmark.noise_floor=false"),
     "device.benchmark.scoring_batch=4",
 )
+WRITING = (
+    *("task.context=12", "task.limit=16", "task.calibration_samples=8"),
+    *("device.benchmark.generation.prompt=8", "device.benchmark.generation.new_tokens=4"),
+)
+READERS: dict[str, Any] = {
+    "texts": transformers.AutoModelForSequenceClassification,
+    "images": transformers.AutoModelForImageClassification,
+    "tokens": transformers.AutoModelForCausalLM,
+}
 Row = Any  # a text, or the pixels of an image
 Batch = dict[str, Tensor]
 
@@ -52,6 +62,13 @@ class Model:
     def sees(self) -> bool:
         """Whether it reads images."""
         return ARCHITECTURES[self.name].sees
+
+    @property
+    def head(self) -> str:
+        """What it does: one of `READERS`."""
+        if self.sees:
+            return "images"
+        return "tokens" if ARCHITECTURES[self.name].writes else "texts"
 
     @cached_property
     def folder(self) -> Path:
@@ -77,9 +94,17 @@ class Model:
     def _task(self) -> tuple[str, ...]:
         if self.sees:
             return "task=digits", "task.limit=30", "task.calibration_samples=10"
+        if self.head == "tokens":
+            return "task=textfile", f"task.path={self._prose}", *WRITING
         paths = {"path" if r == "train" else f"split.{r}_path": p for r, p in self.tables.items()}
         files = (f"task.{name}={path}" for name, path in paths.items())
         return "task=csv", f"task.max_length={LENGTH}", "task.calibration_samples=8", *files
+
+    @cached_property
+    def _prose(self) -> Path:
+        path = self.home / "prose.txt"
+        path.write_text("\n".join(sentences(PROSE, len(ROWS) + 1)), encoding="utf-8")
+        return path
 
     @cached_property
     def processor(self) -> Any:
@@ -96,21 +121,16 @@ class Model:
 
     def plain(self, folder: Path | None = None) -> PreTrainedModel:
         """The model as plain transformers reads it, in float32."""
-        return read_plain(self.folder if folder is None else folder, self.sees)
+        return read_plain(self.folder if folder is None else folder, self.head)
 
 
-def read_plain(folder: Path, sees: bool, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """A folder as plain transformers reads it, in a float type.
+def read_plain(folder: Path, head: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """A folder as plain transformers reads it, with one of `READERS` and in a float type.
 
     Raises:
         ValueError: a weight is missing, or one is left over.
     """
-    reader = (
-        transformers.AutoModelForImageClassification
-        if sees
-        else transformers.AutoModelForSequenceClassification
-    )
-    module, told = reader.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    module, told = READERS[head].from_pretrained(folder, dtype=dtype, output_loading_info=True)
     wrong = {kind: sorted(names) for kind, names in told.items() if names}
     if wrong:
         raise ValueError(f"plain transformers finds {wrong}")
@@ -142,13 +162,18 @@ def batch_of(processor: Any, rows: Sequence[Row]) -> Batch:
 @torch.no_grad()
 def one_by_one(module: PreTrainedModel, processor: Any, rows: Sequence[Row]) -> Tensor:
     """Plain logits of each row alone."""
-    return torch.cat([module(**batch_of(processor, [row])).logits.float() for row in rows])
+    return in_batches(lambda batch: module(**batch).logits, processor, rows, 1)
 
 
 def in_batches(
     predict: Callable[[Batch], Tensor], processor: Any, rows: Sequence[Row], size: int = BATCH
 ) -> Tensor:
-    """Logits of all rows, so many at a time."""
+    """Logits of all rows, so many at a time; those of tokens one under the other."""
     starts = range(0, len(rows), size)
     batches = (batch_of(processor, rows[start : start + size]) for start in starts)
-    return torch.cat([predict(batch).float() for batch in batches])
+    return torch.cat([_listed(predict(batch).float(), batch) for batch in batches])
+
+
+def _listed(logits: Tensor, batch: Batch) -> Tensor:
+    """Rows of logits; of tokens, those that are no padding."""
+    return logits[batch["attention_mask"].bool()] if logits.dim() == 3 else logits

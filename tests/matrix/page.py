@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from tests.matrix.cells import LATE, OUTCOMES, REFUSED, RIGHT, WRONG, Cell
-from tests.matrix.stages import Stage
+from tests.matrix.stages import Stage, every_stage
 from tests.sizes import ARCHITECTURES
 
 COMMAND = "python -m benchmarks.architectures docs/architectures.md"
@@ -15,7 +15,8 @@ INTRODUCTION = """\
 
 Each cell is a real run of a tiny random model of the architecture (about 32 wide, 4 layers)
 through one stage with its default settings: compressed, exported, and reloaded from disk. Its
-logits, of single rows and of padded batches, are compared with those of plain transformers:
+logits, of single rows and of padded batches, are compared with those of plain transformers. Rows
+that end with `_lm` are language models, whose logits of every token are compared:
 
 - nothing, students and `vocabulary`: the checkpoint's own logits, or those that plain transformers
   computes from the exported folder after training;
@@ -24,7 +25,7 @@ logits, of single rows and of padded batches, are compared with those of plain t
 - units, ranks and layers removed: the original model with the units' weights at zero, with the
   weights' truncated SVD, or with layers that return their input;
 - integer weights: the original model with the dequantized weights in place of its own, and these
-  within the format's error;
+  within the format's error; for formats that choose weights by the layers' outputs, those are;
 - rounded activations, and formats of 16 bits: off by a stated share of the logits' spread, with a
   correlation of at least 0.93 (0.8 in `int8_static`).
 
@@ -91,9 +92,9 @@ def read_page(text: str) -> list[Cell]:
 
 
 def in_order(cells: Sequence[Cell]) -> list[Cell]:
-    """Cells by architecture, in the order of the table of these."""
-    order = list(ARCHITECTURES)
-    return sorted(cells, key=lambda cell: order.index(cell.architecture))
+    """Cells by architecture and stage, in the order of the tables of these."""
+    rows, columns = list(ARCHITECTURES), [stage.name for stage in every_stage()]
+    return sorted(cells, key=lambda c: (rows.index(c.architecture), columns.index(c.stage)))
 
 
 def _messages(cells: Sequence[Cell]) -> list[str]:

@@ -20,9 +20,10 @@ SAME = 1e-4  # of two rows or columns: their largest difference, beside entries 
 
 
 def linears(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Every Linear layer of a model, by name."""
+    """Every Linear layer of a model, by name; not an output layer that is the embeddings."""
+    tables = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     for name, part in module.named_modules():
-        if isinstance(part, LINEARS):
+        if isinstance(part, LINEARS) and id(part.weight) not in tables:
             yield name, part
 
 
@@ -90,8 +91,13 @@ def graph_matrices(path: Path, names: Collection[str]) -> dict[str, Float[Tensor
     openvino = import_openvino()
     graph = openvino.Core().read_model(path)
     found = {}
+    nodes = {node.get_friendly_name().split("/")[0]: node for node in graph.get_ops()}
+    # What a graph puts out is called logits, whatever the layer that makes it is called.
+    output = next((name for name in names if name not in nodes), "")
+    last = graph.output(0).get_node().input_value(0).get_node().get_friendly_name()
     for node in graph.get_ops():
         name = node.get_friendly_name().split("/")[0]
+        name = output if node.get_friendly_name() == last else name
         if node.get_type_name() == "MatMul" and name in names:
             weight = _constant_value(openvino, node.input_value(1))
             found[name] = weight if node.get_attributes()["transpose_b"] else weight.T
