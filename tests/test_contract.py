@@ -101,7 +101,9 @@ def test_every_augmentation_adds_rows(
 
 @pytest.mark.parametrize("name", yaml_names("search"))
 def test_every_search_composes_and_builds(name: str) -> None:
-    words = (f"+search={name}", "teacher=tiny_random", "task.max_length=32")
+    language = ("task=wikitext2", "teacher.architecture=llama")
+    rows = language if name.endswith("_lm") else ("task.max_length=32",)
+    words = (f"+search={name}", "teacher=tiny_random", *rows)
     sizes = proposed_sizes(words, lambda found: compose_config(*found))
     settings = [word for word in sizes if not word.startswith("student.sub.")]  # dimensions
     assert len(build_run(compose_config(*words, *settings)).objectives) >= 2

@@ -24,9 +24,9 @@ def copy(tmp_path: Path) -> Path:
     found = RECIPE.search((ROOT / "README.md").read_text())
     assert found is not None
     (tmp_path / "compress" / "pruner" / "random.py").write_text(found[1])
-    yaml = (ROOT / "conf" / "pruner" / "wanda.yaml").read_text().splitlines(keepends=True)
+    yaml = (ROOT / "conf" / "pruner" / "magnitude.yaml").read_text().splitlines(keepends=True)
     text = "# Random pruning.\n" + "".join(yaml[1:])
-    text = text.replace("compress.pruner.wanda.Wanda", "compress.pruner.random.Random")
+    text = text.replace("compress.pruner.magnitude.Magnitude", "compress.pruner.random.Random")
     (tmp_path / "conf" / "pruner" / "random.yaml").write_text(text)
     return tmp_path
 

@@ -51,7 +51,8 @@ def kind_of(hint: Any, *, ranges: bool = False) -> str:
     bare, _ = _bare(hint)
     origin, inner = typing.get_origin(bare), typing.get_args(bare)
     if names := choices(hint):
-        return ", ".join(names) if ranges else " or ".join(names)
+        words = list(map(str, names))
+        return ", ".join(words) if ranges else " or ".join(words)
     words = [kind_of(each, ranges=ranges) for each in inner if each is not ...]
     if _is_union(bare):
         return " or ".join(words)
@@ -144,7 +145,7 @@ def _wrong(field: _Place, errors: Sequence[ErrorDetails]) -> UserError:
             return ConfigError(f"{place.path} must be {words}, got {shown(place.value)}")
     for each, place in placed:
         if _is(each, "literal_error"):
-            names = choices(place.hint)
+            names = [str(name) for name in choices(place.hint) or ()]
             words = f"one of {', '.join(names)}" if names else kind_of(place.hint, ranges=True)
             got = place.value if isinstance(place.value, str) else shown(place.value)
             return ConfigError(f"{place.path} must be {words}; got {got[:SHOWN]}")

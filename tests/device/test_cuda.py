@@ -13,9 +13,10 @@ from compress.config.errors import UserError
 from compress.device.cuda import Cuda
 from compress.pipeline import execute
 from compress.pruner.components.masks import keep_highest
-from compress.pruner.sparsegpt import inverse_factor_, prune_columns
+from compress.pruner.sparsegpt import prune_columns
 from compress.quantizer.fp8 import Fp8Linear
 from compress.records.schema import FinishedRun
+from compress.transformer.second_order import inverse_factor_
 from tests.configs import TINY, blank_record, compose_config, needed, settings_of, yaml_names
 
 ON_GPU = [

@@ -38,6 +38,7 @@ OFFLINE = {
     ),
     "demo": (),
     "compare_pruners": ('experiment.cross=["pruner.sparsity=0.5"]',),
+    "lm_quantizers": ("teacher.architecture=llama", "task.context=16", "task.path={text}"),
     "wanda_lm_table": ("teacher.architecture=llama", "task.context=16", "task.path={text}"),
 }  # fmt: skip
 EVERY = yaml_names("experiment")

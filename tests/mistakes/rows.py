@@ -143,6 +143,26 @@ ROWS = [
         "task=textfile {llama} task.path=a task.split.evaluation_fraction=0.95",
         "must leave rows to train",
     ),
+    (
+        "task=last_word task.path={tmp}/mine.csv",
+        "gpt2, llama, opt, gpt_neox for a language model, got",
+    ),
+    ("task=last_word {llama} task.path={tmp}/none.csv", "none.csv does not exist or is not a file"),
+    (
+        "task=last_word {llama} task.path={tmp}/mine.csv task.text=x",
+        "column 'x' is not among its c",
+    ),
+    ("task=lm_eval {llama} task.name={tmp}/none.yaml", "none.yaml"),
+    ("task=lm_eval {llama} task.name=x task.path={tmp}/none", "none is not a directory"),
+    ("task=multiple_choice {llama} task.path={tmp}/mine.csv", "column 'question' is not among its"),
+    (
+        "task=multiple_choice {llama} task.path=x task.endings=[a]",
+        "must be two or more columns, or",
+    ),
+    (
+        "task=last_word {llama} task.path={tmp}/mine.csv task.max_length=513",
+        "task.max_length must be at most the 512 tokens that LlamaForC",
+    ),
     ("task=wikitext2 {llama} task.path={tmp}/wiki pruner=vocabulary", "predicts other tokens than"),
     (
         "task=wikitext2 {llama} task.path={tmp}/wiki student=pretrained student.path={tmp}/lm",

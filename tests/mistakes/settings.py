@@ -8,6 +8,11 @@ SETTINGS = [
         "quantizer=int4",
         "quantizer=int4 is not available; did you mean quantizer=int4_weight_only? Choices:",
     ),
+    (
+        "pruner=wanda quantizer=hqq",
+        "quantizer=hqq does not keep the weights that pruner=wanda sets to zero; supported: awq,",
+    ),
+    ("quantizer=gptq quantizer.bits=5", "quantizer.bits must be one of 2, 3, 4, 8; got 5"),
     ("task.split.folds=2", "task.split.folds is not a setting of the selected choices; `python"),
     (
         "device.benchmark.shapes=[[1,8],[1,8]]",
