@@ -5,7 +5,8 @@ the difference in proportions for the paired-sample design", Statistics in Medic
 section 2. Deviation: a continuity correction of half a row; without it up to 6.6 % of the models
 that lose exactly the margin pass at a level of 5 %, with it at most 5 % (docs/false_passes.md).
 
-Other scores: the difference over its paired standard error, by Student's t.
+Other scores: the difference over its paired standard error, by Student's t. Where that is 0 and
+nothing has changed: how likely rows show nothing, as each is drawn by itself.
 
 Several seeds: the mean of the differences. Its variance is that of the rows, which all seeds share,
 plus that between seeds over their number, with the degrees of freedom of Satterthwaite, "An
