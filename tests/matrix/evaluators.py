@@ -253,14 +253,11 @@ def _dequantized(made: Made, plain: PreTrainedModel) -> PreTrainedModel:
     if made.stage.title in BY_DATA:
         rows = made.model.rows("train")
         alone = (batch_of(made.model.processor, [row]) for row in rows)
-        inside = {name for name in matrices if any(map(str.isdigit, name.split(".")))}
-        chosen = {name: matrices[name] for name in inside}
-        check_products(plain, chosen, alone, PRODUCT_ERROR[bits])
-        # What is outside the layers, such as the head, is rounded to nearest.
-        if not made.stage.title.startswith("smooth"):
-            check_weights(
-                plain, {n: matrices[n] for n in matrices if n not in inside}, WEIGHT_ERROR[bits]
-            )
+        chosen = matrices if made.stage.title == "smoothquant" else layer_linears(plain)
+        check_products(plain, {name: matrices[name] for name in chosen}, alone, PRODUCT_ERROR[bits])
+        # What GPTQ and AWQ do not choose, such as the head, is rounded to nearest.
+        rest = {name: matrices[name] for name in matrices.keys() - chosen.keys()}
     else:
-        check_weights(plain, matrices, WEIGHT_ERROR[bits])
+        rest = matrices
+    check_weights(plain, rest, WEIGHT_ERROR[bits])
     return with_matrices(plain, matrices)
