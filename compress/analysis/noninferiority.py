@@ -77,17 +77,17 @@ def evidence(changes: Sequence[Change], margin: float, alpha: float) -> Evidence
     """
     from scipy.special import ndtri, stdtr
 
-    change = statistics.fmean(each.value for each in changes)
+    change, rows = statistics.fmean(each.value for each in changes), changes[0].rows
     row_variance, row_freedom, correction = _row_variance(changes, margin)
     between = _seed_variance(changes)
     error = math.sqrt(row_variance + between)
     freedom = _freedom((row_variance, row_freedom), (between, len(changes) - 1))
-
-    rows = changes[0].rows
+    if error == 0 and not change:
+        return _unchanged(rows, margin, alpha)
 
     def tail(distance: float) -> float:
-        if error == 0:  # no row differs and no seed either
-            return 1.0 if distance <= 0 else 0.0 if change else _unseen(margin, rows)
+        if error == 0:  # all rows differ alike, and all seeds
+            return 0.0 if distance > 0 else 1.0
         return float(stdtr(freedom, -(distance - correction) / error))
 
     distance = change + margin
@@ -96,18 +96,18 @@ def evidence(changes: Sequence[Change], margin: float, alpha: float) -> Evidence
     reach = (distance / wanted) ** 2 - between
     times = row_variance / reach if reach > 0 else math.inf
     needed = math.ceil(rows * times) if times <= FEASIBLE else None
-    if error == 0 and not change:
-        needed = 1 if margin >= 1 else math.ceil(math.log(alpha) / math.log1p(-margin))
     return Evidence(change, tail(distance), tail(-distance), rows, needed)
 
 
-def _unseen(margin: float, rows: int) -> float:
-    """How likely so many rows show no change of a model that loses the margin or more.
+def _unchanged(rows: int, margin: float, alpha: float) -> Evidence:
+    """The evidence of rows none of which shows a change, in any seed.
 
-    To lose a share of the rows it has to change at least that share of them. For correlations and
-    F1, to which a row can add more or less than its share, it is about that.
+    A model that loses a share of the rows has to change at least that share of them. For
+    correlations and F1, to which a row can add more or less than its share, it is about that.
     """
-    return (1 - min(margin, 1.0)) ** rows
+    kept = max(0.0, 1 - margin)
+    needed = math.ceil(math.log(alpha) / math.log(kept)) if kept else 1
+    return Evidence(0.0, kept**rows, 1.0, rows, needed)
 
 
 def tango_variance(n_regressed: float, n_improved: float, rows: int, margin: float) -> float:

@@ -80,13 +80,7 @@ class Classification(Problem):
         labels: Int[Tensor, " rows"],
     ) -> Comparison:
         """Compares the rows that only one of two models has right, by McNemar's test."""
-        ours, theirs = candidate.argmax(dim=-1), baseline.argmax(dim=-1)
-        n_regressed = int(((theirs == labels) & (ours != labels)).sum())
-        n_improved = int(((ours == labels) & (theirs != labels)).sum())
-        agreement = float((ours == theirs).double().mean())
-        return Comparison(
-            agreement, n_regressed, n_improved, mcnemar_p_value(n_regressed, n_improved)
-        )
+        return compare_answers(candidate.argmax(dim=-1), baseline.argmax(dim=-1), labels)
 
     def temperature(
         self, kept: Float[Tensor, "rows classes"], labels: Int[Tensor, " rows"]
@@ -110,6 +104,16 @@ class Classification(Problem):
     def right_answers(self, labels: Int[Tensor, " rows"]) -> list[str]:
         """The class of each row."""
         return [self.names[label] for label in labels.tolist()]
+
+
+def compare_answers(
+    ours: Int[Tensor, " rows"], theirs: Int[Tensor, " rows"], right: Int[Tensor, " rows"]
+) -> Comparison:
+    """Compares the rows that only one of two models has right, by McNemar's test."""
+    n_regressed = int(((theirs == right) & (ours != right)).sum())
+    n_improved = int(((ours == right) & (theirs != right)).sum())
+    agreement = float((ours == theirs).double().mean())
+    return Comparison(agreement, n_regressed, n_improved, mcnemar_p_value(n_regressed, n_improved))
 
 
 def softened_divergence(

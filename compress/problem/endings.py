@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from compress.analysis.intervals import mcnemar_p_value, wilson_interval
+from compress.analysis.intervals import wilson_interval
 from compress.core.problem import Quality
+from compress.problem.classification import compare_answers
 from compress.problem.next_token import HIT, NLL, NextToken
 from compress.records.schema import Comparison
 
@@ -47,12 +48,12 @@ class Endings(NextToken):
         an ending is that of all of its tokens together, averaged geometrically over texts.
         """
         likelihoods, _ = _read(kept, labels)
-        right = self._right(kept, labels)
+        right = self._said(kept, labels) == self._right(labels)
         correct, total = int(right.sum()), len(labels)
         low, high = wilson_interval(correct, total)
         if self.several:
             each = likelihoods / labels[..., CHARACTERS].clamp(min=1)
-            hits = each.argmax(dim=1) == _answers(labels)
+            hits = each.argmax(dim=1) == self._right(labels)
             others = {"accuracy_by_length": float(hits.double().mean())}
         else:
             others = {"ending_perplexity": math.exp(-float(likelihoods.mean()))}
@@ -65,21 +66,12 @@ class Endings(NextToken):
         labels: Int[Tensor, "texts endings 4"],
     ) -> Comparison:
         """McNemar's test of the texts that only one of two models has right."""
-        ours, theirs = self._right(candidate, labels), self._right(baseline, labels)
-        n_regressed, n_improved = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())
-        said, before = (self._said(each, labels) for each in (candidate, baseline))
-        return Comparison(
-            float((said == before).double().mean()),
-            n_regressed,
-            n_improved,
-            mcnemar_p_value(n_regressed, n_improved),
-        )
+        ours, theirs = self._said(candidate, labels), self._said(baseline, labels)
+        return compare_answers(ours, theirs, self._right(labels))
 
-    def _right(
-        self, kept: Float[Tensor, "rows L-1 4"], labels: Int[Tensor, "texts endings 4"]
-    ) -> Bool[Tensor, " texts"]:
-        right: Tensor = self._said(kept, labels) == (_answers(labels) if self.several else 1)
-        return right
+    def _right(self, labels: Int[Tensor, "texts endings 4"]) -> Int[Tensor, " texts"]:
+        """The right ending; that greedy decoding writes it, if there is but one."""
+        return labels[..., RIGHT].argmax(dim=1) if self.several else labels[:, 0, RIGHT]
 
     def _said(
         self, kept: Float[Tensor, "rows L-1 4"], labels: Int[Tensor, "texts endings 4"]
@@ -87,10 +79,6 @@ class Endings(NextToken):
         """The likeliest ending; whether greedy decoding writes it, if there is but one."""
         likelihoods, greedy = _read(kept, labels)
         return likelihoods.argmax(dim=1) if self.several else greedy[:, 0].long()
-
-
-def _answers(labels: Int[Tensor, "texts endings 4"]) -> Int[Tensor, " texts"]:
-    return labels[..., RIGHT].argmax(dim=1)
 
 
 def _read(

@@ -17,7 +17,7 @@ from compress.task.components.questions import EVALUATION, TRAIN, VALIDATION, Pa
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
 
-CHOICE, LIKELIHOOD = OUTPUTS = ("multiple_choice", "loglikelihood")
+CHOICE, _ = OUTPUTS = ("multiple_choice", "loglikelihood")
 
 
 @final
@@ -92,16 +92,12 @@ class LmEval(QuestionTask):
                 doc, task.config.num_fewshot or 0, gen_prefix=task.doc_to_prefix(doc)
             )
             made = task.construct_requests(doc, context, metadata=(task.task_name, number, 1))
-            requests = made if isinstance(made, list) else [made]
-            texts = [request.args[0] for request in requests]
-            endings = [request.args[1] for request in requests]
-            text = texts[0].rstrip()
+            pairs = [each.args for each in (made if isinstance(made, list) else [made])]
+            whole, text = pairs[0][0], pairs[0][0].rstrip()
             # As the harness does: spaces at the end of a text are the ending's.
-            spaces = texts[0][len(text) :]
-            lengths = (len(ending.removeprefix(delimiter)) for ending in endings)
-            yield Question(
-                text, tuple(spaces + ending for ending in endings), self._answer(doc), (*lengths,)
-            )
+            endings = tuple(whole[len(text) :] + ending for _, ending in pairs)
+            lengths = tuple(len(ending.removeprefix(delimiter)) for _, ending in pairs)
+            yield Question(text, endings, self._answer(doc), lengths)
 
     def _answer(self, doc: dict[str, Any]) -> int:
         if not self.several:

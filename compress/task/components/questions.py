@@ -21,12 +21,13 @@ from compress.task.components.leaks import without_shared
 from compress.task.components.sampling import check_reads_tokens
 from compress.task.components.splits import HeldOut
 from compress.task.components.text import TEXT
+from compress.task.components.text_task import ROLES
 from compress.task.components.windows import Cutting, TextWindows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-EVALUATION, VALIDATION, TRAIN = ROLES = ("evaluation", "validation", "train")
+EVALUATION, VALIDATION, TRAIN = ROLES
 Parts: TypeAlias = Mapping[str, Sequence[Question]]
 
 
