@@ -23,7 +23,7 @@ from compress.config.construct import build, construct
 from compress.config.errors import ConfigError, UserError
 from compress.config.settings import Settings, within
 from compress.costs.space import Costs
-from compress.frontier.propose import Frontier
+from compress.frontier.settings import Frontier
 from compress.search.plan import read_settings
 from compress.student.supernet import Supernet
 from tests.configs import ROOT, compose_config, needed, settings_of
@@ -70,12 +70,13 @@ def built() -> dict[type[Settings], Settings]:
 
 
 def every_class() -> set[type[Settings]]:
-    for module in walk_packages(compress.__path__, "compress."):
-        import_module(module.name)
+    modules = {module.name for module in walk_packages(compress.__path__, "compress.")}
+    for name in modules:
+        import_module(name)
     found, todo = set(), [Settings]
     while todo:
         todo += todo.pop().__subclasses__()
-        found |= {each for each in todo if each.__module__.startswith("compress.")}
+        found |= {each for each in todo if each.__module__ in modules}
     bases = {each for each in found if inspect.isabstract(each) or ABC in each.__bases__}
     return {each for each in found - bases if fields(each)}
 

@@ -65,8 +65,8 @@ def one_line_ending() -> Iterator[None]:
         finally:
             # Write errors surface here instead of at interpreter exit.
             sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)  # noqa: T201
+    except KeyboardInterrupt as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)  # noqa: T201
         sys.exit(INTERRUPTED)
     except Exception as error:
         unread = isinstance(error, BrokenPipeError) and _is_output_closed()
@@ -81,7 +81,9 @@ def one_line_ending() -> Iterator[None]:
 
 def one_line(error: BaseException) -> str:
     """The message of an error in one line, with its type if it is a bug."""
-    words = "interrupted" if isinstance(error, KeyboardInterrupt) else mistake(error)
+    if isinstance(error, KeyboardInterrupt):
+        return ": ".join(filter(None, ("interrupted", _flat(str(error)))))
+    words = mistake(error)
     if words is not None:
         return words
     text = _flat(str(error))

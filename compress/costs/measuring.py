@@ -25,6 +25,7 @@ from compress.costs.targets import Candidate
 from compress.measure.environment import busy
 from compress.measure.latency import MIN_ROUNDS
 from compress.stage.run import Run
+from compress.system.logs import shown_path
 
 Report = Callable[[str], None]
 
@@ -53,6 +54,9 @@ def make_table(runs: Mapping[str, Run], costs: Costs, report: Report = lambda _:
             file = _File(family, run, cache)
             same = [other for other in distinct.values() if other.path == file.path]
             files[name] = same[0] if same else distinct.setdefault(name, file)
+    for name, file in distinct.items():
+        if file.measured:
+            report(f"{name}: {file.progress()} from before, {shown_path(file.path)}")
     missing: dict[str, str] = {}
     share = 60 * costs.minutes / max(len(distinct), 1)
     planned = list(_planned(distinct, costs, share)) if share else []
@@ -79,7 +83,7 @@ class _File:
         Raises:
             UserError: the file is damaged.
         """
-        self.run, self._cache = run, cache
+        self.run, self._cache, self._corners = run, cache, family.space.corners()
         key = conditions(family, run.device, run.quantizer)
         self.path = samples_file(cache, key)
         self.samples = read_samples(self.path, key) or Samples(key, 0)
@@ -87,7 +91,7 @@ class _File:
 
     def lacking(self, family: Family) -> str:
         """What a fit needs that was not measured; "" if nothing."""
-        needed = [sizes for sizes in family.space.corners() if sizes not in self.measured]
+        needed = [sizes for sizes in self._corners if sizes not in self.measured]
         missing = [sizes for sizes in needed if exportable(family, sizes, self.run)]
         if missing:
             return (
@@ -97,6 +101,13 @@ class _File:
         if len(self.measured) < LEAST:
             return f"a fit needs {LEAST} shapes, costs.space has {len(self.measured)} that fit"
         return ""
+
+    def progress(self) -> str:
+        """How many shapes are measured, of how many while a fit needs more."""
+        done = len(self.measured.intersection(self._corners))
+        if done == len(self._corners):
+            return f"{len(self.measured)} shapes"
+        return f"{done} of the {len(self._corners)} shapes that predictions need"
 
     def wants(self, sizes: Sizes, needed: bool, share: float) -> bool:
         """Whether a shape is to be measured: one that a fit needs, or within so many seconds."""
@@ -172,10 +183,7 @@ def _measure(
                 report(f"{name}: {found}")
             else:
                 files[name].keep(lab, found)
-                ratios = " ".join(f"{ratio:.1f}" for ratio in found.speedup)
-                report(
-                    f"{name}: {len(files[name].measured)} shapes, the last {ratios} times as fast"
-                )
+                report(f"{name}: {files[name].progress()}; {_words(found, files[name].run)}")
         for file in wanted.values():  # an export that they share counts in equal parts
             file.took((time.perf_counter() - began) / len(wanted))
     return {
@@ -183,3 +191,10 @@ def _measure(
         for name, why in reasons.items()
         if why and not files[name].measured
     }
+
+
+def _words(sample: Sample, run: Run) -> str:
+    """The speed-ups of a sample."""
+    pairs = zip(run.device.benchmark.shapes, sample.speedup, strict=True)
+    ratios = [f"{ratio:.1f} times at {batch}x{length}" for (batch, length), ratio in pairs]
+    return f"speed-up over the teacher {', '.join(ratios)}"

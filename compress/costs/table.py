@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,10 +21,11 @@ from compress.config.errors import ConfigError
 from compress.costs.facts import BYTES, NEURONS, TIME, Facts, code_bytes, facts_of
 from compress.costs.family import Family
 from compress.costs.fit import Fit, fit
-from compress.costs.samples import FOLDER, Samples
+from compress.costs.samples import Samples, samples_file
 from compress.costs.space import Sizes
 from compress.interfaces import Quantizer, Runtime
 from compress.stage.run import Run
+from compress.system.logs import shown_path
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -114,6 +116,16 @@ class Pair:
             size_error=self.bytes.median_error,
         )
 
+    @property
+    def worst_time(self) -> float:
+        """The largest of the median errors of times."""
+        return max(fit.median_error for fit in self.times)
+
+    @property
+    def path(self) -> Path:
+        """The file of the samples."""
+        return samples_file(Path(self.run.cache.dir), self.samples.conditions)
+
     @cached_property
     def _activations(self) -> list[str]:
         named = {name for sample in self.samples.found for name in sample.facts}
@@ -158,14 +170,21 @@ class Table:
         """
         return self._pair(runtime, quantizer).predict(self.facts(sizes))
 
-    def doubt(self) -> str:
-        """A warning if times are hardly predicted; "" otherwise."""
-        errors = [fit.median_error for pair in self.pairs.values() for fit in pair.times]
-        if max(errors, default=0.0) <= NOISY:
+    def doubt(self, most: float = NOISY) -> str:
+        """A warning if times are hardly predicted; "" otherwise.
+
+        Args:
+            most: median relative error that is no reason to doubt.
+        """
+        doubted = [pair for pair in self.pairs.values() if pair.worst_time > most]
+        if not doubted:
             return ""
+        paths = [shown_path(pair.path) for pair in doubted]
+        worst = max(pair.worst_time for pair in doubted)
         return (
-            f"predicted times are off by {max(errors):.0%} in the median, too much to rank shapes "
-            f"by: delete {FOLDER}/ in the stage cache and measure again on an idle machine"
+            f"predicted times are off by {worst:.0%} in the median, too much to "
+            f"rank shapes by: delete {', '.join(dict.fromkeys(paths))} and measure again on an "
+            "idle machine"
         )
 
     def facts(self, sizes: Sizes) -> Facts:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from compress.interfaces import StageContext
 
 SUPERNET, ALONE = "student.supernet.epochs", "student.distillation.epochs"
-# Batches are grouped by length, so many of them at a time (`LengthGroupedSampler` of transformers):
-# fewer steps are not a fair sample of all.
+# Batches are grouped by length, so many of them at a time (`LengthGroupedSampler` of transformers),
+# the longest first: fewer steps take longer than all do in the mean.
 STEPS = 50
+# Where so many would take longer than this share of what is left, fewer are timed, at least these.
+TIMED_SHARE, TIMED = 1 / 20, 5
 SUPERNET_SHARE = 1 / 3
 COSTS_MINUTES = 4.0  # for the table of costs, unless they are set
 SLACK = 0.9  # a step may take longer later on than when it was timed
@@ -103,8 +106,8 @@ def supernet_epochs(
     def train(few: Sandwich, ctx: StageContext) -> None:
         replace(student, supernet=few).train_net(ctx)
 
-    steps, step = _timed(student, student.supernet, train, ctx)
-    least = STEPS * step
+    steps, step = _timed(student, student.supernet, train, ctx, pace)
+    least = min(STEPS, steps * student.supernet.epochs) * step
     after = (1 + ONCE) * measuring_seconds(benchmark) + least  # what one finalist takes at least
     left = pace.left()
     if left < nets * least + after:
@@ -133,8 +136,9 @@ def finalists_in_time(
     def train(few: Distillation, ctx: StageContext) -> None:
         replace(student, distillation=few, matching=joint).distill(ctx)
 
-    steps, step = _timed(student, student.distillation, train, ctx)
-    left, least, most = pace.left(), STEPS * step, student.distillation.epochs
+    most = student.distillation.epochs
+    steps, step = _timed(student, student.distillation, train, ctx, pace)
+    left, least = pace.left(), min(STEPS, steps * most) * step
     for fewer in range(count, 0, -1):
         turns = math.ceil(fewer / pace.workers)
         spent = (fewer + ONCE) * measuring_seconds(benchmark)
@@ -150,17 +154,42 @@ def measuring_seconds(benchmark: Benchmark) -> float:
     return EXPORT_SECONDS + benchmark.process_restarts * (START_SECONDS + timing)
 
 
+class _Enough(Exception):
+    """Steps were timed for long enough."""
+
+
+class _BriefClock(StepClock):
+    """Ends a training as soon as its steps have taken so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def step(self, done: int, steps: int) -> None:
+        """Notes the time.
+
+        Raises:
+            _Enough: that was the last step.
+        """
+        super().step(done, steps)
+        if len(self.times) > TIMED and self.times[-1] - self.times[0] >= self._seconds:
+            raise _Enough
+
+
 def _timed(
     student: SupernetStudent,
     training: T,
     train: Callable[[T, StageContext], None],
     ctx: StageContext,
+    pace: Pace,
 ) -> tuple[int, float]:
     """Steps of an epoch and seconds of each, from some steps of which nothing is kept."""
     steps = math.ceil(len(student.augmented(ctx).data.learned) / training.batch_size)
-    clock = StepClock()
-    few = replace(training, epochs=STEPS / steps, patience=None)
-    train(few, replace(ctx, monitor=clock))
+    clock = _BriefClock(pace.left() * TIMED_SHARE)
+    epochs = max(min(STEPS / steps, training.epochs), (TIMED + 1) / steps)
+    few = replace(training, epochs=epochs, patience=None)
+    with suppress(_Enough):
+        train(few, replace(ctx, monitor=clock))
     return steps, clock.mean()
 
 

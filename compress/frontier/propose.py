@@ -16,11 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
-from pydantic.dataclasses import dataclass as settings
 
-from compress.config.errors import ConfigError, UserError
-from compress.config.fields import NotNegative, Positive, PositiveInt
-from compress.config.settings import Settings
+from compress.config.errors import UserError
 from compress.core.monitor import UNWATCHED
 from compress.costs.measuring import make_table
 from compress.costs.space import WHERE, Costs
@@ -30,6 +27,7 @@ from compress.frontier.assignments import Assignment, Report, group_points, spac
 from compress.frontier.choose import Candidate, choose
 from compress.frontier.found import FILE, Found, read_found, write_found
 from compress.frontier.pace import ALONE, SUPERNET, Pace, finalists_in_time, supernet_epochs
+from compress.frontier.settings import Frontier
 from compress.search.plan import Plan
 from compress.shaping.subshape import SubShape
 from compress.stage.run import Run
@@ -40,27 +38,6 @@ if TYPE_CHECKING:
     from compress.interfaces import StageContext, TrainingData
 
 Scores = Mapping[tuple[str, SubShape], float]  # by assignment and sub-net
-
-
-@settings(frozen=True, kw_only=True)
-class Frontier(Settings):
-    """How finalists are found.
-
-    Attributes:
-        finalists: number of points that are trained on and measured.
-        faster: least speed-up over the float32 teacher by shape of the benchmark, such as
-            {1x32: 25}; null for any.
-        smaller: the teacher's bytes over the model's, at least; null for any.
-        minutes: to measure shapes for the table of costs, including those of earlier searches; null
-            for an eighth of hydra.sweeper.max_hours, at most 4.
-        rounds: of timing in turns with the teacher for each of these shapes.
-    """
-
-    finalists: PositiveInt
-    faster: dict[str, Positive] | None
-    smaller: Positive | None
-    minutes: NotNegative | None
-    rounds: PositiveInt
 
 
 def find_finalists(
@@ -96,7 +73,7 @@ def find_finalists(
     assignments = group_points(plan, compose, report)
     targets = _targets(frontier, assignments[0].run.device.benchmark.shapes)
     minutes = pace.costs_minutes() if frontier.minutes is None else frontier.minutes
-    table = _table(assignments, minutes, frontier.rounds, report)
+    table = _table(assignments, minutes, frontier, report)
     left = [each for each in assignments if each.name in table.pairs]
     if not left:
         raise UserError(f"no point is possible: {'; '.join(dict.fromkeys(table.refused.values()))}")
@@ -114,28 +91,21 @@ def find_finalists(
 
 
 def _targets(frontier: Frontier, shapes: Sequence[tuple[int, int]]) -> Targets | None:
-    """What finalists must reach; None for nothing.
+    """What finalists must reach; None for nothing."""
+    faster = frontier.speedups(shapes)
+    return Targets(faster, frontier.smaller) if faster or frontier.smaller is not None else None
+
+
+def _table(
+    assignments: Sequence[Assignment], minutes: float, frontier: Frontier, report: Report
+) -> Table:
+    """What every point costs here; says what is left out, and how far predictions are off.
 
     Raises:
-        ConfigError: a speed-up is of a shape that is not timed.
+        UserError: a size is impossible, or predictions are too far off to choose by.
     """
-    timed = {f"{batch}x{length}": (batch, length) for batch, length in shapes}
-    faster = frontier.faster or {}
-    for name in faster:
-        if name not in timed:
-            raise ConfigError(
-                f"search.frontier.faster must be of a shape that is timed, {', '.join(timed)}; "
-                f"got {name}"
-            )
-    if not faster and frontier.smaller is None:
-        return None
-    return Targets({timed[name]: least for name, least in faster.items()}, frontier.smaller)
-
-
-def _table(assignments: Sequence[Assignment], minutes: float, rounds: int, report: Report) -> Table:
-    """What every point costs here; says what is left out, and how far predictions are off."""
     space = space_of(assignments)
-    costs = Costs(minutes=minutes, rounds=rounds, space=space)
+    costs = Costs(minutes=minutes, rounds=frontier.rounds, space=space)
     try:
         table = make_table({each.name: each.run for each in assignments}, costs, report)
     except UserError as error:
@@ -144,8 +114,10 @@ def _table(assignments: Sequence[Assignment], minutes: float, rounds: int, repor
     for name, reason in table.refused.items():
         report(f"left out: {name}: {reason}")
     report(error_words(table))
-    if doubt := table.doubt():
-        report(doubt)
+    if doubt := table.doubt(frontier.max_error):
+        raise UserError(
+            f"{doubt}. search.frontier.max_error={frontier.max_error:g} is where a search ends"
+        )
     return table
 
 
@@ -174,8 +146,12 @@ def _with_supernet_epochs(
         return found
     first, nets = assignments[0], len({each.net for each in assignments})
     with _begun(first.run, training) as ctx:
+        report("timing steps of the super-net")
         epochs = supernet_epochs(first.student, nets, first.run.device.benchmark, pace, ctx)
-    report(f"time for {epochs:g} epochs of the super-net: {SUPERNET}={epochs:g}")
+    report(
+        f"time for {epochs:g} epochs of the super-net; {pace.left() / 60:.0f} minutes are left: "
+        f"{SUPERNET}={epochs:g}"
+    )
     return replace(found, epochs={**found.epochs, SUPERNET: epochs})
 
 
@@ -201,10 +177,14 @@ def _with_finalists(
             if point == slowest.point:
                 student, run = replace(each.student, sub=sub), each.run
     with _begun(run, training) as ctx:
+        report("timing steps of a finalist")
         chosen, benchmark = len(found.finalists), run.device.benchmark
         count, epochs = finalists_in_time(student, chosen, benchmark, pace, ctx)
     fewer = f" of {chosen}" if count < chosen else ""
-    report(f"{count}{fewer} finalists, each trained for {epochs:g} epochs: {ALONE}={epochs:g}")
+    report(
+        f"finalists: {count}{fewer}, each trained for {epochs:g} epochs; {pace.left() / 60:.0f} "
+        f"minutes are left: {ALONE}={epochs:g}"
+    )
     epochs_of = {**found.epochs, ALONE: epochs}
     return replace(found, epochs=epochs_of, finalists=choose(candidates, count))
 

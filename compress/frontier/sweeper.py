@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from compress.config.errors import ConfigError
 from compress.search.sweeper import ParetoSweeper, make_search
 
 if TYPE_CHECKING:
-    from compress.frontier.propose import Frontier
+    from compress.frontier.settings import Frontier
 
 
 class FrontierSweeper(ParetoSweeper):
@@ -48,6 +49,7 @@ class FrontierSweeper(ParetoSweeper):
         assert config is not None
         assert context is not None
         # Imported here: Hydra loads its plugins in every command, and most are not a search.
+        frontier, began = _asked(config, self._hours), time.perf_counter()
         from rich.console import Console
 
         from compress.frontier.found import alone
@@ -57,7 +59,7 @@ class FrontierSweeper(ParetoSweeper):
         from compress.search.run import check_resumable, run_search
         from compress.system.terminal import plain
 
-        began, console, frontier = time.perf_counter(), Console(), _asked(config, self._hours)
+        console = Console()
 
         def compose(words: Sequence[str]) -> DictConfig:
             return context.config_loader.load_sweep_config(config, list(words))
@@ -76,7 +78,7 @@ class FrontierSweeper(ParetoSweeper):
         named = frozenset(str(each.key_or_group) for each in parsed)
         folder = Path(config.hydra.sweep.dir)
         pace = Pace(began, self._hours, named, search.settings.workers)
-        with alone(folder, report):
+        with _resumable(folder), alone(folder, report):
             found = find_finalists(search.plan, frontier, compose, folder, report, pace)
         fixed = (*search.plan.fixed, *found.overrides())
         points = tuple(dict(each.point) for each in found.finalists)
@@ -92,20 +94,35 @@ class FrontierSweeper(ParetoSweeper):
         )
 
 
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Adds to an interrupt in the block how to go on."""
+    from compress.system.logs import shown_path
+
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(
+            f"the same command resumes {shown_path(folder)} after the stages that have ended"
+        ) from interrupt
+
+
 def _asked(config: DictConfig, hours: float | None) -> Frontier:
     """The settings of the search.
 
     Raises:
         ConfigError: there are none, one is wrong, or the hours are too short for the table.
     """
-    from compress.config.construct import build
+    from compress.config.construct import build, construct
     from compress.config.explain import shown
-    from compress.frontier.propose import Frontier
+    from compress.frontier.settings import Frontier
+    from compress.interfaces import Device
 
     search: Any = OmegaConf.to_container(config.get("search") or DictConfig({}), resolve=True)
     if "frontier" not in search:
         raise ConfigError("hydra/sweeper=frontier needs a search: +search=frontier")
     frontier = build("search.frontier", Frontier, search["frontier"])
+    frontier.speedups(construct(config, "device", Device).benchmark.shapes)
     if search.get("seed_points"):
         raise ConfigError(
             "search.seed_points must be empty in a search for the frontier, whose finalists are "

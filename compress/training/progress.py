@@ -1,23 +1,31 @@
-"""A bar on the terminal while a model is trained."""
+"""A bar on the terminal while a model is trained, or a line each minute in a log."""
 
 from __future__ import annotations
+
+import logging
+import time
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+log = logging.getLogger(__name__)
+
 REFRESHES = 2  # a second
+LOG_SECONDS = 60.0
 
 
 class TrainingBar:
-    """Steps done, the time left and the loss; nothing where standard error is no terminal.
+    """Steps done, the time left and the loss.
 
-    It begins with the first step and is gone after the last one.
+    The bar begins with the first step and is gone after the last one. Where standard error is not a
+    terminal, each minute has a line instead.
     """
 
     def __init__(self) -> None:
         """No bar yet."""
         self._console = Console(stderr=True)
         self._progress: Progress | None = None
+        self._began = self._logged = time.perf_counter()
 
     def update(self, done: int, steps: int, loss: float | None) -> None:
         """Moves the bar.
@@ -27,7 +35,9 @@ class TrainingBar:
             steps: all of them.
             loss: mean of the last ones; null if it is not known yet.
         """
+        words = "" if loss is None else f", loss {loss:.3f}"
         if not self._console.is_terminal:
+            self._log(done, steps, words)
             return
         if self._progress is None:
             self._progress = Progress(
@@ -37,7 +47,6 @@ class TrainingBar:
             )  # fmt: skip
             self._progress.start()
             self._progress.add_task("", total=steps, loss="")
-        words = "" if loss is None else f", loss {loss:.3f}"
         self._progress.update(self._progress.task_ids[0], completed=done, loss=words)
 
     def close(self) -> None:
@@ -45,3 +54,11 @@ class TrainingBar:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+    def _log(self, done: int, steps: int, words: str) -> None:
+        now = time.perf_counter()
+        if now - self._logged < LOG_SECONDS or done == steps:
+            return
+        self._logged = now
+        left = (now - self._began) / done * (steps - done)
+        log.info("training: %d of %d steps, %.0f s left%s", done, steps, left, words)

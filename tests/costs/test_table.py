@@ -11,7 +11,7 @@ import pytest
 from compress.config.errors import ConfigError
 from compress.costs.facts import Facts, code_bytes
 from compress.costs.family import Family
-from compress.costs.samples import Sample, Samples
+from compress.costs.samples import Sample, Samples, samples_file
 from compress.costs.space import Sizes, Space, plan
 from compress.costs.table import Pair, Table
 from compress.costs.targets import Targets, candidates, parse_targets
@@ -90,8 +90,10 @@ def test_a_table_that_predicts_badly_says_so(tmp_path: Path) -> None:
         for number, each in enumerate(pair.samples.found)
     )
     pair = replace(pair, samples=replace(pair.samples, found=busy))
-    doubt = replace(table, pairs={"cpu/int8": pair}).doubt()
-    assert "in the median, too much to rank shapes by: delete costs/ in the stage cache" in doubt
+    doubted = replace(table, pairs={"cpu/int8": pair})
+    file = samples_file(tmp_path, {})
+    assert f"too much to rank shapes by: delete {file} and measure" in doubted.doubt()
+    assert doubted.doubt(most=100.0) == ""
 
 
 def test_of_equal_times_the_smaller_shape_is_first(tmp_path: Path) -> None:

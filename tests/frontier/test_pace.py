@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from dataclasses import replace
 
@@ -29,7 +30,7 @@ BATCH = "supernet.batch_size=4", "distillation.batch_size=4"
 
 
 class Time:
-    """A clock on which each step of a training takes two seconds, and nothing else any."""
+    """A clock that only time being read moves on: each step of a training takes two seconds."""
 
     def __init__(self) -> None:
         self.ticks = itertools.count(0.0, 2.0)
@@ -55,9 +56,12 @@ def benchmark() -> Benchmark:
     return replace(cpu.benchmark, seconds=4.0, process_restarts=3)
 
 
-def until(seconds: float, time: Time) -> Pace:
-    """A search that ends so many seconds after the steps have been timed."""
-    return Pace(0.0, (STEPS * 2.0 + seconds) / 3600, frozenset())
+def until(seconds: float, steps: int = STEPS) -> Pace:
+    """A search that ends so many seconds after so many steps have been timed.
+
+    The clock is read before the first of them.
+    """
+    return Pace(0.0, ((1 + steps) * 2.0 + seconds) / 3600, frozenset())
 
 
 def test_a_third_of_the_time_is_the_super_nets(
@@ -68,29 +72,59 @@ def test_a_third_of_the_time_is_the_super_nets(
     student = supernet(*BATCH, "supernet.epochs=99")
     # 0.9 of a third of 1,000 s, at two seconds a step.
     expected = float(f"{0.9 * 1000 / 3 / (2 * steps):.2g}")
-    assert supernet_epochs(student, 1, benchmark(), until(1000, time), ctx) == expected
+    assert supernet_epochs(student, 1, benchmark(), until(1000), ctx) == expected
     time.ticks = itertools.count(0.0, 2.0)
-    half = supernet_epochs(student, 2, benchmark(), until(1000, time), ctx)
+    half = supernet_epochs(student, 2, benchmark(), until(1000), ctx)
     assert half == float(f"{0.9 * 1000 / 6 / (2 * steps):.2g}")
     time.ticks = itertools.count(0.0, 2.0)
-    its_own = supernet_epochs(supernet(*BATCH), 1, benchmark(), until(1e6, time), ctx)
+    its_own = supernet_epochs(supernet(*BATCH), 1, benchmark(), until(1e6), ctx)
     assert its_own == 1.0
 
 
 def test_a_super_net_leaves_time_for_a_finalist(
     teachers: Teachers, context: Contexts, time: Time
 ) -> None:
-    """A finalist takes three times 48 s for measuring and as many steps as are timed, 24 s."""
+    """A finalist takes three times 48 s for measuring and 24 s for 12 steps."""
     ctx = context(teachers("bert"))
     steps = -(-len(ctx.data.learned) // 4)
     student = supernet(*BATCH, "supernet.epochs=99")
-    found = supernet_epochs(student, 1, benchmark(), until(250, time), ctx)
+    found = supernet_epochs(student, 1, benchmark(), until(250, steps=8), ctx)
     assert found == float(f"{0.9 * (250 - 168) / (2 * steps):.2g}")
     time.ticks = itertools.count(0.0, 2.0)
-    # 214 s, of which 24 have passed: 2 s are lacking.
-    words = r"finalist: 0\.06 or more was needed, got 0\.0594444\. .* logits and the costs in the"
+    # 206 s, of which 16 have passed: 2 s are lacking.
+    words = r"finalist: 0\.06 or more was needed, got 0\.0572222\. .* logits and the costs in the"
     with pytest.raises(UserError, match=words):
-        supernet_epochs(student, 1, benchmark(), until(190, time), ctx)
+        supernet_epochs(student, 1, benchmark(), until(190, steps=7), ctx)
+
+
+@pytest.mark.parametrize(
+    ("left", "timed"),
+    [
+        (1000.0, STEPS),  # 22 s from the first to the last, of 50
+        (300.0, 9),  # 16 s, of 15
+        (60.0, 6),  # at least six: five times from one to the next
+    ],
+)
+def test_steps_are_timed_for_a_part_of_the_time(
+    left: float, timed: int, teachers: Teachers, context: Contexts, time: Time
+) -> None:
+    pace = Pace(0.0, left / 3600, frozenset())
+    student = supernet(*BATCH, "supernet.epochs=99")
+    with contextlib.suppress(UserError):
+        supernet_epochs(student, 1, benchmark(), pace, context(teachers("bert")))
+    # Read once before the first step, and once for what is left after the last.
+    assert time.now == 2.0 * (timed + 1)
+
+
+def test_a_training_of_few_steps_needs_no_time_for_more(
+    teachers: Teachers, context: Contexts, time: Time
+) -> None:
+    ctx = context(teachers("bert"))
+    assert len(ctx.data.learned) <= 4 * 8
+    # One epoch of at most 8 steps; the time is too short for 12 of them.
+    seconds = 3 * 48 + 2 * 2 * 8 + 1.0
+    student = supernet(*BATCH, "supernet.epochs=1")
+    assert supernet_epochs(student, 1, benchmark(), until(seconds, steps=6), ctx) > 0
 
 
 def test_finalists_share_what_measurements_leave(
@@ -101,20 +135,20 @@ def test_finalists_share_what_measurements_leave(
     student = supernet(*BATCH, "distillation.epochs=99")
     assert measuring_seconds(benchmark()) == 15 + 3 * (3 + 2 * 4)
     # 900 s for three, of which five times 48 s are for measuring.
-    found = finalists_in_time(student, 3, benchmark(), until(900, time), ctx)
+    found = finalists_in_time(student, 3, benchmark(), until(900), ctx)
     assert found == (3, float(f"{0.9 * (900 - 5 * 48) / 3 / (2 * steps):.2g}"))
     time.ticks = itertools.count(0.0, 2.0)
     # Two at a time take two turns.
-    side_by_side = replace(until(900, time), workers=2)
+    side_by_side = replace(until(900), workers=2)
     found = finalists_in_time(student, 3, benchmark(), side_by_side, ctx)
     assert found == (3, float(f"{0.9 * (900 - 5 * 48) / 2 / (2 * steps):.2g}"))
     time.ticks = itertools.count(0.0, 2.0)
-    # Two would have 19 s each, less than the steps took that were timed.
-    found = finalists_in_time(student, 3, benchmark(), until(231, time), ctx)
+    # Two would have 19 s each, less than 12 steps take.
+    found = finalists_in_time(student, 3, benchmark(), until(231, steps=8), ctx)
     assert found == (1, float(f"{0.9 * (231 - 3 * 48) / (2 * steps):.2g}"))
     time.ticks = itertools.count(0.0, 2.0)
-    # None fits, and one is trained for as many steps as were timed.
-    found = finalists_in_time(student, 2, benchmark(), until(100, time), ctx)
+    # None fits, and one is trained for 12 steps.
+    found = finalists_in_time(student, 2, benchmark(), until(100, steps=6), ctx)
     assert found == (1, float(f"{0.9 * STEPS / steps:.2g}"))
 
 
@@ -125,7 +159,7 @@ def test_matching_has_its_epochs(teachers: Teachers, context: Contexts, time: Ti
         *BATCH, "distillation.epochs=999", "matching.method=hidden", "matching.epochs=2",
         "matching.learning_rate=0.01",
     )  # fmt: skip
-    found = finalists_in_time(supernet(*words), 1, benchmark(), until(2000, time), ctx)
+    found = finalists_in_time(supernet(*words), 1, benchmark(), until(2000), ctx)
     assert found == (1, float(f"{0.9 * (2000 - 3 * 48 - 2 * full) / full:.2g}"))
 
 

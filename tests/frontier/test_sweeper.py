@@ -20,7 +20,7 @@ SEARCH = (
     "student.layers=2", "student.choices.depths=[1]", "student.choices.neurons=[32]",
     "student.shape.vocabulary=null", "student.shape.positions=32", "student.supernet.epochs=1",
     "student.sub.depth=1,2", "student.sub.neurons=32,64", "search.frontier.finalists=2",
-    "search.frontier.minutes=0", "search.constraints=null",
+    "search.frontier.minutes=0", "search.frontier.max_error=100", "search.constraints=null",
 )  # fmt: skip
 MEASURED = (*SEARCH, "search.frontier.minutes=0.01")
 
@@ -77,6 +77,28 @@ def test_only_finalists_are_run_and_found_once(
 def test_refusals(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
     assert words in refusal(*SEARCH, *folders(tmp_path), *arguments)
     assert not (tmp_path / "search" / "finalists.json").exists()
+
+
+def test_predictions_that_are_far_off_end_the_search(tmp_path: Path) -> None:
+    words = refusal(*MEASURED, *folders(tmp_path), "search.frontier.max_error=1e-12")
+    assert "too much to rank shapes by: delete " in words
+    assert words.endswith("search.frontier.max_error=1e-12 is where a search ends")
+    files = list(tmp_path.rglob("costs-*.json"))
+    assert len(files) == 2
+    assert all(str(file) in words for file in files)
+
+
+def test_an_interrupt_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("compress.frontier.propose.make_table", interrupt)
+    assert refusal(*MEASURED, *folders(tmp_path)) == "130"
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: interrupted: the same command resumes ")
+    assert last.endswith("search after the stages that have ended")
 
 
 @pytest.mark.slow
