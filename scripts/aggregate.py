@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from compress.analysis.decision import Rule
+from compress.analysis.decision import Rule, rule_of_options
 from compress.config.ending import Parser, one_line_ending
 from compress.system.terminal import open_console
 
@@ -21,13 +21,16 @@ def main() -> int:
         help="recommend by this loss of quality, see docs/decision.md (default: that of the runs)",
     )  # fmt: skip
     parser.add_argument(
-        "--alpha", type=float, default=Rule().alpha,
-        help="with --margin: the level of the test (default: %(default)s)",
+        "--alpha", type=float,
+        help=f"with --margin: the level of the test (default: {Rule().alpha})",
     )  # fmt: skip
     arguments = parser.parse_args()
     rule = None
     if arguments.margin is not None:
-        rule = Rule(margin=arguments.margin, alpha=arguments.alpha)
+        alpha = Rule().alpha if arguments.alpha is None else arguments.alpha
+        rule = rule_of_options(arguments.margin, alpha)
+    elif arguments.alpha is not None:
+        parser.error("--alpha needs --margin")
     folders: list[Path] = arguments.folders
     if arguments.out is None and len(folders) > 1:
         parser.error("--out is needed for more than one folder")

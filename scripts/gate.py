@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from compress.analysis.decision import Rule
+from compress.analysis.decision import Rule, rule_of_options
 from compress.config.ending import Parser, one_line_ending
 from compress.report.gate import read_gate, show_gate
 from compress.system.terminal import open_console
@@ -22,14 +22,14 @@ def main() -> int:
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="a run, or runs that differ in seed only"
     )
-    rule = Rule()
+    usual = Rule()
     parser.add_argument(
-        "--margin", type=float, default=rule.margin,
+        "--margin", type=float, default=usual.margin,
         help="the loss of quality that is too much: 0.01 is a point of accuracy or 1 %% of "
         "perplexity (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--alpha", type=float, default=rule.alpha,
+        "--alpha", type=float, default=usual.alpha,
         help="level of the one-sided test (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -37,9 +37,8 @@ def main() -> int:
         help="whose rows decide (default: validation, and test where nothing was validated)",
     )  # fmt: skip
     arguments = parser.parse_args()
-    gate = read_gate(
-        arguments.runs, Rule(margin=arguments.margin, alpha=arguments.alpha), arguments.split
-    )
+    rule = rule_of_options(arguments.margin, arguments.alpha)
+    gate = read_gate(arguments.runs, rule, arguments.split)
     show_gate(gate, open_console())
     return 0 if gate.passes else 1
 

@@ -19,6 +19,7 @@ from typing import Annotated, Literal, TypeAlias, final
 import pydantic
 
 from compress.analysis.noninferiority import Change, Evidence, evidence
+from compress.config.errors import ConfigError
 from compress.config.fields import Positive
 from compress.config.settings import Settings
 from compress.records.words import SAME_BYTES
@@ -42,6 +43,18 @@ class Rule(Settings):
 
     margin: Positive = 0.01
     alpha: Annotated[float, pydantic.Field(gt=0, le=0.5)] = 0.05
+
+
+def rule_of_options(margin: float, alpha: float) -> Rule:
+    """The rule of the options --margin and --alpha.
+
+    Raises:
+        ConfigError: one is out of range; names the option.
+    """
+    try:
+        return Rule(margin=margin, alpha=alpha)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("Rule.", "--")) from error
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from compress.records.ranges import Count, Name, Share
 
 Nats: TypeAlias = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Brier: TypeAlias = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
-Temperature: TypeAlias = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+Temperature: TypeAlias = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
 
 
 # Figures of `Reliability` by name, as tables call them.

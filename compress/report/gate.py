@@ -55,11 +55,13 @@ def read_gate(folders: Sequence[Path], rule: Rule, split: str | None) -> Gate:
     records = [_finished(folder) for folder in folders]
     first = records[0]
     for folder, record in zip(folders[1:], records[1:], strict=True):
-        if (recipe_key(record), record.data.digest) != (recipe_key(first), first.data.digest):
+        if recipe_key(record) != recipe_key(first):
             raise UserError(
                 f"{folder} differs from {folders[0]} in more than its seed: {recipe(record)} "
-                f"instead of {recipe(first)}, or other rows"
+                f"instead of {recipe(first)}"
             )
+        if record.data.digest != first.data.digest:
+            raise UserError(f"{folder} has other rows than {folders[0]}")
     seeds = [record.seed for record in records]
     if len(set(seeds)) < len(seeds):
         raise UserError(f"the runs must have different seeds, got {', '.join(map(str, seeds))}")
@@ -92,6 +94,12 @@ def show_gate(gate: Gate, console: Console) -> None:
 
 def _finished(folder: Path) -> FinishedRun:
     path = folder if folder.name == FILE else folder / FILE
+    if folder.is_dir() and not path.is_file():
+        runs = sorted(map(str, (found.parent for found in folder.glob(f"*/{FILE}"))))
+        near = folder.parent / FILE
+        such = f"; its runs: {', '.join(runs)}" if runs else ""
+        such = such or (f"; its run: {near.parent}" if near.is_file() else "")
+        raise UserError(f"{folder} is not a run, it has no {FILE}{such}")
     record = read_record(path)
     if not isinstance(record, FinishedRun):
         raise UserError(f"{path} is of a run without figures: {record.status}: {record.error}")

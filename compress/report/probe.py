@@ -195,7 +195,7 @@ def _markdown(probe: Probe) -> Iterator[str]:
             rows.append([name, ours.runtime, ours.precision or "–", *_quality(record)])
             for shape in shapes:
                 rows[-1] += _speed(record, shape)
-        yield from markdown_table(titles, rows, escape=str)
+        yield from markdown_table(titles, rows)
         yield ""
         yield from (f"- {line}" for line in winner_lines(probe))
     for title, reasons in (("Failed", probe.failed), ("Not tried", probe.refused)):

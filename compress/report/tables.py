@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TypeVar
 
 from rich import box
@@ -14,14 +14,10 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-def markdown_table(
-    columns: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    escape: Callable[[str], str] = plain_text,
-) -> list[str]:
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Its lines, every cell escaped."""
     lines = [columns, ["---"] * len(columns), *rows]
-    return [f"| {' | '.join(map(escape, line))} |" for line in lines]
+    return [f"| {' | '.join(map(plain_text, line))} |" for line in lines]
 
 
 def screen_table(title: str | None = None) -> Table:

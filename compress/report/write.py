@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from compress.analysis.decision import Rule
-from compress.config.legible import visible
+from compress.config.errors import UserError
 from compress.records.collect import Collection, collect
 from compress.records.csv_text import csv_text
+from compress.records.markdown import plain_text
 from compress.records.recipe import recipe
 from compress.records.schema import FinishedRun
 from compress.records.score_words import axis_words, kind_of, score_words, value_words
@@ -73,10 +74,14 @@ def write_report(folders: Sequence[Path], out: Path, rule: Rule | None = None) -
     The rule recommends a run; without one, that which the runs were started with.
 
     Raises:
-        UserError: a folder does not exist, or `out` has a file of a report's name that no report
-            has written.
+        UserError: a folder does not exist, there is no run, or `out` is a file or has one of a
+            report's name that no report has written.
     """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out must be a folder, got the file {out}")
     collection = collect(folders)
+    if not collection.runs and not collection.broken and not collection.unfinished:
+        raise UserError(f"there is no run, no metrics.json, in {', '.join(map(str, folders))}")
     root = folders[0] if len(folders) == 1 else Path.cwd()
     out.mkdir(parents=True, exist_ok=True)
     table = results_table(collection.runs, root)
@@ -107,7 +112,7 @@ def _plot_names(parts: Sequence[Section]) -> Iterator[tuple[str, Section]]:
 def _markdown(report: Report) -> str:
     """The tables for reading: the figures that matter, failed runs with their reasons."""
     found = report.collection
-    parts = [[f"# Results: {report.summary()}"], [f"**{_cell(w)}**" for w in warnings(found.ok)]]
+    parts = [[f"# Results: {report.summary()}"], *_lines(warnings(found.ok), "**{}**")]
     for runs in by_score(found.ok):
         controls = control_rows(record for _, record in runs)
         rows = [figures("–", row.title, row.record) for row in controls]
@@ -118,20 +123,27 @@ def _markdown(report: Report) -> str:
     for section in sections(found.ok):
         if lines := seed_rows(section):
             title = f"Over seeds: {section.task}"
-            table = markdown_table(COLUMNS, [line.cells() for line in lines], escape=_cell)
-            parts += [*_section(title, [_cell(seed_words(section)), "", *table])]
-    parts += _section("In plain words", [f"- {_cell(line)}" for line in shared_words(found.ok)])
+            table = markdown_table(COLUMNS, [line.cells() for line in lines])
+            parts += _section(title, [plain_text(seed_words(section)), "", *table])
+    parts += _section("In plain words", *_lines(shared_words(found.ok)))
     if found.ok:
         parts += _section("Bytes, in MB", _rows([sizes(*run) for run in found.ok]))
-    parts += _section("Failed runs", [f"- {_cell(f)}: {_cell(r.error)}" for f, r in found.failed])
-    parts += _section("Unfinished runs", [f"- {_cell(folder)}" for folder in found.unfinished])
-    parts += _section("Unreadable records", [f"- {_cell(reason)}" for reason in found.broken])
+    failed = [f"{folder}: {record.error}" for folder, record in found.failed]
+    parts += _section("Failed runs", *_lines(failed))
+    parts += _section("Unfinished runs", *_lines(found.unfinished))
+    parts += _section("Unreadable records", *_lines(found.broken))
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def _section(title: str, lines: list[str]) -> list[list[str]]:
+def _section(title: str, lines: Sequence[str] = ()) -> list[list[str]]:
     """A heading and its lines; nothing without lines."""
-    return [[f"## {title}"], lines] if lines else []
+    return [[f"## {plain_text(title)}"], list(lines)] if lines else []
+
+
+def _lines(words: Iterable[object], form: str = "- {}") -> list[list[str]]:
+    """Lines of this form, as a part of their own; nothing without words."""
+    found = [form.format(plain_text(str(each))) for each in words]
+    return [found] if found else []
 
 
 def figures(run: str, made: str, record: FinishedRun) -> dict[str, str]:
@@ -175,10 +187,4 @@ def sizes(folder: Path, record: FinishedRun) -> dict[str, str]:
 
 
 def _rows(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    return markdown_table(list(rows[0]), [list(row.values()) for row in rows], escape=_cell)
-
-
-def _cell(value: object) -> str:
-    """Text that cannot break out of a Markdown table or bring HTML into it."""
-    text = visible(" ".join(str(value).split()))
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return markdown_table(list(rows[0]), [list(row.values()) for row in rows])

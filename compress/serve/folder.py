@@ -7,7 +7,6 @@ downloads and unfinished writes create such files.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -77,6 +76,24 @@ class RunSpec:
     weights: dict[str, str] = field(default_factory=dict)
     texts: TextSpec | None = None
 
+    def option(self, name: str) -> Any:
+        """An option that the runtime needs.
+
+        Raises:
+            UserError: there is none of this name.
+        """
+        if name not in self.options:
+            raise UserError(f"{RUNTIME} is damaged: {self.runtime} needs options.{name}")
+        return self.options[name]
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """What `config.json` says of a model's outputs."""
+
+    id2label: dict[int, str] | None = None
+    problem_type: str | None = None
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -135,11 +152,18 @@ def read_spec(folder: Path) -> RunSpec:
 
 
 def read_outputs(folder: Path, temperature: float | None) -> Outputs:
-    """What the outputs of the model in a verified folder are, by its config."""
-    config = json.loads((folder / CONFIG).read_bytes())
-    names = config.get("id2label") or {}
-    labels = tuple(names[key] for key in sorted(names, key=int))
-    return Outputs(labels, config.get("problem_type") or "", temperature or 1.0)
+    """What the outputs of the model in a verified folder are, by its config.
+
+    Raises:
+        UserError: the config is damaged.
+    """
+    try:
+        config = TypeAdapter(OutputConfig).validate_json((folder / CONFIG).read_bytes())
+    except ValidationError as error:
+        raise UserError(f"{folder / CONFIG} is damaged: {error.errors()[0]['msg']}") from error
+    names = config.id2label or {}
+    labels = tuple(names[number] for number in sorted(names))
+    return Outputs(labels, config.problem_type or "", temperature or 1.0)
 
 
 def model_files(folder: Path) -> list[Path]:

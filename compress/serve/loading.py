@@ -39,6 +39,7 @@ def load(folder: str | Path, threads: int | None = None) -> ServedModel:
         raise ValueError(f"threads must be null or a whole number from 1, got {threads!r}")
     folder = Path(folder)
     manifest, spec = read_manifest(folder), read_spec(folder)
+    outputs = read_outputs(folder, manifest.temperature)
     if spec.runtime not in SESSIONS:
         allowed = ", ".join(SESSIONS)
         raise UserError(f"{folder} names the runtime {spec.runtime!r}; allowed: {allowed}")
@@ -51,7 +52,6 @@ def load(folder: str | Path, threads: int | None = None) -> ServedModel:
     else:
         processor, encoder = _of_transformers(folder, spec.texts)
     columns = None if spec.texts is None else spec.texts.columns
-    outputs = read_outputs(folder, manifest.temperature)
     return ServedModel(session, encoder, outputs, processor, columns)
 
 

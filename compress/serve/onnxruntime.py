@@ -46,8 +46,8 @@ class OnnxSession(Session):
             UserError: ONNX Runtime is not installed, or cannot run the graph.
         """
         require("the onnxruntime runtime", "serve-onnxruntime", "onnxruntime")
-        self.precision = spec.options["precision"]
-        self._positions = spec.options["positions"]
+        self.precision = spec.option("precision")
+        self._positions = spec.option("positions")
         self._session = _session(folder / GRAPH, threads)
         inputs = self._session.get_inputs()
         self._past = {each.name: each.shape for each in inputs if each.name.startswith(PAST)}

@@ -51,12 +51,12 @@ class OpenVinoSession(Session):
             UserError: OpenVINO is not installed, or the graph is damaged.
         """
         self._folder = folder
-        self._positions = spec.options["positions"]
-        self._specialize = spec.options["specialize"]
+        self._positions = spec.option("positions")
+        self._specialize = spec.option("specialize")
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
-            "INFERENCE_PRECISION_HINT": spec.options["precision"],
+            "INFERENCE_PRECISION_HINT": spec.option("precision"),
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
         }
         if threads is not None:

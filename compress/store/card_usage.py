@@ -86,7 +86,7 @@ def _call(spec: RunSpec, classes: bool) -> str:
 def _own(example: str, spec: RunSpec) -> str:
     assert spec.texts is not None
     names = ", ".join(f'"{name}": "{INPUTS[name]}"' for name in spec.texts.inputs)
-    return _python(example, names=f"{{{names}}}", precision=spec.options["precision"])
+    return _python(example, names=f"{{{names}}}", precision=spec.option("precision"))
 
 
 def _python(example: str, **words: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -27,7 +28,8 @@ from tests.report.test_report import put
 from tests.slow import slow
 
 # Markup of a terminal's library, controls of the terminal, a line's direction turned, two lines.
-EVIL = f"{HOSTILE} [bold red]x[/] \x1b[2J\x1b]0;owned\x07 \x9b31m \u202eab \x00 | `y` <b>\r\nnext"
+MARKUP = "[bold red]x[/] [a](http://b) $c$ ~~d~~"
+EVIL = f"{HOSTILE} {MARKUP} \x1b[2J\x1b]0;owned\x07 \x9b31m \u202eab \x00 | `y` <b>\r\nnext"
 CONTROLS = ("\x1b", "\x07", "\x9b", "\u202e", "\x00", "\r")
 
 
@@ -130,6 +132,8 @@ def test_no_text_of_a_record_is_markup_or_steers_a_terminal(
     assert "[bold red]x[/]" in shown, "as it is, not as a color"
     for page in (shown, *pages):
         assert not [each for each in CONTROLS if each in page]
+    for page in (pages[0], pages[2]):  # Markdown
+        assert not re.search(r"(?<!\\)[\[\]$~]", page)
     for page in pages:
         assert "<script>" not in page
         assert "<b>" not in page
@@ -209,3 +213,9 @@ def test_a_strange_config_costs_no_report(config: dict[str, Any], tmp_path: Path
     assert code == 1
     if config.get("experiment"):
         assert "1/metrics.json: experiment must have cross, goals, metric" in said
+
+
+def test_a_level_without_a_margin_is_refused(tmp_path: Path) -> None:
+    put_good(tmp_path)
+    code, said = script("aggregate.py", tmp_path, "--alpha", "0.1")
+    assert (code, "--alpha needs --margin" in said) == (1, True)

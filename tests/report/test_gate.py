@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.analysis.decision import Rule
+from compress.analysis.decision import Rule, rule_of_options
 from compress.config.errors import UserError
 from compress.records.schema import FinishedRun, write_record
 from compress.report.gate import read_gate
@@ -66,6 +66,10 @@ def test_seeds_are_one_recipe(tmp_path: Path) -> None:
     ("record", "split", "message"),
     [
         (run("b", seed=1), None, "differs from .* in more than its seed"),
+        (
+            replace(run("a", seed=1), data=replace(run("a").data, digest="other")), None,
+            "b has other rows than .*a$",
+        ),
         (run("a", seed=0), None, "the runs must have different seeds, got 0, 0"),
         (make_failed("no rows"), None, "is of a run without figures: failed: no rows"),
         (
@@ -80,3 +84,31 @@ def test_what_is_no_gate(
     folders = [put(tmp_path / "a", run("a")), put(tmp_path / "b", record)]
     with pytest.raises(UserError, match=message):
         read_gate(folders, Rule(), split)
+
+
+def test_a_folder_that_is_not_a_run_says_which_ones_are(tmp_path: Path) -> None:
+    first = put(tmp_path / "0", run("a"))
+    model = first / "model"
+    model.mkdir()
+    with pytest.raises(UserError, match=f"it has no metrics.json; its runs: {first}$"):
+        read_gate([tmp_path], Rule(), None)
+    with pytest.raises(UserError, match=f"it has no metrics.json; its run: {first}$"):
+        read_gate([model], Rule(), None)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty is not a run, it has no metrics.json$"):
+        read_gate([tmp_path / "empty"], Rule(), None)
+
+
+@pytest.mark.parametrize("margin", ["1", "2.5"])
+def test_a_margin_that_every_model_meets(margin: str, tmp_path: Path) -> None:
+    """A loss of all points or more is excluded by the rows, whatever they are."""
+    bad = put(tmp_path / "bad", run("b", lost=150))
+    code, line = gate(bad, "--margin", margin)
+    assert code == 0
+    assert line.startswith("passed: layers lost 7.0 points on 2,000 validation rows")
+
+
+def test_options_out_of_range_are_named_as_they_were_given() -> None:
+    for name, value in (("margin", "nan"), ("margin", "0"), ("alpha", "0.7"), ("alpha", "-1")):
+        with pytest.raises(UserError, match=f"--{name} must be .*, got {value}"):
+            rule_of_options(**{"margin": 0.01, "alpha": 0.05, name: float(value)})

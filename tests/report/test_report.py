@@ -57,6 +57,10 @@ def test_one_row_a_run_with_units_and_failures(tmp_path: Path) -> None:
 def test_one_run_and_no_run(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
+    with pytest.raises(UserError, match=f"there is no run, no metrics.json, in {empty}"):
+        write_report([empty], empty)
+    assert list(empty.iterdir()) == []
+    (empty / "0" / ".hydra").mkdir(parents=True)  # a run that was killed
     assert write_report([empty], empty).plots == ()
     assert "nothing to recommend" in (empty / "report.html").read_text()
     put(tmp_path / "one", r0=make_record())

@@ -14,6 +14,13 @@ from tests.folders import contents
 REPORT = ("report.html", "results.csv", "results.md", "results.parquet", "results.tex")
 
 
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """A folder with a run that was killed, which a report has nothing but a line on."""
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    return tmp_path
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -21,22 +28,22 @@ REPORT = ("report.html", "results.csv", "results.md", "results.parquet", "result
         "pareto-1-sst2.png", "results.xlsx", "metrics.json", "notes/pareto.png",
     ],
 )  # fmt: skip
-def test_what_is_named_like_a_plot_stays(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("mine")
+def test_what_is_named_like_a_plot_stays(name: str, killed: Path) -> None:
+    (killed / name).parent.mkdir(exist_ok=True)
+    (killed / name).write_text("mine")
     for _ in range(2):
-        write_report([tmp_path], tmp_path)
-        assert (tmp_path / name).read_text() == "mine"
-    assert {path.name for path in tmp_path.glob("re*")} >= set(REPORT)
+        write_report([killed], killed)
+        assert (killed / name).read_text() == "mine"
+    assert {path.name for path in killed.glob("re*")} >= set(REPORT)
 
 
 @pytest.mark.parametrize("name", REPORT)
-def test_a_file_of_a_reports_name_is_not_replaced(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text("mine")
-    before = contents(tmp_path)
+def test_a_file_of_a_reports_name_is_not_replaced(name: str, killed: Path) -> None:
+    (killed / name).write_text("mine")
+    before = contents(killed)
     with pytest.raises(UserError, match=rf"{name} was not written by a report"):
-        write_report([tmp_path], tmp_path)
-    assert contents(tmp_path) == before
+        write_report([killed], killed)
+    assert contents(killed) == before
 
 
 def test_files_of_an_earlier_report_go(tmp_path: Path) -> None:
@@ -95,3 +102,10 @@ def test_what_is_no_such_page_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=words):
             check_page(tmp_path / path, "# Title")
+
+
+def test_a_report_needs_a_folder(killed: Path) -> None:
+    (killed / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"--out must be a folder, got the file .*file"):
+        write_report([killed], killed / "file")
+    assert (killed / "file").read_text() == "mine"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,8 @@ import pytest
 import compress
 from compress.config.errors import UserError
 from compress.records.schema import FinishedRun
-from compress.serve.folder import RUNTIME
+from compress.serve.folder import CONFIG, RUNTIME
+from compress.system.digests import file_digest
 from tests.configs import ROOT
 
 Runs = Callable[..., FinishedRun]
@@ -108,3 +110,37 @@ def test_a_missing_package_is_named_with_its_extra(
     reason = r"needs the package onnxruntime; pip install 'compress\[serve-onnxruntime\]'"
     with pytest.raises(UserError, match=reason):
         compress.load(folder)
+
+
+DAMAGES = (
+    (CONFIG, "{"),
+    (CONFIG, "[]"),
+    (CONFIG, '{"id2label": {"first": "x"}}'),
+    (CONFIG, '{"id2label": ["x"]}'),
+    (RUNTIME, '{"runtime": "RUNTIME", "architecture": "Model", "options": {}}'),
+    (RUNTIME, "3"),
+)
+
+
+@pytest.mark.parametrize("runtime", ["torch", *RUNTIMES])
+def test_files_whose_checksums_are_right_and_content_is_not(
+    runtime: str, run_config: Runs, tmp_path: Path
+) -> None:
+    overrides = [] if runtime == "torch" else [f"device=cpu_{runtime}"]
+    run_config(*overrides, folder=tmp_path / "run")
+    whole = tmp_path / "run" / "model"
+    for number, (name, content) in enumerate(DAMAGES):
+        folder = tmp_path / str(number)
+        shutil.copytree(whole, folder)
+        (folder / name).write_text(content.replace("RUNTIME", runtime))
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["files"][name] = file_digest(folder / name)
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(UserError) as refused:
+            compress.load(folder)
+        assert name in str(refused.value) or "names Model, which" in str(refused.value)
+    for value in (1e-320, 0.0, -1.0, 1e300):  # of a temperature
+        manifest = json.loads((whole / "manifest.json").read_text())
+        (whole / "manifest.json").write_text(json.dumps({**manifest, "temperature": value}))
+        with pytest.raises(UserError, match=r"manifest\.json is damaged: Input should be"):
+            compress.load(whole)
