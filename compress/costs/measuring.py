@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from compress.config.errors import ConfigError, UserError
 from compress.costs.family import Family
 from compress.costs.fit import LEAST
@@ -20,7 +22,7 @@ from compress.costs.samples import (
     write_samples,
 )
 from compress.costs.space import Costs, Sizes, plan
-from compress.costs.table import Pair, Table
+from compress.costs.table import NOISY, Pair, Table
 from compress.costs.targets import Candidate
 from compress.measure.environment import busy
 from compress.measure.latency import MIN_ROUNDS
@@ -28,6 +30,8 @@ from compress.stage.run import Run
 from compress.system.logs import shown_path
 
 Report = Callable[[str], None]
+
+DISTURBED = 1.5  # the teacher's time over its shortest: an idle machine varies by a fifth
 
 
 def make_table(runs: Mapping[str, Run], costs: Costs, report: Report = lambda _: None) -> Table:
@@ -60,9 +64,10 @@ def make_table(runs: Mapping[str, Run], costs: Costs, report: Report = lambda _:
     missing: dict[str, str] = {}
     share = 60 * costs.minutes / max(len(distinct), 1)
     planned = list(_planned(distinct, costs, share)) if share else []
-    if planned:
+    if planned or (share and any(file.disturbed() for file in distinct.values())):
         with open_lab(first, family) as lab:
             missing = _measure(lab, distinct, planned, costs.rounds, share, report)
+            _retake(lab, distinct, costs.rounds, report)
     for name, file in distinct.items():
         if reason := missing.get(name) or file.lacking(family):
             refused |= {other: reason for other, each in files.items() if each is file}
@@ -109,13 +114,26 @@ class _File:
             return f"{len(self.measured)} shapes"
         return f"{done} of the {len(self._corners)} shapes that predictions need"
 
+    def disturbed(self) -> list[Sizes]:
+        """The shapes to measure again, if predictions are far off.
+
+        Those of which the teacher took much longer than of others: something else ran meanwhile.
+        """
+        found = self.samples.found
+        if len(found) < LEAST or Pair("", self.run, self.samples).worst_time <= NOISY:
+            return []
+        shortest = np.min([sample.baseline_ms for sample in found], axis=0)
+        slow = [(np.array(each.baseline_ms) > DISTURBED * shortest).any() for each in found]
+        return [sample.sizes for sample, odd in zip(found, slow, strict=True) if odd]
+
     def wants(self, sizes: Sizes, needed: bool, share: float) -> bool:
         """Whether a shape is to be measured: one that a fit needs, or within so many seconds."""
         return sizes not in self.measured and (needed or self.samples.seconds < share)
 
     def keep(self, lab: Lab, sample: Sample) -> None:
-        """Adds a sample."""
-        found = (*self.samples.found, sample)
+        """Adds a sample, in the place of an earlier one of its shape."""
+        others = (each for each in self.samples.found if each.sizes != sample.sizes)
+        found = (*others, sample)
         self.samples = replace(self.samples, baseline_bytes=lab.baseline_bytes, found=found)
         self.measured.add(sample.sizes)
         write_samples(self.samples, self._cache, self.path)
@@ -191,6 +209,21 @@ def _measure(
         for name, why in reasons.items()
         if why and not files[name].measured
     }
+
+
+def _retake(lab: Lab, files: Mapping[str, _File], rounds: int, report: Report) -> None:
+    """Measures once more what was measured while the machine was busy."""
+    for name, file in files.items():
+        for sizes in file.disturbed():
+            began = time.perf_counter()
+            for _, found in lab.measure(sizes, {name: file.run}, rounds):
+                if isinstance(found, Sample):
+                    file.keep(lab, found)
+                    report(
+                        f"{name}: measured again, as the teacher took over {DISTURBED:g} times as "
+                        f"long as usual; {_words(found, file.run)}"
+                    )
+            file.took(time.perf_counter() - began)
 
 
 def _words(sample: Sample, run: Run) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from compress.costs.fit import LEAST
 from compress.costs.measuring import make_table
 from compress.costs.samples import FOLDER, Sample, conditions, samples_file
 from compress.costs.space import Sizes
+from compress.measure.latency import Timing
 from compress.stage.run import Run
 from compress.store.cache_entries import find_entries
 from tests.conftest import StillPair
@@ -96,6 +99,49 @@ def test_minutes_count_what_earlier_calls_took(
         patch.setattr("compress.costs.measuring.open_lab", never)
         assert samples_of(run, 4.6) == found
     assert len(samples_of(run, 4.8)) == 8
+
+
+class Machine:
+    """Times of shapes that a fit explains, but for those taken while something else ran."""
+
+    def __init__(self, busy: Sequence[int]) -> None:
+        self.busy, self.calls = busy, 0
+
+    def measure(self, *_: object) -> tuple[Timing, ...]:
+        self.calls += 1
+        slow = self.calls in self.busy
+        teacher, model = (40.0, 0.1) if slow else (10.0, 5.0)
+        rounds = [3 * [math.log(teacher / model)]]
+        shapes = ((1, 8), (4, 16))
+        return tuple(Timing(*each, ([model], [teacher]), rounds) for each in shapes)
+
+
+def test_what_was_measured_beside_other_work_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, lines = Machine(busy=[3]), list[str]()
+    monkeypatch.setattr("compress.costs.lab.measure_briefly", machine.measure)
+    run, wanted = run_of(tmp_path / "cache", FAST), costs(**AXES)
+    found = make_table({"cpu": run}, wanted, lines.append).pairs["cpu"].samples.found
+    assert machine.calls == 6, "five shapes, one of them twice"
+    assert all(sample.speedup == pytest.approx((2.0, 2.0)) for sample in found)
+    assert len({sample.sizes for sample in found}) == 5
+    [again] = [line for line in lines if "measured again" in line]
+    assert again.endswith("speed-up over the teacher 2.0 times at 1x8, 2.0 times at 4x16")
+    # A machine that stays busy: one more attempt in each call.
+    machine = Machine(busy=[3, 6, 7])
+    monkeypatch.setattr("compress.costs.lab.measure_briefly", machine.measure)
+    other = run_of(tmp_path / "other", FAST)
+    table = make_table({"cpu": other}, wanted)
+    assert machine.calls == 6
+    assert table.doubt() != ""
+    table = make_table({"cpu": other}, wanted)
+    assert machine.calls == 7
+    assert table.doubt() != ""
+    assert make_table({"cpu": other}, wanted).doubt() == ""
+    assert machine.calls == 8
+    make_table({"cpu": other}, wanted)
+    assert machine.calls == 8
 
 
 @pytest.mark.parametrize(
