@@ -179,12 +179,12 @@ class Table:
         doubted = [pair for pair in self.pairs.values() if pair.worst_time > most]
         if not doubted:
             return ""
-        paths = [shown_path(pair.path) for pair in doubted]
+        paths = ", ".join(dict.fromkeys(shown_path(pair.path) for pair in doubted))
         worst = max(pair.worst_time for pair in doubted)
         return (
-            f"predicted times are off by {worst:.0%} in the median, too much to "
-            f"rank shapes by: delete {', '.join(dict.fromkeys(paths))} and measure again on an "
-            "idle machine"
+            f"predicted times are off by {worst:.0%} in the median, too much to rank shapes by. On "
+            "an idle machine the same command measures again what it measured "
+            f"beside other work; to measure everything again, delete {paths}"
         )
 
     def facts(self, sizes: Sizes) -> Facts:
