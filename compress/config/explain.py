@@ -140,7 +140,8 @@ def _wrong(field: _Place, errors: Sequence[ErrorDetails]) -> UserError:
             return ConfigError(f"{place.path} must be {words}, got {shown(each['input'])}")
     for each, place in placed:
         # A list of items that are all refused is too short as well, to pydantic.
-        if each["type"] in OUT_OF_RANGE and not (_is(each, "too_short") and place.value):
+        refused = _is(each, "too_short") and len(errors) > 1
+        if each["type"] in OUT_OF_RANGE and not refused:
             words = _range_words(place.hint, OUT_OF_RANGE[each["type"]])
             return ConfigError(f"{place.path} must be {words}, got {shown(place.value)}")
     for each, place in placed:
@@ -157,7 +158,8 @@ def _range_words(hint: Any, bound: str) -> str:
     """The range that a value violates, if one option of a type has it; else the whole type."""
     bare, _ = _bare(hint)
     if bound == "min_length":
-        return "a list of one or more"
+        least = _bounds(hint)[bound]
+        return f"a list of {'one' if least == 1 else least} or more"
     if not _is_union(bare):
         return range_of(hint)
     ranges = [range_of(each) for each in typing.get_args(bare) if bound in _bounds(each)]

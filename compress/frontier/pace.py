@@ -33,6 +33,9 @@ TIMED_SHARE, TIMED = 1 / 20, 5
 SUPERNET_SHARE = 1 / 3
 COSTS_MINUTES = 4.0  # for the table of costs, unless they are set
 SLACK = 0.9  # a step may take longer later on than when it was timed
+# A search that begins again: until it has read all that is in the cache and timed its steps. What
+# was timed varies.
+AGAIN_SECONDS, MARGIN = 60.0, 1.1
 # Of a finalist, roughly: loading, exporting and scoring it, and starting a pair of processes.
 EXPORT_SECONDS, START_SECONDS = 15.0, 3.0
 # The noise floor and the controls, measured beside the first finalist, take as long as this many.
@@ -76,14 +79,16 @@ class Pace:
         """Minutes for the table of costs, if they are not set."""
         return COSTS_MINUTES if self.hours is None else min(COSTS_MINUTES, self.hours * 60 / 8)
 
-    def too_short(self, lacking: float) -> UserError:
-        """The error of a search whose time is too short, by so many seconds."""
+    def too_short(self, needed: float) -> UserError:
+        """The error of a search that needs so many seconds more, and has fewer."""
         assert self.hours is not None, "asked for where it sets epochs"
-        least = math.ceil((self.hours + lacking / 3600) * 100) / 100
+        whole = (self.spent() * 3600 + needed) * MARGIN
+        again = (AGAIN_SECONDS + needed) * MARGIN
         return UserError(
             "hydra.sweeper.max_hours is too short to train and to measure a finalist: "
-            f"{least:g} or more was needed, got {self.hours:g}. The same command needs less time "
-            "now, as it finds the teacher, its logits and the costs in the stage cache"
+            f"{_hundredths(whole):g} or more was needed, got {self.hours:g}. The costs, the "
+            "teacher and its logits are in the stage cache now: with "
+            f"hydra.sweeper.max_hours={_hundredths(min(whole, again)):g} the same command goes on"
         )
 
 
@@ -111,7 +116,7 @@ def supernet_epochs(
     after = (1 + ONCE) * measuring_seconds(benchmark) + least  # what one finalist takes at least
     left = pace.left()
     if left < nets * least + after:
-        raise pace.too_short(nets * least + after - left)
+        raise pace.too_short(nets * least + after)
     seconds = max(left * SUPERNET_SHARE / nets, least)
     return _epochs(min(seconds, (left - after) / nets), steps * step, student.supernet.epochs)
 
@@ -146,6 +151,11 @@ def finalists_in_time(
         if seconds >= least:
             return fewer, _epochs(seconds, steps * step, most)
     return 1, _epochs(least, steps * step, most)
+
+
+def _hundredths(seconds: float) -> float:
+    """Hours, rounded up."""
+    return math.ceil(seconds / 36) / 100
 
 
 def measuring_seconds(benchmark: Benchmark) -> float:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
 
 CHOICE, _ = OUTPUTS = ("multiple_choice", "loglikelihood")
+SCORES = ("acc", "acc_norm")  # of the harness, which are those of `compress.problem.endings`
 
 
 @final
@@ -25,7 +26,8 @@ CHOICE, _ = OUTPUTS = ("multiple_choice", "loglikelihood")
 class LmEval(QuestionTask):
     """A task of the harness: its prompts with its examples, its documents, its endings.
 
-    `accuracy` is its `acc`, and `accuracy_by_length` its `acc_norm`. Evaluation rows are those that
+    `accuracy` is its `acc`, and `accuracy_by_length` its `acc_norm`; other metrics of the task are
+    not computed, and a task without these is refused. Evaluation rows are those that
     the harness evaluates: of the task's test split, or else of its validation split. Where there is
     no train split, rows are held out of these.
 
@@ -83,7 +85,26 @@ class LmEval(QuestionTask):
                 f"task.name must be a task of {' or '.join(OUTPUTS)} with one target, "
                 f"{self.name} is one of {task.OUTPUT_TYPE}{several}"
             )
+        self._check_scores(task)
         return task
+
+    def _check_scores(self, task: ConfigurableTask) -> None:
+        """Raises a UserError for a task whose own figure is not accuracy."""
+        if task.config.process_results is not None:
+            raise UserError(
+                f"task.name must be a task that the harness scores by acc, {self.name} has a "
+                "function of its own for that (process_results)"
+            )
+        if task.config.metric_list is None:  # the harness's own choice has acc
+            return
+        means = {
+            each["metric"]: each.get("aggregation", "mean") for each in task.config.metric_list
+        }
+        if not any(means.get(name) == "mean" for name in SCORES):
+            raise UserError(
+                f"task.name must be a task that the harness scores by the mean of "
+                f"{' or '.join(SCORES)}, {self.name} is scored by {', '.join(map(str, means))}"
+            )
 
     def _questions(self, docs: Iterable[dict[str, Any]]) -> Iterable[Question]:
         task, delimiter = self._task, self._task.config.target_delimiter
@@ -93,6 +114,8 @@ class LmEval(QuestionTask):
             )
             made = task.construct_requests(doc, context, metadata=(task.task_name, number, 1))
             pairs = [each.args for each in (made if isinstance(made, list) else [made])]
+            # acc_mutual_info asks for the same endings once more, without the text.
+            pairs = pairs[: len(task.doc_to_choice(doc))] if self.several else pairs
             whole, text = pairs[0][0], pairs[0][0].rstrip()
             # As the harness does: spaces at the end of a text are the ending's.
             endings = tuple(whole[len(text) :] + ending for _, ending in pairs)

@@ -91,29 +91,36 @@ def test_a_super_net_leaves_time_for_a_finalist(
     found = supernet_epochs(student, 1, benchmark(), until(250, steps=8), ctx)
     assert found == float(f"{0.9 * (250 - 168) / (2 * steps):.2g}")
     time.ticks = itertools.count(0.0, 2.0)
-    # 206 s, of which 16 have passed: 2 s are lacking.
-    words = r"finalist: 0\.06 or more was needed, got 0\.0572222\. .* logits and the costs in the"
+    # 206 s, of which 18 have passed, and 192 s are needed: 210 s, and a tenth.
+    words = r"finalist: 0\.07 or more was needed, got 0\.0572222\. .*hours=0\.07 the same command"
     with pytest.raises(UserError, match=words):
         supernet_epochs(student, 1, benchmark(), until(190, steps=7), ctx)
 
 
+def test_a_search_that_begins_again_needs_no_time_for_what_is_cached(time: Time) -> None:
+    """An hour has passed, and 360 s are needed: of these and a minute to begin, 1.1 times."""
+    error = Pace(-3600.0, 1.0, frozenset()).too_short(360.0)
+    assert "finalist: 1.21 or more was needed, got 1. " in str(error)
+    assert "with hydra.sweeper.max_hours=0.13 the same command goes on" in str(error)
+
+
 @pytest.mark.parametrize(
-    ("left", "timed"),
+    ("left", "timed", "fits"),
     [
-        (1000.0, STEPS),  # 22 s from the first to the last, of 50
-        (300.0, 9),  # 16 s, of 15
-        (60.0, 6),  # at least six: five times from one to the next
+        (1000.0, STEPS, True),  # 22 s from the first to the last, of 50
+        (300.0, 9, True),  # 16 s, of 15
+        (60.0, 6, False),  # at least six: five times from one to the next
     ],
 )
 def test_steps_are_timed_for_a_part_of_the_time(
-    left: float, timed: int, teachers: Teachers, context: Contexts, time: Time
+    left: float, timed: int, fits: bool, teachers: Teachers, context: Contexts, time: Time
 ) -> None:
     pace = Pace(0.0, left / 3600, frozenset())
     student = supernet(*BATCH, "supernet.epochs=99")
-    with contextlib.suppress(UserError):
+    with contextlib.nullcontext() if fits else pytest.raises(UserError):
         supernet_epochs(student, 1, benchmark(), pace, context(teachers("bert")))
-    # Read once before the first step, and once for what is left after the last.
-    assert time.now == 2.0 * (timed + 1)
+    # Read once before the first step, once for what is left after the last, and for the error.
+    assert time.now == 2.0 * (timed + 1 + (not fits))
 
 
 def test_a_training_of_few_steps_needs_no_time_for_more(

@@ -157,7 +157,7 @@ ROWS = [
     ("task=multiple_choice {llama} task.path={tmp}/mine.csv", "column 'question' is not among its"),
     (
         "task=multiple_choice {llama} task.path=x task.endings=[a]",
-        "must be two or more columns, or",
+        "task.endings must be a list of 2 or more, got ['a']",
     ),
     (
         "task=last_word {llama} task.path={tmp}/mine.csv task.max_length=513",

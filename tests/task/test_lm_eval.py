@@ -139,6 +139,43 @@ def test_scores_are_those_of_the_harness(architecture: str, home: Path) -> None:
     assert found["ending_perplexity"] == pytest.approx(theirs["perplexity"], rel=1e-4)
 
 
+def test_mutual_information_asks_more_and_changes_no_answer(home: Path) -> None:
+    """For acc_mutual_info the harness asks for each ending without its text as well."""
+    folder = build("llama_lm", home / "model")
+    module = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    path = home / "mine.yaml"
+    path.write_text(f"{path.read_text()}  - metric: acc_mutual_info\n")
+    theirs = harness_says(str(path), module, tokenizer)
+    found = ours(task(str(path)).load(), CompressedModel(module, tokenizer, ()))
+    assert found["acc"] == pytest.approx(theirs["acc"])
+    assert found["accuracy_by_length"] == pytest.approx(theirs["acc_norm"])
+    assert "acc_mutual_info" in theirs
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("metric: acc_norm", "metric: f1"), ""),  # there is acc
+        (("metric: acc", "metric: f1"), "mine.yaml is scored by f1, f1_norm"),
+        (("metric_list:", "process_results: !function own.scores\nmetric_list:"), "own for that"),
+        (("metric: acc\n", "metric: acc\n    aggregation: median\n"), ""),  # there is acc_norm
+    ],
+)
+def test_a_task_that_is_not_scored_by_accuracy_is_refused(
+    change: tuple[str, str], said: str, home: Path
+) -> None:
+    path = home / "mine.yaml"
+    (home / "own.py").write_text("def scores(doc, results):\n    return {}\n")
+    path.write_text(path.read_text().replace(*change).replace("f1_norm", "brier_score"))
+    made = task(str(path))
+    if not said:
+        made.check()
+        return
+    with pytest.raises(UserError, match=said.replace("f1_norm", "brier_score")):
+        made.check()
+
+
 def test_parts_are_the_tasks_own(home: Path) -> None:
     data = task(str(home / "mine.yaml")).load()
     assert data.source == f"mine of lm_eval ({COUNT} evaluation, 8 train)"
