@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -65,8 +65,10 @@ class Constraint:
         sign = ">=" if self.least else "<="
         if not self.factor:
             return f"{sign} {self.offset:g}"
-        words = f"{sign} {self.factor:g} * baseline"
-        return words if not self.offset else f"{words} {self.offset:+g}"
+        words = f"{sign} baseline" if self.factor == 1 else f"{sign} {self.factor:g} * baseline"
+        if not self.offset:
+            return words
+        return f"{words} {'-' if self.offset < 0 else '+'} {abs(self.offset):g}"
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,18 @@ class Goals:
             )
             for each in self.constraints
         }
+
+    def broken(self, record: FinishedRun) -> Iterator[str]:
+        """The constraints that a run breaks, with the figures."""
+        ours, theirs = self.on_split(record), self.on_split(baseline_of(record))
+        rows = f" on the {self.split} rows" if self.split != "evaluation" else ""
+        for each in self.constraints:
+            value, baseline = (METRICS[each.metric].read(found) for found in (ours, theirs))
+            if each.excess(value, baseline) > 0:
+                bound = f"{each.bound(baseline):.4g}"
+                why = f" ({each}, which has {baseline:.4g})" if each.factor else ""
+                word = "below" if each.least else "above"
+                yield f"{each.metric} {value:.4g} is {word} {bound}{why}{rows}"
 
     def baseline(self, record: FinishedRun) -> dict[str, float]:
         """The baseline's figures of all metrics that bounds refer to."""

@@ -82,6 +82,10 @@ class Lab:
                 except UserError as error:
                     yield name, error
 
+    def named(self, sizes: Sizes) -> dict[str, str]:
+        """Sizes in words; see `Family.named`."""
+        return self._family.named(sizes)
+
     def _sample(self, model: CompressedModel, sizes: Sizes, run: Run, rounds: int) -> Sample:
         check_format(model.module, run)
         ctx = replace(self._ctx, device=run.device)

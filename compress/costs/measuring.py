@@ -108,11 +108,11 @@ class _File:
         return ""
 
     def progress(self) -> str:
-        """How many shapes are measured, of how many while a fit needs more."""
+        """How many models are measured, of how many while a fit needs more."""
         done = len(self.measured.intersection(self._corners))
         if done == len(self._corners):
-            return f"{len(self.measured)} shapes"
-        return f"{done} of the {len(self._corners)} shapes that predictions need"
+            return f"{len(self.measured)} models measured"
+        return f"{done} of the {len(self._corners)} models measured that predictions need"
 
     def disturbed(self) -> list[Sizes]:
         """The shapes to measure again, if predictions are far off.
@@ -201,7 +201,8 @@ def _measure(
                 report(f"{name}: {found}")
             else:
                 files[name].keep(lab, found)
-                report(f"{name}: {files[name].progress()}; {_words(found, files[name].run)}")
+                words = _words(found, lab.named(sizes), files[name].run)
+                report(f"{name}: {files[name].progress()}; {words}")
         for file in wanted.values():  # an export that they share counts in equal parts
             file.took((time.perf_counter() - began) / len(wanted))
     return {
@@ -221,13 +222,14 @@ def _retake(lab: Lab, files: Mapping[str, _File], rounds: int, report: Report) -
                     file.keep(lab, found)
                     report(
                         f"{name}: measured again, as the teacher took over {DISTURBED:g} times as "
-                        f"long as usual; {_words(found, file.run)}"
+                        f"long as usual; {_words(found, lab.named(sizes), file.run)}"
                     )
             file.took(time.perf_counter() - began)
 
 
-def _words(sample: Sample, run: Run) -> str:
+def _words(sample: Sample, named: Mapping[str, str], run: Run) -> str:
     """The speed-ups of a sample."""
+    sizes = " ".join(f"{name}={named[name]}" for name in ("layers", "hidden", "heads", "neurons"))
     pairs = zip(run.device.benchmark.shapes, sample.speedup, strict=True)
     ratios = [f"{ratio:.1f} times at {batch}x{length}" for (batch, length), ratio in pairs]
-    return f"speed-up over the teacher {', '.join(ratios)}"
+    return f"{sizes}: speed-up {', '.join(ratios)}"

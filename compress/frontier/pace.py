@@ -75,6 +75,22 @@ class Pace:
         assert self.hours is not None, "asked for where it sets epochs"
         return (self.hours - self.spent()) * 3600
 
+    def left_words(self) -> str:
+        """What is left of the time."""
+        assert self.hours is not None, "asked for where it sets epochs"
+        return f"{self.left() / 60:.0f} of {self.hours * 60:.0f} minutes are left"
+
+    def timing_seconds(self) -> float:
+        """Seconds for the timing of steps, if as many as are to be timed take longer."""
+        return self.left() * TIMED_SHARE
+
+    def check_measuring(self, benchmark: Benchmark) -> None:
+        """Raises a UserError if the time is too short for measurements alone."""
+        if self.sets(SUPERNET) and self.sets(ALONE):
+            needed = (1 + ONCE) * measuring_seconds(benchmark)
+            if self.left() < needed:
+                raise self.too_short(needed)
+
     def costs_minutes(self) -> float:
         """Minutes for the table of costs, if they are not set."""
         return COSTS_MINUTES if self.hours is None else min(COSTS_MINUTES, self.hours * 60 / 8)
@@ -86,9 +102,8 @@ class Pace:
         again = (AGAIN_SECONDS + needed) * MARGIN
         return UserError(
             "hydra.sweeper.max_hours is too short to train and to measure a finalist: "
-            f"{_hundredths(whole):g} or more was needed, got {self.hours:g}. The costs, the "
-            "teacher and its logits are in the stage cache now: with "
-            f"hydra.sweeper.max_hours={_hundredths(min(whole, again)):g} the same command goes on"
+            f"{_hundredths(whole):g} or more was needed, got {self.hours:g}. With what is in the "
+            f"stage cache now, it is hydra.sweeper.max_hours={_hundredths(min(whole, again)):g}"
         )
 
 
@@ -195,7 +210,7 @@ def _timed(
 ) -> tuple[int, float]:
     """Steps of an epoch and seconds of each, from some steps of which nothing is kept."""
     steps = math.ceil(len(student.augmented(ctx).data.learned) / training.batch_size)
-    clock = _BriefClock(pace.left() * TIMED_SHARE)
+    clock = _BriefClock(pace.timing_seconds())
     epochs = max(min(STEPS / steps, training.epochs), (TIMED + 1) / steps)
     few = replace(training, epochs=epochs, patience=None)
     with suppress(_Enough):

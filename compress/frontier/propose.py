@@ -73,6 +73,8 @@ def find_finalists(
     assignments = group_points(plan, compose, report)
     targets = _targets(frontier, assignments[0].run.device.benchmark.shapes)
     minutes = pace.costs_minutes() if frontier.minutes is None else frontier.minutes
+    pace.check_measuring(assignments[0].run.device.benchmark)
+    report(f"costs of models on this machine, for {minutes:.1f} minutes or a little more")
     table = _table(assignments, minutes, frontier, report)
     left = [each for each in assignments if each.name in table.pairs]
     if not left:
@@ -129,7 +131,7 @@ def error_words(table: Table) -> str:
     times = [fit.median_error for pair in pairs for fit in pair.times]
     sizes = [pair.bytes.median_error for pair in pairs]
     return (
-        f"costs predicted with median errors of up to {max(times):.0%} in time and "
+        f"costs predicted with median errors of up to {max(times):.1%} in time and "
         f"{max(sizes):.1%} in bytes"
     )
 
@@ -146,11 +148,10 @@ def _with_supernet_epochs(
         return found
     first, nets = assignments[0], len({each.net for each in assignments})
     with _begun(first.run, training) as ctx:
-        report("timing steps of the super-net")
+        report(f"timing steps of the super-net, for about {pace.timing_seconds():.0f} s")
         epochs = supernet_epochs(first.student, nets, first.run.device.benchmark, pace, ctx)
     report(
-        f"time for {epochs:g} epochs of the super-net; {pace.left() / 60:.0f} minutes are left: "
-        f"{SUPERNET}={epochs:g}"
+        f"time for {epochs:g} epochs of the super-net; {pace.left_words()}: {SUPERNET}={epochs:g}"
     )
     return replace(found, epochs={**found.epochs, SUPERNET: epochs})
 
@@ -177,13 +178,13 @@ def _with_finalists(
             if point == slowest.point:
                 student, run = replace(each.student, sub=sub), each.run
     with _begun(run, training) as ctx:
-        report("timing steps of a finalist")
+        report(f"timing steps of a finalist, for about {pace.timing_seconds():.0f} s")
         chosen, benchmark = len(found.finalists), run.device.benchmark
         count, epochs = finalists_in_time(student, chosen, benchmark, pace, ctx)
     fewer = f" of {chosen}" if count < chosen else ""
     report(
-        f"finalists: {count}{fewer}, each trained for {epochs:g} epochs; {pace.left() / 60:.0f} "
-        f"minutes are left: {ALONE}={epochs:g}"
+        f"finalists: {count}{fewer}, each trained for {epochs:g} epochs; {pace.left_words()}: "
+        f"{ALONE}={epochs:g}"
     )
     epochs_of = {**found.epochs, ALONE: epochs}
     return replace(found, epochs=epochs_of, finalists=choose(candidates, count))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from compress.analysis.decision import Candidate, Decision, is_tied, standing
+from compress.analysis.decision import Candidate, Decision, Standing, is_tied, standing
 from compress.analysis.noninferiority import Change
 from compress.records.schema import Control, FinishedRun, ModelMetrics, Split
 from compress.report.contest import Contest, change_on
@@ -70,17 +70,33 @@ def cheapest_admitted(contest: Contest) -> ControlRow | None:
     One that was not timed is taken to be as fast as the teacher.
     """
     decision = contest.decision
-    records = [record for recipe in contest.recipes.values() for _, record in recipe.runs]
-    found: list[tuple[float, ControlRow]] = []
-    for control, record in controls_of(records):
-        if control.metrics is None or not _is_compared(control, contest.split):
-            continue
-        row = ControlRow(f"control: {control.name}", _in_place_of(record, control, control.metrics))
-        one = _candidate(row, change_on(record, contest.split, control), contest.shape, records)
-        admitted = one.gains and standing(one, decision.rule).place == "admitted"
-        if admitted and (decision.ship is None or _costs_no_more(one, decision)):
-            found.append((one.cost, row))
+    found = [
+        (each.candidate.cost, row)
+        for row, each in _gaining(contest)
+        if each.place == "admitted"
+        and (decision.ship is None or _costs_no_more(each.candidate, decision))
+    ]
     return min(found, key=lambda each: each[0])[1] if found else None
+
+
+def nearest_undecided(contest: Contest) -> tuple[ControlRow, Standing] | None:
+    """The control that lost the least of those that are neither admitted nor excluded."""
+    found = [(row, each) for row, each in _gaining(contest) if each.place == "undecided"]
+    return max(found, key=lambda pair: pair[1].evidence.change) if found else None
+
+
+def _gaining(contest: Contest) -> Iterator[tuple[ControlRow, Standing]]:
+    """The controls that are smaller or faster than the teacher, by the rule."""
+    records = [record for recipe in contest.recipes.values() for _, record in recipe.runs]
+    for control, record in controls_of(records):
+        if control.metrics is not None and _is_compared(control, contest.split):
+            row = ControlRow(
+                f"control: {control.name}", _in_place_of(record, control, control.metrics)
+            )
+            change = change_on(record, contest.split, control)
+            one = _candidate(row, change, contest.shape, records)
+            if one.gains:
+                yield row, standing(one, contest.decision.rule)
 
 
 def _costs_no_more(one: Candidate, decision: Decision) -> bool:

@@ -31,12 +31,15 @@ from compress.report.points import Shape, known_speedup, speedup_at
 LISTED = 3  # runs of which is said why they are out
 
 
-def headline(contest: Contest, rival: ControlRow | None) -> list[str]:
+def headline(
+    contest: Contest, rival: ControlRow | None, near: tuple[ControlRow, Standing] | None
+) -> list[str]:
     """What to do, in one to three sentences.
 
     Args:
         contest: the recipes and the decision.
         rival: an admitted control with no larger product of size and time than what is shipped.
+        near: an undecided control, said where no run is shipped or may be with more rows.
     """
     decision = contest.decision
     if decision.ship is not None:
@@ -49,6 +52,8 @@ def headline(contest: Contest, rival: ControlRow | None) -> list[str]:
         ]
     else:
         parts = [_nothing(contest)]
+        if rival is None and near is not None:
+            parts.append(_undecided(contest, *near))
     return [*parts, *_hope(contest), *_fallback(contest, rival)]
 
 
@@ -122,12 +127,7 @@ def _fallback(contest: Contest, rival: ControlRow | None) -> Iterator[str]:
         if waits and not shipped:
             yield "Until then keep the teacher."
         return
-    speed = speedup_at(rival.record, contest.shape)
-    time = "not timed" if speed is None else fast_words(speed)
-    what = (
-        f"the {rival.title.replace(': ', ' ')} ({megabytes(rival.record.metrics.size_bytes)} MB, "
-        f"{time}"
-    )
+    what = f"the {rival.title.replace(': ', ' ')} ({_costs(rival, contest.shape)}"
     if shipped:
         yield f"But {what}) is admitted too and no worse in the product of size and time."
     elif waits:
@@ -152,6 +152,24 @@ def _nothing(contest: Contest) -> str:
         f" The nearest is run {nearest.candidate.name}: "
         f"{cost_words(*_shown(contest, nearest.candidate))}."
     )
+
+
+def _undecided(contest: Contest, control: ControlRow, found: Standing) -> str:
+    """What a control is that the rows are too few to decide on."""
+    lost = lost_words(contest.kind, found.evidence.change)
+    less = less_than_words(contest.kind, contest.decision.rule.margin)
+    name, costs = control.title.replace(": ", " "), _costs(control, contest.shape)
+    return (
+        f"The {name} has {costs}: it {lost} on {_rows(contest)}, which are too few to "
+        f"show that it would {less}{needed_words(found.evidence.rows_needed)}."
+    )
+
+
+def _costs(control: ControlRow, shape: Shape) -> str:
+    """Size and speed of a control."""
+    speed = speedup_at(control.record, shape)
+    time = "not timed" if speed is None else fast_words(speed)
+    return f"{megabytes(control.record.metrics.size_bytes)} MB, {time}"
 
 
 def _why(contest: Contest, ship: Candidate) -> str:

@@ -18,16 +18,17 @@ from compress.search.worker_pool import Worker
 from compress.system.terminal import plain
 
 REFRESH_SECONDS = 0.5
+LOG_SECONDS = 30.0
 
 
 @dataclass
 class LiveScreen:
-    """Live progress lines; without a terminal, only results are printed."""
+    """Live progress lines; without a terminal, they are printed each half minute."""
 
     console: Console
     front: Front
     _live: Live | None = None
-    _drawn: float = 0.0
+    _drawn: float = field(default_factory=time.monotonic)
     _began: float = field(default_factory=time.monotonic)
     _done: int = 0
     _summary_text: str = ""
@@ -45,18 +46,23 @@ class LiveScreen:
             self._live.stop()
 
     def update(self, workers: Sequence[Worker]) -> None:
-        """Redraws the lines, at most once per `REFRESH_SECONDS`."""
+        """Redraws the lines, at most once per `REFRESH_SECONDS`; in a log, `LOG_SECONDS`."""
         now = time.monotonic()
-        if self._live is None or now - self._drawn < REFRESH_SECONDS:
+        if now - self._drawn < (LOG_SECONDS if self._live is None else REFRESH_SECONDS):
             return
         self._drawn = now
         lines = [Text(worker_line(worker)) for worker in workers]
+        if self._live is None:
+            self.console.print(*lines, sep="\n", soft_wrap=True)
+            return
         self._live.update(Group(*lines, Text(self._summary())), refresh=True)
 
     def print_result(self, taken: TakenTrial, words: str) -> None:
         """Prints a trial's result."""
         self._done += 1
         self._summary_text = ""
+        if self._live is None:
+            self._drawn = time.monotonic()
         point = " ".join(overrides_of(taken.point))
         line = f"[bold]{taken.number}[/] {plain(point)}: {plain(words)}"
         self.console.print(line, soft_wrap=True)

@@ -165,7 +165,8 @@ def summary_lines(front: Front) -> Iterator[str]:
     counts = front.trial_store.trial_counts()
     yield (
         f"{counts.finished} trials: {counts.complete} finished, {counts.infeasible} infeasible, "
-        f"{counts.failed} failed; {len(best)} on the front, {front.folder / 'front.csv'}"
+        f"{counts.failed} failed; {len(best)} on the front of those that meet all constraints, "
+        f"{shown_path(front.folder / 'front.csv')}"
     )
     reasons = Counter(
         str(trial.user_attrs[REASON])

@@ -160,8 +160,8 @@ class Scheduler:
         self.baseline = self.goals.baseline(record)
         self.trial_store.finish(taken, record, folder)
         words = ", ".join(f"{name} {value:.6g}" for name, value in values.items())
-        broken = [name for name, excess in self.goals.excesses(record).items() if excess > 0]
-        self._report(taken, f"{words}{' but not ' if broken else ''}{', '.join(broken)}")
+        broken = "; ".join(self.goals.broken(record))
+        self._report(taken, f"{words}; infeasible: {broken}" if broken else words)
 
     def _handle_failure(self, taken: TakenTrial, reason: str, blame: Blame) -> None:
         """Marks a trial as failed; ends the search where every trial would fail the same way."""

@@ -1,4 +1,4 @@
-"""A bar on the terminal while a model is trained, or a line each minute in a log."""
+"""A bar on the terminal while a model is trained, or a line each half minute in a log."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 log = logging.getLogger(__name__)
 
 REFRESHES = 2  # a second
-LOG_SECONDS = 60.0
+LOG_SECONDS = 30.0
 
 
 class TrainingBar:
     """Steps done, the time left and the loss.
 
     The bar begins with the first step and is gone after the last one. Where standard error is not a
-    terminal, each minute has a line instead.
+    terminal, there is a line each half minute instead.
     """
 
     def __init__(self) -> None:

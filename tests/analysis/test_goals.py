@@ -31,6 +31,27 @@ def test_excess_is_a_share_of_the_bound(text: str, accuracy: float, excess: floa
     assert found == pytest.approx(excess)
 
 
+@pytest.mark.parametrize(
+    ("text", "accuracy", "said"),
+    [
+        (
+            ">= baseline - 0.3", 0.4,
+            "accuracy 0.4 is below 0.5 (>= baseline - 0.3, which has 0.8) on the validation rows",
+        ),
+        (
+            ">= 0.5*baseline", 0.3,
+            "accuracy 0.3 is below 0.4 (>= 0.5 * baseline, which has 0.8) on the validation rows",
+        ),
+        ("<= .5e0", 0.75, "accuracy 0.75 is above 0.5 on the validation rows"),
+    ],
+)  # fmt: skip
+def test_a_broken_bound_is_said_in_figures(text: str, accuracy: float, said: str) -> None:
+    goals = parse_goals(OBJECTIVES, {"accuracy": text}, "validation")
+    assert list(goals.broken(record_of(validation=accuracy))) == [said]
+    met = 0.1 if text[0] == "<" else 0.8
+    assert list(goals.broken(record_of(validation=met))) == []
+
+
 def test_a_figure_that_was_not_measured_is_nan_and_breaks_its_bound() -> None:
     goals = parse_goals({"resident_bytes": "minimize"}, {"resident_bytes": "<= 1e9"}, "validation")
     assert math.isnan(goals.values(record_of())[0])

@@ -127,7 +127,8 @@ def test_what_was_measured_beside_other_work_is_measured_again(
     assert all(sample.speedup == pytest.approx((2.0, 2.0)) for sample in found)
     assert len({sample.sizes for sample in found}) == 5
     [again] = [line for line in lines if "measured again" in line]
-    assert again.endswith("speed-up over the teacher 2.0 times at 1x8, 2.0 times at 4x16")
+    sizes = "layers=1 hidden=32 heads=2 neurons=64: speed-up"
+    assert again.endswith(f"{sizes} 2.0 times at 1x8, 2.0 times at 4x16")
     # A machine that stays busy: one more attempt in each call.
     machine = Machine(busy=[3, 6, 7])
     monkeypatch.setattr("compress.costs.lab.measure_briefly", machine.measure)

@@ -190,6 +190,21 @@ def test_the_headline_names_one_where_no_run_is_shipped() -> None:
     assert verdict(replace(kept, controls=(slow,))) == verdict(kept)
 
 
+def test_a_control_that_rows_are_too_few_for_is_named_where_no_run_is_near() -> None:
+    """The run lost 41 of 100 rows and the control one of 100."""
+    far = shippable(make_record(0.5, 1000, comparison=Comparison(0.5, 41, 0, 1e-9)))
+    far = replace(far, config={"decision": {"margin": 0.01, "alpha": 0.05}})
+    assert verdict(far).startswith("Keep the teacher: ")
+    near = replace(int8(0.9, 700, 4.0), comparison=Comparison(0.97, 2, 1, 1.0))
+    words = verdict(replace(far, controls=(near, tfidf(0.1))))
+    assert words.startswith(verdict(far))
+    assert words.removeprefix(verdict(far)).startswith(
+        " The control teacher in int8 has 0.0 MB, 4.0 times as fast (3.8 to 4.2): it lost 1.0 "
+        "points on 100 test rows, which are too few to show that it would lose less than 1 point "
+        "of accuracy"
+    )
+
+
 def test_until_rows_decide_a_control_is_taken_before_the_teacher() -> None:
     strict = {"decision": {"margin": 0.02, "alpha": 0.05}}
     undecided = replace(run(), config=strict)

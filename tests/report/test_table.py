@@ -82,6 +82,7 @@ def test_parquet_has_the_same_columns_with_types(
     records: dict[str, RunRecord], tmp_path: Path
 ) -> None:
     put(tmp_path, **records)
+    (tmp_path / "killed" / ".hydra").mkdir(parents=True)
     report = write_report([tmp_path], tmp_path)
     table = pd.read_parquet(tmp_path / "results.parquet")
     pd.testing.assert_frame_equal(table, report.table)

@@ -40,6 +40,21 @@ def test_a_result_is_a_line_without_a_terminal() -> None:
     assert stream.getvalue() == "3 pruner=[wanda]: 12 s\n"
 
 
+def test_a_log_says_each_half_minute_what_the_workers_do() -> None:
+    stream = io.StringIO()
+    worker = Mock(taken=Mock(number=3), place=0, stage="student", step=(4, 9), seconds=61.0,
+                  paused=False, waits_to_measure=False)  # fmt: skip
+    with LiveScreen(Console(file=stream, width=80), front_of("accuracy", "maximize")) as screen:
+        screen.update([worker])
+        screen._drawn -= 29
+        screen.update([worker])
+        assert stream.getvalue() == ""
+        screen._drawn -= 2
+        screen.update([worker])
+        screen.update([worker])
+    assert stream.getvalue() == "0: trial 3, student, step 4 of 9, 61 s\n"
+
+
 def test_the_summary_counts_and_says_what_is_left() -> None:
     front = front_of("accuracy", "maximize")
     store: Mock = front.trial_store  # type: ignore[assignment]

@@ -33,7 +33,7 @@ def test_a_file_or_a_pipe_gets_no_bar(capfd: pytest.CaptureFixture[str]) -> None
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_log_gets_a_line_each_minute(
+def test_a_log_gets_a_line_each_half_minute(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Clock:
@@ -46,10 +46,10 @@ def test_a_log_gets_a_line_each_minute(
     monkeypatch.setattr("compress.training.progress.time", clock)
     bar = TrainingBar()
     with caplog.at_level(logging.INFO):
-        for step in range(1, 9):  # of 25 seconds each
-            clock.now += 25.0
+        for step in range(1, 9):  # of 12 seconds each
+            clock.now += 12.0
             bar.update(step, 8, None if step < 2 else 0.5)
     assert [record.message for record in caplog.records] == [
-        "training: 3 of 8 steps, 125 s left, loss 0.500",
-        "training: 6 of 8 steps, 50 s left, loss 0.500",
+        "training: 3 of 8 steps, 60 s left, loss 0.500",
+        "training: 6 of 8 steps, 24 s left, loss 0.500",
     ]
