@@ -105,7 +105,7 @@ def _page(
         "s",
         "theirs, s",
     ]
-    yield from markdown_table(titles, lines, escape=str)
+    yield from markdown_table(titles, lines)
     yield ""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     yield f"Peak memory of both in one process: {peak:.2f} GB."

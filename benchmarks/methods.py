@@ -173,7 +173,7 @@ def _table(records: Sequence[FinishedRun]) -> Iterator[str]:
     if rows:
         filled = [title for title in rows[0] if any(row[title] for row in rows)]
         kept = ([row[title] for title in filled] for row in rows)
-        yield from markdown_table(filled, kept, escape=str)
+        yield from markdown_table(filled, kept)
 
 
 def _accuracy(record: FinishedRun | None) -> str:

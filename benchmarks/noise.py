@@ -105,7 +105,7 @@ def _section(title: str, timed_model: TimedModel, device: Device, repeats: int) 
         [str(seed + 1), *(_interval(timing, seed) for timing in timings)]
         for seed, timings in enumerate(found)
     ]
-    yield from markdown_table(["repeat", *shapes], rows, escape=str)
+    yield from markdown_table(["repeat", *shapes], rows)
     yield ""
     for index, shape in enumerate(shapes):
         intervals = [timings[index].interval(seed) for seed, timings in enumerate(found)]

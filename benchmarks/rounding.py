@@ -88,7 +88,7 @@ def _page(
             print(index, *key, *pair, flush=True)  # noqa: T201
     yield ""
     titles = ["method", "bits", "ours", "theirs", "median ratio", "largest", "s", "theirs, s"]
-    yield from markdown_table(titles, [_row(*each) for each in found.items()], escape=str)
+    yield from markdown_table(titles, [_row(*each) for each in found.items()])
 
 
 def _pairs(
