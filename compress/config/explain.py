@@ -158,7 +158,8 @@ def _range_words(hint: Any, bound: str) -> str:
     """The range that a value violates, if one option of a type has it; else the whole type."""
     bare, _ = _bare(hint)
     if bound == "min_length":
-        least = _bounds(hint)[bound]
+        options = typing.get_args(bare) if _is_union(bare) else (hint,)
+        (least,) = {_bounds(each)[bound] for each in options if bound in _bounds(each)}
         return f"a list of {'one' if least == 1 else least} or more"
     if not _is_union(bare):
         return range_of(hint)

@@ -116,7 +116,7 @@ def test_a_command_measures_lists_and_checks(
         markdown=written,
     )
     assert code == 0
-    assert "cpu/none: 1 shapes, the last 1.0 1.0 times as fast" in progress
+    assert "cpu/none: 1 of the 4 models measured that predictions need; layers=2" in progress
     assert written.read_text() == page
     assert page.startswith("# Predicted costs\n\nMachine: ")
     assert "Float32 teacher, eager: 1.00 ms at 1×8, 1.00 ms at 4×16; 0." in page
