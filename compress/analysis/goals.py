@@ -92,25 +92,27 @@ class Goals:
 
     def excesses(self, record: FinishedRun) -> dict[str, float]:
         """By constraint, how far the run is beyond it; at most 0 where it is not."""
-        ours, theirs = self.on_split(record), self.on_split(baseline_of(record))
         return {
-            f"{each.metric} {each}": each.excess(
-                METRICS[each.metric].read(ours), METRICS[each.metric].read(theirs)
-            )
-            for each in self.constraints
+            f"{each.metric} {each}": each.excess(*figures)
+            for each, figures in self._bounded(record)
         }
 
     def broken(self, record: FinishedRun) -> Iterator[str]:
         """The constraints that a run breaks, with the figures."""
-        ours, theirs = self.on_split(record), self.on_split(baseline_of(record))
         rows = f" on the {self.split} rows" if self.split != "evaluation" else ""
-        for each in self.constraints:
-            value, baseline = (METRICS[each.metric].read(found) for found in (ours, theirs))
+        for each, (value, baseline) in self._bounded(record):
             if each.excess(value, baseline) > 0:
                 bound = f"{each.bound(baseline):.4g}"
                 why = f" ({each}, which has {baseline:.4g})" if each.factor else ""
                 word = "below" if each.least else "above"
                 yield f"{each.metric} {value:.4g} is {word} {bound}{why}{rows}"
+
+    def _bounded(self, record: FinishedRun) -> Iterator[tuple[Constraint, tuple[float, float]]]:
+        """Each constraint with the run's figure and the baseline's."""
+        ours, theirs = self.on_split(record), self.on_split(baseline_of(record))
+        for each in self.constraints:
+            read = METRICS[each.metric].read
+            yield each, (read(ours), read(theirs))
 
     def baseline(self, record: FinishedRun) -> dict[str, float]:
         """The baseline's figures of all metrics that bounds refer to."""

@@ -14,7 +14,7 @@ from compress.analysis.decision import Rule
 from compress.records.schema import FinishedRun, Split
 from compress.records.score_words import margin_words
 from compress.report.contest import Contest, contest_of, rule_of
-from compress.report.controls import cheapest_admitted, nearest_undecided
+from compress.report.controls import cheapest_admitted
 from compress.report.points import Shape
 from compress.report.sections import Section
 from compress.report.verdict import headline, reasons
@@ -87,7 +87,7 @@ def advise(section: Section, root: Path, rule: Rule | None = None) -> Advice:
 
 
 def _advice(section: Section, contest: Contest) -> Advice:
-    said = headline(contest, cheapest_admitted(contest), nearest_undecided(contest))
+    said = headline(contest, cheapest_admitted(contest))
     words = [" ".join(said), *reasons(contest)]
     ship = contest.decision.ship
     return Advice(

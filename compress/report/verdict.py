@@ -25,21 +25,18 @@ from compress.records.words import (
     significant,
 )
 from compress.report.contest import Contest, is_kept
-from compress.report.controls import ControlRow
+from compress.report.controls import ControlRow, nearest_undecided
 from compress.report.points import Shape, known_speedup, speedup_at
 
 LISTED = 3  # runs of which is said why they are out
 
 
-def headline(
-    contest: Contest, rival: ControlRow | None, near: tuple[ControlRow, Standing] | None
-) -> list[str]:
+def headline(contest: Contest, rival: ControlRow | None) -> list[str]:
     """What to do, in one to three sentences.
 
     Args:
         contest: the recipes and the decision.
         rival: an admitted control with no larger product of size and time than what is shipped.
-        near: an undecided control, said where no run is shipped or may be with more rows.
     """
     decision = contest.decision
     if decision.ship is not None:
@@ -52,7 +49,7 @@ def headline(
         ]
     else:
         parts = [_nothing(contest)]
-        if rival is None and near is not None:
+        if rival is None and (near := nearest_undecided(contest)) is not None:
             parts.append(_undecided(contest, *near))
     return [*parts, *_hope(contest), *_fallback(contest, rival)]
 

@@ -112,7 +112,7 @@ def _plot_names(parts: Sequence[Section]) -> Iterator[tuple[str, Section]]:
 def _markdown(report: Report) -> str:
     """The tables for reading: the figures that matter, failed runs with their reasons."""
     found = report.collection
-    parts = [[f"# Results: {report.summary()}"], *_lines(warnings(found.ok), "**{}**")]
+    parts = [[f"# Results: {report.summary()}"], _lines(warnings(found.ok), "**{}**")]
     for runs in by_score(found.ok):
         controls = control_rows(record for _, record in runs)
         rows = [figures("–", row.title, row.record) for row in controls]
@@ -125,25 +125,24 @@ def _markdown(report: Report) -> str:
             title = f"Over seeds: {section.task}"
             table = markdown_table(COLUMNS, [line.cells() for line in lines])
             parts += _section(title, [plain_text(seed_words(section)), "", *table])
-    parts += _section("In plain words", *_lines(shared_words(found.ok)))
+    parts += _section("In plain words", _lines(shared_words(found.ok)))
     if found.ok:
         parts += _section("Bytes, in MB", _rows([sizes(*run) for run in found.ok]))
     failed = [f"{folder}: {record.error}" for folder, record in found.failed]
-    parts += _section("Failed runs", *_lines(failed))
-    parts += _section("Unfinished runs", *_lines(found.unfinished))
-    parts += _section("Unreadable records", *_lines(found.broken))
+    parts += _section("Failed runs", _lines(failed))
+    parts += _section("Unfinished runs", _lines(found.unfinished))
+    parts += _section("Unreadable records", _lines(found.broken))
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def _section(title: str, lines: Sequence[str] = ()) -> list[list[str]]:
+def _section(title: str, lines: list[str]) -> list[list[str]]:
     """A heading and its lines; nothing without lines."""
-    return [[f"## {plain_text(title)}"], list(lines)] if lines else []
+    return [[f"## {plain_text(title)}"], lines] if lines else []
 
 
-def _lines(words: Iterable[object], form: str = "- {}") -> list[list[str]]:
-    """Lines of this form, as a part of their own; nothing without words."""
-    found = [form.format(plain_text(str(each))) for each in words]
-    return [found] if found else []
+def _lines(words: Iterable[object], form: str = "- {}") -> list[str]:
+    """Lines of this form."""
+    return [form.format(plain_text(str(each))) for each in words]
 
 
 def figures(run: str, made: str, record: FinishedRun) -> dict[str, str]:
