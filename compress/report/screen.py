@@ -15,15 +15,16 @@ from compress.records.scores import ScoreKind
 from compress.records.words import (
     NO_DIFFERENCE,
     SIGNIFICANT,
+    UNCERTAIN,
     UNCERTAIN_TIMES,
     by_score,
-    median_words,
     p_words,
     shared_words,
     speedup_words,
     warnings,
 )
 from compress.report.controls import control_rows
+from compress.report.points import shapes_of, teacher_ms
 from compress.report.sections import Section, sections
 from compress.report.seeds import COLUMNS, SeedRow, seed_rows, seed_words
 from compress.report.tables import screen_table
@@ -82,19 +83,22 @@ def _table(found: Sequence[tuple[Path, FinishedRun]]) -> Table:
     milliseconds = f"ms\n{shape.batch}×{shape.length}"
     for column in (kind.words.replace(" ", "\n"), "change", "MB", milliseconds, "speed-up"):
         table.add_column(column, justify="right", no_wrap=True)
+    parts = [[record for _, record in section.runs] for section in sections(runs)]
+    beside = {id(record): part for part in parts for record in part}
     # Teachers of different tasks or machines are different rows.
-    teachers: dict[tuple[str, str, int], ModelMetrics] = {}
-    for _, record in runs:
-        key = (record.choices["teacher"], record.choices["task"], record.baseline.size_bytes)
-        teachers.setdefault(key, record.baseline)
-    for (name, task, _), baseline in teachers.items():
-        figures = _figures(baseline, "", f"{baseline.latency[0].median_ms:.1f}")
-        table.add_row("", plain(f"teacher {name} on {task}"), *figures, "1")
-    for row in control_rows(record for _, record in runs):
-        table.add_row("", plain(row.title), *_cells(row.record))
+    for part in parts:
+        first = part[0]
+        title = f"teacher {first.choices['teacher']} on {first.choices['task']}"
+        figures = _figures(first.baseline, "", f"{teacher_ms(part, shapes_of(part)[0]):.1f}")
+        table.add_row("", plain(title), *figures, "1")
+    for part in parts:
+        for row in control_rows(part):
+            table.add_row("", plain(row.title), *_cells(row.record, part))
     table.add_section()
     for folder, record in runs[:ROWS]:
-        table.add_row(plain(folder.name), plain(recipe(record)), *_cells(record))
+        table.add_row(
+            plain(folder.name), plain(recipe(record)), *_cells(record, beside[id(record)])
+        )
     table.caption = "\n".join(_captions(runs, kind))
     return table
 
@@ -110,15 +114,19 @@ def _seed_table(section: Section, lines: Sequence[SeedRow]) -> Table:
     return table
 
 
-def _cells(record: FinishedRun) -> tuple[str, ...]:
-    """Figures of a run, or of a control, which may not have been timed."""
-    ours, theirs = record.metrics, record.baseline
-    change = p_words(record.comparison)
+def _cells(record: FinishedRun, beside: Sequence[FinishedRun]) -> tuple[str, ...]:
+    """Figures of a run, or of a control, which may not have been timed.
+
+    Its time compares with those of the runs beside it, see `points`.
+    """
+    ours, change = record.metrics, p_words(record.comparison)
     if not record.speedup:
         return *_figures(ours, change, "–"), "–"
     speed = record.speedup[0]
-    median = median_words(speed, ours.latency[0], theirs.latency[0], 1)
-    return *_figures(ours, change, median), speedup_words(speed) if speed.counts else NO_DIFFERENCE
+    time = f"{teacher_ms(beside, (speed.batch, speed.length)) / speed.counted:.1f}"
+    if not speed.counts:
+        return *_figures(ours, change, f"{UNCERTAIN}{time}"), NO_DIFFERENCE
+    return *_figures(ours, change, time), speedup_words(speed)
 
 
 def _captions(runs: Sequence[tuple[Path, FinishedRun]], kind: ScoreKind) -> Iterator[str]:
@@ -128,6 +136,7 @@ def _captions(runs: Sequence[tuple[Path, FinishedRun]], kind: ScoreKind) -> Iter
         yield f"{kind.words}: lower is better"
     if not all(record.speedup[0].counts for _, record in runs):
         yield UNCERTAIN_TIMES
+    yield "ms: the teacher's median over all runs, divided by the run's speed-up"
     if len(runs) > ROWS:
         yield f"the {ROWS} {most_words(kind)} of {len(runs)} runs"
 

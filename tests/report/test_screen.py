@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from compress.records.schema import Comparison, FinishedRun, Speedup
 from compress.records.scores import SCORES
 from compress.records.words import NO_DIFFERENCE
 from compress.system.terminal import PIPED, open_console
-from tests.records.test_schema import evaluated_by, make_record
+from tests.records.test_schema import evaluated_by, make_metrics, make_record
 from tests.report.test_report import put, screen
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -27,7 +28,7 @@ def long_record() -> FinishedRun:
     record: FinishedRun = make_record(
         0.8123,
         1_234_567_890,
-        1234.56,
+        baseline=make_metrics(0.91, 2000, 12654.24),
         speedup=(Speedup(1, 32, 10.25, 10.17, 10.33, 1.02),),
         comparison=Comparison(0.7, 30, 2, 1e-6),
         choices={
@@ -42,8 +43,7 @@ def long_record() -> FinishedRun:
     return record
 
 
-# The medians say the contrary of the speed-up here, so ours is marked.
-FIGURES = ("0.812", "p < 0.001", "1234.6", "≈1234.6", "10.25 (10.17 to 10.33)")
+FIGURES = ("0.812", "p < 0.001", "1234.6", "1234.6", "10.25 (10.17 to 10.33)")
 RECIPE = (
     "layers keep=3 + chain lowrank.sparsity=0.25 heads.sparsity=0.5 neurons.sparsity=0.125 + "
     "int8_weight_only"
@@ -77,9 +77,21 @@ def test_the_whole_table_of_a_sweep_fits(tmp_path: Path) -> None:
         interval = f"{ratio:.2f} ({0.9 * ratio:.2f} to {1.1 * ratio:.2f})"
         expected = (
             f"{n} ", f"{0.9 - n / 1000:.3f}", "p = 1", f"{10 + n:.1f}",
-            f"{'' if counts else '≈'}{5 + n:.1f}", interval if counts else NO_DIFFERENCE,
+            f"{5 + n:.1f}" if counts else "≈10.0", interval if counts else NO_DIFFERENCE,
         )  # fmt: skip
         assert any(all(cell in line for cell in expected) for line in shown.splitlines()), expected
+
+
+def test_times_agree_with_the_speed_ups(tmp_path: Path) -> None:
+    """A run whose teacher took twice as long as beside the others was disturbed as well."""
+    disturbed = make_record(0.8, ms=5.0, baseline=make_metrics(0.91, 2000, 20.0))
+    fast = Speedup(1, 32, 4.0, 3.8, 4.2, 1.02)
+    put(tmp_path, a=make_record(0.9), b=make_record(0.7), c=replace(disturbed, speedup=(fast,)))
+    lines = screen(tmp_path).splitlines()
+    (teacher,) = (line for line in lines if "teacher t on rt" in line)
+    (shown,) = (line for line in lines if line.lstrip().startswith("c "))
+    assert re.search(r"10\.0\s+1$", teacher.strip()), teacher
+    assert re.search(r"2\.5\s+4\.00 \(3\.80 to 4\.20\)", shown), shown
 
 
 def test_a_pipe_is_wider_than_a_small_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

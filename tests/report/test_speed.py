@@ -85,7 +85,9 @@ def on_card(record: FinishedRun, _: Path) -> str:
 
 
 def in_latex(record: FinishedRun, _: Path) -> str:
-    return latex_tables(sections([(ROOT / "0", record)])).replace("--", " to ")
+    # In a column of a paper there is room for a sign, which the caption explains.
+    table = latex_tables(sections([(ROOT / "0", record)])).replace("--", " to ")
+    return table.replace(r"$\approx$1 (", f"{NO_DIFFERENCE} (interval ")
 
 
 def in_caption(record: FinishedRun, _: Path) -> str:

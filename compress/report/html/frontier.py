@@ -27,7 +27,8 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from compress.records.schema import FinishedRun
-from compress.records.score_words import margin_words
+from compress.records.score_words import is_logarithmic, kind_of, margin_words
+from compress.report.html.names import LETTER, name_columns
 from compress.report.html.panel import FONT_SIZE
 from compress.report.html.views import Drawn, latency_title, pareto_view
 from compress.report.plotted import (
@@ -104,12 +105,12 @@ def frontier(advice: Advice, root: Path, number: int) -> Frontier:
         number: of the section on the page.
     """
     records = [record for _, record in advice.section.runs]
-    columns = {**run_columns(advice, root), **shape_columns(records, advice.shape)}
+    columns, teachers, controls = _drawn_at(run_columns(advice, root), records, advice.shape)
     drawn = Drawn(
         advice.section.kind,
         ColumnDataSource(columns),
-        ColumnDataSource(teacher_columns(records, advice.shape)),
-        ColumnDataSource(control_columns(records, advice.shape)),
+        ColumnDataSource(teachers),
+        ColumnDataSource(controls),
         {place: ColumnDataSource(stairs_columns(columns, place)) for place in PLACES},
         BooleanFilter([True] * len(records)),
         IndexFilter(_places(columns, advice)),
@@ -130,6 +131,19 @@ def frontier(advice: Advice, root: Path, number: int) -> Frontier:
         _margin_choice(advice, columns, drawn, blocks),
         blocks,
     )
+
+
+def _drawn_at(
+    fixed: Columns, records: Sequence[FinishedRun], shape: Shape
+) -> tuple[Columns, Columns, Columns]:
+    """The runs, with what does not depend on the shape; the teachers; the controls."""
+    teachers, controls = teacher_columns(records, shape), control_columns(records, shape)
+    runs = {**fixed, **shape_columns(records, shape)}
+    beside = (teachers, controls)
+    scores = [score for part in (runs, *beside) for score in part["score"]]
+    kind = kind_of(records[0].metrics.score)
+    names = name_columns(runs, beside, logarithmic_scores=is_logarithmic(kind, scores))
+    return {**runs, **names}, teachers, controls
 
 
 def _places(columns: Columns, advice: Advice) -> list[int]:
@@ -179,15 +193,14 @@ def _shape_choice(
     records: Sequence[FinishedRun], shapes: Sequence[Shape], drawn: Drawn, plots: dict[str, figure]
 ) -> Select:
     """Swaps all that depends on the shape for that of the chosen one; the first one is drawn."""
-    fixed = {name: drawn.source.data[name] for name in ("mb", "score")}
-    timed = [shape_columns(records, shape) for shape in shapes]
+    timed = [_drawn_at(drawn.source.data, records, shape) for shape in shapes]
+    sources = (drawn.source, drawn.teachers, drawn.controls)
     swaps = [
-        (drawn.source, [ColumnDataSource(each) for each in timed]),
-        (drawn.teachers, [ColumnDataSource(teacher_columns(records, each)) for each in shapes]),
-        (drawn.controls, [ColumnDataSource(control_columns(records, each)) for each in shapes]),
+        (source, [ColumnDataSource(each) for each in choices])
+        for source, choices in zip(sources, zip(*timed, strict=True), strict=True)
     ]
     for place in ("place_latency", "place_cost"):
-        corners = [stairs_columns({**fixed, **each}, place) for each in timed]
+        corners = [stairs_columns(runs, place) for runs, _, _ in timed]
         swaps.append((drawn.stairs[place], [ColumnDataSource(each) for each in corners]))
     options = [(str(i), f"{batch} × {length}") for i, (batch, length) in enumerate(shapes)]
     title = "times at batch × tokens"
@@ -205,16 +218,16 @@ def _run_table(drawn: Drawn) -> DataTable:
     """All runs; what is selected in it is selected in the plots."""
     places = "0,0.00" if drawn.kind.relative else "0.000"
     columns = [
-        TableColumn(field="run", title="run", width=80),
-        TableColumn(field="recipe", title="recipe", width=430),
+        TableColumn(field="run", title="run", width=_run_width(drawn)),
         TableColumn(field="score", title=drawn.kind.words, formatter=_number(places), width=75),
-        TableColumn(field="change", title="change against the teacher", width=270),
+        TableColumn(field="change", title="change against the teacher", width=310),
         TableColumn(field="mb", title="MB", formatter=_number("0.0"), width=60),
         TableColumn(field="latency", title="ms", formatter=_number("0.00"), width=65),
-        TableColumn(
-            field="text_to_label", title="text to label (ms)", formatter=_number("0.00"), width=120
-        ),
         TableColumn(field="speedup", title="speed-up", formatter=_number("0.00"), width=75),
+        TableColumn(field="recipe", title="recipe", width=430),
+        TableColumn(
+            field="text_to_label", title="text to label (ms)", formatter=_number("0.00"), width=130
+        ),
         TableColumn(field="computes", title="computes in", width=130),
         TableColumn(field="wins", title="best at", width=340),
     ]
@@ -224,6 +237,11 @@ def _run_table(drawn: Drawn) -> DataTable:
         index_position=None, height=min(TALLEST, HEADER + ROW * rows), row_height=ROW,
         sizing_mode="stretch_width", autosize_mode="none", reorderable=False, **_readable(),
     )  # fmt: skip
+
+
+def _run_width(drawn: Drawn) -> int:
+    """Pixels that the longest name takes, within reason."""
+    return min(240, max(80, round(LETTER * max(map(len, drawn.source.data["run"]))) + 16))
 
 
 def _readable() -> dict[str, Any]:

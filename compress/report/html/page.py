@@ -57,7 +57,7 @@ def render_page(
     ]
     drawings: list[UIElement] = []
     for _, drawn, shown in parts:
-        drawings += [*drawn.drawings(), *(panel.drawing for panel in shown)]
+        drawings += [*drawn.drawings(), *(panel.drawing for panel in shown if panel.drawing)]
     scripts, divs = _embedded(drawings)
     if scripts:
         scripts.append((Path(__file__).parent / "page.js").read_text(encoding="utf-8"))

@@ -44,12 +44,12 @@ class Panel:
 
     Attributes:
         words: what it shows and how to read it.
-        drawing: the figure, or a layout of several.
+        drawing: the figure, or a layout of several; None where the words say it all.
     """
 
     title: str
     words: str
-    drawing: LayoutDOM
+    drawing: LayoutDOM | None
 
 
 def plain_figure(**settings: Any) -> figure:

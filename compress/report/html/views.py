@@ -122,8 +122,8 @@ def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
     _error_bars(plot, drawn, x, y)
     dots = [_dots(plot, drawn, place, where) for where in LOOKS]
     others = _teachers_and_controls(plot, drawn, x, y)
-    _names(plot, drawn, x, y)
-    _ring(plot, drawn, x, y)
+    _names(plot, drawn, place)
+    _ring(plot, drawn, place)
     box = BoxSelectTool(renderers=dots)
     run, score = ("run", "@run"), (drawn.kind.words, "@score_words")
     beside = [("", "@run"), score, ("size", "@mb{0.0} MB")]
@@ -191,23 +191,31 @@ def _teachers_and_controls(plot: figure, drawn: Drawn, x: str, y: str) -> list[G
     ]
 
 
-def _names(plot: figure, drawn: Drawn, x: str, y: str) -> None:
+def _names(plot: figure, drawn: Drawn, place: str) -> None:
     """The name of each run, where there is room for them."""
-    if len(drawn.source.data["run"]) > NAMED:
-        return
-    plot.text(
-        x, y, text="run", x_offset=12, y_offset=-10, text_font_size=FONT_SIZE, text_color=BLACK,
-        source=drawn.source, view=CDSView(filter=drawn.keep), nonselection_text_alpha=0.12,
+    if len(drawn.source.data["run"]) <= NAMED:
+        view = CDSView(filter=drawn.keep)
+        looks = {"text_color": BLACK, "nonselection_text_alpha": 0.12}
+        _written(plot, drawn, place, view, **looks)
+
+
+def _ring(plot: figure, drawn: Drawn, place: str) -> None:
+    """Around the run to ship, with its name."""
+    view = CDSView(filter=drawn.keep & drawn.ship)
+    plot.scatter(
+        *PLACES[place], source=drawn.source, view=view, size=20, fill_color=None,
+        line_color=BLACK, line_width=2,
+    )  # fmt: skip
+    _written(
+        plot, drawn, place, view, text_font_style="bold", background_fill_color="white",
+        background_fill_alpha=0.7,
     )  # fmt: skip
 
 
-def _ring(plot: figure, drawn: Drawn, x: str, y: str) -> None:
-    """Around the run to ship, with its name."""
-    view = CDSView(filter=drawn.keep & drawn.ship)
-    shared = {"source": drawn.source, "view": view}
-    plot.scatter(x, y, size=20, fill_color=None, line_color=BLACK, line_width=2, **shared)
+def _written(plot: figure, drawn: Drawn, place: str, view: CDSView, **looks: Any) -> None:
+    """Names where `name_columns` puts them."""
     plot.text(
-        x, y, text="run", x_offset=12, y_offset=-10, text_font_size=FONT_SIZE,
-        text_font_style="bold", background_fill_color="white", background_fill_alpha=0.7,
-        **shared,
+        *PLACES[place], text="name", x_offset=f"right_{place}", y_offset=f"down_{place}",
+        text_align="center", text_baseline="middle", text_font_size=FONT_SIZE,
+        source=drawn.source, view=view, **looks,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from compress.records.recipe import recipe
-from compress.records.schema import FinishedRun, ModelMetrics
+from compress.records.schema import FinishedRun, ModelMetrics, Speedup
 from compress.records.score_words import score_words
 from compress.records.words import megabytes, p_digits, speedup_words
 from compress.report.controls import control_rows
@@ -27,6 +27,8 @@ ESCAPES = {
     "–": "--", "—": "---", "…": r"\dots{}", "‘": "`", "’": "'", "“": "``", "”": "''",
     "√": r"$\surd$", "α": r"$\alpha$", "σ": r"$\sigma$", "μ": r"$\mu$", "λ": r"$\lambda$",
 }  # fmt: skip
+# So that the widest figures fit the column of an article at its default margins.
+SMALL = r"\centering\footnotesize\setlength{\tabcolsep}{4pt}"
 # Letters that LaTeX's own fonts have, whatever encoding of them a document loads.
 LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ"
 
@@ -65,8 +67,8 @@ def _table(section: Section, number: int) -> Iterator[str]:
     yield r"\begin{table}"
     yield rf"  \caption{{{_caption(section)}}}"
     yield rf"  \label{{tab:results-{number}}}"
-    yield r"  \centering"
-    yield r"  \begin{tabular}{>{\raggedright\arraybackslash}p{0.42\linewidth}rrrr}"
+    yield f"  {SMALL}"
+    yield r"  \begin{tabular}{>{\raggedright\arraybackslash}p{0.36\linewidth}rrrr}"
     yield r"    \toprule"
     words = section.kind.words
     yield _row(("Recipe", words[0].upper() + words[1:], "MB", "Speed-up", "p"))
@@ -87,8 +89,8 @@ def _seed_table(section: Section, rows: Sequence[SeedRow], number: int) -> Itera
     yield r"\begin{table}"
     yield rf"  \caption{{{escaped(f'{section.task}: {seed_words(section)}')}}}"
     yield rf"  \label{{tab:seeds-{number}}}"
-    yield r"  \centering"
-    yield r"  \begin{tabular}{>{\raggedright\arraybackslash}p{0.32\linewidth}rrrrrr}"
+    yield f"  {SMALL}"
+    yield r"  \begin{tabular}{>{\raggedright\arraybackslash}p{0.24\linewidth}rrrrrr}"
     yield r"    \toprule"
     score = section.kind.words
     heads = ("Recipe", "Seeds", score[0].upper() + score[1:], "Change", "p", "MB", "Speed-up")
@@ -108,10 +110,13 @@ def _caption(section: Section) -> str:
     timed = section.baseline.latency[0]
     tests = " or ".join(dict.fromkeys(record.comparison.test for _, record in section.runs))
     direction = "" if section.kind.better == "higher" else f" Lower {section.kind.words} is better."
+    counts = all(each.counts for _, record in section.runs for each in record.speedup[:1])
+    unmeasured = "" if counts else ", ≈1 where no difference was measured"
+    change = f"the change in {section.kind.words}.{direction}"
     words = (
         f"{section.task}, n = {section.baseline.score.samples}, on {section.machine}; "
         f"{section.device}. Speed-up over the teacher at {timed.batch} × {timed.length}; "
-        f"intervals of 95 %; p: {tests} of the change in {section.kind.words}.{direction}"
+        f"intervals of 95 %{unmeasured}; p: {tests} of {change}"
     )
     return escaped(words)
 
@@ -121,9 +126,16 @@ def _cells(made: str, record: FinishedRun) -> tuple[str, ...]:
     return (
         escaped(made),
         *_figures(record.metrics),
-        speedup_words(record.speedup[0], to="--") if record.speedup else "--",
+        _speedup(record.speedup[0]) if record.speedup else "--",
         escaped(p_value),
     )
+
+
+def _speedup(speed: Speedup) -> str:
+    """In a few characters, whether or not it counts."""
+    if speed.counts:
+        return speedup_words(speed, to="--")
+    return rf"$\approx$1 ({speed.low:.2f}--{speed.high:.2f})"
 
 
 def _figures(metrics: ModelMetrics) -> tuple[str, str]:

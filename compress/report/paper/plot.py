@@ -26,15 +26,16 @@ from compress.config.legible import visible
 from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of, most_words
 from compress.report.controls import control_rows
+from compress.report.labels import place_labels
 from compress.report.paper.axes import Axis, latency_axis, plain_marks, score_axis, size_axis
 from compress.report.paper.caption import condition_lines, front_lines
-from compress.report.paper.labels import place_labels
 from compress.report.points import AS_GOOD, places, shapes_of, speedup_at
 from compress.report.points import FRONT as ON_FRONT
 from compress.system.files import write_atomically
 
 # Okabe & Ito 2008: distinguished by color-blind readers.
 FRONT, BASELINE, GREY = "#0072B2", "#D55E00", "#8A8A8A"
+DIM = "#5F5F5F"  # of type, which needs more contrast than dots
 # By which values are better. Dark is good; even in lightness, so it survives a grey printer too.
 COLORS = {"higher": "cividis_r", "lower": "cividis"}
 WIDTH, PANELS_HEIGHT = 7.2, 6.0  # inches: a page's width, so that type is printed as large as it is
@@ -43,6 +44,7 @@ SMALL = 8.0
 LINE = 0.147  # inches of height that a line of small type takes
 LEGEND = 38  # characters of small type beside a panel
 TITLE = 34  # and those beside a vertical axis
+FEW = 12  # runs of which all are named
 LISTED = 24  # front points that are named; the table has them all
 MANY = 60  # points from which on bars are drawn of the front alone
 DOT: dict[str, Any] = {
@@ -149,9 +151,10 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def _best_first(panels: Sequence[Plane], records: Sequence[FinishedRun]) -> list[int]:
-    """The runs on some panel's front, the one of the best score first."""
-    on_some = np.flatnonzero(np.any([panel.front for panel in panels], axis=0))
-    return sorted(map(int, on_some), key=lambda row: -records[row].metrics.score.quality)
+    """The runs on some panel's front, of few runs all; the one of the best score first."""
+    few = len(records) <= FEW
+    named = np.flatnonzero(np.any([panel.front | few for panel in panels], axis=0))
+    return sorted(map(int, named), key=lambda row: -records[row].metrics.score.quality)
 
 
 def _draw(figure: Figure, panels: Sequence[Plane], records: Sequence[FinishedRun]) -> list[Axes]:
@@ -256,23 +259,22 @@ def _staircase(ax: Axes, panel: Plane) -> None:
 
 
 def _label(ax: Axes, panel: Plane, named: dict[int, str]) -> None:
-    """The names of the front's runs, where they cover nothing."""
-    rows = [row for row in named if panel.front[row]]
+    """Names where they cover nothing: those of the front's runs, of few runs all."""
+    rows = [row for row in named if panel.front[row] or len(panel.front) <= FEW]
     scale = 72 / ax.figure.dpi  # points in a pixel
     places = np.stack([panel.x.values, panel.y.values], axis=1)
     places = np.vstack([places, [[panel.x.baseline, panel.y.baseline]]])
     points = ax.transData.transform(places) * scale
-    # A point is a dot of some size, which a label must not touch either.
-    margin = DOT["markersize"] - 1
-    sizes = np.array([[0.7 * SMALL * len(named[row]), 0.8 * SMALL] for row in rows]) + margin
+    sizes = np.array([[0.7 * SMALL * len(named[row]), 0.8 * SMALL] for row in rows]) + 2
     frame = Bbox(ax.get_window_extent().get_points() * scale)
-    centers = place_labels(points[rows], sizes.reshape(-1, 2), points, frame)
+    centers = place_labels(points[rows], sizes.reshape(-1, 2), points, frame, DOT["markersize"] / 2)
     for row, center in zip(rows, centers, strict=True):
+        color = FRONT if panel.front[row] else DIM
         ax.annotate(
             named[row], places[row], xytext=center - points[row], textcoords="offset points",
-            ha="center", va="center", fontsize=SMALL, fontweight="bold", color=FRONT, zorder=7,
+            ha="center", va="center", fontsize=SMALL, fontweight="bold", zorder=7, color=color,
             path_effects=[withStroke(linewidth=1.8, foreground="white")],
-            arrowprops={"arrowstyle": "-", "color": FRONT, "linewidth": 0.5, "shrinkB": 2},
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.5, "shrinkB": 2},
         )  # fmt: skip
 
 

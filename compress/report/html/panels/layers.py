@@ -32,10 +32,17 @@ from compress.report.sections import Section
 
 # The charts, and what each shows of a weight that nothing was done to.
 UNTOUCHED = {"zeros": 0.0, "rows kept": 1.0, "columns kept": 1.0, "rank kept": 1.0}
-# A share less away from that shows on no chart: int8 rounds 1 % to zero.
-NOTICED = 0.02
+# A share less away from that is passed over: int8 rounds up to 8 % of a weight to zero.
+NOTICED = {"zeros": 0.1, "rows kept": 0.02, "columns kept": 0.02, "rank kept": 0.02}
+EVEN = 0.01  # shares of all weights that differ by no more are told in words
 MOST, MOST_LAYERS = 4, 32  # models that are drawn, and layers of one
 WIDTH, HEIGHT = 480, 130  # pixels of a chart's frame
+TITLE = "What remains of each layer"
+WORDS = (
+    "The remaining weights of the transformer's layers, as fractions of the teacher's weight of "
+    "the same name: zeros, output rows, input columns, and the rank of factorized weights. A chart "
+    "without changes is omitted. Layers of a student with fewer layers are renumbered from 0."
+)
 INDEX = re.compile(r"(?P<front>.*?)\.(?P<layer>\d+)\.(?P<kind>.+)\.weight")
 HALF = re.compile(r"\.(down|up)\.weight$")  # one of the two that a low-rank weight is stored as
 
@@ -58,26 +65,26 @@ class Left:
 
 
 def layers(section: Section) -> Panel | None:
-    """Charts for models of the front; None if nothing shows in their layers."""
-    told = []
+    """Charts for models of the front, in words what is the same in all layers of one.
+
+    None if nothing shows in their layers.
+    """
+    told, even = [], []
     for run in front_runs(section.runs):
         left = what_is_left(run[1].metrics.layers, run[1].baseline.layers)
         charts = [chart for chart in UNTOUCHED if any(_shows(chart, each) for each in left)]
-        if charts:
-            told.append((run_label(*run), left, charts))
+        alike = [words for chart in charts if (words := _even_words(chart, left))]
+        if alike:
+            even.append(f"{run_label(*run)}: {', '.join(alike)} in each weight.")
+        if drawn := [chart for chart in charts if not _even_words(chart, left)]:
+            told.append((run_label(*run), left, drawn))
     if not told:
-        return None
-    words = (
-        "The remaining weights of the transformer's layers, as fractions of the teacher's weight "
-        "of the same name: zeros, output rows, input columns, and the rank of factorized weights. "
-        "A chart without changes is omitted. Layers of a student with fewer layers are renumbered "
-        "from 0."
-    )
-    drawn = spread(told, MOST)
-    if len(drawn) < len(told):
-        words += f" {len(drawn)} of {len(told)} models of the Pareto front are shown."
-    models = [_model(*model) for model in drawn]
-    return Panel("What remains of each layer", words, side_by_side(models))
+        return Panel(TITLE, " ".join(even), None) if even else None
+    drawn_models = spread(told, MOST)
+    left_out = f"{len(drawn_models)} of {len(told)} models of the Pareto front are shown."
+    said = [WORDS, *even, *([left_out] if len(drawn_models) < len(told) else [])]
+    models = [_model(*model) for model in drawn_models]
+    return Panel(TITLE, " ".join(said), side_by_side(models))
 
 
 def what_is_left(ours: Sequence[LayerWeights], theirs: Sequence[LayerWeights]) -> list[Left]:
@@ -139,7 +146,14 @@ def kinds(names: Sequence[str]) -> dict[str, str]:
 
 def _shows(chart: str, left: Left) -> bool:
     share = left.shares[chart]
-    return share is not None and abs(share - UNTOUCHED[chart]) > NOTICED
+    return share is not None and abs(share - UNTOUCHED[chart]) > NOTICED[chart]
+
+
+def _even_words(chart: str, left: Sequence[Left]) -> str:
+    """Such as "zeros 50%", where that holds for all weights that have the share; else empty."""
+    shares = [share for each in left if (share := each.shares[chart]) is not None]
+    is_even = max(shares) - min(shares) <= EVEN
+    return f"{chart} {sum(shares) / len(shares):.0%}" if is_even else ""
 
 
 def _model(title: str, left: Sequence[Left], charts: Sequence[str]) -> LayoutDOM:

@@ -13,6 +13,7 @@ from compress.report.html.panel import Panel
 def plots(panel: Panel | None) -> list[Plot]:
     """The figures, in the order in which they were made."""
     assert panel is not None
+    assert panel.drawing is not None
     found = [model for model in panel.drawing.references() if isinstance(model, Plot)]
     return sorted(found, key=lambda plot: int(plot.id.lstrip("p")))
 

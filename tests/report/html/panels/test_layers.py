@@ -55,8 +55,14 @@ def test_kinds_are_the_shortest_names_that_tell_weights_apart() -> None:
     assert list(kinds(paths).values()) == ["query", "attention.output", "output", "up_proj"]
 
 
+def uneven(zeros: float) -> tuple[LayerWeights, ...]:
+    """Zeros in the second layer alone."""
+    first, second = bert_layers(), bert_layers(zeros=zeros)
+    return (*first[: len(first) // 2], *second[len(second) // 2 :])
+
+
 def test_charts_are_those_in_which_something_shows() -> None:
-    zeros = with_layers(plain(0.9, 1000), bert_layers(zeros=0.5))
+    zeros = with_layers(plain(0.9, 1000), uneven(0.5))
     narrow = with_layers(plain(0.8, 500), bert_layers(neurons=16))
     same = with_layers(plain(0.7, 300), bert_layers())
     found = plots(layers(section_of(zeros, narrow, same)))
@@ -67,19 +73,32 @@ def test_charts_are_those_in_which_something_shows() -> None:
     assert legend(found[0]) == [
         "query", "key", "value", "attention.output", "intermediate", "output",
     ]  # fmt: skip
-    assert columns(found[0], "layer", "share") == [[0, 1], [0.5, 0.5]]
+    assert columns(found[0], "layer", "share") == [[0, 1], [0.0, 0.5]]
+
+
+def test_what_is_the_same_in_all_layers_is_said_in_words() -> None:
+    even = with_layers(plain(0.9, 1000), bert_layers(zeros=0.5))
+    panel = layers(section_of(even))
+    assert panel is not None
+    assert panel.drawing is None
+    assert panel.words == "#0 wanda sparsity=0.5: zeros 50% in each weight."
+    beside = layers(section_of(even, with_layers(plain(0.8, 500), uneven(0.75))))
+    assert beside is not None
+    assert panel.words in beside.words
+    assert [plot.title.text for plot in plots(beside)] == ["#1 wanda sparsity=0.5"]
 
 
 def test_nothing_is_drawn_where_nothing_shows() -> None:
     assert layers(section_of(with_layers(plain(), bert_layers()))) is None
-    rounded = [LayerWeights(e.name, e.shape, 1) for e in bert_layers(width=12, heads=12)]
-    assert layers(section_of(with_layers(plain(), rounded, rounded))) is None, "1 of 144 or more"
+    rounded = [LayerWeights(e.name, e.shape, 9) for e in bert_layers(width=12, heads=12)]
+    assert layers(section_of(with_layers(plain(), rounded, rounded))) is None, "9 of 144 or more"
     dominated = with_layers(plain(0.5, 1999, 1.0), bert_layers(zeros=0.5))
     assert layers(section_of(dominated, with_layers(plain(), bert_layers()))) is None
 
 
 def test_of_a_long_front_four_models_are_drawn_and_it_is_said() -> None:
-    front = [with_layers(plain(0.6 + i / 100, 100 + i), bert_layers(zeros=0.5)) for i in range(6)]
+    front = [with_layers(plain(0.6 + i / 100, 100 + i), uneven(0.5)) for i in range(6)]
     panel = layers(section_of(*front))
+    assert panel is not None
     assert len(plots(panel)) == 4
     assert "4 of 6 models" in panel.words

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.transforms import Bbox
 
-from compress.report.paper.labels import place_labels
+from compress.report.labels import place_labels
 
 FRAME = Bbox([[0, 0], [200, 200]])
 SIZE = np.array([12.0, 8.0])

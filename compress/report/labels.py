@@ -22,6 +22,7 @@ def place_labels(
     sizes: Float[np.ndarray, "labels 2"],
     points: Float[np.ndarray, "points 2"],
     frame: Bbox,
+    clearance: float = 0.0,
 ) -> Float[np.ndarray, "labels 2"]:
     """Centres for labels, each beside its anchor and as near to it as is free.
 
@@ -33,6 +34,7 @@ def place_labels(
         sizes: width and height of each label.
         points: what must not be covered, the anchors among them.
         frame: what the labels must stay inside of.
+        clearance: what a label keeps away from points, which are dots of some size.
     """
     placed: list[Bbox] = []
     centers = []
@@ -43,7 +45,7 @@ def place_labels(
             for spot in _spots(anchor, size)
             if frame.contains(*(spot - half)) and frame.contains(*(spot + half))
         ]
-        costs = [_covered(_box(spot, size), placed, points) for spot in spots]
+        costs = [_covered(_box(spot, size), placed, points, clearance) for spot in spots]
         best = spots[int(np.argmin(costs))] if spots else anchor
         placed.append(_box(best, size))
         centers.append(best)
@@ -67,6 +69,9 @@ def _box(center: Float[np.ndarray, 2], size: Float[np.ndarray, 2]) -> Bbox:
     return Bbox([center - size / 2, center + size / 2])
 
 
-def _covered(box: Bbox, placed: list[Bbox], points: Float[np.ndarray, "points 2"]) -> int:
+def _covered(
+    box: Bbox, placed: list[Bbox], points: Float[np.ndarray, "points 2"], clearance: float
+) -> int:
     """How many labels and points lie under a box; a label counts as several points."""
-    return 5 * int(box.count_overlaps(placed)) + int(box.count_contains(points))
+    near = box.padded(clearance)
+    return 5 * int(box.count_overlaps(placed)) + int(near.count_contains(points))
