@@ -81,12 +81,9 @@ def _pixels(
     logarithmic: bool,
     from_zero: bool,
 ) -> Float[np.ndarray, " points"]:
-    """Where the values lie along a side of the frame that the intervals' ends fit into.
+    """Where values lie along a side of the frame, which has room for the intervals' ends.
 
-    Args:
-        length: of the side.
-        logarithmic: the scale.
-        from_zero: whether a linear scale begins there.
+    Of its scale is said whether it is logarithmic, and whether a linear one begins at zero.
     """
     drawn = np.concatenate([values, ends])
     if logarithmic:
