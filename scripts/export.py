@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from compress.serve.folder import CARD, MANIFEST, folder_bytes, read_manifest
 from compress.store.card_front import with_fields
 from compress.store.run_folder import empty_folder
 from compress.system.files import scratch_folder
+
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def export(run: Path, target: Path, fields: Mapping[str, Any] | None = None) -> Path:
@@ -90,7 +93,8 @@ def push(run: Path, name: str, fields: Mapping[str, Any], *, public: bool, updat
             )
         except Exception as error:
             # The library has a dozen kinds of error, and its HTTP library has its own.
-            raise UserError(f"{name} was not uploaded: {first_line(error)}") from error
+            where = huggingface_hub.constants.ENDPOINT
+            raise UserError(f"{name} was not uploaded to {where}: {first_line(error)}") from error
     return str(found.repo_url)
 
 
@@ -118,6 +122,8 @@ def main() -> None:
     name = arguments.push
     if (arguments.target is None) == (name is None):
         raise UserError("expected a target folder, or --push OWNER/NAME; see --help")
+    if name is not None and not REPOSITORY.fullmatch(name):
+        raise UserError(f"--push must be owner/name, got {name}")
     if name is None and (arguments.public or arguments.update):
         raise UserError("--public and --update are of --push OWNER/NAME; see --help")
     if arguments.public and arguments.update:

@@ -1,4 +1,4 @@
-"""Whether a compressed model may be shipped, for CI: `python scripts/gate.py RUN --margin 0.01`."""
+"""Whether a model is shown to lose less than a margin, for CI: `python scripts/gate.py RUN`."""
 
 from __future__ import annotations
 

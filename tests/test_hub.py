@@ -190,7 +190,7 @@ def test_a_model_is_pushed_to_a_new_private_repository(
     assert theirs == ours
     again = push("--push", "me/small")
     assert again.returncode == 1
-    assert again.stderr.startswith("error: me/small was not uploaded: ")
+    assert again.stderr.startswith("error: me/small was not uploaded to http://127.0.0.1:")
     assert push("--push", "me/small", "--update").returncode == 0
     nobody = push("--push", "me/other", "--update")
     assert "me/other was not uploaded" in nobody.stderr

@@ -11,6 +11,7 @@ from compress.records.score_words import difference_words, kind_of, value_words
 SIGNIFICANT = 0.05
 NO_DIFFERENCE = "no measurable difference"
 UNCERTAIN = "≈"  # before a time that the interval of the speed-up denies
+BUSY = ", unreliable as the machine was busy"
 UNCERTAIN_TIMES = f"{UNCERTAIN} before a time: not measurably different from the baseline's"
 TOLD_ZEROS = 0.01
 LISTED = 12  # runs named in one sentence
@@ -53,7 +54,7 @@ def summary_words(record: FinishedRun) -> str:
     return (
         f"{kind.words} {scores[0]} (teacher {scores[1]}), {megabytes(ours.size_bytes)} MB "
         f"({megabytes(theirs.size_bytes)}), {median} ms ({theirs.latency[0].median_ms:.2f}), "
-        f"speed-up: {speedup_words(speed)}"
+        f"speed-up: {speedup_words(speed)}{BUSY if record.environment.busy else ''}"
     )
 
 
@@ -96,7 +97,7 @@ def p_digits(value: float) -> str:
 def needed_words(rows: int | None) -> str:
     """How many rows would decide, if a feasible number would; two digits, as it is no surer."""
     if rows is None:
-        return "; its loss is too close to the margin for more rows to tell"
+        return "; so close to the margin, no practical number of rows would be enough"
     return f"; about {int(float(f'{rows:.1e}')):,} would decide"
 
 

@@ -112,9 +112,17 @@ def _hope(contest: Contest) -> Iterator[str]:
     less = less_than_words(contest.kind, decision.rule.margin)
     yield (
         f"Run {hopeful.name} may be better: {megabytes(record.metrics.size_bytes)} MB, "
-        f"{fast_words(known_speedup(record, shape))}. It {lost}, but {_rows(contest)} are too few "
-        f"to show that it would {less}{_needed(contest, hopeful)}."
+        f"{fast_words(known_speedup(record, shape))}. It {lost}{_on_test(contest, record)}, but "
+        f"{_rows(contest)} are too few to show that it would {less}{_needed(contest, hopeful)}."
     )
+
+
+def _on_test(contest: Contest, record: FinishedRun) -> str:
+    """The change on rows that choose nothing, beside that on those that do."""
+    if contest.split == "evaluation":
+        return ""
+    change = record.metrics.score.quality - record.baseline.score.quality
+    return f" (on the test rows it {lost_words(contest.kind, change)})"
 
 
 def _fallback(contest: Contest, rival: ControlRow | None) -> Iterator[str]:
@@ -141,7 +149,7 @@ def _nothing(contest: Contest) -> str:
     """Why nothing is shipped where no row more would help."""
     gaining = [each for each in _standings(contest) if each.candidate.gains]
     if not gaining:
-        return "Keep the teacher: no run is smaller or faster without being worse in the other."
+        return "Keep the teacher: no run is smaller or faster, and not worse in the other."
     less = less_than_words(contest.kind, contest.decision.rule.margin)
     nearest = max(gaining, key=lambda each: each.evidence.change)
     return (

@@ -151,9 +151,10 @@ class ServedModel:
             )
         for column in columns:
             _check_texts(column)
-        if not len(texts) or len({len(column) for column in columns}) > 1:
-            counts = " and ".join(str(len(column)) for column in columns)
-            raise ValueError(f"expected one or more texts, and as many second ones, got {counts}")
+        if not len(texts):
+            raise ValueError("expected one or more texts, got none")
+        if seconds is not None and len(seconds) != len(texts):
+            raise ValueError(f"expected as many second texts as {len(texts)}, got {len(seconds)}")
         for start in range(0, len(texts), AT_ONCE):
             some = [column[start : start + AT_ONCE] for column in columns]
             yield self._session.run(self._encoder.encode(some, self._encoder.max_length))
@@ -180,3 +181,5 @@ def _check_texts(texts: Any) -> None:
     for place, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"texts must be a list of texts, got {text!r} at place {place}")
+        if any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise ValueError(f"texts must be valid Unicode, got {text!a} at place {place}")

@@ -14,7 +14,7 @@ from compress.records.curve import CURVES
 from compress.records.markdown import plain_text
 from compress.records.probabilities import RELIABILITY_WORDS, Calibration
 from compress.records.recipe import recipe, remake_command
-from compress.records.schema import Comparison, FinishedRun, Score
+from compress.records.schema import Comparison, FinishedRun, ModelMetrics, Score
 from compress.records.score_words import kind_of, score_words, value_words
 from compress.records.scores import SCORES
 from compress.records.words import (
@@ -51,7 +51,12 @@ def model_card(record: FinishedRun, spec: RunSpec, *, plain: bool) -> str:
         front_matter(record, spec.architecture, plain=plain),
         f"# {plain_text(record.choices['teacher'])} on {plain_text(record.choices['task'])}: "
         f"{plain_text(recipe(record))}",
-        usage(spec, plain=plain, classes=record.metrics.classes != ()),
+        usage(
+            spec,
+            plain=plain,
+            classes=record.metrics.classes != (),
+            temperature=_temperature(record.metrics),
+        ),
         "## Figures",
         "Measured on this folder, read back from disk, beside its teacher; intervals are of 95 %.",
         _figures(record),
@@ -134,6 +139,12 @@ def _probabilities(
         mine, other = (f"{getattr(each.scaled, name):.4f}" for each in (ours, theirs))
         yield words, mine, other
     yield "temperature of these", f"{ours.temperature:.3f}", f"{theirs.temperature:.3f}"
+
+
+def _temperature(metrics: ModelMetrics) -> float | None:
+    """What logits are divided by before a softmax; None where no row has one class alone."""
+    found = metrics.calibration
+    return found.temperature if found is not None and metrics.confusion else None
 
 
 def _megabytes(record: FinishedRun, figure: str) -> tuple[str, str]:

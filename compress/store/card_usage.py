@@ -37,6 +37,10 @@ rows = tokenizer.encode_batch(["a text", "and another"])
 names = {names}
 inputs = {{n: numpy.array([getattr(row, a) for row in rows]) for n, a in names.items()}}
 logits = model(inputs)[0]"""
+# Of the labels in config.json, with the temperature that `compress.load` applies.
+PROBABILITIES = """
+exponentials = numpy.exp(logits / {temperature!r})
+probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)"""
 # Example and packages by runtime; the names of its inputs are those of `tokenizers`' encodings.
 OWN = {
     "onnxruntime": (ONNX, "onnxruntime, tokenizers and numpy"),
@@ -44,13 +48,14 @@ OWN = {
 }
 
 
-def usage(spec: RunSpec, *, plain: bool, classes: bool) -> str:
+def usage(spec: RunSpec, *, plain: bool, classes: bool, temperature: float | None) -> str:
     """Examples as Markdown: with transformers, with this package, or with the runtime's own.
 
     Args:
         spec: how the model is run.
         plain: whether transformers' own `from_pretrained` reads the folder.
         classes: whether it labels rows.
+        temperature: of the probabilities of classes that exclude each other; null of other models.
     """
     architecture, images = spec.architecture, spec.architecture.endswith(IMAGES)
     if plain:
@@ -67,7 +72,8 @@ def usage(spec: RunSpec, *, plain: bool, classes: bool) -> str:
     ]
     if spec.runtime in OWN and spec.texts is not None and spec.texts.library == TOKENIZERS:
         example, packages = OWN[spec.runtime]
-        parts += [f"With {packages} alone, in this folder:", _own(example, spec)]
+        example += "" if temperature is None else PROBABILITIES
+        parts += [f"With {packages} alone, in this folder:", _own(example, spec, temperature)]
     return "\n\n".join(parts)
 
 
@@ -83,11 +89,12 @@ def _call(spec: RunSpec, classes: bool) -> str:
     return 'logits = model.logits(["a text"])'
 
 
-def _own(example: str, spec: RunSpec) -> str:
+def _own(example: str, spec: RunSpec, temperature: float | None) -> str:
     assert spec.texts is not None
     names = ", ".join(f'"{name}": "{INPUTS[name]}"' for name in spec.texts.inputs)
-    return _python(example, names=f"{{{names}}}", precision=spec.option("precision"))
+    precision = spec.option("precision")
+    return _python(example, names=f"{{{names}}}", precision=precision, temperature=temperature)
 
 
-def _python(example: str, **words: str) -> str:
+def _python(example: str, **words: object) -> str:
     return f"```python\n{example.format(folder=FOLDER, **words)}\n```"

@@ -72,10 +72,12 @@ def test_the_card_has_an_example_for_the_runtimes_own_packages(
     examples = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     served, own = examples
     monkeypatch.chdir(folder)
-    program = f"{own}\nimport json; print(json.dumps(logits.tolist()))"
-    logits = json.loads(in_a_process(f"import os; os.chdir({str(folder)!r})\n{program}"))
-    ours = compress.load(folder).logits(["a text", "and another"])
-    assert np.allclose(logits, ours, atol=1e-5)
+    program = f"{own}\nimport json; print(json.dumps([logits.tolist(), probabilities.tolist()]))"
+    found = json.loads(in_a_process(f"import os; os.chdir({str(folder)!r})\n{program}"))
+    model, texts = compress.load(folder), ["a text", "and another"]
+    assert model.outputs.temperature != 1
+    for theirs, ours in zip(found, (model.logits(texts), model.predict_proba(texts)), strict=True):
+        assert np.allclose(theirs, ours, atol=1e-5)
     scope: dict[str, object] = {}
     exec(served.replace("path/to/this/folder", str(folder)), scope)
     assert "compress" in scope

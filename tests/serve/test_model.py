@@ -56,8 +56,9 @@ def model(outputs: Outputs = UNNAMED, row: tuple[float, ...] = (0.0, 2.0)) -> Se
         (([b"a"],), TypeError, "got b'a' at place 0"),
         ((["a", "b"], ["a", None]), TypeError, "got None at place 1"),
         ((np.array(["a", math.nan], dtype=object),), TypeError, "got nan at place 1"),
-        (([],), ValueError, "expected one or more texts, and as many second ones, got 0"),
-        ((["a", "b"], ["c"]), ValueError, "got 2 and 1"),
+        (([],), ValueError, "expected one or more texts, got none"),
+        ((["a", "b"], ["c"]), ValueError, "as many second texts as 2, got 1"),
+        ((["a film", "\ud800"],), ValueError, r"valid Unicode, got '\\ud800' at place 1"),
     ],
 )
 def test_what_is_no_list_of_texts_is_refused(

@@ -18,7 +18,7 @@ from compress.report.plotted import PLACES, Columns
 HIGH = 290.0
 WIDE = {"place_size": 255.0, "place_latency": 255.0, "place_cost": 160.0}
 EDGE = 4  # pixels that a name keeps away from the axes
-LETTER, HEIGHT = 7.6, 15  # pixels of the page's type
+LETTER, HEIGHT = 8.6, 15  # pixels of the page's type
 CLEARANCE = 8  # pixels between a name and a point, which is a dot, a star or a ring of some size
 LONGEST = 22  # letters of a name
 PADDING = 0.05  # of a plot's span that Bokeh leaves free at either end
