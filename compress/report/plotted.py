@@ -33,6 +33,7 @@ FILTERS = ("student", "pruner", "quantizer", "runtime", "device")
 # By plot, the column with each point's place, and the two columns that are drawn.
 PLACES = {"place_size": ("mb", "score"), "place_latency": ("latency", "score"),
           "place_cost": ("mb", "latency")}  # fmt: skip
+STAIRS = ("place_size", "place_latency")  # that of the two costs has the front of all three figures
 
 
 def run_columns(advice: Advice, root: Path) -> Columns:
@@ -80,7 +81,7 @@ def shape_columns(records: Sequence[FinishedRun], shape: Shape) -> Columns:
         "measured": [_milliseconds(record, shape) for record in records],
         "text_to_label": np.array([_text_to_label(record, shape) for record in records]),
         "place_latency": places([score, latency]),
-        "place_cost": places([size, latency]),
+        "place_cost": places([score, size, latency]),
     }
 
 

@@ -34,6 +34,7 @@ from compress.report.html.views import Drawn, latency_title, pareto_view
 from compress.report.plotted import (
     FILTERS,
     PLACES,
+    STAIRS,
     Columns,
     control_columns,
     run_columns,
@@ -111,7 +112,7 @@ def frontier(advice: Advice, root: Path, number: int) -> Frontier:
         ColumnDataSource(columns),
         ColumnDataSource(teachers),
         ColumnDataSource(controls),
-        {place: ColumnDataSource(stairs_columns(columns, place)) for place in PLACES},
+        {place: ColumnDataSource(stairs_columns(columns, place)) for place in STAIRS},
         BooleanFilter([True] * len(records)),
         IndexFilter(_places(columns, advice)),
     )
@@ -199,9 +200,8 @@ def _shape_choice(
         (source, [ColumnDataSource(each) for each in choices])
         for source, choices in zip(sources, zip(*timed, strict=True), strict=True)
     ]
-    for place in ("place_latency", "place_cost"):
-        corners = [stairs_columns(runs, place) for runs, _, _ in timed]
-        swaps.append((drawn.stairs[place], [ColumnDataSource(each) for each in corners]))
+    corners = [stairs_columns(runs, "place_latency") for runs, _, _ in timed]
+    swaps.append((drawn.stairs["place_latency"], [ColumnDataSource(each) for each in corners]))
     options = [(str(i), f"{batch} × {length}") for i, (batch, length) in enumerate(shapes)]
     title = "times at batch × tokens"
     choice = Select(title=title, value="0", options=options, width=220, **_readable())

@@ -32,6 +32,7 @@ BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BLACK = (
 GREY = "#8A8A8A"
 PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, BLACK, YELLOW)
 WIDTH, HEIGHT = 560, 400
+NARROW = 350  # pixels of a drawing that a telephone shows whole
 FONT_SIZE = "14px"
 DECADES = range(-4, 10)  # of numbers along logarithmic axes
 # What Bokeh would typeset as a formula if a pair of them stood in a label.

@@ -65,7 +65,7 @@ class Drawn:
 
     Attributes:
         kind: of score.
-        stairs: by plot, the front's corners.
+        stairs: by plot, the front's corners; of those of score and one cost.
         keep: which runs the filters let through.
         ship: lets the run to ship through, which has a ring around it.
     """
@@ -115,10 +115,11 @@ def pareto_view(drawn: Drawn, place: str, timed: str) -> figure:
         plot.yaxis.update(**decimal_marks())
     if wide:
         plot.xaxis.update(**decimal_marks())
-    plot.step(
-        "x", "y", source=drawn.stairs[place], mode="after", line_color=BLUE, line_alpha=0.6,
-        line_width=1.5,
-    )  # fmt: skip
+    if place in drawn.stairs:
+        plot.step(
+            "x", "y", source=drawn.stairs[place], mode="after", line_color=BLUE, line_alpha=0.6,
+            line_width=1.5,
+        )  # fmt: skip
     _error_bars(plot, drawn, x, y)
     dots = [_dots(plot, drawn, place, where) for where in LOOKS]
     others = _teachers_and_controls(plot, drawn, x, y)

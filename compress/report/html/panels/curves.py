@@ -12,13 +12,20 @@ from pydantic import ValidationError
 
 from compress.records.curve import CurvePoint
 from compress.records.curve import curves as recorded_curves
-from compress.report.html.panel import PALETTE, Panel, plain_figure, short, side_by_side
+from compress.report.html.panel import (
+    NARROW,
+    PALETTE,
+    Panel,
+    plain_figure,
+    short,
+    side_by_side,
+)
 from compress.report.html.panels.front import Run, front_first, run_sign
 from compress.report.sections import Section
 
 MOST = 8  # curves that are drawn: more colors are not distinguished
 NAMED = 4  # runs that a curve's label names
-WIDTH, HEIGHT = 540, 350  # pixels
+HEIGHT = 300  # pixels
 Curve: TypeAlias = tuple[CurvePoint, ...]
 
 log = logging.getLogger(__name__)
@@ -63,14 +70,14 @@ def trainings(runs: Iterable[Run]) -> Mapping[tuple[str, Curve], Iterable[str]]:
 def _label(runs: Sequence[str]) -> str:
     """The runs, of many the first ones."""
     more = [f"{len(runs) - NAMED} more"] if len(runs) > NAMED else []
-    return short(", ".join([*runs[:NAMED], *more]), 48)
+    return short(", ".join([*runs[:NAMED], *more]), 34)
 
 
 def _figure(stage: str, shown: Sequence[tuple[str, Curve]]) -> figure:
     """All curves of a stage, the legend with the runs of each below them."""
     chart = plain_figure(
-        title=short(stage, 60),
-        width=WIDTH,
+        title=short(stage, 30),
+        width=NARROW,
         height=HEIGHT + 26 * len(shown),
         x_axis_label="step",
         y_axis_label="loss",

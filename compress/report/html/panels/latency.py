@@ -12,21 +12,24 @@ from compress.records.schema import Latency, ModelMetrics
 from compress.records.words import shape_words
 from compress.report.html.panel import (
     BLACK,
+    NARROW,
     ORANGE,
     SKY,
     Panel,
     named_ticks,
     rows_figure,
+    short,
     side_by_side,
 )
-from compress.report.html.panels.front import front_runs, run_label, spread
+from compress.report.html.panels.front import front_runs, run_sign, spread
 from compress.report.sections import Section
 
 MOST = 8  # boxes of a figure, the baseline's among them
 QUANTILES = 21  # 0, 5, … 100 %
 # Where the whiskers, the box and the line in it are among these.
 PLACES = {"low": 1, "first": 5, "median": 10, "third": 15, "high": 19}
-WIDTH, ROW, FRAME = 760, 34, 100  # pixels
+ROW, FRAME = 34, 100  # pixels
+LABEL = 16  # letters of a name
 BASELINE = "teacher"
 
 
@@ -36,7 +39,7 @@ def latency(section: Section) -> Panel | None:
     if not told:
         return None
     drawn = spread(told, MOST - 1)
-    models = [(run_label(*run), run[1].metrics) for run in drawn]
+    models = [(short(run_sign(run[0]), LABEL), run[1].metrics) for run in drawn]
     baseline = drawn[0][1].baseline
     if _has_quantiles(baseline):
         models.insert(0, (BASELINE, baseline))
@@ -68,7 +71,7 @@ def _figure(shape: str, timed: Sequence[tuple[str, Latency]]) -> figure:
     chart = rows_figure(
         len(timed),
         title=shape,
-        width=WIDTH,
+        width=NARROW,
         height=ROW * len(timed) + FRAME,
         x_axis_label="latency (ms)",
         x_range=(0, 1.05 * boxes["high"].max()),

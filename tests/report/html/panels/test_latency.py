@@ -10,7 +10,7 @@ from tests.report.html.panels.drawn import columns, plots, ticks
 from tests.report.records import plain, section_of, with_quantiles
 
 TIMED = with_quantiles(plain(), 5.0, baseline_ms=10.0)
-NAME = "#0 wanda sparsity=0.5"
+NAME = "#0"
 
 
 def at_128_too(record: FinishedRun) -> FinishedRun:
