@@ -13,8 +13,11 @@ import importlib
 import math
 import resource
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -34,7 +37,18 @@ from tests.configs import settings_of
 
 TITLE = "# Masks beside the authors' code"
 SPARSITY = 0.5
+TITLES = (
+    "recipe", "equal masks", "in the first layer", "theirs in float64", "perplexity", "theirs",
+    "in float64", "s", "theirs, s",
+)  # fmt: skip
 RECIPES = (("wanda", None), ("wanda", (2, 4)), ("sparsegpt", None), ("sparsegpt", (2, 4)))
+NOTE = (
+    "Masks: the share of weights that both keep or both drop, of all and in the first layer, where "
+    "both read the same. The layers behind it read what the pruned ones before them give, so that "
+    "one other weight changes others in turn: how far that goes by rounding alone is what the "
+    "authors' code has in common with itself in float64. Of each block of columns, their SparseGPT "
+    "drops one weight more than half."
+)
 Prune = Callable[[transformers.PreTrainedModel, Tensor], None]
 
 
@@ -72,43 +86,45 @@ def _page(
 ) -> Iterator[str]:
     rows, scored = windows[: arguments.rows], windows[-arguments.scored :]
     before = _perplexity(model, scored)
-    yield f"Machine: {machine()}; torch {torch.__version__}. {arguments.model.name}, half of the"
-    yield f"weights, {rows.numel():,} tokens of calibration; perplexity on {scored.numel():,}"
-    yield f"others, {before:.3f} before. Masks: the share of weights that both keep or both drop,"
-    yield "of all and in the Linear layer where it is lowest."
+    yield textwrap.fill(
+        f"Machine: {machine()}; torch {torch.__version__}. {arguments.model.name}, half of the "
+        f"weights, {rows.numel():,} tokens of calibration; perplexity on {scored.numel():,} "
+        f"others, {before:,.0f} before. {NOTE}",
+        100,
+    )
     yield ""
     lines = []
     for name, pattern in RECIPES:
-        ours, theirs = (
-            _pruned(way, model, rows, scored)
-            for way in (_ours(name, pattern), _theirs(arguments.wanda, name, pattern))
-        )
-        equal = list(_equal(ours.model, theirs.model))
-        total = sum(count for count, _ in equal) / sum(size for _, size in equal)
+        ways = [_ours(name, pattern), _theirs(arguments.wanda, name, pattern)]
+        ours, theirs = (_pruned(way, model, rows, scored) for way in ways)
         recipe = name if pattern is None else f"{name} {pattern[0]}:{pattern[1]}"
+        exact = None
+        if name == "sparsegpt":
+            way = _theirs(arguments.wanda, name, pattern, exact=True)
+            exact = _pruned(way, model, rows, scored)
         lines.append(
             [
                 recipe,
-                f"{total:.4%}",
-                f"{min(count / size for count, size in equal):.4%}",
-                *(f"{each.perplexity:.3f}" for each in (ours, theirs)),
+                *_shares(ours, theirs),
+                "–" if exact is None else _shares(theirs, exact)[0],
+                *(f"{each.perplexity:,.0f}" for each in (ours, theirs)),
+                "–" if exact is None else f"{exact.perplexity:,.0f}",
                 *(f"{each.seconds:.1f}" for each in (ours, theirs)),
             ]
         )
         print(*lines[-1], flush=True)  # noqa: T201
-    titles = [
-        "recipe",
-        "equal masks",
-        "in the worst layer",
-        "perplexity",
-        "theirs",
-        "s",
-        "theirs, s",
-    ]
-    yield from markdown_table(titles, lines)
+    yield from markdown_table(TITLES, lines)
     yield ""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    yield f"Peak memory of both in one process: {peak:.2f} GB."
+    yield f"Peak memory of all in one process: {peak:.2f} GB."
+
+
+def _shares(one: Pruned, other: Pruned) -> tuple[str, str]:
+    """Of weights that both keep or both drop: of all, and of the layer that read the same."""
+    equal = list(_equal(one.model, other.model))
+    first = equal[: len(equal) // one.model.config.num_hidden_layers]
+    whole, alone = (sum(c for c, _ in some) / sum(n for _, n in some) for some in (equal, first))
+    return f"{whole:.3%}", f"{alone:.3%}"
 
 
 def _pruned(
@@ -134,8 +150,17 @@ def _ours(name: str, pattern: tuple[int, int] | None) -> Prune:
     return prune
 
 
-def _theirs(checkout: Path, name: str, pattern: tuple[int, int] | None) -> Prune:
-    """Their classes for a layer, on what it reads after the layers before it were pruned."""
+def _theirs(
+    checkout: Path, name: str, pattern: tuple[int, int] | None, *, exact: bool = False
+) -> Prune:
+    """Their classes for a layer, on what it reads after the layers before it were pruned.
+
+    Args:
+        checkout: of their code.
+        name: of the method.
+        pattern: N:M, or null for half of the weights.
+        exact: whether the solver's arithmetic is in float64 instead of float32.
+    """
     with importable(checkout):
         wrapped = importlib.import_module("lib.layerwrapper").WrappedGPT
         solver = importlib.import_module("lib.sparsegpt").SparseGPT
@@ -147,10 +172,11 @@ def _theirs(checkout: Path, name: str, pattern: tuple[int, int] | None) -> Prune
         for layer in model.get_decoder().layers:
             linears = [part for part in layer.modules() if isinstance(part, nn.Linear)]
             made = [(wrapped if name == "wanda" else solver)(linear) for linear in linears]
+            precise = _float64 if exact else nullcontext
+            for each in made if exact else ():
+                each.H = each.H.double()
             hooks = [
-                linear.register_forward_hook(
-                    lambda _, inputs, output, each=each: each.add_batch(inputs[0], output)
-                )
+                linear.register_forward_hook(partial(_add, each, precise))
                 for linear, each in zip(linears, made, strict=True)
             ]
             for row in rows:
@@ -161,10 +187,33 @@ def _theirs(checkout: Path, name: str, pattern: tuple[int, int] | None) -> Prune
                 if name == "wanda":
                     _their_wanda_(linear, each.scaler_row, lost, group)
                 else:
-                    with mock.patch("torch.cuda.synchronize"):
+                    with (
+                        mock.patch("torch.cuda.synchronize"),
+                        _float64() if exact else nullcontext(),
+                    ):
                         each.fasterprune(SPARSITY, prune_n=lost, prune_m=group)
 
     return prune
+
+
+def _add(
+    each: Any, precise: Callable[[], AbstractContextManager[None]], _: nn.Module, inputs: Any,
+    output: Tensor,
+) -> None:  # fmt: skip
+    with precise():
+        each.add_batch(inputs[0], output)
+
+
+@contextmanager
+def _float64() -> Iterator[None]:
+    """What is made of nothing, or turned into float32 by `float()`, is float64 instead."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with mock.patch.object(Tensor, "float", Tensor.double):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _their_wanda_(linear: nn.Linear, squares: Tensor, lost: int, group: int) -> None:

@@ -10,7 +10,7 @@ from compress.analysis.recipes import Compared, Recipe, compared, recipes_of
 from compress.records.folds import spread
 from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of
-from compress.records.words import megabytes, p_digits
+from compress.records.words import UNCERTAIN, megabytes, p_digits
 from compress.report.sections import Section
 
 NO_FIGURE = "–"
@@ -65,7 +65,7 @@ def seed_words(section: Section) -> str:
     return (
         f"Runs that differ in their seed alone are one recipe: mean ± standard deviation of "
         f"{kind.words} on the test rows over the seeds. Change: of {change} against the teacher of "
-        f"the same seed. {P_WORDS}."
+        f"the same seed. {P_WORDS}. {UNCERTAIN}1: no measurable difference in time."
     )
 
 
@@ -78,7 +78,7 @@ def _row(recipe: Recipe, found: Compared) -> SeedRow:
         _over(recipe.values(_change)),
         NO_FIGURE if found.p_value is None else p_digits(found.p_value),
         megabytes(round(statistics.fmean(sizes.values()))),
-        _over(recipe.values(lambda record: record.speedup[0].counted)),
+        _speed(recipe),
         found.is_best,
     )
 
@@ -97,6 +97,13 @@ def _teacher(section: Section) -> SeedRow:
         megabytes(section.baseline.size_bytes),
         "1",
     )
+
+
+def _speed(recipe: Recipe) -> str:
+    """Marked where no seed's run is measurably faster or slower: nothing is spread then."""
+    if not any(recipe.values(lambda record: record.speedup[0].counts).values()):
+        return f"{UNCERTAIN}1"
+    return _over(recipe.values(lambda record: record.speedup[0].counted))
 
 
 def _change(record: FinishedRun) -> float:

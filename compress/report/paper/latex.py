@@ -77,8 +77,10 @@ def _table(section: Section, number: int) -> Iterator[str]:
     for row in control_rows(record for _, record in section.runs):
         yield _row(_cells(row.title, row.record))
     yield r"    \midrule"
+    several = len({record.seed for _, record in section.runs}) > 1
     for _, record in section.runs:
-        yield _row(_cells(recipe(record), record))
+        seed = f", seed {record.seed}" if several else ""
+        yield _row(_cells(f"{recipe(record)}{seed}", record))
     yield r"    \bottomrule"
     yield r"  \end{tabular}"
     yield r"\end{table}"
