@@ -36,6 +36,9 @@ def run(overrides: Sequence[str] = ()) -> FinishedRun:
     Raises:
         UserError: the run is refused or fails, with a one-line reason.
     """
+    from compress.system.packages import SWEEP, require
+
+    require("compress.run", "sweep", *SWEEP)
     from compress.cli import call
     from compress.records.schema import FILE, read_record
 
@@ -58,6 +61,9 @@ def sweep(overrides: Sequence[str] = ()) -> Path:
     Raises:
         UserError: the sweep is refused, with a one-line reason.
     """
+    from compress.system.packages import SWEEP, require
+
+    require("compress.sweep", "sweep", *SWEEP)
     from compress.cli import call
 
     return call("sweep", overrides)
@@ -75,6 +81,9 @@ def results(folder: str | Path) -> pd.DataFrame:
     from pathlib import Path
 
     from compress.config.errors import UserError
+    from compress.system.packages import SWEEP, require
+
+    require("compress.results", "sweep", *SWEEP)
     from compress.records.collect import collect
     from compress.report.table import results_table
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import sys
 
 from compress.config.errors import UserError
-from compress.system.packages import require
-
-PACKAGES = ("hydra", "optuna", "torch", "transformers", "datasets", "pandas", "matplotlib")
+from compress.system.packages import SWEEP, require
 
 
 def main() -> None:
     """Runs the command line; without the packages of a sweep, one line says what installs them."""
     try:
-        require("compress", "sweep", *PACKAGES)
+        require("compress", "sweep", *SWEEP)
     except UserError as error:
         sys.exit(str(error))
     from compress.cli import main as run

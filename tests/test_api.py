@@ -153,3 +153,13 @@ def test_a_wheel_has_every_yaml_and_every_template(tmp_path: Path) -> None:
     yamls = {f"compress/{p.relative_to(ROOT)}" for p in (ROOT / "conf").rglob("*.yaml")}
     assert yamls <= names
     assert {"compress/report/html/page.html", "compress/report/html/page.css"} <= names
+
+
+@pytest.mark.parametrize("name", ["run", "sweep", "results"])
+def test_what_serves_a_model_names_the_extra_of_a_sweep(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
+    reason = rf"^compress\.{name} needs the package hydra; pip install 'compress\[sweep\]'$"
+    with pytest.raises(UserError, match=reason):
+        getattr(compress, name)("anything")

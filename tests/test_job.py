@@ -14,6 +14,8 @@ from scripts.aggregate import main
 from tests.commands import run_here
 from tests.configs import ROOT, TINY
 
+WRONG = "pruner.pattern=2:4 means sparsity 0.5, got sparsity=0.25; set pruner.sparsity=0.5"
+
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -26,16 +28,18 @@ def test_one_failing_run_of_a_sweep_loses_no_other(
 ) -> None:
     """The main job on a tiny model; one of its runs must fail."""
     done = command(
-        "run.py", "-m", *TINY, "pruner=wanda", "pruner.sparsity=0.25,nan,0.5",
-        "quantizer=int8_dynamic", f"hydra.sweep.dir={tmp_path / 'out'}",
+        "run.py", "-m", *TINY, "pruner=wanda", "pruner.sparsity=0.25,0.5",
+        "pruner.pattern=2:4,null", "quantizer=int8_dynamic", f"hydra.sweep.dir={tmp_path / 'out'}",
         f"cache.dir={tmp_path / 'cache'}",
     )  # fmt: skip
     folder = tmp_path / "out"
-    records = [json.loads((folder / str(i) / "metrics.json").read_text()) for i in range(3)]
-    assert [r["status"] for r in records] == ["ok", "failed", "ok"]
-    assert records[1]["error"] == "pruner.sparsity must be in [0, 1), got nan"
+    records = [json.loads((folder / str(i) / "metrics.json").read_text()) for i in range(4)]
+    assert [r["status"] for r in records] == ["failed", "ok", "ok", "ok"]
+    assert records[0]["error"] == WRONG
+    named = f"warning: 1 of 4 runs will fail: pruner.sparsity=0.25 pruner.pattern=2:4: {WRONG}"
+    assert named in " ".join(done.stdout.split())
     assert done.returncode == 1, "a sweep with a failed run says so"
-    assert "2 ok, 1 failed" in done.stdout
+    assert "3 ok, 1 failed" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     groups = {"teacher", "student", "pruner", "quantizer", "task", "device", "cache", "tracker"}
     groups |= {"task/transfer"}
@@ -43,11 +47,11 @@ def test_one_failing_run_of_a_sweep_loses_no_other(
     outcomes = [
         s["outcome"] for r in records for s in r.get("stages", ()) if s["name"] == "teacher"
     ]
-    assert outcomes == ["computed", "cached"]
+    assert outcomes == ["computed", "cached", "cached"]
     # The sweep ends with its report.
     assert done.stdout.rstrip().endswith(str(folder / "report.html"))
     table = pd.read_csv(folder / "results.csv")
-    assert table["status"].tolist() == ["ok", "failed", "ok"]
+    assert table["status"].tolist() == ["failed", "ok", "ok", "ok"]
     assert table["sparsity"].dropna().round(2).between(0.25, 0.56).all()
     # And the script gives the same table again.
     again = tmp_path / "again"

@@ -85,4 +85,5 @@ def _mistake(jobs: Sequence[tuple[str, ...]], wrong: Mapping[tuple[str, ...], st
 def _named(job: Sequence[str], jobs: Sequence[tuple[str, ...]]) -> str:
     """What tells a run from the others."""
     shared = set.intersection(*map(set, jobs))
-    return " ".join(word for word in job if word not in shared)
+    # Hydra writes "2:4" as "2\\:4".
+    return " ".join(word.replace("\\", "") for word in job if word not in shared)

@@ -7,6 +7,9 @@ import importlib.util
 
 from compress.config.errors import UserError
 
+# What a sweep needs, and a model that is served does not.
+SWEEP = ("hydra", "optuna", "torch", "transformers", "datasets", "pandas", "matplotlib")
+
 
 def require(what: str, extra: str, *packages: str) -> None:
     """Checks that optional packages are installed, without importing them.
