@@ -50,7 +50,8 @@ def run(overrides: Sequence[str] = ()) -> FinishedRun:
 def sweep(overrides: Sequence[str] = ()) -> Path:
     """Runs a sweep or a search, like `python run.py -m`.
 
-    A failed run does not end the others; its record contains the reason.
+    A failed run does not end the others; its record contains the reason. A value with which no run
+    is valid is refused before the first.
 
     Args:
         overrides: as on the command line: `["pruner=wanda", "pruner.sparsity=0.3,0.5"]`.

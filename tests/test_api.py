@@ -69,9 +69,12 @@ def test_a_mistake_is_an_error_in_one_line(overrides: list[str], said: str) -> N
 
 @pytest.mark.slow
 def test_runs_that_fail_end_no_sweep() -> None:
-    folder = compress.sweep([*TINY, "student=layers", "student.keep=1,9"])
-    table = compress.results(folder)
-    assert sorted(table["status"]) == ["failed", "ok"]
+    """A pattern goes with one sparsity alone."""
+    words = ["pruner=wanda", "pruner.sparsity=0.25,0.5", "pruner.pattern=2:4,null"]
+    table = compress.results(compress.sweep([*TINY, *words]))
+    assert sorted(table["status"]) == ["failed", "ok", "ok", "ok"]
+    with pytest.raises(UserError, match=r"none was started: with student\.keep=9: "):
+        compress.sweep([*TINY, "student=layers", "student.keep=1,9"])
 
 
 @pytest.mark.parametrize("overrides", ["pruner=wanda", None, 5, [1], {"seed": 1}, [Path("x")]])
