@@ -167,12 +167,13 @@ def _theirs(
     kept, group = pattern or (0, 0)
     lost = group - kept
 
+    precise = _float64 if exact else nullcontext
+
     @torch.no_grad()
     def prune(model: transformers.PreTrainedModel, rows: Tensor) -> None:
         for layer in model.get_decoder().layers:
             linears = [part for part in layer.modules() if isinstance(part, nn.Linear)]
             made = [(wrapped if name == "wanda" else solver)(linear) for linear in linears]
-            precise = _float64 if exact else nullcontext
             for each in made if exact else ():
                 each.H = each.H.double()
             hooks = [
@@ -189,7 +190,7 @@ def _theirs(
                 else:
                     with (
                         mock.patch("torch.cuda.synchronize"),
-                        _float64() if exact else nullcontext(),
+                        precise(),
                     ):
                         each.fasterprune(SPARSITY, prune_n=lost, prune_m=group)
 

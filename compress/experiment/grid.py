@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -40,7 +41,8 @@ class CheckGrid(Callback):
             jobs = _jobs(config.hydra.overrides.task)
         except HydraException:
             return  # its sweeper reports the error next
-        wrong = {job: why for job in jobs if (why := _refusal(config, job)) is not None}
+        loader = GlobalHydra.instance().config_loader()
+        wrong = {job: why for job in jobs if (why := refusal(loader, config, job)) is not None}
         if words := _mistake(jobs, wrong):
             # Hydra only warns of an Exception here.
             raise SystemExit(f"error: {words}")
@@ -57,11 +59,10 @@ def _jobs(arguments: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(job) for job in found]
 
 
-def _refusal(config: DictConfig, job: Sequence[str]) -> str | None:
-    """Why a run is not valid; None if it is."""
+def refusal(loader: ConfigLoader, config: DictConfig, job: Sequence[str]) -> str | None:
+    """Why a run of a sweep is not valid; None if it is. It is built, and nothing is loaded."""
     from compress.build import build_run
 
-    loader = GlobalHydra.instance().config_loader()
     try:
         build_run(loader.load_sweep_config(config, list(job)))
     except (HydraException, OmegaConfBaseException, UserError) as error:

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from compress.config.compose import literal
-from compress.config.ending import one_line
-from compress.config.errors import ConfigError, UserError
+from compress.config.errors import ConfigError
+from compress.experiment.grid import refusal
 
 if TYPE_CHECKING:
     from compress.experiment.definition import Experiment
@@ -111,14 +109,13 @@ class RowsSweeper(Sweeper):
         Raises:
             ConfigError: some cannot be; names each, once for all that share a reason.
         """
-        from compress.build import build_run
-
+        assert self.hydra_context is not None
+        assert self.config is not None
         wrong: dict[str, list[str]] = {}
         for label, overrides in jobs:
-            try:
-                build_run(self._compose(overrides))
-            except (HydraException, OmegaConfBaseException, UserError) as error:
-                wrong.setdefault(one_line(error), []).append(label)
+            why = refusal(self.hydra_context.config_loader, self.config, overrides)
+            if why is not None:
+                wrong.setdefault(why, []).append(label)
         if wrong:
             words = "; ".join(f"{', '.join(labels)}: {why}" for why, labels in wrong.items())
             count = sum(map(len, wrong.values()))

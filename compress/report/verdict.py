@@ -121,8 +121,12 @@ def _on_test(contest: Contest, record: FinishedRun) -> str:
     """The change on rows that choose nothing, beside that on those that do."""
     if contest.split == "evaluation":
         return ""
+    return f" (on the test rows it {_lost_on_test(contest, record)})"
+
+
+def _lost_on_test(contest: Contest, record: FinishedRun) -> str:
     change = record.metrics.score.quality - record.baseline.score.quality
-    return f" (on the test rows it {lost_words(contest.kind, change)})"
+    return lost_words(contest.kind, change)
 
 
 def _fallback(contest: Contest, rival: ControlRow | None) -> Iterator[str]:
@@ -200,9 +204,8 @@ def _why(contest: Contest, ship: Candidate) -> str:
 
 def _tested(contest: Contest, record: FinishedRun) -> str:
     """The change on the test rows as a verb, and whether it is more than chance."""
-    change = record.metrics.score.quality - record.baseline.score.quality
     doubt = "" if significant(record.comparison) else "not significant, "
-    return f"{lost_words(contest.kind, change)} ({doubt}{p_words(record.comparison)})"
+    return f"{_lost_on_test(contest, record)} ({doubt}{p_words(record.comparison)})"
 
 
 def _choice(contest: Contest, ship: Candidate) -> Iterator[str]:

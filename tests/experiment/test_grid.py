@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from omegaconf import OmegaConf
@@ -49,10 +50,11 @@ def test_a_value_with_which_no_run_is_valid_ends_a_sweep_before_it_begins(
 def test_a_run_whose_values_do_not_go_together_is_named_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refusal(_: object, job: tuple[str, ...]) -> str | None:
+    def refusal(_: object, __: object, job: tuple[str, ...]) -> str | None:
         return "they do not go" if {"seed=1", "teacher.layers=2"} <= set(job) else None
 
-    monkeypatch.setattr(grid, "_refusal", refusal)
+    monkeypatch.setattr(grid, "refusal", refusal)
+    monkeypatch.setattr(grid.GlobalHydra, "instance", MagicMock)
     words = ["seed=0,1", "teacher.layers=1,2", "teacher=tiny_random"]
     caplog.set_level(logging.WARNING)
     sweeper = {"_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"}

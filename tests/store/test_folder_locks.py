@@ -194,7 +194,7 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps begin although their runs will be refused, which is the shortest that one can be."""
-    monkeypatch.setattr("compress.experiment.grid._refusal", lambda *_: None)
+    monkeypatch.setattr("compress.experiment.grid.refusal", lambda *_: None)
 
 
 @pytest.mark.usefixtures("unchecked")
