@@ -10,7 +10,7 @@ from compress.analysis.decision import Candidate, Decision, Standing, is_tied, s
 from compress.analysis.noninferiority import Change
 from compress.records.schema import Control, FinishedRun, ModelMetrics, Split
 from compress.report.contest import Contest, change_on
-from compress.report.points import Shape, speedup_at, teacher_ms
+from compress.report.points import Shape, compared_ms, speedup_at, teacher_ms
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ControlRow:
     def latency(self, records: Iterable[FinishedRun], shape: Shape) -> float:
         """Milliseconds as those of the runs, see `points`; NaN if it was not timed there."""
         speed = speedup_at(self.record, shape)
-        return math.nan if speed is None else teacher_ms(records, shape) / speed.counted
+        return math.nan if speed is None else compared_ms(speed, records)
 
 
 def controls_of(records: Iterable[FinishedRun]) -> list[tuple[Control, FinishedRun]]:

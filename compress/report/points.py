@@ -79,6 +79,11 @@ def teacher_ms(records: Iterable[FinishedRun], shape: Shape) -> float:
     return float(np.median([each.median_ms for each in timed if each is not None]))
 
 
+def compared_ms(speed: Speedup, records: Iterable[FinishedRun]) -> float:
+    """Latency where a speed-up was measured, comparable with that of these runs beside it."""
+    return teacher_ms(records, (speed.batch, speed.length)) / speed.counted
+
+
 def score_figure(records: Sequence[FinishedRun]) -> Figure:
     """The score on the evaluation rows, with its 95 % interval; of runs of one section."""
     scores = [record.metrics.score for record in records]

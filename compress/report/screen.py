@@ -24,7 +24,7 @@ from compress.records.words import (
     warnings,
 )
 from compress.report.controls import control_rows
-from compress.report.points import shapes_of, teacher_ms
+from compress.report.points import compared_ms, shapes_of, teacher_ms
 from compress.report.sections import Section, sections
 from compress.report.seeds import COLUMNS, SeedRow, seed_rows, seed_words
 from compress.report.tables import screen_table
@@ -123,7 +123,7 @@ def _cells(record: FinishedRun, beside: Sequence[FinishedRun]) -> tuple[str, ...
     if not record.speedup:
         return *_figures(ours, change, "–"), "–"
     speed = record.speedup[0]
-    time = f"{teacher_ms(beside, (speed.batch, speed.length)) / speed.counted:.1f}"
+    time = f"{compared_ms(speed, beside):.1f}"
     if not speed.counts:
         return *_figures(ours, change, f"{UNCERTAIN}{time}"), NO_DIFFERENCE
     return *_figures(ours, change, time), speedup_words(speed)
