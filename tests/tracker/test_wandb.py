@@ -27,9 +27,11 @@ def tracker(folder: Path, **changes: Any) -> WandbTracker:
 
 def logged(record: RunRecord, folder: Path, shared: Path) -> list[Any]:
     """The records that are in the file of a run, as the library writes them."""
+    import wandb
     from wandb.proto import wandb_internal_pb2
 
     tracker(folder / "wandb").log(record, shared, folder)
+    wandb.teardown()  # its service writes the file's end after finish() has returned
     [path] = (folder / "wandb").rglob("run-*.wandb")
     return [wandb_internal_pb2.Record.FromString(data) for data in leveldb_log(path.read_bytes())]
 
