@@ -62,7 +62,7 @@ METHODS = {
     },
     "Quantizers": {
         "formats": "quantizer=none,fp16,bf16,nf4",
-        "integers": "quantizer=int8_dynamic,int8_weight_only,int4_weight_only "
+        "integers": "quantizer=int8_dynamic,int8_weight_only,rtn "
         "quantizer.embeddings=none,int8,int4",
         "qat": "quantizer=qat_int8",
         "chain_int8": f"pruner=chain {RECOVERY} quantizer=int8_dynamic",

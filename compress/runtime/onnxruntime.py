@@ -25,13 +25,15 @@ from compress.interfaces import (
 )
 from compress.runtime.components.exportable import check_exportable
 from compress.runtime.components.graphs import graph_digest, onnx_facts
+from compress.runtime.components.grouped import apart
 from compress.runtime.components.onnx_export import (
     as_tensor,
     export_graph,
     initializer_names,
     transposed_initializers,
 )
-from compress.runtime.components.onnx_formats import FORMATS
+from compress.runtime.components.onnx_formats import FORMATS, OnnxSource
+from compress.runtime.components.onnx_grouped import grouped_codes
 from compress.runtime.components.onnx_quantize import CODES
 from compress.runtime.components.session_model import SessionModel
 from compress.serve.folder import RunSpec, read_spec
@@ -78,9 +80,10 @@ class OnnxRuntime(Runtime):
     ) -> ExportResult:
         """Exports the model to a graph, converts it to the format and writes it."""
         format_ = FORMATS[type(quantizer)](quantizer)
+        model, layers = apart(model, quantizer)
         graph = export_graph(model.module, model.tokenizer, ctx.data.train)
         weights = initializer_names(graph, model.module)
-        graph = format_.convert(graph, model, ctx)
+        graph = format_.convert(graph, OnnxSource(model, layers), ctx)
         held = {each.name for each in graph.graph.initializer}
         codes = {name: f"{name}{CODES}" for name in weights.values()}
         weights = {p: codes[n] if codes[n] in held else n for p, n in weights.items()}
@@ -94,7 +97,8 @@ class OnnxRuntime(Runtime):
             weights=weights,
         )
         finalize(model.then(model.module, Step("quantizer", quantizer.describe())), folder, spec)
-        reference = TorchModel(model.module, model.tokenizer, ctx.device.torch_device)
+        module = format_.reference(model.module)
+        reference = TorchModel(module, model.tokenizer, ctx.device.torch_device)
         return ExportResult(reference, format_.tolerance, format_.rounds_activations)
 
     @classmethod
@@ -131,15 +135,16 @@ class OnnxModel(SessionModel):
 
         graph = onnx.load(str(self._folder / GRAPH))
         held = {each.name: each for each in graph.graph.initializer}
-        transposed = transposed_initializers(graph)
+        transposed, grouped = transposed_initializers(graph), grouped_codes(graph)
         for parameter, name in self._spec.weights.items():
-            weight = as_tensor(held[name])
+            weight = grouped[name][0] if name in grouped else as_tensor(held[name])
             yield parameter, weight.T if name in transposed else weight
 
     def packed_bits(self) -> Mapping[str, int]:
-        """Bits per entry of the int4 codes."""
+        """Bits per entry of int4 tables, and of codes in groups."""
         import onnx
 
         graph, int4 = onnx.load(str(self._folder / GRAPH)), onnx.TensorProto.INT4
-        packed = {each.name for each in graph.graph.initializer if each.data_type == int4}
-        return {parameter: 4 for parameter, n in self._spec.weights.items() if n in packed}
+        packed = {each.name: 4 for each in graph.graph.initializer if each.data_type == int4}
+        packed |= {name: bits for name, (_, bits) in grouped_codes(graph).items()}
+        return {parameter: packed[n] for parameter, n in self._spec.weights.items() if n in packed}

@@ -27,13 +27,14 @@ from compress.interfaces import (
 )
 from compress.runtime.components.exportable import check_exportable
 from compress.runtime.components.graphs import graph_digest, openvino_facts
+from compress.runtime.components.grouped import apart
 from compress.runtime.components.onnx_export import export_graph, initializer_names
+from compress.runtime.components.openvino_compression import fitting_group
 from compress.runtime.components.openvino_formats import FORMATS
 from compress.runtime.components.openvino_graph import (
     OpenVinoSource,
     all_readers,
     constants,
-    float_weights,
     name_weights_,
     table_readers,
     transposed_constants,
@@ -42,6 +43,7 @@ from compress.runtime.components.openvino_graph import (
     weight_tensor,
     with_weights,
 )
+from compress.runtime.components.openvino_rounding import plain_weights
 from compress.runtime.components.openvino_state import keep_state_
 from compress.runtime.components.session_model import SessionModel
 from compress.serve.folder import RunSpec, read_spec
@@ -106,6 +108,7 @@ class OpenVino(Runtime):
         """Exports the model to a graph, converts it to the format and writes it."""
         format_ = FORMATS[type(quantizer)](quantizer)
         openvino = import_openvino()
+        model, layers = apart(model, quantizer, fitting_group)
         onnx_graph = export_graph(model.module, model.tokenizer, ctx.data.train)
         initializers = initializer_names(onnx_graph, model.module)
         graph = openvino.Core().read_model(onnx_graph.SerializeToString(), b"")
@@ -113,11 +116,11 @@ class OpenVino(Runtime):
         readers = weight_readers(graph, initializers)
         every = all_readers(graph, initializers, readers)
         every |= table_readers(graph, model.module, initializers)
-        source = OpenVinoSource(graph, initializers, every, model, ctx.data)
+        source = OpenVinoSource(graph, initializers, every, model, layers, ctx.data)
         graph = format_.convert(source)
         module = model.module
         if not format_.rounds_activations and quantizer.weight_bits < FLOAT_BITS:
-            weights_now = float_weights(graph, list(readers.values()))
+            weights_now = plain_weights(graph, list(readers.values()))
             module = with_weights(module, dict(zip(readers, weights_now, strict=True)))
         weights = name_weights_(graph, readers)
         kinds = _linear_kinds(graph, model.module, weights)
@@ -178,10 +181,10 @@ class OpenVinoModel(SessionModel):
             yield parameter, weight.T if name in transposed else weight
 
     def packed_bits(self) -> Mapping[str, int]:
-        """Bits per entry of the int4 codes."""
+        """Bits per entry of the codes."""
         held = constants(read_graph(self._folder / GRAPH))
         bits = {parameter: weight_bits(held[n]) for parameter, n in self._spec.weights.items()}
-        return {parameter: count for parameter, count in bits.items() if count < 8}
+        return {parameter: count for parameter, count in bits.items() if count <= 8}
 
 
 def _linear_kinds(graph: Any, module: PreTrainedModel, names: Mapping[str, str]) -> dict[str, str]:

@@ -26,12 +26,12 @@ LARGEST_ERROR = 0.005  # of tiny models, of which the graph is a large part
 PAIRS = {
     "cpu": (
         *("none", "bf16", "fp16", "int8_dynamic embeddings=int8", "int8_weight_only"),
-        *("int4_weight_only embeddings=int4", "nf4"),
+        *("rtn embeddings=int4", "nf4"),
     ),
     "cpu_onnxruntime": ("none", "int8_dynamic embeddings=int8", "int8_static embeddings=int8"),
     "cpu_openvino": (
         *("none", "bf16", "int8_weight_only embeddings=int8", "int8_static embeddings=int8"),
-        "int4_weight_only embeddings=int4",
+        "rtn embeddings=int4",
     ),
 }
 

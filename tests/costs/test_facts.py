@@ -42,7 +42,7 @@ def test_counts_by_hand() -> None:
         # Biases as there are rows, and scales and shifts of two norms a layer and one outside.
         "rest": 3 * (4 * 16 + 32 + 16) + 16 + 2 + (3 * 2 + 1) * 2 * 16,
     }
-    int4 = settings_of("quantizer", "int4_weight_only", "quantizer.embeddings=int8")
+    int4 = settings_of("quantizer", "rtn", "quantizer.embeddings=int8")
     assert code_bytes(facts, int4) == facts["linear"] / 2 + facts["table"]  # type: ignore[arg-type]
 
 

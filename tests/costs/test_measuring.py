@@ -213,7 +213,7 @@ def test_what_a_table_cannot_have_is_told(tmp_path: Path) -> None:
 def test_a_shape_that_a_format_does_not_support_is_no_sample(tmp_path: Path) -> None:
     """Groups of 32 do not divide rows of 31 numbers in OpenVINO."""
     pytest.importorskip("openvino")
-    overrides = ("device=cpu_openvino", "quantizer=int4_weight_only", "quantizer.group_size=16")
+    overrides = ("device=cpu_openvino", "quantizer=rtn", "quantizer.group_size=16")
     run = run_of(tmp_path / "cache", FAST, *overrides)
     lines: list[str] = []
     wanted = costs(layers=(1, 2), neurons=(None, 31))

@@ -21,7 +21,7 @@ from tests.configs import TINY, blank_record, compose_config, needed, settings_o
 
 ON_GPU = [
     *(("quantizer", name) for name in ("fp16", "bf16", "fp8", "int8_weight_only", "nf4")),
-    ("quantizer", "int4_weight_only"),
+    ("quantizer", "rtn"),
     *(("pruner", name) for name in yaml_names("pruner")),
     *(("student", name) for name in ("layers", "scratch")),
 ]

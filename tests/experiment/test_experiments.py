@@ -34,7 +34,7 @@ OFFLINE = {
     "distilbert_sst2_edge": ("task.path={glue}",),
     "banglabert_hate_kd_prune_quant": (
         SMALL_STUDENT, "task.path={csv}",
-        "experiment.options.quantizer=['quantizer=int4_weight_only','quantizer.group_size=16']",
+        "experiment.options.quantizer=['quantizer=rtn','quantizer.group_size=16']",
     ),
     "demo": (),
     "compare_pruners": ('experiment.cross=["pruner.sparsity=0.5"]',),

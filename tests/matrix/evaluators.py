@@ -200,7 +200,6 @@ EVALUATORS: dict[str, Evaluator] = {
     "quantizer=fp16": rounded,
     "quantizer=fp8": in_fp8,
     "quantizer=int8_weight_only": weights_in_few_bits,
-    "quantizer=int4_weight_only": weights_in_few_bits,
     "quantizer=nf4": weights_in_few_bits,
     "quantizer=rtn": weights_in_few_bits,
     "quantizer=gptq": weights_in_few_bits,
@@ -214,7 +213,8 @@ IN_RUNTIMES: dict[str, Evaluator] = {
     "onnxruntime quantizer=none": in_runtime,
     "openvino quantizer=none": in_runtime,
     "openvino quantizer=int8_weight_only": weights_in_few_bits_of_a_graph,
-    "openvino quantizer=int4_weight_only": weights_in_few_bits_of_a_graph,
+    "openvino quantizer=rtn": weights_in_few_bits_of_a_graph,
+    "openvino quantizer=hqq": weights_in_few_bits_of_a_graph,
 }
 
 

@@ -73,8 +73,8 @@ def test_bitmask_by_hand(tensor: Tensor, bits: dict[str, int], saved: int) -> No
         ("bf16", (), 16),
         ("fp8", (), 8),
         ("int8_weight_only", (), 8),
-        ("int4_weight_only", (), 4),
-        ("int4_weight_only", ("quantizer.embeddings=int4",), 4),
+        ("rtn", (), 4),
+        ("rtn", ("quantizer.embeddings=int4",), 4),
         ("nf4", (), 4),
     ],
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 SETTINGS = [
     ("pruner=wandaa", "pruner=wandaa is not available; did you mean pruner=wanda? Choices: chain,"),
     (
-        "quantizer=int4",
-        "quantizer=int4 is not available; did you mean quantizer=int4_weight_only? Choices:",
+        "quantizer=gtpq",
+        "quantizer=gtpq is not available; did you mean quantizer=gptq? Choices:",
     ),
     (
         "pruner=wanda quantizer=hqq",

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compress.build import build_run
 from compress.config.errors import ConfigError, UserError
 from compress.interfaces import CompressedModel, StageContext
-from compress.runtime.components.onnx_formats import Int8StaticFormat
+from compress.runtime.components.onnx_formats import Int8StaticFormat, OnnxSource
 from compress.runtime.components.onnx_quantize import calibrate, quantize_statically
 from tests.configs import compose_config, settings_of
 from tests.tiny import make_split
@@ -92,7 +92,7 @@ def test_calibration_on_no_rows_is_refused(
     ctx = replace(ctx, data=replace(ctx.data, calibration=make_split(0)))
     quantizer: Any = settings_of("quantizer", "int8_static")
     with pytest.raises(UserError, match=r"needs calibration rows, got 0; raise task\.calibration"):
-        Int8StaticFormat(quantizer).convert(linear_graph(), teacher, ctx)
+        Int8StaticFormat(quantizer).convert(linear_graph(), OnnxSource(teacher, {}), ctx)
 
 
 def test_calibration_sees_every_row_and_prints_nothing(

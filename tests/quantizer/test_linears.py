@@ -25,7 +25,7 @@ from compress.transformer.surgery import keep_units_
 from tests.configs import settings_of
 from tests.tiny import torch_export
 
-FORMATS = ("int8_dynamic", "int8_weight_only", "int4_weight_only", "nf4")
+FORMATS = ("int8_dynamic", "int8_weight_only", "rtn", "nf4")
 Teachers = Callable[[str], CompressedModel]
 
 

@@ -75,7 +75,7 @@ PICTURES: dict[str, dict[str, Any]] = {
         "window_size": 4,
     },
 }  # fmt: skip
-WEIGHT_ONLY = ("int8_weight_only", "int4_weight_only", "nf4")
+WEIGHT_ONLY = ("int8_weight_only", "rtn", "nf4")
 FORMATS = (*WEIGHT_ONLY, "int8_dynamic")
 
 

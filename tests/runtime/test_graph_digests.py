@@ -22,7 +22,7 @@ from tests.slow import slow
 PAIRS = [
     ("cpu", "none"),
     ("cpu", "int8_dynamic"),
-    ("cpu", "int4_weight_only"),
+    ("cpu", "rtn"),
     ("cpu_onnxruntime", "none"),
     ("cpu_onnxruntime", "int8_dynamic"),
     ("cpu_onnxruntime", "int8_static"),

@@ -54,8 +54,8 @@ def dequantized(model: InferenceModel) -> dict[str, Tensor]:
 CODES = [
     (
         "openvino",
-        ("int4_weight_only", "symmetric=true", "group_size=8", "embeddings=int4"),
-        "int4_weight_only",
+        ("rtn", "symmetric=true", "group_size=8", "embeddings=int4"),
+        "rtn",
     ),
     ("onnxruntime", ("int8_dynamic", "embeddings=int4"), "int8_weight_only"),
     *slow(
@@ -82,7 +82,7 @@ def test_the_codes_are_torchs(
     here = load(tmp_path / "torch")
     codes, found = dict(here.weights()), dict(made.weights())
     names = set(dequantized(here))
-    assert len(names) == (17 if "int4_weight_only" in choice else 3)
+    assert len(names) == (17 if "rtn" in choice else 3)
     for name in names:
         assert torch.equal(found[name], codes[name]), name
     assert {name for name, bits in made.packed_bits().items() if bits == 4} == names
@@ -94,7 +94,7 @@ def test_openvino_computes_with_torchs_weights(
 ) -> None:
     """Scales are equal in bfloat16 and float16, so that dequantized weights are, too."""
     model = with_noise(shallow(architecture))
-    choice = quantizer_of("int4_weight_only", "symmetric=true", "group_size=16", "embeddings=int4")
+    choice = quantizer_of("rtn", "symmetric=true", "group_size=16", "embeddings=int4")
     torch_export(model, choice, tmp_path / "torch")
     expected = dequantized(load(tmp_path / "torch"))
     exported = OpenVino(specialize=True).export(model, choice, tmp_path / "graph", context(model))

@@ -9,7 +9,6 @@ import pytest
 
 from compress.config.errors import UserError
 from compress.runtime.components.openvino_compression import (
-    WHOLE_ROWS,
     _hits,
     fitting_group,
     import_nncf,
@@ -24,10 +23,9 @@ from compress.runtime.components.openvino_compression import (
         (40, 64, 40),
         (64, 64, 64),
         (96, 64, 48),
-        (96, None, WHOLE_ROWS),
     ],
 )
-def test_groups_divide_a_row(columns: int, asked: int | None, group: int) -> None:
+def test_groups_divide_a_row(columns: int, asked: int, group: int) -> None:
     assert fitting_group("layer", columns, asked) == group
 
 

@@ -59,9 +59,7 @@ def pruned(model: CompressedModel, ctx: StageContext, *choices: str) -> Compress
     return model
 
 
-@pytest.mark.parametrize(
-    "name", ["int8_static", *slow(["none", "int8_weight_only", "int4_weight_only"])]
-)
+@pytest.mark.parametrize("name", ["int8_static", *slow(["none", "int8_weight_only", "rtn"])])
 def test_uneven_heads_factors_and_a_smaller_vocabulary_go_through(
     name: str, biased: CompressedModel, context: Contexts, tmp_path: Path
 ) -> None:
@@ -80,7 +78,7 @@ def test_uneven_heads_factors_and_a_smaller_vocabulary_go_through(
     "quantizer",
     [
         quantizer_of("int8_static", "embeddings=int8"),
-        quantizer_of("int4_weight_only", "symmetric=false", "group_size=8"),
+        quantizer_of("rtn", "symmetric=false", "group_size=8"),
         *slow([quantizer_of("none"), quantizer_of("int8_weight_only", "embeddings=int4")]),
     ],
     ids=lambda quantizer: type(quantizer).__name__,
@@ -172,7 +170,7 @@ def test_bf16_is_refused_where_the_cpu_has_none(monkeypatch: pytest.MonkeyPatch)
         build_run(compose_config(*words))
 
 
-@pytest.mark.parametrize("name", ["int4_weight_only", *slow(["int8_weight_only"])])
+@pytest.mark.parametrize("name", ["rtn", *slow(["int8_weight_only"])])
 def test_rounded_weights_are_held_against_torch_with_the_same_weights(
     name: str, shallow: Teachers, context: Contexts, tmp_path: Path
 ) -> None:
@@ -188,9 +186,7 @@ def test_rounded_weights_are_held_against_torch_with_the_same_weights(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["int8_static", *slow(["none", "int8_weight_only", "int4_weight_only"])]
-)
+@pytest.mark.parametrize("name", ["int8_static", *slow(["none", "int8_weight_only", "rtn"])])
 def test_a_layer_that_is_never_run_is_left_out(
     name: str, biased: CompressedModel, context: Contexts, tmp_path: Path
 ) -> None:
@@ -214,7 +210,7 @@ NARROW = ("teacher.hidden=97", "teacher.heads=1")
             ("quantizer.calibration=entropy",),
             "entropy is not supported by the openvino runtime; supported: minmax",
         ),
-        ("int4_weight_only", NARROW, "has 97 columns, quantizer.group_size=64"),
+        ("rtn", NARROW, "has 97 columns, quantizer.group_size=64"),
         ("int8_weight_only", (*NARROW, "quantizer.embeddings=int4"), "has 97 columns"),
     ],
 )

@@ -29,7 +29,7 @@ RUNTIMES: dict[str, Runtime] = {
 FORMATS = {
     "torch": TORCH_FORMATS,
     "onnxruntime": ["none", "int8_dynamic", "int8_static"],
-    "openvino": ["none", "bf16", "int8_weight_only", "int4_weight_only", "int8_static"],
+    "openvino": ["none", "bf16", "int8_weight_only", "rtn", "int8_static"],
 }
 PAIRS = [(runtime, name) for runtime, names in FORMATS.items() for name in names]
 

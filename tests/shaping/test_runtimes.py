@@ -34,7 +34,7 @@ FORMATS = {
     "int8_dynamic embeddings=int8": 0.2,
     "int8_dynamic embeddings=int4": 0.5,
     "int8_weight_only embeddings=int8": 0.2,
-    "int4_weight_only embeddings=int4": 1.0,
+    "rtn embeddings=int4": 1.0,
     "bf16": 0.1,
     STATIC: 0.2,
 }
@@ -42,7 +42,7 @@ SUPPORTED = {
     "torch": [name for name in FORMATS if name != STATIC],
     "onnxruntime": [NONE, "int8_dynamic embeddings=int8", STATIC],
     "openvino": [
-        *(NONE, "int8_weight_only embeddings=int8", "int4_weight_only embeddings=int4", "bf16"),
+        *(NONE, "int8_weight_only embeddings=int8", "rtn embeddings=int4", "bf16"),
         STATIC,
     ],
 }

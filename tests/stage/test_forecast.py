@@ -16,7 +16,7 @@ from tests.slow import slow
     [
         *slow([(("quantizer=none",),), (("quantizer=bf16",),)]),
         *slow([(("quantizer=int8_dynamic", "quantizer.embeddings=int8"),)]),
-        ("quantizer=int4_weight_only", "quantizer.embeddings=int4"),
+        ("quantizer=rtn", "quantizer.embeddings=int4"),
         *slow([(("pruner=heads", "pruner.sparsity=0.5"),)]),
         ("pruner=neurons", "pruner.sparsity=0.5", "quantizer=int8_weight_only"),
         ("pruner=lowrank", "pruner.rank.by=fixed", "pruner.rank.fixed=2"),

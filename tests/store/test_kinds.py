@@ -27,7 +27,7 @@ from tests.tiny import torch_export
 PACKED = [
     ("int8_dynamic", "int8"),
     ("int8_weight_only", "int4"),
-    ("int4_weight_only", "none"),
+    ("rtn", "none"),
     ("nf4", "int8"),
 ]
 DOTTED = re.compile(r"\bcompress\.\w+[.\w]*")

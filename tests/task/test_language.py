@@ -56,7 +56,7 @@ def test_a_teacher_learns_the_text(run_config: Callable[..., RunRecord], text: P
         ("llama", ["student=layers", "student.keep=1", "student.distillation.epochs=1",
                    "pruner=wanda", "quantizer=int8_dynamic"]),
         pytest.param(
-            "gpt2", ["pruner=sparsegpt", "pruner.recovery.epochs=1", "quantizer=int4_weight_only",
+            "gpt2", ["pruner=sparsegpt", "pruner.recovery.epochs=1", "quantizer=rtn",
                      "task.stride=4"],
             marks=pytest.mark.slow,
         ),

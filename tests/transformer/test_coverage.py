@@ -66,7 +66,7 @@ def test_both_halves_of_an_encoder_decoder_and_a_shared_layer_are_covered() -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "covered"), [("none", 0), ("int8_dynamic", 1), ("int4_weight_only", 1), ("bf16", 2)]
+    ("name", "covered"), [("none", 0), ("int8_dynamic", 1), ("rtn", 1), ("bf16", 2)]
 )
 def test_a_quantizer_says_what_has_another_type_on_disk(
     name: str, covered: int, teacher: CompressedModel, tmp_path: Path

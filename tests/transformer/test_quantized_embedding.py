@@ -25,7 +25,7 @@ from compress.transformer.stacks import embedding_tables
 from tests.configs import compose_config, settings_of
 from tests.tiny import torch_export
 
-FORMATS = ("int8_dynamic", "int8_weight_only", "int4_weight_only", "nf4")
+FORMATS = ("int8_dynamic", "int8_weight_only", "rtn", "nf4")
 Teachers = Callable[[str], CompressedModel]
 
 
@@ -176,8 +176,6 @@ def test_the_model_is_checked_before_it_is_loaded(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(
         "compress.transformer.quantized_embedding.embedding_tables", lambda module: {}
     )
-    cfg = compose_config(
-        "teacher=tiny_random", "quantizer=int4_weight_only", "quantizer.embeddings=int8"
-    )
+    cfg = compose_config("teacher=tiny_random", "quantizer=rtn", "quantizer.embeddings=int8")
     with pytest.raises(UserError, match="BertForSequenceClassification has none"):
         build_run(cfg)

@@ -106,7 +106,7 @@ def test_a_format_that_stands_for_something_else_is_found(what: str, name: str) 
         check_rounding("layer.3", weight, wrong, made.error_bound(weight))
 
 
-@pytest.mark.parametrize("name", ["int8_dynamic", "int8_weight_only", "int4_weight_only", "nf4"])
+@pytest.mark.parametrize("name", ["int8_dynamic", "int8_weight_only", "rtn", "nf4"])
 @pytest.mark.parametrize("tables", ["none", "int8"])
 def test_the_check_runs_at_export_and_names_the_layer(
     name: str, tables: str, teacher: CompressedModel, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,7 @@ from abc import ABC
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped, UInt8
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -44,7 +44,7 @@ class GroupedWeights(LinearFormat, ABC):
     Attributes:
         bits: of a code.
         group_size: number of consecutive weights of a row that share a scale. The last group of a
-            row may be shorter.
+            row may be shorter; in OpenVINO all groups of such a layer are.
     """
 
     symmetric_grid: ClassVar[bool] = False
@@ -168,15 +168,14 @@ class GroupedLinear(QuantizedLinear):
 
     def codes(self) -> Int[Tensor, "out in"]:
         """The codes, counted from their zero points; of real ones from the nearest code."""
-        stored = unpack_codes(self.qweight, self.in_features, self._bits)
-        zero = self._zero_points()
+        zero = self.zero_points()
         if not isinstance(zero, int):
             zero = zero.round().to(torch.uint8)
-        return center_groups(stored, zero, self.group_size, self._bits)
+        return center_groups(self.stored_codes(), zero, self.group_size, self._bits)
 
     def matrix(self) -> Float[Tensor, "out in"]:
         """(q − z) · s, over what the columns were multiplied by."""
-        zero, sizes = self._zero_points(), (self.group_size, self.in_features, self._bits)
+        zero, sizes = self.zero_points(), (self.group_size, self.in_features, self._bits)
         found = dequantize_groups(self.qweight, self.scale, zero, *sizes)
         return found if self.columns is None else found / self.columns.float()
 
@@ -190,9 +189,21 @@ class GroupedLinear(QuantizedLinear):
         symmetric = self.zeros == NO_ZEROS
         return group_bound(weight, self.group_size, symmetric=symmetric, bits=self._bits)
 
+    def stored_codes(self) -> UInt8[Tensor, "out in"]:
+        """The codes as they are stored, counted from 0."""
+        return unpack_codes(self.qweight, self.in_features, self._bits)
+
+    def zero_points(self) -> Shaped[Tensor, "out groups"] | int:
+        """The zero points of groups: codes, real numbers, or the middle code of symmetric grids."""
+        if self.zero is None:
+            return int(2 ** (self._bits - 1))
+        if self.zeros == REAL:
+            return self.zero.float()
+        return unpack_codes(self.zero, self.scale.shape[1], self._bits)
+
     def _own_bound(self, weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:
         grouped, step = in_groups(weight, self.group_size), self.scale.float()[..., None]
-        zero, largest = self._zero_points()[..., None], 2**self._bits - 1  # type: ignore[index]
+        zero, largest = self.zero_points()[..., None], 2**self._bits - 1  # type: ignore[index]
         outside = torch.maximum(-zero * step - grouped, grouped - (largest - zero) * step)
         slack = (2 * largest + zero.abs()) * step * FLOAT32_SLACK
         bound: Tensor = torch.maximum(outside, step / 2) + slack
@@ -202,13 +213,6 @@ class GroupedLinear(QuantizedLinear):
     def _bits(self) -> int:
         assert self.bits is not None, "every layer has its own"
         return self.bits
-
-    def _zero_points(self) -> Shaped[Tensor, "out groups"] | int:
-        if self.zero is None:
-            return int(2 ** (self._bits - 1))
-        if self.zeros == REAL:
-            return self.zero.float()
-        return unpack_codes(self.zero, self.scale.shape[1], self._bits)
 
 
 def float_weight(linear: Linear) -> Float[Tensor, "out in"]:

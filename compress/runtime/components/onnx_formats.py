@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from compress.config.errors import ConfigError
 from compress.interfaces import CompressedModel, Quantizer, StageContext
+from compress.quantizer.awq import Awq
+from compress.quantizer.components.grouped import GroupedLinear, GroupedWeights
+from compress.quantizer.gptq import Gptq
+from compress.quantizer.hqq import Hqq
 from compress.quantizer.int8_dynamic import Int8Dynamic
 from compress.quantizer.int8_static import AUTO, NONE, Int8Static
 from compress.quantizer.none import NoQuantizer
+from compress.quantizer.rtn import Rtn
+from compress.runtime.components.grouped import check_bits
+from compress.runtime.components.onnx_export import initializer_names
+from compress.runtime.components.onnx_grouped import check_block, store_codes_
 from compress.runtime.components.onnx_quantize import (
     calibrate,
     quantize_dynamically,
     quantize_statically,
 )
 from compress.runtime.components.onnx_tables import quantize_tables
+from compress.transformer.quantized_embedding import quantize_embeddings_
 
 if TYPE_CHECKING:
     import onnx
+    from transformers import PreTrainedModel
 
 Q = TypeVar("Q", bound=Quantizer)
+
+
+@dataclass(frozen=True)
+class OnnxSource:
+    """A float model to be converted to a format.
+
+    Attributes:
+        model: in torch.
+        layers: codes in groups that Linear layers have in torch.
+    """
+
+    model: CompressedModel
+    layers: Mapping[str, GroupedLinear]
 
 
 class OnnxFormat(ABC, Generic[Q]):
@@ -44,9 +69,13 @@ class OnnxFormat(ABC, Generic[Q]):
     def check(self) -> None:
         """Raises a ConfigError if a setting is not supported."""
 
+    def reference(self, module: PreTrainedModel) -> PreTrainedModel:
+        """The model in torch whose logits the tolerance is of: the float model."""
+        return module
+
     @abstractmethod
     def convert(
-        self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
+        self, graph: onnx.ModelProto, source: OnnxSource, ctx: StageContext
     ) -> onnx.ModelProto:
         """The converted graph of a float model; may be the given one, modified in place.
 
@@ -63,7 +92,7 @@ class FloatFormat(OnnxFormat[NoQuantizer]):
     precision = "float32"
 
     def convert(
-        self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
+        self, graph: onnx.ModelProto, source: OnnxSource, ctx: StageContext
     ) -> onnx.ModelProto:
         """The float32 graph, unchanged."""
         return graph
@@ -78,10 +107,10 @@ class Int8DynamicFormat(OnnxFormat[Int8Dynamic]):
     precision = "int8"
 
     def convert(
-        self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
+        self, graph: onnx.ModelProto, source: OnnxSource, ctx: StageContext
     ) -> onnx.ModelProto:
         """The graph with integer matrix products."""
-        return quantize_dynamically(quantize_tables(graph, model, self.quantizer.embeddings))
+        return quantize_dynamically(quantize_tables(graph, source.model, self.quantizer.embeddings))
 
 
 class Int8StaticFormat(OnnxFormat[Int8Static]):
@@ -111,17 +140,58 @@ class Int8StaticFormat(OnnxFormat[Int8Static]):
                 )
 
     def convert(
-        self, graph: onnx.ModelProto, model: CompressedModel, ctx: StageContext
+        self, graph: onnx.ModelProto, source: OnnxSource, ctx: StageContext
     ) -> onnx.ModelProto:
         """The graph with int8 Linear layers; raises a UserError without calibration rows."""
         how = self.quantizer
-        ranges = calibrate(graph, model, ctx.data.calibration, how.calibration, how.percentile)
-        graph = quantize_tables(graph, model, how.embeddings)
+        ranges = calibrate(
+            graph, source.model, ctx.data.calibration, how.calibration, how.percentile
+        )
+        graph = quantize_tables(graph, source.model, how.embeddings)
         return quantize_statically(graph, ranges)
+
+
+class GroupedFormat(OnnxFormat[GroupedWeights]):
+    """Torch's codes in groups.
+
+    Attributes:
+        bits: of codes that ONNX Runtime has kernels for.
+    """
+
+    tolerance = 1e-4  # of sums in another order
+    rounds_activations = False
+    precision = "float32"
+    bits: ClassVar[tuple[int, ...]] = (4, 8)
+
+    def check(self) -> None:
+        """Raises a ConfigError for codes or groups that ONNX Runtime has no kernels for."""
+        check_bits(self.quantizer, "onnxruntime", self.bits)
+        check_block(self.quantizer.group_size)
+
+    def reference(self, module: PreTrainedModel) -> PreTrainedModel:
+        """The float model of the codes, with rounded embeddings."""
+        rounded = copy.deepcopy(module)
+        quantize_embeddings_(rounded, self.quantizer.embeddings)
+        return rounded
+
+    def convert(
+        self, graph: onnx.ModelProto, source: OnnxSource, ctx: StageContext
+    ) -> onnx.ModelProto:
+        """The graph with products of codes."""
+        store_codes_(graph, source.layers, initializer_names(graph, source.model.module))
+        return quantize_tables(graph, source.model, self.quantizer.embeddings)
+
+
+class RealZeroPointsFormat(GroupedFormat):
+    """Codes around zero points that are no codes."""
+
+    bits = (4,)
 
 
 FORMATS: Mapping[type[Quantizer], type[OnnxFormat[Any]]] = {
     NoQuantizer: FloatFormat,
     Int8Dynamic: Int8DynamicFormat,
     Int8Static: Int8StaticFormat,
+    **dict.fromkeys((Rtn, Gptq, Awq), GroupedFormat),
+    Hqq: RealZeroPointsFormat,
 }

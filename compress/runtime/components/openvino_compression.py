@@ -1,9 +1,9 @@
-"""Integer formats for OpenVINO graphs by Intel's NNCF, apart from symmetric int4.
+"""Int8 for OpenVINO graphs by Intel's NNCF, and int4 embedding tables.
 
-Weights are symmetric per output channel or group unless asked otherwise, so that a zero stays one;
-with zero points, NNCF puts zero on the grid. Activations: Jacob et al., arXiv:1712.05877; moving
-their outliers into the weights first: Xiao et al., "SmoothQuant", arXiv:2211.10438; taking the mean
-error out of the biases: Nagel et al., arXiv:1906.04721, section 4.2.
+Weights are symmetric per output channel, so that a zero stays one. Activations: Jacob et al.,
+arXiv:1712.05877; moving their outliers into the weights first: Xiao et al., "SmoothQuant",
+arXiv:2211.10438; taking the mean error out of the biases: Nagel et al., arXiv:1906.04721, section
+4.2.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ from compress.config.errors import UserError
 from compress.problem.classification import Classification
 from compress.quantizer.int8_static import AUTO, NONE, Int8Static
 from compress.runtime.components.int4 import check_sizes, int4_bound
+from compress.runtime.components.openvino_codes import GraphCodes, store_codes_
 from compress.runtime.components.openvino_graph import OpenVinoSource
-from compress.runtime.components.openvino_int4 import store_int4_
 from compress.runtime.components.openvino_rounding import (
     LARGEST_WEIGHT,
-    OWN_MODE,
     check_weights,
-    compressed_bound,
+    int8_bound,
     matrices,
     static_bound,
 )
 from compress.serve.openvino import without_telemetry
 from compress.system.packages import require
-from compress.transformer.blocks import every_linear, shape_of
+from compress.transformer.blocks import every_linear
 from compress.transformer.quantized_embedding import INT4_GROUP_SIZE
 from compress.transformer.stacks import embedding_tables
 
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 
 # Operators that may multiply by a weight or look rows up in one.
 READERS = ("MatMul", "Gather", "Convolution", "GroupConvolution")
-WHOLE_ROWS = -1
 # A row that the group size does not divide is cut into smaller groups, down to this share of it:
 # more scales than asked, but not many times more.
 SMALLEST_GROUP = 4
@@ -71,79 +69,48 @@ def import_nncf() -> Any:
     return nncf
 
 
-def compress_weights(
-    source: OpenVinoSource, linears: str, group_size: int | None, embeddings: str
-) -> Any:
+def compress_weights(source: OpenVinoSource, linears: bool, embeddings: str) -> Any:
     """The graph with integer weights that are dequantized at run time.
 
     Args:
         source: the float model.
-        linears: NNCF's mode for every Linear, such as "INT4_ASYM"; `OWN_MODE` is left to
-            `store_int4_`.
-        group_size: consecutive weights of a row that share a scale; None for whole rows.
+        linears: whether the weight of every Linear becomes int8.
         embeddings: format of the embedding tables: none, int8 or int4.
 
     Raises:
         UserError: a weight is too large for a float16 scale.
     """
-    nncf, graph = import_nncf(), source.graph
-    check_sizes(matrices(source.model.module), "openvino", LARGEST_WEIGHT)
-    formats = {
-        name: (f"{embeddings.upper()}_SYM" if table else linears, group)
-        for name, (table, group) in group_sizes(source.model.module, group_size, embeddings).items()
-        if source.reads(name)
-    }
-    store_int4_(
-        graph, source, {n: group for n, (mode, group) in formats.items() if mode == OWN_MODE}
-    )
-    for mode, group in dict.fromkeys(formats.values()):
-        if mode == OWN_MODE:
-            continue
-        names = [name for name, how in formats.items() if how == (mode, group)]
-        with _quiet():
-            graph = nncf.compress_weights(
-                graph,
-                mode=nncf.CompressWeightsMode[mode],
-                group_size=group,
-                ignored_scope=_ignored(graph, _readers(source, names), READERS, nncf),
-                all_layers=None if mode.startswith("INT8") else True,
-                backup_mode=None if mode.startswith("INT8") else nncf.BackupMode.NONE,
-            )
-    check_weights(source, graph, formats, lambda name, w: compressed_bound(w, *formats[name]))
+    nncf, module, graph = import_nncf(), source.model.module, source.graph
+    weights = matrices(module)
+    check_sizes(weights, "openvino", LARGEST_WEIGHT)
+    int4 = table_groups(module, embeddings)
+    codes = {name: GraphCodes.int4(weights[name], group) for name, group in int4.items()}
+    store_codes_(graph, source.places(codes), codes)
+    check_weights(source, graph, int4, lambda name, w: int4_bound(w, int4[name]))
+    int8 = [name for name, _ in every_linear(module)] if linears else []
+    int8 += embedding_tables(module) if embeddings == "int8" else []
+    if not int8:
+        return graph
+    ignored = _ignored(graph, _readers(source, int8), READERS, nncf)
+    with _quiet():
+        mode = nncf.CompressWeightsMode.INT8_SYM
+        graph = nncf.compress_weights(graph, mode=mode, ignored_scope=ignored)
+    check_weights(source, graph, int8, lambda _, w: int8_bound(w))
     return graph
 
 
-def group_sizes(
-    model: PreTrainedModel, group_size: int | None, embeddings: str
-) -> dict[str, tuple[bool, int]]:
-    """Weights that `compress_weights` rounds, by name: whether a table, and the group size.
-
-    Raises:
-        UserError: groups of about the size asked for divide the rows of some layer or table not.
-    """
-    found = {
-        name: (False, fitting_group(name, shape_of(linear)[1], group_size))
-        for name, linear in every_linear(model)
-    }
-    tables = table_groups(model, embeddings).items() if embeddings != "none" else ()
-    return found | {name: (True, group) for name, group in tables}
-
-
 def table_groups(model: PreTrainedModel, embeddings: str) -> dict[str, int]:
-    """The group size of each embedding table in int8 or int4; raises as `group_sizes` does."""
-    size = INT4_GROUP_SIZE if embeddings == "int4" else None
-    tables = embedding_tables(model).items()
-    return {name: fitting_group(name, each.embedding_dim, size) for name, each in tables}
+    """The group size of each embedding table in int4, or none; raises as `fitting_group` does."""
+    tables = embedding_tables(model).items() if embeddings == "int4" else ()
+    return {name: fitting_group(name, each.embedding_dim, INT4_GROUP_SIZE) for name, each in tables}
 
 
-def fitting_group(name: str, columns: int, asked: int | None) -> int:
-    """The largest group size, at most the requested one, that divides a row; null for whole rows.
+def fitting_group(name: str, columns: int, asked: int) -> int:
+    """The largest group size, at most the requested one, that divides a row.
 
     Raises:
         UserError: it would be many times smaller.
     """
-    if asked is None:
-        return WHOLE_ROWS
     group = max(size for size in range(1, min(asked, columns) + 1) if columns % size == 0)
     if group * SMALLEST_GROUP < min(asked, columns):
         raise UserError(
@@ -162,10 +129,11 @@ def quantize_static(source: OpenVinoSource, how: Int8Static) -> Any:
     if not len(source.data.calibration):
         raise UserError("quantizer=int8_static needs calibration rows, the task has none")
     weights = matrices(source.model.module)
-    int4 = table_groups(source.model.module, how.embeddings) if how.embeddings == "int4" else {}
+    int4 = table_groups(source.model.module, how.embeddings)
     check_sizes({name: weights[name] for name in int4}, "openvino", LARGEST_WEIGHT)
     # First, so that ranges are those of the activations that rounded rows lead to.
-    store_int4_(source.graph, source, int4)
+    codes = {name: GraphCodes.int4(weights[name], group) for name, group in int4.items()}
+    store_codes_(source.graph, source.places(codes), codes)
     with _quiet():
         made = _static(source, how)
     check_weights(

@@ -10,20 +10,28 @@ import torch
 
 from compress.config.errors import ConfigError
 from compress.interfaces import Quantizer
+from compress.quantizer.awq import Awq
 from compress.quantizer.bf16 import Bf16
-from compress.quantizer.int4_weight_only import Int4WeightOnly
+from compress.quantizer.components.calibrated import CalibratedFormat
+from compress.quantizer.components.grouped import GroupedWeights
+from compress.quantizer.gptq import Gptq
+from compress.quantizer.hqq import Hqq
 from compress.quantizer.int8_static import Int8Static
 from compress.quantizer.int8_weight_only import Int8WeightOnly
 from compress.quantizer.none import NoQuantizer
+from compress.quantizer.rtn import Rtn
+from compress.runtime.components.grouped import check_bits, check_groups, scale_bound
+from compress.runtime.components.openvino_codes import GraphCodes, store_codes_
 from compress.runtime.components.openvino_compression import (
     compress_weights,
-    group_sizes,
+    fitting_group,
     quantize_static,
     table_groups,
 )
 from compress.runtime.components.openvino_graph import OpenVinoSource
 from compress.runtime.components.openvino_rounding import check_weights, matrices, store_bfloat16_
 from compress.serve.openvino import import_openvino
+from compress.transformer.blocks import block_linears, every_linear, shape_of
 from compress.transformer.rounding import check_range, half_ulp
 
 if TYPE_CHECKING:
@@ -122,29 +130,47 @@ class Int8WeightOnlyFormat(OpenVinoFormat[Int8WeightOnly]):
 
     def check_shapes(self, model: PreTrainedModel) -> None:
         """Raises a UserError if no group of about the default size divides an int4 table's rows."""
-        group_sizes(model, None, self.quantizer.embeddings)
+        table_groups(model, self.quantizer.embeddings)
 
     def convert(self, source: OpenVinoSource) -> Any:
         """The graph with int8 weights."""
-        return compress_weights(source, "INT8_SYM", None, self.quantizer.embeddings)
+        return compress_weights(source, True, self.quantizer.embeddings)
 
 
-class Int4WeightOnlyFormat(OpenVinoFormat[Int4WeightOnly]):
-    """Group-wise int4 weights; groups are smaller where the size does not divide a row."""
+class GroupedFormat(OpenVinoFormat[GroupedWeights]):
+    """Torch's codes in groups, with float16 scales.
+
+    Where columns were scaled for their codes, a node divides what the layer reads.
+    """
 
     tolerance = 1e-4  # of sums in another order
     rounds_activations = False
-    linears = ("i4", "u4")
+    linears = ("i4", "u4", "i8", "u8")
+
+    def check(self) -> None:
+        """Raises a ConfigError for codes that OpenVINO has no kernels for."""
+        check_bits(self.quantizer, "openvino", (4, 8))
 
     def check_shapes(self, model: PreTrainedModel) -> None:
-        """Raises a UserError if no group of about the requested size divides a row."""
-        group_sizes(model, self.quantizer.group_size, self.quantizer.embeddings)
+        """Raises a UserError if groups do not divide the rows of some layer or int4 table.
+
+        Where codes are not chosen by data, groups of a layer may be smaller than asked.
+        """
+        table_groups(model, self.quantizer.embeddings)
+        size = self.quantizer.group_size
+        for name, linear in every_linear(model):
+            fitting_group(name, shape_of(linear)[1], size)
+        if isinstance(self.quantizer, CalibratedFormat):
+            check_groups(block_linears(model), size, "openvino")
 
     def convert(self, source: OpenVinoSource) -> Any:
-        """The graph with int4 weights."""
-        how = self.quantizer
-        mode = "INT4_SYM" if how.symmetric else "INT4_ASYM"
-        return compress_weights(source, mode, how.group_size, how.embeddings)
+        """The graph with the codes; raises a UserError for a weight that is too large."""
+        codes = {name: GraphCodes.of(layer) for name, layer in source.layers.items()}
+        store_codes_(source.graph, source.places(codes), codes)
+        graph = compress_weights(source, False, self.quantizer.embeddings)
+        bits = self.quantizer.bits
+        check_weights(source, graph, codes, lambda _, w: scale_bound(w, bits))
+        return graph
 
 
 class Int8StaticFormat(OpenVinoFormat[Int8Static]):
@@ -169,8 +195,7 @@ class Int8StaticFormat(OpenVinoFormat[Int8Static]):
 
     def check_shapes(self, model: PreTrainedModel) -> None:
         """Raises a UserError if no group of about the default size divides an int4 table's rows."""
-        if self.quantizer.embeddings == "int4":
-            table_groups(model, self.quantizer.embeddings)
+        table_groups(model, self.quantizer.embeddings)
 
     def convert(self, source: OpenVinoSource) -> Any:
         """The graph with int8 weights and activations; see `quantize_static`."""
@@ -181,6 +206,6 @@ FORMATS: Mapping[type[Quantizer], type[OpenVinoFormat[Any]]] = {
     NoQuantizer: FloatFormat,
     Bf16: Bf16Format,
     Int8WeightOnly: Int8WeightOnlyFormat,
-    Int4WeightOnly: Int4WeightOnlyFormat,
     Int8Static: Int8StaticFormat,
+    **dict.fromkeys((Rtn, Gptq, Awq, Hqq), GroupedFormat),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compress.quantizer.components.grouped import GroupedLinear
 from compress.serve.openvino import import_openvino
 from compress.transformer.stacks import tied_output
 
@@ -39,6 +40,7 @@ class OpenVinoSource:
         initializers: by parameter, the name of its constant.
         readers: from `all_readers`: by parameter, everything that computes with it.
         model: the same model in torch.
+        layers: codes in groups that Linear layers have in torch.
         data: rows to calibrate and to validate on; never those that the model is evaluated on.
     """
 
@@ -46,7 +48,12 @@ class OpenVinoSource:
     initializers: Mapping[str, str]
     readers: Mapping[str, Sequence[tuple[str, int]]]
     model: CompressedModel
+    layers: Mapping[str, GroupedLinear]
     data: TrainingData
+
+    def places(self, names: Iterable[str]) -> dict[str, Sequence[tuple[str, int]]]:
+        """What reads the weight of each module; those that nothing reads are left out."""
+        return {name: self.readers[f"{name}.weight"] for name in names if self.reads(name)}
 
     def reads(self, name: str) -> bool:
         """Whether the graph reads a module's weight: BigBird's classifier never runs its pooler."""
@@ -206,7 +213,7 @@ def weight_tensor(constant: Any) -> Tensor:
     while True:
         node = next(iter(node.output(0).get_target_inputs())).get_node()
         if node.get_type_name() not in DEQUANTIZATION:
-            return codes.reshape(shape).to(torch.int8)
+            return codes.reshape(shape).to(torch.int16 if kind == "u8" else torch.int8)
         if node.get_type_name() == "Subtract":
             codes = codes - _integers(_constant_behind(node.input_value(1).get_node()))
         if node.get_type_name() == "Reshape":
@@ -219,7 +226,10 @@ def weight_bits(constant: Any) -> int:
 
 
 def _integers(constant: Any) -> Tensor:
-    """The integers in a constant; int4 is unpacked, lower half byte first."""
+    """The integers in a constant, or those next to real zero points.
+
+    int4 is unpacked, lower half byte first.
+    """
     kind, shape = constant.get_element_type().get_type_name(), list(constant.get_output_shape(0))
     stored = np.array(constant.get_data())
     if weight_bits(constant) == 4:
@@ -227,7 +237,7 @@ def _integers(constant: Any) -> Tensor:
         stored = np.stack([pairs & 15, pairs >> 4], axis=-1).reshape(-1)[: math.prod(shape)]
         stored = stored.astype(np.int16)
         stored = (stored ^ 8) - 8 if kind == "i4" else stored
-    return torch.from_numpy(stored.astype(np.int16)).reshape(shape)
+    return torch.from_numpy(np.rint(stored).astype(np.int16)).reshape(shape)
 
 
 def _constant_behind(node: Any) -> Any:

@@ -2,13 +2,13 @@
 
 NNCF rounds to float16 scales, and its symmetric int8 makes the extreme of larger magnitude the
 lowest code; the other extreme may be off by up to a step, as codes end one earlier on that side.
-SmoothQuant moves factors from activations into weights; the graph says which, and they are taken
-out again. Biases, which a correction changes, are not checked.
+SmoothQuant and AWQ move factors from activations into weights; the graph says which, and they are
+taken out again. Biases, which a correction changes, are not checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from compress.runtime.components.int4 import int4_bound
+from compress.runtime.components.openvino_codes import COLUMNS
 from compress.runtime.components.openvino_graph import (
     OpenVinoSource,
     constants,
@@ -29,9 +29,7 @@ from compress.transformer.blocks import every_linear, weight_matrix
 from compress.transformer.packing import (
     FLOAT32_SLACK,
     INT8_MAX,
-    LARGEST_CODE,
     channel_bound,
-    in_groups,
 )
 from compress.transformer.rounding import check_rounding, half_ulp
 from compress.transformer.stacks import embedding_tables
@@ -39,8 +37,7 @@ from compress.transformer.stacks import embedding_tables
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-OWN_MODE = "INT4_SYM"  # not left to NNCF, whose name for it this is
-SMOOTHING = "nncf_smooth_quant"  # in the name of the node that divides activations
+SMOOTHING = "nncf_smooth_quant"  # in the name of the node by which NNCF divides activations
 # Of the format with the fewest steps: our int4 scales are at most 1/7 of a group's largest weight.
 LARGEST_WEIGHT = 7 * torch.finfo(torch.float16).max
 # In its fix_zero_filters_symmetric.
@@ -80,35 +77,34 @@ def check_weights(
     for (name, (reader, index)), restored in zip(places, found, strict=True):
         node, weight = nodes[reader], weights[name]
         restored = restored.T if is_transposed(node) else restored
-        factors = _smoothing(node, index)
+        factors = _factors(node, index)
         weight = weight if factors is None else weight * factors
         check_rounding(name, weight, restored, bound(name, weight))
 
 
-def compressed_bound(
-    weight: Float[Tensor, "rows columns"], mode: str, group_size: int
-) -> Float[Tensor, "rows columns"]:
-    """The largest rounding error of `compress_weights` for each weight.
+def plain_weights(graph: Any, readers: Sequence[tuple[str, int]]) -> list[Tensor]:
+    """As `float_weights`, without what columns were multiplied by."""
+    nodes, plain = operators(graph), []
+    for (reader, index), weight in zip(readers, float_weights(graph, readers), strict=True):
+        factors = _factors(nodes[reader], index)
+        if factors is not None:
+            weight = weight / (factors[:, None] if is_transposed(nodes[reader]) else factors)
+        plain.append(weight)
+    return plain
 
-    Ours, for INT4_SYM; of NNCF's modes half a step, one where the far end of the range is cut off,
-    and what float16 adds to a scale.
+
+def int8_bound(weight: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
+    """The largest rounding error of `nncf.compress_weights` in symmetric int8 for each weight.
+
+    Half a step, one where the far end of the range is cut off, and what float16 adds to a scale.
     """
-    if mode == OWN_MODE:
-        return int4_bound(weight, group_size)
-    grouped = in_groups(weight, group_size if group_size > 0 else weight.shape[1])
-    if mode.endswith("ASYM"):
-        ends = grouped.aminmax(dim=-1)
-        levels = LARGEST_CODE
-        step = (ends.max.clamp(min=0) - ends.min.clamp(max=0)) / levels
-        cut = torch.zeros_like(grouped)
-    else:
-        levels = INT8_MAX + 1
-        step = grouped.abs().amax(dim=-1) / levels
-        cut = grouped.abs() - (levels - 1) * step[..., None]
-    step = step.clamp_min(SMALLEST_STEP)[..., None]
+    levels = INT8_MAX + 1
+    largest = weight.abs().amax(dim=1, keepdim=True)
+    step = (largest / levels).clamp_min(SMALLEST_STEP)
+    cut = weight.abs() - (levels - 1) * step
     # Below its smallest normal number steps of float16 are even, and small scales off by more.
     scale = levels * half_ulp(step, torch.float16)
-    return (torch.maximum(step / 2, cut) * (1 + FLOAT32_SLACK) + scale).flatten(-2)
+    return torch.maximum(step / 2, cut) * (1 + FLOAT32_SLACK) + scale
 
 
 def static_bound(weight: Float[Tensor, "out in"]) -> Float[Tensor, "out 1"]:
@@ -139,11 +135,12 @@ def store_bfloat16_(graph: Any, names: set[str]) -> None:
         stored.set_friendly_name(name)
 
 
-def _smoothing(reader: Any, index: int) -> Float[Tensor, " in"] | None:
-    """SmoothQuant's factors for the columns of an operator's input weight; None without it."""
+def _factors(reader: Any, index: int) -> Float[Tensor, " in"] | None:
+    """What the columns of an operator's weight were multiplied by; None if by nothing."""
     node = reader.input_value(1 - index).get_node()
     while node.get_type_name() in ("FakeQuantize", "Multiply"):
-        if SMOOTHING in node.get_friendly_name() and node.get_type_name() == "Multiply":
+        name = node.get_friendly_name()
+        if node.get_type_name() == "Multiply" and (SMOOTHING in name or name.endswith(COLUMNS)):
             divisors = node.input_value(1).get_node().get_data()
             return 1 / torch.from_numpy(np.array(divisors)).flatten()
         node = node.input_value(0).get_node()
