@@ -76,6 +76,18 @@ def test_it_is_coarser_than_int8_and_finer_in_smaller_groups() -> None:
     assert errors[0] > 1.3 * errors[1] > 20 * errors[2]
 
 
+def test_layers_outside_the_stack_have_a_width_of_their_own(
+    teacher: CompressedModel, tmp_path: Path
+) -> None:
+    settings = settings_of("quantizer", "rtn", "quantizer.output_bits=8")
+    assert isinstance(settings, Rtn)
+    bits = torch_export(teacher, settings, tmp_path).packed_bits()
+    outside = {name for name, count in bits.items() if count == 8}
+    assert outside == {"classifier.weight", "bert.pooler.dense.weight"}
+    assert {bits[name] for name in bits.keys() - outside} == {4}
+    assert settings.weight_bits == 4
+
+
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_pruned_weights_are_zero_in_the_reloaded_model(
     teacher: CompressedModel, tmp_path: Path, symmetric: bool
@@ -86,7 +98,7 @@ def test_pruned_weights_are_zero_in_the_reloaded_model(
     with torch.no_grad():
         pruned[:, ::3] = 0
     model = CompressedModel(module, teacher.tokenizer, teacher.history)
-    settings = Rtn(embeddings="none", bits=4, group_size=8, symmetric=symmetric)
+    settings = Rtn(embeddings="none", bits=4, output_bits=None, group_size=8, symmetric=symmetric)
     torch_export(model, settings, tmp_path)
     codes = dict(load(tmp_path).weights())[name]
     assert (codes[:, ::3] == 0).all()
@@ -97,7 +109,7 @@ def test_bad_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"quantizer.group_size must be > 0, got 0"):
         settings_of("quantizer", "rtn", "quantizer.group_size=0")
     with pytest.raises(ConfigTypeError, match=r"symmetric must be true or false, got 1"):
-        Rtn(embeddings="none", bits=4, group_size=8, symmetric=1)  # type: ignore[arg-type]
+        Rtn(embeddings="none", bits=4, output_bits=None, group_size=8, symmetric=1)  # type: ignore[arg-type]
 
 
 def rounded(weight: list[float], *settings: str) -> list[float]:

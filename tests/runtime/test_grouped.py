@@ -33,7 +33,7 @@ RUNTIMES: dict[str, Runtime] = {
 FORMATS = [
     "rtn", "rtn symmetric=true", "rtn bits=8", "rtn bits=8 symmetric=true group_size=32",
     "rtn embeddings=int8", "rtn symmetric=true embeddings=int4",
-    "gptq", "gptq symmetric=true bits=8", "awq", "awq bits=8 embeddings=int8", "hqq",
+    "gptq output_bits=8", "gptq symmetric=true bits=8", "awq", "awq bits=8 embeddings=int8", "hqq",
     "hqq embeddings=int4",
 ]  # fmt: skip
 CASES = [(runtime, name) for runtime in RUNTIMES for name in FORMATS]
@@ -93,6 +93,7 @@ def test_what_would_divide_is_named() -> None:
     ("runtime", "name", "message"),
     [
         ("openvino", "gptq bits=3", "quantizer.bits=3 is not supported .* supported: 4, 8, and by"),
+        ("openvino", "rtn output_bits=2", "quantizer.output_bits=2 is not supported .* 4, 8, and"),
         ("onnxruntime", "rtn bits=2", "quantizer.bits=2 is not supported .* supported: 4, 8, and"),
         ("onnxruntime", "hqq bits=8", "quantizer.bits=8 is not supported .* supported: 4, and by"),
         (

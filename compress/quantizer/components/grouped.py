@@ -11,7 +11,8 @@ for packed int4, but only for some shapes, and with a layout of its own for each
 from __future__ import annotations
 
 from abc import ABC
-from typing import Any, ClassVar, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
@@ -21,7 +22,7 @@ from torch import Tensor
 from compress.config.fields import PositiveInt
 from compress.quantizer.components.linears import LinearFormat, QuantizedLinear
 from compress.transformer.bit_packing import pack_codes, packed_size, unpack_codes
-from compress.transformer.blocks import Linear, weight_matrix
+from compress.transformer.blocks import Linear, block_linears, every_linear, weight_matrix
 from compress.transformer.packing import (
     FLOAT32_SLACK,
     Grid,
@@ -32,6 +33,9 @@ from compress.transformer.packing import (
     in_groups,
     quantize_groups,
 )
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # Zero points: none on symmetric grids, codes, or bfloat16 numbers.
 NO_ZEROS, CODES, REAL = "none", "codes", "real"
@@ -45,17 +49,20 @@ class GroupedWeights(LinearFormat, ABC):
         bits: of a code.
         group_size: number of consecutive weights of a row that share a scale. The last group of a
             row may be shorter; in OpenVINO all groups of such a layer are.
+        output_bits: of a code in Linear layers outside the model's layers, such as a classifier or
+            an output layer with a weight of its own; null for `bits`.
     """
 
     symmetric_grid: ClassVar[bool] = False
 
     bits: Literal[2, 3, 4, 8]
     group_size: PositiveInt
+    output_bits: Literal[2, 3, 4, 8] | None
 
     @property
     def weight_bits(self) -> int:  # type: ignore[override]
-        """The bits of a code."""
-        return self.bits
+        """The bits of a code, where they are fewest."""
+        return min(self.bits, self.output_bits or self.bits)
 
     @property
     def grid(self) -> Grid:
@@ -65,6 +72,11 @@ class GroupedWeights(LinearFormat, ABC):
     def quantized(self, linear: Linear) -> GroupedLinear:
         """The Linear with each weight rounded to nearest."""
         return GroupedLinear.rounded(linear, self.grid)
+
+    def formats(self, module: PreTrainedModel) -> dict[str, Self]:
+        """This one, with `output_bits` outside the model's layers."""
+        outside, inside = replace(self, bits=self.output_bits or self.bits), block_linears(module)
+        return {n: self if n in inside else outside for n, _ in every_linear(module)}
 
 
 class GroupedLinear(QuantizedLinear):

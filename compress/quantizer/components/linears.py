@@ -55,10 +55,15 @@ class LinearFormat(Quantizer, TorchFormat):
     def quantized(self, linear: Linear) -> QuantizedLinear:
         """The module to put in a Linear's place."""
 
+    def formats(self, module: PreTrainedModel) -> dict[str, Self]:
+        """The format of each Linear, by name."""
+        return {name: self for name, _ in every_linear(module)}
+
     def quantize_torch_(self, module: PreTrainedModel) -> None:
         """Replaces each Linear, and the embeddings if asked; checks what each became."""
+        formats = self.formats(module)
         for name, linear in list(every_linear(module)):
-            layer = self.quantized(linear).to(linear.weight.device)
+            layer = formats[name].quantized(linear).to(linear.weight.device)
             check_quantized(name, layer, weight_matrix(linear).detach().float())
             replace_linear_(module, name, linear, layer)
         quantize_embeddings_(module, self.embeddings)

@@ -29,11 +29,14 @@ SIZES = range(16, 257)  # of groups, to name those that would do
 
 def check_bits(quantizer: GroupedWeights, runtime: str, supported: tuple[int, ...]) -> None:
     """Raises a ConfigError for codes that a runtime has no kernels for."""
-    if quantizer.bits not in supported:
-        raise ConfigError(
-            f"quantizer.bits={quantizer.bits} is not supported for this format by the {runtime} "
-            f"runtime; supported: {', '.join(map(str, supported))}, and by torch (device=cpu) all"
-        )
+    for name in ("bits", "output_bits"):
+        bits = getattr(quantizer, name)
+        if bits is not None and bits not in supported:
+            raise ConfigError(
+                f"quantizer.{name}={bits} is not supported for this format by the {runtime} "
+                f"runtime; supported: {', '.join(map(str, supported))}, and by torch (device=cpu) "
+                "all"
+            )
 
 
 def check_groups(linears: Mapping[str, Linear], group_size: int, runtime: str) -> None:
@@ -76,9 +79,10 @@ def apart(
         return model, {}
     parts, linears = model.module.named_modules(), every_linear(model.module)
     layers = {name: part for name, part in parts if isinstance(part, GroupedLinear)}
+    formats = quantizer.formats(model.module)
     for name, linear in linears:
         size = fit(name, shape_of(linear)[1], quantizer.group_size)
-        layers[name] = replace(quantizer, group_size=size).quantized(linear)
+        layers[name] = replace(formats[name], group_size=size).quantized(linear)
     module = copy.deepcopy(model.module)
     for name, layer in layers.items():
         module.set_submodule(name, _float_linear(layer))
