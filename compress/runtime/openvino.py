@@ -16,6 +16,7 @@ from torch import Tensor
 
 from compress.config.blame import blame
 from compress.config.errors import ConfigError, UserError
+from compress.config.fields import PositiveInt
 from compress.interfaces import (
     CompressedModel,
     Device,
@@ -29,6 +30,11 @@ from compress.runtime.components.exportable import check_exportable
 from compress.runtime.components.graphs import graph_digest, openvino_facts
 from compress.runtime.components.grouped import apart
 from compress.runtime.components.onnx_export import export_graph, initializer_names
+from compress.runtime.components.openvino_activations import (
+    SETTING,
+    check_processor,
+    check_sizes,
+)
 from compress.runtime.components.openvino_compression import fitting_group
 from compress.runtime.components.openvino_formats import FORMATS
 from compress.runtime.components.openvino_graph import (
@@ -49,7 +55,7 @@ from compress.runtime.components.session_model import SessionModel
 from compress.serve.folder import RunSpec, read_spec
 from compress.serve.openvino import GRAPH, OpenVinoSession, import_openvino, read_graph
 from compress.store.artifact import finalize, new_folder
-from compress.system.packages import require
+from compress.system.packages import choice_name, require
 from compress.transformer.blocks import every_linear
 from compress.transformer.positions import position_count
 from compress.transformer.torch_model import TorchModel
@@ -58,6 +64,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 FLOAT_BITS = 32
+ROUNDED_TOLERANCE = 0.5  # as of int8_dynamic, which has one scale for all inputs of a token
 # To export; what was exported needs openvino alone.
 PACKAGES = ("openvino", "nncf", "onnx", "onnxscript")
 # By model type, why not: OpenVINO reads the graph of these and gives other numbers.
@@ -71,12 +78,16 @@ class OpenVino(Runtime):
     Attributes:
         specialize: whether a shape that occurs repeatedly gets its own compiled graph, which is a
             tenth faster at batch 1 and needs the memory of a second compiled model.
+        activation_group: inputs of a Linear with integer weights that are rounded to int8 with one
+            scale, so that products are of integers; null to compute in float32. It divides the
+            number of weights that share a scale.
     """
 
     kind = "openvino"
     libraries = ("openvino", "nncf")
 
     specialize: bool
+    activation_group: PositiveInt | None
 
     @classmethod
     def supports(cls, quantizer: type[Quantizer]) -> bool:
@@ -89,7 +100,16 @@ class OpenVino(Runtime):
             raise ConfigError(f"the openvino runtime runs on cpu, got device={device.torch_device}")
         with blame("device"):  # whatever the format is
             require("the openvino runtime", "openvino", *PACKAGES)
-        FORMATS[type(quantizer)](quantizer).check()
+        format_ = FORMATS[type(quantizer)](quantizer)
+        format_.check()
+        if self.activation_group is not None:
+            if not format_.integers_alone:
+                raise ConfigError(
+                    f"{SETTING}={self.activation_group} needs a format that rounds weights alone, "
+                    f"to integers: {', '.join(sorted(_integers_alone()))}; "
+                    f"got quantizer={choice_name(type(quantizer))}"
+                )
+            check_processor(self.activation_group)
 
     def check_model(self, model: PreTrainedModel, quantizer: Quantizer) -> None:
         """Raises a UserError for an architecture, or shapes, that cannot be exported."""
@@ -100,7 +120,10 @@ class OpenVino(Runtime):
                 "supported: torch (device=cpu), onnxruntime (device=cpu_onnxruntime)"
             )
         check_exportable(model, "openvino")
-        FORMATS[type(quantizer)](quantizer).check_shapes(model)
+        format_ = FORMATS[type(quantizer)](quantizer)
+        format_.check_shapes(model)
+        if self.activation_group is not None:
+            check_sizes(self.activation_group, format_.group_sizes(model))
 
     def export(
         self, model: CompressedModel, quantizer: Quantizer, folder: Path, ctx: StageContext
@@ -135,6 +158,7 @@ class OpenVino(Runtime):
             "precision": format_.precision,
             "positions": position_count(model.module),
             "specialize": self.specialize,
+            "activation_group": self.activation_group,
         }
         architecture = type(model.module).__name__
         spec = RunSpec(self.kind, architecture, options=options, weights=weights)
@@ -142,6 +166,8 @@ class OpenVino(Runtime):
         step = Step("quantizer", quantizer.describe(), notes=notes)
         finalize(model.then(model.module, step), folder, spec)
         reference = TorchModel(module, model.tokenizer, ctx.device.torch_device)
+        if self.activation_group is not None:
+            return ExportResult(reference, ROUNDED_TOLERANCE, rounds_activations=True)
         return ExportResult(reference, format_.tolerance, format_.rounds_activations)
 
     @classmethod
@@ -185,6 +211,11 @@ class OpenVinoModel(SessionModel):
         held = constants(read_graph(self._folder / GRAPH))
         bits = {parameter: weight_bits(held[n]) for parameter, n in self._spec.weights.items()}
         return {parameter: count for parameter, count in bits.items() if count <= 8}
+
+
+def _integers_alone() -> list[str]:
+    """The formats that round weights alone, to integers."""
+    return [choice_name(each) for each, format_ in FORMATS.items() if format_.integers_alone]
 
 
 def _linear_kinds(graph: Any, module: PreTrainedModel, names: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """A compiled graph of OpenVINO on the CPU.
 
 By default OpenVINO computes in bfloat16 wherever the processor can, whatever the model is stored
-in, and rounds what a weight-only Linear reads to int8 on the fly. Here the format says what is
+in, and rounds what a weight-only Linear reads to int8 on the fly. Here the artifact says what is
 computed in: both are set.
 """
 
@@ -38,6 +38,7 @@ GRAPH = "openvino_model.xml"  # as optimum-intel calls it
 HOT_STREAK = 8
 PRECISIONS = {"f32": "float32", "bf16": "bfloat16", "f16": "float16", "i8": "int8", "u8": "int8"}
 TELEMETRY = "openvino_telemetry"
+GROUP_SIZE = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
 
 
 @final
@@ -57,7 +58,7 @@ class OpenVinoSession(Session):
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "INFERENCE_PRECISION_HINT": spec.option("precision"),
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+            GROUP_SIZE: spec.option("activation_group") or 0,
         }
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
@@ -65,7 +66,7 @@ class OpenVinoSession(Session):
         compiled = self._compile(self._graph())
         self._inputs = [each.get_any_name() for each in compiled.inputs]
         [(kind, _)] = linear_types(compiled).most_common(1)
-        self.precision = PRECISIONS[kind]
+        self.precision = "int8" if settings[GROUP_SIZE] else PRECISIONS[kind]
         self._open = compiled.create_infer_request()
         # A language model keeps keys and values from call to call.
         self.decodes = bool(self._open.query_state())

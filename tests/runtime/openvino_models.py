@@ -43,7 +43,9 @@ def write(
     model: CompressedModel, quantizer: Quantizer, ctx: StageContext, folder: Path
 ) -> tuple[InferenceModel, float]:
     """Exports, and checks the way that a run does; what came back, and its largest error."""
-    exported = OpenVino(specialize=True).export(model, quantizer, folder, ctx)
+    exported = OpenVino(specialize=True, activation_group=None).export(
+        model, quantizer, folder, ctx
+    )
     reloaded = load(folder, threads=1)
     check_reload(exported, reloaded, ctx.data.calibration)
     pair = [predict_all(each, ctx.data.validation, 4) for each in (exported.reference, reloaded)]

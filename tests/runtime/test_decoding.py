@@ -60,7 +60,7 @@ def sessions(module: Any, folder: Path) -> list[Session]:
     stateful = openvino.Core().read_model(folder / ONNX_GRAPH)
     keep_state_(stateful)
     openvino.save_model(stateful, folder / GRAPH, compress_to_fp16=False)
-    options = {"positions": POSITIONS, "specialize": True}
+    options = {"positions": POSITIONS, "specialize": True, "activation_group": None}
     onnx = RunSpec("onnxruntime", "", options={**options, "precision": "float32"})
     vino = RunSpec("openvino", "", options={**options, "precision": "f32"})
     return [OnnxSession(folder, onnx, 1), OpenVinoSession(folder, vino, 1)]

@@ -21,12 +21,17 @@ from tests.runtime.openvino_models import Contexts
 
 RUNTIMES: dict[str, Runtime] = {
     "onnxruntime": onnxruntime.OnnxRuntime(),
-    "openvino": openvino.OpenVino(specialize=True),
+    "openvino": openvino.OpenVino(specialize=True, activation_group=None),
 }
 FILES = {"onnxruntime": {"model.onnx"}, "openvino": {"openvino_model.xml", "openvino_model.bin"}}
 OPTIONS = {
     "onnxruntime": {"precision": "float32", "positions": 512},
-    "openvino": {"precision": "f32", "positions": 512, "specialize": True},
+    "openvino": {
+        "precision": "f32",
+        "positions": 512,
+        "specialize": True,
+        "activation_group": None,
+    },
 }
 PACKAGES = [
     *(("onnxruntime", package) for package in onnxruntime.PACKAGES),

@@ -27,7 +27,7 @@ pytest.importorskip("openvino")
 pytestmark = pytest.mark.usefixtures("export_once")
 
 RUNTIMES: dict[str, Runtime] = {
-    "openvino": OpenVino(specialize=True),
+    "openvino": OpenVino(specialize=True, activation_group=None),
     "onnxruntime": OnnxRuntime(),
 }
 FORMATS = [

@@ -29,7 +29,10 @@ from tests.tiny import torch_export
 pytest.importorskip("openvino")
 pytestmark = pytest.mark.usefixtures("export_once")
 
-RUNTIMES: dict[str, Runtime] = {"openvino": OpenVino(specialize=True), "onnxruntime": OnnxRuntime()}
+RUNTIMES: dict[str, Runtime] = {
+    "openvino": OpenVino(specialize=True, activation_group=None),
+    "onnxruntime": OnnxRuntime(),
+}
 TABLES = "bert.embeddings.word_embeddings"
 
 
@@ -97,7 +100,9 @@ def test_openvino_computes_with_torchs_weights(
     choice = quantizer_of("rtn", "symmetric=true", "group_size=16", "embeddings=int4")
     torch_export(model, choice, tmp_path / "torch")
     expected = dequantized(load(tmp_path / "torch"))
-    exported = OpenVino(specialize=True).export(model, choice, tmp_path / "graph", context(model))
+    exported = OpenVino(specialize=True, activation_group=None).export(
+        model, choice, tmp_path / "graph", context(model)
+    )
     found = dict(exported.reference.module.named_parameters())  # type: ignore[attr-defined]
     assert expected
     for name, weight in expected.items():

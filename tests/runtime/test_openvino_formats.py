@@ -137,7 +137,7 @@ def test_calibration_needs_rows(
     ctx = context(biased)
     ctx = replace(ctx, data=replace(data, calibration=make_split(0, "none")))
     with pytest.raises(UserError, match="needs calibration rows"):
-        OpenVino(specialize=True).export(
+        OpenVino(specialize=True, activation_group=None).export(
             biased, quantizer_of("int8_static"), tmp_path / "model", ctx
         )
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("export_once")
 RUNTIMES: dict[str, Runtime] = {
     "torch": TorchRuntime(compile=False),
     "onnxruntime": OnnxRuntime(),
-    "openvino": OpenVino(specialize=False),
+    "openvino": OpenVino(specialize=False, activation_group=None),
 }
 FORMATS = {
     "torch": TORCH_FORMATS,

@@ -25,7 +25,7 @@ from tests.slow import slow_but
 RUNTIMES: dict[str, Runtime] = {
     "torch": TorchRuntime(compile=False),
     "onnxruntime": OnnxRuntime(),
-    "openvino": OpenVino(specialize=True),
+    "openvino": OpenVino(specialize=True, activation_group=None),
 }
 NONE, STATIC = "none", "int8_static embeddings=int8"
 # How far a logit may be from the student's in memory; those of bert spread over 1.

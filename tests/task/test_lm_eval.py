@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,28 @@ def test_scores_are_those_of_the_harness(architecture: str, home: Path) -> None:
     found = ours(task(str(home / "words.yaml")).load(), model)
     assert found["acc"] == pytest.approx(theirs["acc"])
     assert found["ending_perplexity"] == pytest.approx(theirs["perplexity"], rel=1e-4)
+
+
+def test_perplexity_is_the_harnesss_on_equal_windows(home: Path) -> None:
+    """Their sum over the tokens of each window after its first, by their own wrapper of models."""
+    from lm_eval.models.huggingface import HFLM
+
+    folder = build("llama_lm", home / "model")
+    module = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    (home / "text.txt").write_text("\n\n".join(words(i, 40) for i in range(60)))
+    settings = ("task.context=32", f"task.path={home / 'text.txt'}", "task.calibration_samples=2")
+    model = CompressedModel(module, tokenizer, ())
+    data = settings_of("task", "textfile", *settings).load()  # type: ignore[attr-defined]
+    rows = data.tokenized(model).evaluation
+    windows = [row["input_ids"] for row in rows.encode(tokenizer)]
+    assert len(windows) > 3
+    harness = HFLM(pretrained=module, tokenizer=tokenizer, batch_size=2)
+    requests = [(("", ""), ids[:1], ids[1:]) for ids in windows]
+    sums = [total for total, _ in harness._loglikelihood_tokens(requests, disable_tqdm=True)]
+    theirs = math.exp(-sum(sums) / sum(len(ids) - 1 for ids in windows))
+    # The first score of a text is its perplexity.
+    assert ours(data, model)["acc"] == pytest.approx(theirs, rel=1e-5)
 
 
 def test_mutual_information_asks_more_and_changes_no_answer(home: Path) -> None:

@@ -38,7 +38,7 @@ Contexts = Callable[[CompressedModel], StageContext]
 Runs = Callable[..., FinishedRun]
 RUNTIMES: dict[str, Runtime] = {
     "onnxruntime": OnnxRuntime(),
-    "openvino": OpenVino(specialize=False),
+    "openvino": OpenVino(specialize=False, activation_group=None),
 }
 
 

@@ -34,7 +34,7 @@ from compress.serve.openvino import without_telemetry
 from compress.system.packages import require
 from compress.transformer.blocks import every_linear
 from compress.transformer.quantized_embedding import INT4_GROUP_SIZE
-from compress.transformer.stacks import embedding_tables
+from compress.transformer.stacks import embedding_tables, tied_output
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -103,6 +103,19 @@ def table_groups(model: PreTrainedModel, embeddings: str) -> dict[str, int]:
     """The group size of each embedding table in int4, or none; raises as `fitting_group` does."""
     tables = embedding_tables(model).items() if embeddings == "int4" else ()
     return {name: fitting_group(name, each.embedding_dim, INT4_GROUP_SIZE) for name, each in tables}
+
+
+def output_groups(model: PreTrainedModel, embeddings: str) -> dict[str, int]:
+    """How many weights of an output layer that is the table of tokens share a scale, by its name.
+
+    Empty where there is none, or the table is float.
+    """
+    tied = tied_output(model)
+    if tied is None or embeddings == "none":
+        return {}
+    output, table = tied
+    groups = table_groups(model, embeddings)
+    return {output: groups[table] if groups else embedding_tables(model)[table].embedding_dim}
 
 
 def fitting_group(name: str, columns: int, asked: int) -> int:

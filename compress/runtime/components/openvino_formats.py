@@ -25,6 +25,7 @@ from compress.runtime.components.openvino_codes import GraphCodes, store_codes_
 from compress.runtime.components.openvino_compression import (
     compress_weights,
     fitting_group,
+    output_groups,
     quantize_static,
     table_groups,
 )
@@ -49,11 +50,13 @@ class OpenVinoFormat(ABC, Generic[Q]):
             the float model with the weights that the graph stands for.
         linears: what the weight of every Linear must be stored as; empty where the format may leave
             some in float32.
+        integers_alone: whether weights are integers and what layers read is not rounded.
     """
 
     tolerance: ClassVar[float]
     rounds_activations: ClassVar[bool] = True
     linears: ClassVar[tuple[str, ...]] = ()
+    integers_alone: ClassVar[bool] = False
 
     def __init__(self, quantizer: Q) -> None:
         """Stores the quantizer's settings."""
@@ -69,6 +72,10 @@ class OpenVinoFormat(ABC, Generic[Q]):
 
     def check_shapes(self, model: PreTrainedModel) -> None:
         """Raises a ConfigError if OpenVINO's format does not support a weight's shape."""
+
+    def group_sizes(self, model: PreTrainedModel) -> dict[str, int]:
+        """How many weights share a scale, for each product by integers; of `integers_alone`."""
+        return output_groups(model, getattr(self.quantizer, "embeddings", "none"))
 
     @abstractmethod
     def convert(self, source: OpenVinoSource) -> Any:
@@ -127,6 +134,12 @@ class Int8WeightOnlyFormat(OpenVinoFormat[Int8WeightOnly]):
     tolerance = 1e-4  # of sums in another order
     rounds_activations = False
     linears = ("i8",)
+    integers_alone = True
+
+    def group_sizes(self, model: PreTrainedModel) -> dict[str, int]:
+        """Whole rows, and those of an output layer that is the table of tokens."""
+        rows = {name: shape_of(linear)[1] for name, linear in every_linear(model)}
+        return rows | super().group_sizes(model)
 
     def check_shapes(self, model: PreTrainedModel) -> None:
         """Raises a UserError if no group of about the default size divides an int4 table's rows."""
@@ -146,6 +159,13 @@ class GroupedFormat(OpenVinoFormat[GroupedWeights]):
     tolerance = 1e-4  # of sums in another order
     rounds_activations = False
     linears = ("i4", "u4", "i8", "u8")
+    integers_alone = True
+
+    def group_sizes(self, model: PreTrainedModel) -> dict[str, int]:
+        """The groups, and those of an output layer that is the table of tokens."""
+        size = self.quantizer.group_size
+        groups = {n: fitting_group(n, shape_of(x)[1], size) for n, x in every_linear(model)}
+        return groups | super().group_sizes(model)
 
     def check(self) -> None:
         """Raises a ConfigError for codes that OpenVINO has no kernels for."""
@@ -157,11 +177,9 @@ class GroupedFormat(OpenVinoFormat[GroupedWeights]):
         Where codes are not chosen by data, groups of a layer may be smaller than asked.
         """
         table_groups(model, self.quantizer.embeddings)
-        size = self.quantizer.group_size
-        for name, linear in every_linear(model):
-            fitting_group(name, shape_of(linear)[1], size)
+        self.group_sizes(model)
         if isinstance(self.quantizer, CalibratedFormat):
-            check_groups(block_linears(model), size, "openvino")
+            check_groups(block_linears(model), self.quantizer.group_size, "openvino")
 
     def convert(self, source: OpenVinoSource) -> Any:
         """The graph with the codes; raises a UserError for a weight that is too large."""
