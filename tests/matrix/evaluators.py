@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.core.monitor import Forecast
 from compress.serve.folder import folder_bytes
-from compress.serve.openvino import GRAPH
+from compress.serve.onnxruntime import GRAPH as ONNX
+from compress.serve.openvino import GRAPH as OPENVINO
+from tests.matrix.graphs import onnx_matrices, openvino_matrices
 from tests.matrix.made import Made, same_as
 from tests.matrix.models import batch_of, read_plain
 from tests.matrix.references import (
     LINEARS,
-    graph_matrices,
     layer_linears,
     linears,
     linears_that_count,
@@ -38,6 +40,7 @@ FP8_ERROR, FP8_MULTIPLE = 0.04, 16
 # correlate. In static ranges OpenVINO rounds the products of attention as well.
 ROUNDED = {"bf16": (0.2, 0.95), "fp16": (0.05, 0.99), "int8_static": (0.6, 0.8)}
 INTEGERS = (0.35, 0.93)
+GRAPHS = {"openvino": (openvino_matrices, OPENVINO), "onnxruntime": (onnx_matrices, ONNX)}
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -144,16 +147,17 @@ def in_fp8(made: Made) -> None:
 
 
 def weights_in_few_bits_of_a_graph(made: Made) -> None:
-    """The same in OpenVINO, whose graph holds what makes the weights float again."""
+    """The same in a runtime whose graph holds what makes the weights float again."""
     plain = made.model.plain()
     if left := other_matrices(plain):
         raise ValueError(f"{left[0]} is left as it was")
     batch = batch_of(made.model.processor, made.model.rows("evaluation")[:1])
     names = linears_that_count(plain, batch)
-    matrices = graph_matrices(made.artifact / GRAPH, names)
+    read, file = GRAPHS[made.stage.runtime]
+    matrices = read(made.artifact / file, names)
     if missing := sorted(set(names) - set(matrices)):
         raise ValueError(f"{missing[0]} is not in the graph")
-    check_weights(plain, matrices, WEIGHT_ERROR[weight_bits(made.stage)])
+    _check_rounded(made, plain, matrices)
     same_as(made, with_matrices(plain, matrices), share=EQUAL_IN_RUNTIME)
 
 
@@ -213,8 +217,11 @@ IN_RUNTIMES: dict[str, Evaluator] = {
     "onnxruntime quantizer=none": in_runtime,
     "openvino quantizer=none": in_runtime,
     "openvino quantizer=int8_weight_only": weights_in_few_bits_of_a_graph,
-    "openvino quantizer=rtn": weights_in_few_bits_of_a_graph,
-    "openvino quantizer=hqq": weights_in_few_bits_of_a_graph,
+    **{
+        f"{runtime} quantizer={name}": weights_in_few_bits_of_a_graph
+        for runtime in ("openvino", "onnxruntime")
+        for name in ("rtn", "gptq", "awq", "hqq")
+    },
 }
 
 
@@ -249,15 +256,25 @@ def _dequantized(made: Made, plain: PreTrainedModel) -> PreTrainedModel:
     if left:
         raise ValueError(f"{left[0]} is left as it was")
     matrices = {name: matrix(part) for name, part in parts.items()}
+    _check_rounded(made, plain, matrices)
+    return with_matrices(plain, matrices)
+
+
+def _check_rounded(made: Made, plain: PreTrainedModel, matrices: Mapping[str, Tensor]) -> None:
+    """Holds rounded weights against those that they were made of.
+
+    Raises:
+        ValueError: one is too far off.
+    """
     bits = weight_bits(made.stage)
     if made.stage.title in BY_DATA:
         rows = made.model.rows("train")
         alone = (batch_of(made.model.processor, [row]) for row in rows)
         chosen = matrices if made.stage.title == "smoothquant" else layer_linears(plain)
-        check_products(plain, {name: matrices[name] for name in chosen}, alone, PRODUCT_ERROR[bits])
+        products = {name: matrices[name] for name in chosen if name in matrices}
+        check_products(plain, products, alone, PRODUCT_ERROR[bits])
         # What GPTQ and AWQ do not choose, such as the head, is rounded to nearest.
         rest = {name: matrices[name] for name in matrices.keys() - chosen.keys()}
     else:
         rest = matrices
     check_weights(plain, rest, WEIGHT_ERROR[bits])
-    return with_matrices(plain, matrices)

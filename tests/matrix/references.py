@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,8 +11,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
-
-from compress.serve.openvino import import_openvino
 
 LINEARS = (nn.Linear, Conv1D)
 SAME = 1e-4  # of two rows or columns: their largest difference, beside entries of about 0.2
@@ -84,31 +81,6 @@ def with_matrices(
     for name, value in matrices.items():
         set_matrix_(made.get_submodule(name), value)
     return made
-
-
-def graph_matrices(path: Path, names: Collection[str]) -> dict[str, Float[Tensor, "out in"]]:
-    """What Linear layers in an OpenVINO graph multiply by, in float, by their names in torch."""
-    openvino = import_openvino()
-    graph = openvino.Core().read_model(path)
-    found = {}
-    nodes = {node.get_friendly_name().split("/")[0]: node for node in graph.get_ops()}
-    # What a graph puts out is called logits, whatever the layer that makes it is called.
-    output = next((name for name in names if name not in nodes), "")
-    last = graph.output(0).get_node().input_value(0).get_node().get_friendly_name()
-    for node in graph.get_ops():
-        name = node.get_friendly_name().split("/")[0]
-        name = output if node.get_friendly_name() == last else name
-        if node.get_type_name() == "MatMul" and name in names:
-            weight = _constant_value(openvino, node.input_value(1))
-            found[name] = weight if node.get_attributes()["transpose_b"] else weight.T
-    return found
-
-
-def _constant_value(openvino: Any, output: Any) -> Tensor:
-    """What a part of a graph that reads no input puts out."""
-    part = openvino.Model([openvino.opset13.result(output)], [], "weight")
-    compiled = openvino.Core().compile_model(part, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return torch.from_numpy(compiled([])[0].copy())
 
 
 @torch.no_grad()
