@@ -52,7 +52,7 @@ from compress.runtime.components.openvino_graph import (
 from compress.runtime.components.openvino_rounding import plain_weights
 from compress.runtime.components.openvino_state import keep_state_
 from compress.runtime.components.session_model import SessionModel
-from compress.serve.folder import RunSpec, read_spec
+from compress.serve.folder import ROUNDED, RunSpec, read_spec
 from compress.serve.openvino import GRAPH, OpenVinoSession, import_openvino, read_graph
 from compress.store.artifact import finalize, new_folder
 from compress.system.packages import choice_name, require
@@ -158,7 +158,7 @@ class OpenVino(Runtime):
             "precision": format_.precision,
             "positions": position_count(model.module),
             "specialize": self.specialize,
-            "activation_group": self.activation_group,
+            ROUNDED: self.activation_group,
         }
         architecture = type(model.module).__name__
         spec = RunSpec(self.kind, architecture, options=options, weights=weights)

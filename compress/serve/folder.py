@@ -29,6 +29,7 @@ PACKED_WEIGHTS = "weights.safetensors"
 TOLD = (MANIFEST, CARD)  # describe the model; not needed to run it
 WEIGHTS = (".safetensors", ".onnx", ".xml")  # file types of a runtime's weights
 COMPILE = "compile"  # torch's option to compile
+ROUNDED = "activation_group"  # OpenVINO's option to round what Linear layers read
 
 
 @dataclass(frozen=True)

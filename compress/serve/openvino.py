@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from compress.config.errors import UserError
-from compress.serve.folder import RunSpec
+from compress.serve.folder import ROUNDED, RunSpec
 from compress.serve.session import (
     Arrays,
     Session,
@@ -58,7 +58,7 @@ class OpenVinoSession(Session):
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "INFERENCE_PRECISION_HINT": spec.option("precision"),
-            GROUP_SIZE: spec.option("activation_group") or 0,
+            GROUP_SIZE: spec.option(ROUNDED) or 0,
         }
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.serve.folder import COMPILE, RunSpec
+from compress.serve.folder import COMPILE, ROUNDED, RunSpec
 from compress.serve.texts import INPUTS, TOKENIZERS
 
 FOLDER = "path/to/this/folder"
@@ -31,7 +31,7 @@ inputs = {{n: numpy.array([getattr(row, a) for row in rows]) for n, a in names.i
 OPENVINO = """import numpy, openvino, tokenizers
 
 tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")  # truncates and pads
-settings = {{"INFERENCE_PRECISION_HINT": "{precision}", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}}
+settings = {{"INFERENCE_PRECISION_HINT": "{precision}", "DYNAMIC_QUANTIZATION_GROUP_SIZE": {group}}}
 model = openvino.Core().compile_model("openvino_model.xml", "CPU", settings)
 rows = tokenizer.encode_batch(["a text", "and another"])
 names = {names}
@@ -93,7 +93,9 @@ def _own(example: str, spec: RunSpec, temperature: float | None) -> str:
     assert spec.texts is not None
     names = ", ".join(f'"{name}": "{INPUTS[name]}"' for name in spec.texts.inputs)
     precision = spec.option("precision")
-    return _python(example, names=f"{{{names}}}", precision=precision, temperature=temperature)
+    group = spec.options.get(ROUNDED) or 0
+    words = {"names": f"{{{names}}}", "precision": precision, "temperature": temperature}
+    return _python(example, group=group, **words)
 
 
 def _python(example: str, **words: object) -> str:

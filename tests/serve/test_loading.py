@@ -17,6 +17,7 @@ import pytest
 import compress
 from compress.config.errors import UserError
 from compress.records.schema import FinishedRun
+from compress.runtime.components import openvino_activations
 from compress.serve.folder import CONFIG, RUNTIME
 from compress.system.digests import file_digest
 from tests.configs import ROOT
@@ -81,6 +82,22 @@ def test_the_card_has_an_example_for_the_runtimes_own_packages(
     scope: dict[str, object] = {}
     exec(served.replace("path/to/this/folder", str(folder)), scope)
     assert "compress" in scope
+
+
+def test_the_cards_example_rounds_as_the_artifact_does(
+    run_config: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not openvino_activations._rounds(16):
+        pytest.skip("this processor has no kernels for it")
+    rounds = ("quantizer=int8_weight_only", "device.runtime.activation_group=16")
+    folder = exported(run_config, tmp_path / "run", "openvino", *rounds)
+    _, own = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    assert '"DYNAMIC_QUANTIZATION_GROUP_SIZE": 16' in own
+    scope: dict[str, object] = {}
+    monkeypatch.chdir(folder)
+    exec(own, scope)
+    found = compress.load(folder).logits(["a text", "and another"])
+    assert np.allclose(scope["logits"], found, atol=1e-5)
 
 
 def test_every_runtime_gives_the_same_probabilities(run_config: Runs, tmp_path: Path) -> None:
