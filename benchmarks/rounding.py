@@ -145,7 +145,7 @@ def _gptq(act_order: bool) -> Any:
     def method(name: str, weight: Tensor, statistic: Moments, grid: Grid) -> Tensor:
         moment = statistic.moment.clone()
         found = round_columns(
-            weight, moment, grid, damping=0.01, block_size=128, act_order=act_order
+            weight, moment, grid, damping=0.01, block_size=128, act_order=act_order, clip=False
         )
         return decode_groups(*found, GROUP_SIZE)
 

@@ -27,13 +27,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.quantizer.components.calibrated import CalibratedFormat, output_error
+from compress.quantizer.components.clipping import SHRINKS
 from compress.quantizer.components.grouped import GroupedLinear, GroupedWeights, float_weight
 from compress.transformer.blocks import Linear
 from compress.transformer.calibration import Moments, Run, input_moments_and_sizes
 from compress.transformer.packing import Grid, decode_groups, in_groups
 
 EXPONENTS = tuple(step / 20 for step in range(20))
-SHRINKS = tuple(1 - step / 20 for step in range(10))
 LEAST = 1e-4  # of a scale
 
 

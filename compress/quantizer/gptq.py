@@ -28,6 +28,7 @@ from torch import Tensor
 from compress.config.errors import UserError
 from compress.config.fields import NotNegative, PositiveInt
 from compress.quantizer.components.calibrated import CalibratedFormat
+from compress.quantizer.components.clipping import clipped_fit
 from compress.quantizer.components.grouped import GroupedLinear, GroupedWeights, float_weight
 from compress.transformer.blocks import Linear
 from compress.transformer.calibration import Run, input_moments
@@ -43,6 +44,7 @@ class Gptq(GroupedWeights, CalibratedFormat):
         symmetric: whether the middle code is zero and scales are signed; else each group has a zero
             point.
         act_order: whether columns are rounded in order of falling second moment of their inputs.
+        clip: whether to shrink the range of groups where that lowers Σ H_jj (W_j − Ŵ_j)².
         block_size: columns per block, whose updates reach those behind it in one product (128 in
             the paper); changes no result but for the order of sums.
         damping: added to the Hessian's diagonal, as a share of its mean (0.01 in the paper).
@@ -50,6 +52,7 @@ class Gptq(GroupedWeights, CalibratedFormat):
 
     symmetric: bool
     act_order: bool
+    clip: bool
     block_size: PositiveInt
     damping: NotNegative
 
@@ -68,6 +71,7 @@ class Gptq(GroupedWeights, CalibratedFormat):
             codes, scale, zero = round_columns(
                 float_weight(linear), statistic, self.grid,
                 damping=self.damping, block_size=self.block_size, act_order=self.act_order,
+                clip=self.clip,
             )  # fmt: skip
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             raise UserError(
@@ -85,6 +89,7 @@ def round_columns(
     damping: float,
     block_size: int,
     act_order: bool,
+    clip: bool,
 ) -> tuple[Int[Tensor, "out in"], Float[Tensor, "out groups"], Int[Tensor, "out groups"]]:
     """Algorithm 1: codes, scales and zero points.
 
@@ -95,11 +100,12 @@ def round_columns(
         damping: a share of the mean of the moment's diagonal.
         block_size: columns whose updates reach those behind the block in one product.
         act_order: whether columns go in order of falling diagonal.
+        clip: whether grids are of shrunk ranges where that is better.
 
     Raises:
         torch.linalg.LinAlgError: the Hessian is not positive definite.
     """
-    columns = weight.shape[1]
+    columns, importance = weight.shape[1], moment.diagonal().clone()
     order = torch.arange(columns, device=weight.device)
     if act_order:
         order = moment.diagonal().argsort(descending=True, stable=True)
@@ -107,7 +113,11 @@ def round_columns(
     factor, size = inverse_factor_(moment, damping), grid.group_size
     places = order.tolist()
     left, held = weight[:, order].clone(), (weight == 0)[:, order]
-    scale, zero = grid.fit(weight)
+
+    def fit(part: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        return clipped_fit(part, seen, grid) if clip else grid.fit(part)
+
+    scale, zero = fit(weight, importance)
     codes = torch.empty_like(weight, dtype=torch.uint8)
     for start in range(0, columns, block_size):
         end = min(start + block_size, columns)
@@ -118,7 +128,8 @@ def round_columns(
                 # Updates of this block have reached its own columns alone.
                 now = left[:, i : i + size].clone()
                 now[:, end - i :] -= errors @ factor[start:end, end : i + size]
-                scale[:, group], zero[:, group] = (found[:, 0] for found in grid.fit(now))
+                fitted = fit(now, importance[i : i + size])
+                scale[:, group], zero[:, group] = (found[:, 0] for found in fitted)
             s, z = scale[:, group].float(), zero[:, group]
             code = ((left[:, i] / s).round() + z).clamp(0, grid.largest)
             code = torch.where(held[:, i], z.to(code.dtype), code)

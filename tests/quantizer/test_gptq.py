@@ -12,7 +12,7 @@ from compress.transformer.packing import Grid, decode_groups
 
 def rounded(weight: Tensor, moment: Tensor, grid: Grid, *, block: int = 128, order: bool) -> Tensor:
     codes, scale, zero = round_columns(
-        weight, moment.clone(), grid, damping=0.01, block_size=block, act_order=order
+        weight, moment.clone(), grid, damping=0.01, block_size=block, act_order=order, clip=False
     )
     return decode_groups(codes, scale, zero, grid.group_size)
 
@@ -33,7 +33,7 @@ def test_three_columns_by_hand() -> None:
     moment = torch.tensor([[2.0, 1.0, 0.0], [1.0, 2.0, 0.0], [0.0, 0.0, 1.0]])
     weight = torch.tensor([[1.4, 2.4, 3.0]])
     codes, scale, zero = round_columns(
-        weight, moment, Grid(2, 3, False), damping=0.0, block_size=3, act_order=False
+        weight, moment, Grid(2, 3, False), damping=0.0, block_size=3, act_order=False, clip=False
     )
     assert (scale.tolist(), zero.tolist()) == ([[1.0]], [[0]])
     assert codes.tolist() == [[1, 3, 3]], "2.6 is nearer to 3, where 2.4 was nearer to 2"
