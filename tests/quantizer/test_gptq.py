@@ -65,6 +65,21 @@ def one_column_at_a_time(weight: Tensor, moment: Tensor, grid: Grid, order: list
     return made
 
 
+@pytest.mark.parametrize("order", [True, False])
+def test_shrunk_ranges_lose_less_of_the_outputs(order: bool) -> None:
+    _, moment = layer()
+    weight = torch.randn(16, 24, generator=torch.Generator().manual_seed(1)) ** 3
+    grid = Grid(3, 8, False)
+    errors = []
+    for clip in (True, False):
+        codes, scale, zero = round_columns(
+            weight, moment.clone(), grid, damping=0.01, block_size=8, act_order=order, clip=clip
+        )
+        made = decode_groups(codes, scale, zero, grid.group_size)
+        errors.append(output_error(weight - made, moment))
+    assert errors[0] < 0.9 * errors[1]
+
+
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("by_size", [True, False])
 @pytest.mark.parametrize("block", [1, 5, 8, 128])
