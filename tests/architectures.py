@@ -21,6 +21,7 @@ from tests.sizes import ARCHITECTURES, T5
 from tests.vocabularies import WORDS, make_tokenizer
 
 CLASSES, DIGITS = ("neg", "pos"), tuple("0123456789")
+TAGS = ("O", "B-thing", "I-thing")
 GAIN = 1.3  # of a random matrix: what goes through four layers neither dies nor explodes
 SPREAD = 0.2  # of what is not a matrix, around the value that the architecture starts it at
 
@@ -35,7 +36,7 @@ def build(name: str, folder: Path, seed: int = 0, **changed: Any) -> Path:
         changed: settings of the config that differ.
     """
     spec = ARCHITECTURES[name]
-    classes = DIGITS if spec.sees else CLASSES
+    classes = DIGITS if spec.sees else TAGS if spec.tags else CLASSES
     numbers = {label: number for number, label in enumerate(classes)}
     names = {"id2label": dict(enumerate(classes)), "label2id": numbers}
     if spec.sees:
@@ -53,7 +54,7 @@ def build(name: str, folder: Path, seed: int = 0, **changed: Any) -> Path:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = class_of(config, writes=spec.writes)(config)
+        module = class_of(config, writes=spec.writes, tags=spec.tags)(config)
     lively_(module.float().eval(), seed).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
@@ -104,6 +105,21 @@ def write_tables(folder: Path, counts: Mapping[str, int]) -> dict[str, Path]:
     return paths
 
 
+def write_tags(folder: Path, tables: Mapping[str, Path]) -> dict[str, Path]:
+    """Writes `<role>.conll` with the words of each table's texts, some of them tagged.
+
+    Returns:
+        The file of each role.
+    """
+    paths = {role: folder / f"{role}.conll" for role in tables}
+    for role, path in paths.items():
+        with tables[role].open(encoding="utf-8") as file:
+            texts = [row["text"].split(" ") for row in csv.DictReader(file)]
+        rows = ["\n".join(f"{w}\t{TAGS[i % 3]}" for i, w in enumerate(words)) for words in texts]
+        path.write_text("\n\n".join(rows), encoding="utf-8")
+    return paths
+
+
 def _write(path: Path, rows: Sequence[tuple[str, str]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -118,13 +134,16 @@ def _read_again(tokenizer: Any, kind: str, folder: Path) -> Any:
     return transformers.AutoTokenizer.from_pretrained(folder)
 
 
-def class_of(config: Any, *, writes: bool = False) -> Any:
+def class_of(config: Any, *, writes: bool = False, tags: bool = False) -> Any:
     """The classifier of an architecture, of DeiT's two the one without a distillation token.
 
     Args:
         config: of the architecture.
         writes: gives its language model instead.
+        tags: gives the one with outputs of each token instead.
     """
+    if tags:
+        return transformers.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING[type(config)]
     if writes:
         return transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     mapping = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING

@@ -26,6 +26,7 @@ class Architecture:
         side: on which the tokenizer pads.
         start: the special token that its decoder begins with; empty for none.
         writes: whether it predicts the next token instead of a label.
+        tags: whether it has a label for each token.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Architecture:
     side: str = "right"
     start: str = ""
     writes: bool = False
+    tags: bool = False
 
     @property
     def sees(self) -> bool:
@@ -240,5 +242,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         },
     ),
 }
+TAGGERS = ("bert", "roberta", "distilbert", "deberta_v2", "modernbert")
+ARCHITECTURES |= {f"{name}_tags": replace(ARCHITECTURES[name], tags=True) for name in TAGGERS}
 WRITERS = ("gpt2", "opt", "gpt_neox", "llama", "qwen3", "gemma2")
 ARCHITECTURES |= {f"{name}_lm": replace(ARCHITECTURES[name], writes=True) for name in WRITERS}

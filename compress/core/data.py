@@ -74,6 +74,10 @@ class Split(ABC):
     def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Collates encoded rows, without `length`, into one batch."""
 
+    def batch(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """As `collate`, with what a problem needs beside what models read; see `model_inputs`."""
+        return self.collate(tokenizer, rows)
+
     def training_view(self, seed: int) -> Split:
         """The rows for training: unchanged, or augmented anew at each read.
 
@@ -125,6 +129,10 @@ class Joined(Split):
     def collate(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Collates encoded rows of both parts."""
         return self._parts[0].collate(tokenizer, rows)
+
+    def batch(self, tokenizer: Processor, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Batches encoded rows of both parts."""
+        return self._parts[0].batch(tokenizer, rows)
 
     def fitting_batch(self, asked: int) -> int:
         """The batch size for the labeled rows."""

@@ -15,8 +15,16 @@ from compress.records.probabilities import Detail
 if TYPE_CHECKING:
     from compress.records.schema import Comparison
 
-# What a model has on top: one output a row, or one for each token of the vocabulary at each place.
-Head: TypeAlias = Literal["classifier", "language_model"]
+# What a model has on top: outputs of a row, of each token, or one for each token of the vocabulary
+# at each place.
+Head: TypeAlias = Literal["classifier", "token_classifier", "language_model"]
+# In a batch, beside what a model reads: the place of each word's first token [B, W], -1 for none.
+PLACES = "word_places"
+
+
+def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a model reads of a batch."""
+    return {name: value for name, value in batch.items() if name != PLACES}
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,12 @@ class Problem(ABC):
     def config(self) -> Mapping[str, Any]:
         """Entries of the model's config for the head."""
 
+    def outputs(
+        self, logits: Float[Tensor, "B ..."], inputs: Mapping[str, Tensor]
+    ) -> Float[Tensor, "B ..."]:
+        """What losses and scores are of, of a batch's logits; by default all of them."""
+        return logits
+
     def targets(
         self, labels: Shaped[Tensor, "B ..."], inputs: Mapping[str, Tensor]
     ) -> Shaped[Tensor, "B ..."]:
@@ -90,8 +104,8 @@ class Problem(ABC):
     def kept(
         self, logits: Float[Tensor, "B ..."], inputs: Mapping[str, Tensor]
     ) -> Float[Tensor, "B ..."]:
-        """The part of a batch's logits that scoring needs; by default all of them."""
-        return logits
+        """The part of a batch's logits that scoring needs; by default `outputs`."""
+        return self.outputs(logits, inputs)
 
     @abstractmethod
     def evaluate(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from compress.core.problem import Problem
+from compress.core.problem import Problem, model_inputs
 from compress.interfaces import InferenceModel, Split
 from compress.records.schema import Score
 
@@ -48,7 +48,7 @@ def predict_all(
     order, kept = [], []
     for rows, batch in _batches(model, split, batch_size):
         order += rows
-        logits = model.predict(batch).float().cpu()
+        logits = model.predict(model_inputs(batch)).float().cpu()
         kept.append(logits if keep is None else keep(logits, batch))
     return _joined(kept)[torch.tensor(order).argsort()]
 
@@ -71,4 +71,4 @@ def _batches(
     columns = encoded.remove_columns("length")
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        yield rows, split.collate(model.tokenizer, [columns[row] for row in rows])
+        yield rows, split.batch(model.tokenizer, [columns[row] for row in rows])

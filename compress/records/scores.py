@@ -125,6 +125,19 @@ SCORES: Mapping[str, ScoreKind] = {
         "exp of the mean negative log-likelihood of the whole ending of a text",
         _log_likelihood,
     ),
+    "entity_f1": ScoreKind(
+        "entity F1", "fraction", "higher",
+        "F1 over entities; one counts if its type and its words are right",
+    ),
+    "entity_precision": ScoreKind(
+        "entity precision", "fraction", "higher", "fraction of predicted entities that are right"
+    ),
+    "entity_recall": ScoreKind(
+        "entity recall", "fraction", "higher", "fraction of entities that are predicted"
+    ),
+    "tag_accuracy": ScoreKind(
+        "tag accuracy", "fraction", "higher", "fraction of words with the right tag"
+    ),
     "cloze_accuracy": ScoreKind(
         "cloze accuracy", "fraction", "higher",
         "fraction of tokens predicted as more likely than three others of the window",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from compress.core.problem import model_inputs
 from compress.interfaces import StageContext
-from compress.transformer.calibration import calibration_rows
+from compress.transformer.calibration import calibration_batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -23,9 +24,9 @@ def label_losses(
 ) -> Iterator[Float[Tensor, ""]]:
     """The label loss of each calibration row, run alone."""
     rows, problem = ctx.data.calibration, ctx.data.problem
-    inputs = calibration_rows(module, tokenizer, rows)
+    inputs = calibration_batches(module, tokenizer, rows)
     for row, label in zip(inputs, rows.labels.to(module.device), strict=True):
-        logits = module(**row).logits.float()
+        logits = problem.outputs(module(**model_inputs(row)).logits.float(), row)
         yield problem.loss(logits, problem.targets(label[None], row))
 
 

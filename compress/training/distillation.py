@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from compress.config.errors import ConfigError
 from compress.config.fields import Fraction, NotNegative, Positive, UnitInterval
+from compress.core.problem import model_inputs
 from compress.measure.score import predict_all
 from compress.measure.sparsity import live_patterns, live_zeros
 from compress.records.curve import CurvePoint
@@ -122,10 +123,13 @@ def distillation_row_loss(
     teacher = targets or teacher_outputs(ctx, settings.teachers or ())
 
     def loss(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-        theirs, numbers = teacher(inputs, rows).to(logits.device), rows.cpu()
+        ours, numbers = problem.outputs(logits, inputs), rows.cpu()
+        theirs = teacher(inputs, rows).to(logits.device)
+        if theirs.dim() == 3:  # of words: as many as the longest row of the batch has
+            theirs = theirs[:, : ours.shape[1]]
         labeled = numbers < len(labels)
         targets = problem.targets(labels[numbers[labeled]].to(logits.device), inputs)
-        return distillation_loss(problem, logits, theirs, targets, settings, labeled)
+        return distillation_loss(problem, ours, theirs, targets, settings, labeled)
 
     return loss
 
@@ -160,7 +164,7 @@ def label_loss(data: TrainingData, smoothing: float = 0.0) -> RowLoss:
 
     def loss(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         targets = problem.targets(labels[rows.cpu()].to(logits.device), inputs)
-        return problem.loss(logits, targets, smoothing)
+        return problem.loss(problem.outputs(logits, inputs), targets, smoothing)
 
     return loss
 
@@ -169,7 +173,7 @@ def on_logits(row_loss: RowLoss) -> Loss:
     """A loss that depends on the model's logits only."""
 
     def loss(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
-        return row_loss(model(**inputs).logits.float(), inputs, rows)
+        return row_loss(model(**model_inputs(inputs)).logits.float(), inputs, rows)
 
     return loss
 
@@ -199,7 +203,7 @@ def teacher_logits(ctx: StageContext, folders: Sequence[str] = ()) -> Float[Tens
         def make() -> dict[str, Tensor]:
             model = teacher.load()
             with labeling_precision(model, ctx.device):
-                return {"logits": predict_all(model, split, LOGITS_BATCH)}
+                return {"logits": predict_all(model, split, LOGITS_BATCH, ctx.data.problem.outputs)}
 
         inputs = {"teacher": teacher.digest, "rows": split.digest, "version": LOGITS_VERSION}
         return teacher.of_task(ctx.store.tensors("teacher_logits", inputs, make)["logits"])
@@ -216,8 +220,9 @@ def _in_each_batch(teacher: LogitSource, ctx: StageContext) -> Targets:
 
     def computed(inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         if encoded is not None:
-            inputs = view.collate(model.tokenizer, [encoded[row] for row in rows.tolist()])
+            inputs = view.batch(model.tokenizer, [encoded[row] for row in rows.tolist()])
         with precision:
-            return teacher.of_task(model.predict(inputs).float())
+            logits = teacher.of_task(model.predict(model_inputs(inputs)).float())
+            return ctx.data.problem.outputs(logits, inputs)
 
     return computed

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from compress.config.errors import ConfigError, first_line
 from compress.config.fields import NotNegative, OneOf, Positive, PositiveInt
 from compress.config.settings import Settings
+from compress.core.problem import model_inputs
 from compress.training.distillation import RowLoss, on_logits
 from compress.training.features import AttentionMaps, Feature, HiddenStates, Relations, Seen
 from compress.training.teachers import training_precision
@@ -244,9 +245,10 @@ def matching_objective(
         def loss(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
             for part in dropouts:
                 part.eval()  # training_step sets the whole model back to train
-            logits = model(**inputs, **options).logits.float()
+            read = model_inputs(inputs)
+            logits = model(**read, **options).logits.float()
             # Tokenizers of one vocabulary can differ in what they add, such as token types.
-            known = {name: value for name, value in inputs.items() if name in accepted}
+            known = {name: value for name, value in read.items() if name in accepted}
             with torch.no_grad(), training_precision(ctx.device):
                 teacher(**known, **options)
             mask = inputs.get("attention_mask")

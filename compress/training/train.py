@@ -272,4 +272,4 @@ def _collate(split: Split, tokenizer: Processor, rows: list[dict[str, Any]]) -> 
     """One batch of any split's rows; the column "length" is only for grouping."""
     inputs = [{k: v for k, v in row.items() if k not in {"length", "labels"}} for row in rows]
     numbers = torch.tensor([row["labels"] for row in rows])
-    return {**split.collate(tokenizer, inputs), "labels": numbers}
+    return {**split.batch(tokenizer, inputs), "labels": numbers}

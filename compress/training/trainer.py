@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import transformers  # its classes load on first use, which keeps config errors fast
 from torch import Tensor, nn
 
+from compress.core.problem import model_inputs
 from compress.records.curve import CurveRecorder
 from compress.training.average import Average
 from compress.training.functions import TrainingFunctions
@@ -53,12 +54,13 @@ def trainer_class() -> type[Any]:
                 with self.functions:
                     loss = self.own_loss(model, inputs, rows)
                 self.curve.add(loss)
-                self.seen = inputs
+                self.seen = model_inputs(inputs)
                 return loss
-            outputs = model(**inputs)
+            outputs = model(**model_inputs(inputs))
             labels = self.rows.validation.labels[rows.cpu()].to(rows.device)
             problem = self.rows.problem
-            loss = problem.loss(outputs.logits.float(), problem.targets(labels, inputs))
+            logits = problem.outputs(outputs.logits.float(), inputs)
+            loss = problem.loss(logits, problem.targets(labels, inputs))
             return (loss, outputs) if return_outputs else loss
 
         def evaluate(self, *arguments: Any, **more: Any) -> dict[str, float]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -190,6 +190,13 @@ def calibration_rows(
     yield from _Rows(module, tokenizer, rows)
 
 
+def calibration_batches(
+    module: PreTrainedModel, tokenizer: Processor, rows: Split
+) -> Iterator[dict[str, Tensor]]:
+    """As `calibration_rows`, with what a problem needs beside what models read."""
+    yield from _Rows(module, tokenizer, rows, batch=rows.batch)
+
+
 @contextmanager
 def without_cache(module: PreTrainedModel) -> Iterator[None]:
     """Disables the KV cache.
@@ -212,13 +219,15 @@ def without_cache(module: PreTrainedModel) -> Iterator[None]:
 class _Rows:
     """Rows that are tokenized once and collated into batches of one at each iteration."""
 
-    def __init__(self, module: PreTrainedModel, tokenizer: Processor, rows: Split) -> None:
-        self._module, self._tokenizer, self._rows = module, tokenizer, rows
+    def __init__(
+        self, module: PreTrainedModel, tokenizer: Processor, rows: Split, batch: Any = None
+    ) -> None:
+        self._module, self._tokenizer, self._batch = module, tokenizer, batch or rows.collate
         self._encoded = rows.encode(tokenizer).remove_columns("length")
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for row in self._encoded:
-            batch = self._rows.collate(self._tokenizer, [row])
+            batch = self._batch(self._tokenizer, [row])
             yield {name: tensor.to(self._module.device) for name, tensor in batch.items()}
 
 

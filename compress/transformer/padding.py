@@ -59,14 +59,14 @@ def fit_padding_(
         where, module, tokenizer, {tokens[-1] for tokens in encoded["input_ids"] if tokens}
     )
     # With the checkpoint's original config: a row alone has no padding.
-    alone = torch.cat([logits_of(where, module, rows.collate(tokenizer, [row])) for row in some])
+    alone = torch.cat([_real(where, module, rows.collate(tokenizer, [row])) for row in some])
     changes |= _sync_config_(where, module, tokenizer)
     worst = []
     for side in sorted(SIDES, key=lambda side: side != tokenizer.padding_side):
         if side != tokenizer.padding_side:
             set_and_keep_(tokenizer, "padding_side", side)
             changes["padding_side"] = side
-        padded = logits_of(where, module, rows.collate(tokenizer, some))
+        padded = _real(where, module, rows.collate(tokenizer, some))
         worst.append(float((padded - alone).abs().max() / alone.abs().max().clamp(min=1e-12)))
         if worst[-1] <= TOLERANCE:
             return changes
@@ -76,6 +76,14 @@ def fit_padding_(
         f"{where}: the logits of {type(module).__name__} depend on the padding of a row; they "
         f"change by {min(worst):.2g} of the largest{'' if ours == theirs else mismatch}"
     )
+
+
+def _real(
+    where: str, module: PreTrainedModel, batch: Mapping[str, Tensor]
+) -> Float[Tensor, "real outputs"]:
+    """Logits of rows, or of all tokens that are no padding where each has its own."""
+    logits = logits_of(where, module, batch)
+    return logits if logits.dim() == 2 else logits[batch["attention_mask"].bool()]
 
 
 @torch.no_grad()

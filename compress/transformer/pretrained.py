@@ -174,8 +174,11 @@ def quiet_reading() -> Iterator[None]:
 def head_of(module: PreTrainedModel) -> Head:
     """The kind of head of a model or skeleton."""
     # Looked up for this architecture alone: every value of the mapping imports a module.
-    causal = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(type(module.config), None)
-    return "language_model" if type(module) is causal else "classifier"
+    kind = type(module.config)
+    if type(module) is transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(kind, None):
+        return "language_model"
+    tags = transformers.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING.get(kind, None)
+    return "token_classifier" if type(module) is tags else "classifier"
 
 
 def check_head(where: str, module: PreTrainedModel, head: Head) -> None:
@@ -188,8 +191,16 @@ def auto_class(config: PreTrainedConfig, head: Head) -> Any:
     """The class that puts this head on this architecture.
 
     Raises:
-        UserError: the task needs a language model and this architecture is not one.
+        UserError: the task needs a language model, or outputs of tokens, and this architecture has
+            none.
     """
+    if head == "token_classifier":
+        if type(config) not in transformers.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING:
+            raise UserError(
+                f"the task needs a class for each token, and {config.model_type} has no head for "
+                "that; allowed: encoders such as bert, roberta, distilbert, deberta-v2"
+            )
+        return transformers.AutoModelForTokenClassification
     if head == "language_model":
         if not _is_decoder(config):
             raise UserError(

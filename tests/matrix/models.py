@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tests.architectures import build, sentences, write_tables
+from tests.architectures import build, sentences, write_tables, write_tags
 from tests.sizes import ARCHITECTURES
 
 ROWS = {"train": 24, "validation": 8, "evaluation": 8}
@@ -39,6 +39,7 @@ READERS: dict[str, Any] = {
     "texts": transformers.AutoModelForSequenceClassification,
     "images": transformers.AutoModelForImageClassification,
     "tokens": transformers.AutoModelForCausalLM,
+    "tags": transformers.AutoModelForTokenClassification,
 }
 Row = Any  # a text, or the pixels of an image
 Batch = dict[str, Tensor]
@@ -68,7 +69,8 @@ class Model:
         """What it does: one of `READERS`."""
         if self.sees:
             return "images"
-        return "tokens" if ARCHITECTURES[self.name].writes else "texts"
+        spec = ARCHITECTURES[self.name]
+        return "tokens" if spec.writes else "tags" if spec.tags else "texts"
 
     @cached_property
     def folder(self) -> Path:
@@ -96,9 +98,16 @@ class Model:
             return "task=digits", "task.limit=30", "task.calibration_samples=10"
         if self.head == "tokens":
             return "task=textfile", f"task.path={self._prose}", *WRITING
-        paths = {"path" if r == "train" else f"split.{r}_path": p for r, p in self.tables.items()}
+        tags = self.head == "tags"
+        tables = write_tags(self.home / "rows", self.tables) if tags else self.tables
+        paths = {"path" if r == "train" else f"split.{r}_path": p for r, p in tables.items()}
         files = (f"task.{name}={path}" for name, path in paths.items())
-        return "task=csv", f"task.max_length={LENGTH}", "task.calibration_samples=8", *files
+        return (
+            f"task={'conll' if tags else 'csv'}",
+            f"task.max_length={LENGTH}",
+            "task.calibration_samples=8",
+            *files,
+        )
 
     @cached_property
     def _prose(self) -> Path:

@@ -23,6 +23,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from compress.config.fields import NotNegativeInt
+from compress.core.problem import model_inputs
 from compress.interfaces import StageContext
 from compress.shaping.subnets import Subnets
 from compress.shaping.subshape import SubShape
@@ -92,14 +93,17 @@ def sandwich_objective(
         step = number
 
     def loss(model: nn.Module, inputs: dict[str, Tensor], rows: Tensor) -> Tensor:
-        largest = model(**inputs).logits.float()
+        read = model_inputs(inputs)
+        largest = model(**read).logits.float()
         smaller = from_teacher
         if settings.targets == "largest":
-            smaller = distillation_row_loss(settings, ctx, _always(largest.detach()))
+            smaller = distillation_row_loss(
+                settings, ctx, _always(ctx.data.problem.outputs(largest.detach(), inputs))
+            )
         losses = [from_teacher(largest, inputs, rows)]
         for shape in drawn(shapes, settings.sampled, ctx.seed, step):
             with training_precision(ctx.device):
-                logits = subnets.run(shape, inputs).logits
+                logits = subnets.run(shape, read).logits
             losses.append(smaller(logits.float(), inputs, rows))
         return sum(losses[1:], losses[0]) / len(losses)
 
