@@ -28,6 +28,7 @@ PLAIN_WEIGHTS = "model.safetensors"
 PACKED_WEIGHTS = "weights.safetensors"
 TOLD = (MANIFEST, CARD)  # describe the model; not needed to run it
 WEIGHTS = (".safetensors", ".onnx", ".xml")  # file types of a runtime's weights
+TAGGERS, TAGS = "ForTokenClassification", "token_classification"
 COMPILE = "compile"  # torch's option to compile
 ROUNDED = "activation_group"  # OpenVINO's option to round what Linear layers read
 
@@ -102,7 +103,8 @@ class Outputs:
 
     Attributes:
         labels: the class of each logit.
-        problem: as transformers names it in `problem_type`; "" where it names none.
+        problem: as transformers names it in `problem_type`, or "token_classification"; "" where it
+            names none.
         temperature: what logits are divided by for probabilities.
     """
 
@@ -152,8 +154,8 @@ def read_spec(folder: Path) -> RunSpec:
         raise UserError(f"{folder / RUNTIME} is damaged: {first_line(error)}") from error
 
 
-def read_outputs(folder: Path, temperature: float | None) -> Outputs:
-    """What the outputs of the model in a verified folder are, by its config.
+def read_outputs(folder: Path, architecture: str, temperature: float | None) -> Outputs:
+    """What the outputs of the model in a verified folder are, by its config and its class.
 
     Raises:
         UserError: the config is damaged.
@@ -164,7 +166,9 @@ def read_outputs(folder: Path, temperature: float | None) -> Outputs:
         raise UserError(f"{folder / CONFIG} is damaged: {error.errors()[0]['msg']}") from error
     names = config.id2label or {}
     labels = tuple(names[number] for number in sorted(names))
-    return Outputs(labels, config.problem_type or "", temperature or 1.0)
+    tags = architecture.endswith(TAGGERS)
+    problem = TAGS if tags else config.problem_type or ""
+    return Outputs(labels, problem, temperature or 1.0)
 
 
 def model_files(folder: Path) -> list[Path]:

@@ -39,7 +39,7 @@ def load(folder: str | Path, threads: int | None = None) -> ServedModel:
         raise ValueError(f"threads must be null or a whole number from 1, got {threads!r}")
     folder = Path(folder)
     manifest, spec = read_manifest(folder), read_spec(folder)
-    outputs = read_outputs(folder, manifest.temperature)
+    outputs = read_outputs(folder, spec.architecture, manifest.temperature)
     if spec.runtime not in SESSIONS:
         allowed = ", ".join(SESSIONS)
         raise UserError(f"{folder} names the runtime {spec.runtime!r}; allowed: {allowed}")

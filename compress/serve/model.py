@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from compress.serve.folder import Outputs
+from compress.serve.folder import TAGS, Outputs
 from compress.serve.session import Arrays, Session
+from compress.serve.tagging import text_entities
 from compress.serve.texts import TextEncoder
 
 if TYPE_CHECKING:
@@ -109,6 +110,21 @@ class ServedModel:
                 best = max(range(len(row)), key=row.__getitem__)
                 found.append({"label": names[best], "score": row[best]})
         return found
+
+    def entities(self, texts: Sequence[str]) -> list[list[dict[str, Any]]]:
+        """The entities of each text: [{"type": "person", "text": "Ada", "start": 0, "end": 3, …}].
+
+        With "score", the mean probability of its words' tags. Words are runs of letters and digits,
+        with the hyphens, dots and the like inside them; signs are words by themselves. Texts of any
+        length are read in parts.
+
+        Raises:
+            TypeError: the model tags no words, or `texts` is no list of texts.
+        """
+        if self.outputs.problem != TAGS or self._encoder is None:
+            raise TypeError("the model tags no words; use classify, logits, or predict")
+        _check_texts(texts)
+        return text_entities(self._session, self._encoder, self.outputs, texts)
 
     def generate(self, text: str, tokens: int = 64) -> str:
         """The greedy continuation of a text, up to the token that ends one.

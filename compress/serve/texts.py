@@ -91,6 +91,13 @@ class TextEncoder(ABC):
                 the encoder.
         """
 
+    @abstractmethod
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Where the tokens of each text begin and end in it, untruncated and unpadded.
+
+        Tokens that stand for nothing in the text begin where they end.
+        """
+
 
 @final
 class PlainEncoder(TextEncoder):
@@ -135,6 +142,16 @@ class PlainEncoder(TextEncoder):
             name: np.array([getattr(row, attribute) for row in encodings], dtype=np.int64)
             for name, attribute in self._inputs.items()
         }
+
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Where the tokens of each text begin and end in it."""
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        try:
+            return [encoding.offsets for encoding in self._tokenizer.encode_batch([*texts])]
+        finally:
+            self._tokenizer.enable_truncation(**self._truncation)
+            self._tokenizer.enable_padding(**self.padding)
 
     @property
     def side(self) -> str:
@@ -201,6 +218,10 @@ class TokieEncoder(TextEncoder):
             encodings.append(encoding)
         length = max(map(len, encodings))
         return {name: self._padded(name, encodings, length) for name in self._pads}
+
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Those of `tokenizers`, whose tokens are the same."""
+        return self._plain.offsets(texts)
 
     def _padded(self, name: str, encodings: Sequence[Any], length: int) -> Int[np.ndarray, "B L"]:
         rows = []

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LIBRARIES = {"onnxruntime": "onnx", "openvino": "openvino"}
 PIPELINES = {
     "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
     "ForImageClassification": "image-classification",
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",

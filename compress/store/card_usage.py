@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.serve.folder import COMPILE, ROUNDED, RunSpec
+from compress.serve.folder import COMPILE, ROUNDED, TAGGERS, RunSpec
 from compress.serve.texts import INPUTS, TOKENIZERS
 
 FOLDER = "path/to/this/folder"
@@ -16,6 +16,9 @@ model = {architecture}.from_pretrained("{folder}")
 PIPELINE = """from transformers import pipeline
 
 pipeline("text-classification", model="{folder}")(["a text"], truncation=True)"""
+TAG_PIPELINE = """from transformers import pipeline
+
+pipeline("token-classification", model="{folder}", aggregation_strategy="first")(["a text"])"""
 SERVED = """import compress
 
 model = compress.load("{folder}")  # checks every file's checksum first
@@ -64,6 +67,8 @@ def usage(spec: RunSpec, *, plain: bool, classes: bool, temperature: float | Non
         parts = [_python(PLAIN, architecture=architecture, processor=reader, name=name)]
         if architecture.endswith(SEQUENCES):
             parts += ["Or, for labels with scores that are not calibrated:", _python(PIPELINE)]
+        if architecture.endswith(TAGGERS):
+            parts += ["Or, for entities:", _python(TAG_PIPELINE)]
         return "\n\n".join(parts)
     extra = f"serve-{spec.runtime}"
     parts = [
@@ -84,6 +89,8 @@ def _call(spec: RunSpec, classes: bool) -> str:
             return 'model.generate("Once upon a time", tokens=40)  # the greedy continuation'
         what = "[image]" if images else '["a text"]'
         return f'logits = model.predict(model.processor({what}, return_tensors="np"))'
+    if spec.architecture.endswith(TAGGERS):
+        return 'model.entities(["a text"])  # [[{"type": …, "text": …, "start": 0, "end": 3}]]'
     if classes:
         return 'model.classify(["a text"])  # [{"label": …, "score": its probability}]'
     return 'logits = model.logits(["a text"])'

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, ClassVar, final
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
-from compress.analysis.entities import OUTSIDE
 from compress.config.errors import UserError
 from compress.config.fields import PositiveInt
 from compress.interfaces import Head, TaskData
 from compress.problem.token_classification import SCORES_OF_TAGS, TokenClassification
+from compress.serve.words import OUTSIDE
 from compress.task.components.folds import FoldedTask
 from compress.task.components.leaks import without_shared
 from compress.task.components.sampling import LABEL, check_reads_tokens

@@ -92,6 +92,11 @@ class TransformersEncoder(TextEncoder):
             )
         )
 
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Where the tokens of each text begin and end in it."""
+        found = self.tokenizer(list(texts), return_offsets_mapping=True, verbose=False)
+        return [[(begin, end) for begin, end in row] for row in found["offset_mapping"]]
+
 
 def processor_and_encoder(
     folder: Path, texts: TextSpec | None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compress.analysis.entities import Entity, entities, f1, shared
+from compress.analysis.entities import f1, shared
+from compress.serve.words import Entity, entities
 
 TAGS = ["O", "B-a", "I-a", "E-a", "S-a", "B-b", "I-b", "E-b", "S-b"]
 

@@ -13,8 +13,9 @@ import transformers
 from compress.config.errors import UserError
 from compress.core.problem import PLACES
 from compress.problem.token_classification import IGNORED
+from compress.serve.words import first_tokens, joined_spans
 from compress.task.components.tagged_file import Request, read_sentences
-from compress.task.components.tagged_rows import TaggedRow, TaggedSplit, cut, first_tokens
+from compress.task.components.tagged_rows import TaggedRow, TaggedSplit, cut
 from compress.task.conll import Conll
 from tests.architectures import build
 from tests.configs import settings_of
@@ -145,7 +146,7 @@ def test_first_tokens_are_those_of_transformers(architecture: str, tmp_path: Pat
     row = TaggedRow(0, tuple(words), (0,) * len(words))
     [places] = TaggedSplit("rows", [row], 64).encode(tokenizer)[PLACES][:]
     encoded = tokenizer(row.text, return_offsets_mapping=True)
-    for word, place, (begin, end) in zip(words, places, row.spans(), strict=True):
+    for word, place, (begin, end) in zip(words, places, joined_spans(row.words), strict=True):
         inside = [
             number
             for number, (first, last) in enumerate(encoded["offset_mapping"])

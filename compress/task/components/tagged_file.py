@@ -13,8 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from compress.analysis.entities import OUTSIDE, parts_of
 from compress.config.errors import UserError
+from compress.serve.words import OUTSIDE, parts_of
 from compress.task.components.delimited import listed, read_text
 from compress.task.components.json_rows import json_row
 

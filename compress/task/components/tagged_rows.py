@@ -19,13 +19,12 @@ from compress.config.errors import UserError
 from compress.core.problem import PLACES
 from compress.interfaces import Split
 from compress.problem.token_classification import IGNORED
+from compress.serve.words import first_tokens, joined_spans, token_counts, windows
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from compress.interfaces import CompressedModel, Processor, TensorStore
-
-OVERLAP = 4  # of a row's tokens one in so many is in the row before it as well, and as many behind
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,6 @@ class TaggedRow:
     def text(self) -> str:
         """The words with spaces between them."""
         return " ".join(self.words)
-
-    def spans(self) -> Iterator[tuple[int, int]]:
-        """Where each word begins and ends in the text."""
-        begin = 0
-        for word in self.words:
-            yield begin, begin + len(word)
-            begin += len(word) + 1
 
 
 class TaggedSplit(Split):
@@ -81,22 +73,16 @@ class TaggedSplit(Split):
 
     def tokenized(self, model: CompressedModel, store: TensorStore | None = None) -> TaggedSplit:
         """The split without rows that are too long for the model's tokens."""
-        counts = [self._token_counts(model.tokenizer, row) for row in self._rows]
         specials = model.tokenizer.num_special_tokens_to_add()
+        offsets = _encoded(model.tokenizer, self.columns[0])["offset_mapping"]
+        rows = zip(self._rows, offsets, strict=True)
+        counts = [token_counts([*joined_spans(row.words)], each) for row, each in rows]
         most = self.max_length - specials
         if all(sum(each) <= most for each in counts):
             return self
         pairs = zip(self._rows, counts, strict=True)
         parts = [part for row, each in pairs for part in cut(row, each, most)]
         return TaggedSplit(self.name, parts, self.max_length)
-
-    def _token_counts(self, tokenizer: Processor, row: TaggedRow) -> list[int]:
-        """How many tokens each word has."""
-        encoded = _encoded(tokenizer, [row.text], add_special_tokens=False)
-        ends = [end for _, end in encoded["offset_mapping"][0]]
-        places = [torch.tensor(ends).gt(begin).sum().item() for begin, _ in row.spans()]
-        # Tokens that end behind a word's beginning, less those that end behind the next one's.
-        return [int(a - b) for a, b in zip(places, [*places[1:], 0], strict=True)]
 
     def encode(self, tokenizer: Processor) -> Dataset:
         """Token ids and other model inputs, unpadded, `length`, and the words' first tokens.
@@ -110,7 +96,7 @@ class TaggedSplit(Split):
         encoded = _encoded(tokenizer, self.columns[0], **how)
         offsets = encoded.pop("offset_mapping")
         pairs = zip(self._rows, offsets, strict=True)
-        encoded[PLACES] = [first_tokens(row.spans(), each) for row, each in pairs]
+        encoded[PLACES] = [first_tokens(joined_spans(row.words), each) for row, each in pairs]
         encoded["length"] = [len(ids) for ids in encoded["input_ids"]]
         return Dataset.from_dict(encoded)
 
@@ -137,46 +123,12 @@ class TaggedSplit(Split):
         return sum(len(ids) > self.max_length for ids in whole) / len(whole)
 
 
-def first_tokens(spans: Iterator[tuple[int, int]], offsets: Sequence[tuple[int, int]]) -> list[int]:
-    """The first token of each word; -1 for a word that has none.
-
-    Args:
-        spans: where words begin and end in a text, in order.
-        offsets: where its tokens do; those that stand for nothing in it begin where they end.
-    """
-    found, token = [], 0
-    for begin, end in spans:
-        while token < len(offsets) and (
-            offsets[token][1] <= begin or offsets[token][0] == offsets[token][1]
-        ):
-            token += 1
-        found.append(token if token < len(offsets) and offsets[token][0] < end else -1)
-    return found
-
-
 def cut(row: TaggedRow, counts: Sequence[int], most: int) -> Iterator[TaggedRow]:
-    """Rows of at most `most` tokens that overlap; a word of more is a row by itself.
-
-    Each word is judged in one of them: those in two in the one whose nearer end is farther away.
-    """
-    begin, judged = 0, 0
-    while begin < len(counts):
-        end = begin + 1
-        while end < len(counts) and sum(counts[begin : end + 1]) <= most:
-            end += 1
-        following = end
-        if end < len(counts):
-            while following > begin + 1 and sum(counts[following - 1 : end]) <= most // OVERLAP:
-                following -= 1
-        until = end if end == len(counts) else (following + end + 1) // 2
-        tags = [
-            tag if judged <= place < until else IGNORED
-            for place, tag in enumerate(row.tags[begin:end], start=begin)
-        ]
-        yield TaggedRow(row.sentence, row.words[begin:end], tuple(tags))
-        if end == len(counts):
-            return
-        begin, judged = following, until
+    """Rows of at most `most` tokens; see `windows`."""
+    for window in windows(counts, most):
+        part = range(window.begin, window.end)
+        tags = (row.tags[n] if window.first <= n < window.last else IGNORED for n in part)
+        yield TaggedRow(row.sentence, row.words[window.begin : window.end], tuple(tags))
 
 
 def _encoded(tokenizer: Processor, texts: Sequence[str], **how: Any) -> dict[str, Any]:
