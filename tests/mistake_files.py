@@ -37,6 +37,7 @@ def write_files(tmp_path: Path) -> None:
     (tmp_path / "untold" / "model.safetensors").write_bytes(b"")
     (tmp_path / "lm" / "model.safetensors").write_bytes(b"")
     (tmp_path / "mine.csv").write_text("text,label\na,1\n")
+    (tmp_path / "tags.conll").write_text("Ada\tB-person\nsang\tO\n")
     (tmp_path / "stsb").mkdir()
     for name in ("train.tsv", "dev.tsv"):
         (tmp_path / "csv" / name).write_text("text,label\na,1\n")

@@ -49,6 +49,8 @@ QUICK = (
     ("modernbert", "torch pruner=layers [0]"),
     ("gpt2_unpadded", "torch pruner=heads"),
     ("xlnet", "torch pruner=magnitude"),
+    ("bert_tags", "torch student=layers"),
+    ("bert_tags", "onnxruntime quantizer=awq"),
 )
 
 

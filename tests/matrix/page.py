@@ -16,7 +16,8 @@ INTRODUCTION = """\
 Each cell is a real run of a tiny random model of the architecture (about 32 wide, 4 layers)
 through one stage with its default settings: compressed, exported, and reloaded from disk. Its
 logits, of single rows and of padded batches, are compared with those of plain transformers. Rows
-that end with `_lm` are language models, whose logits of every token are compared:
+that end with `_lm` are language models and `_tags` models with tags of words, whose logits of every
+token are compared:
 
 - nothing, students and `vocabulary`: the checkpoint's own logits, or those that plain transformers
   computes from the exported folder after training;

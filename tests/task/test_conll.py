@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import transformers
 from compress.config.errors import UserError
 from compress.core.problem import PLACES
 from compress.problem.token_classification import IGNORED
+from compress.records.schema import FinishedRun
 from compress.serve.words import first_tokens, joined_spans
 from compress.task.components.tagged_file import Request, read_sentences
 from compress.task.components.tagged_rows import TaggedRow, TaggedSplit, cut
 from compress.task.conll import Conll
-from tests.architectures import build
+from tests.architectures import build, write_tables, write_tags
 from tests.configs import settings_of
 
 SENTENCES = [
@@ -180,6 +182,28 @@ def test_each_word_of_a_long_sentence_is_judged_once(counts: list[int], most: in
         if max(counts) <= most // 4:
             # What is judged last has words behind it, and what is judged first has some before it.
             assert before.tags[-1] == IGNORED == after.tags[0]
+
+
+def test_a_student_with_another_tokenizer_learns_word_by_word(
+    run_config: Callable[..., FinishedRun], tmp_path: Path
+) -> None:
+    """Its rows have other tokens than the teacher's, and as many words."""
+    tables = write_tables(tmp_path, {"train": 24, "validation": 8, "evaluation": 8})
+    rows = write_tags(tmp_path, tables)
+    teacher, student = (build(name, tmp_path / name) for name in ("bert_tags", "roberta_tags"))
+    record = run_config(
+        "task=conll", f"task.path={rows['train']}", "task.max_length=64",
+        f"task.split.validation_path={rows['validation']}",
+        f"task.split.evaluation_path={rows['evaluation']}",
+        "teacher=local", f"teacher.path={teacher}", "teacher.finetune.epochs=0",
+        "student=pretrained", f"student.path={student}", "student.distillation.epochs=2",
+        "student.distillation.alpha=0.5", "student.distillation.patience=1",
+        folder=tmp_path / "run",
+    )  # fmt: skip
+    score = record.metrics.score
+    assert (score.metric, score.samples) == ("entity_f1", 8)
+    assert {"entity_precision", "entity_recall", "tag_accuracy"} == set(score.others)
+    assert record.comparison.test == ("paired permutation test of F1 over sentences, 10,000 draws")
 
 
 def test_a_long_sentence_becomes_rows_that_fit(tmp_path: Path) -> None:
