@@ -108,7 +108,7 @@ def load(folder: str | Path, threads: int | None = None) -> ServedModel:
 
     Returns:
         The model, ready for `classify(texts)`, `predict_proba(texts)`, `logits(texts)` and
-        `predict(batch)`.
+        `predict(batch)`; of tags for words, for `entities(texts)`; of language, `generate(text)`.
 
     Raises:
         UserError: the folder is not a model folder, a file is missing or damaged, or a package is
