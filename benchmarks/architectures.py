@@ -60,7 +60,8 @@ def _written(cells: list[Cell], arguments: argparse.Namespace, told: str) -> str
     )
     parts = " ".join(sys.argv[2:])
     by_place = {(each.architecture, each.stage): each for each in (*read_page(text), *cells)}
-    ordered = in_order(list(by_place.values()))
+    stages = {stage.name for stage in every_stage()}  # a page may have some that are gone
+    ordered = in_order([cell for (_, stage), cell in by_place.items() if stage in stages])
     return page(ordered, every_stage(), f"{before}\nAgain with `{parts}` {told}")
 
 

@@ -69,12 +69,14 @@ def test_taylor_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
             return SimpleNamespace(logits=self.reader(tokens).sum())
 
     model = OneUnit()
-    monkeypatch.setattr("compress.shaping.gradients.calibration_rows", lambda *_: rows)
+    monkeypatch.setattr("compress.shaping.gradients.calibration_batches", lambda *_: rows)
 
     class Rows(list[Any]):
         labels = torch.zeros(2)
 
-    problem = SimpleNamespace(loss=lambda logits, _: logits, targets=lambda *_: None)
+    problem = SimpleNamespace(
+        loss=lambda logits, _: logits, targets=lambda *_: None, outputs=lambda logits, _: logits
+    )
     ctx: Any = SimpleNamespace(data=SimpleNamespace(calibration=Rows(rows), problem=problem))
     module: Any = model
     block: Any = SimpleNamespace(projection=lambda _: model.reader)

@@ -17,7 +17,11 @@ def test_every_format_and_every_runtime_is_found_under_its_name() -> None:
     ("device", "quantizer", "words"),
     [
         ("cpu", "int8_static", "torch runtime; supported: onnxruntime, openvino; torch has awq, "),
-        ("cpu_onnxruntime", "nf4", "supported: torch; onnxruntime has int8_dynamic, int8_static, "),
+        (
+            "cpu_onnxruntime",
+            "nf4",
+            "supported: torch; onnxruntime has awq, gptq, hqq, int8_dynamic, ",
+        ),
         ("cpu_onnxruntime", "fp16", "quantizer=fp16 is not supported by the onnxruntime runtime"),
     ],
 )

@@ -134,9 +134,9 @@ def test_logits_of_train_are_shared_with_runs_without_transfer_text(
     first = teacher_logits(ctx)
     predicted = []
 
-    def spy(model: TorchModel, split: TextSplit, size: int) -> torch.Tensor:
+    def spy(model: TorchModel, split: TextSplit, size: int, keep: Any) -> torch.Tensor:
         predicted.append(split.name)
-        return predict_all(model, split, size)
+        return predict_all(model, split, size, keep)
 
     monkeypatch.setattr("compress.training.distillation.predict_all", spy)
     bare = TextSplit("bare", pd.DataFrame({"text": ["a glad end", "a sad film"]}), 32)
