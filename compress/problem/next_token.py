@@ -1,9 +1,4 @@
-"""What the problems of language models have in common: the next token of a text, and its losses.
-
-The distillation loss: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network",
-arXiv:1503.02531, section 2, scaled by T² for each token; the mean over tokens, as in word-level
-distillation (Kim & Rush, "Sequence-Level Knowledge Distillation", arXiv:1606.07947, section 3.1).
-"""
+"""What the problems of language models have in common: the next token of a text, and its losses."""
 
 from __future__ import annotations
 
@@ -17,9 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from compress.core.problem import Head, Problem
-from compress.problem.classification import softened_divergence
+from compress.problem.per_token import IGNORED, token_divergence, token_loss
 
-IGNORED = -100  # torch's own number for a target that counts for nothing
 LARGEST_EXACT = 2**24  # whole numbers up to here are exact in float32
 PLACES = 256  # of a row that are scored at once: a copy of all logits would double the memory
 NLL, GUESS, HIT, CHOSEN = range(4)  # what is kept of a token
@@ -51,12 +45,7 @@ class NextToken(Problem, ABC):
         label_smoothing: float = 0.0,
     ) -> Float[Tensor, ""]:
         """Cross entropy, averaged over tokens."""
-        return functional.cross_entropy(
-            logits.flatten(0, 1),
-            targets.flatten(),
-            ignore_index=IGNORED,
-            label_smoothing=label_smoothing,
-        )
+        return token_loss(logits, targets, label_smoothing)
 
     def distillation_loss(
         self,
@@ -66,8 +55,7 @@ class NextToken(Problem, ABC):
         temperature: float,
     ) -> Float[Tensor, ""]:
         """T² · KL(teacher ‖ student at temperature T), as a mean over tokens."""
-        real = targets != IGNORED
-        return softened_divergence(student[real], teacher[real], temperature)
+        return token_divergence(student, teacher, targets, temperature)
 
     def kept(
         self, logits: Float[Tensor, "B L V"], inputs: Mapping[str, Tensor]

@@ -24,10 +24,10 @@ from compress.analysis.resampling import (
     permutation_p_value,
 )
 from compress.core.problem import PLACES, Head, Problem, Quality
-from compress.problem.classification import head_labels, softened_divergence
+from compress.problem.classification import head_labels
+from compress.problem.per_token import IGNORED, token_divergence, token_loss
 from compress.records.schema import Comparison
 
-IGNORED = -100  # torch's own number for a target that counts for nothing
 SCORES_OF_TAGS = ("entity_f1", "entity_precision", "entity_recall", "tag_accuracy")
 
 
@@ -73,12 +73,7 @@ class TokenClassification(Problem):
         label_smoothing: float = 0.0,
     ) -> Float[Tensor, ""]:
         """Cross entropy, averaged over words."""
-        return functional.cross_entropy(
-            logits.flatten(0, 1),
-            targets.flatten(),
-            ignore_index=IGNORED,
-            label_smoothing=label_smoothing,
-        )
+        return token_loss(logits, targets, label_smoothing)
 
     def distillation_loss(
         self,
@@ -87,9 +82,12 @@ class TokenClassification(Problem):
         targets: Int[Tensor, "B W"],
         temperature: float,
     ) -> Float[Tensor, ""]:
-        """T² · KL(teacher ‖ student at temperature T), as a mean over words."""
-        real = targets != IGNORED
-        return softened_divergence(student[real], teacher[real], temperature)
+        """T² · KL(teacher ‖ student at temperature T), as a mean over words.
+
+        A teacher's logits may have more words, as many as the longest of all rows has.
+        """
+        words = teacher[:, : student.shape[1]]
+        return token_divergence(student, words, targets, temperature)
 
     def evaluate(
         self, kept: Float[Tensor, "rows W tags"], labels: Int[Tensor, "rows 1+longest"]
@@ -98,14 +96,11 @@ class TokenClassification(Problem):
         ours, right = self._said(kept, labels), self._right(labels)
         parts = _parts(ours, right)
         both, found, wanted = parts.sum(axis=0)
-        words = [
-            pair for pairs in zip(ours, right, strict=True) for pair in zip(*pairs, strict=True)
-        ]
         low, high = bootstrap_interval(parts, f1)
         others = {
             "entity_precision": float(both / max(found, 1)),
             "entity_recall": float(both / max(wanted, 1)),
-            "tag_accuracy": sum(a == b for a, b in words) / len(words),
+            "tag_accuracy": _share_equal(ours, right),
         }
         return Quality("entity_f1", float(f1(parts.sum(axis=0))), low, high, others)
 
@@ -119,11 +114,8 @@ class TokenClassification(Problem):
         ours, theirs = (self._said(kept, labels) for kept in (candidate, baseline))
         right = self._right(labels)
         mine, its = _parts(ours, right), _parts(theirs, right)
-        pairs = [
-            pair for both in zip(ours, theirs, strict=True) for pair in zip(*both, strict=True)
-        ]
         return Comparison(
-            agreement=sum(a == b for a, b in pairs) / len(pairs),
+            agreement=_share_equal(ours, theirs),
             n_regressed=None,
             n_improved=None,
             p_value=permutation_p_value(mine, its, f1),
@@ -150,6 +142,13 @@ class TokenClassification(Problem):
         for number, row, real in zip(labels[:, 0].tolist(), tags, counts, strict=True):
             found.setdefault(number, []).extend(self.names[tag] for tag in row[real].tolist())
         return list(found.values())
+
+
+def _share_equal(ours: list[list[str]], others: list[list[str]]) -> float:
+    """The share of words with the same tag."""
+    sentences = zip(ours, others, strict=True)
+    equal = [mine == other for pair in sentences for mine, other in zip(*pair, strict=True)]
+    return sum(equal) / len(equal)
 
 
 def _parts(ours: list[list[str]], right: list[list[str]]) -> Float[np.ndarray, "sentences 3"]:

@@ -27,7 +27,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.quantizer.components.calibrated import CalibratedFormat, output_error
-from compress.quantizer.components.clipping import SHRINKS
+from compress.quantizer.components.clipping import shrunk
 from compress.quantizer.components.grouped import GroupedLinear, GroupedWeights, float_weight
 from compress.transformer.blocks import Linear
 from compress.transformer.calibration import Moments, Run, input_moments_and_sizes
@@ -126,15 +126,9 @@ def _clipped(
     blocks = _blocks(moment / torch.outer(columns, columns), grid.group_size)
     largest = groups.abs().amax(dim=-1, keepdim=True)
     best, least = groups, torch.full(groups.shape[:-1], torch.inf, device=groups.device)
-    for share in SHRINKS:
-        cut = groups.clamp(-largest * share, largest * share)
-        flat = cut.flatten(-2)[..., : scaled.shape[-1]]
-        scale, zero = grid.fit(flat)
-        codes = grid.encode(scaled, scale, zero)
-        made = decode_groups(codes, scale, zero, grid.group_size)
-        off = groups - in_groups(made, grid.group_size)
-        error = torch.einsum("ogi,gij,ogj->og", off, blocks, off)
-        best = torch.where((error < least)[..., None], cut, best)
+    for tried in shrunk(scaled, -largest, largest, grid):
+        error = torch.einsum("ogi,gij,ogj->og", tried.off, blocks, tried.off)
+        best = torch.where((error < least)[..., None], tried.cut, best)
         least = torch.minimum(error, least)
     return best.flatten(-2)[..., : scaled.shape[-1]]
 

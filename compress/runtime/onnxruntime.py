@@ -33,7 +33,7 @@ from compress.runtime.components.onnx_export import (
     transposed_initializers,
 )
 from compress.runtime.components.onnx_formats import FORMATS, OnnxSource
-from compress.runtime.components.onnx_grouped import grouped_codes
+from compress.runtime.components.onnx_grouped import code_bits, grouped_codes
 from compress.runtime.components.onnx_quantize import CODES
 from compress.runtime.components.session_model import SessionModel
 from compress.serve.folder import RunSpec, read_spec
@@ -137,7 +137,7 @@ class OnnxModel(SessionModel):
         held = {each.name: each for each in graph.graph.initializer}
         transposed, grouped = transposed_initializers(graph), grouped_codes(graph)
         for parameter, name in self._spec.weights.items():
-            weight = grouped[name][0] if name in grouped else as_tensor(held[name])
+            weight = grouped[name] if name in grouped else as_tensor(held[name])
             yield parameter, weight.T if name in transposed else weight
 
     def packed_bits(self) -> Mapping[str, int]:
@@ -146,5 +146,5 @@ class OnnxModel(SessionModel):
 
         graph, int4 = onnx.load(str(self._folder / GRAPH)), onnx.TensorProto.INT4
         packed = {each.name: 4 for each in graph.graph.initializer if each.data_type == int4}
-        packed |= {name: bits for name, (_, bits) in grouped_codes(graph).items()}
+        packed |= code_bits(graph)
         return {parameter: packed[n] for parameter, n in self._spec.weights.items() if n in packed}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from compress.serve.folder import Outputs
 from compress.serve.session import Session
 from compress.serve.texts import TextEncoder
 from compress.serve.words import (
+    Window,
     entities,
     first_tokens,
     joined_spans,
@@ -48,7 +49,7 @@ def word_probabilities(
     session: Session, encoder: TextEncoder, outputs: Outputs, texts: Sequence[Sequence[str]]
 ) -> list[list[Float[np.ndarray, " tags"]]]:
     """The probabilities of each word's tags, by text; a word without tokens has none outside O."""
-    rows = [(n, window) for n, words in enumerate(texts) for window in _cut(encoder, words)]
+    rows = [(n, window) for n, found in enumerate(_cut(encoder, texts)) for window in found]
     nothing = np.eye(len(outputs.labels))[0]
     found = [[nothing for _ in words] for words in texts]
     for start in range(0, len(rows), AT_ONCE):
@@ -61,23 +62,17 @@ def word_probabilities(
         for place, ((number, window), part, offsets, row) in enumerate(pairs):
             shift = int(batch["attention_mask"][place].argmax())  # of a row padded on its left
             for at, token in enumerate(first_tokens(joined_spans(part), offsets), window.begin):
-                if (
-                    window.first <= at < window.last
-                    and 0 <= token + shift < len(row)
-                    and token >= 0
-                ):
+                if window.first <= at < window.last and 0 <= token < len(row) - shift:
                     found[number][at] = _softmax(row[token + shift])
     return found
 
 
-def _cut(encoder: TextEncoder, words: Sequence[str]) -> list[Any]:
-    """Parts of a text that a row can take."""
-    if not words:
-        return []
-    [offsets] = encoder.offsets([" ".join(words)])
-    specials = sum(begin == end for begin, end in offsets)
-    most = len(offsets) if encoder.max_length is None else encoder.max_length - specials
-    return list(windows(token_counts([*joined_spans(words)], offsets), most))
+def _cut(encoder: TextEncoder, texts: Sequence[Sequence[str]]) -> Iterator[list[Window]]:
+    """Parts of each text that a row can take; none of a text without words."""
+    for words, offsets in zip(texts, encoder.offsets([*map(" ".join, texts)]), strict=True):
+        specials = sum(begin == end for begin, end in offsets)
+        most = len(offsets) if encoder.max_length is None else encoder.max_length - specials
+        yield list(windows(token_counts([*joined_spans(words)], offsets), most))
 
 
 def _softmax(logits: Float[np.ndarray, " tags"]) -> Float[np.ndarray, " tags"]:

@@ -145,13 +145,15 @@ class PlainEncoder(TextEncoder):
 
     def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """Where the tokens of each text begin and end in it."""
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        try:
-            return [encoding.offsets for encoding in self._tokenizer.encode_batch([*texts])]
-        finally:
-            self._tokenizer.enable_truncation(**self._truncation)
-            self._tokenizer.enable_padding(**self.padding)
+        return [encoding.offsets for encoding in self._whole.encode_batch([*texts])]
+
+    @cached_property
+    def _whole(self) -> Any:
+        """A tokenizer of its own: another thread may make a batch meanwhile."""
+        found = type(self._tokenizer).from_str(self._tokenizer.to_str())
+        found.no_truncation()
+        found.no_padding()
+        return found
 
     @property
     def side(self) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 OUTSIDE = "O"
@@ -73,9 +75,9 @@ def first_tokens(spans: Iterable[tuple[int, int]], offsets: Sequence[tuple[int, 
 
 def token_counts(spans: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]) -> list[int]:
     """How many tokens each word has."""
-    ends = [end for begin, end in offsets if end > begin]
-    behind = [sum(end > begin for end in ends) for begin, _ in spans]
-    return [more - less for more, less in zip(behind, [*behind[1:], 0], strict=True)]
+    ends = [end for begin, end in offsets if end > begin]  # in order
+    behind = [len(ends) - bisect_right(ends, begin) for begin, _ in spans]
+    return [more - less for more, less in pairwise([*behind, 0])]
 
 
 def windows(counts: Sequence[int], most: int) -> Iterator[Window]:

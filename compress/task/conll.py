@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, final
 
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
-from compress.config.errors import UserError
 from compress.config.fields import PositiveInt
 from compress.interfaces import Head, TaskData
 from compress.problem.token_classification import SCORES_OF_TAGS, TokenClassification
 from compress.serve.words import OUTSIDE
 from compress.task.components.folds import FoldedTask
-from compress.task.components.leaks import without_shared
+from compress.task.components.leaks import disjoint
 from compress.task.components.sampling import LABEL, check_reads_tokens
 from compress.task.components.splits import FileSplit
 from compress.task.components.tagged_file import (
@@ -90,17 +89,10 @@ class Conll(FoldedTask):
         return self.assemble(named, TokenClassification(names), "; ".join(sources))
 
     def separated(
-        self,
-        splits: dict[str, pd.DataFrame],  # type: ignore[override]
-    ) -> tuple[dict[str, pd.DataFrame], str]:
+        self, splits: Mapping[str, pd.DataFrame]
+    ) -> tuple[Mapping[str, pd.DataFrame], str]:
         """The splits without sentences in common, and what was dropped, in words."""
-        kept, words = without_shared({role: splits[role] for role in ROLES})
-        for role, rows in kept.items():
-            if rows.empty:
-                raise UserError(
-                    f"{self.path}: no sentence is left of the {role} split, all are in other splits"
-                )
-        return kept, words
+        return disjoint({role: splits[role] for role in ROLES}, f"{self.path}: ")
 
     def make_split(self, role: str, name: str, rows: pd.DataFrame) -> TaggedSplit:
         """A split of sentences."""

@@ -123,10 +123,8 @@ def distillation_row_loss(
     teacher = targets or teacher_outputs(ctx, settings.teachers or ())
 
     def loss(logits: Tensor, inputs: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-        ours, numbers = problem.outputs(logits, inputs), rows.cpu()
-        theirs = teacher(inputs, rows).to(logits.device)
-        if theirs.dim() == 3:  # of words: as many as the longest row of the batch has
-            theirs = theirs[:, : ours.shape[1]]
+        theirs, numbers = teacher(inputs, rows).to(logits.device), rows.cpu()
+        ours = problem.outputs(logits, inputs)
         labeled = numbers < len(labels)
         targets = problem.targets(labels[numbers[labeled]].to(logits.device), inputs)
         return distillation_loss(problem, ours, theirs, targets, settings, labeled)

@@ -7,7 +7,8 @@ import torch
 from scipy import stats
 
 from compress.problem.language import LanguageModeling
-from compress.problem.next_token import IGNORED, choices, next_tokens
+from compress.problem.next_token import choices, next_tokens
+from compress.problem.per_token import IGNORED
 
 LM = LanguageModeling()
 LN2 = math.log(2)

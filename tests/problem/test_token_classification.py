@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from compress.core.problem import PLACES
-from compress.problem.token_classification import IGNORED, TokenClassification
+from compress.problem.per_token import IGNORED
+from compress.problem.token_classification import TokenClassification
 
 NAMES = ("O", "B-a", "I-a", "B-b", "I-b")
 PROBLEM = TokenClassification(NAMES)

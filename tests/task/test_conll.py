@@ -13,7 +13,7 @@ import transformers
 
 from compress.config.errors import UserError
 from compress.core.problem import PLACES
-from compress.problem.token_classification import IGNORED
+from compress.problem.per_token import IGNORED
 from compress.records.schema import FinishedRun
 from compress.serve.words import first_tokens, joined_spans
 from compress.task.components.tagged_file import Request, read_sentences

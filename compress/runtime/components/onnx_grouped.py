@@ -67,13 +67,18 @@ def store_codes_(
     _check(graph, {f"{name}{CODES}": layer for name, layer in coded.items()})
 
 
-def grouped_codes(graph: onnx.ModelProto) -> dict[str, tuple[Int[Tensor, "out in"], int]]:
-    """Codes minus the nearest code to their zero points, and bits, by the initializer's name."""
+def code_bits(graph: onnx.ModelProto) -> dict[str, int]:
+    """Bits of the codes that products read, by the initializer's name."""
+    return {node.input[1]: how["bits"] for node, how in _products(graph)}
+
+
+def grouped_codes(graph: onnx.ModelProto) -> dict[str, Int[Tensor, "out in"]]:
+    """Codes minus the nearest code to their zero points, by the initializer's name."""
     found = {}
     for name, parts in _read(graph):
         zero = in_groups(parts["codes"], parts["size"]) - parts["zero"].round()[..., None]
         whole = zero.flatten(-2)[:, : parts["codes"].shape[1]]
-        found[name] = whole.to(torch.int16), parts["bits"]
+        found[name] = whole.to(torch.int16)
     return found
 
 
@@ -128,15 +133,19 @@ def _unpacked(stored: UInt8[Tensor, "... bytes"], bits: int) -> UInt8[Tensor, ".
     return stored if bits == 8 else torch.stack([stored & 15, stored >> 4], dim=-1).flatten(-2)
 
 
+def _products(graph: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, dict[str, int]]]:
+    """The products with codes, and their attributes."""
+    for node in graph.graph.node:
+        if node.op_type == PRODUCT:
+            yield node, {each.name: each.i for each in node.attribute}
+
+
 def _read(graph: onnx.ModelProto) -> Iterator[tuple[str, dict[str, Any]]]:
     """What each product of a graph computes with, by the name of its codes."""
     from onnx import numpy_helper
 
     held = {each.name: each for each in graph.graph.initializer}
-    for node in graph.graph.node:
-        if node.op_type != PRODUCT:
-            continue
-        how = {each.name: each.i for each in node.attribute}
+    for node, how in _products(graph):
         stored = [torch.from_numpy(numpy_helper.to_array(held[n]).copy()) for n in node.input[1:]]
         bits, scale = how["bits"], stored[1]
         zero = torch.full_like(scale, 2 ** (bits - 1))
@@ -146,7 +155,7 @@ def _read(graph: onnx.ModelProto) -> Iterator[tuple[str, dict[str, Any]]]:
         yield node.input[1], {
             "codes": _unpacked(stored[0], bits).flatten(1)[:, : how["K"]],
             "scale": scale, "zero": zero[:, : scale.shape[1]],
-            "size": how["block_size"], "bits": bits,
+            "size": how["block_size"],
         }  # fmt: skip
 
 

@@ -12,10 +12,11 @@ import contextlib
 import copy
 import io
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
 from compress.config.errors import UserError
 from compress.problem.classification import Classification
@@ -80,23 +81,31 @@ def compress_weights(source: OpenVinoSource, linears: bool, embeddings: str) -> 
     Raises:
         UserError: a weight is too large for a float16 scale.
     """
-    nncf, module, graph = import_nncf(), source.model.module, source.graph
+    module, graph = source.model.module, source.graph
     weights = matrices(module)
     check_sizes(weights, "openvino", LARGEST_WEIGHT)
     int4 = table_groups(module, embeddings)
-    codes = {name: GraphCodes.int4(weights[name], group) for name, group in int4.items()}
-    store_codes_(graph, source.places(codes), codes)
+    _store_int4_(source, weights, int4)
     check_weights(source, graph, int4, lambda name, w: int4_bound(w, int4[name]))
     int8 = [name for name, _ in every_linear(module)] if linears else []
     int8 += embedding_tables(module) if embeddings == "int8" else []
     if not int8:
         return graph
+    nncf = import_nncf()
     ignored = _ignored(graph, _readers(source, int8), READERS, nncf)
     with _quiet():
         mode = nncf.CompressWeightsMode.INT8_SYM
         graph = nncf.compress_weights(graph, mode=mode, ignored_scope=ignored)
     check_weights(source, graph, int8, lambda _, w: int8_bound(w))
     return graph
+
+
+def _store_int4_(
+    source: OpenVinoSource, weights: Mapping[str, Tensor], groups: Mapping[str, int]
+) -> None:
+    """Puts int4 codes into the graph for some weights, in groups of a size for each."""
+    codes = {name: GraphCodes.int4(weights[name], group) for name, group in groups.items()}
+    store_codes_(source.graph, source.places(codes), codes)
 
 
 def table_groups(model: PreTrainedModel, embeddings: str) -> dict[str, int]:
@@ -145,8 +154,7 @@ def quantize_static(source: OpenVinoSource, how: Int8Static) -> Any:
     int4 = table_groups(source.model.module, how.embeddings)
     check_sizes({name: weights[name] for name in int4}, "openvino", LARGEST_WEIGHT)
     # First, so that ranges are those of the activations that rounded rows lead to.
-    codes = {name: GraphCodes.int4(weights[name], group) for name, group in int4.items()}
-    store_codes_(source.graph, source.places(codes), codes)
+    _store_int4_(source, weights, int4)
     with _quiet():
         made = _static(source, how)
     check_weights(

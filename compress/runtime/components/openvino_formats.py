@@ -75,7 +75,7 @@ class OpenVinoFormat(ABC, Generic[Q]):
 
     def group_sizes(self, model: PreTrainedModel) -> dict[str, int]:
         """How many weights share a scale, for each product by integers; of `integers_alone`."""
-        return output_groups(model, getattr(self.quantizer, "embeddings", "none"))
+        return {}
 
     @abstractmethod
     def convert(self, source: OpenVinoSource) -> Any:
@@ -139,7 +139,7 @@ class Int8WeightOnlyFormat(OpenVinoFormat[Int8WeightOnly]):
     def group_sizes(self, model: PreTrainedModel) -> dict[str, int]:
         """Whole rows, and those of an output layer that is the table of tokens."""
         rows = {name: shape_of(linear)[1] for name, linear in every_linear(model)}
-        return rows | super().group_sizes(model)
+        return rows | output_groups(model, self.quantizer.embeddings)
 
     def check_shapes(self, model: PreTrainedModel) -> None:
         """Raises a UserError if no group of about the default size divides an int4 table's rows."""
@@ -165,7 +165,7 @@ class GroupedFormat(OpenVinoFormat[GroupedWeights]):
         """The groups, and those of an output layer that is the table of tokens."""
         size = self.quantizer.group_size
         groups = {n: fitting_group(n, shape_of(x)[1], size) for n, x in every_linear(model)}
-        return groups | super().group_sizes(model)
+        return groups | output_groups(model, self.quantizer.embeddings)
 
     def check(self) -> None:
         """Raises a ConfigError for codes that OpenVINO has no kernels for."""
@@ -186,8 +186,7 @@ class GroupedFormat(OpenVinoFormat[GroupedWeights]):
         codes = {name: GraphCodes.of(layer) for name, layer in source.layers.items()}
         store_codes_(source.graph, source.places(codes), codes)
         graph = compress_weights(source, False, self.quantizer.embeddings)
-        bits = self.quantizer.bits
-        check_weights(source, graph, codes, lambda _, w: scale_bound(w, bits))
+        check_weights(source, graph, codes, lambda name, w: scale_bound(w, codes[name].bits))
         return graph
 
 

@@ -72,6 +72,8 @@ def check_weights(
         (name, reader) for name in names if source.reads(name)
         for reader in source.readers[f"{name}.weight"]
     ]  # fmt: skip
+    if not places:
+        return
     nodes = operators(graph)
     found = float_weights(graph, [reader for _, reader in places])
     for (name, (reader, index)), restored in zip(places, found, strict=True):

@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 import pandas as pd
 
+from compress.config.errors import UserError
 from compress.task.components.text import text_columns
 
 LEAST = 32  # letters and digits of the shorter of two texts of which one contains the other
@@ -83,6 +84,23 @@ def keys(rows: pd.DataFrame) -> list[Key]:
     """For each row its normalized texts, those of pairs in alphabetical order."""
     columns = ([normalized(text) for text in rows[column]] for column in text_columns(rows))
     return [tuple(sorted(texts)) for texts in zip(*columns, strict=True)]
+
+
+def disjoint(
+    splits: Mapping[str, pd.DataFrame], where: str = ""
+) -> tuple[dict[str, pd.DataFrame], str]:
+    """As `without_shared`.
+
+    Raises:
+        UserError: nothing is left of a split; begins with `where`.
+    """
+    kept, words = without_shared(splits)
+    for role, rows in kept.items():
+        if rows.empty:
+            raise UserError(
+                f"{where}no row is left of the {role} split, all of its texts are in other splits"
+            )
+    return kept, words
 
 
 def without_shared(

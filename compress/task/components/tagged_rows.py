@@ -18,8 +18,9 @@ from torch import Tensor
 from compress.config.errors import UserError
 from compress.core.problem import PLACES
 from compress.interfaces import Split
-from compress.problem.token_classification import IGNORED
+from compress.problem.per_token import IGNORED
 from compress.serve.words import first_tokens, joined_spans, token_counts, windows
+from compress.task.components.text import truncated_share
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -119,8 +120,7 @@ class TaggedSplit(Split):
 
     def truncated(self, tokenizer: Processor) -> float:
         """The share of rows that are truncated."""
-        whole = tokenizer(*self.columns, truncation=False, verbose=False)["input_ids"]
-        return sum(len(ids) > self.max_length for ids in whole) / len(whole)
+        return truncated_share(tokenizer, self.columns, self.max_length)
 
 
 def cut(row: TaggedRow, counts: Sequence[int], most: int) -> Iterator[TaggedRow]:

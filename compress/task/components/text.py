@@ -93,8 +93,15 @@ class TextSplit(Split):
 
     def truncated(self, tokenizer: Processor) -> float:
         """The share of rows that are truncated."""
-        whole = tokenizer(*self.columns, truncation=False, verbose=False)["input_ids"]
-        return sum(len(ids) > self.max_length for ids in whole) / len(whole)
+        return truncated_share(tokenizer, self.columns, self.max_length)
+
+
+def truncated_share(
+    tokenizer: Processor, columns: Sequence[Sequence[str]], max_length: int
+) -> float:
+    """The share of rows, given as columns of texts, that have more tokens than `max_length`."""
+    whole = tokenizer(*columns, truncation=False, verbose=False)["input_ids"]
+    return sum(len(ids) > max_length for ids in whole) / len(whole)
 
 
 def text_columns(rows: pd.DataFrame) -> list[str]:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, final
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
-from compress.config.errors import UserError
 from compress.config.fields import PositiveInt
 from compress.records.schema import TransferText
-from compress.task.components.leaks import without_shared
+from compress.task.components.leaks import disjoint
 from compress.task.components.sampling import SampledTask, check_reads_tokens
 from compress.task.components.text import TextSplit
 from compress.task.components.transfer import HELD_OUT, NoTransfer, Transfer
@@ -73,13 +72,7 @@ class TextTask(SampledTask, ABC):
         self, splits: Mapping[str, pd.DataFrame]
     ) -> tuple[Mapping[str, pd.DataFrame], str]:
         """The splits without texts in common, and what was dropped, in words."""
-        kept, words = without_shared({role: splits[role] for role in ROLES})
-        for role, rows in kept.items():
-            if rows.empty:
-                raise UserError(
-                    f"no row is left of the {role} split, all of its texts are in other splits"
-                )
-        return kept, words
+        return disjoint({role: splits[role] for role in ROLES})
 
     @final
     def unlabeled(
