@@ -7,9 +7,12 @@ in the wrong place shows in its logits. Folders are written by plain transformer
 from __future__ import annotations
 
 import csv
+import inspect
+import json
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import torch
 import transformers
 from torch import nn
 
-from tests.sizes import ARCHITECTURES, T5
+from tests.sizes import ARCHITECTURES, T5, Architecture
 from tests.vocabularies import WORDS, make_tokenizer
 
 CLASSES, DIGITS = ("neg", "pos"), tuple("0123456789")
@@ -54,7 +57,7 @@ def build(name: str, folder: Path, seed: int = 0, **changed: Any) -> Path:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = class_of(config, writes=spec.writes, tags=spec.tags)(config)
+        module = class_of(config, spec)(config)
     lively_(module.float().eval(), seed).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
@@ -120,6 +123,25 @@ def write_tags(folder: Path, tables: Mapping[str, Path]) -> dict[str, Path]:
     return paths
 
 
+def write_pairs(folder: Path, tables: Mapping[str, Path]) -> dict[str, Path]:
+    """Writes `<role>.jsonl` with each text of a table, the next one, and a number from 0 to 5.
+
+    Returns:
+        The file of each role.
+    """
+    paths = {role: folder / f"{role}.jsonl" for role in tables}
+    for role, path in paths.items():
+        with tables[role].open(encoding="utf-8") as file:
+            texts = [row["text"] for row in csv.DictReader(file)]
+        pairs = zip(texts, [*texts[1:], texts[0]], strict=True)
+        rows = [
+            {"sentence1": one, "sentence2": two, "score": number % 6}
+            for number, (one, two) in enumerate(pairs)
+        ]
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return paths
+
+
 def _write(path: Path, rows: Sequence[tuple[str, str]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -134,23 +156,31 @@ def _read_again(tokenizer: Any, kind: str, folder: Path) -> Any:
     return transformers.AutoTokenizer.from_pretrained(folder)
 
 
-def class_of(config: Any, *, writes: bool = False, tags: bool = False) -> Any:
-    """The classifier of an architecture, of DeiT's two the one without a distillation token.
+def class_of(config: Any, spec: Architecture | None = None) -> Any:
+    """The class of an architecture, of DeiT's two the one without a distillation token.
 
     Args:
         config: of the architecture.
-        writes: gives its language model instead.
-        tags: gives the one with outputs of each token instead.
+        spec: says what it does; None for a classifier.
     """
-    if tags:
+    if spec is not None and spec.embeds:
+        return body_of(type(config))
+    if spec is not None and spec.tags:
         return transformers.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING[type(config)]
-    if writes:
+    if spec is not None and spec.writes:
         return transformers.MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     mapping = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     if type(config) in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
         mapping = transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
     found = mapping[type(config)]
     return found[0] if isinstance(found, (list, tuple)) else found
+
+
+def body_of(config: type) -> Any:
+    """What makes an architecture without any head, not even one for the first token."""
+    body = transformers.MODEL_MAPPING[config]
+    takes = inspect.signature(body.__init__).parameters
+    return partial(body, add_pooling_layer=False) if "add_pooling_layer" in takes else body
 
 
 def _tokens(tokenizer: Any, start: str) -> dict[str, Any]:

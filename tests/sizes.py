@@ -27,6 +27,7 @@ class Architecture:
         start: the special token that its decoder begins with; empty for none.
         writes: whether it predicts the next token instead of a label.
         tags: whether it has a label for each token.
+        embeds: whether it has nothing but its body, whose tokens become one vector.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Architecture:
     start: str = ""
     writes: bool = False
     tags: bool = False
+    embeds: bool = False
 
     @property
     def sees(self) -> bool:
@@ -244,5 +246,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 TAGGERS = ("bert", "roberta", "distilbert", "deberta_v2", "modernbert")
 ARCHITECTURES |= {f"{name}_tags": replace(ARCHITECTURES[name], tags=True) for name in TAGGERS}
+EMBEDDERS = ("bert", "roberta", "distilbert", "mpnet", "modernbert", "qwen3")
+ARCHITECTURES |= {f"{name}_embed": replace(ARCHITECTURES[name], embeds=True) for name in EMBEDDERS}
 WRITERS = ("gpt2", "opt", "gpt_neox", "llama", "qwen3", "gemma2")
 ARCHITECTURES |= {f"{name}_lm": replace(ARCHITECTURES[name], writes=True) for name in WRITERS}

@@ -15,16 +15,18 @@ from compress.records.probabilities import Detail
 if TYPE_CHECKING:
     from compress.records.schema import Comparison
 
-# What a model has on top: outputs of a row, of each token, or one for each token of the vocabulary
-# at each place.
-Head: TypeAlias = Literal["classifier", "token_classifier", "language_model"]
-# In a batch, beside what a model reads: the place of each word's first token [B, W], -1 for none.
-PLACES = "word_places"
+# What a model has on top: outputs of a row, of each token, one for each token of the vocabulary at
+# each place, or nothing but the pooling of its tokens.
+Head: TypeAlias = Literal["classifier", "token_classifier", "language_model", "embedder"]
+EMBEDDER: Head = "embedder"
+# In a batch, beside what a model reads: the place of each word's first token [B, W], -1 for none;
+# and the number of texts of each row [B], whose inputs follow each other.
+PLACES, TEXTS = "word_places", "row_texts"
 
 
 def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What a model reads of a batch."""
-    return {name: value for name, value in batch.items() if name != PLACES}
+    return {name: value for name, value in batch.items() if name not in (PLACES, TEXTS)}
 
 
 @dataclass(frozen=True)

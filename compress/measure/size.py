@@ -26,7 +26,9 @@ BYTE = 8
 def zipped_bytes(files: Iterable[Path]) -> int:
     """Size in bytes of a deflated zip file with these files; deterministic."""
     files = list(files)
-    names = sum(LOCAL_HEADER + CENTRAL_HEADER + 2 * len(path.name.encode()) for path in files)
+    root = os.path.commonpath([path.parent for path in files])
+    paths = [path.relative_to(root).as_posix() for path in files]
+    names = sum(LOCAL_HEADER + CENTRAL_HEADER + 2 * len(path.encode()) for path in paths)
     # zlib lets go of the interpreter, so threads do share the work.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return names + END_RECORD + sum(pool.map(_deflated, *zip(*_pieces(files), strict=True)))

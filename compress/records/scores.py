@@ -138,6 +138,18 @@ SCORES: Mapping[str, ScoreKind] = {
     "tag_accuracy": ScoreKind(
         "tag accuracy", "fraction", "higher", "fraction of words with the right tag"
     ),
+    "ndcg_at_10": ScoreKind(
+        "nDCG@10", "fraction", "higher",
+        "discounted gain of the first ten documents, as a share of the largest possible one",
+    ),
+    "mrr_at_10": ScoreKind(
+        "MRR@10", "fraction", "higher",
+        "1 / rank of the first relevant document, 0 beyond the first ten",
+    ),
+    "recall_at_100": ScoreKind(
+        "recall@100", "fraction", "higher",
+        "fraction of the relevant documents that are among the first hundred",
+    ),
     "cloze_accuracy": ScoreKind(
         "cloze accuracy", "fraction", "higher",
         "fraction of tokens predicted as more likely than three others of the window",

@@ -18,6 +18,7 @@ from compress.records.probabilities import Temperature
 from compress.records.step import Step
 from compress.serve.texts import TextSpec
 from compress.system.digests import file_digest
+from compress.system.files import folder_files
 
 SCHEMA = 3
 MANIFEST = "manifest.json"
@@ -29,6 +30,8 @@ PACKED_WEIGHTS = "weights.safetensors"
 TOLD = (MANIFEST, CARD)  # describe the model; not needed to run it
 WEIGHTS = (".safetensors", ".onnx", ".xml")  # file types of a runtime's weights
 TAGGERS, TAGS = "ForTokenClassification", "token_classification"
+EMBEDDING = "sentence_embedding"
+DEEPEST = 2  # names in a path: sentence-transformers keeps parts of a model in folders of their own
 COMPILE = "compile"  # torch's option to compile
 ROUNDED = "activation_group"  # OpenVINO's option to round what Linear layers read
 
@@ -103,8 +106,8 @@ class Outputs:
 
     Attributes:
         labels: the class of each logit.
-        problem: as transformers names it in `problem_type`, or "token_classification"; "" where it
-            names none.
+        problem: as transformers names it in `problem_type`, "token_classification" or
+            "sentence_embedding"; "" where it names none.
         temperature: what logits are divided by for probabilities.
     """
 
@@ -136,7 +139,7 @@ def read_manifest(folder: str | Path) -> Manifest:
             raise UserError(f"{folder / name} is missing")
         if file_digest(folder / name) != expected:
             raise UserError(f"{folder / name} is damaged: its SHA-256 is not the manifest's")
-    surplus = {path.name for path in model_files(folder)} - set(manifest.files)
+    surplus = {file_name(folder, path) for path in model_files(folder)} - set(manifest.files)
     if surplus:
         raise UserError(f"{folder / min(surplus)} is not in {MANIFEST}: it may be another model's")
     return manifest
@@ -166,19 +169,38 @@ def read_outputs(folder: Path, architecture: str, temperature: float | None) -> 
         raise UserError(f"{folder / CONFIG} is damaged: {error.errors()[0]['msg']}") from error
     names = config.id2label or {}
     labels = tuple(names[number] for number in sorted(names))
+    if embeds(architecture):
+        return Outputs(problem=EMBEDDING)
     tags = architecture.endswith(TAGGERS)
     problem = TAGS if tags else config.problem_type or ""
     return Outputs(labels, problem, temperature or 1.0)
 
 
+def embeds(architecture: str) -> bool:
+    """Whether a model of this transformers class has embeddings of texts as its logits."""
+    return architecture.endswith("Model") and not architecture.endswith("HeadModel")
+
+
 def model_files(folder: Path) -> list[Path]:
     """Files of a model folder except manifest, card, and names that begin with a dot."""
-    return sorted(p for p in folder.iterdir() if p.name not in TOLD and p.name[0] != ".")
+    files = ((path, file_name(folder, path)) for path in folder_files(folder))
+    return [path for path, name in files if name not in TOLD and "/." not in f"/{name}"]
+
+
+def file_name(folder: Path, path: Path) -> str:
+    """What a manifest calls a file: its path from the folder, with slashes."""
+    return path.relative_to(folder).as_posix()
 
 
 def folder_bytes(folder: Path) -> int:
     """Total size in bytes of the files that are needed to run a model."""
     return sum(path.stat().st_size for path in model_files(folder))
+
+
+def is_plain_path(name: str) -> bool:
+    """Whether a name is that of a file in a folder, or in a folder of that one."""
+    parts = name.split("/")
+    return len(parts) <= DEEPEST and all(map(is_plain_name, parts))
 
 
 def is_plain_name(name: str) -> bool:
@@ -190,7 +212,7 @@ def _check_listed(path: Path, manifest: Manifest) -> None:
     """Refuses a manifest that does not list one complete model."""
     names = set(manifest.files)
     for name in names:
-        if not is_plain_name(name):
+        if not is_plain_path(name):
             raise UserError(f"{path} lists {name!r}, expected names of files beside it")
     lacking = sorted({CONFIG, RUNTIME} - names)
     weights = sorted(name for name in names if PurePath(name).suffix in WEIGHTS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from compress.serve.folder import TAGS, Outputs
+from compress.serve.folder import EMBEDDING, TAGS, Outputs
 from compress.serve.session import Arrays, Session
 from compress.serve.tagging import text_entities
 from compress.serve.texts import TextEncoder
@@ -125,6 +125,19 @@ class ServedModel:
             raise TypeError("the model tags no words; use classify, logits, or predict")
         _check_texts(texts)
         return text_entities(self._session, self._encoder, self.outputs, texts)
+
+    def embed(self, texts: Sequence[str]) -> Float[np.ndarray, "B D"]:
+        """The vector of each text, pooled and normalized as the model's teacher was.
+
+        What its teacher had to have before each text, such as "query: ", is not added.
+
+        Raises:
+            TypeError: the model embeds no texts, or `texts` is no list of texts.
+            ValueError: there is no text.
+        """
+        if self.outputs.problem != EMBEDDING:
+            raise TypeError("the model embeds no texts; use classify, logits, or predict")
+        return self.logits(texts)
 
     def generate(self, text: str, tokens: int = 64) -> str:
         """The greedy continuation of a text, up to the token that ends one.

@@ -39,8 +39,10 @@ from compress.system.files import write_atomically
 from compress.system.sources import synced_digests
 from compress.transformer.building import new_module
 from compress.transformer.configs import write_labels
+from compress.transformer.embedder import Embedder, embedder_class
 from compress.transformer.pretrained import quiet_bars, quiet_reading
 from compress.transformer.processors import read_written_processor, write_processor
+from compress.transformer.sentence_files import write_sentence_files
 from compress.transformer.stored_modules import StoredModule
 from compress.transformer.surgery import one_type_, place_stored_, plain_config
 from compress.transformer.text_tokens import measured_encoder
@@ -99,6 +101,10 @@ def finalize(model: CompressedModel, folder: Path, spec: RunSpec) -> None:
     texts = model.texts
     alone = texts is not None and texts.library == TOKENIZERS
     write_processor(model.tokenizer, folder, texts.max_length if texts and alone else None)
+    if isinstance(model.module, Embedder):
+        write_sentence_files(
+            folder, model.module.config, None if texts is None else texts.max_length
+        )
     raw = asdict(replace(spec, texts=texts))
     # The alphabet of another script takes three times as many bytes in escapes.
     (folder / RUNTIME).write_text(json.dumps(raw, ensure_ascii=False), encoding="utf-8")
@@ -204,7 +210,9 @@ def _architecture(folder: Path) -> Any:
     found = getattr(transformers, name, None)
     if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
         raise UserError(f"{folder / RUNTIME} names {name}, which is not a transformers model class")
-    return found
+    architecture: Any = found
+    body = transformers.MODEL_MAPPING.get(architecture.config_class, None)
+    return embedder_class(architecture) if architecture is body else architecture
 
 
 def _plain(folder: Path) -> PreTrainedModel:

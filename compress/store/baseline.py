@@ -14,7 +14,7 @@ from pathlib import Path
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
 from compress.serve.folder import read_manifest
-from compress.system.files import temporary_name, whole_folder
+from compress.system.files import folder_files, temporary_name, whole_folder
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +25,11 @@ def keep_baseline(model: CompressedModel, shared: Path) -> Path:
     """The stored baseline's `<shared>/baseline-<digest>`, created if it does not exist."""
     assert model.folder is not None, "every stage's model is stored"
     kept = shared / f"baseline-{model.digest[:DIGEST_LETTERS]}"
-    files = sorted(model.folder.iterdir())
+    files = folder_files(model.folder)
     if not kept.exists():
         with whole_folder(kept, equal=True) as temporary:
             for path in files:
-                _put(path, temporary / path.name)
+                _put(path, temporary / path.relative_to(model.folder))
         return kept
     try:
         read_manifest(kept)
@@ -37,12 +37,13 @@ def keep_baseline(model: CompressedModel, shared: Path) -> Path:
         log.warning("copying the baseline again: %s", error)
         # File by file: another run may be reading the intact ones.
         for path in files:
-            _put(path, kept / path.name)
+            _put(path, kept / path.relative_to(model.folder))
     return kept
 
 
 def _put(source: Path, target: Path) -> None:
     """Hard-links a file atomically; copies it where the file system has no hard links."""
+    target.parent.mkdir(exist_ok=True)
     temporary = temporary_name(target)
     try:
         os.link(source, temporary)

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from compress.config.errors import UserError
 from compress.store.cache_root import TAG, delete_entry, is_entry, is_root, lock_of
+from compress.system.files import folder_files
 
 SECONDS_A_DAY = 86_400
 
@@ -72,6 +73,6 @@ def delete(entry: Entry) -> bool:
 
 
 def _entry(folder: Path) -> Entry:
-    files = [path.stat() for path in folder.iterdir()]
+    files = [path.stat() for path in folder_files(folder)]
     used = datetime.datetime.fromtimestamp(folder.stat().st_mtime, datetime.UTC)
     return Entry(folder, folder.parent.name, sum(file.st_size for file in files), used)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from compress.records.recipe import STAGES, recipe
 from compress.records.schema import FinishedRun
 from compress.records.score_words import kind_of
+from compress.serve.folder import embeds
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
@@ -22,7 +23,9 @@ PIPELINES = {
     "ForImageClassification": "image-classification",
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",
+    "Model": "sentence-similarity",
 }
+SENTENCES = "sentence-transformers"
 
 
 # How the source of rows names a dataset of the hub: id, configuration, commit.
@@ -50,8 +53,9 @@ def front_matter(record: FinishedRun, architecture: str, *, plain: bool) -> str:
         metric_value=score.value,
     )
     runtime = record.metrics.runtime
+    library = SENTENCES if embeds(architecture) else "transformers"
     data = ModelCardData(
-        library_name="transformers" if plain else LIBRARIES.get(runtime, "compress"),
+        library_name=library if plain else LIBRARIES.get(runtime, "compress"),
         pipeline_tag=pipeline,
         base_model=_base_model(record),
         datasets=_datasets(record),

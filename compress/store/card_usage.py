@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.serve.folder import COMPILE, ROUNDED, TAGGERS, RunSpec
+from compress.serve.folder import COMPILE, ROUNDED, TAGGERS, RunSpec, embeds
 from compress.serve.texts import INPUTS, TOKENIZERS
 
 FOLDER = "path/to/this/folder"
@@ -19,6 +19,9 @@ pipeline("text-classification", model="{folder}")(["a text"], truncation=True)""
 TAG_PIPELINE = """from transformers import pipeline
 
 pipeline("token-classification", model="{folder}", aggregation_strategy="first")(["a text"])"""
+SENTENCES = """from sentence_transformers import SentenceTransformer
+
+vectors = SentenceTransformer("{folder}").encode(["a text", "and another"])"""
 SERVED = """import compress
 
 model = compress.load("{folder}")  # checks every file's checksum first
@@ -61,6 +64,8 @@ def usage(spec: RunSpec, *, plain: bool, classes: bool, temperature: float | Non
         temperature: of the probabilities of classes that exclude each other; null of other models.
     """
     architecture, images = spec.architecture, spec.architecture.endswith(IMAGES)
+    if plain and embeds(architecture):
+        return _python(SENTENCES)
     if plain:
         reader = "AutoImageProcessor" if images else "AutoTokenizer"
         name = "processor" if images else "tokenizer"
@@ -91,6 +96,8 @@ def _call(spec: RunSpec, classes: bool) -> str:
         return f'logits = model.predict(model.processor({what}, return_tensors="np"))'
     if spec.architecture.endswith(TAGGERS):
         return 'model.entities(["a text"])  # [[{"type": …, "text": …, "start": 0, "end": 3}]]'
+    if embeds(spec.architecture):
+        return 'vectors = model.embed(["a text", "and another"])'
     if classes:
         return 'model.classify(["a text"])  # [{"label": …, "score": its probability}]'
     return 'logits = model.logits(["a text"])'

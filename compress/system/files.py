@@ -44,6 +44,11 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".new-{path.name}-{secrets.token_hex(4)}")
 
 
+def folder_files(folder: Path) -> list[Path]:
+    """The files in a folder and in those below it."""
+    return sorted(path for path in folder.rglob("*") if not path.is_dir())
+
+
 def sync(path: Path) -> None:
     """Waits until a file is written to disk."""
     with path.open("rb") as file:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from compress.config.errors import UserError
 from compress.system.digests import file_digest
-from compress.system.files import sync
+from compress.system.files import folder_files, sync
 
 HUB_SECONDS = 3.0  # an error takes as long again for the imports
 
@@ -87,11 +87,11 @@ def hub_answers() -> bool:
 
 
 def synced_digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file in a folder by name, after syncing all of them to disk."""
-    paths = sorted(folder.iterdir())
+    """SHA-256 of each file below a folder by its path there, after syncing all of them to disk."""
+    paths = folder_files(folder)
     # The disk is waited for while the processor computes.
     with ThreadPoolExecutor() as pool:
         synced = pool.map(sync, paths)
-        digests = {path.name: file_digest(path) for path in paths}
+        digests = {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
         list(synced)  # raises what a sync raised
     return digests

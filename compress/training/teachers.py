@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from compress.config.errors import UserError
+from compress.core.problem import EMBEDDER
 from compress.serve.folder import MANIFEST, read_manifest, read_spec
 from compress.store.artifact import load, read_architecture
 from compress.store.kinds import runtime_class
@@ -127,7 +128,9 @@ def task_outputs(folder: Path, data: TrainingData) -> tuple[int, ...] | None:
         UserError: it is for other classes.
     """
     expected = data.problem.config()
-    return class_order(str(folder), read_config(folder), expected)[0] if expected else None
+    if not expected or data.problem.head == EMBEDDER:
+        return None
+    return class_order(str(folder), read_config(folder), expected)[0]
 
 
 def teachers_digest(folders: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.config.errors import UserError
+from compress.core.problem import EMBEDDER
 from compress.transformer.checkpoint_files import commit_of
 from compress.transformer.class_order import class_order, reorder_outputs_
 from compress.transformer.padding import fit_padding_, logits_of
@@ -52,7 +53,7 @@ def check_classes(where: str, config: PreTrainedConfig, data: TrainingData) -> N
         UserError: they are not.
     """
     expected = data.problem.config()
-    if expected:
+    if expected and data.problem.head != EMBEDDER:
         class_order(where, config, expected)
 
 
@@ -90,6 +91,8 @@ def fit_to_rows_(
     encoded = rows.encode(tokenizer).remove_columns("length")
     batch = rows.collate(tokenizer, [encoded[row] for row in range(min(2, len(rows)))])
     logits_of(where, module, batch)
+    if head_of(module) == EMBEDDER:
+        return notes
     try:
         order, by_name = class_order(where, config, data.problem.config())
     except UserError:

@@ -21,6 +21,7 @@ GGUF = ".gguf"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
+POOLING = "*_Pooling/config.json"  # of sentence-transformers
 # Weights, configs, and the vocab_files_names of transformers' tokenizers.
 HUB_PATTERNS = (
     "*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.codes", "*.tokenizer", "*.bpe",
@@ -88,7 +89,7 @@ def model_digest(folder: Path) -> str:
         return file_digest(folder)
     paths = [
         path
-        for path in (*folder.iterdir(), *folder.glob("*/*.jinja"))
+        for path in (*folder.iterdir(), *folder.glob("*/*.jinja"), *folder.glob(POOLING))
         if path.is_file() and path.name[0] != "." and path.suffix not in UNREAD
     ]
     digests = [f"{path.relative_to(folder)}:{file_digest(path)}" for path in sorted(paths)]

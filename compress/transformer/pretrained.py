@@ -14,10 +14,13 @@ import torch
 import transformers
 
 from compress.config.errors import UserError
+from compress.core.problem import EMBEDDER
 from compress.transformer.building import BUILDING, new_module
 from compress.transformer.checkpoint_files import GGUF
 from compress.transformer.config_values import check_values, error_text
+from compress.transformer.embedder import Embedder, embedder_of
 from compress.transformer.processors import read_processor
+from compress.transformer.sentence_files import read_pooling_
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -46,6 +49,8 @@ def load_pretrained(
         UserError: the architecture has no such head, or weights are missing.
     """
     config = read_config(folder)
+    if problem.head == EMBEDDER:
+        read_pooling_(folder, config)
     for name, value in problem.config().items():
         setattr(config, name, value)
     if (folder / ADAPTER).is_file():
@@ -111,6 +116,8 @@ def load_skeleton(folder: Path, head: Head) -> PreTrainedModel:
             matching tokenizer or image processor.
     """
     config = read_config(folder)
+    if head == EMBEDDER:
+        read_pooling_(folder, config)
     kind = auto_class(config, head)
     try:
         with torch.device("meta"):
@@ -173,6 +180,8 @@ def quiet_reading() -> Iterator[None]:
 
 def head_of(module: PreTrainedModel) -> Head:
     """The kind of head of a model or skeleton."""
+    if isinstance(module, Embedder):
+        return EMBEDDER
     # Looked up for this architecture alone: every value of the mapping imports a module.
     kind = type(module.config)
     if type(module) is transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(kind, None):
@@ -191,9 +200,11 @@ def auto_class(config: PreTrainedConfig, head: Head) -> Any:
     """The class that puts this head on this architecture.
 
     Raises:
-        UserError: the task needs a language model, or outputs of tokens, and this architecture has
-            none.
+        UserError: the task needs a language model, outputs of tokens, or embeddings, and this
+            architecture has none.
     """
+    if head == EMBEDDER:
+        return embedder_of(config)
     if head == "token_classifier":
         if type(config) not in transformers.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING:
             raise UserError(

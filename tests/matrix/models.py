@@ -5,18 +5,26 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
 from sklearn.datasets import load_digits
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tests.architectures import build, sentences, write_tables, write_tags
+from tests.architectures import (
+    body_of,
+    build,
+    sentences,
+    write_pairs,
+    write_tables,
+    write_tags,
+)
 from tests.sizes import ARCHITECTURES
 
 ROWS = {"train": 24, "validation": 8, "evaluation": 8}
@@ -35,7 +43,41 @@ WRITING = (
     *("task.context=12", "task.limit=16", "task.calibration_samples=8"),
     *("device.benchmark.generation.prompt=8", "device.benchmark.generation.new_tokens=4"),
 )
+# The task of each kind of texts, and what makes its files of tables of texts and classes.
+TASKS: dict[str, Any] = {
+    "texts": ("csv", lambda folder, tables: tables),
+    "tags": ("conll", write_tags),
+    "embeddings": ("sts", write_pairs),
+}
+
+
+class Embeds(nn.Module):
+    """A body with the mean of its tokens, in plain torch."""
+
+    def __init__(self, body: PreTrainedModel) -> None:
+        """Takes the body, whose weights have the names that they have below a head."""
+        super().__init__()
+        self.config, self.base_model_prefix = body.config, body.base_model_prefix
+        setattr(self, self.base_model_prefix, body)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, **settings: Any) -> tuple[Embeds, dict[str, Any]]:
+        """A folder's body, and what is wrong with its weights."""
+        config = transformers.AutoConfig.from_pretrained(folder)
+        body = body_of(type(config))
+        more = body.keywords if isinstance(body, partial) else {}
+        found, told = transformers.AutoModel.from_pretrained(folder, **more, **settings)
+        return cls(found), told
+
+    def forward(self, **batch: Tensor) -> SimpleNamespace:
+        """The vectors of a batch, called logits."""
+        states = getattr(self, self.base_model_prefix)(**batch).last_hidden_state
+        pairs = zip(states, batch["attention_mask"].bool(), strict=True)
+        return SimpleNamespace(logits=torch.stack([row[real].mean(dim=0) for row, real in pairs]))
+
+
 READERS: dict[str, Any] = {
+    "embeddings": Embeds,
     "texts": transformers.AutoModelForSequenceClassification,
     "images": transformers.AutoModelForImageClassification,
     "tokens": transformers.AutoModelForCausalLM,
@@ -70,6 +112,8 @@ class Model:
         if self.sees:
             return "images"
         spec = ARCHITECTURES[self.name]
+        if spec.embeds:
+            return "embeddings"
         return "tokens" if spec.writes else "tags" if spec.tags else "texts"
 
     @cached_property
@@ -98,12 +142,12 @@ class Model:
             return "task=digits", "task.limit=30", "task.calibration_samples=10"
         if self.head == "tokens":
             return "task=textfile", f"task.path={self._prose}", *WRITING
-        tags = self.head == "tags"
-        tables = write_tags(self.home / "rows", self.tables) if tags else self.tables
+        task, write = TASKS[self.head]
+        tables = write(self.home / "rows", self.tables)
         paths = {"path" if r == "train" else f"split.{r}_path": p for r, p in tables.items()}
         files = (f"task.{name}={path}" for name, path in paths.items())
         return (
-            f"task={'conll' if tags else 'csv'}",
+            f"task={task}",
             f"task.max_length={LENGTH}",
             "task.calibration_samples=8",
             *files,

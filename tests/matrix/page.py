@@ -17,7 +17,7 @@ Each cell is a real run of a tiny random model of the architecture (about 32 wid
 through one stage with its default settings: compressed, exported, and reloaded from disk. Its
 logits, of single rows and of padded batches, are compared with those of plain transformers. Rows
 that end with `_lm` are language models and `_tags` models with tags of words, whose logits of every
-token are compared:
+token are compared; `_embed` are embedders of texts, whose vectors are:
 
 - nothing, students and `vocabulary`: the checkpoint's own logits, or those that plain transformers
   computes from the exported folder after training;

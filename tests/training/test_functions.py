@@ -28,7 +28,7 @@ def in_training(name: str, **changed: Any) -> Any:
         if hasattr(config, each):
             setattr(config, each, 0.0)
     config.decoder_start_token_id = 0
-    return class_of(config, writes=spec.writes)(config).train()
+    return class_of(config, spec)(config).train()
 
 
 def logits(model: Any, dropout: float | None) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from compress.config.errors import UserError
+from compress.core.problem import EMBEDDER
 from compress.serve.session import PAST, PRESENT
 from compress.transformer.pretrained import head_of
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 EXAMPLE_SHAPE = (3, 7)
 MORE = 2  # tokens before an example than in it
 LOGITS = "logits"
+TOKENS = "last_hidden_state"  # beside embeddings of texts: what sentence-transformers pools itself
 PAIR = ("key", "value")
 KeysAndValues = Sequence[tuple[Float[Tensor, "B H past D"], Float[Tensor, "B H past D"]]]
 
@@ -61,7 +63,8 @@ def traced(model: PreTrainedModel, example: Mapping[str, Tensor]) -> Traced:
     """
     sizes: dict[str, Any] = {name: _open(*range(_axes(value))) for name, value in example.items()}
     if head_of(model) != "language_model":
-        return Traced(_Predictor(model), dict(example), sizes, list(example), [LOGITS])
+        outputs = [LOGITS, TOKENS] if head_of(model) == EMBEDDER else [LOGITS]
+        return Traced(_Predictor(model, outputs), dict(example), sizes, list(example), outputs)
     count, length = example["input_ids"].shape
     before = torch.zeros(count, length + MORE, dtype=torch.long)
     past = _cached(model, before)
@@ -81,11 +84,11 @@ def traced(model: PreTrainedModel, example: Mapping[str, Tensor]) -> Traced:
 
 
 class _Predictor(nn.Module):
-    """Takes a transformer's inputs by name and returns only logits."""
+    """Takes a transformer's inputs by name and returns only logits, or these outputs."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, outputs: Sequence[str]) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.outputs = model, outputs
 
     def forward(
         self,
@@ -93,7 +96,7 @@ class _Predictor(nn.Module):
         attention_mask: Int[Tensor, "B L"] | None = None,
         token_type_ids: Int[Tensor, "B L"] | None = None,
         pixel_values: Float[Tensor, "B C H W"] | None = None,
-    ) -> Float[Tensor, "B ..."]:
+    ) -> Float[Tensor, "B ..."] | tuple[Float[Tensor, "B ..."], ...]:
         inputs = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
@@ -101,8 +104,9 @@ class _Predictor(nn.Module):
             "pixel_values": pixel_values,
         }
         given = {name: value for name, value in inputs.items() if value is not None}
-        logits: Tensor = self.model(**given).logits
-        return logits
+        output = self.model(**given)
+        found = tuple(getattr(output, name) for name in self.outputs)
+        return found if len(found) > 1 else found[0]
 
 
 class _Decoder(nn.Module):

@@ -69,17 +69,27 @@ class FoldedSplit(HeldOut, Folds):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileSplit(FoldedSplit):
-    """Held-out rows, some of which may have files of their own, or cross-validation.
+class GivenFiles(HeldOut):
+    """Held-out rows, some of which may have files of their own.
 
     Attributes:
         validation_path: a file with the same columns; null splits the rows off `path`.
-        evaluation_path: a file with the same columns; null splits the rows off `path`. Must be null
-            with folds.
+        evaluation_path: a file with the same columns; null splits the rows off `path`.
     """
 
     validation_path: str | None
     evaluation_path: str | None
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The files of the splits that have their own."""
+        paths = {"evaluation": self.evaluation_path, "validation": self.validation_path}
+        return {role: path for role, path in paths.items() if path is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSplit(GivenFiles, FoldedSplit):
+    """The same, or cross-validation, with which `evaluation_path` must be null."""
 
     def __post_init__(self) -> None:
         """Checks the values."""
@@ -89,12 +99,6 @@ class FileSplit(FoldedSplit):
                 f"FileSplit.folds and evaluation_path exclude each other, got {self.folds} and "
                 f"{self.evaluation_path}: each fold of path is evaluation rows once"
             )
-
-    @property
-    def paths(self) -> dict[str, str]:
-        """The files of the splits that have their own."""
-        paths = {"evaluation": self.evaluation_path, "validation": self.validation_path}
-        return {role: path for role, path in paths.items() if path is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,119 @@
+"""Embeddings of texts: vectors whose cosines say how much alike texts are.
+
+A student learns the teacher's vectors where it has as many numbers in one (Reimers & Gurevych,
+"Making Monolingual Sentence Embeddings Multilingual", arXiv:2004.09813, section 2, there by their
+squared difference), and always the cosines of all texts of a batch with each other, which widths
+and rotations do not matter to (Tung & Mori, "Similarity-Preserving Knowledge Distillation",
+arXiv:1907.09682, section 3). Neither needs labels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+from jaxtyping import Float, Shaped
+from torch import Tensor
+from torch.nn import functional
+
+from compress.config.errors import UserError
+from compress.core.problem import EMBEDDER, TEXTS, Head, Problem, Quality
+from compress.problem.regression import Regression
+from compress.records.schema import Comparison
+
+SCORES_OF_PAIRS = ("spearman", "pearson")
+OF_NUMBERS = Regression()  # whose statistics those of cosines are
+
+
+@dataclass(frozen=True)
+class Embedding(Problem, ABC):
+    """Base of the problems that are solved by the vectors of texts.
+
+    Attributes:
+        pooling: how tokens become a vector: a name of sentence-transformers; null as in the model's
+            folder.
+        similarities: weight of the difference of cosines in the distillation loss.
+    """
+
+    head: ClassVar[Head] = EMBEDDER
+
+    pooling: str | None
+    similarities: float
+
+    def config(self) -> Mapping[str, Any]:
+        """The pooling, if it is not the folder's."""
+        return {} if self.pooling is None else {"sentence_pooling": [self.pooling]}
+
+    def outputs(
+        self, logits: Float[Tensor, "B*texts D"], inputs: Mapping[str, Tensor]
+    ) -> Float[Tensor, "B texts D"]:
+        """The vectors of each row's texts."""
+        return logits.reshape(len(inputs[TEXTS]), -1, logits.shape[-1])
+
+    def distillation_loss(
+        self,
+        student: Float[Tensor, "B texts D"],
+        teacher: Float[Tensor, "B texts theirs"],
+        targets: Shaped[Tensor, "labeled ..."],
+        temperature: float,
+    ) -> Float[Tensor, ""]:
+        """The mean of 1 - cos(student, teacher), and the weighted difference of cosines.
+
+        The former where vectors are as wide. The temperature has no effect.
+        """
+        ours, theirs = (functional.normalize(each.flatten(0, 1), dim=-1)
+                        for each in (student, teacher))  # fmt: skip
+        loss = self.similarities * functional.mse_loss(ours @ ours.T, theirs @ theirs.T)
+        if ours.shape == theirs.shape:
+            loss = loss + (1 - (ours * theirs).sum(dim=-1)).mean()
+        return loss
+
+
+@final
+@dataclass(frozen=True)
+class TextSimilarity(Embedding):
+    """How much alike two texts are; evaluated by Spearman's correlation of cosines and labels.
+
+    Attributes:
+        highest: the label of texts that mean the same; 0 is that of unrelated ones.
+    """
+
+    highest: float
+
+    def loss(
+        self,
+        logits: Float[Tensor, "B 2 D"],
+        targets: Float[Tensor, " B"],
+        label_smoothing: float = 0.0,
+    ) -> Float[Tensor, ""]:
+        """Mean squared difference of cosines and labels (arXiv:1908.10084, section 3).
+
+        Raises:
+            UserError: labels are to be smoothed, and there are no classes to spread them over.
+        """
+        if label_smoothing:
+            raise UserError(f"label_smoothing must be 0 for numbers, got {label_smoothing}")
+        return functional.mse_loss(cosines(logits), targets / self.highest)
+
+    def evaluate(self, kept: Float[Tensor, "rows 2 D"], labels: Float[Tensor, " rows"]) -> Quality:
+        """Spearman and Pearson correlations of cosines and labels."""
+        found = OF_NUMBERS.evaluate(cosines(kept)[:, None], labels)
+        others = {"pearson": found.others["pearson"]}
+        return Quality(found.metric, found.value, found.low, found.high, others)
+
+    def compare(
+        self,
+        candidate: Float[Tensor, "rows 2 D"],
+        baseline: Float[Tensor, "rows 2 theirs"],
+        labels: Float[Tensor, " rows"],
+    ) -> Comparison:
+        """Paired permutation test of the rank correlations of cosines and labels."""
+        ours, theirs = (cosines(kept)[:, None] for kept in (candidate, baseline))
+        return OF_NUMBERS.compare(ours, theirs, labels)
+
+
+def cosines(pairs: Float[Tensor, "B 2 D"]) -> Float[Tensor, " B"]:
+    """The cosine of each row's two vectors."""
+    return functional.cosine_similarity(pairs[:, 0], pairs[:, 1], dim=-1)
