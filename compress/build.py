@@ -203,8 +203,10 @@ def check_losses(run: Run) -> None:
 
     Raises:
         ConfigError: labels are numbers, and a training smooths them; or it compares logits of a
-            task that is no classification.
+            task that is no classification; or it stops by a loss that the task has not.
     """
+    if not run.task.validates_by_loss():
+        check_no_patience(run)
     smooths = run.task.smooths_labels()
     classifies = smooths and run.task.head == "classifier"
     task = type(run.task).__name__
@@ -219,6 +221,17 @@ def check_losses(run: Run) -> None:
                 f"{key}.logit_mse must be 0, as {task} is no classification; got "
                 f"{training.logit_mse}"
             )
+
+
+def check_no_patience(run: Run) -> None:
+    """Raises a ConfigError if a training stops by the loss of the validation rows."""
+    for group in ("teacher", "student", "pruner", "quantizer"):
+        for key, training in within(getattr(run, group), Training, group):
+            if training.patience is not None:
+                raise ConfigError(
+                    f"{key}.patience must be null, as the validation rows of "
+                    f"{type(run.task).__name__} have no loss; got {training.patience}"
+                )
 
 
 def check_transfer(run: Run) -> None:

@@ -78,6 +78,10 @@ class Task(Settings, ABC):
         """Whether label smoothing is defined for the labels; it is not for numbers."""
         return True
 
+    def validates_by_loss(self) -> bool:
+        """Whether validation rows have a loss, by which a training with patience stops."""
+        return True
+
     def has_unlabeled(self) -> bool:
         """Whether there are rows without labels, to learn from by distillation."""
         return False

@@ -38,6 +38,11 @@ def write_files(tmp_path: Path) -> None:
     (tmp_path / "lm" / "model.safetensors").write_bytes(b"")
     (tmp_path / "mine.csv").write_text("text,label\na,1\n")
     (tmp_path / "tags.conll").write_text("Ada\tB-person\nsang\tO\n")
+    (tmp_path / "pairs.csv").write_text("sentence1,sentence2,score\na,b,1\n")
+    (tmp_path / "beir").mkdir()
+    (tmp_path / "beir" / "corpus.csv").write_text("_id,text\nd,a\n")
+    (tmp_path / "beir" / "queries.csv").write_text("_id,text\nq,b\n")
+    (tmp_path / "beir" / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
     (tmp_path / "stsb").mkdir()
     for name in ("train.tsv", "dev.tsv"):
         (tmp_path / "csv" / name).write_text("text,label\na,1\n")

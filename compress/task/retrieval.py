@@ -94,6 +94,10 @@ class Beir(Task):
         """NDCG and reciprocal rank of the first 10 documents, and recall of the first 100."""
         return SCORES_OF_QUERIES
 
+    def validates_by_loss(self) -> bool:
+        """Validation rows are ranked."""
+        return False
+
     def has_unlabeled(self) -> bool:
         """Whether there is transfer text, or documents are learned from."""
         return self.learn_documents or not isinstance(self.transfer, NoTransfer)

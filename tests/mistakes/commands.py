@@ -24,7 +24,7 @@ COMMANDS = [
     ("device.runtime=null", "device.runtime must be a Runtime, got None"),
     ("device.runtime=3", "device.runtime must be a Runtime, got 3"),
     ("pruner=null", "pruner must be one of chain, gradual, heads"),
-    ("task=null", "must be one of cifar10, cola, csv"),
+    ("task=null", "must be one of cifar10, cola, conll, csv"),
     ("teacher=3", "teacher must be one of artifact,"),
     ("cache=true", "cache must be one of off, on; got cache=true"),
     ("pruner={a:1}", "wanda; got pruner={a:1}"),
