@@ -39,6 +39,7 @@ OFFLINE = {
     "demo": (),
     "compare_pruners": ('experiment.cross=["pruner.sparsity=0.5"]',),
     "lm_quantizers": ("teacher.architecture=llama", "task.context=16", "task.path={text}"),
+    "stsb_layers": ("teacher.layers=12", "task.path={pairs}"),
     "wanda_lm_table": ("teacher.architecture=llama", "task.context=16", "task.path={text}"),
 }  # fmt: skip
 EVERY = yaml_names("experiment")
@@ -53,12 +54,16 @@ def files(tmp_path: Path) -> dict[str, str]:
         own = table.assign(sentence=table["sentence"] + f" of {name}")  # no row is in both
         own.to_csv(tmp_path / "glue" / name, sep="\t", index=False)
     table.set_axis(["text", "label"], axis="columns").to_csv(tmp_path / "mine.csv", index=False)
+    pairs = pd.DataFrame([(text, f"film {i}", i % 6) for i, (text, _) in enumerate(rows)])
+    pairs.columns = ["sentence1", "sentence2", "score"]
+    pairs.to_csv(tmp_path / "pairs.csv", index=False)
     (tmp_path / "text").mkdir()
     for name in ("train.txt", "valid.txt", "test.txt"):
         (tmp_path / "text" / name).write_text("".join(f" {text} \n" for text, _ in rows))
     return {
         "glue": str(tmp_path / "glue"),
         "csv": str(tmp_path / "mine.csv"),
+        "pairs": str(tmp_path / "pairs.csv"),
         "text": str(tmp_path / "text"),
     }
 

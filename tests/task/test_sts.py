@@ -72,6 +72,14 @@ def test_tokens_of_a_row_are_apart_in_a_batch() -> None:
     assert split.truncated(tokenizer) >= 0.25
 
 
+def test_changed_copies_are_rows_with_the_same_labels() -> None:
+    split = EmbeddedSplit("rows", [("a", "b"), ("c", "d")], 6, torch.tensor([1.0, 2.0]))
+    more = split.extended("more", [[*"ABCDWXYZ"]])
+    assert more.columns == [[*"abcdABCDWXYZ"]]
+    assert more.labels.tolist() == [1, 2] * 3
+    assert len(more) == 6
+
+
 def test_texts_are_put_together_by_length() -> None:
     assert by_length(["ccc", "a", "dddd", "bb", "e"], 2) == [
         ("a", "e"), ("bb", "ccc"), ("dddd", "a"),

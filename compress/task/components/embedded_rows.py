@@ -59,6 +59,19 @@ class EmbeddedSplit(Split):
         """Number of rows."""
         return len(self._rows)
 
+    def extended(self, name: str, columns: Sequence[Sequence[str]]) -> EmbeddedSplit:
+        """This split, then other texts of all its rows, once or several times, as in `columns`.
+
+        They have the labels of their rows, and are truncated to the same length.
+        """
+        size = len(self.columns[0]) // len(self)
+        more = [tuple(columns[0][at : at + size]) for at in range(0, len(columns[0]), size)]
+        rows = [*self._rows, *more]
+        labels = self._labels
+        if labels is not None:
+            labels = labels.repeat(len(rows) // len(self), *[1] * (labels.dim() - 1))
+        return EmbeddedSplit(name, rows, self.max_length, labels)
+
     def encode(self, tokenizer: Processor) -> Dataset:
         """The tokens of each row's texts, unpadded, where each text ends, and `length`."""
         from datasets import Dataset
