@@ -24,6 +24,11 @@ EMBEDDER: Head = "embedder"
 PLACES, TEXTS = "word_places", "row_texts"
 
 
+def a_head(head: Head) -> str:
+    """A head in a sentence."""
+    return f"{'an' if head == EMBEDDER else 'a'} {head}"
+
+
 def model_inputs(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What a model reads of a batch."""
     return {name: value for name, value in batch.items() if name not in (PLACES, TEXTS)}
@@ -123,6 +128,10 @@ class Problem(ABC):
         labels: Shaped[Tensor, "rows ..."],
     ) -> Comparison:
         """Compares two models on the same rows: agreement, and a significance test."""
+
+    def of_baseline(self) -> Problem:
+        """As the baseline is evaluated, where a setting is of compressed models alone."""
+        return self
 
     def temperature(
         self, kept: Float[Tensor, "rows ..."], labels: Shaped[Tensor, "rows ..."]

@@ -199,7 +199,10 @@ def _compare(
     """Scores of candidate and baseline on one split, and how their predictions compare."""
     theirs = kept_logits(baseline, problem, batch_size, store, rows)
     kept = predict_all(candidate.model, rows, batch_size, problem.kept), theirs
-    scores = score(kept[0], rows, batch_size, problem), score(kept[1], rows, batch_size, problem)
+    scores = (
+        score(kept[CANDIDATE], rows, batch_size, problem),
+        score(kept[BASELINE], rows, batch_size, problem.of_baseline()),
+    )
     return Compared(kept, rows.labels, scores, problem.compare(*kept, rows.labels))
 
 

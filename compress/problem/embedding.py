@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, final
 
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -21,9 +21,11 @@ from torch.nn import functional
 from compress.config.errors import UserError
 from compress.core.problem import EMBEDDER, TEXTS, Head, Problem, Quality
 from compress.problem.regression import Regression
+from compress.problem.vector_index import VectorIndex
 from compress.records.schema import Comparison
 
-SCORES_OF_PAIRS = ("spearman", "pearson")
+INDEX_BYTES = "index_bytes"
+SCORES_OF_PAIRS = ("spearman", "pearson", INDEX_BYTES)
 OF_NUMBERS = Regression()  # whose statistics those of cosines are
 
 
@@ -35,12 +37,23 @@ class Embedding(Problem, ABC):
         pooling: how tokens become a vector: a name of sentence-transformers; null as in the model's
             folder.
         similarities: weight of the difference of cosines in the distillation loss.
+        index: how the vectors of a compressed model are kept; those of its baseline are whole.
     """
 
     head: ClassVar[Head] = EMBEDDER
 
     pooling: str | None
     similarities: float
+    index: VectorIndex
+
+    @property
+    def digest(self) -> str:
+        """That of all but the numbers' format, which trainings do not know of."""
+        return repr(replace(self, index=VectorIndex(self.index.dimension)))
+
+    def of_baseline(self) -> Self:
+        """With whole vectors."""
+        return replace(self, index=VectorIndex())
 
     def config(self) -> Mapping[str, Any]:
         """The pooling, if it is not the folder's."""
@@ -61,11 +74,18 @@ class Embedding(Problem, ABC):
     ) -> Float[Tensor, ""]:
         """The mean of 1 - cos(student, teacher), and the weighted difference of cosines.
 
-        The former where vectors are as wide. The temperature has no effect.
+        The former where vectors are as wide. The latter is of whole vectors and, where the index
+        keeps fewer numbers, of those as well, against the teacher's whole ones. The temperature
+        has no effect.
         """
-        ours, theirs = (functional.normalize(each.flatten(0, 1), dim=-1)
-                        for each in (student, teacher))  # fmt: skip
-        loss = self.similarities * functional.mse_loss(ours @ ours.T, theirs @ theirs.T)
+        ours, theirs = _directions(student), _directions(teacher)
+        wanted = theirs @ theirs.T
+        parts = (
+            [ours]
+            if self.index.dimension is None
+            else [ours, _directions(self.index.first(student))]
+        )
+        loss = sum(self.similarities * functional.mse_loss(each @ each.T, wanted) for each in parts)
         if ours.shape == theirs.shape:
             loss = loss + (1 - (ours * theirs).sum(dim=-1)).mean()
         return loss
@@ -98,9 +118,10 @@ class TextSimilarity(Embedding):
         return functional.mse_loss(cosines(logits), targets / self.highest)
 
     def evaluate(self, kept: Float[Tensor, "rows 2 D"], labels: Float[Tensor, " rows"]) -> Quality:
-        """Spearman and Pearson correlations of cosines and labels."""
-        found = OF_NUMBERS.evaluate(cosines(kept)[:, None], labels)
-        others = {"pearson": found.others["pearson"]}
+        """Spearman and Pearson correlations of cosines and labels; and bytes of a vector."""
+        found = OF_NUMBERS.evaluate(self._alike(kept), labels)
+        size = self.index.bytes_each(kept.shape[-1])
+        others = {"pearson": found.others["pearson"], INDEX_BYTES: size}
         return Quality(found.metric, found.value, found.low, found.high, others)
 
     def compare(
@@ -110,8 +131,18 @@ class TextSimilarity(Embedding):
         labels: Float[Tensor, " rows"],
     ) -> Comparison:
         """Paired permutation test of the rank correlations of cosines and labels."""
-        ours, theirs = (cosines(kept)[:, None] for kept in (candidate, baseline))
-        return OF_NUMBERS.compare(ours, theirs, labels)
+        theirs = self.of_baseline()._alike(baseline)
+        return OF_NUMBERS.compare(self._alike(candidate), theirs, labels)
+
+    def _alike(self, kept: Float[Tensor, "rows 2 D"]) -> Float[Tensor, "rows 1"]:
+        """The cosines of vectors as the index keeps them."""
+        stored = self.index.kept(_directions(self.index.first(kept)))
+        return cosines(stored.unflatten(0, (-1, 2)))[:, None]  # type: ignore[no-untyped-call]
+
+
+def _directions(vectors: Float[Tensor, "B texts D"]) -> Float[Tensor, "B*texts D"]:
+    """The vectors of all texts, with the length 1."""
+    return functional.normalize(vectors.flatten(0, 1), dim=-1)
 
 
 def cosines(pairs: Float[Tensor, "B 2 D"]) -> Float[Tensor, " B"]:

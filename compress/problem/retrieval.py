@@ -23,10 +23,10 @@ from compress.analysis.resampling import (
 )
 from compress.config.errors import UserError
 from compress.core.problem import Quality
-from compress.problem.embedding import Embedding
+from compress.problem.embedding import INDEX_BYTES, Embedding
 from compress.records.schema import Comparison
 
-SCORES_OF_QUERIES = ("ndcg_at_10", "mrr_at_10", "recall_at_100")
+SCORES_OF_QUERIES = ("ndcg_at_10", "mrr_at_10", "recall_at_100", INDEX_BYTES)
 DEPTH, DEEPEST = 10, 100
 AT_ONCE = 256  # queries
 NOTHING = -1  # in the place of a document's number
@@ -108,6 +108,7 @@ class Retrieval(Embedding):
         others = {
             "mrr_at_10": float(reciprocal_rank(found, DEPTH).mean()),
             "recall_at_100": float(recall(found, relevant, DEEPEST).mean()),
+            INDEX_BYTES: self.index.bytes_each(kept.shape[-1]),
         }
         low, high = bootstrap_interval(mean_parts(values), mean)
         return Quality("ndcg_at_10", float(values.mean()), low, high, others)
@@ -120,7 +121,8 @@ class Retrieval(Embedding):
     ) -> Comparison:
         """The share of equal documents in the first ten, and a permutation test over queries."""
         judged = _judged(labels)
-        ours, theirs = (self._ranked(kept, judged) for kept in (candidate, baseline))
+        ours = self._ranked(candidate, judged)
+        theirs = self.of_baseline()._ranked(baseline, judged)
         mine, its = (mean_parts(_ndcg(each.grades, judged)) for each in (ours, theirs))
         first, second = ours.best[:, :DEPTH], theirs.best[:, :DEPTH]
         equal = (first[:, :, None] == second[:, None, :]).any(dim=-1)
@@ -138,13 +140,13 @@ class Retrieval(Embedding):
 
     def _ranked(self, kept: Float[Tensor, "rows 1 D"], judged: Judged) -> Ranked:
         """The `DEEPEST` best documents of each query."""
-        vectors = self._ready(kept[:, 0])
+        vectors = self._ready(self.index.first(kept[:, 0]))
         queries = torch.zeros(len(vectors), dtype=torch.bool)
         queries[judged.queries] = True
-        documents = vectors[~queries].T
-        depth = min(DEEPEST, documents.shape[1])
+        documents = self.index.kept(vectors[~queries])
+        depth = min(DEEPEST, len(documents))
         best = [
-            (part @ documents).topk(depth, dim=1).indices
+            self.index.search(part, documents, depth)
             for part in torch.split(vectors[queries], AT_ONCE)
         ]
         parts = zip(

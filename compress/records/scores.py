@@ -150,6 +150,9 @@ SCORES: Mapping[str, ScoreKind] = {
         "recall@100", "fraction", "higher",
         "fraction of the relevant documents that are among the first hundred",
     ),
+    "index_bytes": ScoreKind(
+        "index bytes", "bytes", "lower", "bytes of a document's vector in an index", operator.neg
+    ),
     "cloze_accuracy": ScoreKind(
         "cloze accuracy", "fraction", "higher",
         "fraction of tokens predicted as more likely than three others of the window",

@@ -17,6 +17,7 @@ from compress.config.errors import UserError
 from compress.config.fields import NotNegative, OneOf, PositiveInt, Seed
 from compress.interfaces import Head, Task, TaskData, TrainingData
 from compress.problem.retrieval import NOTHING, SCORES_OF_QUERIES, Retrieval
+from compress.problem.vector_index import Format, VectorIndex
 from compress.records.schema import TransferText
 from compress.task.components.beir import (
     Collection,
@@ -25,7 +26,7 @@ from compress.task.components.beir import (
     judgment_files,
     read_collection,
 )
-from compress.task.components.embedded_rows import EmbeddedSplit, by_length
+from compress.task.components.embedded_rows import EmbeddedSplit, by_length, check_dimension
 from compress.task.components.sampling import check_reads_tokens
 from compress.task.components.splits import HeldOut
 from compress.task.components.text import TEXT
@@ -52,6 +53,9 @@ class Beir(Task):
             mean without one.
         prefixes: what is put before each query, and before each document.
         similarities: weight of cosines in what students learn, beside the teacher's vectors.
+        dimension: so many of the first numbers of a compressed model's vectors are kept, and
+            students learn that these do; null for all.
+        vectors: what a number is kept in: "float32", "int8" or "binary".
         learn_documents: whether students learn from all documents, beside pairs of the train split.
         transfer: texts without labels that students and recovery trainings learn from; chosen by
             `task/transfer=…`.
@@ -72,6 +76,8 @@ class Beir(Task):
     pooling: Annotated[str, OneOf(POOLINGS)] | None
     prefixes: tuple[str, str]
     similarities: NotNegative
+    dimension: PositiveInt | None
+    vectors: Format
     learn_documents: bool
     transfer: Transfer
     split: HeldOut
@@ -87,8 +93,9 @@ class Beir(Task):
         self.transfer.check(texts_per_row=1)
 
     def check_model(self, model: PreTrainedModel) -> None:
-        """Raises a ConfigError if a model does not read text, or not `max_length` tokens."""
+        """Raises a ConfigError if a model reads no text, or too few tokens, or has few numbers."""
         check_reads_tokens(self, model, max_length=self.max_length)
+        check_dimension(self.dimension, model)
 
     def scores(self) -> tuple[str, ...]:
         """NDCG and reciprocal rank of the first 10 documents, and recall of the first 100."""
@@ -109,7 +116,8 @@ class Beir(Task):
         unlabeled, transfer = self._unlabeled(found, qrels)
         train = self._pairs("train", found, qrels["train"])
         calibration = self._pairs("calibration", found, qrels["train"], self.calibration_samples)
-        problem = Retrieval(self.pooling, self.similarities, self.likeness)
+        index = VectorIndex(self.dimension, self.vectors)
+        problem = Retrieval(self.pooling, self.similarities, index, self.likeness)
         validation = self._ranked("validation", found, qrels["validation"])
         training = TrainingData(train, validation, calibration, problem, unlabeled)
         evaluation = self._ranked("evaluation", found, qrels["evaluation"])

@@ -14,9 +14,10 @@ from compress.config.errors import ConfigError
 from compress.config.fields import NotNegative, OneOf, Positive, PositiveInt
 from compress.interfaces import Head, TaskData
 from compress.problem.embedding import SCORES_OF_PAIRS, TextSimilarity
+from compress.problem.vector_index import Format, VectorIndex
 from compress.records.schema import TransferText
 from compress.task.components.cleaning import DROPPABLE, cleaned, number_labels
-from compress.task.components.embedded_rows import EmbeddedSplit, by_length
+from compress.task.components.embedded_rows import EmbeddedSplit, by_length, check_dimension
 from compress.task.components.folds import FoldedTask
 from compress.task.components.leaks import disjoint
 from compress.task.components.rows import Request, check_columns, read_rows
@@ -50,6 +51,9 @@ class Sts(FoldedTask):
             mean without one.
         prefix: what is put before each text, as some models are trained with.
         similarities: weight of cosines in what students learn, beside the teacher's vectors.
+        dimension: so many of the first numbers of a compressed model's vectors are kept, and
+            students learn that these do; null for all.
+        vectors: what a number is kept in: "float32", "int8" or "binary".
         transfer: texts without labels that students and recovery trainings learn from; chosen by
             `task/transfer=…`.
         drop: rows to drop and count: "empty", "unlabeled".
@@ -67,6 +71,8 @@ class Sts(FoldedTask):
     pooling: Annotated[str, OneOf(POOLINGS)] | None
     prefix: str
     similarities: NotNegative
+    dimension: PositiveInt | None
+    vectors: Format
     transfer: Transfer
     drop: tuple[Annotated[str, OneOf(DROPPABLE)], ...]
     split: FileSplit
@@ -89,8 +95,9 @@ class Sts(FoldedTask):
         self.transfer.check(texts_per_row=1)
 
     def check_model(self, model: PreTrainedModel) -> None:
-        """Raises a ConfigError if a model does not read text, or not `max_length` tokens."""
+        """Raises a ConfigError if a model reads no text, or too few tokens, or has few numbers."""
         check_reads_tokens(self, model, max_length=self.max_length)
+        check_dimension(self.dimension, model)
 
     def scores(self) -> tuple[str, ...]:
         """Spearman and Pearson correlations."""
@@ -116,7 +123,8 @@ class Sts(FoldedTask):
         units = rows.groupby(text_columns(rows), sort=False).ngroup().to_numpy()
         whole = Path(self.path).name
         named = {**given, **self.split_off(self.path, whole, rows, shares, (), units)}
-        problem = TextSimilarity(self.pooling, self.similarities, self.highest)
+        index = VectorIndex(self.dimension, self.vectors)
+        problem = TextSimilarity(self.pooling, self.similarities, index, self.highest)
         return self.assemble(named, problem, "; ".join(sources))
 
     def separated(

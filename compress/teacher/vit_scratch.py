@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from compress.config.errors import ConfigError
 from compress.config.fields import PositiveInt
 from compress.core.monitor import UNWATCHED, Monitor
+from compress.core.problem import a_head
 from compress.interfaces import CompressedModel, Device, Head, Step, Teacher, TrainingData
 from compress.teacher.components.finetune import finetuned
 from compress.training.train import Training
@@ -66,7 +67,9 @@ class ScratchVitTeacher(Teacher):
             ConfigError: the task is not a classification.
         """
         if head != "classifier":
-            raise ConfigError(f"teacher=vit_scratch classifies images, the task needs a {head}")
+            raise ConfigError(
+                f"teacher=vit_scratch classifies images, the task needs {a_head(head)}"
+            )
         with torch.device("meta"):
             return self._module({})
 

@@ -14,7 +14,7 @@ import torch
 import transformers
 
 from compress.config.errors import UserError
-from compress.core.problem import EMBEDDER
+from compress.core.problem import EMBEDDER, a_head
 from compress.transformer.building import BUILDING, new_module
 from compress.transformer.checkpoint_files import GGUF
 from compress.transformer.config_values import check_values, error_text
@@ -193,7 +193,8 @@ def head_of(module: PreTrainedModel) -> Head:
 def check_head(where: str, module: PreTrainedModel, head: Head) -> None:
     """Raises a UserError if a model or skeleton has another kind of head."""
     if head_of(module) != head:
-        raise UserError(f"{where} holds a {head_of(module)}, the task needs a {head}")
+        found = a_head(head_of(module))
+        raise UserError(f"{where} holds {found}, the task needs {a_head(head)}")
 
 
 def auto_class(config: PreTrainedConfig, head: Head) -> Any:

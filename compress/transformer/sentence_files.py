@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 MODULES = "modules.json"
 LENGTHS = "sentence_bert_config.json"
+PROMPTS = "config_sentence_transformers.json"
+KEPT = ("prompts", "default_prompt_name", "similarity_fn_name")  # of its settings
+OF_CONFIG = "sentence_settings"  # where a model's config keeps them
+LOWER = "do_lower_case"
 POOLING_FOLDER, POOLING_FILE = "1_Pooling", "config.json"
 LIBRARY = "sentence_transformers.models."
 TRANSFORMER, POOL, NORMALIZE = "Transformer", "Pooling", "Normalize"
@@ -35,11 +39,19 @@ def read_pooling_(folder: Path, config: PreTrainedConfig) -> None:
     """Sets pooling and normalization in a config, as a folder's `modules.json` has them.
 
     A folder without one keeps what its config says, or else has the mean, not normalized, as in
-    sentence-transformers.
+    sentence-transformers. Its prompts are kept for that library, and nothing here adds them.
 
     Raises:
-        UserError: a file is damaged, or the model has modules of another kind.
+        UserError: a file is damaged, or the model has modules of another kind, or changes the case
+            of texts beside its tokenizer.
     """
+    if (folder / PROMPTS).is_file():
+        known = _read(folder / PROMPTS, dict)
+        setattr(config, OF_CONFIG, {name: known[name] for name in KEPT if known.get(name)})
+    if (folder / LENGTHS).is_file() and _read(folder / LENGTHS, dict).get(LOWER):
+        raise UserError(
+            f"{folder / LENGTHS} has {LOWER}: true, which is not supported; let the tokenizer do it"
+        )
     if not (folder / MODULES).is_file():
         setattr(config, POOLING, list(pooling(config)))
         setattr(config, NORMALIZED, bool(getattr(config, NORMALIZED, False)))
@@ -72,7 +84,8 @@ def write_sentence_files(folder: Path, config: PreTrainedConfig, max_length: int
     written: dict[str, Any] = {
         MODULES: modules,
         f"{POOLING_FOLDER}/{POOLING_FILE}": {"word_embedding_dimension": size, **flags},
-        LENGTHS: {"max_seq_length": max_length, "do_lower_case": False},
+        LENGTHS: {"max_seq_length": max_length, LOWER: False},
+        PROMPTS: getattr(config, OF_CONFIG, {}),
     }
     (folder / POOLING_FOLDER).mkdir()
     for name, content in written.items():

@@ -164,15 +164,23 @@ ROWS = [
     ),
     (
         "task=conll task.path={tmp}/tags.conll student=layers +student/augmentation=neighbors",
-        "augmentation",
+        "Neighbors augments rows of texts, but BertForTokenClassification",
     ),
     ("task=sts", "task: Missing mandatory value: task.path"),
     ("task=sts task.path={tmp}/none.csv", "none.csv does not exist or is not a file"),
     ("task=sts task.path={tmp}/mine.csv", "column 'sentence1' is not among its columns: text, lab"),
-    ("task=sts task.path={tmp}/pairs.csv task.pooling=sum", "task.pooling must be one of cls, max"),
+    (
+        "task=sts task.path={tmp}/pairs.csv task.pooling=sum",
+        "task.pooling must be cls, max, mean, mean",
+    ),
+    ("task=sts task.path={tmp}/pairs.csv task.vectors=int4", "task.vectors must be one of float32"),
+    (
+        "task=sts task.path={tmp}/pairs.csv task.dimension=400",
+        "task.dimension must be at most the ",
+    ),
     ("task=sts task.path={tmp}/pairs.csv task.highest=0", "task.highest must be > 0, got 0"),
     ("task=sts task.path={tmp}/pairs.csv task.text=[a]", "task.text must be a list of 2"),
-    ("task=sts task.path={tmp}/pairs.csv teacher=vit_scratch", "the task needs an embedding of ea"),
+    ("task=sts task.path={tmp}/pairs.csv teacher=vit_scratch", "the task needs an embedder"),
     (
         "task=sts task.path={tmp}/pairs.csv student=layers student.distillation.logit_mse=1",
         "student.distillation.logit_mse must be 0, as Sts is no classification",

@@ -13,8 +13,9 @@ from torch.nn import functional
 from compress.config.errors import UserError
 from compress.core.problem import TEXTS, model_inputs
 from compress.problem.embedding import TextSimilarity, cosines
+from compress.problem.vector_index import VectorIndex
 
-PROBLEM = TextSimilarity(pooling=None, similarities=1.0, highest=5.0)
+PROBLEM = TextSimilarity(None, 1.0, VectorIndex(), 5.0)
 
 
 def test_the_texts_of_a_row_follow_each_other() -> None:
@@ -64,7 +65,8 @@ def test_scores_are_those_of_scipy() -> None:
     angles = functional.cosine_similarity(kept[:, 0].double(), kept[:, 1].double()).numpy()
     assert found.metric == "spearman"
     assert found.value == pytest.approx(stats.spearmanr(angles, labels.numpy())[0])
-    assert found.others == {"pearson": pytest.approx(np.corrcoef(angles, labels.numpy())[0, 1])}
+    expected = np.corrcoef(angles, labels.numpy())[0, 1]
+    assert found.others == {"pearson": pytest.approx(expected), "index_bytes": 64}
     assert found.low < found.value < found.high
     same = PROBLEM.compare(kept, kept, labels)
     assert same.p_value == 1
@@ -75,4 +77,4 @@ def test_scores_are_those_of_scipy() -> None:
 
 def test_a_pooling_is_an_entry_of_the_config() -> None:
     assert PROBLEM.config() == {}
-    assert TextSimilarity("cls", 1.0, 5.0).config() == {"sentence_pooling": ["cls"]}
+    assert TextSimilarity("cls", 1.0, VectorIndex(), 5.0).config() == {"sentence_pooling": ["cls"]}

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from compress.config.errors import UserError
 from compress.problem.retrieval import NOTHING, Retrieval
+from compress.problem.vector_index import VectorIndex
 
-PROBLEM = Retrieval(pooling=None, similarities=1.0, likeness="cosine")
+PROBLEM = Retrieval(None, 1.0, VectorIndex(), "cosine")
 
 
 def unit(*degrees: float) -> Tensor:
@@ -39,7 +40,7 @@ def test_products_are_of_vectors_as_they_are() -> None:
     kept = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[3.0, 3.0]]])
     labels = torch.tensor([[1, 1, 1], [0, NOTHING, NOTHING], [0, NOTHING, NOTHING]])
     values = [
-        Retrieval(None, 1.0, likeness).evaluate(kept, labels).value
+        Retrieval(None, 1.0, VectorIndex(), likeness).evaluate(kept, labels).value
         for likeness in ("cosine", "dot")
     ]
     assert values == pytest.approx([1 / math.log2(3), 1])

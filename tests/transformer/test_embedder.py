@@ -15,12 +15,13 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 from compress.config.errors import UserError
 from compress.problem.embedding import TextSimilarity
+from compress.problem.vector_index import VectorIndex
 from compress.transformer.embedder import POOLINGS, embedder_class
 from compress.transformer.pretrained import head_of, load_pretrained, load_skeleton
 from compress.transformer.sentence_files import read_pooling_, write_sentence_files
 from tests.architectures import build, sentences
 
-PROBLEM = TextSimilarity(None, 1.0, 5.0)
+PROBLEM = TextSimilarity(None, 1.0, VectorIndex(), 5.0)
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 SIDES: dict[str, list[list[int]]] = {
     "right": [[1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]],
@@ -102,6 +103,24 @@ def dense(folder: Path) -> None:
     (folder / "modules.json").write_text(json.dumps(modules))
 
 
+def test_prompts_are_kept_for_sentence_transformers(tmp_path: Path) -> None:
+    folder = build("bert_embed", tmp_path / "model")
+    write_modules(folder, "mean", True)
+    prompts = {"prompts": {"query": "glad "}, "default_prompt_name": "query"}
+    path = folder / "config_sentence_transformers.json"
+    path.write_text(json.dumps({**prompts, "__version__": {"sentence_transformers": "5"}}))
+    module, tokenizer = load_pretrained(folder, PROBLEM, fresh_head=False)
+    out = tmp_path / "out"
+    module.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    write_sentence_files(out, module.config, 64)
+    theirs = [SentenceTransformer(str(each), device="cpu") for each in (folder, out)]
+    assert theirs[1].prompts["query"] == "glad "
+    first, second = (model.encode(["story 3"]) for model in theirs)
+    assert abs(first - second).max() < 1e-6
+    assert abs(first - theirs[0].encode(["story 3"], prompt="")).max() > 1e-3
+
+
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a dense layer": (dense, "has the modules Transformer, Pooling, Dense, Normalize; supported"),
     "no settings": (
@@ -111,6 +130,10 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no json": (lambda folder: (folder / "modules.json").write_text("{"), "cannot be read"),
     "no list": (lambda folder: (folder / "modules.json").write_text("{}"), "expected a list"),
     "no type": (lambda folder: (folder / "modules.json").write_text("[{}]"), "has no type"),
+    "another case": (
+        lambda folder: (folder / "sentence_bert_config.json").write_text('{"do_lower_case": true}'),
+        "has do_lower_case: true, which is not supported",
+    ),
     "a pooling": (
         lambda folder: write_modules(folder, "median", True),
         "has the pooling 'median'; allowed: cls, max, mean",

@@ -11,12 +11,15 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from compress.config.errors import ConfigError
 from compress.core.problem import TEXTS
 from compress.interfaces import Split
 from compress.task.components.text import truncated_share
+from compress.transformer.embedder import pooling
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedModel
 
     from compress.interfaces import Processor
 
@@ -109,6 +112,16 @@ class EmbeddedSplit(Split):
     def truncated(self, tokenizer: Processor) -> float:
         """The share of texts that are truncated."""
         return truncated_share(tokenizer, self.columns, self.max_length)
+
+
+def check_dimension(dimension: int | None, model: PreTrainedModel) -> None:
+    """Raises a ConfigError if a model's vectors have fewer numbers than are to be kept."""
+    width = model.config.hidden_size * len(pooling(model.config))
+    if dimension is not None and dimension > width:
+        raise ConfigError(
+            f"task.dimension must be at most the {width} numbers of a vector of "
+            f"{type(model).__name__}, got {dimension}"
+        )
 
 
 def by_length(texts: Sequence[str], size: int) -> list[tuple[str, ...]]:
