@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
+import openvino
 import pytest
 import torch
 import transformers
@@ -148,6 +151,21 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def token_states(folder: Path, device: str, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """What the backends of sentence-transformers pool: an output of this name, and the mask."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    batch = dict(tokenizer(texts, padding=True, return_tensors="np"))
+    if device == "cpu_onnxruntime":
+        session = onnxruntime.InferenceSession(folder / "model.onnx")
+        names = [each.name for each in session.get_inputs()]
+        found = session.run(["last_hidden_state"], {name: batch[name] for name in names})[0]
+        return found, batch["attention_mask"]
+    model = openvino.Core().compile_model(folder / "openvino_model.xml", "CPU")
+    names = [each.get_any_name() for each in model.inputs]
+    outputs = model({name: batch[name] for name in names})
+    return outputs["last_hidden_state"], batch["attention_mask"]
+
+
 @pytest.mark.parametrize("device", ["cpu", "cpu_onnxruntime", "cpu_openvino"])
 def test_vectors_are_those_of_sentence_transformers(
     device: str, files: tuple[str, ...], run_config: Callable[..., FinishedRun], tmp_path: Path
@@ -174,6 +192,9 @@ def test_vectors_are_those_of_sentence_transformers(
         assert "SentenceTransformer(" in card
         assert 'library_name: "sentence-transformers"' in card
     else:
+        states, mask = token_states(tmp_path / "run" / "model", device, texts[:4])
+        means = (states * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
+        assert abs(means - theirs[:4]).max() < 1e-5
         assert "model.embed(" in (tmp_path / "run" / "model" / "README.md").read_text()
 
 
