@@ -160,7 +160,8 @@ def token_states(folder: Path, device: str, texts: list[str]) -> tuple[np.ndarra
         names = [each.name for each in session.get_inputs()]
         found = session.run(["last_hidden_state"], {name: batch[name] for name in names})[0]
         return found, batch["attention_mask"]
-    model = openvino.Core().compile_model(folder / "openvino_model.xml", "CPU")
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(folder / "openvino_model.xml", "CPU", exact)
     names = [each.get_any_name() for each in model.inputs]
     outputs = model({name: batch[name] for name in names})
     return outputs["last_hidden_state"], batch["attention_mask"]
