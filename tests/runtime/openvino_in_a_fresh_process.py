@@ -37,8 +37,9 @@ def main(folder: Path) -> None:
     device.runtime.check(quantizer, device)
     device.runtime.export(model, quantizer, folder, ctx)
     loaded = compress.load(folder)
-    encoded = data.validation.encode(loaded.tokenizer).remove_columns("length")
-    logits = loaded.predict(data.validation.collate(loaded.tokenizer, [encoded[0]]))
+    encoded = data.validation.encode(model.tokenizer).remove_columns("length")
+    batch = data.validation.collate(model.tokenizer, [encoded[0]])
+    logits = loaded.predict({name: tensor.numpy() for name, tensor in batch.items()})
     assert logits.shape == (1, 2)
     assert "openvino_telemetry" not in sys.modules
 

@@ -35,7 +35,6 @@ OTHERS = [
     ("int8_static", "embeddings=int8"),
     ("int8_static", "smooth_quant=none"),
     ("int8_weight_only", "embeddings=int4"),
-    ("rtn", "group_size=8", "symmetric=true"),
     ("bf16",),
 ]
 
