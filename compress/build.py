@@ -247,13 +247,21 @@ def check_transfer(run: Run) -> None:
         if training.alpha == 0:
             raise ConfigError(
                 f"{key}.alpha must be above 0 with transfer text, which has no labels to learn "
-                f"from, got {training.alpha}; or take task/transfer=none"
+                f"from, got {training.alpha}; or take {'='.join(_unlabeled(run))}"
             )
     if not active and run.pruner.foresees_shapes():
+        setting, none = _unlabeled(run)
         raise ConfigError(
-            "task/transfer must be none without a student or recovery training that learns from "
-            "the text, got a run that trains nothing after the teacher"
+            f"{setting} must be {none} without a student or recovery training that learns from the "
+            "text, got a run that trains nothing after the teacher"
         )
+
+
+def _unlabeled(run: Run) -> tuple[str, str]:
+    """The setting that texts without labels are of, and its value for none."""
+    if getattr(run.task, "learn_documents", False):
+        return "task.learn_documents", "false"
+    return "task/transfer", "none"
 
 
 def _objectives(cfg: DictConfig) -> tuple[str, ...]:

@@ -69,6 +69,11 @@ class Problem(ABC):
         """Digest of all that training depends on."""
         return repr(self)
 
+    @property
+    def learned(self) -> str:
+        """What a distillation depends on beside that; rows stay comparable."""
+        return ""
+
     @abstractmethod
     def config(self) -> Mapping[str, Any]:
         """Entries of the model's config for the head."""
@@ -113,6 +118,10 @@ class Problem(ABC):
     ) -> Float[Tensor, "B ..."]:
         """The part of a batch's logits that scoring needs; by default `outputs`."""
         return self.outputs(logits, inputs)
+
+    def samples(self, labels: Shaped[Tensor, "rows ..."]) -> int:
+        """How many independent samples a score is of, such as queries; by default the rows."""
+        return len(labels)
 
     @abstractmethod
     def evaluate(

@@ -28,7 +28,7 @@ def score(
         value=found.value,
         low=found.low,
         high=found.high,
-        samples=len(split),
+        samples=problem.samples(split.labels),
         batch_size=batch_size,
         split=split.name,
         others=dict(found.others),

@@ -48,8 +48,13 @@ class Embedding(Problem, ABC):
 
     @property
     def digest(self) -> str:
-        """That of all but the numbers' format, which trainings do not know of."""
-        return repr(replace(self, index=VectorIndex(self.index.dimension)))
+        """That of all but the index."""
+        return repr(self.of_baseline())
+
+    @property
+    def learned(self) -> str:
+        """How many numbers are to be kept."""
+        return "" if self.index.dimension is None else f"dimension={self.index.dimension}"
 
     def of_baseline(self) -> Self:
         """With whole vectors."""
@@ -80,12 +85,10 @@ class Embedding(Problem, ABC):
         """
         ours, theirs = _directions(student), _directions(teacher)
         wanted = theirs @ theirs.T
-        parts = (
-            [ours]
-            if self.index.dimension is None
-            else [ours, _directions(self.index.first(student))]
-        )
-        loss = sum(self.similarities * functional.mse_loss(each @ each.T, wanted) for each in parts)
+        loss = self.similarities * functional.mse_loss(ours @ ours.T, wanted)
+        if self.index.dimension is not None:
+            first = _directions(self.index.first(student))
+            loss = loss + self.similarities * functional.mse_loss(first @ first.T, wanted)
         if ours.shape == theirs.shape:
             loss = loss + (1 - (ours * theirs).sum(dim=-1)).mean()
         return loss

@@ -74,6 +74,10 @@ class Reranking(Problem):
         """
         return 2 * (student - teacher).var(correction=0)
 
+    def samples(self, labels: Float[Tensor, "rows 2"]) -> int:
+        """Queries."""
+        return len(set(labels[:, 0].tolist()))
+
     def evaluate(self, kept: Float[Tensor, "rows 1"], labels: Float[Tensor, "rows 2"]) -> Quality:
         """NDCG and reciprocal rank of the first 10 candidates."""
         grades = _ranked(kept, labels)
@@ -116,9 +120,14 @@ def _grid(values: np.ndarray, labels: Float[Tensor, "rows 2"], empty: float) -> 
 def _order(
     kept: Float[Tensor, "rows 1"], labels: Float[Tensor, "rows 2"]
 ) -> Float[np.ndarray, "queries ranks"]:
-    """The candidates of each query, best first; equal ones in the order of their rows."""
+    """The candidates of each query, best first.
+
+    Of equal ones those of lower grades come first: whatever the order of the rows, a model gains
+    nothing by saying the same of all.
+    """
     found = _grid(kept[:, 0].double().numpy(), labels, -np.inf)
-    order: np.ndarray = np.argsort(-found, axis=1, kind="stable")
+    grades = _grid(labels[:, 1].double().numpy(), labels, 0.0)
+    order: np.ndarray = np.lexsort((grades, -found), axis=1)
     return order
 
 

@@ -39,12 +39,14 @@ class Judged(NamedTuple):
 
     Attributes:
         queries: the rows that are queries; all others are documents.
+        itself: for each query the document that it is, which is not to be found; or `NOTHING`.
         documents: for each query the judged documents, numbered in the order of their rows;
             `NOTHING` behind the last one.
         grades: their grades, 0 for irrelevant.
     """
 
     queries: Int[Tensor, " queries"]
+    itself: Int[Tensor, " queries"]
     documents: Int[Tensor, "queries judged"]
     grades: Float[Tensor, "queries judged"]
 
@@ -61,9 +63,9 @@ class Ranked(NamedTuple):
 class Retrieval(Embedding):
     """Rankings of documents by their likeness to a query; evaluated by nDCG of the first ten.
 
-    Labels of rows to be evaluated are 1 for a query and 0 for a document, then pairs of a judged
-    document's number and its grade. Those of rows to learn from, a query and a document that
-    answers it, are the query's number.
+    Labels of rows to be evaluated are 1 for a query and 0 for a document, the number of the
+    document that a query itself is, then pairs of a judged document's number and its grade. Those
+    of rows to learn from, a query and a document that answers it, are the query's number.
 
     Attributes:
         likeness: "cosine" or "dot", the product of vectors as they are.
@@ -97,8 +99,12 @@ class Retrieval(Embedding):
         products = products.masked_fill(same, OTHERS)
         return functional.cross_entropy(products, places, label_smoothing=label_smoothing)
 
+    def samples(self, labels: Int[Tensor, "rows 2+2*judged"]) -> int:
+        """Queries."""
+        return int(labels[:, 0].sum())
+
     def evaluate(
-        self, kept: Float[Tensor, "rows 1 D"], labels: Int[Tensor, "rows 1+2*judged"]
+        self, kept: Float[Tensor, "rows 1 D"], labels: Int[Tensor, "rows 2+2*judged"]
     ) -> Quality:
         """NDCG and reciprocal rank of the first 10, and recall of the first 100."""
         judged = _judged(labels)
@@ -117,7 +123,7 @@ class Retrieval(Embedding):
         self,
         candidate: Float[Tensor, "rows 1 D"],
         baseline: Float[Tensor, "rows 1 theirs"],
-        labels: Int[Tensor, "rows 1+2*judged"],
+        labels: Int[Tensor, "rows 2+2*judged"],
     ) -> Comparison:
         """The share of equal documents in the first ten, and a permutation test over queries."""
         judged = _judged(labels)
@@ -145,10 +151,9 @@ class Retrieval(Embedding):
         queries[judged.queries] = True
         documents = self.index.kept(vectors[~queries])
         depth = min(DEEPEST, len(documents))
-        best = [
-            self.index.search(part, documents, depth)
-            for part in torch.split(vectors[queries], AT_ONCE)
-        ]
+        sought = zip(torch.split(vectors[queries], AT_ONCE), torch.split(judged.itself, AT_ONCE),
+                     strict=True)  # fmt: skip
+        best = [self.index.search(part, documents, depth, itself) for part, itself in sought]
         parts = zip(
             best,
             torch.split(judged.documents, AT_ONCE),
@@ -160,10 +165,10 @@ class Retrieval(Embedding):
         return Ranked(torch.cat(best), torch.cat(grades).double().numpy())
 
 
-def _judged(labels: Int[Tensor, "rows 1+2*judged"]) -> Judged:
+def _judged(labels: Int[Tensor, "rows 2+2*judged"]) -> Judged:
     queries = labels[:, 0].nonzero()[:, 0]
-    pairs = labels[queries, 1:].reshape(len(queries), -1, 2)
-    return Judged(queries, pairs[..., 0], pairs[..., 1].float())
+    pairs = labels[queries, 2:].reshape(len(queries), -1, 2)
+    return Judged(queries, labels[queries, 1], pairs[..., 0], pairs[..., 1].float())
 
 
 def _ndcg(found: Float[np.ndarray, "queries ranks"], judged: Judged) -> Values:

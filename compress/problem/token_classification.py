@@ -89,6 +89,10 @@ class TokenClassification(Problem):
         words = teacher[:, : student.shape[1]]
         return token_divergence(student, words, targets, temperature)
 
+    def samples(self, labels: Int[Tensor, "rows 1+longest"]) -> int:
+        """Sentences."""
+        return len(set(labels[:, 0].tolist()))
+
     def evaluate(
         self, kept: Float[Tensor, "rows W tags"], labels: Int[Tensor, "rows 1+longest"]
     ) -> Quality:

@@ -52,13 +52,27 @@ class VectorIndex:
         return _signs(documents) if self.format == "binary" else documents
 
     def search(
-        self, queries: Float[Tensor, "Q kept"], documents: Float[Tensor, "rows kept"], count: int
+        self,
+        queries: Float[Tensor, "Q kept"],
+        documents: Float[Tensor, "rows kept"],
+        count: int,
+        itself: Int[Tensor, " Q"] | None = None,
     ) -> Int[Tensor, "Q count"]:
-        """The documents with the largest products, best first; `documents` are `kept`."""
+        """The documents with the largest products, best first.
+
+        Args:
+            queries: whole.
+            documents: as `kept` gives them.
+            count: of documents for each query.
+            itself: for each query a document that comes last; -1 for none.
+        """
         products = queries @ documents.T
+        if itself is not None:
+            some = (itself >= 0).nonzero()[:, 0]
+            products[some, itself[some]] = float("-inf")
         if self.format != "binary":
             return products.topk(count, dim=1).indices
-        equal = _signs(queries) @ documents.T
+        equal = (_signs(queries) @ documents.T).masked_fill(products.isneginf(), float("-inf"))
         near = equal.topk(min(AGAIN * count, len(documents)), dim=1).indices
         again = products.gather(1, near).topk(count, dim=1).indices
         return near.gather(1, again)

@@ -41,7 +41,7 @@ class Score:
         value: of that metric.
         low: lower end of its 95 % interval; `compress.problem` says which kind of one.
         high: upper end of it.
-        samples: rows that were scored.
+        samples: rows that were scored; of tags sentences, of rankings queries.
         batch_size: rows per batch while scoring, sorted by length and padded to the longest.
         split: which rows these were.
         others: other metrics of the task, such as {"mcc": 0.4}.

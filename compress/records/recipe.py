@@ -13,6 +13,7 @@ from compress.records.schema import FinishedRun, RunRecord
 
 STAGES = ("student", "pruner", "quantizer")
 TRANSFER = "task/transfer"
+INDEX = {"dimension": None, "vectors": "float32"}  # settings of tasks, where all is kept
 NOTHING = "teacher as it is"
 MISSING = object()
 LONGEST_KNOB = 200  # characters of a setting in a recipe; the command that remakes a run has all
@@ -34,7 +35,18 @@ def recipe(record: RunRecord) -> str:
     words, runtime = " + ".join(steps) or NOTHING, _runtime(record)
     if transfer := _part(record, TRANSFER, "task.transfer"):
         words += f", transfer {transfer}"
+    if index := index_words(record):
+        words += f", index {index}"
     return visible(words if runtime == "torch" else f"{words} on {runtime}")
+
+
+def index_words(record: RunRecord) -> str:
+    """What an index keeps of a vector, where it does not keep all; "" for all."""
+    task = record.config.get("task")
+    settings = task if isinstance(task, Mapping) else {}
+    given = {name: settings.get(name) for name, whole in INDEX.items()
+             if settings.get(name, whole) != whole}  # fmt: skip
+    return " ".join(f"{name}={value}" for name, value in given.items())
 
 
 def _part(record: RunRecord, group: str, key: str) -> str:

@@ -151,4 +151,5 @@ def _key(device: Device, baseline: LoadedModel, data: TaskData) -> Mapping[str, 
         "runtime": device.runtime.describe(),
         "baseline": baseline.digest,
         "rows": [data.training.digest, data.evaluation.digest],
+        "problem": repr(data.training.problem),
     }

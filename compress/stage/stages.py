@@ -174,7 +174,8 @@ def _finite(stage: str, make: Callable[[], CompressedModel]) -> Callable[[], Com
 def _inputs(ctx: StageContext, **models: CompressedModel) -> dict[str, str]:
     """Digests of a stage's inputs."""
     digests = {stage: model.digest for stage, model in models.items()}
-    return {"rows": ctx.data.digest, "teacher": ctx.teacher.digest, **digests}
+    learned = {"learned": found} if (found := ctx.data.problem.learned) else {}
+    return {"rows": ctx.data.digest, "teacher": ctx.teacher.digest, **learned, **digests}
 
 
 def _is_of(weight: str, linears: set[str]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from compress.records.curve import CURVES
 from compress.records.markdown import plain_text
 from compress.records.probabilities import RELIABILITY_WORDS, Calibration
-from compress.records.recipe import recipe, remake_command
+from compress.records.recipe import index_words, recipe, remake_command
 from compress.records.schema import Comparison, FinishedRun, ModelMetrics, Score
 from compress.records.score_words import kind_of, score_words, value_words
 from compress.records.scores import SCORES
@@ -57,6 +57,7 @@ def model_card(record: FinishedRun, spec: RunSpec, *, plain: bool) -> str:
             classes=record.metrics.classes != (),
             temperature=_temperature(record.metrics),
         ),
+        *_read_as(record),
         "## Figures",
         "Measured on this folder, read back from disk, beside its teacher; intervals are of 95 %.",
         _figures(record),
@@ -67,6 +68,24 @@ def model_card(record: FinishedRun, spec: RunSpec, *, plain: bool) -> str:
         *[_step(step) for step in record.history],
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _read_as(record: FinishedRun) -> list[str]:
+    """What texts began with, and what of the vectors was kept, where that is not as they are."""
+    task = record.settings("task")
+    prefixes = task.get("prefixes") or [task.get("prefix")]
+    names = ("Each query", "Each document") if len(prefixes) > 1 else ("Each text",)
+    words = [
+        f"{name} began with {prefix!r}, which is to be added."
+        for name, prefix in zip(names, prefixes, strict=True)
+        if prefix
+    ]
+    if index := index_words(record):
+        words.append(
+            f"The scores are of an index with {index} (docs/tasks.md, Embeddings); the model gives "
+            "whole vectors."
+        )
+    return [plain_text(each) for each in words]
 
 
 def write_card(record: FinishedRun, folder: Path) -> None:

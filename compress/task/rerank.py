@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError, UserError
-from compress.config.fields import Positive, PositiveInt, Seed
+from compress.config.fields import OneOf, Positive, PositiveInt, Seed
 from compress.interfaces import Task, TaskData, TrainingData
 from compress.problem.reranking import SCORES_OF_CANDIDATES, Reranking
-from compress.task.components.cleaning import cleaned, number_labels
+from compress.task.components.beir import UNANSWERED
+from compress.task.components.cleaning import DROPPABLE, cleaned, number_labels
 from compress.task.components.leaks import normalized
 from compress.task.components.rows import Request, check_columns, read_rows
 from compress.task.components.sampling import LABEL, check_reads_tokens
@@ -46,6 +47,8 @@ class Rerank(Task):
         highest: the grade of a document that answers its query.
         transfer: pairs without grades that students and recovery trainings learn from; chosen by
             `task/transfer=…`.
+        drop: what is left out and counted: "empty" texts, "unlabeled" rows, "duplicates" of a query
+            with a document, "unanswered" queries.
         split: the queries for validation and evaluation.
         format: of the files.
         max_length: tokens to which query and document are truncated together, the longer one first.
@@ -60,6 +63,7 @@ class Rerank(Task):
     label: str
     highest: Positive
     transfer: Transfer
+    drop: tuple[Annotated[str, OneOf((*DROPPABLE, UNANSWERED))], ...]
     split: GivenFiles
     format: TextFormat
     max_length: PositiveInt
@@ -175,22 +179,41 @@ class Rerank(Task):
         found, how = read_rows(self._request(path))
         table = found.set_axis([TEXT, SECOND, LABEL], axis="columns")
         table[LABEL] = pd.Series(number_labels(path, found[self.label]), index=table.index)
-        rows, _ = cleaned(path, table, ())
+        kept, words = cleaned(path, table, self.drop)
+        rows, more = self._answered(path, self._once(path, kept))
         outside = rows[(rows[LABEL] < 0) | (rows[LABEL] > self.highest)]
         if len(outside):
             raise ConfigError(
                 f"{path}: row {outside.index[0]} has {self.label} {outside[LABEL].iloc[0]:g}, "
                 f"expected 0 to {self.highest:g} (task.highest)"
             )
+        name = Path(path).name
+        count = rows[TEXT].nunique()
+        return rows, f"{name} ({how}; {len(rows)} candidates of {count} queries{words}{more})"
+
+    def _once(self, path: str, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows, none of which may be there twice."""
+        again = rows.duplicated([TEXT, SECOND])
+        if again.any():
+            raise UserError(
+                f"{path}: row {rows.index[again][0]} has the query and document of a row before it "
+                f"({again.sum()} such rows); fix it, or set task.drop=[duplicates]"
+            )
+        return rows
+
+    def _answered(self, path: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+        """The rows of queries with a relevant document; and what was dropped, in words."""
         best = rows.groupby(TEXT, sort=False)[LABEL].max()
         empty = best.index[best == 0]
-        if len(empty):
+        if not len(empty):
+            return rows, ""
+        if UNANSWERED not in self.drop:
             raise UserError(
                 f"{path}: query {empty[0]!r} has no relevant document, one with {self.label} above "
-                f"0 ({len(empty)} such queries)"
+                f"0 ({len(empty)} such queries); fix it, or set task.drop=[{UNANSWERED}]"
             )
-        name = Path(path).name
-        return rows, f"{name} ({how}; {len(rows)} candidates of {len(best)} queries)"
+        words = f", {len(empty)} queries without a relevant document dropped"
+        return rows[~rows[TEXT].isin(empty)], words
 
     def _request(self, path: str) -> Request:
         return Request(Path(path), self._columns, self.format.character, self.format.encoding)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, final
 
@@ -14,23 +14,25 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from compress.config.errors import UserError
-from compress.config.fields import NotNegative, OneOf, PositiveInt, Seed
+from compress.config.fields import OneOf, Positive, PositiveInt, Seed
 from compress.interfaces import Head, Task, TaskData, TrainingData
 from compress.problem.retrieval import NOTHING, SCORES_OF_QUERIES, Retrieval
 from compress.problem.vector_index import Format, VectorIndex
 from compress.records.schema import TransferText
 from compress.task.components.beir import (
-    Collection,
+    DROPPABLE,
     Qrels,
+    Texts,
     check_collection,
-    judgment_files,
     read_collection,
 )
 from compress.task.components.embedded_rows import EmbeddedSplit, by_length, check_dimension
+from compress.task.components.leaks import normalized
 from compress.task.components.sampling import check_reads_tokens
 from compress.task.components.splits import HeldOut
 from compress.task.components.text import TEXT
 from compress.task.components.text_format import TextFormat
+from compress.task.components.text_task import ROLES
 from compress.task.components.transfer import NoTransfer, Transfer
 from compress.transformer.embedder import POOLINGS
 
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 IN_A_ROW = 2  # texts to learn from: a query and a document, or any two
-LEAST = 3  # queries: one of each split
 
 
 @final
@@ -59,6 +60,7 @@ class Beir(Task):
         learn_documents: whether students learn from all documents, beside pairs of the train split.
         transfer: texts without labels that students and recovery trainings learn from; chosen by
             `task/transfer=…`.
+        drop: what is left out and counted: "empty" texts, "unanswered" queries.
         split: the queries for validation and evaluation, where one file has all judgments; with
             `qrels/train.tsv` and without `dev.tsv`, the share of its queries for validation.
         format: of the files.
@@ -75,11 +77,12 @@ class Beir(Task):
     likeness: Literal["cosine", "dot"]
     pooling: Annotated[str, OneOf(POOLINGS)] | None
     prefixes: tuple[str, str]
-    similarities: NotNegative
+    similarities: Positive
     dimension: PositiveInt | None
     vectors: Format
     learn_documents: bool
     transfer: Transfer
+    drop: tuple[Annotated[str, OneOf(DROPPABLE)], ...]
     split: HeldOut
     format: TextFormat
     max_length: PositiveInt
@@ -111,8 +114,8 @@ class Beir(Task):
 
     def load(self) -> TaskData:
         """Reads the folder and splits the queries."""
-        found = read_collection(Path(self.path), self.format)
-        qrels = self._split(found)
+        found = read_collection(Path(self.path), self.format, self.drop)
+        qrels, words = self._split(found)
         unlabeled, transfer = self._unlabeled(found, qrels)
         train = self._pairs("train", found, qrels["train"])
         calibration = self._pairs("calibration", found, qrels["train"], self.calibration_samples)
@@ -121,37 +124,53 @@ class Beir(Task):
         validation = self._ranked("validation", found, qrels["validation"])
         training = TrainingData(train, validation, calibration, problem, unlabeled)
         evaluation = self._ranked("evaluation", found, qrels["evaluation"])
-        return TaskData(training, evaluation, found.words, transfer)
+        return TaskData(training, evaluation, found.words + words, transfer)
 
-    def _split(self, found: Collection) -> dict[str, Qrels]:
-        """The judgments of each split's queries, at most `limit` of them."""
+    def _split(self, found: Texts) -> tuple[dict[str, Qrels], str]:
+        """The judgments of each split's queries, at most `limit` of them; and what was dropped."""
         draws = np.random.default_rng(self.seed)
         given = dict(found.qrels)
         shares = self.split.shares
         rest = given.pop("all", None)
-        if rest is None and "validation" not in given:
-            rest, shares = given.pop("train", {}), {"validation": shares["validation"]}
+        if rest is None and not {"train", "validation"} <= set(given):
+            rest = given.pop("train", None) or given.pop("validation", {})
+            shares = {"validation": shares["validation"]}
         if rest is not None:
             names = draws.permutation(sorted(rest)).tolist()
-            if len(names) < LEAST:
-                path = next(iter(judgment_files(Path(self.path)).values()))
-                raise UserError(
-                    f"{path} has judgments of {len(names)} queries, expected at least {LEAST}: one "
-                    "each to learn from, to validate and to evaluate"
-                )
             for role, share in shares.items():
                 count = max(1, round(share * len(rest)))
                 given[role] = {name: rest[name] for name in names[:count]}
                 names = names[count:]
             given["train"] = {name: rest[name] for name in names}
-        for role, qrels in given.items():
+        splits, words = self._apart(given, found.queries)
+        for role, qrels in splits.items():
             if self.limit is not None and len(qrels) > self.limit:
                 taken = draws.permutation(sorted(qrels))[: self.limit].tolist()
-                given[role] = {name: qrels[name] for name in taken}
-        return given
+                splits[role] = {name: qrels[name] for name in taken}
+        return splits, words
+
+    def _apart(
+        self, splits: Mapping[str, Qrels], queries: Mapping[str, str]
+    ) -> tuple[dict[str, Qrels], str]:
+        """The splits without queries in common, in whatever spelling, and what was dropped."""
+        seen: set[str] = set()
+        kept: dict[str, Qrels] = {}
+        words = ""
+        for role in ROLES:
+            texts = {name: normalized(queries[name]) for name in splits[role]}
+            kept[role] = {n: splits[role][n] for n, text in texts.items() if text not in seen}
+            seen |= set(texts.values())
+            if lost := len(texts) - len(kept[role]):
+                words += f"; {lost} queries dropped from {role} that are in others"
+            if not kept[role]:
+                raise UserError(
+                    f"{self.path}: no query is left for the {role} split of "
+                    f"{sum(map(len, splits.values()))}; give more, or other fractions"
+                )
+        return kept, words
 
     def _pairs(
-        self, role: str, found: Collection, qrels: Qrels, limit: int | None = None
+        self, role: str, found: Texts, qrels: Qrels, limit: int | None = None
     ) -> EmbeddedSplit:
         """Queries with each of the documents that answer them, with the query's number."""
         numbers = {query: number for number, query in enumerate(qrels)}
@@ -170,7 +189,7 @@ class Beir(Task):
         words = f"{len(pairs)} pairs of {len(qrels)} queries to learn from"
         return EmbeddedSplit(f"{role}: {words}", rows, self.max_length, labels)
 
-    def _ranked(self, role: str, found: Collection, qrels: Qrels) -> EmbeddedSplit:
+    def _ranked(self, role: str, found: Texts, qrels: Qrels) -> EmbeddedSplit:
         """The queries of a split, then all documents."""
         rows = [(self._query(found.queries[query]),) for query in qrels]
         rows += [(self._document(text),) for text in found.documents.values()]
@@ -178,7 +197,7 @@ class Beir(Task):
         return EmbeddedSplit(f"{role}: {words}", rows, self.max_length, _labels(found, qrels))
 
     def _unlabeled(
-        self, found: Collection, qrels: dict[str, Qrels]
+        self, found: Texts, qrels: dict[str, Qrels]
     ) -> tuple[EmbeddedSplit | None, TransferText | None]:
         """Documents and transfer text to learn from, without queries that are held out."""
         texts = [self._document(each) for each in found.documents.values()]
@@ -202,16 +221,15 @@ class Beir(Task):
         return self.prefixes[1] + text
 
 
-def _labels(found: Collection, qrels: Qrels) -> Int[Tensor, "rows 1+2*judged"]:
-    """Those of `Retrieval`: which rows are queries, and the judged documents of each."""
+def _labels(found: Texts, qrels: Qrels) -> Int[Tensor, "rows 2+2*judged"]:
+    """Those of `Retrieval`: queries, the document that each itself is, and judged documents."""
     numbers = {document: number for number, document in enumerate(found.documents)}
     most = max(map(len, qrels.values()))
-    labels = torch.full((len(qrels) + len(numbers), 1 + 2 * most), NOTHING)
+    labels = torch.full((len(qrels) + len(numbers), 2 + 2 * most), NOTHING)
     labels[:, 0] = 0
-    for row, grades in enumerate(qrels.values()):
-        pairs: Sequence[float] = [
-            n for d, grade in grades.items() for n in (numbers[d], int(grade))
-        ]
-        labels[row, : 1 + len(pairs)] = torch.tensor([1, *pairs])
-        labels[row, 2 + len(pairs) :: 2] = 0  # the grade of nothing
+    for row, (query, grades) in enumerate(qrels.items()):
+        pairs = [(numbers[document], int(grade)) for document, grade in grades.items()]
+        pairs += [(NOTHING, 0)] * (most - len(pairs))
+        flat: Sequence[int] = [number for pair in pairs for number in pair]
+        labels[row] = torch.tensor([1, numbers.get(query, NOTHING), *flat])
     return labels

@@ -11,7 +11,7 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from compress.config.errors import ConfigError
-from compress.config.fields import NotNegative, OneOf, Positive, PositiveInt
+from compress.config.fields import OneOf, Positive, PositiveInt
 from compress.interfaces import Head, TaskData
 from compress.problem.embedding import SCORES_OF_PAIRS, TextSimilarity
 from compress.problem.vector_index import Format, VectorIndex
@@ -70,7 +70,7 @@ class Sts(FoldedTask):
     highest: Positive
     pooling: Annotated[str, OneOf(POOLINGS)] | None
     prefix: str
-    similarities: NotNegative
+    similarities: Positive
     dimension: PositiveInt | None
     vectors: Format
     transfer: Transfer

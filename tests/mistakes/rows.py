@@ -198,7 +198,7 @@ ROWS = [
     ),
     (
         "task=retrieval task.path={tmp}/beir task.learn_documents=true",
-        "task/transfer must be none without a student",
+        "task.learn_documents must be false without a student",
     ),
     (
         "task=rerank task.path={tmp}/mine.csv",

@@ -21,12 +21,23 @@ def test_scores_by_hand() -> None:
     labels = torch.tensor([[7.0, 0], [3.0, 1], [7.0, 2], [7.0, 1], [3.0, 0]])
     kept = torch.tensor([[3.0], [0.0], [2.0], [1.0], [0.0]])
     found = PROBLEM.evaluate(kept, labels)
+    # Of equal logits that of the lower grade comes first.
     second, third = 1 / math.log2(3), 1 / math.log2(4)
     seven = (2 * second + third) / (2 + second)
-    assert found.value == pytest.approx((seven + 1) / 2)  # equal ones as their rows are
-    assert found.others == {"mrr_at_10": 0.75}
+    assert found.value == pytest.approx((seven + second) / 2)
+    assert found.others == {"mrr_at_10": 0.5}
     assert PROBLEM.compare(kept, kept, labels).agreement == 1
     assert PROBLEM.compare(kept, -kept, labels).agreement == 0.5
+    assert PROBLEM.samples(labels) == 2
+
+
+def test_saying_the_same_of_all_gains_nothing_in_any_order() -> None:
+    grades = [0.0] * 9 + [1.0]
+    for order in (grades, grades[::-1]):
+        labels = torch.tensor([[5.0, grade] for grade in order])
+        found = PROBLEM.evaluate(torch.zeros(10, 1), labels)
+        assert found.value == pytest.approx(1 / math.log2(11))
+        assert found.others["mrr_at_10"] == pytest.approx(0.1)
 
 
 def test_any_candidates_have_the_scores_of_trec_eval() -> None:

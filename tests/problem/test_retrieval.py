@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,9 @@ def unit(*degrees: float) -> Tensor:
 
 def test_scores_by_hand() -> None:
     kept = unit(0, 90, 10, 80, 45)  # two queries, then documents
-    labels = torch.tensor([[1, 1, 2, 2, 1], [1, 0, 3, NOTHING, 0], *[[0, *[NOTHING] * 4]] * 3])
+    labels = torch.tensor(
+        [[1, NOTHING, 1, 2, 2, 1], [1, NOTHING, 0, 3, NOTHING, 0], *[[0, *[NOTHING] * 5]] * 3]
+    )
     found = PROBLEM.evaluate(kept, labels)
     # The first query finds 0 (irrelevant), 2 (grade 1), 1 (grade 2); the second 1, 2, 0.
     second, third = 1 / math.log2(3), 1 / math.log2(4)
@@ -38,7 +41,7 @@ def test_scores_by_hand() -> None:
 
 def test_products_are_of_vectors_as_they_are() -> None:
     kept = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[3.0, 3.0]]])
-    labels = torch.tensor([[1, 1, 1], [0, NOTHING, NOTHING], [0, NOTHING, NOTHING]])
+    labels = torch.tensor([[1, NOTHING, 1, 1], *[[0, NOTHING, NOTHING, NOTHING]] * 2])
     values = [
         Retrieval(None, 1.0, VectorIndex(), likeness).evaluate(kept, labels).value
         for likeness in ("cosine", "dot")
@@ -50,7 +53,7 @@ def test_any_vectors_have_the_scores_of_trec_eval() -> None:
     generator = torch.Generator().manual_seed(0)
     queries, documents, judged = 30, 120, 9
     kept = torch.randn(queries + documents, 1, 12, generator=generator)
-    labels = torch.full((queries + documents, 1 + 2 * judged), NOTHING)
+    labels = torch.full((queries + documents, 2 + 2 * judged), NOTHING)
     labels[:, 0] = 0
     qrels: dict[str, dict[str, int]] = {}
     for query in range(queries):
@@ -58,8 +61,8 @@ def test_any_vectors_have_the_scores_of_trec_eval() -> None:
         grades = torch.randint(0, 4, (len(some),), generator=generator)
         grades[0] = 1
         pairs = torch.stack([some, grades], dim=1).flatten()
-        labels[query, : 1 + len(pairs)] = torch.cat([torch.tensor([1]), pairs])
-        labels[query, 2 + len(pairs) :: 2] = 0
+        labels[query, : 2 + len(pairs)] = torch.cat([torch.tensor([1, NOTHING]), pairs])
+        labels[query, 3 + len(pairs) :: 2] = 0
         qrels[f"q{query}"] = {f"d{d}": int(g) for d, g in zip(some, grades, strict=True)}
     vectors = torch.nn.functional.normalize(kept[:, 0], dim=-1)
     scores = (vectors[:queries] @ vectors[queries:].T).tolist()
@@ -84,6 +87,18 @@ def test_a_document_of_the_same_query_is_not_wrong() -> None:
     assert first == pytest.approx((2 * alone + third) / 3, abs=1e-6)
     apart = (2 * (math.log(2 + math.exp(-20.0))) + third) / 3
     assert float(PROBLEM.loss(rows, torch.tensor([0, 1, 2]))) == pytest.approx(apart, abs=1e-5)
+
+
+@pytest.mark.parametrize("format", ["float32", "int8", "binary"])
+def test_a_query_does_not_find_itself(format: Any) -> None:
+    """As in BEIR, where a query and a document have one id: Quora, ArguAna."""
+    kept = unit(0, 0, 10, 80)  # a query, and the document that it is
+    labels = torch.tensor([[1, 0, 1, 1], *[[0, NOTHING, NOTHING, NOTHING]] * 3])
+    problem = Retrieval(None, 1.0, VectorIndex(None, format), "cosine")
+    assert problem.evaluate(kept, labels).value == pytest.approx(1)
+    labels[0, 1] = NOTHING
+    assert problem.evaluate(kept, labels).value < 1
+    assert problem.samples(labels) == 1
 
 
 def test_rows_to_be_ranked_have_no_loss() -> None:

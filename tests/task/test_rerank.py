@@ -72,8 +72,21 @@ BAD: dict[str, tuple[list[tuple[object, ...]], str]] = {
         [*ROWS, ("q", "d", 0), ("p", "d", 0)],
         r"query 'q' has no relevant document, .* above 0 \(2 such queries\)",
     ),
+    "a pair twice": (
+        [*ROWS, (*ROWS[3][:2], 1)],
+        r"row 121 has the query and document of a row before it \(1 such rows\)",
+    ),
     "two queries": ([*ROWS[:12]], "has 2 queries, expected at least 3"),
 }
+
+
+def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
+    rows = [*ROWS, ("q", "d", 0), ("p", "", 1), ROWS[0], ("r", "d", "")]
+    drop = "task.drop=[empty,unlabeled,duplicates,unanswered]"
+    data = read(write(tmp_path, rows), drop)
+    assert "120 candidates of 20 queries" in data.source
+    for words in ("an empty text", "no label", "1 duplicate texts", "1 queries without a relevant"):
+        assert words in data.source
 
 
 @pytest.mark.parametrize("what", BAD)

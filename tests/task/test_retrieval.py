@@ -26,6 +26,8 @@ QRELS = [(f"q{n}", f"d{2 * n}", 2) for n in range(12)]
 QRELS += [(f"q{n}", f"d{2 * n + 1}", 1) for n in range(12)]
 QRELS += [(f"q{n}", "d29", 0) for n in range(6)]
 
+QUERIES_OF_DEV = ("q0", "q1", "q2", "q3", "q4")
+
 
 def lines(texts: Mapping[str, Any]) -> str:
     return "".join(json.dumps({"_id": name, "text": text}) + "\n" for name, text in texts.items())
@@ -69,7 +71,8 @@ def test_rows_are_queries_and_all_documents(tmp_path: Path) -> None:
     by_text = {f"Q: {text}": name for name, text in QUERIES.items()}
     for row, text in enumerate(texts[:6]):
         found = data.evaluation.labels[row].tolist()
-        pairs = zip(found[1::2], found[2::2], strict=True)
+        assert found[1] == NOTHING
+        pairs = zip(found[2::2], found[3::2], strict=True)
         expected = {(int(d[1:]), g) for q, d, g in QRELS if q == by_text[text]}
         assert {pair for pair in pairs if pair[0] != NOTHING} == expected
     train = data.training.train
@@ -141,10 +144,6 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
         {"qrels_tsv": judgments([*QRELS, QRELS[0]])},
         "row 31 judges 'd0' for 'q0' again",
     ),
-    "a negative grade": (
-        {"qrels_tsv": judgments([*QRELS, ("q0", "d5", -1)])},
-        "row 31 has score -1.0, expected a whole number",
-    ),
     "a broken grade": (
         {"qrels_tsv": judgments(QRELS).replace("\t2\n", "\t1.5\n", 1)},
         "row 1 has score 1.5, expected a whole number",
@@ -155,10 +154,66 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
     ),
     "two queries": (
         {"qrels_tsv": judgments([row for row in QRELS if row[0] in ("q0", "q1")])},
-        "has judgments of 2 queries, expected at least 3",
+        "no query is left for the train split of 2",
+    ),
+    "judgments twice": (
+        {"qrels__test_tsv": judgments(QRELS)},
+        "has qrels.tsv and .*test.tsv, expected one",
+    ),
+    "a query again": (
+        {
+            "queries_jsonl": lines({**QUERIES, "q12": QUERIES["q0"].upper()}),
+            "qrels_tsv": None,
+            "qrels__test_tsv": judgments([("q0", "d1", 1)]),
+            "qrels__dev_tsv": judgments([("q1", "d1", 1)]),
+            "qrels__train_tsv": judgments([("q12", "d1", 1), ("q1", "d2", 1)]),
+        },
+        "no query is left for the train split of 4",
     ),
     "columns": ({"qrels_tsv": "query\tdocument\nq0\td0\n"}, "column 'query-id' is not among"),
 }
+
+
+def test_without_train_some_of_dev_are_learned_from(tmp_path: Path) -> None:
+    parts = [[row for row in QRELS if row[0] in names] for names in (QUERIES_OF_DEV, ("q9", "q8"))]
+    files = {"qrels__dev_tsv": judgments(parts[0]), "qrels__test_tsv": judgments(parts[1])}
+    data = read(collection(tmp_path, qrels_tsv=None, **files))
+    assert [len(s) - 30 for s in (data.training.validation, data.evaluation)] == [1, 2]
+    assert len(data.training.train) == 8
+
+
+def test_a_query_of_another_split_is_dropped_and_counted(tmp_path: Path) -> None:
+    rows = [row for row in QRELS if row[0] in ("q0", "q1", "q2", "q3", "q4", "q5")]
+    files = {"qrels__train_tsv": judgments(rows), "qrels__test_tsv": judgments(rows[:2])}
+    data = read(collection(tmp_path, qrels_tsv=None, **files))
+    assert "2 queries dropped from" in data.source
+    texts = [*data.training.train.columns[0], *data.training.validation.columns[0][:1]]
+    assert not {QUERIES["q0"], QUERIES["q1"]} & set(texts)
+
+
+def test_titles_may_be_those_of_some(tmp_path: Path) -> None:
+    rows = [{"_id": name, "text": text} for name, text in DOCUMENTS.items()]
+    rows[-1]["title"] = "A title"
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    data = read(collection(tmp_path, corpus_jsonl=text))
+    assert data.evaluation.columns[0][-1] == f"A title {DOCUMENTS['d29']}"
+
+
+def test_what_is_dropped_is_counted(tmp_path: Path) -> None:
+    """As TREC-COVID has grades below 0, FiQA empty documents, and others queries without answer."""
+    grades = [*QRELS, ("q0", "d5", -1), ("q0", "d30", 2)]
+    grades = [(q, d, 0 if q == "q1" else g) for q, d, g in grades]
+    folder = collection(
+        tmp_path, corpus_jsonl=lines({**DOCUMENTS, "d30": " "}), qrels_tsv=judgments(grades)
+    )
+    data = read(folder, "task.drop=[empty,unanswered]")
+    assert "1 without a text dropped" in data.source
+    assert "1 queries of qrels.tsv without a relevant document dropped" in data.source
+    assert len(data.evaluation) == 6 + 30
+    everything = [*data.evaluation.columns[0], *data.training.train.columns[0]]
+    assert QUERIES["q1"] not in everything
+    with pytest.raises(UserError, match=r"row 31 has no text; fix it, or set task\.drop"):
+        read(folder)
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -181,6 +236,9 @@ def test_a_run_ranks_documents(run_config: Callable[..., FinishedRun], tmp_path:
         folder=tmp_path / "run",
     )
     score = record.metrics.score
-    assert (score.metric, set(score.others)) == ("ndcg_at_10", {"mrr_at_10", "recall_at_100"})
+    assert (score.metric, set(score.others)) == (
+        "ndcg_at_10",
+        {"mrr_at_10", "recall_at_100", "index_bytes"},
+    )
     assert score.others["recall_at_100"] == 1  # of thirty documents
     assert 0 < score.value <= 1

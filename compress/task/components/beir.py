@@ -7,8 +7,8 @@ documents, perhaps `title`), and judgments in `qrels/train.tsv`, `dev.tsv` and `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compress.config.errors import UserError
@@ -20,13 +20,14 @@ ID, TEXT, TITLE = "_id", "text", "title"
 JUDGMENTS = ("query-id", "corpus-id", "score")
 ROLES = {"train": "train", "validation": "dev", "evaluation": "test"}  # by the names of files
 LARGEST = 1_000.0  # grade
+EMPTY, UNANSWERED = DROPPABLE = ("empty", "unanswered")
 
 # Query → document → grade.
 Qrels = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
-class Collection:
+class Texts:
     """What a folder holds.
 
     Attributes:
@@ -59,7 +60,9 @@ def judgment_files(folder: Path) -> dict[str, Path]:
     files = {role: folder / "qrels" / f"{name}.tsv" for role, name in ROLES.items()}
     found = {role: path for role, path in files.items() if path.is_file()}
     whole = folder / "qrels.tsv"
-    if whole.is_file() and not found:
+    if whole.is_file() and found:
+        raise UserError(f"{folder} has qrels.tsv and {next(iter(found.values()))}, expected one")
+    if whole.is_file():
         return {"all": whole}
     if set(found) == {"evaluation"}:
         return {"all": found["evaluation"]}
@@ -68,23 +71,37 @@ def judgment_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_collection(folder: Path, format: TextFormat) -> Collection:
+def read_collection(folder: Path, format: TextFormat, drop: Collection[str]) -> Texts:
     """Reads all files of a folder.
+
+    Args:
+        folder: of the collection.
+        format: of its files.
+        drop: what is left out and counted: `DROPPABLE`.
 
     Raises:
         UserError: something in one does not fit; says which row.
     """
-    documents, how = _texts(_file(folder, "corpus"), format)
-    queries, also = _texts(_file(folder, "queries"), format)
-    qrels = {
-        role: _qrels(path, format, documents, queries)
-        for role, path in judgment_files(folder).items()
-    }
+    documents, how = _texts(_file(folder, "corpus"), format, drop)
+    queries, also = _texts(_file(folder, "queries"), format, drop)
     words = f"{folder.name} ({len(documents)} documents, {how}; {len(queries)} queries, {also})"
-    return Collection(documents, queries, qrels, words)
+    qrels = {}
+    for role, path in judgment_files(folder).items():
+        whole = _qrels(path, format, documents, queries)
+        qrels[role], lost = _answered(path, whole, drop)
+        words += (
+            f"; {lost} queries of {path.name} without a relevant document dropped" if lost else ""
+        )
+    return Texts(_full(documents), _full(queries), qrels, words)
+
+
+def _full(texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in texts.items() if text}
 
 
 def _file(folder: Path, name: str) -> Path:
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a directory; expected a collection in BEIR's layout")
     found = [path for end in FORMATS if (path := folder / f"{name}{end}").is_file()]
     if len(found) != 1:
         got = "none" if not found else " and ".join(path.name for path in found)
@@ -96,31 +113,26 @@ def _request(path: Path, columns: tuple[str, ...], format: TextFormat) -> Reques
     return Request(path, columns, format.character, format.encoding)
 
 
-def _texts(path: Path, format: TextFormat) -> tuple[dict[str, str], str]:
-    """Texts by id, titles before them."""
-    titled = _has_title(path, format)
-    columns = (ID, *((TITLE,) if titled else ()), TEXT)
-    table, how = read_rows(_request(path, columns, format))
-    for column in columns[1:]:
+def _texts(path: Path, format: TextFormat, drop: Collection[str]) -> tuple[dict[str, str], str]:
+    """Texts by id, titles before them; "" of those to drop."""
+    table, how = read_rows(replace(_request(path, (ID, TEXT), format), optional=(TITLE,)))
+    columns = [name for name in (TITLE, TEXT) if name in table]
+    for column in columns:
         check_fields(str(path), table[column])
     found: dict[str, str] = {}
-    for row, number, *parts in table.itertuples(name=None):
+    empty = 0
+    for row, number, *parts in table[[ID, *columns]].itertuples(name=None):
         name = _name(path, row, ID, number)
         if name in found:
             raise UserError(f"{path}: row {row} has {ID} {name!r}, which a row before it has")
-        text = " ".join(part.strip() for part in parts if not is_missing(part))
-        if not text:
-            raise UserError(f"{path}: row {row} has no text")
-        found[name] = text
-    return found, how
-
-
-def _has_title(path: Path, format: TextFormat) -> bool:
-    try:
-        check_columns(_request(path, (ID, TITLE, TEXT), format))
-    except UserError:
-        return False
-    return True
+        found[name] = " ".join(part.strip() for part in parts if not is_missing(part))
+        if found[name]:
+            continue
+        if EMPTY not in drop:
+            raise UserError(f"{path}: row {row} has no text; fix it, or set task.drop=[{EMPTY}]")
+        empty += 1
+    words = f", {empty} without a text dropped" if empty else ""
+    return found, how + words
 
 
 def _qrels(
@@ -135,26 +147,31 @@ def _qrels(
             _known(path, row, column, name, known)
             for column, name, known in zip(JUDGMENTS, names, (queries, documents), strict=False)
         )
-        if grade is None or not 0 <= grade <= LARGEST or grade % 1:
+        if grade is None or abs(grade) > LARGEST or grade % 1:
             raise UserError(
-                f"{path}: row {row} has score {grade}, expected a whole number from 0 to "
-                f"{LARGEST:g}"
+                f"{path}: row {row} has score {grade}, expected a whole number up to {LARGEST:g}"
             )
+        if not (queries[query] and documents[document]):
+            continue  # dropped
         if document in found.setdefault(query, {}):
             raise UserError(f"{path}: row {row} judges {document!r} for {query!r} again")
-        found[query][document] = grade
-    _check_answered(path, found)
+        found[query][document] = max(0.0, grade)  # as in trec_eval, below 0 is irrelevant
     return found
 
 
-def _check_answered(path: Path, qrels: Qrels) -> None:
-    """Refuses queries to which no document is relevant: nothing can be found for them."""
+def _answered(path: Path, qrels: Qrels, drop: Collection[str]) -> tuple[Qrels, int]:
+    """The queries to which a document is relevant, and the number of others.
+
+    Raises:
+        UserError: there are others, for which nothing can be found, and they are not to be dropped.
+    """
     empty = [query for query, grades in qrels.items() if not any(grades.values())]
-    if empty:
+    if empty and UNANSWERED not in drop:
         raise UserError(
             f"{path}: query {empty[0]!r} has no relevant document, one with a score above 0 "
-            f"({len(empty)} such queries)"
+            f"({len(empty)} such queries); fix it, or set task.drop=[{UNANSWERED}]"
         )
+    return {query: grades for query, grades in qrels.items() if query not in empty}, len(empty)
 
 
 def _known(path: Path, row: int, column: str, name: object, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -48,6 +48,7 @@ class Request:
         delimiter: one character, or "auto".
         encoding: Python's name of it, or "auto".
         key: of the settings that have a `format`, for messages.
+        optional: further columns, which a file may lack, and a row of JSON lines.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Request:
     delimiter: str
     encoding: str
     key: str = "task"
+    optional: tuple[str, ...] = ()
 
 
 Names = Callable[[Request], Sequence[str]]
@@ -83,11 +85,13 @@ def read_rows(request: Request) -> tuple[pd.DataFrame, str]:
         UserError: something in the file does not fit.
     """
     check_columns(request)
-    _, read = _readers(request.path)
-    table, words = read(request)
+    names, read = _readers(request.path)
+    known = request.optional if read is _read_json else set(names(request))
+    columns = (*request.columns, *(each for each in request.optional if each in known))
+    table, words = read(replace(request, columns=columns))
     if table.empty:
         raise UserError(f"{request.path} has no rows")
-    return table[list(request.columns)].set_axis(range(1, len(table) + 1)), words
+    return table[list(columns)].set_axis(range(1, len(table) + 1)), words
 
 
 def _readers(path: Path) -> tuple[Names, Reader]:
