@@ -178,3 +178,8 @@ class Sts(FoldedTask):
                 f"{path}: row {outside.index[0]} has {self.label} {outside.iloc[0]:g}, expected 0 "
                 f"to {self.highest:g} (task.highest)"
             )
+        if numbers.max() <= self.highest / 2:
+            raise ConfigError(
+                f"{path}: the largest {self.label} is {numbers.max():g} and task.highest is "
+                f"{self.highest:g}; set it to the {self.label} of texts that mean the same"
+            )

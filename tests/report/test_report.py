@@ -178,6 +178,13 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
             "layers keep=2, transfer reviews limit=9",
         ),
         ({"task/transfer": "none"}, {"task": {"transfer": {}}}, (), "teacher as it is"),
+        (
+            {"task": "sts", "quantizer": "bf16"},
+            {"task": {"dimension": 64, "vectors": "int8"}},
+            ("task.vectors=int8",),
+            "bf16, index dimension=64 vectors=int8",
+        ),
+        ({}, {"task": {"dimension": None, "vectors": "float32"}}, (), "teacher as it is"),
         # Groups do not mix: each has its own names.
         (
             {"student": "layers", "pruner": "heads"},

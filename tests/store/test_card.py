@@ -55,8 +55,28 @@ def test_the_card_says_figures_recipe_and_command() -> None:
 
 
 @pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ({"prefix": "query: "}, "Each text began with 'query: '"),
+        ({"prefixes": ["", "passage: "]}, "Each document began with 'passage: '"),
+        ({"vectors": "binary"}, "The scores are of an index with vectors=binary"),
+        ({"prefix": "", "vectors": "float32", "dimension": None}, ""),
+    ],
+)
+def test_what_texts_began_with_and_what_was_kept_is_said(
+    task: dict[str, object], said: str
+) -> None:
+    record = make_record(0.8, 1_500_000, 2.0, config={"task": task})
+    card = model_card(record, spec_of("BertModel"), plain=True)
+    assert "SentenceTransformer(" in card
+    assert said in card
+    assert ("began with" in card or "an index with" in card) == bool(said)
+
+
+@pytest.mark.parametrize(
     ("architecture", "runtime", "plain", "library", "pipeline"),
     [
+        ("BertModel", "torch", True, "sentence-transformers", "sentence-similarity"),
         ("BertForSequenceClassification", "torch", True, "transformers", "text-classification"),
         ("BertForSequenceClassification", "torch", False, "compress", "text-classification"),
         ("BertForSequenceClassification", "onnxruntime", False, "onnx", "text-classification"),

@@ -95,7 +95,12 @@ BAD: dict[str, tuple[list[str], tuple[str, ...], str]] = {
     "words": ([*ROWS, "one,two,much"], (), "row 31 has score 'much', expected a finite number"),
     "high": ([*ROWS, "one,two,5.5"], (), "row 31 has score 5.5, expected 0 to 5"),
     "negative": ([*ROWS, "one,two,-1"], (), "row 31 has score -1, expected 0 to 5"),
-    "few": (ROWS[:1], (), "too few"),
+    "another scale": (
+        [f"a {n} text,text {n},{n / 30}" for n in range(30)],
+        (),
+        "the largest score is 0.966667 and task.highest is 5; set it to the score of texts that",
+    ),
+    "few": (["one,two,5"], (), "too few"),
     "column": (ROWS, ("task.label=likeness",), "column 'likeness' is not among"),
 }
 
