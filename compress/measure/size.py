@@ -26,7 +26,7 @@ BYTE = 8
 def zipped_bytes(files: Iterable[Path]) -> int:
     """Size in bytes of a deflated zip file with these files; deterministic."""
     files = list(files)
-    root = os.path.commonpath([path.parent for path in files])
+    root = os.path.commonpath([path.parent for path in files]) if files else ""
     paths = [path.relative_to(root).as_posix() for path in files]
     names = sum(LOCAL_HEADER + CENTRAL_HEADER + 2 * len(path.encode()) for path in paths)
     # zlib lets go of the interpreter, so threads do share the work.

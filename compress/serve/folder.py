@@ -18,7 +18,6 @@ from compress.records.probabilities import Temperature
 from compress.records.step import Step
 from compress.serve.texts import TextSpec
 from compress.system.digests import file_digest
-from compress.system.files import folder_files
 
 SCHEMA = 3
 MANIFEST = "manifest.json"
@@ -31,7 +30,7 @@ TOLD = (MANIFEST, CARD)  # describe the model; not needed to run it
 WEIGHTS = (".safetensors", ".onnx", ".xml")  # file types of a runtime's weights
 TAGGERS, TAGS = "ForTokenClassification", "token_classification"
 EMBEDDING = "sentence_embedding"
-DEEPEST = 2  # names in a path: sentence-transformers keeps parts of a model in folders of their own
+IN_FOLDERS = ("1_Pooling/config.json",)  # where sentence-transformers looks for it
 COMPILE = "compile"  # torch's option to compile
 ROUNDED = "activation_group"  # OpenVINO's option to round what Linear layers read
 
@@ -182,9 +181,16 @@ def embeds(architecture: str) -> bool:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """Files of a model folder except manifest, card, and names that begin with a dot."""
-    files = ((path, file_name(folder, path)) for path in folder_files(folder))
-    return [path for path, name in files if name not in TOLD and "/." not in f"/{name}"]
+    """Files of a model folder except manifest, card, and names that begin with a dot.
+
+    A folder is one of them, unless it is of a file in `IN_FOLDERS`.
+    """
+    known = {PurePath(name).parts[0] for name in IN_FOLDERS}
+    found: list[Path] = []
+    for path in folder.iterdir():
+        inside = path.name in known and path.is_dir()
+        found += path.iterdir() if inside else [path]
+    return sorted(p for p in found if p.name not in TOLD and p.name[0] != ".")
 
 
 def file_name(folder: Path, path: Path) -> str:
@@ -198,9 +204,8 @@ def folder_bytes(folder: Path) -> int:
 
 
 def is_plain_path(name: str) -> bool:
-    """Whether a name is that of a file in a folder, or in a folder of that one."""
-    parts = name.split("/")
-    return len(parts) <= DEEPEST and all(map(is_plain_name, parts))
+    """Whether a name is that of a file that a model folder may have."""
+    return is_plain_name(name) or name in IN_FOLDERS
 
 
 def is_plain_name(name: str) -> bool:

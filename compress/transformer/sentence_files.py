@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.config.errors import UserError, first_line
+from compress.serve.folder import IN_FOLDERS
 from compress.transformer.embedder import NORMALIZED, POOLING, POOLINGS, pooling
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ PROMPTS = "config_sentence_transformers.json"
 KEPT = ("prompts", "default_prompt_name", "similarity_fn_name")  # of its settings
 OF_CONFIG = "sentence_settings"  # where a model's config keeps them
 LOWER = "do_lower_case"
-POOLING_FOLDER, POOLING_FILE = "1_Pooling", "config.json"
+[POOLING_PATH] = IN_FOLDERS
+POOLING_FOLDER, POOLING_FILE = POOLING_PATH.split("/")
 LIBRARY = "sentence_transformers.models."
 TRANSFORMER, POOL, NORMALIZE = "Transformer", "Pooling", "Normalize"
 FLAGS = {  # of older files, in the order in which vectors are joined
@@ -83,7 +85,7 @@ def write_sentence_files(folder: Path, config: PreTrainedConfig, max_length: int
     flags = {flag: mode in modes for flag, mode in FLAGS.items()}
     written: dict[str, Any] = {
         MODULES: modules,
-        f"{POOLING_FOLDER}/{POOLING_FILE}": {"word_embedding_dimension": size, **flags},
+        POOLING_PATH: {"word_embedding_dimension": size, **flags},
         LENGTHS: {"max_seq_length": max_length, LOWER: False},
         PROMPTS: getattr(config, OF_CONFIG, {}),
     }

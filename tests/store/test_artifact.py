@@ -101,6 +101,23 @@ def test_the_card_and_what_hubs_leave_are_no_part_of_the_model(folder: Path) -> 
     assert folder_bytes(folder) == before
 
 
+def test_a_file_in_a_folder_is_verified_as_others_are(folder: Path) -> None:
+    """That of sentence-transformers; other folders are refused."""
+    inside = folder / "1_Pooling"
+    inside.mkdir()
+    (inside / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"config\.json is not in manifest\.json"):
+        load(folder)
+    files = {"1_Pooling/config.json": file_digest(inside / "config.json")}
+    rewrite_manifest(folder, {**read_files(folder), **files})
+    before = folder_bytes(folder)
+    load(folder)
+    (inside / "config.json").write_text("{} ")
+    assert folder_bytes(folder) == before + 1
+    with pytest.raises(UserError, match=r"1_Pooling/config\.json is damaged"):
+        load(folder)
+
+
 def rewrite_manifest(folder: Path, files: dict[str, str]) -> None:
     path = folder / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "files": files}))

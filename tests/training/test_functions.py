@@ -33,7 +33,8 @@ def in_training(name: str, **changed: Any) -> Any:
 
 def logits(model: Any, dropout: float | None) -> Tensor:
     with torch.no_grad(), TrainingFunctions(dropout):
-        found: Tensor = model(**any_batch(model)).logits
+        output = model(**any_batch(model))
+        found: Tensor = output["logits" if "logits" in output else "last_hidden_state"]
         return found
 
 
