@@ -103,7 +103,7 @@ def fit_tfidf(rows: Split, problem: Problem) -> Tfidf:
 
     columns, kind = _texts(rows), type(problem)
     if kind not in LINEAR:
-        raise UserError(f"it is of classes and numbers, not of a {kind.__name__}")
+        raise UserError(f"it needs classes or numbers, not a problem of {kind.__name__}")
     features, parts = [], []
     for texts in columns:
         made = TfidfVectorizer(
