@@ -18,7 +18,6 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional
 
-from compress.config.errors import UserError
 from compress.core.problem import EMBEDDER, TEXTS, Head, Problem, Quality
 from compress.problem.regression import Regression
 from compress.problem.vector_index import VectorIndex
@@ -116,9 +115,7 @@ class TextSimilarity(Embedding):
         Raises:
             UserError: labels are to be smoothed, and there are no classes to spread them over.
         """
-        if label_smoothing:
-            raise UserError(f"label_smoothing must be 0 for numbers, got {label_smoothing}")
-        return functional.mse_loss(cosines(logits), targets / self.highest)
+        return OF_NUMBERS.loss(cosines(logits)[:, None], targets / self.highest, label_smoothing)
 
     def evaluate(self, kept: Float[Tensor, "rows 2 D"], labels: Float[Tensor, " rows"]) -> Quality:
         """Spearman and Pearson correlations of cosines and labels; and bytes of a vector."""
