@@ -108,6 +108,12 @@ def write_tables(folder: Path, counts: Mapping[str, int]) -> dict[str, Path]:
     return paths
 
 
+def table_texts(table: Path) -> list[str]:
+    """The texts of a file that `write_tables` wrote."""
+    with table.open(encoding="utf-8") as file:
+        return [row["text"] for row in csv.DictReader(file)]
+
+
 def write_tags(folder: Path, tables: Mapping[str, Path]) -> dict[str, Path]:
     """Writes `<role>.conll` with the words of each table's texts, some of them tagged.
 
@@ -116,8 +122,7 @@ def write_tags(folder: Path, tables: Mapping[str, Path]) -> dict[str, Path]:
     """
     paths = {role: folder / f"{role}.conll" for role in tables}
     for role, path in paths.items():
-        with tables[role].open(encoding="utf-8") as file:
-            texts = [row["text"].split(" ") for row in csv.DictReader(file)]
+        texts = [text.split(" ") for text in table_texts(tables[role])]
         rows = ["\n".join(f"{w}\t{TAGS[i % 3]}" for i, w in enumerate(words)) for words in texts]
         path.write_text("\n\n".join(rows), encoding="utf-8")
     return paths
@@ -131,8 +136,7 @@ def write_pairs(folder: Path, tables: Mapping[str, Path]) -> dict[str, Path]:
     """
     paths = {role: folder / f"{role}.jsonl" for role in tables}
     for role, path in paths.items():
-        with tables[role].open(encoding="utf-8") as file:
-            texts = [row["text"] for row in csv.DictReader(file)]
+        texts = table_texts(tables[role])
         pairs = zip(texts, [*texts[1:], texts[0]], strict=True)
         rows = [
             {"sentence1": one, "sentence2": two, "score": number % 6}

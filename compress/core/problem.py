@@ -22,6 +22,8 @@ EMBEDDER: Head = "embedder"
 # In a batch, beside what a model reads: the place of each word's first token [B, W], -1 for none;
 # and the number of texts of each row [B], whose inputs follow each other.
 PLACES, TEXTS = "word_places", "row_texts"
+# Entry of a model's config: how an embedder's tokens become one vector.
+POOLING = "sentence_pooling"
 
 
 def a_head(head: Head) -> str:

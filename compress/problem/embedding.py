@@ -18,7 +18,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional
 
-from compress.core.problem import EMBEDDER, TEXTS, Head, Problem, Quality
+from compress.core.problem import EMBEDDER, POOLING, TEXTS, Head, Problem, Quality
 from compress.problem.regression import Regression
 from compress.problem.vector_index import VectorIndex
 from compress.records.schema import Comparison
@@ -61,7 +61,7 @@ class Embedding(Problem, ABC):
 
     def config(self) -> Mapping[str, Any]:
         """The pooling, if it is not the folder's."""
-        return {} if self.pooling is None else {"sentence_pooling": [self.pooling]}
+        return {} if self.pooling is None else {POOLING: [self.pooling]}
 
     def outputs(
         self, logits: Float[Tensor, "B*texts D"], inputs: Mapping[str, Tensor]

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from compress.analysis.ranking import mean, mean_parts, ndcg, reciprocal_rank
-from compress.analysis.resampling import (
-    TEST_DRAWS,
-    bootstrap_interval,
-    paired_standard_error,
-    permutation_p_value,
-)
+from compress.analysis.ranking import ndcg, reciprocal_rank
 from compress.core.problem import Head, Problem, Quality
 from compress.problem.classification import head_labels
+from compress.problem.ranking_scores import DEPTH, ranking_comparison, ranking_quality
 from compress.records.schema import Comparison
 
 SCORES_OF_CANDIDATES = ("ndcg_at_10", "mrr_at_10")
-DEPTH = 10
 RELEVANCE = "relevance"
+
+
+class Ranked(NamedTuple):
+    """The candidates of each query, best first, and their grades."""
+
+    order: Int[np.ndarray, "queries ranks"]
+    grades: Float[np.ndarray, "queries ranks"]
 
 
 @final
@@ -80,11 +81,9 @@ class Reranking(Problem):
 
     def evaluate(self, kept: Float[Tensor, "rows 1"], labels: Float[Tensor, "rows 2"]) -> Quality:
         """NDCG and reciprocal rank of the first 10 candidates."""
-        grades = _ranked(kept, labels)
-        values = ndcg(grades, grades, DEPTH)
+        grades = _ranked(kept, labels).grades
         others = {"mrr_at_10": float(reciprocal_rank(grades, DEPTH).mean())}
-        low, high = bootstrap_interval(mean_parts(values), mean)
-        return Quality("ndcg_at_10", float(values.mean()), low, high, others)
+        return ranking_quality(ndcg(grades, grades, DEPTH), others)
 
     def compare(
         self,
@@ -94,16 +93,9 @@ class Reranking(Problem):
     ) -> Comparison:
         """The share of queries with the same best candidate, and a test over queries."""
         ours, theirs = (_ranked(kept, labels) for kept in (candidate, baseline))
-        mine, its = (mean_parts(ndcg(each, each, DEPTH)) for each in (ours, theirs))
-        first, second = (_order(kept, labels)[:, 0] for kept in (candidate, baseline))
-        return Comparison(
-            agreement=float((first == second).mean()),
-            n_regressed=None,
-            n_improved=None,
-            p_value=permutation_p_value(mine, its, mean),
-            test=f"paired permutation test of nDCG over queries, {TEST_DRAWS:,} draws",
-            standard_error=paired_standard_error(mine, its, mean),
-        )
+        mine, its = (ndcg(each.grades, each.grades, DEPTH) for each in (ours, theirs))
+        equal = ours.order[:, 0] == theirs.order[:, 0]
+        return ranking_comparison(mine, its, float(equal.mean()))
 
 
 def _grid(values: np.ndarray, labels: Float[Tensor, "rows 2"], empty: float) -> np.ndarray:
@@ -117,24 +109,13 @@ def _grid(values: np.ndarray, labels: Float[Tensor, "rows 2"], empty: float) -> 
     return table
 
 
-def _order(
-    kept: Float[Tensor, "rows 1"], labels: Float[Tensor, "rows 2"]
-) -> Float[np.ndarray, "queries ranks"]:
-    """The candidates of each query, best first.
+def _ranked(kept: Float[Tensor, "rows 1"], labels: Float[Tensor, "rows 2"]) -> Ranked:
+    """Rankings of the candidates of each query.
 
     Of equal ones those of lower grades come first: whatever the order of the rows, a model gains
     nothing by saying the same of all.
     """
     found = _grid(kept[:, 0].double().numpy(), labels, -np.inf)
     grades = _grid(labels[:, 1].double().numpy(), labels, 0.0)
-    order: np.ndarray = np.lexsort((grades, -found), axis=1)
-    return order
-
-
-def _ranked(
-    kept: Float[Tensor, "rows 1"], labels: Float[Tensor, "rows 2"]
-) -> Float[np.ndarray, "queries ranks"]:
-    """The grades of each query's candidates, best first."""
-    grades = _grid(labels[:, 1].double().numpy(), labels, 0.0)
-    found: np.ndarray = np.take_along_axis(grades, _order(kept, labels), axis=1)
-    return found
+    order = np.lexsort((grades, -found), axis=1)
+    return Ranked(order, np.take_along_axis(grades, order, axis=1))

@@ -14,20 +14,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from compress.analysis.ranking import Values, mean, mean_parts, ndcg, recall, reciprocal_rank
-from compress.analysis.resampling import (
-    TEST_DRAWS,
-    bootstrap_interval,
-    paired_standard_error,
-    permutation_p_value,
-)
+from compress.analysis.ranking import Values, ndcg, recall, reciprocal_rank
 from compress.config.errors import UserError
 from compress.core.problem import Quality
 from compress.problem.embedding import INDEX_BYTES, Embedding
+from compress.problem.ranking_scores import DEPTH, ranking_comparison, ranking_quality
 from compress.records.schema import Comparison
 
 SCORES_OF_QUERIES = ("ndcg_at_10", "mrr_at_10", "recall_at_100", INDEX_BYTES)
-DEPTH, DEEPEST = 10, 100
+DEEPEST = 100
 AT_ONCE = 256  # queries
 NOTHING = -1  # in the place of a document's number
 SCALE = 20.0  # of cosines in the label loss, as in sentence-transformers
@@ -109,15 +104,13 @@ class Retrieval(Embedding):
         """NDCG and reciprocal rank of the first 10, and recall of the first 100."""
         judged = _judged(labels)
         found = self._ranked(kept, judged).grades
-        values = _ndcg(found, judged)
         relevant = (judged.grades > 0).sum(dim=1).numpy()
         others = {
             "mrr_at_10": float(reciprocal_rank(found, DEPTH).mean()),
             "recall_at_100": float(recall(found, relevant, DEEPEST).mean()),
             INDEX_BYTES: self.index.bytes_each(kept.shape[-1]),
         }
-        low, high = bootstrap_interval(mean_parts(values), mean)
-        return Quality("ndcg_at_10", float(values.mean()), low, high, others)
+        return ranking_quality(_ndcg(found, judged), others)
 
     def compare(
         self,
@@ -129,17 +122,10 @@ class Retrieval(Embedding):
         judged = _judged(labels)
         ours = self._ranked(candidate, judged)
         theirs = self.of_baseline()._ranked(baseline, judged)
-        mine, its = (mean_parts(_ndcg(each.grades, judged)) for each in (ours, theirs))
+        mine, its = (_ndcg(each.grades, judged) for each in (ours, theirs))
         first, second = ours.best[:, :DEPTH], theirs.best[:, :DEPTH]
         equal = (first[:, :, None] == second[:, None, :]).any(dim=-1)
-        return Comparison(
-            agreement=float(equal.float().mean()),
-            n_regressed=None,
-            n_improved=None,
-            p_value=permutation_p_value(mine, its, mean),
-            test=f"paired permutation test of nDCG over queries, {TEST_DRAWS:,} draws",
-            standard_error=paired_standard_error(mine, its, mean),
-        )
+        return ranking_comparison(mine, its, float(equal.float().mean()))
 
     def _ready(self, vectors: Float[Tensor, "rows D"]) -> Float[Tensor, "rows D"]:
         return functional.normalize(vectors, dim=-1) if self.likeness == "cosine" else vectors

@@ -20,10 +20,10 @@ from torch.nn import functional
 from transformers.utils import ModelOutput
 
 from compress.config.errors import UserError
+from compress.core.problem import POOLING
 
-# Entries of a model's config: the names of the vectors that are joined, and whether the result has
-# the length 1.
-POOLING, NORMALIZED = "sentence_pooling", "sentence_normalized"
+# Entry of a model's config, beside `POOLING`: whether vectors have the length 1.
+NORMALIZED = "sentence_normalized"
 WITHOUT = "add_pooling_layer"  # argument of bodies that may have a layer for their first token
 LEAST = 1e-9  # tokens of a text; of one without any, the mean is 0
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.config.errors import UserError, first_line
+from compress.core.problem import POOLING
 from compress.serve.folder import IN_FOLDERS
-from compress.transformer.embedder import NORMALIZED, POOLING, POOLINGS, pooling
+from compress.transformer.embedder import NORMALIZED, POOLINGS, pooling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

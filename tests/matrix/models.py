@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -21,6 +20,7 @@ from tests.architectures import (
     body_of,
     build,
     sentences,
+    table_texts,
     write_pairs,
     write_tables,
     write_tags,
@@ -169,8 +169,7 @@ class Model:
         if self.sees:
             shades = load_digits().images[: ROWS[role]] * 255 / DARKEST
             return list(np.repeat(shades.round().astype(np.uint8)[..., None], 3, axis=-1))
-        with self.tables[role].open(encoding="utf-8") as file:
-            return [row["text"] for row in csv.DictReader(file)]
+        return [*table_texts(self.tables[role])]
 
     def plain(self, folder: Path | None = None) -> PreTrainedModel:
         """The model as plain transformers reads it, in float32."""
