@@ -165,13 +165,14 @@ def _answered(path: Path, qrels: Qrels, drop: Collection[str]) -> tuple[Qrels, i
     Raises:
         UserError: there are others, for which nothing can be found, and they are not to be dropped.
     """
-    empty = [query for query, grades in qrels.items() if not any(grades.values())]
+    full = {query: grades for query, grades in qrels.items() if any(grades.values())}
+    empty = [query for query in qrels if query not in full]
     if empty and UNANSWERED not in drop:
         raise UserError(
             f"{path}: query {empty[0]!r} has no relevant document, one with a score above 0 "
             f"({len(empty)} such queries); fix it, or set task.drop=[{UNANSWERED}]"
         )
-    return {query: grades for query, grades in qrels.items() if query not in empty}, len(empty)
+    return full, len(empty)
 
 
 def _known(path: Path, row: int, column: str, name: object, known: Iterable[str]) -> str:

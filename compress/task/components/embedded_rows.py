@@ -62,12 +62,17 @@ class EmbeddedSplit(Split):
         """Number of rows."""
         return len(self._rows)
 
+    @property
+    def _size(self) -> int:
+        """Texts of a row."""
+        return len(self._rows[0])
+
     def extended(self, name: str, columns: Sequence[Sequence[str]]) -> EmbeddedSplit:
         """This split, then other texts of all its rows, once or several times, as in `columns`.
 
         They have the labels of their rows, and are truncated to the same length.
         """
-        size = len(self.columns[0]) // len(self)
+        size = self._size
         more = [tuple(columns[0][at : at + size]) for at in range(0, len(columns[0]), size)]
         rows = [*self._rows, *more]
         labels = self._labels
@@ -80,8 +85,8 @@ class EmbeddedSplit(Split):
         from datasets import Dataset
 
         how = {"truncation": True, "max_length": self.max_length}
-        encoded = dict(tokenizer(self.columns[0], **how)) if len(self) else {}
-        size = len(self.columns[0]) // max(1, len(self))
+        encoded = dict(tokenizer(self.columns[0], **how))
+        size = self._size
         starts = range(0, len(self.columns[0]), size)
         columns: dict[str, list[Any]] = {
             name: [[*chain.from_iterable(each[start : start + size])] for start in starts]

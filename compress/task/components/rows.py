@@ -86,8 +86,10 @@ def read_rows(request: Request) -> tuple[pd.DataFrame, str]:
     """
     check_columns(request)
     names, read = _readers(request.path)
-    known = request.optional if read is _read_json else set(names(request))
-    columns = (*request.columns, *(each for each in request.optional if each in known))
+    columns = request.columns
+    if request.optional:
+        known = request.optional if read is _read_json else names(request)
+        columns += tuple(each for each in request.optional if each in known)
     table, words = read(replace(request, columns=columns))
     if table.empty:
         raise UserError(f"{request.path} has no rows")
