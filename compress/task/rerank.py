@@ -16,13 +16,12 @@ from compress.interfaces import Task, TaskData, TrainingData
 from compress.problem.reranking import SCORES_OF_CANDIDATES, Reranking
 from compress.task.components.beir import UNANSWERED
 from compress.task.components.cleaning import DROPPABLE, cleaned, number_labels
-from compress.task.components.leaks import normalized
+from compress.task.components.queries import apart, sampled, share_out
 from compress.task.components.rows import Request, check_columns, read_rows
 from compress.task.components.sampling import LABEL, check_reads_tokens
 from compress.task.components.splits import GivenFiles
 from compress.task.components.text import SECOND, TEXT, TextSplit
 from compress.task.components.text_format import TextFormat
-from compress.task.components.text_task import ROLES
 from compress.task.components.transfer import NoTransfer, Transfer
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ class Rerank(Task):
         for role, path in self.split.paths.items():
             given[role], words = self._read(path)
             sources.append(words)
-        tables, words = self._apart({**given, **self._split_off(rows, given)})
+        tables, words = self._split(rows, given)
         gathered = self.transfer.gather(tables, self.seed)
         found = {role: self._sampled(table) for role, table in tables.items()}
         parts = {role: self._made(role, table) for role, table in found.items()}
@@ -128,43 +127,24 @@ class Rerank(Task):
     def _columns(self) -> tuple[str, str, str]:
         return (self.query, self.document, self.label)
 
-    def _split_off(
+    def _split(
         self, rows: pd.DataFrame, given: Mapping[str, pd.DataFrame]
-    ) -> dict[str, pd.DataFrame]:
-        """The rows of the queries of each split without a file."""
-        names = np.random.default_rng(self.seed).permutation(sorted(set(rows[TEXT]))).tolist()
-        shares = {role: at for role, at in self.split.shares.items() if role not in given}
+    ) -> tuple[dict[str, pd.DataFrame], str]:
+        """The rows of each split's queries, and what was dropped, in words."""
+        names = set(rows[TEXT])
         if len(names) < LEAST:
             raise UserError(f"{self.path} has {len(names)} queries, expected at least {LEAST}")
-        whole, splits = len(names), {}
-        for role, share in shares.items():
-            count = max(1, round(share * whole))
-            splits[role] = rows[rows[TEXT].isin(names[:count])]
-            names = names[count:]
-        return {**splits, "train": rows[rows[TEXT].isin(names)]}
-
-    def _apart(self, tables: Mapping[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], str]:
-        """The splits without queries in common, and what was dropped, in words."""
-        seen: set[str] = set()
-        kept, words = {}, ""
-        for role in ROLES:
-            names = tables[role][TEXT].map(normalized)
-            lost = names.isin(seen)
-            kept[role] = tables[role][~lost]
-            seen |= set(names)
-            if lost.any():
-                words += f"; {lost.sum()} rows dropped from {role} whose queries are in others"
-            if kept[role].empty:
-                raise UserError(f"{self.path}: no query is left of the {role} split")
-        return kept, words
+        shares = {role: at for role, at in self.split.shares.items() if role not in given}
+        own = share_out(names, shares, np.random.default_rng(self.seed))
+        queries = {**own, **{role: [*dict.fromkeys(table[TEXT])] for role, table in given.items()}}
+        texts = {name: name for names in queries.values() for name in names}
+        kept, words = apart(queries, texts, self.path)
+        return {role: _of(given.get(role, rows), names) for role, names in kept.items()}, words
 
     def _sampled(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows of at most `limit` queries."""
-        names = sorted(set(rows[TEXT]))
-        if self.limit is None or self.limit >= len(names):
-            return rows
-        taken = np.random.default_rng(self.seed).permutation(names)[: self.limit]
-        return rows[rows[TEXT].isin(taken.tolist())]
+        names = [*dict.fromkeys(rows[TEXT])]
+        return _of(rows, sampled(names, self.limit, np.random.default_rng(self.seed)))
 
     def _made(self, role: str, rows: pd.DataFrame) -> TextSplit:
         """A split of rows, labeled by the number of the query and the grade."""
@@ -217,3 +197,7 @@ class Rerank(Task):
 
     def _request(self, path: str) -> Request:
         return Request(Path(path), self._columns, self.format.character, self.format.encoding)
+
+
+def _of(rows: pd.DataFrame, queries: list[str]) -> pd.DataFrame:
+    return rows[rows[TEXT].isin(queries)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, final
 
@@ -13,7 +13,6 @@ from jaxtyping import Int
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from compress.config.errors import UserError
 from compress.config.fields import OneOf, Positive, PositiveInt, Seed
 from compress.interfaces import Head, Task, TaskData, TrainingData
 from compress.problem.retrieval import NOTHING, SCORES_OF_QUERIES, Retrieval
@@ -27,12 +26,11 @@ from compress.task.components.beir import (
     read_collection,
 )
 from compress.task.components.embedded_rows import EmbeddedSplit, by_length, check_dimension
-from compress.task.components.leaks import normalized
+from compress.task.components.queries import apart, sampled, share_out
 from compress.task.components.sampling import check_reads_tokens
 from compress.task.components.splits import HeldOut
 from compress.task.components.text import TEXT
 from compress.task.components.text_format import TextFormat
-from compress.task.components.text_task import ROLES
 from compress.task.components.transfer import NoTransfer, Transfer
 from compress.transformer.embedder import POOLINGS
 
@@ -135,39 +133,16 @@ class Beir(Task):
         if rest is None and not {"train", "validation"} <= set(given):
             rest = given.pop("train", None) or given.pop("validation", {})
             shares = {"validation": shares["validation"]}
+        names: dict[str, list[str]] = {role: [*each] for role, each in given.items()}
         if rest is not None:
-            names = draws.permutation(sorted(rest)).tolist()
-            for role, share in shares.items():
-                count = max(1, round(share * len(rest)))
-                given[role] = {name: rest[name] for name in names[:count]}
-                names = names[count:]
-            given["train"] = {name: rest[name] for name in names}
-        splits, words = self._apart(given, found.queries)
-        for role, qrels in splits.items():
-            if self.limit is not None and len(qrels) > self.limit:
-                taken = draws.permutation(sorted(qrels))[: self.limit].tolist()
-                splits[role] = {name: qrels[name] for name in taken}
-        return splits, words
-
-    def _apart(
-        self, splits: Mapping[str, Qrels], queries: Mapping[str, str]
-    ) -> tuple[dict[str, Qrels], str]:
-        """The splits without queries in common, in whatever spelling, and what was dropped."""
-        seen: set[str] = set()
-        kept: dict[str, Qrels] = {}
-        words = ""
-        for role in ROLES:
-            texts = {name: normalized(queries[name]) for name in splits[role]}
-            kept[role] = {n: splits[role][n] for n, text in texts.items() if text not in seen}
-            seen |= set(texts.values())
-            if lost := len(texts) - len(kept[role]):
-                words += f"; {lost} queries dropped from {role} that are in others"
-            if not kept[role]:
-                raise UserError(
-                    f"{self.path}: no query is left for the {role} split of "
-                    f"{sum(map(len, splits.values()))}; give more, or other fractions"
-                )
-        return kept, words
+            names |= share_out(rest, shares, draws)
+        kept, words = apart(names, found.queries, self.path)
+        return {
+            role: {
+                name: given.get(role, rest or {})[name] for name in sampled(each, self.limit, draws)
+            }
+            for role, each in kept.items()
+        }, words
 
     def _pairs(
         self, role: str, found: Texts, qrels: Qrels, limit: int | None = None

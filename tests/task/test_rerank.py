@@ -59,7 +59,7 @@ def test_queries_of_other_files_are_apart(tmp_path: Path) -> None:
     assert len(data.evaluation) == 2
     held = {text.casefold() for text in data.evaluation.columns[0]}
     assert not held & {*data.training.train.columns[0], *data.training.validation.columns[0]}
-    assert "6 rows dropped from" in data.source
+    assert "1 query dropped from" in data.source
     assert len(set(data.training.train.columns[0])) == 3
 
 

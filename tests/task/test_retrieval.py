@@ -170,7 +170,11 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
         },
         "no query is left for the train split of 4",
     ),
-    "columns": ({"qrels_tsv": "query\tdocument\nq0\td0\n"}, "column 'query-id' is not among"),
+    "columns": ({"qrels_tsv": "query\tdocument\nq0\td0\n"}, "column .query-id. is not among"),
+    "the format of trec_eval": (
+        {"qrels_tsv": "q0 0 d0 1\nq1 0 d1 1\n"},
+        "begin with a line of the names query-id, corpus-id, score, which files for trec_eval lack",
+    ),
 }
 
 

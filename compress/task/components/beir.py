@@ -48,7 +48,13 @@ def check_collection(folder: Path, format: TextFormat) -> None:
     for name in ("corpus", "queries"):
         check_columns(_request(_file(folder, name), (ID, TEXT), format))
     for path in judgment_files(folder).values():
-        check_columns(_request(path, JUDGMENTS, format))
+        try:
+            check_columns(_request(path, JUDGMENTS, format))
+        except UserError as error:
+            raise UserError(
+                f"{error}; judgments begin with a line of the names {', '.join(JUDGMENTS)}, which "
+                "files for trec_eval lack"
+            ) from None
 
 
 def judgment_files(folder: Path) -> dict[str, Path]:
