@@ -4,7 +4,7 @@ MODEL is the folder of a causal language model of Llama's kind, TEXT a file. Eac
 layers is rounded on what it reads in the float model, by the formulas here and by checkouts of
 `--gptq` (github.com/IST-DASLab/gptq), `--awq` (mit-han-lab/llm-awq), `--hqq` (mobiusml/hqq). What
 is compared is ‖(W − Ŵ)X‖² / ‖WX‖² in float32, over the same tokens. AWQ's authors choose scales for
-layers together, see `compress/quantizer/awq.py`.
+layers together, see `compress/quantizer/awq.py`. The code of HQQ needs termcolor.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from compress.transformer.calibration import Moments
 from compress.transformer.packing import Grid, decode_groups
 
 TITLE = "# Rounding beside the authors' code"
-GROUP_SIZE = 32  # divides the sizes of small models, which AWQ's code asks for
 BITS = (4, 3)
 
 
@@ -59,6 +58,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True, help="a checkout")
     parser.add_argument("--rows", type=int, default=32, help="windows of the text")
     parser.add_argument("--length", type=int, default=256, help="tokens of each")
+    parser.add_argument("--group-size", type=int, default=64, help="has to divide every row")
     arguments = parser.parse_args()
     check_page(arguments.page, TITLE)
     torch.manual_seed(0)
@@ -77,10 +77,11 @@ def _page(
 ) -> Iterator[str]:
     layers = model.get_decoder().layers
     chosen = sorted({0, len(layers) // 2, len(layers) - 1})
-    yield f"Machine: {machine()}; torch {torch.__version__}. {arguments.model.name}, layers "
-    yield f"{', '.join(map(str, chosen))}, {windows.numel():,} tokens, groups of {GROUP_SIZE}."
-    yield "Figures are ‖(W − Ŵ)X‖² / ‖WX‖² in percent: the mean over the Linear layers of these"
-    yield "layers, and ours over theirs, the median and the largest; seconds are for all of them."
+    yield f"Machine: {machine()}; torch {torch.__version__}."
+    yield f"{arguments.model.name}, layers {', '.join(map(str, chosen))},"
+    yield f"{windows.numel():,} tokens, groups of {arguments.group_size}. Figures are"
+    yield "‖(W − Ŵ)X‖² / ‖WX‖² in percent: the mean over the Linear layers of these layers, and"
+    yield "ours over theirs, the median and the largest; seconds are for all of them."
     found: dict[tuple[str, int], list[Pair]] = {}
     for index in chosen:
         for key, pair in _pairs(layers[index], *_read(model, layers[index], windows), arguments):
@@ -96,7 +97,7 @@ def _pairs(
 ) -> Iterator[tuple[tuple[str, int], Pair]]:
     """By method and bits, both ways to round each Linear."""
     for bits in BITS:
-        grid = Grid(bits, GROUP_SIZE, False)
+        grid = Grid(bits, arguments.group_size, False)
         for title, *methods in _methods(arguments, layer, read, given):
             for name, linear in _linears(layer).items():
                 weight, statistic = linear.weight.detach(), _moments(read[name])
@@ -138,7 +139,7 @@ def _methods(
 
 def _nearest(name: str, weight: Tensor, _: Moments, grid: Grid) -> Tensor:
     scale, zero = grid.fit(weight)
-    return decode_groups(grid.encode(weight, scale, zero), scale, zero, GROUP_SIZE)
+    return decode_groups(grid.encode(weight, scale, zero), scale, zero, grid.group_size)
 
 
 def _gptq(act_order: bool) -> Any:
@@ -147,19 +148,20 @@ def _gptq(act_order: bool) -> Any:
         found = round_columns(
             weight, moment, grid, damping=0.01, block_size=128, act_order=act_order, clip=False
         )
-        return decode_groups(*found, GROUP_SIZE)
+        return decode_groups(*found, grid.group_size)
 
     return method
 
 
 def _awq(name: str, weight: Tensor, statistic: Moments, grid: Grid) -> Tensor:
     found = scaled_codes(weight, statistic, grid, clip=True)
-    return decode_groups(found.codes, found.scale, found.zero, GROUP_SIZE) / found.columns.float()
+    made = decode_groups(found.codes, found.scale, found.zero, grid.group_size)
+    return made / found.columns.float()
 
 
 def _hqq(name: str, weight: Tensor, _: Moments, grid: Grid) -> Tensor:
     codes, scale, zero = fitted_codes(weight, grid, 20)
-    return decode_groups(codes, scale, zero.float(), GROUP_SIZE)
+    return decode_groups(codes, scale, zero.float(), grid.group_size)
 
 
 def _their_gptq(checkout: Path, read: Mapping[str, Tensor], act_order: bool) -> Any:
@@ -175,7 +177,10 @@ def _their_gptq(checkout: Path, read: Mapping[str, Tensor], act_order: bool) -> 
         solver.add_batch(read[name], None)
         with mock.patch("torch.cuda.synchronize"), mock.patch("builtins.print"):
             solver.fasterquant(
-                percdamp=0.01, groupsize=GROUP_SIZE, actorder=act_order, static_groups=act_order
+                percdamp=0.01,
+                groupsize=grid.group_size,
+                actorder=act_order,
+                static_groups=act_order,
             )
         return linear.weight.detach()
 
@@ -188,7 +193,7 @@ def _their_hqq(checkout: Path) -> Any:
 
     def method(name: str, weight: Tensor, _: Moments, grid: Grid) -> Tensor:
         codes, meta = quantize.quantize(
-            weight, nbits=grid.bits, group_size=GROUP_SIZE, axis=1, round_zero=grid.bits == 4,
+            weight, nbits=grid.bits, group_size=grid.group_size, axis=1, round_zero=grid.bits == 4,
             bitpack=False, device="cpu",
         )  # fmt: skip
         made: Tensor = (codes - meta["zero"]) * meta["scale"]
@@ -218,13 +223,13 @@ class _Awq:
     def __call__(self, name: str, weight: Tensor, _: Moments, grid: Grid) -> Tensor:
         """The weight."""
         if grid.bits not in self._made:
-            self._made[grid.bits] = self._whole(grid.bits)
+            self._made[grid.bits] = self._whole(grid)
         return self._made[grid.bits][name]
 
     @torch.no_grad()
-    def _whole(self, bits: int) -> dict[str, Tensor]:
+    def _whole(self, grid: Grid) -> dict[str, Tensor]:
         before = {name: value.clone() for name, value in self._layer.state_dict().items()}
-        config = {"zero_point": True, "q_group_size": GROUP_SIZE}
+        bits, config = grid.bits, {"zero_point": True, "q_group_size": grid.group_size}
         features = {name: x.clone() for name, x in self._read.items()}
         with (
             mock.patch.dict(sys.modules, self._modules),
@@ -241,9 +246,11 @@ class _Awq:
             name: self._round(linear.weight.data, n_bit=bits, **config)
             for name, linear in _linears(self._layer).items()
         }
-        for _, names, scale in scales:
+        for before_it, names, scale in scales:
             for name in names:
                 made[name] = made[name] / scale
+            if before_it in made:  # a Linear, whose rows were divided instead of a norm
+                made[before_it] = made[before_it] * scale[:, None]
         self._layer.load_state_dict(before)
         return made
 

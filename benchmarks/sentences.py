@@ -1,8 +1,8 @@
 """Sentences to distill embedders on: `python -m benchmarks.sentences OUT WIKITEXT GLUE`.
 
-WIKITEXT is the folder of tokenized WikiText-2, GLUE one with RTE, CoLA and SST-2. Their train splits
-are split at ends of sentences; those of 3 to 40 words are written once each, a line each, without
-labels.
+WIKITEXT is the folder of tokenized WikiText-2, GLUE one with RTE, CoLA and SST-2. The texts of
+their train splits are taken apart into sentences; those of 3 to 40 words are written once each, a
+line each, without labels.
 """
 
 from __future__ import annotations

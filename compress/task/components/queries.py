@@ -46,7 +46,8 @@ def apart(
         kept[role] = [name for name, text in spelled.items() if text not in seen]
         seen |= {*spelled.values()}
         if lost := len(spelled) - len(kept[role]):
-            words += f"; {lost} {'query' if lost == 1 else 'queries'} dropped from {role} that are in others"
+            what = "1 query" if lost == 1 else f"{lost} queries"
+            words += f"; {what} dropped from {role}, as other splits have the same"
         if not kept[role]:
             raise UserError(
                 f"{source}: no query is left for the {role} split of {total}; give more, or other "
