@@ -194,7 +194,7 @@ def cross_choices(arguments: list[str]) -> list[str]:
 
     Hydra first composes a base config with the default choice of each swept group, and refuses a
     key that only the swept choices have. As a sweep of one value, `key=choice(value)`, it is
-    applied only to the jobs.
+    applied only to the jobs. null, which no sweep can have, is set whether there is a key or not.
     """
     words = [word for word in arguments if not word.startswith("-")]
     parsed = _parsed(words)
@@ -206,7 +206,9 @@ def cross_choices(arguments: list[str]) -> list[str]:
         inside = override.key_or_group.startswith(swept)
         if fixed and inside and override.input_line is not None:
             key, _, value = override.input_line.partition("=")
-            waiting[override.input_line] = f"{key}=choice({value})"
+            null = override.value() is None
+            once = f"{key}=choice({value})"
+            waiting[override.input_line] = f"++{key.lstrip('+')}=null" if null else once
     return [waiting.get(word, word) for word in arguments]
 
 

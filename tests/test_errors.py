@@ -116,6 +116,8 @@ def test_every_wrong_group_is_named_at_once() -> None:
             "-m task/transfer=a,b task.transfer.limit=5 task.transfers=1 task.limit=9",
             "-m task/transfer=a,b task.transfer.limit=choice(5) task.transfers=1 task.limit=9",
         ),
+        ("-m pruner=a,b pruner.s=null", "-m pruner=a,b ++pruner.s=null"),
+        ("-m pruner=a,b ++pruner.s=null", "-m pruner=a,b ++pruner.s=null"),
         ("-m pruner=a pruner.sparsity=0.5", "-m pruner=a pruner.sparsity=0.5"),
         ("-m pruner=a,b ~pruner.sparsity", "-m pruner=a,b ~pruner.sparsity"),
         ("pruner=( pruner.sparsity=0.5", "pruner=( pruner.sparsity=0.5"),

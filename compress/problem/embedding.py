@@ -22,8 +22,8 @@ from compress.core.problem import EMBEDDER, POOLING, TEXTS, Head, Problem, Quali
 from compress.problem.regression import Regression
 from compress.problem.vector_index import VectorIndex
 from compress.records.schema import Comparison
+from compress.records.scores import INDEX_BYTES
 
-INDEX_BYTES = "index_bytes"
 SCORES_OF_PAIRS = ("spearman", "pearson", INDEX_BYTES)
 OF_NUMBERS = Regression()  # whose statistics those of cosines are
 

@@ -17,9 +17,10 @@ from torch.nn import functional
 from compress.analysis.ranking import Values, ndcg, recall, reciprocal_rank
 from compress.config.errors import UserError
 from compress.core.problem import Quality
-from compress.problem.embedding import INDEX_BYTES, Embedding
+from compress.problem.embedding import Embedding
 from compress.problem.ranking_scores import DEPTH, ranking_comparison, ranking_quality
 from compress.records.schema import Comparison
+from compress.records.scores import INDEX_BYTES
 
 SCORES_OF_QUERIES = ("ndcg_at_10", "mrr_at_10", "recall_at_100", INDEX_BYTES)
 DEEPEST = 100

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from compress.records.schema import Score
-from compress.records.scores import SCORES, ScoreKind
+from compress.records.schema import FinishedRun, Score
+from compress.records.scores import INDEX_BYTES, SCORES, ScoreKind
 
 THOUSAND, MILLION = 1e3, 1e6
 DECADE = 10.0  # largest over smallest value from which a scale has to be logarithmic
@@ -26,11 +26,25 @@ def is_share(kind: ScoreKind) -> bool:
 
 def value_words(kind: ScoreKind, value: float, digits: int) -> str:
     """A value in its unit, with so many digits behind the point where it lies within [-1, 1]."""
+    if kind.unit == "bytes":
+        return f"{value:,.0f}"
     if not kind.relative:
         return f"{value:.{digits}f}"
     if value < THOUSAND:
         return f"{value:.{digits - 1}f}"
     return f"{value:,.0f}" if value < MILLION else f"{value:.2e}"
+
+
+def has_own_index(record: FinishedRun) -> bool:
+    """Whether documents take other bytes in the run's index than in the teacher's."""
+    ours, theirs = (m.score.others.get(INDEX_BYTES) for m in (record.metrics, record.baseline))
+    return ours != theirs
+
+
+def document_bytes(score: Score) -> str:
+    """Bytes of a document in an index; a dash without one."""
+    size = score.others.get(INDEX_BYTES)
+    return "–" if size is None else f"{size:,.0f}"
 
 
 def score_words(score: Score, digits: int = 4, ends: int = 3, to: str = " to ") -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+INDEX_BYTES = "index_bytes"
 ROUNDING = 1e-9  # the end of an interval may lie a little outside
 # By unit; values of others begin at 0 and have no end. A perplexity has a logarithm.
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -150,8 +151,9 @@ SCORES: Mapping[str, ScoreKind] = {
         "recall@100", "fraction", "higher",
         "fraction of the relevant documents that are among the first hundred",
     ),
-    "index_bytes": ScoreKind(
-        "index bytes", "bytes", "lower", "bytes of a document's vector in an index", operator.neg
+    INDEX_BYTES: ScoreKind(
+        "index bytes a document", "bytes", "lower", "bytes of a document's vector in an index",
+        operator.neg,
     ),
     "cloze_accuracy": ScoreKind(
         "cloze accuracy", "fraction", "higher",

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from compress.analysis.decision import Rule
 from compress.records.schema import FinishedRun, Split
-from compress.records.score_words import margin_words
+from compress.records.score_words import has_own_index, kind_of, margin_words, score_words
+from compress.records.scores import INDEX_BYTES
 from compress.report.contest import Contest, contest_of, rule_of
 from compress.report.controls import cheapest_admitted
 from compress.report.points import Shape
@@ -97,7 +98,7 @@ def _advice(section: Section, contest: Contest) -> Advice:
         contest.decision.rule,
         tuple(_picks(contest)),
         tuple(said),
-        (*words, *_left_out(section, contest)),
+        (*words, *_left_out(section, contest), *_indexes(section)),
         None if ship is None else ship.name,
     )
 
@@ -137,3 +138,21 @@ def _left_out(section: Section, contest: Contest) -> Iterator[str]:
     if missing:
         shape = f"{contest.shape[0]} × {contest.shape[1]}"
         yield f"{missing} of {len(section.runs)} runs were not timed at {shape} and are left out."
+
+
+def _indexes(section: Section) -> Iterator[str]:
+    """What runs with smaller indexes need for a document: decisions weigh models alone."""
+    found = [
+        (record.metrics.score.others[INDEX_BYTES], -record.metrics.score.quality, folder.name)
+        for folder, record in section.runs
+        if has_own_index(record)
+    ]
+    if not found:
+        return
+    size, _, name = min(found)
+    record = next(record for folder, record in section.runs if folder.name == name)
+    yield (
+        f"Bytes of an index are not weighed here. Run {name} has the smallest, {size:,.0f} bytes a "
+        f"document instead of {record.baseline.score.others[INDEX_BYTES]:,.0f}, with "
+        f"{kind_of(record.metrics.score).words} {score_words(record.metrics.score)}."
+    )

@@ -10,7 +10,13 @@ from rich.table import Table
 
 from compress.records.recipe import recipe
 from compress.records.schema import FinishedRun, ModelMetrics
-from compress.records.score_words import kind_of, most_words, value_words
+from compress.records.score_words import (
+    document_bytes,
+    has_own_index,
+    kind_of,
+    most_words,
+    value_words,
+)
 from compress.records.scores import ScoreKind
 from compress.records.words import (
     NO_DIFFERENCE,
@@ -81,7 +87,9 @@ def _table(found: Sequence[tuple[Path, FinishedRun]]) -> Table:
     table.add_column("recipe", overflow="fold")
     shape = runs[0][1].speedup[0]
     milliseconds = f"ms\n{shape.batch}×{shape.length}"
-    for column in (kind.words.replace(" ", "\n"), "change", "MB", milliseconds, "speed-up"):
+    indexed = any(has_own_index(record) for _, record in runs)
+    columns = (kind.words.replace(" ", "\n"), "change", "MB", milliseconds, "speed-up")
+    for column in (*columns, *(["index\nbytes"] if indexed else ())):
         table.add_column(column, justify="right", no_wrap=True)
     parts = [[record for _, record in section.runs] for section in sections(runs)]
     beside = {id(record): part for part in parts for record in part}
@@ -90,14 +98,18 @@ def _table(found: Sequence[tuple[Path, FinishedRun]]) -> Table:
         first = part[0]
         title = f"teacher {first.choices['teacher']} on {first.choices['task']}"
         figures = _figures(first.baseline, "", f"{teacher_ms(part, shapes_of(part)[0]):.1f}")
-        table.add_row("", plain(title), *figures, "1")
+        index = [document_bytes(first.baseline.score)] if indexed else []
+        table.add_row("", plain(title), *figures, "1", *index)
     for part in parts:
         for row in control_rows(part):
             table.add_row("", plain(row.title), *_cells(row.record, part))
     table.add_section()
     for folder, record in runs[:ROWS]:
         table.add_row(
-            plain(folder.name), plain(recipe(record)), *_cells(record, beside[id(record)])
+            plain(folder.name),
+            plain(recipe(record)),
+            *_cells(record, beside[id(record)]),
+            *([document_bytes(record.metrics.score)] if indexed else ()),
         )
     table.caption = "\n".join(_captions(runs, kind))
     return table

@@ -16,7 +16,14 @@ from compress.records.csv_text import csv_text
 from compress.records.markdown import plain_text
 from compress.records.recipe import recipe
 from compress.records.schema import FinishedRun
-from compress.records.score_words import axis_words, kind_of, score_words, value_words
+from compress.records.score_words import (
+    axis_words,
+    document_bytes,
+    has_own_index,
+    kind_of,
+    score_words,
+    value_words,
+)
 from compress.records.words import (
     UNCERTAIN_TIMES,
     by_score,
@@ -117,6 +124,11 @@ def _markdown(report: Report) -> str:
         controls = control_rows(record for _, record in runs)
         rows = [figures("–", row.title, row.record) for row in controls]
         rows += [figures(folder.name, recipe(record), record) for folder, record in runs]
+        if any(has_own_index(record) for _, record in runs):
+            shown = ["–" for _ in controls]
+            shown += [document_bytes(record.metrics.score) for _, record in runs]
+            pairs = zip(rows, shown, strict=True)
+            rows = [{**row, "index bytes a document": index} for row, index in pairs]
         parts += [_rows(rows)]
         if not all(record.speedup[0].counts for _, record in runs):
             parts += [[f"{UNCERTAIN_TIMES}."]]

@@ -97,6 +97,7 @@ class OutputConfig:
 
     id2label: dict[int, str] | None = None
     problem_type: str | None = None
+    eos_token_id: int | tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,13 @@ class Outputs:
         problem: as transformers names it in `problem_type`, "token_classification" or
             "sentence_embedding"; "" where it names none.
         temperature: what logits are divided by for probabilities.
+        ends: tokens that end a generated text; () for the tokenizer's own.
     """
 
     labels: tuple[str, ...] = ()
     problem: str = ""
     temperature: float = 1.0
+    ends: tuple[int, ...] = ()
 
 
 def read_manifest(folder: str | Path) -> Manifest:
@@ -172,7 +175,9 @@ def read_outputs(folder: Path, architecture: str, temperature: float | None) -> 
         return Outputs(problem=EMBEDDING)
     tags = architecture.endswith(TAGGERS)
     problem = TAGS if tags else config.problem_type or ""
-    return Outputs(labels, problem, temperature or 1.0)
+    ends = () if config.eos_token_id is None else config.eos_token_id
+    ends = (ends,) if isinstance(ends, int) else ends
+    return Outputs(labels, problem, temperature or 1.0, ends)
 
 
 def embeds(architecture: str) -> bool:

@@ -84,7 +84,7 @@ class ServedModel:
             ValueError: see `logits`.
         """
         if self.outputs.problem not in (SINGLE, MULTI):
-            raise TypeError("the model has no classes; use logits, or predict")
+            raise TypeError(f"the model has no classes; use {self._uses}")
         scaled = self.logits(texts, seconds).astype(np.float64) / self.outputs.temperature
         return _softmax(scaled) if self.outputs.problem == SINGLE else _sigmoid(scaled)
 
@@ -122,7 +122,7 @@ class ServedModel:
             TypeError: the model tags no words, or `texts` is no list of texts.
         """
         if self.outputs.problem != TAGS or self._encoder is None:
-            raise TypeError("the model tags no words; use classify, logits, or predict")
+            raise TypeError(f"the model tags no words; use {self._uses}")
         _check_texts(texts)
         return text_entities(self._session, self._encoder, self.outputs, texts)
 
@@ -136,31 +136,44 @@ class ServedModel:
             ValueError: there is no text.
         """
         if self.outputs.problem != EMBEDDING:
-            raise TypeError("the model embeds no texts; use classify, logits, or predict")
+            raise TypeError(f"the model embeds no texts; use {self._uses}")
         return self.logits(texts)
 
     def generate(self, text: str, tokens: int = 64) -> str:
-        """The greedy continuation of a text, up to the token that ends one.
+        """The greedy continuation of a text, up to the first token that ends one.
 
         Args:
             text: at least one token long.
             tokens: how many there are at most.
 
         Raises:
-            TypeError: the model generates no text.
-            ValueError: the text has no token, or there is none to generate.
+            TypeError: the model generates no text, or this is no text.
+            ValueError: the text has no token or is not valid Unicode, or there is no token to
+                generate.
             UserError: the text with its continuation is longer than the model's table of positions.
         """
         if not self._session.decodes:
-            raise TypeError("the model generates no text; use classify, logits, or predict")
+            raise TypeError(f"the model generates no text; use {self._uses}")
+        if not isinstance(text, str):
+            raise TypeError(f"text must be one text, got {type(text).__name__}")
+        _check_texts([text])
         prompt = self.processor(text, return_tensors="np")["input_ids"]
         if tokens < 1 or not prompt.size:
             what = "tokens must be at least 1" if tokens < 1 else "text must have a token"
             raise ValueError(f"{what}, got {tokens if tokens < 1 else text!r}")
-        end = self.processor.eos_token_id
-        found = itertools.takewhile(lambda each: each != end, self._session.decode(prompt, tokens))
+        ends = self.outputs.ends or (self.processor.eos_token_id,)
+        found = itertools.takewhile(lambda e: e not in ends, self._session.decode(prompt, tokens))
         continuation: str = self.processor.decode(list(found))
         return continuation
+
+    @property
+    def _uses(self) -> str:
+        """What the model can do, for messages."""
+        if self._session.decodes:
+            return "generate, or predict"
+        known = {SINGLE: "classify", MULTI: "classify", TAGS: "entities", EMBEDDING: "embed"}
+        found = [known[self.outputs.problem]] if self.outputs.problem in known else []
+        return ", ".join([*found, "logits, or predict"])
 
     def _parts(
         self, texts: Sequence[str], seconds: Sequence[str] | None

@@ -8,6 +8,9 @@ from compress.serve.texts import INPUTS, TOKENIZERS
 FOLDER = "path/to/this/folder"
 IMAGES = "ForImageClassification"
 SEQUENCES = "ForSequenceClassification"
+PAIR = 2  # texts of a row
+# Of single texts and of pairs, as a pipeline of transformers takes them.
+ROWS = ('["a text"]', '[{"text": "a text", "text_pair": "its second text"}]')
 
 PLAIN = """from transformers import {processor}, {architecture}
 
@@ -15,7 +18,7 @@ model = {architecture}.from_pretrained("{folder}")
 {name} = {processor}.from_pretrained("{folder}")"""
 PIPELINE = """from transformers import pipeline
 
-pipeline("text-classification", model="{folder}")(["a text"], truncation=True)"""
+pipeline("text-classification", model="{folder}")({rows}, truncation=True)"""
 TAG_PIPELINE = """from transformers import pipeline
 
 pipeline("token-classification", model="{folder}", aggregation_strategy="first")(["a text"])"""
@@ -30,19 +33,19 @@ ONNX = """import numpy, onnxruntime, tokenizers
 
 tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")  # truncates and pads
 session = onnxruntime.InferenceSession("model.onnx")
-rows = tokenizer.encode_batch(["a text", "and another"])
+rows = tokenizer.encode_batch({rows})
 names = {names}
 inputs = {{n: numpy.array([getattr(row, a) for row in rows]) for n, a in names.items()}}
-[logits] = session.run(["logits"], inputs)"""
+[{found}] = session.run(["logits"], inputs)"""
 OPENVINO = """import numpy, openvino, tokenizers
 
 tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")  # truncates and pads
 settings = {{"INFERENCE_PRECISION_HINT": "{precision}", "DYNAMIC_QUANTIZATION_GROUP_SIZE": {group}}}
 model = openvino.Core().compile_model("openvino_model.xml", "CPU", settings)
-rows = tokenizer.encode_batch(["a text", "and another"])
+rows = tokenizer.encode_batch({rows})
 names = {names}
 inputs = {{n: numpy.array([getattr(row, a) for row in rows]) for n, a in names.items()}}
-logits = model(inputs)[0]"""
+{found} = model(inputs)[0]"""
 # Of the labels in config.json, with the temperature that `compress.load` applies.
 PROBABILITIES = """
 exponentials = numpy.exp(logits / {temperature!r})
@@ -71,7 +74,8 @@ def usage(spec: RunSpec, *, plain: bool, classes: bool, temperature: float | Non
         name = "processor" if images else "tokenizer"
         parts = [_python(PLAIN, architecture=architecture, processor=reader, name=name)]
         if architecture.endswith(SEQUENCES):
-            parts += ["Or, for labels with scores that are not calibrated:", _python(PIPELINE)]
+            made = _python(PIPELINE, rows=ROWS[_pairs(spec)])
+            parts += ["Or, for labels with scores that are not calibrated:", made]
         if architecture.endswith(TAGGERS):
             parts += ["Or, for entities:", _python(TAG_PIPELINE)]
         return "\n\n".join(parts)
@@ -98,9 +102,14 @@ def _call(spec: RunSpec, classes: bool) -> str:
         return 'model.entities(["a text"])  # [[{"type": …, "text": …, "start": 0, "end": 3}]]'
     if embeds(spec.architecture):
         return 'vectors = model.embed(["a text", "and another"])'
+    texts = '["a text"], ["its second text"]' if _pairs(spec) else '["a text"]'
     if classes:
-        return 'model.classify(["a text"])  # [{"label": …, "score": its probability}]'
-    return 'logits = model.logits(["a text"])'
+        return f'model.classify({texts})  # [{{"label": …, "score": its probability}}]'
+    return f"logits = model.logits({texts})"
+
+
+def _pairs(spec: RunSpec) -> bool:
+    return spec.texts is not None and spec.texts.columns == PAIR
 
 
 def _own(example: str, spec: RunSpec, temperature: float | None) -> str:
@@ -108,7 +117,9 @@ def _own(example: str, spec: RunSpec, temperature: float | None) -> str:
     names = ", ".join(f'"{name}": "{INPUTS[name]}"' for name in spec.texts.inputs)
     precision = spec.option("precision")
     group = spec.options.get(ROUNDED) or 0
+    rows = '[("a text", "its second text")]' if _pairs(spec) else '["a text", "and another"]'
     words = {"names": f"{{{names}}}", "precision": precision, "temperature": temperature}
+    words |= {"rows": rows, "found": "vectors" if embeds(spec.architecture) else "logits"}
     return _python(example, group=group, **words)
 
 

@@ -46,20 +46,28 @@ class Family:
         activation: the one that it computes.
         pairs: whether it rotates neighboring dimensions, where transformers rotates halves.
         turns: whether positions are rotations; else they are a table.
+        biases: whether it reads those of matrices.
     """
 
     name: str
     activation: str
     pairs: bool = False
     turns: bool = True
+    biases: bool = True
 
 
 FAMILIES = {
     "llama": Family("llama", "silu", pairs=True),
     "mistral": Family("llama", "silu", pairs=True),
     "qwen2": Family("qwen2", "silu"),
-    "qwen3": Family("qwen3", "silu"),
+    "qwen3": Family("qwen3", "silu", biases=False),
     "gpt2": Family("gpt2", "gelu_new", turns=False),
+}
+# What configurations of these can change of what is computed, as llama.cpp computes it.
+COMPUTED: Mapping[str, object] = {
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "add_cross_attention": False,
 }
 
 
@@ -139,6 +147,12 @@ def _family(folder: Path, module: PreTrainedModel) -> Family:
         raise UserError(
             f"GGUF: llama.cpp computes {family.name} with {family.activation}, got {activation}"
         )
+    for name, value in COMPUTED.items():
+        if getattr(config, name, value) != value:
+            raise UserError(f"GGUF: expected {name}={value}, got {getattr(config, name)}")
+    biased = [name for name, _ in module.named_parameters() if name.endswith("proj.bias")]
+    if biased and not family.biases:
+        raise UserError(f"GGUF: llama.cpp reads no biases of {family.name}, got {biased[0]}")
     rotation = getattr(config, "rope_parameters", None) or {}
     if rotation.get("rope_type", "default") != "default":
         raise UserError(f"GGUF: expected rope_type=default, got {rotation['rope_type']}")
@@ -187,8 +201,9 @@ def _tensors(
     for path, parameter in module.named_parameters():
         values = parameter.detach().float().numpy()
         values = values.T if path in transposed else values
-        if family.pairs and path.endswith(("q_proj.weight", "k_proj.weight")):
-            queries = path.endswith("q_proj.weight")
+        part = path.split(".")[-2]
+        if family.pairs and part in ("q_proj", "k_proj"):
+            queries = part == "q_proj"
             values = _in_pairs(
                 values, config.num_attention_heads if queries else config.num_key_value_heads
             )
@@ -205,8 +220,7 @@ def _tensors(
         yield name, np.ascontiguousarray(values), type_
 
 
-def _in_pairs(values: Float[np.ndarray, "out in"], heads: int) -> Float[np.ndarray, "out in"]:
-    """Rows of queries or keys with the two dimensions of a rotation beside each other."""
-    rows, columns = values.shape
-    halves = values.reshape(heads, 2, rows // heads // 2, columns)
-    return halves.swapaxes(1, 2).reshape(rows, columns)
+def _in_pairs(values: Float[np.ndarray, "out ..."], heads: int) -> Float[np.ndarray, "out ..."]:
+    """Queries or keys with the two dimensions of a rotation beside each other."""
+    halves = values.reshape(heads, 2, len(values) // heads // 2, *values.shape[1:])
+    return halves.swapaxes(1, 2).reshape(values.shape)

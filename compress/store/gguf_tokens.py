@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 TOKENIZER = "tokenizer.json"
 BYTE = re.compile("<0x[0-9A-F]{2}>")
+SPACE = "▁"
 LOWEST = -1e6  # the score of tokens that no merge makes
 
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-# What cuts a text into words, in order, and what llama.cpp calls it. Those with a pattern of their
-# own have no other.
+# What cuts a text into words, in order, and what llama.cpp calls it. After a pattern of its own,
+# bytes have none.
 CUTS: Mapping[tuple[str, ...], str] = {
     ("ByteLevel",): "gpt-2",
     ("Digits", "ByteLevel"): "smollm",
@@ -49,13 +50,14 @@ def add_tokenizer(writer: GGUFWriter, folder: Path, size: int) -> None:
     if said["model"]["type"] != "BPE":
         raise UserError(f"GGUF: {path} is a {said['model']['type']} tokenizer, allowed: BPE")
     by_bytes = not said["model"].get("byte_fallback", False)
-    cut = _cut(path, said) if by_bytes else ""
+    cut = _cut(path, said) if by_bytes else _space(path, said)
     tokens, kinds = _tokens(said, size)
     writer.add_tokenizer_model("gpt2" if by_bytes else "llama")
-    if by_bytes:
+    if isinstance(cut, str):
         writer.add_tokenizer_pre(cut)
     else:
         writer.add_token_scores(_scores(said, tokens))
+        writer.add_add_space_prefix(cut)
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     special = gguf.SpecialVocab(folder, load_merges=by_bytes, n_vocab=size)
@@ -68,17 +70,57 @@ def _cut(path: Path, said: Mapping[str, Any]) -> str:
     Raises:
         UserError: it has no name for this.
     """
-    first = said["pre_tokenizer"] or {"type": "none"}
-    steps = first["pretokenizers"] if first["type"] == "Sequence" else [first]
-    patterns = tuple(step["pattern"]["Regex"] for step in steps if step["type"] == "Split")
-    found = patterns or tuple(step["type"] for step in steps)
-    whole = all(step.get("individual_digits", True) for step in steps)
+    steps = _steps(said["pre_tokenizer"], "pretokenizers")
+    kinds = tuple(step["type"] for step in steps)
+    own = kinds == ("Split", "ByteLevel")
+    found = (steps[0]["pattern"].get("Regex", ""),) if own else kinds
+    # What each step is without a setting, where it has none.
+    whole = all(
+        step.get("individual_digits", True)
+        and not step.get("add_prefix_space", False)
+        and not step.get("invert", False)
+        and step.get("behavior", "Isolated") == "Isolated"
+        and step.get("use_regex", True) != (own and step["type"] == "ByteLevel")
+        for step in steps
+    )
     if found not in CUTS or not whole or said["normalizer"] not in (None, {"type": "NFC"}):
         names = ", ".join(sorted(CUTS.values()))
         raise UserError(
             f"GGUF: llama.cpp has no name for how {path} cuts texts into words; allowed: {names}"
         )
     return CUTS[found]
+
+
+def _space(path: Path, said: Mapping[str, Any]) -> bool:
+    """Whether a space is put before a text that has a token for each piece, and bytes for the rest.
+
+    Raises:
+        UserError: something else is done to the text.
+    """
+    cuts = _steps(said["pre_tokenizer"], "pretokenizers")
+    changes = _steps(said["normalizer"], "normalizers")
+    prefix = {"type": "Prepend", "prepend": SPACE}
+    spaces = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
+    known = all(
+        step["type"] == "Metaspace" and step["replacement"] == SPACE and not step.get("split", True)
+        for step in cuts
+    )
+    known &= all(step in (prefix, spaces) for step in changes)
+    found = [step.get("prepend_scheme", "always") != "never" for step in cuts]
+    found += [True for step in changes if step == prefix]
+    if not known or len(found) > 1 or not (cuts or spaces in changes):
+        raise UserError(
+            f"GGUF: llama.cpp has no name for what {path} does to texts; allowed: Metaspace, or "
+            f"Prepend and Replace, with {SPACE}"
+        )
+    return any(found)
+
+
+def _steps(first: Mapping[str, Any] | None, several: str) -> list[Mapping[str, Any]]:
+    """The steps of a sequence, or the one that there is."""
+    if first is None:
+        return []
+    return [*first[several]] if first["type"] == "Sequence" else [first]
 
 
 def _tokens(said: Mapping[str, Any], size: int) -> tuple[list[str], list[int]]:

@@ -16,7 +16,7 @@ import platform
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from compress.config.errors import UserError
 from compress.records.folds import FOLD_NAME
@@ -183,7 +183,7 @@ def written_files(folder: Path) -> list[Path]:
     # Imported here: it imports torch, and most new runs have no model to check.
     from pydantic import TypeAdapter, ValidationError
 
-    from compress.serve.folder import MANIFEST, TOLD, Manifest
+    from compress.serve.folder import MANIFEST, TOLD, Manifest, file_name
 
     if folder.is_symlink() or not folder.is_dir():
         raise UserError(f"{folder} is not a directory written by a run; move it away")
@@ -192,7 +192,10 @@ def written_files(folder: Path) -> list[Path]:
     except (OSError, ValidationError) as error:
         raise UserError(f"{folder} is not a model written by a run; move it away") from error
     known = {*manifest.files, *TOLD}
-    found = {path.name: path for path in folder.iterdir() if not TEMPORARY.fullmatch(path.name)}
+    paths = [path for path in folder.iterdir() if not TEMPORARY.fullmatch(path.name)]
+    for inner in _inner(folder):
+        paths = [path for path in paths if path != inner] + [*inner.iterdir()]
+    found = {file_name(folder, path): path for path in paths}
     foreign = {name for name, path in found.items() if name not in known or path.is_dir()}
     if foreign:
         raise UserError(f"{folder} holds {_listed(foreign)}, not written by a run; move it away")
@@ -209,8 +212,18 @@ def delete_model(folder: Path) -> None:
         return
     for path in written_files(folder):
         path.unlink()
+    for inner in _inner(folder):
+        inner.rmdir()
     delete_temporaries(folder)
     folder.rmdir()
+
+
+def _inner(folder: Path) -> list[Path]:
+    """The folders that a model folder may have, of those that it has."""
+    from compress.serve.folder import IN_FOLDERS
+
+    found = sorted({folder / PurePath(name).parts[0] for name in IN_FOLDERS})
+    return [path for path in found if path.is_dir() and not path.is_symlink()]
 
 
 def delete_temporaries(folder: Path) -> None:

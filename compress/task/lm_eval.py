@@ -109,6 +109,7 @@ class LmEval(QuestionTask):
     def _questions(self, docs: Iterable[dict[str, Any]]) -> Iterable[Question]:
         task, delimiter = self._task, self._task.config.target_delimiter
         for number, doc in enumerate(docs):
+            answer = self._answer(number, doc)
             context = task.fewshot_context(
                 doc, task.config.num_fewshot or 0, gen_prefix=task.doc_to_prefix(doc)
             )
@@ -120,11 +121,22 @@ class LmEval(QuestionTask):
             # As the harness does: spaces at the end of a text are the ending's.
             endings = tuple(whole[len(text) :] + ending for _, ending in pairs)
             lengths = tuple(len(ending.removeprefix(delimiter)) for _, ending in pairs)
-            yield Question(text, endings, self._answer(doc), lengths)
+            yield Question(text, endings, answer, lengths)
 
-    def _answer(self, doc: dict[str, Any]) -> int:
+    def _answer(self, number: int, doc: dict[str, Any]) -> int:
+        """The place of the right choice, which the harness takes for none where it is no place.
+
+        Raises:
+            UserError: the right choice is not among the document's, as where labels are secret.
+        """
         if not self.several:
             return 0
-        target = self._task.doc_to_target(doc)
-        choices = self._task.doc_to_choice(doc)
-        return target if isinstance(target, int) else choices.index(target)
+        target, choices = self._task.doc_to_target(doc), self._task.doc_to_choice(doc)
+        if target in choices:
+            return int(choices.index(target))
+        if not isinstance(target, int) or not 0 <= target < len(choices):
+            raise UserError(
+                f"task.name={self.name}: document {number} has the answer {target!r}, expected one "
+                f"of its {len(choices)} choices or their numbers from 0"
+            )
+        return target

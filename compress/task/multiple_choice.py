@@ -69,9 +69,13 @@ class MultipleChoice(QuestionFile):
         said = "" if is_missing(field) else str(field).strip()
         if said in self.endings:
             return said
-        if said.isdecimal() and int(said) < len(self.endings):
-            return self.endings[int(said)]
+        # Beside columns that are called by other numbers, 1 would be two answers.
+        numbers = not any(name.isdecimal() for name in self.endings)
+        whole = said.removesuffix(".0")
+        if numbers and whole.isdecimal() and int(whole) < len(self.endings):
+            return self.endings[int(whole)]
+        also = f", or a number from 0 to {len(self.endings) - 1}" if numbers else ""
         raise UserError(
             f"{self.path}: row {row} has {repr(field)[:SHOWN]} in column {self.answer!r}, expected "
-            f"{', '.join(self.endings)}, or a number from 0 to {len(self.endings) - 1}"
+            f"{', '.join(self.endings)}{also}"
         )

@@ -53,8 +53,8 @@ class TextFile(LanguageTask):
         """Three consecutive parts of the text, split at line ends."""
         text = JOIN.join(read_text(path, ENCODING) for path in self._paths)
         shares = self.split.shares
-        first = line_end(text, 1 - sum(shares.values()))
-        second = line_end(text, 1 - shares["evaluation"])
+        second = line_end(text, 1 - shares["evaluation"], len(text))
+        first = line_end(text, 1 - sum(shares.values()), second)
         names = ", ".join(path.name for path in self._paths)
         whole = f"{names} ({len(text):,} characters)"
         return {
@@ -64,7 +64,7 @@ class TextFile(LanguageTask):
         }, whole
 
 
-def line_end(text: str, share: float) -> int:
-    """The first line end after a fraction of a text; the exact offset if there is none."""
+def line_end(text: str, share: float, end: int) -> int:
+    """The first line end after a fraction of a text and before an end, or else the exact offset."""
     place = round(share * len(text))
-    return text.find("\n", place) + 1 or place
+    return text.find("\n", place, end - 1) + 1 or place

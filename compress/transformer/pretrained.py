@@ -72,8 +72,9 @@ def load_pretrained(
         # Damaged weights, or any error that a wrong value in the config causes.
         raise UserError(f"{folder} cannot be read: {error_text(error)}") from error
     _check_loaded(folder, module, info, fresh_head)
-    if folder.suffix == GGUF:
-        module = _unpacked(module)
+    if module.can_generate():  # where its students and exported graphs have it as well
+        module.config.eos_token_id = module.generation_config.eos_token_id
+    module = _unpacked(module) if folder.suffix == GGUF else module
     return module.eval(), read_processor(folder, module)
 
 

@@ -147,14 +147,20 @@ def test_text_goes_on_until_its_end_or_the_count() -> None:
     assert writer.generate("1 4", 3) == "5 6 7"
     assert writer.generate("7 9") == "10 11"
     assert writer.generate("11") == ""
+    several = ServedModel(Writer(), None, Outputs(ends=(9, 7)), Numbers())
+    assert several.generate("1 4") == "5 6"
     with pytest.raises(ValueError, match="tokens must be at least 1, got 0"):
         writer.generate("1", 0)
     with pytest.raises(ValueError, match="text must have a token, got ''"):
         writer.generate("")
+    with pytest.raises(TypeError, match="text must be one text, got list"):
+        writer.generate(["1", "2"])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="texts must be valid Unicode"):
+        writer.generate("a\ud800")
 
 
 def test_a_classifier_generates_nothing() -> None:
-    with pytest.raises(TypeError, match="generates no text; use classify, logits, or predict"):
+    with pytest.raises(TypeError, match="generates no text; use logits, or predict"):
         model().generate("a film")
 
 

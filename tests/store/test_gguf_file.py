@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import transformers
 from compress.config.errors import UserError
 from compress.store import gguf_file
 from compress.store.gguf_file import write_gguf
+from compress.store.gguf_tokens import add_tokenizer
 from tests.architectures import build, lively_
 
 pytest.importorskip("gguf")
@@ -100,11 +102,66 @@ def test_what_llama_cpp_computes_otherwise_is_refused(language_model: Any, tmp_p
             {"intermediate_size": 80},
             "rows of a multiple of 32, .*down_proj.* has 80",
         ),
+        ("qwen3", {"attention_bias": True}, r"reads no biases of qwen3, got .*q_proj\.bias"),
+        (
+            "gpt2",
+            {"scale_attn_by_inverse_layer_idx": True},
+            "expected scale_attn_by_inverse_layer_idx=False, got True",
+        ),
+        ("gpt2", {"scale_attn_weights": False}, "expected scale_attn_weights=True, got False"),
     ):
         folder, _ = language_model(name, **changed)
         with pytest.raises(UserError, match=reason):
             write_gguf(folder, target, "Q8_0")
         assert list(tmp_path.glob("*gguf*")) == []
+
+
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+PIECES = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
+TO_PIECES = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "byte_fallback", "found"),
+    [
+        ({"pre_tokenizer": BYTES}, False, "gpt-2"),
+        ({"pre_tokenizer": {**BYTES, "add_prefix_space": True}}, False, None),
+        ({"pre_tokenizer": {**BYTES, "use_regex": False}}, False, None),
+        ({"pre_tokenizer": PIECES}, True, True),
+        ({"pre_tokenizer": {**PIECES, "prepend_scheme": "never"}}, True, False),
+        ({"pre_tokenizer": {**PIECES, "split": True}}, True, None),
+        ({"normalizer": TO_PIECES}, True, False),
+        (
+            {
+                "normalizer": {
+                    "type": "Sequence",
+                    "normalizers": [{"type": "Prepend", "prepend": "▁"}, TO_PIECES],
+                }
+            },
+            True,
+            True,
+        ),
+        ({"normalizer": {"type": "Lowercase"}}, True, None),
+        ({}, True, None),
+    ],
+)
+def test_how_texts_are_cut_is_written_or_refused(
+    changed: dict[str, Any], byte_fallback: bool, found: object, tmp_path: Path
+) -> None:
+    import gguf
+
+    model = {"type": "BPE", "byte_fallback": byte_fallback, "vocab": {"a": 0}, "merges": []}
+    said = {"model": model, "normalizer": None, "pre_tokenizer": None, "added_tokens": []}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({**said, **changed}))
+    writer = gguf.GGUFWriter(None, "llama")
+    if found is None:
+        with pytest.raises(UserError, match=r"llama\.cpp has no name for"):
+            add_tokenizer(writer, tmp_path, 1)
+        return
+    add_tokenizer(writer, tmp_path, 1)
+    (values,) = writer.kv_data
+    name = "add_space_prefix" if byte_fallback else "pre"
+    assert values[f"tokenizer.ggml.{name}"].value == found
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ pytest.importorskip("gguf")
 pytest.importorskip("xllamacpp", reason="llama.cpp is installed on Linux alone")
 
 MORE = 16  # tokens
+CASES = [*FAMILIES.items(), ("llama", {"attention_bias": True, "mlp_bias": True})]
 # Its log goes to the terminal, so that it has a process of its own.
 READER = """
 import json, sys, xllamacpp
@@ -36,11 +38,11 @@ open(out, "w").write(json.dumps(answer))
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("name", "changed"), CASES)
 def test_greedy_tokens_are_those_of_transformers(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, changed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = build(name, tmp_path / name, **FAMILIES[name])
+    folder = build(name, tmp_path / name, **changed)
     config = transformers.AutoConfig.from_pretrained(folder)
     module = transformers.AutoModelForCausalLM.from_config(config).float().eval()
     lively_(module, 0)

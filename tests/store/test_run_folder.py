@@ -38,10 +38,11 @@ MARKS = [RUN, FOLD, SWEEP, SEARCH]
 
 def write_model(folder: Path) -> None:
     """What an export writes, as far as names go."""
-    folder.mkdir(parents=True)
-    for name in ("config.json", "model.safetensors"):
+    (folder / "1_Pooling").mkdir(parents=True)
+    files = ("config.json", "model.safetensors", "1_Pooling/config.json")
+    for name in files:
         (folder / name).write_text(name)
-    manifest = {"schema": 1, "history": [], "files": {"config.json": "", "model.safetensors": ""}}
+    manifest = {"schema": 1, "history": [], "files": dict.fromkeys(files, "")}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "README.md").write_text("a card")
 
@@ -138,6 +139,10 @@ def with_a_folder(model: Path) -> None:
     (model / "checkpoints").mkdir()
 
 
+def with_notes_in_a_folder(model: Path) -> None:
+    (model / "1_Pooling" / "notes.txt").write_text("mine")
+
+
 def with_a_folder_of_a_known_name(model: Path) -> None:
     (model / "config.json").unlink()
     (model / "config.json").mkdir()
@@ -168,8 +173,8 @@ def no_folder(model: Path) -> None:
 
 
 SPOILT = [
-    with_notes, with_a_folder, with_a_folder_of_a_known_name, without_manifest,
-    with_another_manifest, a_link, a_link_to_nothing, no_folder,
+    with_notes, with_a_folder, with_notes_in_a_folder, with_a_folder_of_a_known_name,
+    without_manifest, with_another_manifest, a_link, a_link_to_nothing, no_folder,
 ]  # fmt: skip
 
 

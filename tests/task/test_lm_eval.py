@@ -222,3 +222,18 @@ def test_other_tasks_are_refused(name: str, said: str, home: Path) -> None:
     (home / "free.yaml").write_text(text.split("metric_list")[0])
     with pytest.raises(UserError, match=said):
         task(name.format(home=home)).check()
+
+
+@pytest.mark.parametrize("answer", [-1, 3, "nowhere"])
+def test_an_answer_that_is_no_choice_is_refused(answer: object, home: Path) -> None:
+    """As those of test splits whose labels are secret."""
+    for name in ("train", "test"):
+        path = home / f"{name}.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row in rows if isinstance(answer, str) else ():
+            row["answer"] = row["choices"][0]
+        if name == "test":
+            rows[4]["answer"] = answer
+        path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UserError, match=f"document 4 has the answer {answer!r}, expected one of"):
+        task(str(home / "mine.yaml")).load()

@@ -92,6 +92,24 @@ def test_a_row_that_is_no_question_is_refused(line: str, said: str, tmp_path: Pa
     assert said in refusal(task(path))
 
 
+def test_numbers_of_answers_are_those_of_columns_or_places_never_both(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.csv"
+    setting = "task.endings=['1','2','3','4']"
+    rows = "".join(f"what {i},a,b,c,d,{{}}\n" for i in range(10))
+    text = f"question,1,2,3,4,answer\n{rows}"
+    path.write_text(text.format(*["2"] * 10))
+    data = task(path, "multiple_choice", setting).load()
+    assert {each.answer for each in questions(data.evaluation)} == {1}
+    path.write_text(text.format(*["2"] * 9, "0"))
+    said = refusal(task(path, "multiple_choice", setting))
+    assert said.endswith("row 10 has '0' in column 'answer', expected 1, 2, 3, 4")
+
+
+def test_whole_numbers_may_have_a_point(tmp_path: Path) -> None:
+    data = task(write(tmp_path, *[f"what {i},w1,w2,w3,w4,3.0" for i in range(10)])).load()
+    assert {each.answer for each in questions(data.evaluation)} == {3}
+
+
 def test_a_text_of_one_word_has_no_last_one(tmp_path: Path) -> None:
     path = tmp_path / "words.csv"
     path.write_text("text\none two\nonly\n")

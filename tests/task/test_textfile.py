@@ -35,8 +35,10 @@ def test_files_make_one_text_in_their_order(tmp_path: Path) -> None:
 
 
 def test_a_text_without_ends_of_lines_is_cut_where_the_share_ends() -> None:
-    assert line_end("abcdefgh", 0.5) == 4
-    assert line_end("abc\ndefg", 0.25) == 4
+    assert line_end("abcdefgh", 0.5, 8) == 4
+    assert line_end("abc\ndefg", 0.25, 8) == 4
+    assert line_end("abcdefg\n", 0.5, 8) == 4, "nothing would be left"
+    assert line_end("abcde\nfg", 0.5, 6) == 4
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

@@ -17,7 +17,12 @@ from markupsafe import Markup
 from compress.records.collect import Collection
 from compress.records.recipe import recipe, remake_command
 from compress.records.schema import FinishedRun
-from compress.records.score_words import lost_words, score_words
+from compress.records.score_words import (
+    document_bytes,
+    has_own_index,
+    lost_words,
+    score_words,
+)
 from compress.records.words import change_words, megabytes, speedup_words
 from compress.report.classes import class_rows, flipped_rows, probability_rows
 from compress.report.controls import control_rows
@@ -132,10 +137,11 @@ def control_cells(advice: Advice) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _row(record: FinishedRun, shape: Shape, latency_ms: float) -> tuple[str, ...]:
     ours, speed = record.metrics, speedup_at(record, shape)
+    index = f", {document_bytes(ours.score)} bytes a document" if has_own_index(record) else ""
     return (
         score_words(ours.score),
         change_words(record),
-        f"{megabytes(ours.size_bytes)} MB",
+        f"{megabytes(ours.size_bytes)} MB{index}",
         "–" if speed is None else f"{latency_ms:.2f} ms",
         "not timed" if speed is None else speedup_words(speed),
     )

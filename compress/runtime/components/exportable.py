@@ -10,12 +10,14 @@ from compress.runtime.components.onnx_export import export_program
 from compress.transformer.dry_run import any_batch, weightless
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 log = logging.getLogger(__name__)
 
 # protobuf's own; larger graphs keep their weights in files beside them, which nothing here does.
 LARGEST_GRAPH = 2**31 - 1
+# Of rotary positions, whose frequencies change beyond some length of a text.
+BY_LENGTH = ("dynamic", "longrope")
 # Model types in transformers whose graphs give the logits of plain transformers: see
 # docs/architectures.md, whose script tries each.
 EXPORTABLE = frozenset(
@@ -46,14 +48,24 @@ def check_exportable(model: PreTrainedModel, runtime: str) -> None:
     if size >= LARGEST_GRAPH:
         raise UserError(f"an ONNX file holds less than 2 GB, this model has {size / 1e9:.1f} GB")
     kind = model.config.model_type
-    if kind in EXPORTABLE:
-        return
-    reason = NOT_EXPORTABLE.get(kind) or _failure(model)
+    reason = NOT_EXPORTABLE.get(kind) or _rotation(model.config)
+    if reason is None and kind not in EXPORTABLE:
+        reason = _failure(model)
     if reason is not None:
         raise ConfigError(
             f"{type(model).__name__} is not supported by the {runtime} runtime: {reason}; "
             "supported: torch (device=cpu)"
         )
+
+
+def _rotation(config: PreTrainedConfig) -> str | None:
+    """What a graph cannot have of a model's rotary positions; None if nothing."""
+    found = getattr(config, "rope_parameters", None) or {}
+    kinds = [found] if "rope_type" in found else [each for each in found.values() if each]
+    for name in (each.get("rope_type") for each in kinds if isinstance(each, dict)):
+        if name in BY_LENGTH:
+            return f"its rotary frequencies depend on the length of a text (rope_type={name})"
+    return None
 
 
 def _failure(model: PreTrainedModel) -> str | None:
