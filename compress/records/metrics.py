@@ -226,7 +226,10 @@ def check_scores(key: str, names: Iterable[str], scores: tuple[str, ...]) -> Non
     absent = [name for name in names if name in SCORES and name not in scores]
     if absent:
         has = ", ".join(scores)
-        raise ConfigError(f"{key} has {', '.join(absent)}, but the task's scores are {has}")
+        raise ConfigError(
+            f"{key} has {', '.join(absent)}, but the task's scores are {has}; `quality` is the "
+            "first score of any task (docs/search.md)"
+        )
 
 
 def objective_values(record: RunRecord, names: tuple[str, ...]) -> list[float]:

@@ -42,6 +42,16 @@ def test_what_cannot_be_exported_is_refused_before_work(
         build_run(cfg)
 
 
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_frequencies_that_depend_on_the_length_are_refused(kind: str, tmp_path: Path) -> None:
+    model = skeleton("llama", tmp_path)
+    check_exportable(model, "onnxruntime")
+    for found in ({"rope_type": kind}, {"full_attention": {"rope_type": kind}}):
+        model.config.rope_parameters = found
+        with pytest.raises(UserError, match=rf"depend on the length of a text \(rope_type={kind}"):
+            check_exportable(model, "onnxruntime")
+
+
 @pytest.mark.slow
 def test_an_architecture_that_no_table_has_is_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -16,7 +16,9 @@ from compress.records.curve import CURVES
 from compress.records.recipe import remake_command
 from compress.records.schema import Comparison, RunRecord, Speedup, TransferText, write_record
 from compress.serve.folder import RunSpec, folder_bytes, read_manifest
+from compress.serve.texts import TOKENIZERS, TextSpec
 from compress.store.card import model_card
+from compress.store.card_usage import usage
 from scripts.export import main
 from tests.configs import ROOT
 from tests.records.test_schema import evaluated_by, make_record
@@ -116,6 +118,24 @@ def test_the_card_says_what_text_without_labels_it_learned_from() -> None:
     card = model_card(taught, spec_of("X"), plain=True)
     assert "Rows: rows. Transfer text: 5 lines of a.txt; dropped of the 9 read: 1 of ano" in card
     assert "Transfer text" not in model_card(record, spec_of("X"), plain=True)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "plain", "shown"),
+    [
+        ("torch", True, '[{"text": "a text", "text_pair": "its second text"}]'),
+        ("torch", False, 'model.classify(["a text"], ["its second text"])'),
+        ("onnxruntime", False, 'tokenizer.encode_batch([("a text", "its second text")])'),
+    ],
+)
+def test_a_model_of_pairs_is_used_with_pairs(runtime: str, plain: bool, shown: str) -> None:
+    texts = TextSpec(64, ("input_ids",), TOKENIZERS, columns=2)
+    spec = RunSpec(
+        runtime, "BertForSequenceClassification", options={"precision": "float32"}, texts=texts
+    )
+    assert shown in usage(spec, plain=plain, classes=True, temperature=None)
+    one = replace(spec, texts=replace(texts, columns=1))
+    assert "second" not in usage(one, plain=plain, classes=True, temperature=None)
 
 
 @pytest.mark.parametrize("plain", [True, False])

@@ -10,7 +10,9 @@ import transformers
 from compress.config.errors import UserError
 from compress.interfaces import CompressedModel
 from compress.problem.classification import Classification
+from compress.problem.language import LanguageModeling
 from compress.transformer.pretrained import load_pretrained, load_skeleton, read_config
+from tests.architectures import build
 from tests.checkpoints import save_checkpoint
 
 
@@ -91,3 +93,15 @@ def test_weights_of_more_blocks_than_the_config_says_are_refused(
     path.write_text(json.dumps({**json.loads(path.read_text()), name: 1, "num_decoder_layers": 1}))
     with pytest.raises(UserError, match=r"has weights of more blocks than its config\.json, s"):
         load_pretrained(tmp_path, Classification(("a", "b")), fresh_head=True)
+
+
+def test_a_models_config_has_every_token_that_ends_a_text(tmp_path: Path) -> None:
+    """Chat models name them in generation_config.json, which their students would not have."""
+    folder = build("llama", tmp_path / "model")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 7]}))
+    config = transformers.AutoConfig.from_pretrained(folder)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "saved")
+    for name in ("model.safetensors", "config.json"):
+        (tmp_path / "saved" / name).replace(folder / name)
+    module, _ = load_pretrained(folder, LanguageModeling(), fresh_head=False)
+    assert module.config.eos_token_id == [2, 7]
