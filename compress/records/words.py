@@ -13,6 +13,7 @@ NO_DIFFERENCE = "no measurable difference"
 UNCERTAIN = "≈"  # before a time that the interval of the speed-up denies
 BUSY = ", unreliable as the machine was busy"
 UNCERTAIN_TIMES = f"{UNCERTAIN} before a time: not measurably different from the baseline's"
+KNOWS_NOTHING = ", so it has learned nothing to lose"
 TOLD_ZEROS = 0.01
 LISTED = 12  # runs named in one sentence
 SAME_BYTES = 0.01  # config and names of modules differ by less
@@ -51,8 +52,10 @@ def summary_words(record: FinishedRun) -> str:
     kind, speed = kind_of(ours.score), record.speedup[0]
     scores = [value_words(kind, each.score.value, 4) for each in (ours, theirs)]
     median = median_words(speed, ours.latency[0], theirs.latency[0], 2)
+    empty = kind.better == "higher" and theirs.score.value <= 0
+    teacher = f"teacher {scores[1]}{KNOWS_NOTHING if empty else ''}"
     return (
-        f"{kind.words} {scores[0]} (teacher {scores[1]}), {megabytes(ours.size_bytes)} MB "
+        f"{kind.words} {scores[0]} ({teacher}), {megabytes(ours.size_bytes)} MB "
         f"({megabytes(theirs.size_bytes)}), {median} ms ({theirs.latency[0].median_ms:.2f}), "
         f"speed-up: {speedup_words(speed)}{BUSY if record.environment.busy else ''}"
     )

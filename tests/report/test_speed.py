@@ -40,7 +40,7 @@ from compress.report.sections import sections
 from compress.report.write import figures
 from compress.serve.folder import RunSpec
 from compress.store.card import model_card
-from tests.records.test_schema import make_metrics, make_record, shippable
+from tests.records.test_schema import evaluated_by, make_metrics, make_record, shippable
 from tests.report.records import with_stages
 from tests.report.test_report import screen
 
@@ -289,3 +289,10 @@ def test_the_axis_is_not_stretched_by_an_interval_below_the_floor() -> None:
     figure = latency_figure([timed((1.01, 1.005, 1.015), 1.02)], SHAPE)
     assert figure.high[0] == figure.values[0] == 10.0
     assert math.isclose(figure.low[0], 10.0 / 1.015)
+
+
+def test_a_teacher_that_knows_nothing_is_remarked_on() -> None:
+    said = "entity F1 0.0000 (teacher 0.0000, so it has learned nothing to lose), "
+    assert summary_words(evaluated_by("entity_f1", 0.0, 0.0)).startswith(said)
+    assert "nothing" not in summary_words(evaluated_by("entity_f1", 0.0, 0.1))
+    assert "nothing" not in summary_words(evaluated_by("perplexity", 5.0, 4.0))
