@@ -72,8 +72,8 @@ def load_pretrained(
         # Damaged weights, or any error that a wrong value in the config causes.
         raise UserError(f"{folder} cannot be read: {error_text(error)}") from error
     _check_loaded(folder, module, info, fresh_head)
-    if module.can_generate():  # where its students and exported graphs have it as well
-        module.config.eos_token_id = module.generation_config.eos_token_id
+    if module.can_generate() and (ends := module.generation_config.eos_token_id) is not None:
+        module.config.eos_token_id = ends  # where its students and exported graphs have it as well
     module = _unpacked(module) if folder.suffix == GGUF else module
     return module.eval(), read_processor(folder, module)
 

@@ -156,7 +156,9 @@ class GroupedFormat(OpenVinoFormat[GroupedWeights]):
     Where columns were scaled for their codes, a node divides what the layer reads.
     """
 
-    tolerance = 1e-4  # of sums in another order
+    # Of sums in another order: coarse codes make a model more sensitive to it. 3.4e-4 in
+    # SmolLM2-135M by hqq, whose logits in float32 are 7 times as far from float64's as before.
+    tolerance = 1e-3
     rounds_activations = False
     linears = ("i4", "u4", "i8", "u8")
     integers_alone = True
