@@ -12,7 +12,13 @@ from pathlib import Path
 
 from compress.analysis.decision import Rule
 from compress.records.schema import FinishedRun, Split
-from compress.records.score_words import has_own_index, kind_of, margin_words, score_words
+from compress.records.score_words import (
+    document_bytes,
+    has_own_index,
+    kind_of,
+    margin_words,
+    score_words,
+)
 from compress.records.scores import INDEX_BYTES
 from compress.report.contest import Contest, contest_of, rule_of
 from compress.report.controls import cheapest_admitted
@@ -142,17 +148,15 @@ def _left_out(section: Section, contest: Contest) -> Iterator[str]:
 
 def _indexes(section: Section) -> Iterator[str]:
     """What runs with smaller indexes need for a document: decisions weigh models alone."""
-    found = [
-        (record.metrics.score.others[INDEX_BYTES], -record.metrics.score.quality, folder.name)
-        for folder, record in section.runs
-        if has_own_index(record)
-    ]
+    found = [(folder, record.metrics.score, record.baseline.score)
+             for folder, record in section.runs if has_own_index(record)]  # fmt: skip
     if not found:
         return
-    size, _, name = min(found)
-    record = next(record for folder, record in section.runs if folder.name == name)
+    folder, ours, theirs = min(
+        found, key=lambda run: (run[1].others[INDEX_BYTES], -run[1].quality, run[0].name)
+    )
     yield (
-        f"Bytes of an index are not weighed here. Run {name} has the smallest, {size:,.0f} bytes a "
-        f"document instead of {record.baseline.score.others[INDEX_BYTES]:,.0f}, with "
-        f"{kind_of(record.metrics.score).words} {score_words(record.metrics.score)}."
+        f"Bytes of an index are not weighed here. Run {folder.name} has the smallest, "
+        f"{document_bytes(ours)} bytes a document instead of {document_bytes(theirs)}, with "
+        f"{kind_of(ours).words} {score_words(ours)}."
     )

@@ -190,12 +190,16 @@ def model_files(folder: Path) -> list[Path]:
 
     A folder is one of them, unless it is of a file in `IN_FOLDERS`.
     """
-    known = {PurePath(name).parts[0] for name in IN_FOLDERS}
-    found: list[Path] = []
+    inner, found = inner_folders(folder), list[Path]()
     for path in folder.iterdir():
-        inside = path.name in known and path.is_dir()
-        found += path.iterdir() if inside else [path]
+        found += path.iterdir() if path in inner else [path]
     return sorted(p for p in found if p.name not in TOLD and p.name[0] != ".")
+
+
+def inner_folders(folder: Path) -> list[Path]:
+    """The folders in a model folder that hold files of `IN_FOLDERS`, of those that there are."""
+    found = sorted({folder / PurePath(name).parts[0] for name in IN_FOLDERS})
+    return [path for path in found if path.is_dir()]
 
 
 def file_name(folder: Path, path: Path) -> str:

@@ -16,7 +16,7 @@ import platform
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from compress.config.errors import UserError
 from compress.records.folds import FOLD_NAME
@@ -219,11 +219,10 @@ def delete_model(folder: Path) -> None:
 
 
 def _inner(folder: Path) -> list[Path]:
-    """The folders that a model folder may have, of those that it has."""
-    from compress.serve.folder import IN_FOLDERS
+    """The folders in a model folder that a run writes; a link is not one."""
+    from compress.serve.folder import inner_folders
 
-    found = sorted({folder / PurePath(name).parts[0] for name in IN_FOLDERS})
-    return [path for path in found if path.is_dir() and not path.is_symlink()]
+    return [path for path in inner_folders(folder) if not path.is_symlink()]
 
 
 def delete_temporaries(folder: Path) -> None:
